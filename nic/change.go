@@ -1,0 +1,70 @@
+package nic
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// Change is what has to change on one link in the kernel. The zero values of its parts mean: leave as it is.
+type Change struct {
+	Index     int    // ifindex
+	MAC       MAC    // the link at Index must still be this NIC
+	Name, Had string // rename to Name; Had is the present name, always set
+	MTU       int    // bytes
+	HadMTU    int
+	Up        bool // set up
+	Down      bool // set down
+	Add       []netip.Prefix
+	Del       []netip.Prefix
+	AddRoutes []Route
+	DelRoutes []Route
+}
+
+// Empty says that the link is as it should be.
+func (c Change) Empty() bool {
+	return c.Name == "" && c.MTU == 0 && !c.Up && !c.Down && len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes) == 0
+}
+
+// Inverse is the change that undoes c, given that c was made of what the link showed.
+func (c Change) Inverse() Change {
+	out := Change{Index: c.Index, MAC: c.MAC, Had: c.Had, Up: c.Down, Down: c.Up, Add: c.Del, Del: c.Add, AddRoutes: c.DelRoutes, DelRoutes: c.AddRoutes}
+	if c.Name != "" {
+		out.Name, out.Had = c.Had, c.Name
+	}
+	if c.MTU != 0 {
+		out.MTU, out.HadMTU = c.HadMTU, c.MTU
+	}
+	return out
+}
+
+// String is for a person, one line a part: "+ address 192.0.2.7/24".
+func (c Change) String() string {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if c.Name != "" {
+		line("~ name %s -> %s", c.Had, c.Name)
+	}
+	if c.MTU != 0 {
+		line("~ mtu %d -> %d", c.HadMTU, c.MTU)
+	}
+	if c.Up {
+		line("~ down -> up")
+	}
+	if c.Down {
+		line("~ up -> down")
+	}
+	for _, a := range c.Del {
+		line("- address %s", a)
+	}
+	for _, a := range c.Add {
+		line("+ address %s", a)
+	}
+	for _, r := range c.DelRoutes {
+		line("- route %s", r)
+	}
+	for _, r := range c.AddRoutes {
+		line("+ route %s", r)
+	}
+	return b.String()
+}

@@ -1,0 +1,61 @@
+package nic
+
+import (
+	"fmt"
+	"net"
+)
+
+// MAC is an Ethernet hardware address. It is comparable and may be a map key;
+// the zero value stands for "none".
+type MAC [6]byte
+
+// ParseMAC reads six octets in hexadecimal, either case, separated by ':' or '-'.
+// Group addresses (the lowest bit of the first octet) and the zero address are refused:
+// no NIC carries one as its own.
+func ParseMAC(s string) (MAC, error) {
+	hw, err := net.ParseMAC(s)
+	if err != nil || len(hw) != len(MAC{}) {
+		return MAC{}, fmt.Errorf("parsing MAC %q: want six octets such as 02:00:00:00:01:01", s)
+	}
+	m := MAC(hw)
+	if m.IsZero() || m[0]&1 == 1 {
+		return MAC{}, fmt.Errorf("parsing MAC %q: a NIC has neither the zero address nor a group address", s)
+	}
+	return m, nil
+}
+
+// MACFrom takes what the kernel gave; anything but six octets yields the zero MAC.
+func MACFrom(hw net.HardwareAddr) MAC {
+	if len(hw) != len(MAC{}) {
+		return MAC{}
+	}
+	return MAC(hw)
+}
+
+// IsZero says that there is no address.
+func (m MAC) IsZero() bool { return m == MAC{} }
+
+// String gives lower-case octets separated by ':', and "" for the zero value.
+func (m MAC) String() string {
+	if m.IsZero() {
+		return ""
+	}
+	return net.HardwareAddr(m[:]).String()
+}
+
+// MarshalText writes what String gives.
+func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
+
+// UnmarshalText reads what MarshalText wrote; the empty text is the zero MAC.
+func (m *MAC) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*m = MAC{}
+		return nil
+	}
+	v, err := ParseMAC(string(b))
+	if err != nil {
+		return err
+	}
+	*m = v
+	return nil
+}

@@ -1,0 +1,163 @@
+// Package nic holds the nouns of the product: a MAC, what a user wants of a NIC, and what the kernel shows of a link.
+//
+// In go values parsed from the API or read from the kernel; out come the same values, typed and comparable.
+// After the first parse nothing here is a string that could be a prefix or an address.
+//
+// It does no I/O, decides nothing, and imports nothing of ours.
+//
+// Start reading at Config (what is wanted) and Link (what is there).
+package nic
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// NamePrefix starts the name of every link that we name: multinic<id>.
+const NamePrefix = "multinic"
+
+// MaxID is the largest NIC id; ids run from 0.
+const MaxID = 9999
+
+// Config is what the user wants of one NIC, found by its MAC.
+type Config struct {
+	ID        int            // 0..MaxID, unique on the node
+	Name      string         // multinic<ID>; at most 15 bytes
+	MAC       MAC            // unique on the node
+	Addresses []netip.Prefix // host address with prefix length, unique, in the order wanted; nil: named and up, nothing more
+	MTU       int            // bytes; 0: leave as it is
+	Routes    []Route        // through this NIC, unique; nil: only what the addresses bring
+	Gateway   netip.Addr     // default gateway in the NIC's own table; zero: none
+	Adopt     bool           // may take over a link that somebody else configured
+	PortID    string         // OpenStack port, for messages only; may be empty
+}
+
+// NameFor gives the link's name for an id.
+func NameFor(id int) string { return fmt.Sprintf("%s%d", NamePrefix, id) }
+
+// Equal compares all that is wanted; nil and empty lists are the same.
+func (c Config) Equal(o Config) bool {
+	return c.ID == o.ID && c.Name == o.Name && c.MAC == o.MAC && c.MTU == o.MTU && c.Gateway == o.Gateway &&
+		c.Adopt == o.Adopt && slices.Equal(c.Addresses, o.Addresses) && slices.Equal(c.Routes, o.Routes)
+}
+
+// SortConfigs orders by id, then MAC, so that equal input gives equal output.
+func SortConfigs(cs []Config) {
+	slices.SortFunc(cs, func(a, b Config) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.MAC.String(), b.MAC.String()))
+	})
+}
+
+// Route is a unicast route through one link. It is comparable.
+type Route struct {
+	To       netip.Prefix // masked; 0.0.0.0/0 and ::/0 are default routes
+	Via      netip.Addr   // zero: on link
+	Source   netip.Addr   // preferred source; zero: the kernel chooses
+	Metric   int          // 0: the kernel's default (0 for IPv4, 1024 for IPv6)
+	Table    int          // 0 means main (254)
+	Protocol int          // rtm_protocol as in rtnetlink(7); only read from the kernel, 0 in what is wanted
+}
+
+// TableMain is the kernel's main routing table (RT_TABLE_MAIN, linux/rtnetlink.h).
+const TableMain = 254
+
+// Key is the route without what the kernel adds (the protocol), with the kernel's defaults filled in:
+// two routes of equal keys on one link are the same route.
+func (r Route) Key() Route {
+	r.Protocol = 0
+	r.To = r.To.Masked()
+	if r.Table == 0 {
+		r.Table = TableMain
+	}
+	if r.Metric == 0 && r.To.Addr().Is6() {
+		r.Metric = 1024
+	}
+	return r
+}
+
+// IsDefault says that the route covers every address.
+func (r Route) IsDefault() bool { return r.To.Bits() == 0 }
+
+// String is for messages: "10.0.0.0/8 via 192.0.2.1 table 101".
+func (r Route) String() string {
+	s := r.To.String()
+	if r.IsDefault() {
+		s = "default"
+	}
+	if r.Via.IsValid() {
+		s += " via " + r.Via.String()
+	}
+	if r.Source.IsValid() {
+		s += " src " + r.Source.String()
+	}
+	if r.Metric != 0 {
+		s += fmt.Sprintf(" metric %d", r.Metric)
+	}
+	if r.Table != 0 && r.Table != TableMain {
+		s += fmt.Sprintf(" table %d", r.Table)
+	}
+	return s
+}
+
+// Address is one address on a link.
+type Address struct {
+	Prefix    netip.Prefix // host address with prefix length
+	Permanent bool         // no lifetime: set by hand or by a static configuration, not by DHCP or a router
+	Tentative bool         // IPv6 duplicate address detection has not ended
+	Duplicate bool         // IPv6 duplicate address detection failed: the address is in use elsewhere
+}
+
+// Rule is one policy routing rule, as far as we compare rules. It is comparable.
+type Rule struct {
+	Priority int
+	From     netip.Prefix // zero: any
+	To       netip.Prefix // zero: any
+	Table    int
+	Protocol int
+}
+
+// Link is what the kernel and the host's network managers show of one link.
+type Link struct {
+	Index     int      // ifindex; unique until the next boot
+	Name      string   // at most 15 bytes
+	AltNames  []string // sorted
+	MAC       MAC      // current
+	Permanent MAC      // burnt in; zero where the driver has none (veth)
+	Kind      string   // IFLA_INFO_KIND: "", "veth", "bond", "bridge", "vlan" ...
+	Device    bool     // /sys/class/net/NAME/device exists: it is hardware, or virtio
+	Master    int      // ifindex of the bond or bridge it is enslaved to; 0: none
+	Up        bool     // IFF_UP: administratively up
+	Carrier   bool
+	MTU       int // bytes
+	MinMTU    int // bytes; 0: not told
+	MaxMTU    int // bytes; 0: not told
+	Addresses []Address
+	Routes    []Route // all tables but local; also those the kernel made for the addresses
+	Claim     *Claim  // nil: no network manager but us has a configuration for it
+}
+
+// Claim says who, but us, configures a link, and how we know.
+type Claim struct {
+	Owner    string // "netplan", "networkd", "NetworkManager"
+	File     string // the file that says so; may be empty
+	ID       string // the definition or profile in it, "ens4" say; may be empty
+	Evidence string // a sentence for a person
+}
+
+// HasMAC says whether the link is the one that m means: by permanent address where there is one, else by the current.
+func (l Link) HasMAC(m MAC) bool {
+	if !l.Permanent.IsZero() {
+		return l.Permanent == m
+	}
+	return l.MAC == m
+}
+
+// Answers says whether name is the link's name or one of its alternative names.
+func (l Link) Answers(name string) bool { return l.Name == name || slices.Contains(l.AltNames, name) }
+
+// Holds says whether the link carries the address, whatever its prefix length.
+func (l Link) Holds(a netip.Addr) bool {
+	return slices.ContainsFunc(l.Addresses, func(h Address) bool { return h.Prefix.Addr() == a })
+}

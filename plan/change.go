@@ -1,0 +1,76 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// diff compares a link with what is wanted of it and remembered of it. What is neither stays.
+func diff(c nic.Config, l nic.Link, o Owned) nic.Change {
+	out := nic.Change{Index: l.Index, MAC: c.MAC, Had: l.Name}
+	if l.Name != c.Name && !(o.RenameBlocked && l.Up) {
+		out.Name = c.Name
+	}
+	if c.MTU != 0 && c.MTU != l.MTU {
+		out.MTU, out.HadMTU = c.MTU, l.MTU
+	}
+	out.Up = !l.Up
+	for _, a := range c.Addresses {
+		if !hasAddress(l, a) {
+			out.Add = append(out.Add, a)
+		}
+	}
+	for _, r := range c.Routes {
+		if !hasRoute(l.Routes, r) {
+			out.AddRoutes = append(out.AddRoutes, r)
+		}
+	}
+	stale(&out, l, o.Retired)
+	return out
+}
+
+// stale adds to ch the removal of what is retired and there.
+func stale(ch *nic.Change, l nic.Link, retired []Retired) {
+	for _, r := range retired {
+		switch {
+		case r.Route != nil && hasRoute(l.Routes, *r.Route):
+			ch.DelRoutes = append(ch.DelRoutes, *r.Route)
+		case r.Address.IsValid() && hasAddress(l, r.Address):
+			ch.Del = append(ch.Del, r.Address)
+		}
+	}
+}
+
+// giveBack is the change that leaves the link as it was found: without what is ours, with its first name and MTU, up or down.
+func giveBack(o Owned, l nic.Link) nic.Change {
+	out := nic.Change{Index: l.Index, MAC: o.MAC, Had: l.Name}
+	stale(&out, l, o.give().Retired)
+	if !o.Applied {
+		return out
+	}
+	if o.Found.Name != "" && l.Name == o.Config.Name && l.Name != o.Found.Name {
+		out.Name = o.Found.Name
+	}
+	if o.Config.MTU != 0 && o.Found.MTU != 0 && l.MTU == o.Config.MTU && l.MTU != o.Found.MTU {
+		out.MTU, out.HadMTU = o.Found.MTU, l.MTU
+	}
+	out.Down = l.Up && !o.Found.Up && o.Found.Name != ""
+	return out
+}
+
+func hasAddress(l nic.Link, p netip.Prefix) bool {
+	return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == p })
+}
+
+func hasRoute(have []nic.Route, want nic.Route) bool {
+	k := want.Key()
+	return slices.ContainsFunc(have, func(h nic.Route) bool {
+		h = h.Key()
+		if !k.Source.IsValid() {
+			h.Source = netip.Addr{}
+		}
+		return h == k
+	})
+}

@@ -1,0 +1,187 @@
+package plan
+
+import (
+	"net/netip"
+	"path"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// never lists names of links that belong to container networks and tunnels, whatever their kind (FACTS: what the daemon must never touch).
+var never = []string{
+	"lo", "cali*", "tunl*", "vxlan*", "wireguard.cali", "cilium_*", "lxc*", "flannel*", "cni*", "kube-ipvs0", "kube-bridge", "nodelocaldns",
+	"docker*", "br-*", "ovn*", "ovs-*", "genev_sys*", "antrea*", "weave*", "virbr*", "vnet*", "tap*", "tun*", "wg*", "bond*", "team*", "dummy*",
+}
+
+// Guard says why a link must not be touched, or nil. It is asked when planning and again right before every change, by the one writer of links.
+// It looks at the link and at the machine alone, never at what is wanted: no wish makes a protected link fair game.
+func Guard(l nic.Link, m Machine) *Refusal {
+	if r := notOurs(l, m); r != nil {
+		return r
+	}
+	for _, p := range m.Paths {
+		if p.Index == l.Index && p.Index != 0 {
+			return refuse(ProtectedLink, "link %s carries the path to %s (%s): the node would be lost; take this NIC out of the object", l.Name, p.What, p.To)
+		}
+		if p.To.IsValid() && l.Holds(p.To) || p.Source.IsValid() && l.Holds(p.Source) {
+			return refuse(ProtectedLink, "link %s holds the node's own address towards %s: the node would be lost; take this NIC out of the object", l.Name, p.What)
+		}
+	}
+	for _, r := range l.Routes {
+		if r.IsDefault() && (r.Table == 0 || r.Table == nic.TableMain || !ownTable(r.Table)) {
+			return refuse(ProtectedLink, "link %s has a default route (%s) that is not ours: the node may live by it; remove that route, or take this NIC out of the object", l.Name, r)
+		}
+	}
+	return nil
+}
+
+// notOurs says why the link is of a kind that is never touched.
+func notOurs(l nic.Link, m Machine) *Refusal {
+	for _, pattern := range slices.Concat(never, m.Deny) {
+		if ok, err := path.Match(pattern, l.Name); err == nil && ok {
+			return refuse(VirtualLink, "link %s has a name of the form %s, which container networks and tunnels use: it is never touched", l.Name, pattern)
+		}
+	}
+	if !physical(l, m.Kinds) {
+		return refuse(VirtualLink, "link %s is virtual (kind %q), no NIC: it is never touched", l.Name, l.Kind)
+	}
+	if l.Master != 0 {
+		return refuse(VirtualLink, "link %s is part of a bond, bridge or VRF: it is never touched; take it out of there first", l.Name)
+	}
+	return nil
+}
+
+// physical says whether a link may be meant by a MAC: bonds, bridges and VLANs that borrow one never are.
+func physical(l nic.Link, kinds []string) bool {
+	if l.Kind == "" {
+		return l.Device || slices.Contains(kinds, "")
+	}
+	return slices.Contains(kinds, l.Kind)
+}
+
+// The tables that are ours: TableBase + id.
+const TableBase = 10000
+
+func ownTable(t int) bool { return t >= TableBase && t <= TableBase+nic.MaxID }
+
+// foreign says whether somebody else configured the link and the object does not say that it may be taken over.
+func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusal {
+	if known && o.Applied || c.Adopt {
+		return nil
+	}
+	if l.Claim != nil {
+		return refuse(ForeignConfig, "link %s is configured by %s: %s; remove that, or set adopt: true to take it over", l.Name, l.Claim.Owner, l.Claim.Evidence)
+	}
+	for _, a := range l.Addresses {
+		retired := slices.ContainsFunc(o.Retired, func(r Retired) bool { return r.Address == a.Prefix })
+		if global(a) && !retired && !slices.Contains(c.Addresses, a.Prefix) {
+			return refuse(ForeignConfig, "link %s already has address %s, which is not ours; remove it, or set adopt: true to take the link over", l.Name, a.Prefix)
+		}
+	}
+	return nil
+}
+
+// global says whether the address was configured: link-local ones and what IPv6 made of router advertisements were not.
+func global(a nic.Address) bool {
+	ip := a.Prefix.Addr()
+	return !ip.IsLinkLocalUnicast() && (a.Permanent || ip.Is4())
+}
+
+// conflicts says why what is wanted cannot stand beside the rest of the host.
+func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
+	if c.MTU != 0 && (l.MaxMTU != 0 && c.MTU > l.MaxMTU || l.MinMTU != 0 && c.MTU < l.MinMTU) {
+		return refuse(MTUOutOfRange, "MTU %d is outside of what link %s can do (%d to %d)", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
+	}
+	for _, o := range p.machine.Links {
+		if o.Index != l.Index && o.Answers(c.Name) && !p.leaves(o, c.Name) {
+			return refuse(NameTaken, "another link (ifindex %d, MAC %s) is called %s already; rename it, or give the NIC another id", o.Index, o.MAC, c.Name)
+		}
+	}
+	for _, a := range c.Addresses {
+		if r := p.addressConflict(a, l); r != nil {
+			return r
+		}
+	}
+	for _, r := range c.Routes {
+		if r.IsDefault() && !ownTable(r.Table) {
+			return refuse(CutsPath, "a default route through %s in table %d would take the node's own; use gateway, which has a table of its own", c.Name, r.Key().Table)
+		}
+		if ref := p.cuts(r.To, r.Key().Table, l); ref != nil {
+			return ref
+		}
+	}
+	return nil
+}
+
+func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
+	for _, o := range p.machine.Links {
+		if o.Index != l.Index && o.Holds(a.Addr()) && !p.releases(o, a.Addr()) {
+			return refuse(AddressOnHost, "address %s is on link %s of this host already; an address can be on one link only", a.Addr(), o.Name)
+		}
+	}
+	return p.cuts(a.Masked(), nic.TableMain, l)
+}
+
+// cuts says whether a route to dst through l would draw traffic that the node lives by: the API server, its next hop, or the
+// next hop of a default route, where the present way there is a shorter prefix.
+func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
+	if table != nic.TableMain {
+		return nil
+	}
+	for _, w := range p.machine.Paths {
+		for _, to := range []netip.Addr{w.To, w.Via, w.Source} {
+			if to.IsValid() && dst.Contains(to) && w.Index != l.Index && dst.Bits() > p.bestBits(to, w.Index) {
+				return refuse(CutsPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost", dst, l.Name, to, w.What)
+			}
+		}
+	}
+	for _, o := range p.machine.Links {
+		for _, r := range o.Routes {
+			if o.Index != l.Index && r.IsDefault() && r.Key().Table == nic.TableMain && r.Via.IsValid() && dst.Contains(r.Via) && dst.Bits() > p.bestBits(r.Via, o.Index) {
+				return refuse(CutsPath, "%s through %s would take the traffic for %s, the gateway of the default route of %s: the node would be lost", dst, l.Name, r.Via, o.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// bestBits is the longest prefix in main by which link index reaches a now; 0 if it has none.
+// A path through a longer prefix wins over ours whatever we add; an equal one may lose, by metric: the probe after the change tells.
+func (p *planner) bestBits(a netip.Addr, index int) int {
+	best := 0
+	for _, l := range p.machine.Links {
+		if l.Index != index {
+			continue
+		}
+		for _, r := range l.Routes {
+			if r.Key().Table == nic.TableMain && r.To.Contains(a) && r.To.Bits() > best {
+				best = r.To.Bits()
+			}
+		}
+	}
+	return best
+}
+
+// releases says whether link o is ours and will not have the address any more.
+func (p *planner) releases(o nic.Link, a netip.Addr) bool {
+	for _, own := range p.record.NICs {
+		if !o.HasMAC(own.MAC) || !own.Applied || !slices.ContainsFunc(own.Config.Addresses, func(h netip.Prefix) bool { return h.Addr() == a }) {
+			continue
+		}
+		return !slices.ContainsFunc(p.want, func(w nic.Config) bool {
+			return w.MAC == own.MAC && slices.ContainsFunc(w.Addresses, func(h netip.Prefix) bool { return h.Addr() == a })
+		})
+	}
+	return false
+}
+
+// leaves says whether link o is ours and is removed before the others are configured, so that its name gets free.
+func (p *planner) leaves(o nic.Link, name string) bool {
+	for _, own := range p.record.NICs {
+		if o.HasMAC(own.MAC) && own.Applied && own.Config.Name == name && own.Found.Name != name {
+			return !slices.ContainsFunc(p.want, func(w nic.Config) bool { return w.MAC == own.MAC })
+		}
+	}
+	return false
+}

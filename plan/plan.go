@@ -1,0 +1,145 @@
+// Package plan decides: from what is wanted, what is there and what we remember, what has to happen to each NIC.
+//
+// In go []nic.Config, a Machine (links, paths that must not be cut) and a Record (what we own); out comes a Plan: one Action
+// per NIC, with the change of its link spelled out, or the reason why nothing may be done. Verify compares afterwards.
+//
+// It touches nothing, reads nothing, knows no file format and no clock. Refusing and waiting are data, not errors.
+//
+// Start reading at Make, then guard.go (what is refused, rule 1 of the design) and change.go (what differs).
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// Kind says what an Action does.
+type Kind string
+
+// The kinds of action. Gone is about a NIC that left the object and is not plugged in: only files are left to remove.
+const (
+	Configure Kind = "Configure" // make link and files as wanted; an empty Change and equal files mean: nothing to do
+	Remove    Kind = "Remove"    // take back what we own
+	Refuse    Kind = "Refuse"    // not touched, for Reason
+	Wait      Kind = "Wait"      // not there yet
+)
+
+// Machine is what is there. Links are as host.Links gives them, sorted by ifindex.
+type Machine struct {
+	Links []nic.Link
+	Paths []Path   // what must not be cut
+	Deny  []string // more name patterns (path.Match) of links never touched
+	Kinds []string // kinds of virtual link that count as physical; test machines only
+}
+
+// Path is a way out of the host that the node lives by.
+type Path struct {
+	What   string     // "the API server", "kubelet's --node-ip"
+	To     netip.Addr // where it leads
+	Index  int        // ifindex of the link it takes now; 0: no route now
+	Source netip.Addr // address it uses now
+	Via    netip.Addr // next hop; zero: on link
+}
+
+// Plan holds one action per NIC, in the order in which they are to be done: removals first, then by id.
+type Plan struct {
+	Actions []Action
+}
+
+// Action is what has to happen to one NIC.
+type Action struct {
+	Kind    Kind
+	NIC     nic.Config // wanted; for Remove what was applied last
+	Link    *nic.Link  // as found; nil for Wait, for Remove of an unplugged NIC and for Refuse without a link
+	Change  nic.Change // what differs in the kernel; for Configure and Remove
+	Reason  Reason     // for Refuse and Wait
+	Message string     // for Refuse and Wait: what, and what to do; at most 256 bytes
+	After   *Owned     // the record once the action is done; nil: forget the NIC. For Configure and Remove
+}
+
+// Make plans for every NIC wanted and for every NIC owned but wanted no more. It never fails: what cannot be done is an action too.
+// The same input gives the same plan.
+func Make(want []nic.Config, m Machine, rec Record) Plan {
+	want = slices.Clone(want)
+	nic.SortConfigs(want)
+	p := planner{want: want, machine: m, record: rec}
+	var out Plan
+	for _, o := range rec.NICs {
+		if !slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC }) && (o.Applied || len(o.Retired) > 0) {
+			if a, ok := p.remove(o); ok {
+				out.Actions = append(out.Actions, a)
+			}
+		}
+	}
+	for _, c := range want {
+		out.Actions = append(out.Actions, p.configure(c))
+	}
+	return out
+}
+
+type planner struct {
+	want    []nic.Config
+	machine Machine
+	record  Record
+}
+
+func (p *planner) configure(c nic.Config) Action {
+	link, refusal := p.find(c)
+	if refusal != nil {
+		return refusal.action(c, link)
+	}
+	if link == nil {
+		return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC,
+			Message: fmt.Sprintf("no NIC with MAC %s is plugged in; it is configured as soon as it appears", c.MAC)}
+	}
+	owned, known := p.record.Find(c.MAC)
+	if r := Guard(*link, p.machine); r != nil {
+		return r.action(c, link)
+	}
+	if r := p.foreign(c, *link, owned, known); r != nil {
+		return r.action(c, link)
+	}
+	if r := p.conflicts(c, *link); r != nil {
+		return r.action(c, link)
+	}
+	after := owned.take(c, *link, known)
+	return Action{Kind: Configure, NIC: c, Link: link, Change: diff(c, *link, after), After: &after}
+}
+
+// remove plans to give a NIC back. A guarded link is not touched, only our memory and files of it go.
+func (p *planner) remove(o Owned) (Action, bool) {
+	a := Action{Kind: Remove, NIC: o.Config}
+	link, _ := p.find(o.Config)
+	after := o.give()
+	if len(after.Retired) > 0 {
+		a.After = &after
+	}
+	if link == nil || Guard(*link, p.machine) != nil {
+		return a, o.Applied
+	}
+	a.Link = link
+	a.Change = giveBack(o, *link)
+	return a, o.Applied || !a.Change.Empty()
+}
+
+// find looks for the one link that a NIC means: nil and no refusal if it is not there.
+func (p *planner) find(c nic.Config) (*nic.Link, *Refusal) {
+	var found []nic.Link
+	for _, l := range p.machine.Links {
+		if l.HasMAC(c.MAC) && physical(l, p.machine.Kinds) {
+			found = append(found, l)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, nil
+	case 1:
+		return &found[0], nil
+	}
+	slices.SortFunc(found, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
+	return nil, refuse(AmbiguousMAC, "%d links have MAC %s (%s, %s): give each its own", len(found), c.MAC, found[0].Name, found[1].Name)
+}

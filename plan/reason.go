@@ -1,0 +1,60 @@
+package plan
+
+import (
+	"fmt"
+
+	"multinicd/nic"
+)
+
+// Reason is a word that programs may branch on; docs/reasons.md has a row for each. The same words stand in the API's status.
+type Reason string
+
+// Why an action is refused or waits.
+const (
+	WaitingForNIC  Reason = "WaitingForNIC" // no link has the MAC
+	AmbiguousMAC   Reason = "AmbiguousMAC"  // several links have it
+	ProtectedLink  Reason = "ProtectedLink" // the node lives by this link: default route, API server, kubelet
+	VirtualLink    Reason = "VirtualLink"   // not hardware, enslaved, or a container network's
+	ForeignConfig  Reason = "ForeignConfig" // somebody else configured the link, and adopt is not set
+	NameTaken      Reason = "NameTaken"     // another link has the name
+	AddressOnHost  Reason = "AddressOnHost" // another link of this host has the address
+	AddressInUse   Reason = "AddressInUse"  // a neighbour answers for the address
+	CutsPath       Reason = "CutsPath"      // the subnet or route would draw the API server's or the gateway's traffic to this NIC
+	MTUOutOfRange  Reason = "MTUOutOfRange" // the device cannot do it
+	NotSupported   Reason = "NotSupported"  // this backend cannot do it
+	InvalidSpec    Reason = "InvalidSpec"   // today's rules refuse the entry
+	ChangeCrashed  Reason = "ChangeCrashed" // the change killed the daemon more than once and is not tried again
+	IdentityDiffer Reason = "IdentityMismatch"
+)
+
+// Reasons of NICs that are configured, or were tried.
+const (
+	Configured       Reason = "Configured"
+	RenameAtReboot   Reason = "RenameAtReboot"   // configured under its present name; the kernel cannot rename a link that is up
+	RolledBack       Reason = "RolledBack"       // the change failed and was undone
+	RollbackFailed   Reason = "RollbackFailed"   // the change failed and could not be undone whole
+	ValidationFailed Reason = "ValidationFailed" // the host's own tool refuses our file
+	ProbeFailed      Reason = "ProbeFailed"      // after the change something did not answer that had answered before; undone
+	VerifyFailed     Reason = "VerifyFailed"     // after the change the kernel does not show what is wanted; undone
+)
+
+// Refusal says why a link is not touched.
+type Refusal struct {
+	Reason  Reason
+	Message string
+}
+
+func (r *Refusal) action(c nic.Config, l *nic.Link) Action {
+	return Action{Kind: Refuse, NIC: c, Link: l, Reason: r.Reason, Message: r.Message}
+}
+
+// maxMessage bounds messages, in bytes, as the report does.
+const maxMessage = 256
+
+func refuse(r Reason, format string, args ...any) *Refusal {
+	msg := fmt.Sprintf(format, args...)
+	if len(msg) > maxMessage {
+		msg = msg[:maxMessage-3] + "..."
+	}
+	return &Refusal{Reason: r, Message: msg}
+}

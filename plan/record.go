@@ -1,0 +1,147 @@
+package plan
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// Record is what we own on this host, kept on disk between runs.
+type Record struct {
+	NICs []Owned // unique MAC, sorted by MAC
+}
+
+// Owned is what we remember of one NIC.
+type Owned struct {
+	MAC     nic.MAC
+	Config  nic.Config // applied last
+	Applied bool       // Config is in force; false once the NIC was given back
+	Found   Found      // the link as we first found it
+	Adopted bool       // somebody else's configuration was taken over
+	Retired []Retired  `json:",omitempty"` // what was ours, or what we took over, and is wanted no more; sorted
+	// RenameBlocked: in this boot the kernel refused to rename the link while it is up.
+	RenameBlocked bool `json:",omitempty"`
+}
+
+// Found is a link before our first change of it.
+type Found struct {
+	Name string
+	MTU  int
+	Up   bool
+}
+
+// Retired is one address or one route that must not come back. Exactly one of the two is set.
+type Retired struct {
+	Address netip.Prefix `json:",omitzero"`
+	Route   *nic.Route   `json:",omitempty"`
+}
+
+// maxRetired bounds the memory per NIC. A network manager's stale state knows what it read at its own last start, so the oldest may go.
+const maxRetired = 256
+
+// Find gives what we remember of a NIC.
+func (r Record) Find(m nic.MAC) (Owned, bool) {
+	i, ok := slices.BinarySearchFunc(r.NICs, m, func(o Owned, m nic.MAC) int { return cmp.Compare(o.MAC.String(), m.String()) })
+	if !ok {
+		return Owned{}, false
+	}
+	return r.NICs[i], true
+}
+
+// With gives a record in which the NIC is remembered as o, or, if o is nil, not at all. The receiver stays as it is.
+func (r Record) With(m nic.MAC, o *Owned) Record {
+	i, ok := slices.BinarySearchFunc(r.NICs, m, func(o Owned, m nic.MAC) int { return cmp.Compare(o.MAC.String(), m.String()) })
+	out := slices.Clone(r.NICs)
+	switch {
+	case ok && o == nil:
+		out = slices.Delete(out, i, i+1)
+	case ok:
+		out[i] = *o
+	case o != nil:
+		out = slices.Insert(out, i, *o)
+	}
+	return Record{NICs: out}
+}
+
+// NewBoot gives the record as it counts after a boot: the network managers have read the present files, so nothing stale
+// can come back, and a name that could not be changed has been changed by now.
+func (r Record) NewBoot() Record {
+	out := Record{}
+	for _, o := range r.NICs {
+		o.Retired, o.RenameBlocked = nil, false
+		if o.Applied {
+			out.NICs = append(out.NICs, o)
+		}
+	}
+	return out
+}
+
+// take gives the record of a NIC once c is in force on l.
+func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
+	out := o
+	out.MAC, out.Config, out.Applied = c.MAC, c, true
+	if !known {
+		out.Found = Found{Name: l.Name, MTU: l.MTU, Up: l.Up}
+	}
+	var gone []Retired
+	if o.Applied {
+		gone = retire(o.Config, c)
+	} else if l.Claim != nil && c.Adopt {
+		out.Adopted = true
+		for _, a := range l.Addresses {
+			if global(a) && !slices.Contains(c.Addresses, a.Prefix) {
+				gone = append(gone, Retired{Address: a.Prefix})
+			}
+		}
+	}
+	out.Retired = merge(o.Retired, gone, c)
+	return out
+}
+
+// give gives the record of a NIC once it was given back.
+func (o Owned) give() Owned {
+	out := o
+	out.Retired = merge(o.Retired, retire(o.Config, nic.Config{}), nic.Config{})
+	out.Applied = false
+	return out
+}
+
+// retire lists what old has and new has not.
+func retire(old, c nic.Config) []Retired {
+	var out []Retired
+	for _, a := range old.Addresses {
+		if !slices.Contains(c.Addresses, a) {
+			out = append(out, Retired{Address: a})
+		}
+	}
+	for _, r := range old.Routes {
+		if !hasRoute(c.Routes, r) {
+			out = append(out, Retired{Route: &r})
+		}
+	}
+	return out
+}
+
+// merge joins both lists, the newest last, without what is wanted (again), at most maxRetired.
+func merge(old, gone []Retired, c nic.Config) []Retired {
+	var out []Retired
+	for _, r := range append(slices.Clone(old), gone...) {
+		wanted := r.Address.IsValid() && slices.Contains(c.Addresses, r.Address) || r.Route != nil && hasRoute(c.Routes, *r.Route)
+		if !wanted && !slices.ContainsFunc(out, r.equal) {
+			out = append(out, r)
+		}
+	}
+	if len(out) > maxRetired {
+		out = out[len(out)-maxRetired:]
+	}
+	return out
+}
+
+func (r Retired) equal(o Retired) bool {
+	if r.Route != nil && o.Route != nil {
+		return r.Route.Key() == o.Route.Key()
+	}
+	return r.Route == nil && o.Route == nil && r.Address == o.Address
+}

@@ -1,0 +1,85 @@
+package plan
+
+import (
+	"io/fs"
+
+	"multinicd/nic"
+)
+
+// Step is one part of a change, made together with its undo. Steps are data, so that a journal can hold them and a daemon that
+// was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
+type Step struct {
+	Name string // "rename", "mtu", "up", "addresses", "routes", "verify", "probe", "validate", "persist", "runtime"
+	Do   Op
+	Undo Op `json:",omitzero"` // zero: nothing to undo
+	// Final: once this step is done the change is in force at the next boot too, and recovery goes on with it instead of back.
+	Final bool `json:",omitempty"`
+}
+
+// Op is one thing to do. At most one field is set.
+type Op struct {
+	Link  *nic.Change `json:",omitempty"`
+	File  *File       `json:",omitempty"`
+	Check Check       `json:",omitempty"`
+}
+
+// Zero says that there is nothing to do.
+func (o Op) Zero() bool { return o.Link == nil && o.File == nil && o.Check == "" }
+
+// Check is a look at the world that may end a change.
+type Check string
+
+// The checks.
+const (
+	CheckGuard    Check = "guard"    // the link may still be touched: rule 1 again, right before the change
+	CheckVerify   Check = "verify"   // the kernel shows what is wanted
+	CheckProbe    Check = "probe"    // what answered before the change still answers
+	CheckValidate Check = "validate" // the host's own tool accepts the files that are to be put in place
+)
+
+// File is a file as it is to be: whole, or absent.
+type File struct {
+	Path   string // absolute, as the host sees it
+	Data   []byte
+	Mode   fs.FileMode // permission bits only
+	Absent bool
+}
+
+// Live gives the steps that make a change in the kernel, each with its undo, in an order in which no step undoes another:
+// names and MTU while the link may still be down, addresses before the routes that need them. A link that is to go down does so last.
+func Live(c nic.Change) []Step {
+	var steps []Step
+	add := func(name string, part nic.Change) {
+		if part.Empty() {
+			return
+		}
+		inverse := part.Inverse()
+		steps = append(steps, Step{Name: name, Do: Op{Link: &part}, Undo: Op{Link: &inverse}})
+	}
+	part := func() nic.Change { return nic.Change{Index: c.Index, MAC: c.MAC, Had: c.Had} }
+	rename, mtu, up, down, routes, addresses := part(), part(), part(), part(), part(), part()
+	rename.Name = c.Name
+	mtu.MTU, mtu.HadMTU = c.MTU, c.HadMTU
+	up.Up, down.Down = c.Up, c.Down
+	addresses.Add, addresses.Del = c.Add, c.Del
+	routes.AddRoutes, routes.DelRoutes = c.AddRoutes, c.DelRoutes
+	if !c.Down {
+		add("rename", rename)
+		for _, p := range []*nic.Change{&mtu, &up, &addresses, &routes} {
+			if c.Name != "" {
+				p.Had = c.Name
+			}
+		}
+		add("mtu", mtu)
+		add("up", up)
+		add("addresses", addresses)
+		add("routes", routes)
+		return steps
+	}
+	add("routes", routes)
+	add("addresses", addresses)
+	add("down", down)
+	add("mtu", mtu)
+	add("rename", rename)
+	return steps
+}

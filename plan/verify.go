@@ -1,0 +1,69 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// Mismatch is one difference between what is wanted and what the kernel shows.
+type Mismatch struct {
+	Field string // "name", "mtu", "up", "address", "route"
+	Want  string
+	Have  string
+}
+
+func (m Mismatch) String() string {
+	return fmt.Sprintf("%s: want %s, have %s", m.Field, m.Want, m.Have)
+}
+
+// Verify compares one link, as read back, with what is wanted of it and with what must not be there any more. Empty: all is well.
+// An IPv6 address whose duplicate address detection has not ended, or has failed, is not there yet.
+// The name is compared only if the kernel can be expected to have changed it.
+func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
+	var out []Mismatch
+	add := func(field, want, have string) { out = append(out, Mismatch{Field: field, Want: want, Have: have}) }
+	if l.Name != c.Name && !o.RenameBlocked {
+		add("name", c.Name, l.Name)
+	}
+	if c.MTU != 0 && l.MTU != c.MTU {
+		add("mtu", fmt.Sprint(c.MTU), fmt.Sprint(l.MTU))
+	}
+	if !l.Up {
+		add("up", "up", "down")
+	}
+	for _, a := range c.Addresses {
+		if have := addressState(l, a); have != "present" {
+			add("address", a.String(), have)
+		}
+	}
+	for _, r := range c.Routes {
+		if !hasRoute(l.Routes, r) {
+			add("route", r.String(), "absent")
+		}
+	}
+	for _, r := range o.Retired {
+		if r.Address.IsValid() && hasAddress(l, r.Address) {
+			add("address", "absent", r.Address.String())
+		}
+		if r.Route != nil && hasRoute(l.Routes, *r.Route) {
+			add("route", "absent", r.Route.String())
+		}
+	}
+	return out
+}
+
+func addressState(l nic.Link, p netip.Prefix) string {
+	i := slices.IndexFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == p })
+	switch {
+	case i < 0:
+		return "absent"
+	case l.Addresses[i].Duplicate:
+		return "duplicate"
+	case l.Addresses[i].Tentative:
+		return "tentative"
+	}
+	return "present"
+}
