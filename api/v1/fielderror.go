@@ -1,0 +1,30 @@
+package v1
+
+import "strings"
+
+// FieldError is one thing wrong with an object.
+//
+// +kubebuilder:object:generate=false
+type FieldError struct {
+	// Field as the API server names it, such as spec.interfaces[1].macAddress.
+	Field string
+	// Message says what is wrong and what to do.
+	Message string
+}
+
+// Error is field and message.
+func (e FieldError) Error() string { return e.Field + ": " + e.Message }
+
+// FieldErrors is what Validate found, in the order of the object's fields.
+//
+// +kubebuilder:object:generate=false
+type FieldErrors []FieldError
+
+// Error is one line for each.
+func (es FieldErrors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}

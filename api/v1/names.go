@@ -1,0 +1,60 @@
+package v1
+
+const (
+	// Group and Version name the API that is stored, AlphaVersion the older
+	// spelling that is still served.
+	Group        = "multinic.io"
+	Version      = "v1"
+	AlphaVersion = "v1alpha1"
+
+	// NodeConfigKind and BizConfigKind are the kinds of the group.
+	NodeConfigKind = "MultiNicNodeConfig"
+	BizConfigKind  = "MultiNicBizConfig"
+
+	// SystemNamespace holds the objects that publishers write, and the bridge.
+	SystemNamespace = "multinic-system"
+
+	// NodesNamespace holds what belongs to the nodes: ServiceAccounts, reports,
+	// Leases, Jobs. A namespace of its own, because the API server reads all
+	// RoleBindings of a namespace for each request in it.
+	NodesNamespace = "multinic-nodes"
+
+	// NodeNameLabel carries the node name, where it is at most 63 characters
+	// (a label value cannot be longer).
+	NodeNameLabel = "multinic.io/node-name"
+
+	// InstanceIDLabel carries the OpenStack instance of the node.
+	InstanceIDLabel = "multinic.io/instance-id"
+
+	// ComponentLabel marks what the bridge made, with one of the values below.
+	// The bridge's caches hold nothing without it.
+	ComponentLabel  = "multinic.io/component"
+	ComponentReport = "report"
+	ComponentLease  = "lease"
+
+	// NodeNameAnnotation carries the whole node name on what the bridge made.
+	NodeNameAnnotation = "multinic.io/node-name"
+
+	// ReportKey is the one key of a report ConfigMap.
+	ReportKey = "report.json"
+
+	// BridgeFieldOwner is the bridge's field manager in server-side apply.
+	BridgeFieldOwner = "multinic-bridge"
+
+	// MaxNodeName bounds a node name in bytes, so that prefix plus name stays
+	// an object name.
+	MaxNodeName = 200
+
+	// MaxInterfaces bounds the NICs of one object and of one report.
+	MaxInterfaces = 64
+)
+
+// ReportName is the ConfigMap in NodesNamespace into which the node writes its
+// report.
+func ReportName(node string) string { return "multinic-report-" + node }
+
+// LeaseName is the Lease in NodesNamespace that the node renews.
+func LeaseName(node string) string { return "multinic-" + node }
+
+// ServiceAccountName is the identity of the node in NodesNamespace.
+func ServiceAccountName(node string) string { return "multinic-node-" + node }

@@ -1,0 +1,123 @@
+package v1
+
+// Condition types of a MultiNicNodeConfig. None of them carries a time in its
+// message, and none flaps while nothing changes.
+const (
+	// ConditionReady is True when every NIC is Configured for the object's
+	// present generation, Unknown when the node is silent, else False.
+	ConditionReady = "Ready"
+	// ConditionProgressing is True while a change runs or is awaited.
+	ConditionProgressing = "Progressing"
+	// ConditionDegraded is True when something needs a person although it may
+	// still work: a refusal, a failure, a fight with another writer.
+	ConditionDegraded = "Degraded"
+)
+
+// Reasons of the conditions of an object.
+const (
+	// ReasonAllInterfacesConfigured (Ready): every NIC is as wanted.
+	ReasonAllInterfacesConfigured = "AllInterfacesConfigured"
+	// ReasonApplying (Ready, Progressing, NIC): the node is at work on this
+	// generation, or has not spoken about it yet.
+	ReasonApplying = "Applying"
+	// ReasonInterfacesWaiting (Ready): no NIC failed, at least one waits.
+	ReasonInterfacesWaiting = "InterfacesWaiting"
+	// ReasonInterfacesFailed (Ready, Degraded): at least one NIC was refused or
+	// failed.
+	ReasonInterfacesFailed = "InterfacesFailed"
+	// ReasonNoReport (Ready): no node has ever reported on this object; is
+	// multinicd installed there, and joined?
+	ReasonNoReport = "NoReport"
+	// ReasonNodeSilent (Ready): the node's Lease has not been renewed for
+	// longer than SilentAfter; its state is the last one known.
+	ReasonNodeSilent = "NodeSilent"
+	// ReasonSettled (Progressing): nothing runs and nothing is awaited.
+	ReasonSettled = "Settled"
+	// ReasonAsExpected (Degraded): nothing needs a person.
+	ReasonAsExpected = "AsExpected"
+	// ReasonReportRefused (Degraded): what stands in the node's report cannot be
+	// used; the message says why.
+	ReasonReportRefused = "ReportRefused"
+)
+
+// Reasons of a NIC that is as wanted, waits or is under way.
+const (
+	// ReasonConfigured: name, addresses, routes and MTU read back as wanted,
+	// and persisted.
+	ReasonConfigured = "Configured"
+	// ReasonWaitingForNIC: no link of the host has this MAC address yet.
+	ReasonWaitingForNIC = "WaitingForNIC"
+	// ReasonWaitingForRelease: the rollout brake has not released this
+	// generation for the node yet.
+	ReasonWaitingForRelease = "WaitingForRelease"
+	// ReasonRenameAtReboot: configured, but under its present name: the kernel
+	// does not rename a link that is up.
+	ReasonRenameAtReboot = "RenameAtReboot"
+)
+
+// Reasons of a NIC that was refused: nothing of it was touched.
+const (
+	// ReasonProtectedLink: the link carries a default route that is not ours,
+	// or the way to the API server, or the kubelet's address.
+	ReasonProtectedLink = "ProtectedLink"
+	// ReasonNotPhysical: the link is virtual, enslaved or made by a CNI plugin.
+	ReasonNotPhysical = "NotPhysical"
+	// ReasonForeignConfig: somebody else configured the link; `adopt: true`
+	// permits multinicd to take it over.
+	ReasonForeignConfig = "ForeignConfig"
+	// ReasonAddressInUse: a neighbour, or another link of the host, has the
+	// address.
+	ReasonAddressInUse = "AddressInUse"
+	// ReasonCutsAPIPath: the wanted subnet or route would cover the API server,
+	// or the primary's gateway, by a longer prefix.
+	ReasonCutsAPIPath = "CutsAPIPath"
+	// ReasonMTUTooLarge: the link does not take the wanted MTU.
+	ReasonMTUTooLarge = "MTUTooLarge"
+	// ReasonNameTaken: another link of the host has the wanted name.
+	ReasonNameTaken = "NameTaken"
+	// ReasonAmbiguousMAC: several links have the MAC address.
+	ReasonAmbiguousMAC = "AmbiguousMAC"
+	// ReasonInvalidSpec: the object does not pass Validate. Of a NIC, or of the
+	// whole object.
+	ReasonInvalidSpec = "InvalidSpec"
+	// ReasonNotSupported: the host, or its backend, cannot do what is wanted.
+	ReasonNotSupported = "NotSupported"
+	// ReasonSubnetConflict: the subnet overlaps one that is not ours.
+	ReasonSubnetConflict = "SubnetConflict"
+)
+
+// Reasons of a NIC, or of a whole change, that failed.
+const (
+	// ReasonApplyFailed: a step failed before anything was changed.
+	ReasonApplyFailed = "ApplyFailed"
+	// ReasonValidationFailed: the host's own tool refused the file to be
+	// written; nothing was changed.
+	ReasonValidationFailed = "ValidationFailed"
+	// ReasonVerificationFailed: after the change the kernel did not read back
+	// as wanted; the change was undone.
+	ReasonVerificationFailed = "VerificationFailed"
+	// ReasonProbeFailed: after the change a probe failed that passed before;
+	// the change was undone.
+	ReasonProbeFailed = "ProbeFailed"
+	// ReasonRolledBack: the change failed and the host is as it was before.
+	ReasonRolledBack = "RolledBack"
+	// ReasonRollbackFailed: the change failed and so did its undoing; a person
+	// must look.
+	ReasonRollbackFailed = "RollbackFailed"
+	// ReasonDriftFighting: another writer keeps changing the NIC; multinicd
+	// stands back for a while.
+	ReasonDriftFighting = "DriftFighting"
+)
+
+// Reasons of a whole node.
+const (
+	// ReasonIdentityMismatch: the object's instanceId is not this host's;
+	// nothing was touched.
+	ReasonIdentityMismatch = "IdentityMismatch"
+	// ReasonIdentityUnverified: nothing on this host can be compared with the
+	// object's instanceId. Degraded, not refused.
+	ReasonIdentityUnverified = "IdentityUnverified"
+	// ReasonNoBackend: nobody on the host owns networking in a way that
+	// multinicd can speak to.
+	ReasonNoBackend = "NoBackend"
+)

@@ -1,0 +1,290 @@
+package v1
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+const (
+	// ReportSchema names the only schema that ParseReport reads. A change that
+	// an older bridge would misread gets a new name.
+	ReportSchema = "multinic.io/report/v1"
+
+	// MaxReportSize bounds a report in bytes.
+	MaxReportSize = 32 << 10
+
+	// MaxMessage bounds each message of a report in bytes.
+	MaxMessage = 256
+)
+
+// ErrReport is what every error of ParseReport wraps.
+var ErrReport = errors.New("report refused")
+
+// Executor is who worked on the node.
+type Executor string
+
+// The executors. Only a daemon renews the Lease, so only after its report does
+// silence mean anything.
+const (
+	ExecutorDaemon Executor = "daemon"
+	ExecutorJob    Executor = "job"
+)
+
+// Phase is how far the node is with the generation it reports on.
+type Phase string
+
+const (
+	// PhaseApplying: the node has taken the generation up.
+	PhaseApplying Phase = "Applying"
+	// PhaseDone: nothing runs; the interfaces are how it ended, or what it
+	// waits for.
+	PhaseDone Phase = "Done"
+	// PhaseRemoved: the object is gone, and the NICs are given back.
+	PhaseRemoved Phase = "Removed"
+)
+
+// Report is what one node says about one generation of its object. It is
+// written by the node alone and is not to be trusted: it can change nothing but
+// the status of that node's object.
+type Report struct {
+	Schema     string    `json:"schema"` // ReportSchema
+	Node       string    `json:"node"`   // the node's name
+	UID        types.UID `json:"uid"`    // of the object; a report for another uid never counts
+	Generation int64     `json:"generation"`
+	SpecHash   string    `json:"specHash,omitempty"`
+	Executor   Executor  `json:"executor"`
+	Version    string    `json:"version"` // of multinicd
+	Phase      Phase     `json:"phase"`
+	// JobName is the Job that ran, where Executor is job.
+	JobName string `json:"jobName,omitempty"`
+	// Run is the uid of the MultiNicNodeRun that this report answers.
+	Run string `json:"run,omitempty"`
+	// Refused says why the whole object was refused and nothing touched; nil
+	// where it was not.
+	Refused *Remark `json:"refused,omitempty"`
+	// Degraded says what needs a person although the NICs may work; nil where
+	// nothing does.
+	Degraded *Remark `json:"degraded,omitempty"`
+	// Interfaces, at most MaxInterfaces, ids unique, in any order.
+	Interfaces []InterfaceStatus `json:"interfaces"`
+}
+
+// Remark is a reason with its message.
+type Remark struct {
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+}
+
+// Encode gives the report as JSON that ParseReport accepts: messages without
+// what cannot be printed, cut to MaxMessage bytes, and shorter where the whole
+// would be over MaxReportSize. The receiver is not changed. The same report
+// gives the same bytes. An error means that another field is not as ParseReport
+// wants it, which is a mistake of the caller.
+func (r Report) Encode() ([]byte, error) {
+	r.Schema = ReportSchema
+	if r.Interfaces == nil {
+		r.Interfaces = []InterfaceStatus{}
+	}
+	var data []byte
+	for limit := MaxMessage; ; limit /= 2 {
+		short := r.shortened(limit)
+		var buf bytes.Buffer
+		enc := json.NewEncoder(&buf)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(short); err != nil {
+			return nil, fmt.Errorf("encoding report: %w", err)
+		}
+		data = bytes.TrimRight(buf.Bytes(), "\n")
+		if len(data) <= MaxReportSize || limit == 0 {
+			break
+		}
+	}
+	if _, err := ParseReport(data); err != nil {
+		return nil, fmt.Errorf("encoding report: %w", err)
+	}
+	return data, nil
+}
+
+// shortened is a copy with every message printable and at most limit bytes.
+func (r Report) shortened(limit int) Report {
+	remark := func(m *Remark) *Remark {
+		if m == nil {
+			return nil
+		}
+		return &Remark{Reason: m.Reason, Message: Printable(m.Message, limit)}
+	}
+	r.Refused, r.Degraded = remark(r.Refused), remark(r.Degraded)
+	r.Interfaces = append([]InterfaceStatus{}, r.Interfaces...)
+	for i := range r.Interfaces {
+		n := &r.Interfaces[i]
+		n.Message = Printable(n.Message, limit)
+		if n.LastConfigured != nil {
+			utc := metav1.NewTime(n.LastConfigured.UTC())
+			n.LastConfigured = &utc
+		}
+	}
+	return r
+}
+
+// Printable is s without what cannot be printed (control, format and invalid
+// characters; white space becomes one space), cut at a rune to limit bytes.
+func Printable(s string, limit int) string {
+	s = strings.Join(strings.Fields(strings.Map(func(c rune) rune {
+		switch {
+		case unicode.IsSpace(c):
+			return ' '
+		case c == utf8.RuneError || !unicode.IsPrint(c):
+			return -1
+		}
+		return c
+	}, s)), " ")
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit]
+}
+
+// ParseReport reads what Encode wrote and refuses everything else: unknown
+// fields, values out of their range, text that cannot be printed, anything too
+// long. The error wraps ErrReport and quotes nothing of the data that could not
+// be printed.
+func ParseReport(data []byte) (Report, error) {
+	if len(data) > MaxReportSize {
+		return Report{}, refuse("it has %d bytes, at most %d are taken", len(data), MaxReportSize)
+	}
+	if !utf8.Valid(data) {
+		return Report{}, refuse("it is not UTF-8")
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	var r Report
+	if err := dec.Decode(&r); err != nil {
+		return Report{}, refuse("%s", Printable(err.Error(), MaxMessage))
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Report{}, refuse("something follows the JSON object")
+	}
+	if err := r.check(); err != nil {
+		return Report{}, err
+	}
+	return r, nil
+}
+
+func refuse(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{ErrReport}, args...)...)
+}
+
+// reasonForm is what metav1.Condition takes, and no longer than our own.
+var reasonForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,63}$`)
+
+func (r Report) check() error {
+	if r.Schema != ReportSchema {
+		return refuse("schema is not %s", ReportSchema)
+	}
+	for _, text := range []struct {
+		field, value string
+		min, max     int
+	}{
+		{"node", r.Node, 1, MaxNodeName},
+		{"uid", string(r.UID), 1, 64},
+		{"specHash", r.SpecHash, 0, 253},
+		{"version", r.Version, 0, 64},
+		{"jobName", r.JobName, 0, 253},
+		{"run", r.Run, 0, 64},
+	} {
+		if err := checkText(text.field, text.value, text.min, text.max); err != nil {
+			return err
+		}
+	}
+	if r.Generation < 1 {
+		return refuse("generation is less than 1")
+	}
+	if r.Executor != ExecutorDaemon && r.Executor != ExecutorJob {
+		return refuse("executor is neither %s nor %s", ExecutorDaemon, ExecutorJob)
+	}
+	switch r.Phase {
+	case PhaseApplying, PhaseDone, PhaseRemoved:
+	default:
+		return refuse("phase is none of %s, %s, %s", PhaseApplying, PhaseDone, PhaseRemoved)
+	}
+	for field, m := range map[string]*Remark{"refused": r.Refused, "degraded": r.Degraded} {
+		if m == nil {
+			continue
+		}
+		if !reasonForm.MatchString(m.Reason) {
+			return refuse("%s.reason is not a word in CamelCase", field)
+		}
+		if err := checkText(field+".message", m.Message, 0, MaxMessage); err != nil {
+			return err
+		}
+	}
+	if len(r.Interfaces) > MaxInterfaces {
+		return refuse("it has %d interfaces, at most %d are taken", len(r.Interfaces), MaxInterfaces)
+	}
+	seen := map[int32]bool{}
+	for i, n := range r.Interfaces {
+		if err := checkInterface(fmt.Sprintf("interfaces[%d]", i), n); err != nil {
+			return err
+		}
+		if seen[n.ID] {
+			return refuse("interfaces[%d].id is there twice", i)
+		}
+		seen[n.ID] = true
+	}
+	return nil
+}
+
+func checkInterface(path string, n InterfaceStatus) error {
+	if n.ID < 0 || n.ID > MaxID {
+		return refuse("%s.id is not in 0..%d", path, MaxID)
+	}
+	if n.MACAddress != strings.ToLower(n.MACAddress) || !macForm.MatchString(n.MACAddress) {
+		return refuse("%s.macAddress is not a MAC address in lower case", path)
+	}
+	switch n.Status {
+	case StatePending, StateInProgress, StateConfigured, StateFailed:
+	default:
+		return refuse("%s.status is none of Pending, InProgress, Configured, Failed", path)
+	}
+	if !reasonForm.MatchString(n.Reason) {
+		return refuse("%s.reason is not a word in CamelCase", path)
+	}
+	if n.Address != "" {
+		if _, err := parsePrefix(n.Address); err != nil {
+			return refuse("%s.address is not host/prefix", path)
+		}
+	}
+	if n.MTU < 0 || n.MTU > maxMTU {
+		return refuse("%s.mtu is not in 0..%d", path, maxMTU)
+	}
+	if err := checkText(path+".name", n.Name, 0, 15); err != nil {
+		return err
+	}
+	return checkText(path+".message", n.Message, 0, MaxMessage)
+}
+
+// checkText bounds a string in bytes and in what it may hold.
+func checkText(field, s string, least, most int) error {
+	if len(s) < least || len(s) > most {
+		return refuse("%s has %d bytes, %d to %d are taken", field, len(s), least, most)
+	}
+	for _, c := range s {
+		if c == utf8.RuneError || !unicode.IsPrint(c) {
+			return refuse("%s has characters that cannot be printed", field)
+		}
+	}
+	return nil
+}
