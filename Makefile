@@ -1,0 +1,87 @@
+# `make help` lists what there is. Nothing here needs more than Go and make; `make test` and `make demo` install the
+# Debian packages that they need and say so.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+# The one place of the version is the file VERSION; CHANGELOG.md has a section for it (a test compares them).
+VERSION := $(shell cat VERSION)
+
+# Use the Go that is installed: no toolchain is fetched behind the user's back.
+export GOTOOLCHAIN := local
+GO := go
+GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Go packages of the product (tests of their own, no root needed), and of the test bed (real hosts, as root).
+PRODUCT = $(shell $(GO) list ./... | grep -v '^multinicd/test\(/\|$$\)')
+SOURCES := $(shell find . -name '*.go' -not -path './test/*' -not -path './bin/*' 2>/dev/null)
+
+.PHONY: help
+help: ## this list
+	@echo 'multinicd $(VERSION). Targets:'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1	\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: build
+build: bin/multinicd bin/multinic-bridge ## bin/multinicd and bin/multinic-bridge, static
+
+bin/multinicd: go.mod go.sum VERSION $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
+
+bin/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
+
+.PHONY: demo
+demo: ## one node from nothing: control plane, host, two NICs (as root; KEEP=1 leaves it running)
+	$(GO) run ./test/setup
+	$(MAKE) --no-print-directory build
+	$(GO) run ./test/demo
+
+# The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them.
+.PHONY: test
+test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
+	$(GO) run ./test/setup
+	$(MAKE) --no-print-directory lint check-generate
+	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory build
+	$(GO) test -shuffle=on -timeout 60m ./test/...
+
+.PHONY: test-all
+test-all: ## and the long ones: 1,000 random sequences
+	MULTINIC_LONG=1 $(MAKE) --no-print-directory test
+
+.PHONY: unit
+unit: ## the tests that need neither root nor a test bed
+	$(GO) test -race -shuffle=on $(PRODUCT)
+
+.PHONY: bench
+bench: ## measure, and write docs/performance/ (as root)
+	$(GO) run ./test/setup
+	$(MAKE) --no-print-directory build
+	$(GO) run ./test/bench
+
+.PHONY: lint
+lint: ## gofmt, go vet, golangci-lint
+	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r gofmt -l); \
+	 if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; fi
+	$(GO) vet ./...
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: generate
+generate: ## write the generated files anew: deepcopy code and CRDs from api/, tables in docs/
+	$(GO) generate ./...
+
+# Compares the tree with itself, not with HEAD: uncommitted work is not taken for stale.
+.PHONY: check-generate
+check-generate: ## fail if a generated file is stale
+	@sums() { git ls-files -co --exclude-standard | sort -u | xargs -r -d '\n' sha256sum 2>/dev/null || true; }; \
+	 before=$$(sums); $(MAKE) --no-print-directory generate; after=$$(sums); \
+	 if [ "$$before" != "$$after" ]; then \
+	   echo "stale: generated files have just been written anew; commit them:"; \
+	   diff <(echo "$$before") <(echo "$$after") | awk '/^>/ {print "  " $$3}'; exit 1; fi
+
+.PHONY: clean
+clean: ## remove what make built in this tree (bin/, dist/); the tests' cache stays
+	rm -rf bin dist
