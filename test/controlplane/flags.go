@@ -1,0 +1,53 @@
+package controlplane
+
+import "path/filepath"
+
+func (c *Cluster) etcdArgs(peerPort string) []string {
+	peer := "http://127.0.0.1:" + peerPort
+	return []string{
+		"--data-dir=" + filepath.Join(c.dir, "etcd"),
+		"--listen-client-urls=" + c.etcdAt, "--advertise-client-urls=" + c.etcdAt,
+		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer, "--initial-cluster=default=" + peer,
+		"--unsafe-no-fsync", "--log-level=warn",
+	}
+}
+
+func (c *Cluster) apiServerArgs(port string) []string {
+	in := func(name string) string { return filepath.Join(c.dir, name) }
+	return []string{
+		"--etcd-servers=" + c.etcdAt,
+		"--bind-address=127.0.0.1", "--secure-port=" + port, "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
+		"--tls-cert-file=" + in("apiserver.crt"), "--tls-private-key-file=" + in("apiserver.key"),
+		"--client-ca-file=" + in("ca.crt"),
+		"--service-account-issuer=https://kubernetes.default.svc",
+		"--service-account-key-file=" + in("sa.pub"), "--service-account-signing-key-file=" + in("sa.key"),
+		"--service-cluster-ip-range=10.96.0.0/16",
+		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
+		"--audit-policy-file=" + in("audit.yaml"), "--audit-log-path=" + in("audit.log"),
+		// By default it waits for the endpoints of a service to drain that nobody uses here.
+		"--shutdown-delay-duration=0s",
+	}
+}
+
+func (c *Cluster) controllerManagerArgs(port string, ownCredentials bool) []string {
+	in := func(name string) string { return filepath.Join(c.dir, name) }
+	kubeconfig, own := in("admin.kubeconfig"), "false"
+	if ownCredentials {
+		kubeconfig, own = in("kube-controller-manager.kubeconfig"), "true"
+	}
+	return []string{
+		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
+		"--use-service-account-credentials=" + own,
+		"--service-account-private-key-file=" + in("sa.key"), "--root-ca-file=" + in("ca.crt"),
+		"--cluster-signing-cert-file=" + in("ca.crt"), "--cluster-signing-key-file=" + in("ca.key"),
+		"--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + in("controller-manager-certs"),
+	}
+}
+
+func (c *Cluster) schedulerArgs(port string) []string {
+	kubeconfig := filepath.Join(c.dir, "kube-scheduler.kubeconfig")
+	return []string{
+		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
+		"--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + filepath.Join(c.dir, "scheduler-certs"),
+	}
+}
