@@ -1,0 +1,167 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxFile bounds what is read whole, in bytes: no file that concerns us comes near it.
+const maxFile = 4 << 20
+
+// Read gives a file and its permission bits. fs.ErrNotExist, and every errno, passes through. Only regular files are read, of at
+// most 4 MiB: a FIFO somebody left in a folder must not stop us.
+func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
+	f, err := os.OpenFile(h.path(path), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading %s: %w", path, reason(err))
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading %s: %w", path, reason(err))
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, fmt.Errorf("reading %s: not a regular file", path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = unix.EFBIG
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading %s: %w", path, reason(err))
+	}
+	return data, info.Mode().Perm(), nil
+}
+
+// Write puts a whole file in place, or leaves what was there: a temporary file in the same folder, synced, renamed, and the
+// folder synced. mode is the permission bits, whatever the umask. The folder must exist.
+//
+// The temporary file begins with a dot and ends in letters, so that nothing that reads the folder by pattern (netplan: *.yaml,
+// networkd: *.network) takes it for its own; it is made in the target's folder also so that it gets its SELinux label.
+// A target that is a symbolic link or no regular file is refused. Any errno passes through (errors.Is: ENOSPC, EROFS, EACCES).
+func (h *Host) Write(path string, data []byte, mode fs.FileMode) error {
+	if err := h.write(path, data, mode); err != nil {
+		return fmt.Errorf("writing %s: %w", path, reason(err))
+	}
+	return nil
+}
+
+func (h *Host) write(path string, data []byte, mode fs.FileMode) (err error) {
+	target := h.path(path)
+	if info, err := os.Lstat(target); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("there is something that is not a regular file (%s)", info.Mode().Type())
+	}
+	folder, name := filepath.Split(target)
+	f, err := os.CreateTemp(folder, "."+name+".tmp-")
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(f.Name())
+		}
+	}()
+	if err := f.Chmod(mode.Perm()); err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		return err
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), target); err != nil {
+		return err
+	}
+	return syncFolder(folder)
+}
+
+// Remove unlinks a file and syncs its folder. A file that is not there is fine.
+func (h *Host) Remove(path string) error {
+	target := h.path(path)
+	err := os.Remove(target)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncFolder(filepath.Dir(target))
+	}
+	if err != nil {
+		return fmt.Errorf("removing %s: %w", path, reason(err))
+	}
+	return nil
+}
+
+// Glob gives the paths, as the host sees them and sorted, that match a pattern of path.Match. None is no error.
+func (h *Host) Glob(pattern string) ([]string, error) {
+	found, err := filepath.Glob(h.path(pattern))
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", pattern, err)
+	}
+	prefix := strings.TrimSuffix(h.Root, "/")
+	for i, p := range found {
+		found[i] = strings.TrimPrefix(p, prefix)
+	}
+	sort.Strings(found)
+	return found, nil
+}
+
+// Sweep removes the temporary files that a Write left in a folder when it was killed in mid-way: those made for a file whose
+// name begins with prefix. Call it only while nobody writes there.
+func (h *Host) Sweep(folder, prefix string) error {
+	left, err := h.Glob(filepath.Join(folder, "."+prefix+"*.tmp-*"))
+	if err != nil {
+		return err
+	}
+	for _, p := range left {
+		err = errors.Join(err, h.Remove(p))
+	}
+	return err
+}
+
+// BootID is the kernel's random id of this boot; a container has one of its own.
+func (h *Host) BootID() (string, error) {
+	data, _, err := h.Read("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", err
+	}
+	return strings.TrimSpace(string(data)), nil
+}
+
+// syncFolder makes a rename or an unlink in it last over a power cut.
+func syncFolder(folder string) error {
+	d, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if errors.Is(err, unix.EINVAL) {
+		err = nil // a file system that knows no fsync of folders has nothing to sync
+	}
+	return errors.Join(err, d.Close())
+}
+
+// reason takes the path out of an error of package os, which names the file once more, or the temporary one.
+func reason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	var l *os.LinkError
+	if errors.As(err, &l) {
+		return l.Err
+	}
+	return err
+}

@@ -1,0 +1,96 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+
+	"multinicd/nic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rules gives the policy routing rules of both families, the IPv4 ones first, each family in the order in which the kernel asks them.
+func (h *Host) Rules(ctx context.Context) ([]nic.Rule, error) {
+	var out []nic.Rule
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		body := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has its shape
+		body[0] = family
+		messages, err := h.rtnl.dump(ctx, unix.RTM_GETRULE, unix.RTM_NEWRULE, body)
+		if err != nil {
+			return nil, fmt.Errorf("listing rules: %w", err)
+		}
+		for _, m := range messages {
+			if r, ok := parseRule(m); ok {
+				out = append(out, r)
+			}
+		}
+	}
+	return out, nil
+}
+
+// Attributes of a rule (linux/fib_rules.h).
+const (
+	fraDst      = 1
+	fraSrc      = 2
+	fraPriority = 6
+	fraTable    = 15
+	fraProtocol = 21
+)
+
+func parseRule(m []byte) (nic.Rule, bool) {
+	if len(m) < unix.SizeofRtMsg {
+		return nic.Rule{}, false
+	}
+	r := nic.Rule{Table: int(m[4])}
+	for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+		switch kind {
+		case fraDst:
+			if a, ok := netip.AddrFromSlice(v); ok {
+				r.To = netip.PrefixFrom(a, int(m[1]))
+			}
+		case fraSrc:
+			if a, ok := netip.AddrFromSlice(v); ok {
+				r.From = netip.PrefixFrom(a, int(m[2]))
+			}
+		case fraPriority:
+			r.Priority = number(v)
+		case fraTable:
+			r.Table = number(v)
+		case fraProtocol:
+			r.Protocol = number(v)
+		}
+	}
+	return r, true
+}
+
+// RouteTo says by which link, from which source address and by which router the kernel would send a packet to a now.
+// via is zero where a is on the link. An error that is unix.ENETUNREACH or unix.EHOSTUNREACH means: there is no way.
+// An address of this host's own leads through the loopback link.
+func (h *Host) RouteTo(ctx context.Context, to netip.Addr) (index int, source, via netip.Addr, err error) {
+	if err := ctx.Err(); err != nil {
+		return 0, source, via, err
+	}
+	to = to.Unmap()
+	body := make([]byte, unix.SizeofRtMsg)
+	body[0], body[1] = unix.AF_INET, byte(to.BitLen())
+	if to.Is6() {
+		body[0] = unix.AF_INET6
+	}
+	err = h.rtnl.request(unix.RTM_GETROUTE, 0, body, []attribute{attr(unix.RTA_DST, to.AsSlice())}, unix.RTM_NEWROUTE, func(m []byte) {
+		for kind, v := range attributes(m[min(unix.SizeofRtMsg, len(m)):]) {
+			switch kind {
+			case unix.RTA_OIF:
+				index = number(v)
+			case unix.RTA_PREFSRC:
+				source, _ = netip.AddrFromSlice(v)
+			case unix.RTA_GATEWAY:
+				via, _ = netip.AddrFromSlice(v)
+			}
+		}
+	})
+	if err != nil {
+		return 0, source, via, fmt.Errorf("asking the kernel for the route to %s: %w", to, err)
+	}
+	return index, source, via, nil
+}

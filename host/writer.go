@@ -1,0 +1,199 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Protocol marks the routes that we make: their rtm_protocol, see rtnetlink(7). Numbers above RTPROT_STATIC (4) mean nothing to
+// the kernel; /etc/iproute2/rt_protos and linux/rtnetlink.h give this one to nobody.
+const Protocol = 109
+
+var (
+	// ErrNoLink: the link is gone, or its ifindex belongs to another NIC by now. Nothing was touched.
+	ErrNoLink = errors.New("the link is not there any more")
+	// ErrBusy: the kernel does not rename a link that is up (before Linux 6.2). Nothing was touched.
+	ErrBusy = errors.New("the kernel does not rename this link while it is up")
+	// ErrNameTaken: another link, or an alternative name, is called so. Nothing was touched.
+	ErrNameTaken = errors.New("the name is taken")
+	// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
+	ErrRouteTaken = errors.New("another link has the same route")
+)
+
+// Guard says why a link must not be touched, or nil.
+type Guard func(l nic.Link) error
+
+// Writer is the one writer of links.
+type Writer struct {
+	host  *Host
+	guard Guard
+}
+
+// Writer gives a writer that asks g, with the link as it is at that moment, before it touches anything. It panics without a
+// guard: a change that nobody may refuse must not be possible to write.
+func (h *Host) Writer(g Guard) *Writer {
+	if g == nil {
+		panic("host: a Writer needs a Guard")
+	}
+	return &Writer{host: h, guard: g}
+}
+
+// Change makes exactly the parts of c that are set, on the link with index c.Index. What is so already is not done again, so that
+// the same change a second time causes no event in the kernel.
+//
+// Errors: ErrNoLink, ErrBusy, ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
+// or any errno of the kernel, where the parts that were done stay done: the caller has the inverse.
+//
+// The order is name, MTU, up, addresses, routes, down. Addresses are added before others are deleted. When the kernel takes more
+// along than was asked (the secondary addresses of a deleted primary one, the routes of a link without addresses), that is put back.
+// Taking a link down takes its routes and, by default, its IPv6 addresses, whoever made them: that is what down means.
+func (w *Writer) Change(ctx context.Context, c nic.Change) error {
+	if c.Empty() {
+		return nil
+	}
+	h := w.host
+	links, before, err := h.look(ctx, c.Index)
+	if err != nil {
+		return err
+	}
+	found := find(links, c.Index)
+	if found == nil || !found.HasMAC(c.MAC) {
+		return fmt.Errorf("changing link %s (ifindex %d, MAC %s): %w", c.Had, c.Index, c.MAC, ErrNoLink)
+	}
+	l := *found
+	if err := w.guard(l); err != nil {
+		return fmt.Errorf("changing link %s: %w", l.Name, err)
+	}
+	if c.Name != "" && c.Name != l.Name {
+		if err := h.rename(ctx, l, c.Name); err != nil {
+			return err
+		}
+		l.Name = c.Name
+	}
+	if c.MTU != 0 && c.MTU != l.MTU {
+		if err := h.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(c.MTU))); err != nil {
+			return fmt.Errorf("setting the MTU of link %s to %d: %w", l.Name, c.MTU, gone(err))
+		}
+	}
+	if c.Up && !l.Up {
+		if err := h.setLink(ctx, l.Index, unix.IFF_UP, unix.IFF_UP); err != nil {
+			return fmt.Errorf("setting link %s up: %w", l.Name, gone(err))
+		}
+	}
+	if err := h.changeAddresses(ctx, c, l, before); err != nil {
+		return err
+	}
+	if err := h.changeRoutes(ctx, c, l, before); err != nil {
+		return err
+	}
+	if c.Down && l.Up {
+		if err := h.setLink(ctx, l.Index, 0, unix.IFF_UP); err != nil {
+			return fmt.Errorf("setting link %s down: %w", l.Name, gone(err))
+		}
+	}
+	return nil
+}
+
+func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
+	err := h.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EBUSY):
+		err = errors.Join(ErrBusy, err)
+	case errors.Is(err, unix.EEXIST):
+		err = errors.Join(ErrNameTaken, err)
+	default:
+		err = gone(err)
+	}
+	return fmt.Errorf("renaming link %s to %s: %w", l.Name, name, err)
+}
+
+// gone makes the kernel's word for an ifindex that is not there ours.
+func gone(err error) error {
+	if errors.Is(err, unix.ENODEV) {
+		return errors.Join(ErrNoLink, err)
+	}
+	return err
+}
+
+// setLink sends RTM_NEWLINK for an existing link, with the flags that mask selects.
+func (h *Host) setLink(ctx context.Context, index int, flags, mask uint32, a ...attribute) error {
+	return h.rtnl.do(ctx, unix.RTM_SETLINK, 0, ifInfo(index, flags, mask), a...)
+}
+
+func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+	for _, a := range c.Add {
+		if slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a }) {
+			continue
+		}
+		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), addressAttributes(a)...)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err))
+		}
+	}
+	deleted := false
+	for _, a := range c.Del {
+		if !slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a }) || slices.Contains(c.Add, a) {
+			continue
+		}
+		err := h.rtnl.do(ctx, unix.RTM_DELADDR, 0, ifAddr(l.Index, a), attr(unix.IFA_LOCAL, a.Addr().AsSlice()))
+		// It may have gone with an address that we deleted right before.
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+			return fmt.Errorf("deleting address %s from link %s: %w", a, l.Name, gone(err))
+		}
+		deleted = true
+	}
+	if !deleted {
+		return nil
+	}
+	return h.putBack(ctx, c, l, before)
+}
+
+// ifInfo is a struct ifinfomsg (linux/rtnetlink.h).
+func ifInfo(index int, flags, mask uint32) []byte {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	put32(b[4:], uint32(index))
+	put32(b[8:], flags)
+	put32(b[12:], mask)
+	return b
+}
+
+// ifAddr is a struct ifaddrmsg (linux/if_addr.h). The scope of an IPv4 address is what systemd-networkd and ip-address(8) give:
+// networkd takes an address of the same scope and broadcast for its own when it meets it at the next boot.
+func ifAddr(index int, p netip.Prefix) []byte {
+	b := make([]byte, unix.SizeofIfAddrmsg)
+	b[0], b[1], b[3] = unix.AF_INET, byte(p.Bits()), unix.RT_SCOPE_UNIVERSE
+	switch {
+	case p.Addr().Is6():
+		b[0] = unix.AF_INET6
+	case p.Addr().IsLoopback():
+		b[3] = unix.RT_SCOPE_HOST
+	case p.Addr().IsLinkLocalUnicast():
+		b[3] = unix.RT_SCOPE_LINK
+	}
+	put32(b[4:], uint32(index))
+	return b
+}
+
+// addressAttributes gives an IPv4 address its broadcast where there is room for one, as systemd-networkd does (address_may_set_broadcast
+// in src/network/networkd-address.c, 252). There is no lifetime, so it is permanent; IPv6 goes through duplicate address detection.
+func addressAttributes(p netip.Prefix) []attribute {
+	ip := p.Addr().AsSlice()
+	out := []attribute{attr(unix.IFA_LOCAL, ip), attr(unix.IFA_ADDRESS, ip)}
+	if p.Addr().Is4() && p.Bits() <= 30 {
+		last := slices.Clone(ip)
+		for i := range last {
+			last[i] |= byte(0xff >> min(8, max(0, p.Bits()-8*i)))
+		}
+		out = append(out, attr(unix.IFA_BROADCAST, last))
+	}
+	return out
+}

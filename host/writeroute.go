@@ -1,0 +1,123 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"multinicd/nic"
+
+	"golang.org/x/sys/unix"
+)
+
+// changeRoutes adds first, so that traffic that both the old and the new route carry always has one.
+func (h *Host) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+	for _, r := range c.AddRoutes {
+		if slices.ContainsFunc(before.routes, func(have rawRoute) bool { return sameRoute(have.Route, r) }) {
+			continue
+		}
+		if err := h.addRoute(ctx, l, r); err != nil {
+			return fmt.Errorf("adding route %s to link %s: %w", r, l.Name, gone(err))
+		}
+	}
+	for _, r := range c.DelRoutes {
+		for _, have := range before.routes {
+			// The kernel's own route belongs to an address and goes with it.
+			if !sameRoute(have.Route, r) || have.Protocol == unix.RTPROT_KERNEL {
+				continue
+			}
+			// The whole message, so that of two routes that differ in what we do not compare the right one goes.
+			err := h.rtnl.do(ctx, unix.RTM_DELROUTE, 0, routeAgain(have.message))
+			if err != nil && !errors.Is(err, unix.ESRCH) {
+				return fmt.Errorf("deleting route %s from link %s: %w", r, l.Name, gone(err))
+			}
+		}
+	}
+	return nil
+}
+
+// sameRoute says whether have is the route that want means; a source that is not wanted is not compared.
+func sameRoute(have, want nic.Route) bool {
+	h, w := have.Key(), want.Key()
+	if !w.Source.IsValid() {
+		h.Source = netip.Addr{}
+	}
+	return h == w
+}
+
+// duplicateAddressDetection is how long the kernel takes at most by default to find an IPv6 address to be unique (RFC 4862:
+// a random delay of up to 1 s, one probe of 1 s), with some room.
+const duplicateAddressDetection = 4 * time.Second
+
+func (h *Host) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
+	body, attributes := routeRequest(l.Index, r)
+	add := func() error {
+		err := h.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(body), body, attributes...)
+		if errors.Is(err, unix.EEXIST) {
+			return h.existing(ctx, l, r, err)
+		}
+		return err
+	}
+	err := add()
+	if !errors.Is(err, unix.EINVAL) || !r.Source.Is6() {
+		return err
+	}
+	// The kernel refuses an IPv6 source address until it is known to be unique.
+	ctx, cancel := context.WithTimeout(ctx, duplicateAddressDetection)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for errors.Is(err, unix.EINVAL) {
+		select {
+		case <-ctx.Done():
+			return err
+		case <-tick.C:
+			err = add()
+		}
+	}
+	return err
+}
+
+// existing looks whose route it is that the kernel says exists.
+func (h *Host) existing(ctx context.Context, l nic.Link, r nic.Route, exists error) error {
+	links, _, err := h.look(ctx, 0)
+	if err != nil {
+		return err
+	}
+	if now := find(links, l.Index); now != nil && slices.ContainsFunc(now.Routes, func(have nic.Route) bool { return sameRoute(have, r) }) {
+		return nil
+	}
+	return errors.Join(ErrRouteTaken, exists)
+}
+
+// routeRequest is a struct rtmsg (linux/rtnetlink.h) and its attributes.
+func routeRequest(index int, r nic.Route) ([]byte, []attribute) {
+	r = r.Key()
+	b := make([]byte, unix.SizeofRtMsg)
+	b[0], b[1], b[5], b[7] = unix.AF_INET, byte(r.To.Bits()), Protocol, unix.RTN_UNICAST
+	if r.To.Addr().Is6() {
+		b[0] = unix.AF_INET6
+	} else if !r.Via.IsValid() {
+		b[6] = unix.RT_SCOPE_LINK
+	}
+	out := []attribute{attrUint32(unix.RTA_OIF, uint32(index)), attrUint32(unix.RTA_TABLE, uint32(r.Table))}
+	if r.To.Bits() > 0 {
+		out = append(out, attr(unix.RTA_DST, r.To.Addr().AsSlice()))
+	}
+	switch {
+	case r.Via.Is6() && r.To.Addr().Is4():
+		out = append(out, attr(unix.RTA_VIA, append([]byte{unix.AF_INET6, 0}, r.Via.AsSlice()...)))
+	case r.Via.IsValid():
+		out = append(out, attr(unix.RTA_GATEWAY, r.Via.AsSlice()))
+	}
+	if r.Source.IsValid() {
+		out = append(out, attr(unix.RTA_PREFSRC, r.Source.AsSlice()))
+	}
+	if r.Metric != 0 {
+		out = append(out, attrUint32(unix.RTA_PRIORITY, uint32(r.Metric)))
+	}
+	return b, out
+}
