@@ -17,7 +17,7 @@ var never = []string{
 // Guard says why a link must not be touched, or nil. It is asked when planning and again right before every change, by the one writer of links.
 // It looks at the link and at the machine alone, never at what is wanted: no wish makes a protected link fair game.
 func Guard(l nic.Link, m Machine) *Refusal {
-	if r := notOurs(l, m); r != nil {
+	if r := NotOurs(l, m); r != nil {
 		return r
 	}
 	for _, p := range m.Paths {
@@ -36,18 +36,19 @@ func Guard(l nic.Link, m Machine) *Refusal {
 	return nil
 }
 
-// notOurs says why the link is of a kind that is never touched.
-func notOurs(l nic.Link, m Machine) *Refusal {
+// NotOurs says why the link is of a kind that is never touched. It is the part of Guard that holds for an undo too: what we changed we may
+// put back, also where the change itself has drawn the node's path to the link.
+func NotOurs(l nic.Link, m Machine) *Refusal {
 	for _, pattern := range slices.Concat(never, m.Deny) {
 		if ok, err := path.Match(pattern, l.Name); err == nil && ok {
-			return refuse(VirtualLink, "link %s has a name of the form %s, which container networks and tunnels use: it is never touched", l.Name, pattern)
+			return refuse(NotPhysical, "link %s has a name of the form %s, which container networks and tunnels use: it is never touched", l.Name, pattern)
 		}
 	}
 	if !physical(l, m.Kinds) {
-		return refuse(VirtualLink, "link %s is virtual (kind %q), no NIC: it is never touched", l.Name, l.Kind)
+		return refuse(NotPhysical, "link %s is virtual (kind %q), no NIC: it is never touched", l.Name, l.Kind)
 	}
 	if l.Master != 0 {
-		return refuse(VirtualLink, "link %s is part of a bond, bridge or VRF: it is never touched; take it out of there first", l.Name)
+		return refuse(NotPhysical, "link %s is part of a bond, bridge or VRF: it is never touched; take it out of there first", l.Name)
 	}
 	return nil
 }
@@ -91,12 +92,15 @@ func global(a nic.Address) bool {
 // conflicts says why what is wanted cannot stand beside the rest of the host.
 func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 	if c.MTU != 0 && (l.MaxMTU != 0 && c.MTU > l.MaxMTU || l.MinMTU != 0 && c.MTU < l.MinMTU) {
-		return refuse(MTUOutOfRange, "MTU %d is outside of what link %s can do (%d to %d)", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
+		return refuse(MTUTooLarge, "MTU %d is outside of what link %s can do (%d to %d)", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
 	}
 	for _, o := range p.machine.Links {
 		if o.Index != l.Index && o.Answers(c.Name) && !p.leaves(o, c.Name) {
 			return refuse(NameTaken, "another link (ifindex %d, MAC %s) is called %s already; rename it, or give the NIC another id", o.Index, o.MAC, c.Name)
 		}
+	}
+	if c.Gateway.IsValid() {
+		return refuse(NotSupported, "gateway %s needs a table and rules of its own, which this version does not make; use routes", c.Gateway)
 	}
 	for _, a := range c.Addresses {
 		if r := p.addressConflict(a, l); r != nil {
@@ -105,7 +109,7 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 	}
 	for _, r := range c.Routes {
 		if r.IsDefault() && !ownTable(r.Table) {
-			return refuse(CutsPath, "a default route through %s in table %d would take the node's own; use gateway, which has a table of its own", c.Name, r.Key().Table)
+			return refuse(CutsAPIPath, "a default route through %s in table %d would take the node's own; use gateway, which has a table of its own", c.Name, r.Key().Table)
 		}
 		if ref := p.cuts(r.To, r.Key().Table, l); ref != nil {
 			return ref
@@ -117,7 +121,7 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
 	for _, o := range p.machine.Links {
 		if o.Index != l.Index && o.Holds(a.Addr()) && !p.releases(o, a.Addr()) {
-			return refuse(AddressOnHost, "address %s is on link %s of this host already; an address can be on one link only", a.Addr(), o.Name)
+			return refuse(AddressInUse, "address %s is on link %s of this host already; an address can be on one link only", a.Addr(), o.Name)
 		}
 	}
 	return p.cuts(a.Masked(), nic.TableMain, l)
@@ -132,14 +136,14 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	for _, w := range p.machine.Paths {
 		for _, to := range []netip.Addr{w.To, w.Via, w.Source} {
 			if to.IsValid() && dst.Contains(to) && w.Index != l.Index && dst.Bits() > p.bestBits(to, w.Index) {
-				return refuse(CutsPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost", dst, l.Name, to, w.What)
+				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost", dst, l.Name, to, w.What)
 			}
 		}
 	}
 	for _, o := range p.machine.Links {
 		for _, r := range o.Routes {
 			if o.Index != l.Index && r.IsDefault() && r.Key().Table == nic.TableMain && r.Via.IsValid() && dst.Contains(r.Via) && dst.Bits() > p.bestBits(r.Via, o.Index) {
-				return refuse(CutsPath, "%s through %s would take the traffic for %s, the gateway of the default route of %s: the node would be lost", dst, l.Name, r.Via, o.Name)
+				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, the gateway of the default route of %s: the node would be lost", dst, l.Name, r.Via, o.Name)
 			}
 		}
 	}

@@ -61,15 +61,16 @@ type Action struct {
 	After   *Owned     // the record once the action is done; nil: forget the NIC. For Configure and Remove
 }
 
-// Make plans for every NIC wanted and for every NIC owned but wanted no more. It never fails: what cannot be done is an action too.
-// The same input gives the same plan.
-func Make(want []nic.Config, m Machine, rec Record) Plan {
+// Make plans for every NIC wanted and for every NIC owned but wanted no more, unless hold names it. It never fails: what cannot be
+// done is an action too. The same input gives the same plan.
+func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	want = slices.Clone(want)
 	nic.SortConfigs(want)
 	p := planner{want: want, machine: m, record: rec}
 	var out Plan
 	for _, o := range rec.NICs {
-		if !slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC }) && (o.Applied || len(o.Retired) > 0) {
+		wanted := slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC })
+		if !wanted && !slices.Contains(hold, o.MAC) && (o.Applied || len(o.Retired) > 0) {
 			if a, ok := p.remove(o); ok {
 				out.Actions = append(out.Actions, a)
 			}

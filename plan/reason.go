@@ -11,31 +11,29 @@ type Reason string
 
 // Why an action is refused or waits.
 const (
-	WaitingForNIC  Reason = "WaitingForNIC" // no link has the MAC
-	AmbiguousMAC   Reason = "AmbiguousMAC"  // several links have it
-	ProtectedLink  Reason = "ProtectedLink" // the node lives by this link: default route, API server, kubelet
-	VirtualLink    Reason = "VirtualLink"   // not hardware, enslaved, or a container network's
-	ForeignConfig  Reason = "ForeignConfig" // somebody else configured the link, and adopt is not set
-	NameTaken      Reason = "NameTaken"     // another link has the name
-	AddressOnHost  Reason = "AddressOnHost" // another link of this host has the address
-	AddressInUse   Reason = "AddressInUse"  // a neighbour answers for the address
-	CutsPath       Reason = "CutsPath"      // the subnet or route would draw the API server's or the gateway's traffic to this NIC
-	MTUOutOfRange  Reason = "MTUOutOfRange" // the device cannot do it
-	NotSupported   Reason = "NotSupported"  // this backend cannot do it
-	InvalidSpec    Reason = "InvalidSpec"   // today's rules refuse the entry
-	ChangeCrashed  Reason = "ChangeCrashed" // the change killed the daemon more than once and is not tried again
-	IdentityDiffer Reason = "IdentityMismatch"
+	WaitingForNIC Reason = "WaitingForNIC" // no link has the MAC
+	AmbiguousMAC  Reason = "AmbiguousMAC"  // several links have it
+	ProtectedLink Reason = "ProtectedLink" // the node lives by this link: default route, API server, kubelet
+	NotPhysical   Reason = "NotPhysical"   // not hardware, enslaved, or a container network's
+	ForeignConfig Reason = "ForeignConfig" // somebody else configured the link, and adopt is not set
+	NameTaken     Reason = "NameTaken"     // another link has the name
+	AddressInUse  Reason = "AddressInUse"  // another link of this host, or a neighbour, has the address
+	CutsAPIPath   Reason = "CutsAPIPath"   // the subnet or route would draw the API server's or the gateway's traffic to this NIC
+	MTUTooLarge   Reason = "MTUTooLarge"   // the device cannot do it
+	NotSupported  Reason = "NotSupported"  // this backend cannot do it
+	InvalidSpec   Reason = "InvalidSpec"   // today's rules refuse the entry
+	ChangeCrashed Reason = "ChangeCrashed" // the change ended the daemon more than once and is not tried again
 )
 
-// Reasons of NICs that are configured, or were tried.
+// How a NIC ended that was configured, or tried.
 const (
-	Configured       Reason = "Configured"
-	RenameAtReboot   Reason = "RenameAtReboot"   // configured under its present name; the kernel cannot rename a link that is up
-	RolledBack       Reason = "RolledBack"       // the change failed and was undone
-	RollbackFailed   Reason = "RollbackFailed"   // the change failed and could not be undone whole
-	ValidationFailed Reason = "ValidationFailed" // the host's own tool refuses our file
-	ProbeFailed      Reason = "ProbeFailed"      // after the change something did not answer that had answered before; undone
-	VerifyFailed     Reason = "VerifyFailed"     // after the change the kernel does not show what is wanted; undone
+	Configured         Reason = "Configured"
+	RenameAtReboot     Reason = "RenameAtReboot"     // configured under its present name; the kernel does not rename a link that is up
+	ApplyFailed        Reason = "ApplyFailed"        // a step failed; undone
+	ValidationFailed   Reason = "ValidationFailed"   // the host's own tool refuses our file; undone
+	VerificationFailed Reason = "VerificationFailed" // after the change the kernel does not show what is wanted; undone
+	ProbeFailed        Reason = "ProbeFailed"        // after the change something did not answer that had answered before; undone
+	RollbackFailed     Reason = "RollbackFailed"     // the change failed and could not be undone whole
 )
 
 // Refusal says why a link is not touched.
@@ -43,6 +41,11 @@ type Refusal struct {
 	Reason  Reason
 	Message string
 }
+
+// RefusalError is a refusal that comes too late to be data: the guard's, right before a change.
+type RefusalError struct{ Refusal Refusal }
+
+func (e *RefusalError) Error() string { return e.Refusal.Message }
 
 func (r *Refusal) action(c nic.Config, l *nic.Link) Action {
 	return Action{Kind: Refuse, NIC: c, Link: l, Reason: r.Reason, Message: r.Message}

@@ -95,10 +95,20 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 				gone = append(gone, Retired{Address: a.Prefix})
 			}
 		}
+		for _, r := range l.Routes {
+			if configured(r) && !hasRoute(c.Routes, r) {
+				r.Protocol = 0
+				gone = append(gone, Retired{Route: &r})
+			}
+		}
 	}
 	out.Retired = merge(o.Retired, gone, c)
 	return out
 }
+
+// configured says whether a network manager put the route there, not the kernel, a container network or a routing daemon:
+// RTPROT_BOOT, RTPROT_STATIC and RTPROT_DHCP of linux/rtnetlink.h.
+func configured(r nic.Route) bool { return r.Protocol == 3 || r.Protocol == 4 || r.Protocol == 16 }
 
 // give gives the record of a NIC once it was given back.
 func (o Owned) give() Owned {

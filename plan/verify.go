@@ -44,15 +44,7 @@ func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 			add("route", r.String(), "absent")
 		}
 	}
-	for _, r := range o.Retired {
-		if r.Address.IsValid() && hasAddress(l, r.Address) {
-			add("address", "absent", r.Address.String())
-		}
-		if r.Route != nil && hasRoute(l.Routes, *r.Route) {
-			add("route", "absent", r.Route.String())
-		}
-	}
-	return out
+	return append(out, verifyRetired(l, o)...)
 }
 
 func addressState(l nic.Link, p netip.Prefix) string {
@@ -66,4 +58,25 @@ func addressState(l nic.Link, p netip.Prefix) string {
 		return "tentative"
 	}
 	return "present"
+}
+
+// VerifyGone compares a link with what must not be there any more once the NIC was given back. after may be nil: nothing was ours.
+func VerifyGone(l nic.Link, after *Owned) []Mismatch {
+	if after == nil {
+		return nil
+	}
+	return verifyRetired(l, *after)
+}
+
+func verifyRetired(l nic.Link, o Owned) []Mismatch {
+	var out []Mismatch
+	for _, r := range o.Retired {
+		if r.Address.IsValid() && hasAddress(l, r.Address) {
+			out = append(out, Mismatch{Field: "address", Want: "absent", Have: r.Address.String()})
+		}
+		if r.Route != nil && hasRoute(l.Routes, *r.Route) {
+			out = append(out, Mismatch{Field: "route", Want: "absent", Have: r.Route.String()})
+		}
+	}
+	return out
 }

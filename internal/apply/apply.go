@@ -1,0 +1,296 @@
+// Package apply makes a planned action true, or puts everything back.
+//
+// In go a plan.Action and the steps that a backend makes of it; out comes a Result, and the record of what we own is kept on disk.
+// Each step is journaled before it is done. If one fails, those done are undone in reverse; if the daemon is killed, Recover does it.
+//
+// It decides nothing about what is wanted, knows no file format, and touches the machine only through Links and Files.
+//
+// Start reading at Applier.Do, then recover.go; journal.go holds what survives a crash.
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"time"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Backend turns an action into steps, and asks the host's own tool about the files among them.
+type Backend interface {
+	Steps(a plan.Action) ([]plan.Step, error)
+	Validate(ctx context.Context, steps []plan.Step) error
+}
+
+// Links is the one way to a link. Change obeys the guard; Restore, which undoes, obeys only the part of it that holds for an undo.
+// Both are idempotent and answer nic.ErrLinkGone and nic.ErrRenameBusy.
+type Links interface {
+	Link(ctx context.Context, index int) (nic.Link, error)
+	Guard(ctx context.Context, index int) error
+	Change(ctx context.Context, c nic.Change) error
+	Restore(ctx context.Context, c nic.Change) error
+}
+
+// Files writes whole files, atomically and durably: after an error the file is as it was. Append is durable too.
+type Files interface {
+	Read(name string) ([]byte, fs.FileMode, error)
+	Write(name string, data []byte, mode fs.FileMode) error
+	Append(name string, data []byte) error
+	Remove(name string) error
+}
+
+// Prober tells whether the node still has what it lives by. Before notes what answers now and gives the check for afterwards,
+// which asks again only for what answered, for as long as ctx lasts.
+type Prober interface {
+	Before(ctx context.Context) (after func(ctx context.Context) error)
+}
+
+// Outcome is how an action ended.
+type Outcome string
+
+// The outcomes. After RolledBack and Failed the host is as it was before.
+const (
+	Unchanged      Outcome = "Unchanged"      // nothing to do
+	Done           Outcome = "Done"           // as wanted, verified and persisted
+	Refused        Outcome = "Refused"        // not touched
+	Waiting        Outcome = "Waiting"        // not there
+	Failed         Outcome = "Failed"         // failed before anything was changed
+	RolledBack     Outcome = "RolledBack"     // failed and undone
+	RollbackFailed Outcome = "RollbackFailed" // failed and not undone whole
+)
+
+// Result is what became of one NIC.
+type Result struct {
+	Action  plan.Action
+	Outcome Outcome
+	Reason  plan.Reason
+	Message string   // for a person; what failed, and what to do
+	Steps   []string // names of the steps done, in order
+	Err     error    // set where Outcome is Failed, RolledBack or RollbackFailed
+}
+
+// Applier runs the changes of one host, one at a time.
+type Applier struct {
+	Backend Backend
+	Links   Links
+	Files   Files
+	Probe   Prober
+	Log     *slog.Logger
+	Dir     string // state folder, absolute
+	Boot    string // id of this boot
+	// ProbeTimeout bounds the wait for what answered before; the undo follows at once.
+	ProbeTimeout time.Duration
+	// VerifyTimeout bounds the wait for IPv6 duplicate address detection.
+	VerifyTimeout time.Duration
+
+	record   plan.Record
+	attempts map[string]int
+}
+
+// maxAttempts bounds how often a change that ended the daemon is begun.
+const maxAttempts = 3
+
+// Record is what we own now.
+func (a *Applier) Record() plan.Record { return a.record }
+
+// Steps says what Do would do, without doing it.
+func (a *Applier) Steps(action plan.Action) ([]plan.Step, error) {
+	if action.Kind != plan.Configure && action.Kind != plan.Remove {
+		return nil, nil
+	}
+	return a.Backend.Steps(action)
+}
+
+// Do carries one action out. It returns only when the change is in force or undone; ctx ending in mid-change undoes it.
+func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
+	res := Result{Action: action, Reason: action.Reason, Message: action.Message}
+	switch action.Kind {
+	case plan.Refuse:
+		res.Outcome = Refused
+		return res
+	case plan.Wait:
+		res.Outcome = Waiting
+		return res
+	}
+	steps, err := a.Backend.Steps(action)
+	if err != nil {
+		return res.fail(Failed, plan.ApplyFailed, err)
+	}
+	if len(steps) == 0 {
+		res.Outcome, res.Reason = Unchanged, plan.Configured
+		if err := a.remember(action); err != nil {
+			return res.fail(Failed, plan.ApplyFailed, err)
+		}
+		return res
+	}
+	tx := transaction{Applier: a, entry: newEntry(a.Boot, action, steps, a.record)}
+	if n := a.attempts[tx.entry.Digest]; n >= maxAttempts {
+		res.Outcome, res.Reason = Refused, plan.ChangeCrashed
+		res.Message = fmt.Sprintf("this change ended multinicd %d times and is not tried again until the object changes; see journalctl -u multinicd", n)
+		return res
+	}
+	return tx.run(ctx, res)
+}
+
+func (r Result) fail(o Outcome, reason plan.Reason, err error) Result {
+	r.Outcome, r.Reason, r.Message, r.Err = o, reason, err.Error(), err
+	return r
+}
+
+// transaction is one change under way.
+type transaction struct {
+	*Applier
+	entry entry
+	after func(ctx context.Context) error // the probe for what answered before
+}
+
+func (t *transaction) run(ctx context.Context, res Result) Result {
+	if slices.ContainsFunc(t.entry.Steps, func(s plan.Step) bool { return s.Do.Check == plan.CheckProbe }) {
+		t.after = t.Probe.Before(ctx)
+	}
+	if err := t.begin(); err != nil {
+		return res.fail(Failed, plan.ApplyFailed, err)
+	}
+	for i, s := range t.entry.Steps {
+		err := t.mark(i)
+		if err == nil {
+			err = t.do(ctx, s)
+		}
+		if err != nil {
+			return t.undo(ctx, res, i, err)
+		}
+		res.Steps = append(res.Steps, s.Name)
+	}
+	if err := t.commit(); err != nil {
+		return t.undo(ctx, res, len(t.entry.Steps)-1, err)
+	}
+	res.Outcome, res.Reason = Done, plan.Configured
+	return res
+}
+
+// do carries one step out.
+func (t *transaction) do(ctx context.Context, s plan.Step) error {
+	switch {
+	case s.Do.Link != nil:
+		err := t.Links.Change(ctx, *s.Do.Link)
+		if errors.Is(err, nic.ErrRenameBusy) && t.entry.After != nil {
+			t.entry.After.RenameBlocked = true
+			return nil
+		}
+		return err
+	case s.Do.File != nil:
+		return t.put(*s.Do.File)
+	}
+	switch s.Do.Check {
+	case plan.CheckGuard:
+		return t.Links.Guard(ctx, t.entry.Index)
+	case plan.CheckVerify:
+		return t.verify(ctx)
+	case plan.CheckProbe:
+		ctx, cancel := context.WithTimeout(ctx, t.ProbeTimeout)
+		defer cancel()
+		if err := t.after(ctx); err != nil {
+			return &stepError{plan.ProbeFailed, err}
+		}
+		return nil
+	case plan.CheckValidate:
+		if err := t.Backend.Validate(ctx, t.entry.Steps); err != nil {
+			return &stepError{plan.ValidationFailed, err}
+		}
+		return nil
+	}
+	return fmt.Errorf("step %q does nothing", s.Name)
+}
+
+func (t *transaction) put(f plan.File) error {
+	if f.Absent {
+		return t.Files.Remove(f.Path)
+	}
+	return t.Files.Write(f.Path, f.Data, f.Mode)
+}
+
+// verify reads the link back until it shows what is wanted; it waits only for duplicate address detection to end.
+func (t *transaction) verify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.VerifyTimeout)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l, err := t.Links.Link(ctx, t.entry.Index)
+		if err != nil {
+			return err
+		}
+		wrong := t.mismatches(l)
+		if len(wrong) == 0 {
+			return nil
+		}
+		settling := !slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.Have != "tentative" })
+		if settling {
+			select {
+			case <-tick.C:
+				continue
+			case <-ctx.Done():
+			}
+		}
+		reason := plan.VerificationFailed
+		if wrong[0].Have == "duplicate" {
+			reason = plan.AddressInUse
+		}
+		return &stepError{reason, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
+	}
+}
+
+func (t *transaction) mismatches(l nic.Link) []plan.Mismatch {
+	if t.entry.Kind == plan.Remove {
+		return plan.VerifyGone(l, t.entry.After)
+	}
+	return plan.Verify(t.entry.NIC, l, *t.entry.After)
+}
+
+// undo puts everything back from step last on. It does not end with ctx: a service that is being stopped finishes first.
+func (t *transaction) undo(ctx context.Context, res Result, last int, cause error) Result {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
+	defer cancel()
+	reason := plan.ApplyFailed
+	var se *stepError
+	if errors.As(cause, &se) {
+		reason = se.reason
+	}
+	touched := t.touched(last)
+	err := t.rewind(ctx, t.entry, last)
+	if err != nil {
+		t.Log.Error("undoing a change failed", "mac", t.entry.NIC.MAC, "err", err)
+		return res.fail(RollbackFailed, plan.RollbackFailed, errors.Join(cause, err))
+	}
+	if err := t.Files.Remove(t.journal()); err != nil {
+		return res.fail(RollbackFailed, plan.RollbackFailed, errors.Join(cause, fmt.Errorf("removing the journal: %w", err)))
+	}
+	if !touched {
+		var refusal *plan.RefusalError
+		if errors.As(cause, &refusal) {
+			res.Outcome, res.Reason, res.Message = Refused, refusal.Refusal.Reason, refusal.Refusal.Message
+			return res
+		}
+		return res.fail(Failed, reason, cause)
+	}
+	return res.fail(RolledBack, reason, cause)
+}
+
+// touched says whether a step before or at last could have changed the machine.
+func (t *transaction) touched(last int) bool {
+	return slices.ContainsFunc(t.entry.Steps[:last+1], func(s plan.Step) bool { return s.Do.Check == "" })
+}
+
+// stepError gives a failed step its reason.
+type stepError struct {
+	reason plan.Reason
+	err    error
+}
+
+func (e *stepError) Error() string { return e.err.Error() }
+func (e *stepError) Unwrap() error { return e.err }

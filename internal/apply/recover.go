@@ -1,0 +1,155 @@
+package apply
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Recovered says what Recover found and did.
+type Recovered struct {
+	NIC     nic.Config
+	Forward bool // the change had been persisted and was finished; else it was undone
+	Damaged bool // the journal could not be read and was set aside
+}
+
+// Recover reads what is remembered and undoes, or finishes, what a crash or power cut interrupted. It runs before the first plan, needs
+// neither bus nor API, and may itself be cut off and run again. nil: nothing was interrupted.
+//
+// A change is finished where its last durable step had been done, since the next boot would make it so anyway, and undone otherwise.
+// After a boot only files are put back: links are new, and everything below /run is.
+func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
+	if err := a.open(); err != nil {
+		return nil, err
+	}
+	data, _, err := a.Files.Read(a.journal())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, fmt.Errorf("reading the journal: %w", err)
+	}
+	e, last, err := decodeJournal(data)
+	if err != nil {
+		a.Log.Error("the journal is damaged and was set aside", "file", a.journal()+".damaged", "err", err)
+		return &Recovered{Damaged: true}, a.setAside(data)
+	}
+	out := &Recovered{NIC: e.NIC}
+	if err := a.count(e.Digest); err != nil {
+		return nil, err
+	}
+	if a.final(e) {
+		out.Forward = true
+		return out, a.finish(e)
+	}
+	if err := a.rewind(ctx, e, last); err != nil {
+		return out, fmt.Errorf("undoing the change of %s: %w", e.NIC.MAC, err)
+	}
+	if err := a.Files.Remove(a.journal()); err != nil {
+		return out, fmt.Errorf("removing the journal: %w", err)
+	}
+	return out, nil
+}
+
+// open loads the record and the attempts. A damaged file is set aside: the record is rebuilt from links and files as they are planned.
+func (a *Applier) open() error {
+	a.attempts = map[string]int{}
+	if err := a.load(attemptsFile, &a.attempts); errors.Is(err, errDamaged) {
+		a.attempts = map[string]int{}
+	} else if err != nil {
+		return err
+	}
+	var b boundRecord
+	if err := a.load(recordFile, &b); errors.Is(err, errDamaged) {
+		a.Log.Error("the record of what we own is damaged; it is made anew from what is there", "err", err)
+		b = boundRecord{}
+	} else if err != nil {
+		return err
+	}
+	a.record = b.Record
+	if b.Boot != a.Boot {
+		a.record = b.Record.NewBoot()
+	}
+	return nil
+}
+
+func (a *Applier) setAside(data []byte) error {
+	if err := a.Files.Write(a.journal()+".damaged", data, 0o600); err != nil {
+		return fmt.Errorf("setting the journal aside: %w", err)
+	}
+	if err := a.Files.Remove(a.journal()); err != nil {
+		return fmt.Errorf("removing the journal: %w", err)
+	}
+	return nil
+}
+
+// final says whether the step that makes a change last had been done: every file up to it is as it was to be.
+func (a *Applier) final(e entry) bool {
+	for _, s := range e.Steps {
+		if s.Do.File != nil && !a.matches(*s.Do.File) {
+			return false
+		}
+		if s.Final {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *Applier) matches(f plan.File) bool {
+	data, _, err := a.Files.Read(f.Path)
+	if f.Absent {
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	return err == nil && bytes.Equal(data, f.Data)
+}
+
+// finish does the file steps behind the final one, and commits.
+func (a *Applier) finish(e entry) error {
+	t := transaction{Applier: a, entry: e}
+	behind := false
+	for _, s := range e.Steps {
+		if behind && s.Do.File != nil && a.standing(e, *s.Do.File) {
+			if err := t.put(*s.Do.File); err != nil {
+				return fmt.Errorf("finishing the change of %s: %w", e.NIC.MAC, err)
+			}
+		}
+		behind = behind || s.Final
+	}
+	return t.commit()
+}
+
+// standing says whether a file of the entry still means anything: what lies below /run does not outlive a boot.
+func (a *Applier) standing(e entry, f plan.File) bool {
+	return e.Boot == a.Boot || !strings.HasPrefix(path.Clean(f.Path), "/run/")
+}
+
+// rewind undoes the steps from last down to the first. A link that is gone has nothing to put back. Every step is tried.
+func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
+	t := transaction{Applier: a, entry: e}
+	var errs []error
+	for i := last; i >= 0; i-- {
+		u := e.Steps[i].Undo
+		switch {
+		case u.Link != nil && e.Boot == a.Boot:
+			err := a.Links.Restore(ctx, *u.Link)
+			if err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrRenameBusy) {
+				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
+			}
+		case u.File != nil && a.standing(e, *u.File):
+			if a.matches(*u.File) {
+				continue
+			}
+			if err := t.put(*u.File); err != nil {
+				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}

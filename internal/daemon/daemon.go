@@ -1,0 +1,272 @@
+// Package daemon is the loop: it walks from the node's object through plan and apply to the report, again and again, and always the same way.
+//
+// In go wishes from a Source and wakes from the kernel; out go changes through an Applier, reports through a Reporter, and a
+// Status that `multinicd status` prints. What wakes the loop carries nothing: each pass reads everything again.
+//
+// One goroutine, the one that runs Run, owns the machine. No other part changes a link or a file of the host. What talks to the
+// cluster never stops the loop.
+//
+// Start reading at Daemon.Run, then pass.go.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Source tells what is wanted. Run calls notify for each news, from one goroutine, until ctx is done.
+type Source interface {
+	Run(ctx context.Context, notify func(Wish)) error
+}
+
+// Reporter carries a report, encoded, to the cluster, and shows that the node lives. Both may fail; both are tried again.
+type Reporter interface {
+	Report(ctx context.Context, data []byte) error
+	Beat(ctx context.Context) error
+}
+
+// Applier carries actions out; internal/apply has the one.
+type Applier interface {
+	Recover(ctx context.Context) (*apply.Recovered, error)
+	Do(ctx context.Context, a plan.Action) apply.Result
+	Steps(a plan.Action) ([]plan.Step, error)
+	Record() plan.Record
+}
+
+// Machine shows what is there, and wakes on what the kernel says.
+type Machine interface {
+	Look(ctx context.Context) (plan.Machine, error)
+	// Events sends on wake, without waiting, when something may have changed on a link or, for what is not a link, on one of those in ours;
+	// it closes ready once nothing can be missed any more, and returns when ctx is done.
+	Events(ctx context.Context, ours func(index int) bool, ready chan<- struct{}, wake chan<- struct{}) error
+	Identity() []string // what instanceId may be compared with
+}
+
+// Notifier speaks to the service manager.
+type Notifier interface {
+	Ready()
+	Status(line string)
+	Watchdog()
+	Stopping()
+	WatchdogInterval() time.Duration // 0: none wanted
+}
+
+// Daemon is the service, or one pass of it. All fields but Source, Reporter and Notify are needed.
+type Daemon struct {
+	Node     string
+	Version  string
+	Executor v1.Executor
+	OnDelete string // "retain" or "restore"
+	Backend  string // for status
+	Evidence []string
+	Dir      string // state folder, absolute
+	Resync   time.Duration
+	Instance string // overrides Machine.Identity where set
+
+	Source   Source
+	Reporter Reporter
+	Notify   Notifier
+	Applier  Applier
+	Machine  Machine
+	Files    Files
+	Log      *slog.Logger
+
+	mu     sync.Mutex // guards wish, fresh, status
+	wish   Wish
+	fresh  bool // wish has not been written to disk yet
+	status Status
+
+	indexes  sync.Map // ifindex of our links -> struct{}
+	failures map[nic.MAC]failure
+	reports  *outbox
+}
+
+// Run serves until ctx is done; a change under way is finished or rolled back first. It returns an error only if it cannot begin.
+func (d *Daemon) Run(ctx context.Context) error {
+	if err := d.open(ctx); err != nil {
+		return err
+	}
+	wake := make(chan struct{}, 1)
+	ready := make(chan struct{})
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	spawn := func(what string, f func() error) {
+		wg.Go(func() {
+			if err := f(); err != nil && ctx.Err() == nil {
+				d.Log.Error(what+" ended", "err", err)
+			}
+		})
+	}
+	spawn("watching the kernel", func() error { return d.Machine.Events(ctx, d.ours, ready, wake) })
+	select {
+	case <-ready:
+	case <-time.After(10 * time.Second):
+		d.Log.Warn("the kernel's events cannot be watched yet; going on without")
+	case <-ctx.Done():
+		return nil
+	}
+	retry := d.pass(ctx) // what the node has must stand before anybody waits for us, and before the cluster is asked
+	if d.Reporter != nil {
+		spawn("reporting", func() error { return d.reports.run(ctx) })
+	}
+	if d.Source != nil {
+		spawn("watching the object", func() error {
+			return d.Source.Run(ctx, func(w Wish) { d.take(w, wake) })
+		})
+	}
+	d.Notify.Ready()
+	d.loop(ctx, wake, retry)
+	d.Notify.Stopping()
+	return nil
+}
+
+// settle is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
+const settle = 50 * time.Millisecond
+
+func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Duration) {
+	resync := time.NewTicker(d.Resync)
+	defer resync.Stop()
+	feed := time.NewTicker(watchdogEvery(d.Notify.WatchdogInterval()))
+	defer feed.Stop()
+	again := time.NewTimer(retry)
+	defer again.Stop()
+	last := time.Now()
+	for {
+		d.Notify.Status(d.Status().Line())
+		select {
+		case <-ctx.Done():
+			return
+		case <-feed.C:
+			d.Notify.Watchdog()
+			continue
+		case <-wake:
+			if rest := settle - time.Since(last); rest > 0 {
+				select {
+				case <-time.After(rest):
+				case <-ctx.Done():
+					return
+				}
+			}
+		case <-resync.C:
+		case <-again.C:
+		}
+		next := d.pass(ctx)
+		last = time.Now()
+		d.Notify.Watchdog()
+		again.Reset(next)
+	}
+}
+
+// watchdogEvery feeds three times within the interval that the service manager allows.
+func watchdogEvery(interval time.Duration) time.Duration {
+	if interval <= 0 {
+		return time.Hour
+	}
+	return interval / 3
+}
+
+// Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply` runs. The object is remembered as the
+// last known good one, so that a daemon that starts later keeps it.
+func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
+	if err := d.open(ctx); err != nil {
+		return Status{}, err
+	}
+	d.take(wish, make(chan struct{}, 1))
+	d.pass(ctx)
+	if d.Reporter != nil {
+		if err := d.reports.flush(ctx); err != nil {
+			return d.Status(), fmt.Errorf("delivering the report: %w", err)
+		}
+	}
+	return d.Status(), nil
+}
+
+// open recovers from a crash and reads what was known.
+func (d *Daemon) open(ctx context.Context) error {
+	d.failures = map[nic.MAC]failure{}
+	st := store{d.Files, d.Dir}
+	rec, err := d.Applier.Recover(ctx)
+	if err != nil {
+		return fmt.Errorf("recovering from an interrupted change: %w", err)
+	}
+	if rec != nil {
+		d.Log.Warn("a change had been cut off", "mac", rec.NIC.MAC, "finished", rec.Forward, "damaged", rec.Damaged)
+	}
+	wish, err := st.loadWish()
+	if err != nil {
+		d.Log.Error("the last known good object cannot be read; waiting for the cluster", "err", err)
+		wish = Wish{}
+	}
+	d.wish = wish
+	before, err := st.loadReport()
+	if err != nil {
+		d.Log.Error("the last report cannot be read; a new one is made", "err", err)
+		before = sent{}
+	}
+	d.reports = newOutbox(d.Reporter, st, before, d.Log)
+	return nil
+}
+
+// take notes news from the source and wakes the loop.
+func (d *Daemon) take(w Wish, wake chan<- struct{}) {
+	d.mu.Lock()
+	changed := false
+	if w.Object != nil || w.Gone {
+		changed = !sameWish(d.wish, w)
+		d.wish.Object, d.wish.Gone = w.Object, w.Gone
+		d.fresh = d.fresh || changed
+	}
+	if (d.wish.Err == nil) != (w.Err == nil) {
+		d.logContact(w.Err)
+	}
+	d.wish.Err = w.Err
+	if w.Contact.After(d.wish.Contact) {
+		d.wish.Contact = w.Contact
+	}
+	d.status.Source.Error, d.status.Source.Contact = errText(d.wish.Err), d.wish.Contact
+	d.mu.Unlock()
+	if changed {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (d *Daemon) logContact(err error) {
+	if err != nil {
+		d.Log.Warn("the desired state cannot be read; keeping the last known good one", "err", err)
+		return
+	}
+	d.Log.Info("the desired state can be read again")
+}
+
+func errText(err error) string {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return ""
+	}
+	return err.Error()
+}
+
+func sameWish(a, b Wish) bool {
+	if a.Gone != b.Gone || (a.Object == nil) != (b.Object == nil) {
+		return false
+	}
+	return a.Object == nil || a.Object.UID == b.Object.UID && a.Object.Generation == b.Object.Generation && a.Object.UID != ""
+}
+
+func (d *Daemon) ours(index int) bool {
+	_, ok := d.indexes.Load(index)
+	return ok
+}

@@ -1,0 +1,95 @@
+package daemon
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	v1 "multinicd/api/v1"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Desired is an object in our own words.
+type Desired struct {
+	NICs    []nic.Config  // sorted by id
+	Invalid []InvalidNIC  // entries that today's rules refuse; in the order of the object
+	Hold    []nic.MAC     // NICs that are neither configured nor taken back: their entry cannot be read
+	HoldAll bool          // an entry cannot be read so far as to know its NIC: none is taken back
+	Refused *plan.Refusal // the whole object is refused; the rest is empty
+}
+
+// InvalidNIC is an entry that is refused for its own sake.
+type InvalidNIC struct {
+	ID      int
+	Name    string
+	MAC     nic.MAC // zero where that is what is wrong
+	Text    string  // macAddress as it was given
+	Message string
+}
+
+// indexed matches the field of an entry, as Validate and the API server name it.
+var indexed = regexp.MustCompile(`^spec\.interfaces\[(\d+)\]`)
+
+// Parse turns an object into what is wanted of this node. Objects from before today's rules may break them: an entry that does is refused
+// alone, and one that cannot be read never makes a NIC count as unwanted.
+func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
+	if obj.Spec.NodeName != node {
+		return Desired{Refused: &plan.Refusal{Reason: plan.InvalidSpec, Message: fmt.Sprintf("spec.nodeName: the object is for node %q, this is %q", obj.Spec.NodeName, node)}}
+	}
+	bad := map[int]string{}
+	for _, e := range obj.Validate() {
+		m := indexed.FindStringSubmatch(e.Field)
+		if m == nil {
+			return Desired{Refused: &plan.Refusal{Reason: plan.InvalidSpec, Message: e.Error()}}
+		}
+		i, _ := strconv.Atoi(m[1])
+		if bad[i] == "" {
+			bad[i] = e.Error()
+		}
+	}
+	var out Desired
+	for i, entry := range obj.Spec.Interfaces {
+		mac, err := nic.ParseMAC(entry.MACAddress)
+		if msg := bad[i]; msg != "" || err != nil {
+			if msg == "" {
+				msg = fmt.Sprintf("spec.interfaces[%d].macAddress: %v", i, err)
+			}
+			out.refuse(entry, mac, msg)
+			continue
+		}
+		out.NICs = append(out.NICs, config(entry.Normalise(), mac, entry.PortID))
+	}
+	nic.SortConfigs(out.NICs)
+	return out
+}
+
+func (d *Desired) refuse(entry v1.Interface, mac nic.MAC, msg string) {
+	n := entry.Normalise()
+	d.Invalid = append(d.Invalid, InvalidNIC{ID: int(n.ID), Name: n.Name, MAC: mac, Text: strings.ToLower(entry.MACAddress), Message: msg})
+	if mac.IsZero() {
+		d.HoldAll = true
+		return
+	}
+	d.Hold = append(d.Hold, mac)
+}
+
+func config(n v1.Normal, mac nic.MAC, port string) nic.Config {
+	out := nic.Config{ID: int(n.ID), Name: n.Name, MAC: mac, Addresses: n.Addresses, MTU: int(n.MTU), Gateway: n.Gateway, Adopt: n.Adopt, PortID: port}
+	for _, r := range n.Routes {
+		out.Routes = append(out.Routes, nic.Route{To: r.To, Via: r.Via, Metric: int(r.Metric), Table: int(r.Table)})
+	}
+	return out
+}
+
+// held lists what must not be taken back: the entries that cannot be read, or, where one tells nothing of its NIC, all that we own.
+func (d Desired) held(rec plan.Record) []nic.MAC {
+	out := d.Hold
+	if d.HoldAll {
+		for _, o := range rec.NICs {
+			out = append(out, o.MAC)
+		}
+	}
+	return out
+}

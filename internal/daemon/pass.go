@@ -1,0 +1,181 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// failure remembers a change that failed, so that it is not tried again at every event.
+type failure struct {
+	wanted nic.Config
+	result apply.Result
+	count  int
+	next   time.Time
+}
+
+// Failed changes are tried again after retryMin, doubled each time up to retryMax, and at once when what is wanted changes.
+const (
+	retryMin = 5 * time.Second
+	retryMax = 5 * time.Minute
+)
+
+// pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
+func (d *Daemon) pass(ctx context.Context) time.Duration {
+	start := time.Now()
+	wish := d.current()
+	if wish.Object == nil && !wish.Gone {
+		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet"}, wish)
+		return time.Hour
+	}
+	desired := Desired{}
+	if wish.Object != nil {
+		desired = Parse(wish.Object, d.Node)
+		if r := d.identity(wish.Object); r != nil {
+			desired = Desired{Refused: r}
+		}
+	}
+	if desired.Refused != nil || wish.Gone && d.OnDelete != "restore" {
+		d.finish(ctx, wish, desired, nil, nil)
+		return time.Hour
+	}
+	machine, err := d.Machine.Look(ctx)
+	if err != nil {
+		d.Log.Error("reading the machine", "err", err)
+		return retryMin
+	}
+	p := plan.Make(desired.NICs, desired.held(d.Applier.Record()), machine, d.Applier.Record())
+	results, changed := d.carryOut(ctx, p)
+	if changed {
+		if machine, err = d.Machine.Look(ctx); err != nil {
+			d.Log.Error("reading the machine", "err", err)
+			return retryMin
+		}
+		d.logChange(wish, results, time.Since(start))
+	}
+	d.remember(machine)
+	d.finish(ctx, wish, desired, results, &machine)
+	return d.nextRetry()
+}
+
+// current gives the wish, after it was made durable: what we act upon must be known after a reboot too.
+func (d *Daemon) current() Wish {
+	d.mu.Lock()
+	w, fresh := d.wish, d.fresh
+	d.fresh = false
+	d.mu.Unlock()
+	if fresh {
+		if err := (store{d.Files, d.Dir}).saveWish(w); err != nil {
+			d.Log.Error("the object cannot be kept for times without the cluster", "err", err)
+		}
+	}
+	return w
+}
+
+// carryOut does the actions in order. One that fails or is refused never stops the others.
+func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Result, changed bool) {
+	for _, a := range p.Actions {
+		if ctx.Err() != nil {
+			break
+		}
+		f, failed := d.failures[a.NIC.MAC]
+		if failed && f.wanted.Equal(a.NIC) && time.Now().Before(f.next) && a.Kind == f.result.Action.Kind {
+			results = append(results, f.result)
+			continue
+		}
+		res := d.Applier.Do(ctx, a)
+		switch res.Outcome {
+		case apply.Failed, apply.RolledBack, apply.RollbackFailed:
+			if !failed || !f.wanted.Equal(a.NIC) {
+				f = failure{wanted: a.NIC}
+			}
+			f.count++
+			f.result, f.next = res, time.Now().Add(min(retryMin<<min(f.count-1, 10), retryMax))
+			d.failures[a.NIC.MAC] = f
+			d.Log.Error("a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
+			changed = true
+		case apply.Done:
+			changed = true
+			fallthrough
+		default:
+			delete(d.failures, a.NIC.MAC)
+		}
+		results = append(results, res)
+	}
+	return results, changed
+}
+
+func (d *Daemon) nextRetry() time.Duration {
+	next := time.Hour
+	for _, f := range d.failures {
+		next = min(next, max(time.Until(f.next), 10*time.Millisecond))
+	}
+	return next
+}
+
+// logChange writes the one line of a finished change, and one for each NIC.
+func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration) {
+	counts := map[apply.Outcome]int{}
+	for _, r := range results {
+		counts[r.Outcome]++
+		if r.Outcome == apply.Done {
+			d.Log.Info("changed a NIC", "node", d.Node, "generation", generation(wish), "nic", r.Action.NIC.Name, "mac", r.Action.NIC.MAC,
+				"kind", r.Action.Kind, "change", strings.ReplaceAll(strings.TrimSpace(r.Action.Change.String()), "\n", "; "), "steps", strings.Join(r.Steps, " "))
+		}
+	}
+	d.Log.Info("change finished", "node", d.Node, "generation", generation(wish), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
+		"refused", counts[apply.Refused], "waiting", counts[apply.Waiting], "failed", counts[apply.Failed]+counts[apply.RolledBack]+counts[apply.RollbackFailed],
+		"duration", took.Round(time.Millisecond))
+}
+
+func generation(w Wish) int64 {
+	if w.Object == nil {
+		return 0
+	}
+	return w.Object.Generation
+}
+
+// remember notes the ifindexes of our links, whose events count.
+func (d *Daemon) remember(m plan.Machine) {
+	d.indexes.Clear()
+	for _, o := range d.Applier.Record().NICs {
+		for _, l := range m.Links {
+			if l.HasMAC(o.MAC) {
+				d.indexes.Store(l.Index, struct{}{})
+			}
+		}
+	}
+}
+
+// identity refuses an object that is meant for another machine. Ids are compared only with ids of their kind.
+func (d *Daemon) identity(obj *v1.MultiNicNodeConfig) *plan.Refusal {
+	want := strings.ToLower(strings.TrimSpace(obj.Spec.InstanceID))
+	have := d.comparable(want)
+	if want == "" || len(have) == 0 || slices.Contains(have, want) {
+		return nil
+	}
+	return &plan.Refusal{Reason: v1.ReasonIdentityMismatch,
+		Message: fmt.Sprintf("spec.instanceId is %s, this host is %s: the object is meant for another machine; correct it, or set instance_id in multinicd.toml", want, strings.Join(have, ", "))}
+}
+
+// comparable lists the host's ids of the same form as want: EC2 style (i-...) or UUID.
+func (d *Daemon) comparable(want string) []string {
+	if d.Instance != "" {
+		return []string{strings.ToLower(d.Instance)}
+	}
+	var out []string
+	for _, id := range d.Machine.Identity() {
+		id = strings.ToLower(id)
+		if strings.HasPrefix(id, "i-") == strings.HasPrefix(want, "i-") && !slices.Contains(out, id) {
+			out = append(out, id)
+		}
+	}
+	return out
+}

@@ -1,0 +1,221 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/plan"
+)
+
+// finish publishes how a pass ended, on the socket and in the report.
+func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results []apply.Result, m *plan.Machine) {
+	s := Status{NICs: d.statuses(desired, results, m)}
+	s.State = string(overall(s.NICs))
+	switch {
+	case desired.Refused != nil:
+		s.State, s.Message = string(v1.StateFailed), desired.Refused.Message
+	case wish.Gone:
+		s.State, s.Message = string(v1.PhaseRemoved), "the object was deleted; on_delete = "+d.OnDelete
+	}
+	if ctx.Err() != nil && len(results) == 0 {
+		return // stopped before anything was looked at: what is known of the NICs is older, but better
+	}
+	report, ok := d.report(wish, desired, s)
+	if ok {
+		d.date(&report, s.NICs)
+		d.reports.put(report)
+	}
+	d.publish(s, wish)
+}
+
+// report puts a status into the words of the wire; false where there is no object of the cluster to report on.
+func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) {
+	if wish.Object == nil || wish.Object.UID == "" {
+		return v1.Report{}, false
+	}
+	obj := wish.Object
+	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
+		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone}
+	if desired.Refused != nil {
+		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: desired.Refused.Message}
+	} else if obj.Spec.InstanceID != "" && len(d.comparable(obj.Spec.InstanceID)) == 0 {
+		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
+	}
+	for _, n := range s.NICs {
+		is := v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC, Status: n.Status, Reason: n.Reason, Message: n.Message}
+		if n.Have != nil {
+			is.MTU = int32(n.Have.MTU)
+			for _, a := range n.Have.Addresses {
+				if len(n.Want.Addresses) > 0 && a == n.Want.Addresses[0] || is.Address == "" {
+					is.Address = a.String()
+				}
+			}
+		}
+		r.Interfaces = append(r.Interfaces, is)
+	}
+	return r, true
+}
+
+// date carries over since when each NIC is as wanted, so that the same state gives the same report.
+func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
+	before := d.reports.last()
+	for i := range r.Interfaces {
+		is := &r.Interfaces[i]
+		if is.Status != v1.StateConfigured {
+			continue
+		}
+		when := metav1.Time{Time: time.Now().UTC().Truncate(time.Second)}
+		for _, b := range before.Interfaces {
+			if nics[i].Outcome == "" && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
+				when = *b.LastConfigured
+			}
+		}
+		is.LastConfigured, nics[i].LastConfigured = &when, when.Time
+	}
+}
+
+// outbox holds the newest report until the API server has it. It is kept on disk, with its generation, so that a report which
+// could not be delivered is delivered after a reboot too, once.
+type outbox struct {
+	reporter Reporter
+	store    store
+	log      *slog.Logger
+
+	mu   sync.Mutex
+	now  sent
+	news chan struct{}
+}
+
+func newOutbox(r Reporter, s store, before sent, log *slog.Logger) *outbox {
+	o := &outbox{reporter: r, store: s, now: before, log: log, news: make(chan struct{}, 1)}
+	if !before.Delivered && before.Report.UID != "" {
+		o.news <- struct{}{}
+	}
+	return o
+}
+
+func (o *outbox) last() v1.Report {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now.Report
+}
+
+func (o *outbox) delivered() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now.Delivered
+}
+
+// put replaces the report to be delivered; the same report again is nothing new.
+func (o *outbox) put(r v1.Report) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was, err1 := o.now.Report.Encode()
+	is, err2 := r.Encode()
+	if err2 != nil {
+		o.log.Error("the report cannot be encoded", "err", err2)
+		return
+	}
+	if err1 == nil && bytes.Equal(was, is) {
+		return
+	}
+	o.now = sent{Report: r}
+	if err := o.store.saveReport(o.now); err != nil {
+		o.log.Error("the report cannot be kept", "err", err)
+	}
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
+}
+
+// again marks the report as not delivered: the cluster does not show it.
+func (o *outbox) again() {
+	o.mu.Lock()
+	o.now.Delivered = false
+	o.mu.Unlock()
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
+}
+
+// flush delivers the report that is still to be delivered, if there is one.
+func (o *outbox) flush(ctx context.Context) error {
+	o.mu.Lock()
+	now := o.now
+	o.mu.Unlock()
+	if now.Delivered || now.Report.UID == "" || o.reporter == nil {
+		return nil
+	}
+	data, err := now.Report.Encode()
+	if err != nil {
+		return fmt.Errorf("encoding the report: %w", err)
+	}
+	if err := o.reporter.Report(ctx, data); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if still, err := o.now.Report.Encode(); err != nil || !bytes.Equal(still, data) {
+		return nil // a newer one came meanwhile; its news is in the channel
+	}
+	o.now.Delivered = true
+	return o.store.saveReport(o.now)
+}
+
+// The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in step.
+const beat = 2 * time.Minute
+
+func nextBeat() time.Duration {
+	return time.Duration(float64(beat) * (0.8 + 0.4*rand.Float64()))
+}
+
+// A report that cannot be delivered is tried again after this, doubled each time, give or take, up to a minute or two.
+const retryReport = 150 * time.Millisecond
+
+// run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time.
+func (o *outbox) run(ctx context.Context) error {
+	retry := time.NewTimer(time.Hour)
+	defer retry.Stop()
+	lease := time.NewTimer(0)
+	defer lease.Stop()
+	fails := 0
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lease.C:
+			next := nextBeat()
+			if err := o.reporter.Beat(ctx); err != nil {
+				o.log.Debug("renewing the lease", "err", err)
+				next = 10*time.Second + rand.N(10*time.Second)
+			}
+			lease.Reset(next)
+			continue
+		case <-o.news:
+		case <-retry.C:
+		}
+		if err := o.flush(ctx); err != nil {
+			fails++
+			if fails == 1 {
+				o.log.Warn("the report cannot be delivered; it is kept and tried again", "err", err)
+			}
+			retry.Reset(retryReport<<min(fails-1, 9) + rand.N(retryReport<<min(fails-1, 9)))
+			continue
+		}
+		if fails > 0 {
+			o.log.Info("the report was delivered")
+		}
+		fails = 0
+	}
+}

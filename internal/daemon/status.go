@@ -1,0 +1,306 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Status is what `multinicd status` shows. The JSON names are stable.
+type Status struct {
+	Node       string       `json:"node"`
+	Version    string       `json:"version"`
+	Backend    string       `json:"backend"`
+	Evidence   []string     `json:"evidence"` // why this backend
+	Source     SourceStatus `json:"source"`
+	UID        string       `json:"uid,omitempty"`
+	Generation int64        `json:"generation,omitempty"`
+	SpecHash   string       `json:"specHash,omitempty"`
+	State      string       `json:"state"` // Configured, Pending, Failed, Removed, Waiting
+	Message    string       `json:"message,omitempty"`
+	NICs       []NICStatus  `json:"nics"` // sorted by id
+	Delivered  bool         `json:"reportDelivered"`
+}
+
+// SourceStatus says how the desired state is read.
+type SourceStatus struct {
+	Mode    string    `json:"mode"`
+	Contact time.Time `json:"lastContact,omitzero"`
+	Error   string    `json:"error,omitempty"`
+}
+
+// NICStatus is one NIC: wanted, there, and the difference.
+type NICStatus struct {
+	ID             int       `json:"id"`
+	Name           string    `json:"name"`
+	MAC            string    `json:"macAddress"`
+	Status         v1.State  `json:"status"`
+	Reason         string    `json:"reason"`
+	Message        string    `json:"message,omitempty"`
+	Want           View      `json:"want"`
+	Have           *View     `json:"have,omitempty"`       // nil: no such link
+	Difference     []string  `json:"difference,omitempty"` // empty: as wanted
+	LastConfigured time.Time `json:"lastConfigured,omitzero"`
+	// Outcome is what this pass did; empty where nothing was to be done.
+	Outcome apply.Outcome `json:"outcome,omitempty"`
+}
+
+// View is one side of the comparison.
+type View struct {
+	Link      string         `json:"link"`
+	Up        bool           `json:"up"`
+	MTU       int            `json:"mtu,omitempty"`
+	Addresses []netip.Prefix `json:"addresses"`
+	Routes    []string       `json:"routes,omitempty"`
+}
+
+// Line is the one line for the service manager: generation, NICs ready, last contact.
+func (s Status) Line() string {
+	if s.State == "Waiting" {
+		return s.Message + s.contact()
+	}
+	ready := 0
+	for _, n := range s.NICs {
+		if n.Status == v1.StateConfigured {
+			ready++
+		}
+	}
+	return fmt.Sprintf("generation %d %s, %d/%d NICs ready%s", s.Generation, s.State, ready, len(s.NICs), s.contact())
+}
+
+func (s Status) contact() string {
+	switch {
+	case s.Source.Error != "" && s.Source.Contact.IsZero():
+		return ", no contact since the start: " + s.Source.Error
+	case s.Source.Error != "":
+		return ", last contact " + s.Source.Contact.Format(time.RFC3339) + ": " + s.Source.Error
+	case s.Source.Contact.IsZero():
+		return ""
+	}
+	return ", last contact " + s.Source.Contact.Format(time.RFC3339)
+}
+
+// Status gives what the last pass found. It may be called from any goroutine.
+func (d *Daemon) Status() Status {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := d.status
+	if d.reports != nil {
+		s.Delivered = d.reports.delivered()
+	}
+	return s
+}
+
+func (d *Daemon) publish(s Status, w Wish) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.Node, s.Version, s.Backend, s.Evidence = d.Node, d.Version, d.Backend, d.Evidence
+	s.Source = SourceStatus{Mode: d.status.Source.Mode, Contact: d.wish.Contact, Error: errText(d.wish.Err)}
+	if w.Object != nil {
+		s.UID, s.Generation, s.SpecHash = string(w.Object.UID), w.Object.Generation, w.Object.Spec.SpecHash
+	}
+	d.status = s
+}
+
+// SetMode names the source for the status.
+func (d *Daemon) SetMode(mode string) { d.status.Source.Mode = mode }
+
+// statuses says of each NIC how it is, from what the kernel shows now and not from what was done.
+func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machine) []NICStatus {
+	var out []NICStatus
+	for _, r := range results {
+		if r.Action.Kind != plan.Remove {
+			out = append(out, d.nicStatus(r, m))
+		}
+	}
+	for _, bad := range desired.Invalid {
+		mac := bad.MAC.String()
+		if mac == "" {
+			mac = bad.Text
+		}
+		out = append(out, NICStatus{ID: bad.ID, Name: bad.Name, MAC: mac, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused})
+	}
+	slices.SortStableFunc(out, func(a, b NICStatus) int { return a.ID - b.ID })
+	return out
+}
+
+func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
+	c := r.Action.NIC
+	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(c), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
+	owned, _ := d.Applier.Record().Find(c.MAC)
+	link := findLink(m, c.MAC)
+	if link != nil {
+		v := view(*link)
+		out.Have = &v
+		for _, diff := range plan.Verify(c, *link, owned) {
+			out.Difference = append(out.Difference, diff.String())
+		}
+	}
+	switch r.Outcome {
+	case apply.Waiting:
+		out.Status = v1.StatePending
+	case apply.Done, apply.Unchanged:
+		out.Status = v1.StateConfigured
+		out.Message = "Interface configured successfully"
+		switch {
+		case link == nil:
+			out.Status, out.Reason, out.Message = v1.StatePending, string(plan.WaitingForNIC), "the NIC was unplugged"
+		case len(out.Difference) > 0:
+			out.Status, out.Reason, out.Message = v1.StateInProgress, v1.ReasonApplying, out.Difference[0]
+		case link.Name != c.Name:
+			out.Reason = string(plan.RenameAtReboot)
+			out.Message = fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", link.Name, c.Name)
+		}
+		if r.Outcome == apply.Unchanged {
+			out.Outcome = ""
+		}
+	default:
+		out.Status = v1.StateFailed
+	}
+	return out
+}
+
+func findLink(m *plan.Machine, mac nic.MAC) *nic.Link {
+	if m == nil {
+		return nil
+	}
+	for i, l := range m.Links {
+		if l.HasMAC(mac) && plan.NotOurs(l, *m) == nil {
+			return &m.Links[i]
+		}
+	}
+	return nil
+}
+
+func wanted(c nic.Config) View {
+	v := View{Link: c.Name, Up: true, MTU: c.MTU, Addresses: c.Addresses}
+	for _, r := range c.Routes {
+		v.Routes = append(v.Routes, r.String())
+	}
+	return v
+}
+
+// view leaves out what is not configured by anybody: link-local addresses and the kernel's own routes.
+func view(l nic.Link) View {
+	v := View{Link: l.Name, Up: l.Up, MTU: l.MTU}
+	for _, a := range l.Addresses {
+		if !a.Prefix.Addr().IsLinkLocalUnicast() {
+			v.Addresses = append(v.Addresses, a.Prefix)
+		}
+	}
+	const kernel = 2 // RTPROT_KERNEL
+	for _, r := range l.Routes {
+		if r.Protocol != kernel {
+			v.Routes = append(v.Routes, r.String())
+		}
+	}
+	return v
+}
+
+// overall follows the rules of the API: Failed if any failed, else Pending if any waits, else InProgress, else Configured.
+func overall(nics []NICStatus) v1.State {
+	for _, s := range []v1.State{v1.StateFailed, v1.StatePending, v1.StateInProgress} {
+		if slices.ContainsFunc(nics, func(n NICStatus) bool { return n.Status == s }) {
+			return s
+		}
+	}
+	return v1.StateConfigured
+}
+
+// Serve answers each connection to l with the status as one JSON document, until ctx is done.
+func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("accepting on %s: %w", l.Addr(), err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		if err := json.NewEncoder(conn).Encode(d.Status()); err != nil {
+			d.Log.Debug("answering a status request", "err", err)
+		}
+		_ = conn.Close()
+	}
+}
+
+// Table is the status for a person.
+func (s Status) Table() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n", s.Node, s.Line())
+	if s.Message != "" && s.State != "Waiting" {
+		fmt.Fprintf(&b, "%s\n", s.Message)
+	}
+	fmt.Fprintf(&b, "backend %s (%s)\n", s.Backend, strings.Join(s.Evidence, "; "))
+	rows := [][]string{{"NIC", "MAC", "STATUS", "REASON", "WANTED", "THERE"}}
+	for _, n := range s.NICs {
+		rows = append(rows, []string{n.Name, n.MAC, string(n.Status), n.Reason, n.Want.String(), n.Have.String()})
+	}
+	if len(rows) > 1 {
+		b.WriteString("\n" + align(rows))
+	}
+	for _, n := range s.NICs {
+		if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) {
+			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Message)
+		}
+		for _, diff := range n.Difference {
+			fmt.Fprintf(&b, "  differs in %s\n", diff)
+		}
+	}
+	return b.String()
+}
+
+// String is the view in one cell of a table.
+func (v *View) String() string {
+	if v == nil {
+		return "-"
+	}
+	state := "up"
+	if !v.Up {
+		state = "down"
+	}
+	parts := []string{v.Link, state}
+	if v.MTU != 0 {
+		parts = append(parts, fmt.Sprintf("mtu %d", v.MTU))
+	}
+	for _, a := range v.Addresses {
+		parts = append(parts, a.String())
+	}
+	for _, r := range v.Routes {
+		parts = append(parts, "route "+r)
+	}
+	return strings.Join(parts, " ")
+}
+
+func align(rows [][]string) string {
+	widths := make([]int, len(rows[0]))
+	for _, r := range rows {
+		for i, cell := range r {
+			widths[i] = max(widths[i], len(cell))
+		}
+	}
+	var b strings.Builder
+	for _, r := range rows {
+		for i, cell := range r {
+			if i < len(r)-1 {
+				cell = fmt.Sprintf("%-*s  ", widths[i], cell)
+			}
+			b.WriteString(cell)
+		}
+		b.WriteString("\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,127 @@
+// Package netplan writes what is wanted of a NIC in netplan's dialect, and turns a planned action into the steps of a change on
+// hosts where netplan and systemd-networkd own the links.
+//
+// In go a plan.Action and the files as they are; out come []plan.Step: the one link is changed over netlink first, then verified and
+// probed, and only then persisted, so that a crash before the end boots the old configuration by itself.
+//
+// It never asks netplan or networkd to apply anything: that deletes routes, rules and addresses of other links
+// (systemd 252 and 257, netplan 0.106 and 1.1.2, measured November 2026).
+//
+// Start reading at Render, then Backend.Steps in steps.go.
+package netplan
+
+import (
+	"fmt"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"multinicd/nic"
+)
+
+// Where the files are. Names in Dir count in lexical order.
+const (
+	Dir        = "/etc/netplan"
+	RuntimeDir = "/run/systemd/network"
+)
+
+// File is the path of the YAML that holds a NIC.
+func File(c nic.Config) string { return path.Join(Dir, "90-"+c.Name+".yaml") }
+
+// ID is the name of the netplan definition that holds a NIC. networkd takes the first file that matches a link, in lexical order of
+// 10-netplan-<ID>; a NIC taken over from somebody else's definition therefore gets an ID that sorts before any ordinary one.
+func ID(c nic.Config, adopted bool) string {
+	if adopted {
+		return "0-" + c.Name
+	}
+	return c.Name
+}
+
+func runtimeFiles(id string) (network, link string) {
+	stem := path.Join(RuntimeDir, "10-netplan-"+id)
+	return stem + ".network", stem + ".link"
+}
+
+// Owned says whether a file is ours by its name. Files are owned by name.
+func Owned(file string) bool {
+	dir, base := path.Split(file)
+	switch path.Clean(dir) {
+	case Dir:
+		return ownName(strings.TrimSuffix(strings.TrimPrefix(base, "90-"), ".yaml")) && strings.HasPrefix(base, "90-") && strings.HasSuffix(base, ".yaml")
+	case RuntimeDir:
+		id, ok := strings.CutPrefix(base, "10-netplan-")
+		stem := strings.TrimSuffix(strings.TrimSuffix(id, ".network"), ".link")
+		return ok && stem != id && ownName(strings.TrimPrefix(stem, "0-"))
+	}
+	return false
+}
+
+func ownName(name string) bool {
+	digits, ok := strings.CutPrefix(name, nic.NamePrefix)
+	return ok && digits != "" && len(digits) <= 4 && strings.Trim(digits, "0123456789") == ""
+}
+
+// Render gives the whole YAML of one NIC. Every value in it is typed, so no text of a user can reach the file; the same input
+// gives the same bytes. Keys that the live change does not make are off: no DHCP, no router advertisements, and no IPv6
+// link-local address where no IPv6 is wanted. optional keeps a boot from waiting for a NIC that is not plugged in.
+func Render(c nic.Config, adopted bool) []byte {
+	var b strings.Builder
+	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	line("# Written by multinicd: changes made here are overwritten. NIC %s, MAC %s.", c.Name, c.MAC)
+	line("network:")
+	line("  version: 2")
+	line("  ethernets:")
+	line("    %s:", ID(c, adopted))
+	line("      renderer: networkd")
+	line("      match:")
+	line("        macaddress: \"%s\"", c.MAC)
+	line("      set-name: %s", c.Name)
+	line("      optional: true")
+	line("      dhcp4: false")
+	line("      dhcp6: false")
+	line("      accept-ra: false")
+	line("      link-local: [%s]", strings.TrimPrefix(linkLocal(c), "no"))
+	if c.MTU != 0 {
+		line("      mtu: %d", c.MTU)
+	}
+	if len(c.Addresses) > 0 {
+		line("      addresses:")
+		for _, a := range c.Addresses {
+			line("      - \"%s\"", a)
+		}
+	}
+	if len(c.Routes) > 0 {
+		line("      routes:")
+		for _, r := range c.Routes {
+			renderRoute(line, r)
+		}
+	}
+	return []byte(b.String())
+}
+
+func renderRoute(line func(string, ...any), r nic.Route) {
+	line("      - to: \"%s\"", r.To)
+	if r.Via.IsValid() {
+		line("        via: \"%s\"", r.Via)
+	} else {
+		line("        scope: link")
+	}
+	if r.Source.IsValid() {
+		line("        from: \"%s\"", r.Source)
+	}
+	if r.Metric != 0 {
+		line("        metric: %d", r.Metric)
+	}
+	if r.Table != 0 && r.Table != nic.TableMain {
+		line("        table: %d", r.Table)
+	}
+}
+
+// linkLocal is networkd's word for it: LinkLocalAddressing= in systemd.network(5).
+func linkLocal(c nic.Config) string {
+	if slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return p.Addr().Is6() }) {
+		return "ipv6"
+	}
+	return "no"
+}

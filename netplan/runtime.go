@@ -1,0 +1,142 @@
+package netplan
+
+import (
+	"fmt"
+	"strings"
+
+	"multinicd/nic"
+)
+
+// section is one [Name] of a systemd file with its lines, as they stand.
+type section struct {
+	name  string // "" before the first
+	lines []string
+}
+
+// Retarget rewrites a .network or .link file that netplan's generator made for a NIC at boot, so that it says what is wanted now, as
+// the generator would at the next boot: networkd reads it again when it is restarted, udev when the link is announced again.
+// Everything else in it, [Match] first of all, stays as the generator of this host wrote it. What is right already comes back as it was.
+func Retarget(file []byte, c nic.Config) []byte {
+	sections := parse(string(file))
+	network := false
+	var out []section
+	for _, s := range sections {
+		switch s.name {
+		case "Link":
+			s.lines = replace(s.lines, "MTUBytes", mtu(c), "")
+		case "Network":
+			network = true
+			s.lines = replace(s.lines, "LinkLocalAddressing", []string{linkLocal(c)}, "")
+			s.lines = replace(s.lines, "Address", addresses(c), "LinkLocalAddressing")
+		case "Route":
+			continue
+		}
+		out = append(out, s)
+	}
+	if network {
+		for _, r := range c.Routes {
+			out = append(out, section{name: "Route", lines: routeLines(r)})
+		}
+	}
+	return []byte(format(out))
+}
+
+func mtu(c nic.Config) []string {
+	if c.MTU == 0 {
+		return nil
+	}
+	return []string{fmt.Sprint(c.MTU)}
+}
+
+func addresses(c nic.Config) []string {
+	var out []string
+	for _, a := range c.Addresses {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+// routeLines follows netplan's write_route (src/networkd.c, 0.106 and 1.1.2).
+func routeLines(r nic.Route) []string {
+	to := r.To.String()
+	lines := []string{"Destination=" + to}
+	if r.Via.IsValid() {
+		lines = append(lines, "Gateway="+r.Via.String())
+	}
+	if r.Source.IsValid() {
+		lines = append(lines, "PreferredSource="+r.Source.String())
+	}
+	if !r.Via.IsValid() {
+		lines = append(lines, "Scope=link")
+	}
+	if r.Metric != 0 {
+		lines = append(lines, fmt.Sprintf("Metric=%d", r.Metric))
+	}
+	if r.Table != 0 && r.Table != nic.TableMain {
+		lines = append(lines, fmt.Sprintf("Table=%d", r.Table))
+	}
+	return lines
+}
+
+// replace sets key to values: in place of the first line that has it, else behind the last line of key after, else at the end.
+func replace(lines []string, key string, values []string, after string) []string {
+	at, behind := -1, -1
+	var kept []string
+	for _, l := range lines {
+		k, _, _ := strings.Cut(l, "=")
+		if strings.TrimSpace(k) == key {
+			if at < 0 {
+				at = len(kept)
+			}
+			continue
+		}
+		kept = append(kept, l)
+		if after != "" && strings.TrimSpace(k) == after {
+			behind = len(kept)
+		}
+	}
+	switch {
+	case at < 0 && behind >= 0:
+		at = behind
+	case at < 0:
+		at = len(kept)
+	}
+	var out []string
+	out = append(out, kept[:at]...)
+	for _, v := range values {
+		out = append(out, key+"="+v)
+	}
+	return append(out, kept[at:]...)
+}
+
+func parse(text string) []section {
+	sections := []section{{}}
+	for _, l := range strings.Split(text, "\n") {
+		t := strings.TrimSpace(l)
+		if strings.HasPrefix(t, "[") && strings.HasSuffix(t, "]") {
+			sections = append(sections, section{name: t[1 : len(t)-1]})
+			continue
+		}
+		if t != "" {
+			last := &sections[len(sections)-1]
+			last.lines = append(last.lines, l)
+		}
+	}
+	return sections
+}
+
+func format(sections []section) string {
+	var b strings.Builder
+	for _, s := range sections {
+		if s.name != "" {
+			if b.Len() > 0 {
+				b.WriteString("\n")
+			}
+			b.WriteString("[" + s.name + "]\n")
+		}
+		for _, l := range s.lines {
+			b.WriteString(l + "\n")
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,259 @@
+package netplan
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Files reads files of the host. Read passes fs.ErrNotExist through.
+type Files interface {
+	Read(name string) ([]byte, fs.FileMode, error)
+	Glob(pattern string) ([]string, error)
+}
+
+// Bus asks the real netplan whether Dir, with these files in place of what is there (nil data: absent), is one that it accepts.
+type Bus interface {
+	NetplanValidate(ctx context.Context, files map[string][]byte) error
+}
+
+// Backend makes the steps for hosts of netplan and networkd. One goroutine uses it at a time.
+type Backend struct {
+	Files Files
+	Bus   Bus
+	// accepted remembers the shapes that the real netplan has accepted; see Validate.
+	accepted map[string]bool
+}
+
+// New gives a backend that has accepted nothing yet.
+func New(f Files, b Bus) *Backend { return &Backend{Files: f, Bus: b, accepted: map[string]bool{}} }
+
+// Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
+// It reads files and changes nothing; an error means that a file could not be read.
+func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
+	persist, runtime, err := b.files(a)
+	if err != nil {
+		return nil, err
+	}
+	var steps []plan.Step
+	if !a.Change.Empty() {
+		steps = append(steps, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
+		steps = append(steps, plan.Live(a.Change)...)
+		steps = append(steps, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}},
+			plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
+	}
+	if len(persist) > 0 {
+		steps = append(steps, plan.Step{Name: "validate", Do: plan.Op{Check: plan.CheckValidate}})
+		persist[len(persist)-1].Final = true
+		steps = append(steps, persist...)
+	}
+	return append(steps, runtime...), nil
+}
+
+// files gives the steps that put the YAML, and what networkd knows of it, in place.
+func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error) {
+	want := map[string][]byte{}
+	adopted := a.After != nil && a.After.Adopted
+	if a.Kind == plan.Configure {
+		want[File(a.NIC)] = Render(a.NIC, adopted)
+	}
+	stale, err := b.stale(a)
+	if err != nil {
+		return nil, nil, err
+	}
+	for name := range want {
+		step, err := b.replace("persist", name, want[name], 0o600)
+		if err != nil {
+			return nil, nil, err
+		}
+		persist = append(persist, step...)
+	}
+	for _, name := range stale {
+		step, err := b.replace("persist", name, nil, 0)
+		if err != nil {
+			return nil, nil, err
+		}
+		persist = append(persist, step...)
+	}
+	runtime, err = b.runtime(a, adopted, stale)
+	return persist, runtime, err
+}
+
+// stale lists our YAML files that speak of the NIC's MAC under another name, or, when it is removed, under any.
+func (b *Backend) stale(a plan.Action) ([]string, error) {
+	names, err := b.Files.Glob(path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", Dir, err)
+	}
+	var out []string
+	for _, name := range names {
+		if !Owned(name) || a.Kind == plan.Configure && name == File(a.NIC) {
+			continue
+		}
+		data, _, err := b.Files.Read(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		if bytes.Contains(data, []byte("\""+a.NIC.MAC.String()+"\"")) {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// runtime brings networkd's own files up to date, if it has any of the NIC: it has them from the first boot with our YAML on.
+func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.Step, error) {
+	var steps []plan.Step
+	for _, name := range stale {
+		own := nic.Config{Name: strings.TrimSuffix(strings.TrimPrefix(path.Base(name), "90-"), ".yaml")}
+		for _, id := range []string{ID(own, false), ID(own, true)} {
+			network, link := runtimeFiles(id)
+			for _, f := range []string{network, link} {
+				step, err := b.replace("runtime", f, nil, 0)
+				if err != nil {
+					return nil, err
+				}
+				steps = append(steps, step...)
+			}
+		}
+	}
+	if a.Kind != plan.Configure {
+		return steps, nil
+	}
+	network, link := runtimeFiles(ID(a.NIC, adopted))
+	for _, f := range []string{network, link} {
+		data, mode, err := b.Files.Read(f)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		} else if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", f, err)
+		}
+		step, err := b.replace("runtime", f, Retarget(data, a.NIC), mode)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step...)
+	}
+	return steps, nil
+}
+
+// replace gives no step where the file is right already. nil data: the file is to be absent.
+func (b *Backend) replace(step, name string, data []byte, mode fs.FileMode) ([]plan.Step, error) {
+	before := plan.File{Path: name}
+	old, oldMode, err := b.Files.Read(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		before.Absent = true
+	case err != nil:
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	default:
+		before.Data, before.Mode = old, oldMode
+	}
+	after := plan.File{Path: name, Data: data, Mode: mode, Absent: data == nil}
+	if before.Absent && after.Absent || !before.Absent && !after.Absent && bytes.Equal(old, data) && oldMode == mode {
+		return nil, nil
+	}
+	return []plan.Step{{Name: step, Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
+}
+
+// Validate asks whether the next boot would be accepted with the files that these steps put in place. One file that netplan refuses and
+// the next boot has no network at all, so nothing is persisted without its word.
+//
+// Its word takes 400 to 500 ms, and is asked once per shape: our files with every value replaced by its kind, beside all other
+// files with every byte, and the netplan that judged. Within a shape only typed values differ (an IPv4 address for another, one number for
+// another), which netplan does not judge by; the test TestRealNetplanAcceptsEveryShape holds it to that with random values.
+func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
+	files := map[string][]byte{}
+	for _, s := range steps {
+		if f := s.Do.File; f != nil && path.Dir(f.Path) == Dir {
+			files[path.Base(f.Path)] = f.Data
+		}
+	}
+	shape, err := b.shape(files)
+	if err != nil {
+		return err
+	}
+	if b.accepted[shape] {
+		return nil
+	}
+	if err := b.Bus.NetplanValidate(ctx, files); err != nil {
+		return err
+	}
+	b.accepted[shape] = true
+	return nil
+}
+
+// values matches what differs between two files of one shape: MACs, addresses with or without length, and numbers behind a key.
+var (
+	mac4Or6 = regexp.MustCompile(`"[0-9a-f:./]+"`)
+	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table)): [0-9]+$`)
+)
+
+func shapeOf(data []byte) string {
+	s := mac4Or6.ReplaceAllStringFunc(string(data), func(v string) string {
+		kind := "4"
+		if strings.Contains(v, ":") {
+			kind = "6"
+		}
+		if strings.Contains(v, "/") {
+			kind += "/"
+		}
+		return kind
+	})
+	_, s, _ = strings.Cut(s, "\n") // the comment names the MAC
+	return numbers.ReplaceAllString(s, "$1: N")
+}
+
+// netplanDirs are read by netplan in this order; a name in a later one is hidden by an earlier one.
+var netplanDirs = []string{Dir, "/run/netplan", "/lib/netplan"}
+
+// judges are the files that tell one netplan from another.
+var judges = []string{"/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/usr/share/netplan/netplan_cli/_features.py", "/usr/share/netplan/netplan/_features.py"}
+
+// shape digests /etc/netplan as it would be with files in place.
+func (b *Backend) shape(files map[string][]byte) (string, error) {
+	var parts []string
+	for _, dir := range netplanDirs {
+		names, err := b.Files.Glob(path.Join(dir, "*.yaml"))
+		if err != nil {
+			return "", fmt.Errorf("listing %s: %w", dir, err)
+		}
+		for _, name := range names {
+			if _, pending := files[path.Base(name)]; pending && dir == Dir {
+				continue
+			}
+			data, _, err := b.Files.Read(name)
+			if err != nil {
+				return "", fmt.Errorf("reading %s: %w", name, err)
+			}
+			if Owned(name) {
+				data = []byte(shapeOf(data))
+			}
+			parts = append(parts, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
+		}
+	}
+	for name, data := range files {
+		if data != nil {
+			parts = append(parts, fmt.Sprintf("%s %x", path.Join(Dir, name), sha256.Sum256([]byte(shapeOf(data)))))
+		}
+	}
+	for _, name := range judges {
+		if data, _, err := b.Files.Read(name); err == nil {
+			parts = append(parts, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
+		}
+	}
+	slices.Sort(parts)
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return hex.EncodeToString(sum[:]), nil
+}

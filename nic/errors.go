@@ -1,0 +1,11 @@
+package nic
+
+import "errors"
+
+// What the writer of links may answer, for callers that branch on it.
+var (
+	// ErrLinkGone: no link has the ifindex any more, or it is another NIC by now. Nothing was touched.
+	ErrLinkGone = errors.New("link is gone")
+	// ErrRenameBusy: the kernel does not rename a link that is up. Nothing else of the change was made.
+	ErrRenameBusy = errors.New("a link that is up cannot be renamed by this kernel")
+)
