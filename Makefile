@@ -11,11 +11,13 @@ VERSION := $(shell cat VERSION)
 
 # Use the Go that is installed: no toolchain is fetched behind the user's back.
 export GOTOOLCHAIN := local
+# No facts of git in the binaries: the same source makes the same bytes, and a clone of another user's builds too.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false
 GO := go
 GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# Go packages of the product (tests of their own, no root needed), and of the test bed (real hosts, as root).
+# The packages of the product, whose tests need no root; those of the test bed, below test/, do.
 PRODUCT = $(shell $(GO) list ./... | grep -v '^multinicd/test\(/\|$$\)')
 SOURCES := $(shell find . -name '*.go' -not -path './test/*' -not -path './bin/*' 2>/dev/null)
 
