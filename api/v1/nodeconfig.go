@@ -19,6 +19,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:selectablefield:JSONPath=`.spec.nodeName`
 // +kubebuilder:selectablefield:JSONPath=`.spec.instanceId`
 // +kubebuilder:selectablefield:JSONPath=`.spec.providerId`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.nodeName || (oldSelf.hasValue() && oldSelf.value().spec == self.spec)",optionalOldSelf=true,fieldPath=".spec.nodeName",message="nodeName must equal metadata.name: the object of a node bears the node's name"
 type MultiNicNodeConfig struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional
@@ -70,10 +71,24 @@ type MultiNicNodeConfigSpec struct {
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:XValidation:rule="[self.map(n, n.macAddress.lowerAscii())].all(l, l.all(m, l.exists_one(o, o == m)))",message="two interfaces have the same macAddress: every NIC may be there once"
+	// +kubebuilder:validation:XValidation:rule="[self.map(n, has(n.id) ? n.id : has(n.name) && n.name.matches('^multinic[0-9]{1,4}$') ? int(n.name.substring(8)) : -1)].all(l, l.all(i, i < 0 || l.exists_one(o, o == i)))",message="two interfaces have the same id: give each its own id, or name"
+	// +kubebuilder:validation:XValidation:rule="[self.map(n, has(n.address) && isIP(n.address) ? ip(n.address) : (!has(n.address) || n.address.size() == 0) && has(n.cidr) && isCIDR(n.cidr) ? cidr(n.cidr).ip() : ip('0.0.0.0'))].all(l, l.all(a, a.isUnspecified() || l.exists_one(o, o == a)))",message="two interfaces have the same address: an address belongs to one NIC"
+	// +kubebuilder:validation:XValidation:rule="self.all(n, !has(n.addresses) || n.addresses.all(a, !isCIDR(a) || self.all(o, (has(o.address) && o.address != '') ? !isIP(o.address) || !(ip(o.address) == cidr(a).ip()) : !has(o.cidr) || !isCIDR(o.cidr) || !(cidr(o.cidr).ip() == cidr(a).ip()))))",message="an entry of addresses is also the address of an interface: an address belongs to one NIC"
+	// +kubebuilder:validation:XValidation:rule="[self.map(n, has(n.addresses) ? n.addresses.map(a, isCIDR(a) ? cidr(a).ip() : ip('0.0.0.0')) : [])].all(l, l.all(x, x.all(a, a.isUnspecified() || (x.exists_one(b, b == a) && l.exists_one(y, a in y)))))",message="addresses has the same address twice: an address belongs to one NIC, once"
 	Interfaces []Interface `json:"interfaces,omitempty"`
 }
 
 // Interface is one NIC, known by its MAC address.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.id) || (has(self.name) && self.name.size() > 0)",fieldPath=".id",message="id and name are both missing: give id (0 to 9999), or name (multinic<id>)"
+// +kubebuilder:validation:XValidation:rule="!has(self.id) || !has(self.name) || !self.name.matches('^multinic[0-9]{1,4}$') || int(self.name.substring(8)) == self.id",fieldPath=".name",message="name must be multinic<id>: correct one of the two, or leave one out"
+// +kubebuilder:validation:XValidation:rule="!has(self.address) || self.address.size() == 0 || (has(self.cidr) && self.cidr.size() > 0)",fieldPath=".cidr",message="address has no prefix length: give cidr, such as 192.168.100.10/24"
+// +kubebuilder:validation:XValidation:rule="!has(self.address) || !isIP(self.address) || !has(self.cidr) || !isCIDR(self.cidr) || (cidr(self.cidr).containsIP(ip(self.address)) && (cidr(self.cidr).ip() == ip(self.address) || cidr(self.cidr) == cidr(self.cidr).masked()))",fieldPath=".cidr",message="cidr must be the subnet of address: address/prefix or network/prefix"
+// +kubebuilder:validation:XValidation:rule="(has(self.address) && self.address.size() > 0) || !has(self.cidr) || !isCIDR(self.cidr) || cidr(self.cidr).prefixLength() >= (cidr(self.cidr).ip().family() == 4 ? 31 : 127) || !(cidr(self.cidr) == cidr(self.cidr).masked())",fieldPath=".cidr",message="cidr is a network and address is missing: give address, or spell cidr host/prefix"
+// +kubebuilder:validation:XValidation:rule="!has(self.address) || !isIP(self.address) || !has(self.cidr) || !isCIDR(self.cidr) || cidr(self.cidr).prefixLength() >= (cidr(self.cidr).ip().family() == 4 ? 31 : 127) || !(cidr(self.cidr).masked().ip() == ip(self.address))",fieldPath=".address",message="address is the address of the network itself: give one of a host"
+// +kubebuilder:validation:XValidation:rule="!has(self.mtu) || self.mtu >= 1280 || !((has(self.cidr) && self.cidr.contains(':')) || (has(self.addresses) && self.addresses.exists(a, a.contains(':'))))",fieldPath=".mtu",message="IPv6 needs an mtu of at least 1280"
+// +kubebuilder:validation:XValidation:rule="!has(self.gateway) || !isIP(self.gateway) || (has(self.cidr) && self.cidr.size() > 0 && self.cidr.contains(':') == self.gateway.contains(':')) || (has(self.addresses) && self.addresses.exists(a, a.contains(':') == self.gateway.contains(':')))",fieldPath=".gateway",message="gateway needs an address of its family on this NIC"
 type Interface struct {
 	// portId is the OpenStack port behind the NIC; opaque.
 	// +optional
@@ -91,12 +106,14 @@ type Interface struct {
 	// where id says it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=12
+	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^multinic(0|[1-9][0-9]{0,3})$')",message="name must be multinic<id>, id being 0 to 9999 without leading zeros"
 	Name string `json:"name,omitempty"`
 
 	// macAddress by which the NIC is found: six hexadecimal bytes with colons,
 	// upper or lower case.
 	// +required
 	// +kubebuilder:validation:MaxLength=17
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$') && self != '00:00:00:00:00:00'",message="macAddress must be the NIC's own address, six hexadecimal bytes with colons, such as 02:00:00:00:01:01"
 	MACAddress string `json:"macAddress"`
 
 	// address is the NIC's IPv4 or IPv6 address, without prefix length; cidr
@@ -104,12 +121,14 @@ type Interface struct {
 	// more.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="address must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10"
 	Address string `json:"address,omitempty"`
 
 	// cidr is the subnet of address, spelled host/prefix (192.168.100.10/24) or
 	// network/prefix (192.168.100.0/24). Alone it must be host/prefix.
 	// +optional
 	// +kubebuilder:validation:MaxLength=49
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast()))",message="cidr must be host/prefix or network/prefix, such as 192.168.100.10/24"
 	CIDR string `json:"cidr,omitempty"`
 
 	// mtu in bytes; left as it is where absent. At least 1280 where the NIC has
@@ -124,6 +143,7 @@ type Interface struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MaxLength=49
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast())",message="an entry of addresses must be host/prefix, such as 192.168.100.11/24"
 	Addresses []string `json:"addresses,omitempty"`
 
 	// routes through this NIC.
@@ -136,6 +156,7 @@ type Interface struct {
 	// table's default route is never touched.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10"
 	Gateway string `json:"gateway,omitempty"`
 
 	// adopt permits multinicd to take over a link that somebody else
@@ -145,25 +166,32 @@ type Interface struct {
 }
 
 // Route is one route through a NIC.
+//
+// +kubebuilder:validation:XValidation:rule="!isCIDR(self.to) || cidr(self.to).prefixLength() > 0 || (has(self.table) && self.table != 254)",fieldPath=".to",message="a default route in the main table would take the node's own: give table, or use gateway"
+// +kubebuilder:validation:XValidation:rule="!has(self.via) || !isIP(self.via) || !isCIDR(self.to) || self.via.contains(':') == self.to.contains(':')",fieldPath=".via",message="via and to must be of one family, IPv4 or IPv6"
 type Route struct {
 	// to is the destination, network/prefix.
 	// +required
 	// +kubebuilder:validation:MaxLength=49
+	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="to must be network/prefix without host bits, such as 10.20.0.0/16"
 	To string `json:"to"`
 
 	// via is the next hop; absent for a route on the link itself.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="via must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10"
 	Via string `json:"via,omitempty"`
 
 	// metric of the route; the smallest wins.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=4294967295
 	Metric *int64 `json:"metric,omitempty"`
 
 	// table into which the route goes; absent: main.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=4294967295
 	Table *int64 `json:"table,omitempty"`
 }
 

@@ -18,6 +18,7 @@ const (
 	maxMTU      = 65535
 	maxMetric   = 1<<32 - 1
 	maxTable    = 1<<32 - 1
+	mainTable   = 254
 	maxRoutes   = 16
 	maxExtra    = 8
 	maxText     = 253

@@ -10,7 +10,7 @@ import (
 var GroupVersion = schema.GroupVersion{Group: Group, Version: Version}
 
 // AlphaGroupVersion is the deprecated version that objects in the field carry.
-// The API server serves every object in both.
+// The API server serves every MultiNicNodeConfig in both.
 var AlphaGroupVersion = schema.GroupVersion{Group: Group, Version: AlphaVersion}
 
 // NodeConfigs is the resource of MultiNicNodeConfig, for clients that speak in
@@ -20,12 +20,12 @@ var NodeConfigs = GroupVersion.WithResource("multinicnodeconfigs")
 // BizConfigs is the resource of MultiNicBizConfig.
 var BizConfigs = GroupVersion.WithResource("multinicbizconfigs")
 
-// AddToScheme registers the kinds under both versions.
+// AddToScheme registers the kinds, each under the versions it is served in. The
+// error is always nil; the signature is the one that scheme builders take.
 func AddToScheme(s *runtime.Scheme) error {
+	s.AddKnownTypes(GroupVersion, &MultiNicBizConfig{}, &MultiNicBizConfigList{})
 	for _, gv := range []schema.GroupVersion{GroupVersion, AlphaGroupVersion} {
-		s.AddKnownTypes(gv,
-			&MultiNicNodeConfig{}, &MultiNicNodeConfigList{},
-			&MultiNicBizConfig{}, &MultiNicBizConfigList{})
+		s.AddKnownTypes(gv, &MultiNicNodeConfig{}, &MultiNicNodeConfigList{})
 		metav1.AddToGroupVersion(s, gv)
 	}
 	return nil

@@ -1,0 +1,186 @@
+package v1
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func goodReport() Report {
+	at := metav1.NewTime(time.Date(2025, 1, 21, 10, 32, 10, 0, time.UTC))
+	return Report{
+		Schema: ReportSchema, Node: "worker-node-01", UID: "3d0a1c5e-0000-4000-8000-000000000001", Generation: 2,
+		SpecHash: "abc123def456", Executor: ExecutorDaemon, Version: "1.0.0", Phase: PhaseDone,
+		Interfaces: []InterfaceStatus{{
+			ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: StateConfigured, Reason: ReasonConfigured,
+			Message: "Interface configured successfully", Address: "192.168.100.10/24", MTU: 1500, LastConfigured: &at,
+		}},
+	}
+}
+
+func TestReportSurvivesARoundTrip(t *testing.T) {
+	want := goodReport()
+	data, err := want.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseReport(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// metav1.Time reads into the local zone; the instant is what counts.
+	same := cmp.Comparer(func(a, b metav1.Time) bool { return a.Time.Equal(b.Time) })
+	if diff := cmp.Diff(want, got, same); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestEncodeMakesMessagesFit(t *testing.T) {
+	r := goodReport()
+	r.Degraded = &Remark{Reason: ReasonDriftFighting, Message: "line\none\ttwo\x1b[31m \u202ered\u00a0end\xff"}
+	r.Interfaces = nil
+	for i := range int32(MaxInterfaces) {
+		n := goodReport().Interfaces[0]
+		n.ID, n.Name = 9900+i, fmt.Sprintf("multinic%d", 9900+i)
+		n.Message = strings.Repeat("ü\"", 400)
+		r.Interfaces = append(r.Interfaces, n)
+	}
+	data, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(data) > MaxReportSize {
+		t.Errorf("%d bytes, want at most %d", len(data), MaxReportSize)
+	}
+	got, err := ParseReport(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "line one two[31m red end"; got.Degraded.Message != want {
+		t.Errorf("message %q, want %q", got.Degraded.Message, want)
+	}
+	if len(r.Interfaces[0].Message) != 1200 {
+		t.Error("Encode changed its receiver")
+	}
+}
+
+func TestEncodeRefusesWhatNobodyWouldRead(t *testing.T) {
+	r := goodReport()
+	r.Generation = 0
+	if _, err := r.Encode(); !errors.Is(err, ErrReport) {
+		t.Errorf("%v, want ErrReport", err)
+	}
+}
+
+func TestParseReportRefuses(t *testing.T) {
+	edit := func(change func(m map[string]any)) []byte {
+		data, err := goodReport().Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m map[string]any
+		if err := json.Unmarshal(data, &m); err != nil {
+			t.Fatal(err)
+		}
+		change(m)
+		if data, err = json.Marshal(m); err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	set := func(key string, v any) []byte { return edit(func(m map[string]any) { m[key] = v }) }
+	nic := func(key string, v any) []byte {
+		return edit(func(m map[string]any) { m["interfaces"].([]any)[0].(map[string]any)[key] = v })
+	}
+	for name, data := range map[string][]byte{
+		"nothing":                              nil,
+		"no JSON":                              []byte("state: Configured"),
+		"a list":                               []byte("[]"),
+		"null":                                 []byte("null"),
+		"an empty object":                      []byte("{}"),
+		"half a report":                        set("node", "n")[:40],
+		"two reports":                          append(set("node", "n"), set("node", "n")...),
+		"bytes that are not UTF-8":             bytes.Replace(set("node", "NNN"), []byte("NNN"), []byte("\xff\xfe\xfd"), 1),
+		"one byte too many":                    append(set("node", "n"), bytes.Repeat([]byte(" "), MaxReportSize)...),
+		"an unknown field":                     set("labels", map[string]any{}),
+		"an unknown field of a NIC":            nic("finalizers", []string{"x"}),
+		"another schema":                       set("schema", "multinic.io/report/v2"),
+		"no node":                              set("node", ""),
+		"a node name that is too long":         set("node", strings.Repeat("n", 201)),
+		"no uid":                               set("uid", ""),
+		"generation zero":                      set("generation", 0),
+		"a negative generation":                set("generation", -1),
+		"a generation with a fraction":         set("generation", 1.5),
+		"an executor nobody knows":             set("executor", "root"),
+		"a phase nobody knows":                 set("phase", "Finished"),
+		"a refusal without a reason":           set("refused", map[string]any{"message": "x"}),
+		"a reason with spaces":                 set("degraded", map[string]any{"reason": "a b"}),
+		"a control character in the version":   set("version", "1\x1b[2J"),
+		"a message that is too long":           nic("message", strings.Repeat("x", 257)),
+		"a message with a line break":          nic("message", "a\nb"),
+		"a message written backwards":          nic("message", "\u202eevil"),
+		"a state nobody knows":                 nic("status", "Great"),
+		"a NIC without a reason":               nic("reason", ""),
+		"a MAC in upper case":                  nic("macAddress", "02:00:00:00:01:0A"),
+		"no MAC":                               nic("macAddress", "x"),
+		"a negative id":                        nic("id", -1),
+		"an id that is too great":              nic("id", 10000),
+		"an address without prefix length":     nic("address", "192.168.100.10"),
+		"a negative MTU":                       nic("mtu", -1),
+		"a time that is none":                  nic("lastConfigured", "yesterday"),
+		"a NIC name that is too long":          nic("name", "multinic12345678"),
+		"a number that does not fit":           nic("id", 1e300),
+		"an id that is there twice":            edit(func(m map[string]any) { l := m["interfaces"].([]any); m["interfaces"] = append(l, l[0]) }),
+		"more interfaces than an object takes": edit(func(m map[string]any) { m["interfaces"] = manyInterfaces(65) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := ParseReport(data)
+			if !errors.Is(err, ErrReport) {
+				t.Fatalf("%+v, %v; want ErrReport", r, err)
+			}
+			if msg := err.Error(); Printable(msg, len(msg)) != msg {
+				t.Errorf("the error cannot be printed: %q", msg)
+			}
+		})
+	}
+}
+
+func manyInterfaces(n int) []any {
+	var out []any
+	for i := range n {
+		out = append(out, map[string]any{"id": i, "macAddress": "02:00:00:00:00:01", "status": "Pending", "reason": "WaitingForNIC"})
+	}
+	return out
+}
+
+func FuzzParseReport(f *testing.F) {
+	data, err := goodReport().Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"schema":"multinic.io/report/v1"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := ParseReport(data)
+		if err != nil {
+			if !errors.Is(err, ErrReport) {
+				t.Errorf("%v does not wrap ErrReport", err)
+			}
+			return
+		}
+		again, err := r.Encode()
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
+		}
+		if _, err := ParseReport(again); err != nil {
+			t.Errorf("what was written cannot be read: %v", err)
+		}
+	})
+}

@@ -1,0 +1,248 @@
+package v1
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+)
+
+// Validate gives what the API server would refuse c for, naming the same
+// fields, in the order of the object's fields; nil where c is right. What only
+// a host can know (is the link there, is it ours to touch) is not asked here.
+//
+// The rules stand a second time in the markers of the types; the tables under
+// testdata hold the two together.
+func (c *MultiNicNodeConfig) Validate() FieldErrors {
+	var v validator
+	s := &c.Spec
+	v.text("spec.providerId", s.ProviderID, maxText)
+	switch {
+	case s.NodeName == "":
+		v.add("spec.nodeName", "nodeName is missing: give the node's name")
+	case utf8.RuneCountInString(s.NodeName) > MaxNodeName:
+		v.text("spec.nodeName", s.NodeName, MaxNodeName)
+	case s.NodeName != c.Name:
+		v.add("spec.nodeName", "nodeName must equal metadata.name: the object of a node bears the node's name")
+	}
+	v.text("spec.instanceId", s.InstanceID, maxText)
+	v.text("spec.specHash", s.SpecHash, maxText)
+	if len(s.Interfaces) > MaxInterfaces {
+		v.add("spec.interfaces", "there are %d interfaces, at most %d are taken", len(s.Interfaces), MaxInterfaces)
+		return v.errs
+	}
+	v.unique(s.Interfaces)
+	for i := range s.Interfaces {
+		v.nic(fmt.Sprintf("spec.interfaces[%d]", i), &s.Interfaces[i])
+	}
+	return v.errs
+}
+
+type validator struct{ errs FieldErrors }
+
+func (v *validator) add(field, format string, args ...any) {
+	v.errs = append(v.errs, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+// text bounds a string as the schema's maxLength does, in characters.
+func (v *validator) text(field, s string, most int) bool {
+	n := utf8.RuneCountInString(s)
+	if n > most {
+		v.add(field, "it has %d characters, at most %d are taken", n, most)
+	}
+	return n <= most
+}
+
+// unique looks at all NICs at once. The API server cannot name one of them in
+// such a rule, so neither does the field; the message does.
+func (v *validator) unique(nics []Interface) {
+	macs, ids, addrs := map[string]int{}, map[int32]int{}, map[netip.Addr]int{}
+	twice := func(first, second int, what string) {
+		v.add("spec.interfaces", "interfaces[%d] and interfaces[%d] both have %s: give each its own", first, second, what)
+	}
+	for i, n := range nics {
+		mac := strings.ToLower(n.MACAddress)
+		if first, ok := macs[mac]; ok {
+			twice(first, i, "macAddress "+mac)
+		} else {
+			macs[mac] = i
+		}
+		if id, ok := n.EffectiveID(); ok {
+			if first, ok := ids[id]; ok {
+				twice(first, i, fmt.Sprintf("id %d", id))
+			} else {
+				ids[id] = i
+			}
+		}
+		for _, a := range n.allAddresses() {
+			if first, ok := addrs[a]; ok {
+				twice(first, i, "address "+a.String())
+			} else {
+				addrs[a] = i
+			}
+		}
+	}
+}
+
+// allAddresses are those that can be read, also where the rest of n cannot.
+func (n *Interface) allAddresses() []netip.Addr {
+	var out []netip.Addr
+	if n.Address != "" {
+		if a, err := parseAddr(n.Address); err == nil {
+			out = append(out, a)
+		}
+	} else if p, err := parsePrefix(n.CIDR); err == nil {
+		out = append(out, p.Addr())
+	}
+	for _, s := range n.Addresses {
+		if p, err := parsePrefix(s); err == nil {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
+}
+
+func (v *validator) nic(at string, n *Interface) {
+	v.text(at+".portId", n.PortID, maxText)
+	v.identity(at, n)
+	if v.text(at+".macAddress", n.MACAddress, maxHardware) &&
+		(!macForm.MatchString(n.MACAddress) || n.MACAddress == "00:00:00:00:00:00") {
+		v.add(at+".macAddress", "macAddress must be the NIC's own address, six hexadecimal bytes with colons, such as 02:00:00:00:01:01")
+	}
+	v.address(at, n)
+	if n.MTU != nil {
+		switch {
+		case *n.MTU < minMTU || *n.MTU > maxMTU:
+			v.add(at+".mtu", "mtu must be %d to %d bytes", minMTU, maxMTU)
+		case *n.MTU < minMTUIPv6 && n.speaks(true):
+			v.add(at+".mtu", "IPv6 needs an mtu of at least %d", minMTUIPv6)
+		}
+	}
+	if len(n.Addresses) > maxExtra {
+		v.add(at+".addresses", "there are %d addresses, at most %d are taken", len(n.Addresses), maxExtra)
+	}
+	for i, s := range n.Addresses {
+		if !hostPrefix(s) {
+			v.add(fmt.Sprintf("%s.addresses[%d]", at, i), "an entry of addresses must be host/prefix, such as 192.168.100.11/24")
+		}
+	}
+	if len(n.Routes) > maxRoutes {
+		v.add(at+".routes", "there are %d routes, at most %d are taken", len(n.Routes), maxRoutes)
+	}
+	for i := range n.Routes {
+		v.route(fmt.Sprintf("%s.routes[%d]", at, i), &n.Routes[i])
+	}
+	if n.Gateway != "" {
+		if !hostAddr(n.Gateway) {
+			v.add(at+".gateway", "gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1")
+		} else if !n.speaks(strings.Contains(n.Gateway, ":")) {
+			v.add(at+".gateway", "gateway needs an address of its family on this NIC")
+		}
+	}
+}
+
+// identity is id and name.
+func (v *validator) identity(at string, n *Interface) {
+	if n.ID == nil && n.Name == "" {
+		v.add(at+".id", "id and name are both missing: give id (0 to %d), or name (multinic<id>)", MaxID)
+		return
+	}
+	if n.ID != nil && (*n.ID < 0 || *n.ID > MaxID) {
+		v.add(at+".id", "id must be 0 to %d", MaxID)
+	}
+	if n.Name == "" {
+		return
+	}
+	if !nameForm.MatchString(n.Name) {
+		v.add(at+".name", "name must be multinic<id>, id being 0 to %d without leading zeros", MaxID)
+	} else if n.ID != nil && n.Name != fmt.Sprintf("%s%d", namePrefix, *n.ID) {
+		v.add(at+".name", "name %s and id %d do not agree: correct one of the two, or leave one out", n.Name, *n.ID)
+	}
+}
+
+// address is address and cidr, each and together.
+func (v *validator) address(at string, n *Interface) {
+	if n.Address == "" && n.CIDR == "" {
+		return
+	}
+	if n.Address != "" && !hostAddr(n.Address) {
+		v.add(at+".address", "address must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10")
+	}
+	if n.CIDR == "" {
+		v.add(at+".cidr", "address has no prefix length: give cidr, such as 192.168.100.10/24")
+		return
+	}
+	if !hostPrefix(n.CIDR) {
+		v.add(at+".cidr", "cidr must be host/prefix or network/prefix, such as 192.168.100.10/24")
+		return
+	}
+	p, _ := parsePrefix(n.CIDR)
+	// In the smallest subnets every address is a host's (RFC 3021, RFC 6164).
+	small := p.Bits() >= p.Addr().BitLen()-1
+	if n.Address == "" {
+		if !small && p == p.Masked() {
+			v.add(at+".cidr", "cidr is a network and address is missing: give address, or spell cidr host/prefix")
+		}
+		return
+	}
+	a, err := parseAddr(n.Address)
+	if err != nil {
+		return
+	}
+	if !p.Contains(a) || (p.Addr() != a && p != p.Masked()) {
+		v.add(at+".cidr", "cidr must be the subnet of address: address/prefix or network/prefix")
+	} else if !small && p.Masked().Addr() == a {
+		v.add(at+".address", "address is the address of the network itself: give one of a host")
+	}
+}
+
+func (v *validator) route(at string, r *Route) {
+	to, err := parsePrefix(r.To)
+	switch {
+	case err != nil || to != to.Masked():
+		v.add(at+".to", "to must be network/prefix without host bits, such as 10.20.0.0/16")
+	case to.Bits() == 0 && (r.Table == nil || *r.Table == mainTable):
+		v.add(at+".to", "a default route in the main table would take the node's own: give table, or use gateway")
+	}
+	if r.Via != "" {
+		if !hostAddr(r.Via) {
+			v.add(at+".via", "via must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1")
+		} else if err == nil && strings.Contains(r.Via, ":") != strings.Contains(r.To, ":") {
+			v.add(at+".via", "via and to must be of one family, IPv4 or IPv6")
+		}
+	}
+	if r.Metric != nil && (*r.Metric < 0 || *r.Metric > maxMetric) {
+		v.add(at+".metric", "metric must be 0 to %d", int64(maxMetric))
+	}
+	if r.Table != nil && (*r.Table < 1 || *r.Table > maxTable) {
+		v.add(at+".table", "table must be 1 to %d", int64(maxTable))
+	}
+}
+
+// speaks tells whether the NIC has an address of the family, going by its
+// spelling as the API server's rule does.
+func (n *Interface) speaks(ipv6 bool) bool {
+	if n.CIDR != "" && strings.Contains(n.CIDR, ":") == ipv6 {
+		return true
+	}
+	for _, s := range n.Addresses {
+		if strings.Contains(s, ":") == ipv6 {
+			return true
+		}
+	}
+	return false
+}
+
+func hostAddr(s string) bool {
+	a, err := parseAddr(s)
+	return err == nil && usable(a)
+}
+
+func hostPrefix(s string) bool {
+	p, err := parsePrefix(s)
+	return err == nil && p.Bits() > 0 && usable(p.Addr())
+}
+
+// usable leaves out what no NIC can have: unspecified, loopback, multicast and
+// broadcast addresses.
+func usable(a netip.Addr) bool { return a.IsGlobalUnicast() || a.IsLinkLocalUnicast() }
