@@ -1,0 +1,236 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+)
+
+func newHost(t *testing.T) *Host {
+	t.Helper()
+	h, err := New(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+// put makes files under the host's root.
+func put(t *testing.T, h *Host, files map[string]string) {
+	t.Helper()
+	for name, data := range files {
+		p := h.path(name)
+		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// listing gives the names in a folder of the host.
+func listing(t *testing.T, h *Host, folder string) string {
+	t.Helper()
+	entries, err := os.ReadDir(h.path(folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return strings.Join(names, " ")
+}
+
+func TestWriteReadRemove(t *testing.T) {
+	h := newHost(t)
+	put(t, h, map[string]string{"/etc/netplan/50-cloud-init.yaml": "theirs"})
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	for _, data := range []string{"first", "the second, longer", ""} {
+		if err := h.Write("/etc/netplan/90-multinic1.yaml", []byte(data), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		got, mode, err := h.Read("/etc/netplan/90-multinic1.yaml")
+		if err != nil || string(got) != data || mode != 0o644 {
+			t.Errorf("got %q, mode %o, error %v", got, mode, err)
+		}
+	}
+	got, err := h.Glob("/etc/netplan/*.yaml")
+	if diff := cmp.Diff([]string{"/etc/netplan/50-cloud-init.yaml", "/etc/netplan/90-multinic1.yaml"}, got); diff != "" || err != nil {
+		t.Errorf("error %v, files (-want +got):\n%s", err, diff)
+	}
+	for range 2 {
+		if err := h.Remove("/etc/netplan/90-multinic1.yaml"); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := listing(t, h, "/etc/netplan"); got != "50-cloud-init.yaml" {
+		t.Errorf("left are: %s", got)
+	}
+	if _, _, err := h.Read("/etc/netplan/90-multinic1.yaml"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want fs.ErrNotExist", err)
+	}
+	if err := h.Write("/no/such/folder/file", nil, 0o600); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "writing /no/such/folder/file: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWriteDoesNotFollowLinks(t *testing.T) {
+	h := newHost(t)
+	put(t, h, map[string]string{"/etc/shadow": "secret", "/etc/netplan/x": ""})
+	if err := os.Symlink(h.path("/etc/shadow"), h.path("/etc/netplan/90-multinic1.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Write("/etc/netplan/90-multinic1.yaml", []byte("ours"), 0o600); err == nil {
+		t.Error("the write went through a symbolic link")
+	}
+	if data, _, _ := h.Read("/etc/shadow"); string(data) != "secret" {
+		t.Errorf("the link's target is now %q", data)
+	}
+}
+
+func TestReadRefusesWhatIsNoFile(t *testing.T) {
+	h := newHost(t)
+	put(t, h, map[string]string{"/etc/x": ""})
+	if err := unix.Mkfifo(h.path("/etc/fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{"/etc/fifo", "/etc"} {
+		if _, _, err := h.Read(p); err == nil {
+			t.Errorf("%s was read", p)
+		}
+	}
+}
+
+func TestSweepRemovesWhatAKilledWriteLeft(t *testing.T) {
+	h := newHost(t)
+	put(t, h, map[string]string{"/etc/netplan/.90-multinic1.yaml.tmp-123": "", "/etc/netplan/.other.tmp-1": "", "/etc/netplan/90-multinic1.yaml": ""})
+	if err := h.Sweep("/etc/netplan", "90-multinic"); err != nil {
+		t.Fatal(err)
+	}
+	if got := listing(t, h, "/etc/netplan"); got != ".other.tmp-1 90-multinic1.yaml" {
+		t.Errorf("left are: %s", got)
+	}
+}
+
+// Faults of the file system: the errno comes through, what was there stays, and no temporary file is left.
+func TestWriteFaults(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to mount")
+	}
+	for name, test := range map[string]struct {
+		fault func(folder string) error
+		want  syscall.Errno
+	}{
+		"full":      {fillUp, unix.ENOSPC},
+		"read-only": {func(f string) error { return unix.Mount("", f, "", unix.MS_REMOUNT|unix.MS_RDONLY, "") }, unix.EROFS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			put(t, h, map[string]string{"/etc/netplan/x": ""})
+			inMountNamespace(t, func() error {
+				folder := h.path("/etc/netplan")
+				if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=64k"); err != nil {
+					return err
+				}
+				if err := h.Write("/etc/netplan/90-multinic1.yaml", []byte("before"), 0o600); err != nil {
+					return err
+				}
+				before := listing(t, h, "/etc/netplan")
+				if err := test.fault(folder); err != nil {
+					return err
+				}
+				before += strings.TrimPrefix(listing(t, h, "/etc/netplan"), before)
+				if err := h.Write("/etc/netplan/90-multinic1.yaml", make([]byte, 100<<10), 0o600); !errors.Is(err, test.want) {
+					t.Errorf("got %v, want %v", err, test.want)
+				}
+				if got, _, err := h.Read("/etc/netplan/90-multinic1.yaml"); string(got) != "before" {
+					t.Errorf("the file is now %q, error %v", got, err)
+				}
+				if got := listing(t, h, "/etc/netplan"); got != before {
+					t.Errorf("left are %s, want %s", got, before)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+func fillUp(folder string) error {
+	err := os.WriteFile(filepath.Join(folder, "ballast"), make([]byte, 60<<10), 0o600)
+	if errors.Is(err, unix.ENOSPC) {
+		return nil
+	}
+	return err
+}
+
+// inMountNamespace runs f on a thread with a mount namespace of its own, which ends with it.
+func inMountNamespace(t *testing.T, f func() error) {
+	t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_NEWNS | unix.CLONE_FS); err != nil {
+			done <- err
+			return
+		}
+		if err := unix.Mount("", "/", "", unix.MS_PRIVATE|unix.MS_REC, ""); err != nil {
+			done <- err
+			return
+		}
+		done <- f()
+	}()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockSaysWhoHasIt(t *testing.T) {
+	h := newHost(t)
+	put(t, h, map[string]string{"/var/lib/multinicd/x": ""})
+	release, err := h.Lock(t.Context(), "/var/lib/multinicd/lock", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, h, map[string]string{"/proc/" + pid() + "/cmdline": "multinicd\x00run\x00"})
+	if _, err := h.Lock(t.Context(), "/var/lib/multinicd/lock", 0); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process "+pid()+" (multinicd run)") {
+		t.Errorf("got %v", err)
+	}
+	time.AfterFunc(100*time.Millisecond, release)
+	release, err = h.Lock(t.Context(), "/var/lib/multinicd/lock", 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if release, err = h.Lock(ctx, "/var/lib/multinicd/lock", 0); err != nil {
+		t.Fatalf("a free lock is not taken: %v", err)
+	}
+	release()
+}
+
+func TestBootID(t *testing.T) {
+	h := newHost(t)
+	put(t, h, map[string]string{"/proc/sys/kernel/random/boot_id": "0f5b9cbe-0000-4a6b-8d4b-000000000000\n"})
+	if got, err := h.BootID(); got != "0f5b9cbe-0000-4a6b-8d4b-000000000000" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func pid() string { return strconv.Itoa(os.Getpid()) }
