@@ -15,12 +15,25 @@ func GoEnv() []string {
 	return append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off")
 }
 
-// BuildCommand builds the repository's command pkg ("./cmd/multinicd") into dir, stripped and static, and
-// returns the binary's path. Go's own cache makes it quick the second time.
-func BuildCommand(ctx context.Context, pkg, dir string) (string, error) {
+// BuildCommand builds the repository's command pkg ("./cmd/multinicd"), stripped and static, and returns the
+// binary's path. The path is always the same for a repository, so that Go finds there what is up to date.
+func BuildCommand(ctx context.Context, logf Logf, pkg string) (string, error) {
 	root, err := RepositoryRoot()
 	if err != nil {
 		return "", err
+	}
+	cache, err := Dir()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Join(cache, "commands-"+Key(root))
+	unlock, err := lock(ctx, logf, dir+".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", fmt.Errorf("making a folder for %s: %w", pkg, err)
 	}
 	out := filepath.Join(dir, filepath.Base(pkg))
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)

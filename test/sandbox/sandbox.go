@@ -21,6 +21,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -44,6 +45,9 @@ type Sandbox struct {
 
 	cgroup string // empty without root
 	logf   func(string, ...any)
+
+	mu      sync.Mutex
+	onClose []func()
 
 	closing sync.Once
 	closed  chan struct{} // closed once everything is gone
@@ -92,12 +96,26 @@ func New(ctx context.Context, logf func(string, ...any)) (*Sandbox, error) {
 // Close removes everything that is in the sandbox. Further calls wait for the first and return its error.
 func (s *Sandbox) Close() error {
 	s.closing.Do(func() {
+		s.mu.Lock()
+		onClose := s.onClose
+		s.mu.Unlock()
+		for _, f := range slices.Backward(onClose) {
+			f()
+		}
 		s.err = destroy(s.ID)
 		live.remove(s)
 		close(s.closed)
 	})
 	<-s.closed
 	return s.err
+}
+
+// OnClose has f called before the sandbox is removed, the latest first: for what this process itself holds open
+// in there.
+func (s *Sandbox) OnClose(f func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onClose = append(s.onClose, f)
 }
 
 // Netns makes an empty network namespace and returns its full name and path. Its loopback is down.

@@ -1,0 +1,51 @@
+package bed
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"testing"
+
+	"multinicd/test/controlplane"
+	"multinicd/test/sandbox"
+)
+
+// shared is the control plane of all tests of a package.
+var shared sharedCluster
+
+type sharedCluster struct {
+	on bool // set before the tests run
+
+	once sync.Once
+	box  *sandbox.Sandbox
+	c    *controlplane.Cluster
+	err  error
+}
+
+// Main is for a package's TestMain, `os.Exit(bed.Main(m))`: its tests then share one control plane, which is
+// started by the first that asks for it. Each has to use nodes of its own names.
+func Main(m *testing.M) int {
+	shared.on = true
+	code := m.Run()
+	if shared.box != nil {
+		if err := shared.box.Close(); err != nil {
+			fmt.Fprintln(os.Stderr, "cleaning up:", err)
+			return 1
+		}
+	}
+	return code
+}
+
+func (s *sharedCluster) cluster(t testing.TB) (*controlplane.Cluster, error) {
+	s.once.Do(func() {
+		s.box, s.err = sandbox.New(context.Background(), func(format string, args ...any) {
+			fmt.Fprintf(os.Stderr, format+"\n", args...)
+		})
+		if s.err != nil {
+			return
+		}
+		s.c, s.err = start(t, s.box, controlplane.Options{})
+	})
+	return s.c, s.err
+}

@@ -1,0 +1,81 @@
+// Package prerequisite knows what the test bed needs from the machine, beside Go: root, and a few Debian
+// packages.
+//
+// Tests call Require and are skipped where something is missing, saying what; with CI set they fail, because a
+// skipped test proves nothing. The command test/setup calls Install.
+//
+// It must not install anything by itself when a test runs.
+package prerequisite
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// programs that the test bed runs, and the Debian packages they come in.
+var programs = []struct{ name, pkg string }{
+	{"unshare", "util-linux"},
+	{"nsenter", "util-linux"},
+	{"mmdebstrap", "mmdebstrap"},
+	{"systemd-nspawn", "systemd-container"},
+	{"ip", "iproute2"},
+}
+
+// Missing lists the Debian packages to install, sorted.
+func Missing() []string {
+	var missing []string
+	for _, p := range programs {
+		if _, err := exec.LookPath(p.name); err != nil {
+			missing = append(missing, p.pkg)
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
+// Require ends the test where the machine cannot run the test bed.
+func Require(t testing.TB) {
+	t.Helper()
+	end := t.Skipf
+	if os.Getenv("CI") != "" {
+		end = t.Fatalf
+	}
+	if os.Geteuid() != 0 {
+		end("the test bed needs root: it makes network namespaces and boots hosts")
+	}
+	if missing := Missing(); len(missing) > 0 {
+		end("the test bed needs the packages %s: run `go run ./test/setup`", strings.Join(missing, ", "))
+	}
+}
+
+// Install installs by apt-get what is missing.
+func Install(ctx context.Context, logf func(string, ...any)) error {
+	missing := Missing()
+	if len(missing) == 0 {
+		return nil
+	}
+	logf("installing by apt-get: %s", strings.Join(missing, ", "))
+	install := append([]string{"install", "--yes", "--no-install-recommends"}, missing...)
+	if aptGet(ctx, install...) == nil {
+		return nil
+	}
+	// A fresh machine has no package lists, or old ones.
+	if err := aptGet(ctx, "update"); err != nil {
+		return err
+	}
+	return aptGet(ctx, install...)
+}
+
+func aptGet(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet", "--option=DPkg::Lock::Timeout=300"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running apt-get %s: %w:\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}

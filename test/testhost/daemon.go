@@ -1,0 +1,104 @@
+package testhost
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+const unit = "multinicd.service"
+
+// InstallDaemon puts multinicd where its package would and enables it: the binary and the unit are paths on
+// this machine, config is the text of multinicd.toml, none if empty. It is not started: that is for StartDaemon,
+// or the next boot.
+func (h *Host) InstallDaemon(ctx context.Context, binary, unitFile, config string) error {
+	program, err := os.ReadFile(binary)
+	if err != nil {
+		return fmt.Errorf("installing multinicd: %w", err)
+	}
+	service, err := os.ReadFile(unitFile)
+	if err != nil {
+		return fmt.Errorf("installing multinicd: %w", err)
+	}
+	// A running program's file cannot be written, but removed.
+	_ = h.Remove("/usr/bin/multinicd")
+	if err := h.WriteFile("/usr/bin/multinicd", program, 0o755); err != nil {
+		return err
+	}
+	if err := h.WriteFile("/usr/lib/systemd/system/"+unit, service, 0o644); err != nil {
+		return err
+	}
+	if config != "" {
+		if err := h.WriteFile("/etc/multinicd/multinicd.toml", []byte(config), 0o644); err != nil {
+			return err
+		}
+	}
+	// What systemctl enable would do, on a host that may be off.
+	for line := range strings.Lines(string(service)) {
+		targets, ok := strings.CutPrefix(strings.TrimSpace(line), "WantedBy=")
+		if !ok {
+			continue
+		}
+		for _, target := range strings.Fields(targets) {
+			if err := h.symlink("/usr/lib/systemd/system/"+unit, "/etc/systemd/system/"+target+".wants/"+unit); err != nil {
+				return err
+			}
+		}
+	}
+	if !h.Running() {
+		return nil
+	}
+	_, err = h.Run(ctx, "systemctl", "daemon-reload")
+	return err
+}
+
+// StartDaemon starts multinicd and waits until it is ready, as its unit says it is.
+func (h *Host) StartDaemon(ctx context.Context) error { return h.systemctl(ctx, "start") }
+
+// StopDaemon stops multinicd in good order.
+func (h *Host) StopDaemon(ctx context.Context) error { return h.systemctl(ctx, "stop") }
+
+// RestartDaemon stops and starts it.
+func (h *Host) RestartDaemon(ctx context.Context) error { return h.systemctl(ctx, "restart") }
+
+// KillDaemon ends multinicd by SIGKILL. Whether and when it comes back is the unit's business.
+func (h *Host) KillDaemon(ctx context.Context) error {
+	return h.systemctl(ctx, "kill", "--kill-whom=all", "--signal=SIGKILL")
+}
+
+// DaemonPID is multinicd's process id on the host; 0 if it does not run.
+func (h *Host) DaemonPID(ctx context.Context) (int, error) {
+	out, err := h.Run(ctx, "systemctl", "show", "--property=MainPID", "--value", unit)
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		return 0, fmt.Errorf("finding multinicd on %s: %w", h.Name, err)
+	}
+	return pid, nil
+}
+
+// Journal is what multinicd and systemd about it said, in all boots; an error is in the text.
+func (h *Host) Journal(ctx context.Context) string { return h.UnitJournal(ctx, unit) }
+
+// UnitJournal is the same for any unit.
+func (h *Host) UnitJournal(ctx context.Context, unit string) string {
+	out, err := h.Run(ctx, "journalctl", "--no-pager", "--quiet", "--output=short-precise", "--unit="+unit)
+	if err != nil {
+		out += "\n" + err.Error()
+	}
+	return out
+}
+
+func (h *Host) systemctl(ctx context.Context, verb string, options ...string) error {
+	if _, err := h.Run(ctx, append([]string{"systemctl", verb, unit}, options...)...); err != nil {
+		if verb == "kill" {
+			return err
+		}
+		return fmt.Errorf("%w\n%s", err, h.Journal(context.WithoutCancel(ctx)))
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package testhost
+
+import (
+	"fmt"
+	"io/fs"
+)
+
+// generatorShim stands in for netplan's generator. Since 0.106 that matches NICs by PermanentMACAddress=, which
+// veth has none of (and no other link of such a kernel), so networkd would never find them.
+const generatorShim = `#!/bin/bash
+( exec -a "$0" /usr/libexec/netplan/generate.real "$@" ); rc=$?
+sed -i 's/^PermanentMACAddress=/MACAddress=/' /run/systemd/network/10-netplan-*.network /run/systemd/network/10-netplan-*.link 2>/dev/null
+exit $rc
+`
+
+// install writes what makes the host this one, onto its disk, before its first boot.
+func (h *Host) install() error {
+	files := []struct {
+		name, content string
+		mode          fs.FileMode
+	}{
+		{"/etc/hostname", h.Name + "\n", 0o644},
+		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + h.Name + "\n", 0o644},
+		// With one, systemd does not take this for a first boot and does not enable what its presets say.
+		{"/etc/machine-id", h.machineID() + "\n", 0o444},
+		{"/etc/resolv.conf", "", 0o644},
+	}
+	switch h.Flavour {
+	case Networkd:
+		files = append(files, struct {
+			name, content string
+			mode          fs.FileMode
+		}{"/etc/netplan/01-primary.yaml", h.primaryYAML(), 0o600})
+		if err := h.installNetworkd(); err != nil {
+			return err
+		}
+	case NetworkManager:
+		files = append(files, []struct {
+			name, content string
+			mode          fs.FileMode
+		}{
+			{"/etc/NetworkManager/system-connections/primary.nmconnection", h.primaryKeyfile(), 0o600},
+			{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644},
+		}...)
+		// The rule makes veth unmanaged.
+		if err := h.symlink("/dev/null", "/etc/udev/rules.d/85-nm-unmanaged.rules"); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("unknown flavour %d", h.Flavour)
+	}
+	for _, f := range files {
+		if err := h.WriteFile(f.name, []byte(f.content), f.mode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// installNetworkd enables systemd-networkd, as systemctl enable would, and turns NetworkManager off.
+func (h *Host) installNetworkd() error {
+	for name, target := range map[string]string{
+		"/etc/systemd/system/NetworkManager.service":                           "/dev/null",
+		"/etc/systemd/system/multi-user.target.wants/systemd-networkd.service": "/lib/systemd/system/systemd-networkd.service",
+		"/etc/systemd/system/dbus-org.freedesktop.network1.service":            "/lib/systemd/system/systemd-networkd.service",
+		"/etc/systemd/system/sockets.target.wants/systemd-networkd.socket":     "/lib/systemd/system/systemd-networkd.socket",
+	} {
+		if err := h.symlink(target, name); err != nil {
+			return err
+		}
+	}
+	generator, err := h.ReadFile("/usr/libexec/netplan/generate")
+	if err != nil {
+		return err
+	}
+	if err := h.WriteFile("/usr/libexec/netplan/generate.real", generator, 0o755); err != nil {
+		return err
+	}
+	return h.WriteFile("/usr/libexec/netplan/generate", []byte(generatorShim), 0o755)
+}
+
+// primaryYAML is what cloud-init writes for a cloud's first NIC.
+func (h *Host) primaryYAML() string {
+	return fmt.Sprintf(`network:
+  version: 2
+  renderer: networkd
+  ethernets:
+    eth0:
+      match: {macaddress: %q}
+      set-name: eth0
+      dhcp4: false
+      dhcp6: false
+      addresses: [%s]
+      routes: [{to: default, via: %s}]
+`, h.PrimaryMAC, h.Address, Gateway)
+}
+
+func (h *Host) primaryKeyfile() string {
+	return fmt.Sprintf(`[connection]
+id=primary
+uuid=5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03
+type=ethernet
+
+[ethernet]
+mac-address=%s
+
+[ipv4]
+method=manual
+address1=%s,%s
+
+[ipv6]
+method=ignore
+`, h.PrimaryMAC, h.Address, Gateway)
+}

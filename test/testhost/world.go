@@ -1,0 +1,188 @@
+// Package testhost runs real Linux hosts for tests: systemd as PID 1 from Debian packages, with D-Bus, udev, and
+// networkd and netplan or NetworkManager, in a network of their own.
+//
+// A World is a network: a switch with segments (bridges). A Host has its disk (an overlay over a root file
+// system shared by all), a primary NIC on the segment "mgmt", by which it reaches the API server, and more NICs
+// on the segments asked for. NICs are plugged in and out, cables pulled, hosts powered off, cut off and booted.
+//
+// It must be like the field where that counts: a host that boots has new NICs with the old MACs, because a kept
+// network namespace would keep names and addresses too, and make reboot tests pass falsely.
+//
+// Start reading at NewWorld, NewHost and Host.Boot.
+package testhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"multinicd/test/sandbox"
+)
+
+// The management network, from the addresses reserved for documentation.
+var (
+	// Gateway is the switch's own address on segment mgmt: the hosts' default route and, with ServeAPI, their
+	// API server.
+	Gateway = netip.MustParseAddr("192.0.2.1")
+	// Management is the network of segment mgmt; hosts have .11, .12 and so on.
+	Management = netip.MustParsePrefix("192.0.2.0/24")
+)
+
+// managementSegment is the segment of all primary NICs.
+const managementSegment = "mgmt"
+
+// APIPort is where ServeAPI listens in the world, at Gateway.
+const APIPort = 6443
+
+// World is a network with hosts. It ends with its sandbox. Its methods may be used by several goroutines.
+type World struct {
+	// Logf tells of what takes long or goes wrong.
+	Logf func(format string, args ...any)
+
+	box        *sandbox.Sandbox
+	switchPath string // the switch's network namespace
+	netlink    *netlink.Handle
+
+	mu       sync.Mutex
+	hosts    int
+	ports    int
+	segments map[string]bool
+}
+
+// NewWorld makes a network with the segment mgmt and nobody on it.
+func NewWorld(box *sandbox.Sandbox, logf func(string, ...any)) (*World, error) {
+	w := &World{Logf: logf, box: box, segments: map[string]bool{}}
+	var err error
+	if _, w.switchPath, err = box.Netns("switch"); err != nil {
+		return nil, err
+	}
+	if w.netlink, err = netlinkAt(w.switchPath); err != nil {
+		return nil, err
+	}
+	box.OnClose(w.netlink.Close)
+	lo, err := w.netlink.LinkByName("lo")
+	if err != nil {
+		return nil, fmt.Errorf("finding the switch's loopback: %w", err)
+	}
+	if err := w.netlink.LinkSetUp(lo); err != nil {
+		return nil, fmt.Errorf("setting the switch's loopback up: %w", err)
+	}
+	return w, w.AddAddress(managementSegment, netip.PrefixFrom(Gateway, Management.Bits()))
+}
+
+// NetNS is the path of the switch's network namespace, where the bridges have their segments' names.
+func (w *World) NetNS() string { return w.switchPath }
+
+// AddAddress gives the switch an address on a segment: somebody for the hosts to talk to there.
+func (w *World) AddAddress(segment string, address netip.Prefix) error {
+	bridge, err := w.segment(segment)
+	if err != nil {
+		return err
+	}
+	ipnet := &net.IPNet{IP: address.Addr().AsSlice(), Mask: net.CIDRMask(address.Bits(), address.Addr().BitLen())}
+	if err := w.netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipnet}); err != nil {
+		return fmt.Errorf("adding %s to segment %s: %w", address, segment, err)
+	}
+	return nil
+}
+
+// Inside calls f with its thread in the switch's network namespace: sockets that f opens belong there.
+func (w *World) Inside(f func() error) error { return inNetns(w.switchPath, f) }
+
+// segment returns the bridge of that name, made if need be.
+func (w *World) segment(name string) (netlink.Link, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.segments[name] {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = name
+		// A bridge reacts to multicast; a switch that snoops delays the first frames of a new port.
+		off := false
+		if err := w.netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs, MulticastSnooping: &off}); err != nil {
+			return nil, fmt.Errorf("making segment %s: %w", name, err)
+		}
+		w.segments[name] = true
+	}
+	bridge, err := w.netlink.LinkByName(name)
+	if err != nil {
+		return nil, fmt.Errorf("finding segment %s: %w", name, err)
+	}
+	if err := w.netlink.LinkSetUp(bridge); err != nil {
+		return nil, fmt.Errorf("setting segment %s up: %w", name, err)
+	}
+	return bridge, nil
+}
+
+// nextPort is a fresh name for a switch port.
+func (w *World) nextPort() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ports++
+	return "port" + strconv.Itoa(w.ports)
+}
+
+// nextHost numbers the hosts of a world, from 1.
+func (w *World) nextHost() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.hosts++
+	return w.hosts
+}
+
+func netlinkAt(path string) (*netlink.Handle, error) {
+	ns, err := netns.GetFromPath(path)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	defer ns.Close()
+	h, err := netlink.NewHandleAt(ns)
+	if err != nil {
+		return nil, fmt.Errorf("opening netlink in %s: %w", path, err)
+	}
+	return h, nil
+}
+
+// inNetns runs f on a thread that is in the network namespace at path for as long.
+func inNetns(path string, f func() error) error {
+	target, err := netns.GetFromPath(path)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", path, err)
+	}
+	defer target.Close()
+	runtime.LockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("opening our own network namespace: %w", err)
+	}
+	defer home.Close()
+	if err := netns.Set(target); err != nil {
+		runtime.UnlockOSThread()
+		return fmt.Errorf("entering %s: %w", path, err)
+	}
+	err = f()
+	if back := netns.Set(home); back != nil {
+		// The thread stays locked, so that nobody else runs on it in the wrong namespace.
+		return errors.Join(err, fmt.Errorf("leaving %s: %w", path, back))
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+// pause waits for the next look at something that is polled.
+func pause(ctx context.Context, what string) error {
+	select {
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for %s: %w", what, context.Cause(ctx))
+	case <-tick():
+		return nil
+	}
+}
