@@ -11,8 +11,6 @@ import (
 	"multinicd/test/testhost"
 )
 
-func TestMain(m *testing.M) { os.Exit(Main(m)) }
-
 // get asks the API server from a host, by bash's own TCP: there is no client for HTTP on it. It returns "open"
 // if the port takes connections.
 func reach(t *testing.T, h *testhost.Host) string {

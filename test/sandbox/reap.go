@@ -83,7 +83,7 @@ func destroy(id string) error {
 	for _, path := range namespaces {
 		errs = append(errs, removeNetns(path))
 	}
-	machines, _ := filepath.Glob(filepath.Join(nspawnDir, Prefix+id+"-*"))
+	machines, _ := filepath.Glob(filepath.Join(nspawnDir, "*", Prefix+id+"-*"))
 	for _, path := range machines {
 		errs = append(errs, os.RemoveAll(path))
 	}
@@ -103,7 +103,7 @@ func Left(id string) ([]string, error) {
 	for _, pattern := range []string{
 		filepath.Join(registry(), id),
 		filepath.Join(netnsDir, Prefix+id+"-*"),
-		filepath.Join(nspawnDir, Prefix+id+"-*"),
+		filepath.Join(nspawnDir, "*", Prefix+id+"-*"),
 	} {
 		paths, err := filepath.Glob(pattern)
 		if err != nil {
@@ -203,7 +203,8 @@ func unmountBelow(dir string) error {
 	}
 	var errs []error
 	for _, mount := range mounts {
-		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil {
+		// Not mounted any more: another process reaps too.
+		if err := unix.Unmount(mount, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
 			errs = append(errs, fmt.Errorf("unmounting %s: %w", mount, err))
 		}
 	}

@@ -32,8 +32,8 @@ const Prefix = "mnbed-"
 
 const (
 	netnsDir = "/run/netns"
-	// nspawn keeps a folder per machine here, under the machine's name.
-	nspawnDir = "/run/systemd/nspawn/propagate"
+	// nspawn keeps folders per machine in here, in one folder per purpose.
+	nspawnDir = "/run/systemd/nspawn"
 )
 
 // Sandbox is safe for use by several goroutines.

@@ -1,0 +1,181 @@
+package testhost
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// Call is a method call that went over a host's system bus.
+type Call struct {
+	Time   time.Time
+	Sender string // unique name, ":1.7"
+	// Process is the sender's command name; empty if it was gone before it could be asked for.
+	Process     string
+	Destination string
+	Path        string
+	Interface   string
+	Member      string
+}
+
+func (c Call) String() string {
+	return fmt.Sprintf("%s (%s) -> %s %s.%s %s", c.Process, c.Sender, c.Destination, c.Interface, c.Member, c.Path)
+}
+
+// BusMonitor records the method calls on a host's system bus, until that goes off or Stop.
+type BusMonitor struct {
+	host    *Host
+	monitor *dbus.Conn // can only listen
+	asker   *dbus.Conn // asks the bus about senders, and is not recorded
+	running sync.WaitGroup
+
+	mu        sync.Mutex
+	processes map[string]string
+	calls     []Call
+	asked     uint32 // the latest serial of our own that came by
+	heard     chan struct{}
+}
+
+// MonitorBus starts to record. What is called after it has returned is not missed.
+func (h *Host) MonitorBus(ctx context.Context) (*BusMonitor, error) {
+	m := &BusMonitor{host: h, processes: map[string]string{}, heard: make(chan struct{}, 1)}
+	var err error
+	if m.asker, err = dbus.Connect(h.SystemBus()); err != nil {
+		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, err)
+	}
+	if m.monitor, err = dbus.Connect(h.SystemBus()); err != nil {
+		m.asker.Close()
+		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, err)
+	}
+	// The library drops what does not fit.
+	messages := make(chan *dbus.Message, 1<<16)
+	m.monitor.Eavesdrop(messages)
+	call := m.monitor.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.Monitoring.BecomeMonitor", dbus.FlagNoReplyExpected, []string{}, uint32(0))
+	if call.Err != nil {
+		m.Stop()
+		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, call.Err)
+	}
+	m.running.Go(func() {
+		for message := range messages { // which the connection closes with itself
+			m.record(message)
+		}
+	})
+	h.world.box.OnClose(m.Stop)
+	// Once our own question comes by, everything does.
+	return m, m.settle(ctx)
+}
+
+// Calls is all that was called up to now, or since Reset, in order, without what the monitor itself called.
+func (m *BusMonitor) Calls(ctx context.Context) ([]Call, error) {
+	if err := m.settle(ctx); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]Call(nil), m.calls...), nil
+}
+
+// Reset forgets what was called up to now.
+func (m *BusMonitor) Reset(ctx context.Context) error {
+	if err := m.settle(ctx); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = nil
+	return nil
+}
+
+// Stop ends the recording. It may be called again.
+func (m *BusMonitor) Stop() {
+	m.monitor.Close()
+	m.asker.Close()
+	m.running.Wait()
+}
+
+// settle asks the bus a question and waits until that has come by: what was called before it has, too.
+func (m *BusMonitor) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	for {
+		m.mu.Lock()
+		before := m.asked
+		m.mu.Unlock()
+		call := m.asker.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0)
+		if call.Err != nil {
+			return fmt.Errorf("monitoring the bus of %s: %w", m.host.Name, call.Err)
+		}
+		retry := time.After(time.Second)
+		for waiting := true; waiting; {
+			select {
+			case <-m.heard:
+				m.mu.Lock()
+				waiting = m.asked == before
+				m.mu.Unlock()
+				if !waiting {
+					return nil
+				}
+			case <-retry:
+				waiting = false // asked before the bus had made us a monitor
+			case <-ctx.Done():
+				return fmt.Errorf("monitoring the bus of %s: %w", m.host.Name, ctx.Err())
+			}
+		}
+	}
+}
+
+func (m *BusMonitor) record(message *dbus.Message) {
+	if message.Type != dbus.TypeMethodCall {
+		return
+	}
+	header := func(field dbus.HeaderField) string {
+		switch v := message.Headers[field].Value().(type) {
+		case string:
+			return v
+		case dbus.ObjectPath:
+			return string(v)
+		}
+		return ""
+	}
+	c := Call{
+		Time: time.Now(), Sender: header(dbus.FieldSender), Destination: header(dbus.FieldDestination),
+		Path: header(dbus.FieldPath), Interface: header(dbus.FieldInterface), Member: header(dbus.FieldMember),
+	}
+	if c.Sender == m.asker.Names()[0] {
+		if c.Member == "GetId" {
+			m.mu.Lock()
+			m.asked = message.Serial()
+			m.mu.Unlock()
+			select {
+			case m.heard <- struct{}{}:
+			default:
+			}
+		}
+		return
+	}
+	c.Process = m.process(c.Sender)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.calls = append(m.calls, c)
+}
+
+// process asks the bus who sender is. A sender's name is never given to another one.
+func (m *BusMonitor) process(sender string) string {
+	if name, ok := m.processes[sender]; ok {
+		return name
+	}
+	var pid uint32
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if err := m.asker.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, sender).Store(&pid); err == nil {
+		// The bus says how the host numbers its processes, and so does its /proc.
+		if comm, err := m.host.ReadFile(fmt.Sprintf("/proc/%d/comm", pid)); err == nil {
+			m.processes[sender] = strings.TrimSpace(string(comm))
+		}
+	}
+	return m.processes[sender]
+}

@@ -1,0 +1,79 @@
+package testhost
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestTheKernelMonitorSeesEveryKindOfChange(t *testing.T) {
+	h := bootHost(t, world(t), Options{NICs: []NIC{{MAC: "02:00:00:00:01:01"}}})
+	m, err := h.MonitorKernel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The kernel looks for duplicates of its IPv6 addresses, and says seconds later that there are none.
+	run(t, h, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1")
+	for _, test := range []struct {
+		name, script string
+		want         []string // of the beginnings of events
+	}{
+		{"a link is renamed and set up", "ip link set eth1 name multinic1; ip link set multinic1 up", []string{"+link multinic1 mtu 1500"}},
+		{"an address comes", "ip address add 198.51.100.1/24 dev multinic1", []string{"+address multinic1 198.51.100.1/24", "+route multinic1 198.51.100.0/24 table 254"}},
+		{"a route comes", "ip route add 203.0.113.0/24 via 198.51.100.9 metric 7", []string{"+route multinic1 203.0.113.0/24 via 198.51.100.9 table 254 metric 7"}},
+		{"a rule comes", "ip rule add from 198.51.100.1 lookup 77 priority 1000", []string{"+rule priority 1000 from 198.51.100.1/32 lookup 77"}},
+		{"a rule goes", "ip rule del priority 1000", []string{"-rule priority 1000 from 198.51.100.1/32 lookup 77"}},
+		{"the MTU changes", "ip link set multinic1 mtu 1400", []string{"+link multinic1 mtu 1400"}},
+		{"an address goes", "ip address del 198.51.100.1/24 dev multinic1", []string{"-address multinic1 198.51.100.1/24"}},
+		{"nothing changes", "ip link show; ip route show", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m.Reset()
+			run(t, h, test.script)
+			events, err := m.Events()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range test.want {
+				if !slices.ContainsFunc(events, func(e Event) bool { return strings.HasPrefix(e.String(), want) }) {
+					t.Errorf("got events %v, want one that begins with %q", events, want)
+				}
+			}
+			if test.want == nil && len(events) > 0 {
+				t.Errorf("got events %v, want none", events)
+			}
+		})
+	}
+}
+
+func TestTheBusMonitorSeesWhoCallsWhat(t *testing.T) {
+	h := bootHost(t, world(t), Options{})
+	ctx := t.Context()
+	m, err := h.MonitorBus(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	run(t, h, "busctl call io.netplan.Netplan /io/netplan/Netplan io.netplan.Netplan Info")
+	calls, err := m.Calls(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has := func(calls []Call) bool {
+		return slices.ContainsFunc(calls, func(c Call) bool {
+			return c.Destination == "io.netplan.Netplan" && c.Interface == "io.netplan.Netplan" && c.Member == "Info" && c.Path == "/io/netplan/Netplan"
+		})
+	}
+	if !has(calls) {
+		t.Errorf("got calls %v, want Info among them", calls)
+	}
+	if err := m.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	run(t, h, "ip link")
+	if calls, err = m.Calls(ctx); err != nil || has(calls) {
+		t.Errorf("got calls %v, %v, want no Info", calls, err)
+	}
+}
