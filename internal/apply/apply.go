@@ -1,7 +1,7 @@
 // Package apply makes a planned action true, or puts everything back.
 //
 // In go a plan.Action and the steps that a backend makes of it; out comes a Result, and the record of what we own is kept on disk.
-// Each step is journaled before it is done. If one fails, those done are undone in reverse; if the daemon is killed, Recover does it.
+// All steps are journaled, each with its undo, before the first is done. If one fails, those done are undone in reverse; if the daemon is killed, Recover does it.
 //
 // It decides nothing about what is wanted, knows no file format, and touches the machine only through Links and Files.
 //
@@ -36,11 +36,10 @@ type Links interface {
 	Restore(ctx context.Context, c nic.Change) error
 }
 
-// Files writes whole files, atomically and durably: after an error the file is as it was. Append is durable too.
+// Files writes whole files, atomically and durably: after an error the file is as it was.
 type Files interface {
 	Read(name string) ([]byte, fs.FileMode, error)
 	Write(name string, data []byte, mode fs.FileMode) error
-	Append(name string, data []byte) error
 	Remove(name string) error
 }
 
@@ -157,11 +156,7 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 		return res.fail(Failed, plan.ApplyFailed, err)
 	}
 	for i, s := range t.entry.Steps {
-		err := t.mark(i)
-		if err == nil {
-			err = t.do(ctx, s)
-		}
-		if err != nil {
+		if err := t.do(ctx, s); err != nil {
 			return t.undo(ctx, res, i, err)
 		}
 		res.Steps = append(res.Steps, s.Name)

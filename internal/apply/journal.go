@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"path"
+	"strconv"
 
 	"multinicd/nic"
 	"multinicd/plan"
@@ -22,7 +23,8 @@ const (
 	attemptsFile = "attempts.json"
 )
 
-// entry is the first line of the journal: all that is needed to undo the change, or to finish it, without whoever asked for it.
+// entry is the journal: all that is needed to undo the change, or to finish it, without whoever asked for it. It is on the disk, whole, before
+// the first step is done. Which steps were done it need not say: to undo one that was not does no harm.
 type entry struct {
 	Version int
 	Boot    string // links and everything below /run are of this boot only
@@ -31,13 +33,17 @@ type entry struct {
 	NIC     nic.Config
 	Index   int
 	Steps   []plan.Step
-	After   *plan.Owned // the record once the change is done
+	Before  *plan.Owned // what we remember of the NIC before the change; nil: nothing
+	After   *plan.Owned // the same once the change is done
 }
 
 const journalVersion = 1
 
-func newEntry(boot string, a plan.Action, steps []plan.Step, _ plan.Record) entry {
+func newEntry(boot string, a plan.Action, steps []plan.Step, rec plan.Record) entry {
 	e := entry{Version: journalVersion, Boot: boot, Kind: a.Kind, NIC: a.NIC, Index: a.Change.Index, Steps: steps}
+	if o, ok := rec.Find(a.NIC.MAC); ok {
+		e.Before = &o
+	}
 	if a.After != nil {
 		after := *a.After
 		e.After = &after
@@ -51,11 +57,6 @@ func newEntry(boot string, a plan.Action, steps []plan.Step, _ plan.Record) entr
 	return e
 }
 
-// mark is a line of the journal after the first: step Begin is about to be done.
-type mark struct {
-	Begin int
-}
-
 func (a *Applier) journal() string { return path.Join(a.Dir, journalFile) }
 
 // begin writes the entry. Nothing of the change has been done yet.
@@ -66,17 +67,6 @@ func (t *transaction) begin() error {
 	}
 	if err := t.Files.Write(t.journal(), line, 0o600); err != nil {
 		return fmt.Errorf("writing the journal: %w", err)
-	}
-	return nil
-}
-
-func (t *transaction) mark(i int) error {
-	line, err := encodeLine(mark{Begin: i})
-	if err != nil {
-		return fmt.Errorf("encoding the journal: %w", err)
-	}
-	if err := t.Files.Append(t.journal(), line); err != nil {
-		return fmt.Errorf("appending to the journal: %w", err)
 	}
 	return nil
 }
@@ -149,7 +139,7 @@ func (a *Applier) saveAttempts() error {
 	return nil
 }
 
-// Each line is the CRC-32C of its JSON in eight hexadecimal digits, a space, and the JSON on one line.
+// Each file is one line: the CRC-32C of its JSON in eight hexadecimal digits, a space, and the JSON.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errDamaged = errors.New("damaged line")
@@ -162,44 +152,32 @@ func encodeLine(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(data, castagnoli), data), nil
 }
 
-// decodeLine reads one line, without what follows it. It answers errDamaged for anything but what encodeLine wrote, whole.
-func decodeLine(data []byte, v any) (rest []byte, err error) {
+// decodeLine answers errDamaged for anything but what encodeLine wrote, whole.
+func decodeLine(data []byte, v any) error {
 	line, rest, whole := bytes.Cut(data, []byte("\n"))
-	if !whole || len(line) < 10 || line[8] != ' ' {
-		return nil, errDamaged
+	if !whole || len(rest) > 0 || len(line) < 10 || line[8] != ' ' {
+		return errDamaged
 	}
-	var sum uint32
-	if _, err := fmt.Sscanf(string(line[:8]), "%08x", &sum); err != nil || sum != crc32.Checksum(line[9:], castagnoli) {
-		return nil, errDamaged
+	sum, err := strconv.ParseUint(string(line[:8]), 16, 32)
+	if err != nil || uint32(sum) != crc32.Checksum(line[9:], castagnoli) {
+		return errDamaged
 	}
 	if err := json.Unmarshal(line[9:], v); err != nil {
-		return nil, fmt.Errorf("%w: %w", errDamaged, err)
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return rest, nil
+	return nil
 }
 
-// decodeJournal reads the entry and the last step begun; without a readable mark behind the entry no step was begun.
-// Damage behind the entry means that any step may have been begun.
-func decodeJournal(data []byte) (entry, int, error) {
+// decodeJournal reads the entry.
+func decodeJournal(data []byte) (entry, error) {
 	var e entry
-	rest, err := decodeLine(data, &e)
-	if err != nil {
-		return entry{}, 0, err
+	if err := decodeLine(data, &e); err != nil {
+		return entry{}, err
 	}
 	if e.Version != journalVersion {
-		return entry{}, 0, fmt.Errorf("journal of version %d, this multinicd reads %d", e.Version, journalVersion)
+		return entry{}, fmt.Errorf("journal of version %d, this multinicd reads %d", e.Version, journalVersion)
 	}
-	last := -1
-	for len(rest) > 0 {
-		var m mark
-		if rest, err = decodeLine(rest, &m); err != nil {
-			return e, len(e.Steps) - 1, nil
-		}
-		if m.Begin > last && m.Begin < len(e.Steps) {
-			last = m.Begin
-		}
-	}
-	return e, last, nil
+	return e, nil
 }
 
 // load reads a checksummed file of one line; absent is fine and leaves v as it is.
@@ -210,7 +188,7 @@ func (a *Applier) load(name string, v any) error {
 	} else if err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
-	if _, err := decodeLine(data, v); err != nil {
+	if err := decodeLine(data, v); err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"reflect"
 	"strings"
 
 	"multinicd/nic"
@@ -26,7 +27,7 @@ type Recovered struct {
 // A change is finished where its last durable step had been done, since the next boot would make it so anyway, and undone otherwise.
 // After a boot only files are put back: links are new, and everything below /run is.
 func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
-	if err := a.open(); err != nil {
+	if err := a.Open(); err != nil {
 		return nil, err
 	}
 	data, _, err := a.Files.Read(a.journal())
@@ -35,7 +36,7 @@ func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
 	} else if err != nil {
 		return nil, fmt.Errorf("reading the journal: %w", err)
 	}
-	e, last, err := decodeJournal(data)
+	e, err := decodeJournal(data)
 	if err != nil {
 		a.Log.Error("the journal is damaged and was set aside", "file", a.journal()+".damaged", "err", err)
 		return &Recovered{Damaged: true}, a.setAside(data)
@@ -48,7 +49,7 @@ func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
 		out.Forward = true
 		return out, a.finish(e)
 	}
-	if err := a.rewind(ctx, e, last); err != nil {
+	if err := a.rewind(ctx, e, len(e.Steps)-1); err != nil {
 		return out, fmt.Errorf("undoing the change of %s: %w", e.NIC.MAC, err)
 	}
 	if err := a.Files.Remove(a.journal()); err != nil {
@@ -57,8 +58,8 @@ func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
 	return out, nil
 }
 
-// open loads the record and the attempts. A damaged file is set aside: the record is rebuilt from links and files as they are planned.
-func (a *Applier) open() error {
+// Open loads what is remembered, and is all that a preview needs. A damaged file is set aside: the record is rebuilt from links and files as they are planned.
+func (a *Applier) Open() error {
 	a.attempts = map[string]int{}
 	if err := a.load(attemptsFile, &a.attempts); errors.Is(err, errDamaged) {
 		a.attempts = map[string]int{}
@@ -130,7 +131,8 @@ func (a *Applier) standing(e entry, f plan.File) bool {
 	return e.Boot == a.Boot || !strings.HasPrefix(path.Clean(f.Path), "/run/")
 }
 
-// rewind undoes the steps from last down to the first. A link that is gone has nothing to put back. Every step is tried.
+// rewind undoes the steps from last down to the first, and what was remembered of them. A link that is gone has nothing to put back.
+// Every step is tried.
 func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 	t := transaction{Applier: a, entry: e}
 	var errs []error
@@ -151,5 +153,13 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 			}
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, a.recall(e))...)
+}
+
+// recall puts the record back to what it was before the change.
+func (a *Applier) recall(e entry) error {
+	if now, ok := a.record.Find(e.NIC.MAC); ok == (e.Before != nil) && (!ok || reflect.DeepEqual(now, *e.Before)) {
+		return nil
+	}
+	return a.save(a.record.With(e.NIC.MAC, e.Before))
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"sync"
 	"time"
 
@@ -263,7 +264,20 @@ func sameWish(a, b Wish) bool {
 	if a.Gone != b.Gone || (a.Object == nil) != (b.Object == nil) {
 		return false
 	}
-	return a.Object == nil || a.Object.UID == b.Object.UID && a.Object.Generation == b.Object.Generation && a.Object.UID != ""
+	switch {
+	case a.Object == nil:
+		return true
+	case a.Object.UID != "" || b.Object.UID != "":
+		return a.Object.UID == b.Object.UID && a.Object.Generation == b.Object.Generation
+	}
+	return reflect.DeepEqual(a.Object.Spec, b.Object.Spec) // from a file: nobody counts generations
+}
+
+// InContact says that the API server has answered a moment ago, and has not failed since.
+func (d *Daemon) InContact() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.wish.Err == nil && !d.wish.Contact.IsZero() && time.Since(d.wish.Contact) < 10*time.Second
 }
 
 func (d *Daemon) ours(index int) bool {

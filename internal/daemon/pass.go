@@ -35,13 +35,7 @@ func (d *Daemon) pass(ctx context.Context) time.Duration {
 		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet"}, wish)
 		return time.Hour
 	}
-	desired := Desired{}
-	if wish.Object != nil {
-		desired = Parse(wish.Object, d.Node)
-		if r := d.identity(wish.Object); r != nil {
-			desired = Desired{Refused: r}
-		}
-	}
+	desired := d.desired(wish)
 	if desired.Refused != nil || wish.Gone && d.OnDelete != "restore" {
 		d.finish(ctx, wish, desired, nil, nil)
 		return time.Hour
@@ -51,7 +45,7 @@ func (d *Daemon) pass(ctx context.Context) time.Duration {
 		d.Log.Error("reading the machine", "err", err)
 		return retryMin
 	}
-	p := plan.Make(desired.NICs, desired.held(d.Applier.Record()), machine, d.Applier.Record())
+	p := d.plan(desired, machine)
 	results, changed := d.carryOut(ctx, p)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
@@ -63,6 +57,34 @@ func (d *Daemon) pass(ctx context.Context) time.Duration {
 	d.remember(machine)
 	d.finish(ctx, wish, desired, results, &machine)
 	return d.nextRetry()
+}
+
+func (d *Daemon) desired(wish Wish) Desired {
+	if wish.Object == nil {
+		return Desired{}
+	}
+	if r := d.identity(wish.Object); r != nil {
+		return Desired{Refused: r}
+	}
+	return Parse(wish.Object, d.Node)
+}
+
+func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
+	rec := d.Applier.Record()
+	return plan.Make(desired.NICs, desired.held(rec), m, rec)
+}
+
+// Preview says what a pass would do for wish, and does nothing.
+func (d *Daemon) Preview(ctx context.Context, wish Wish) (plan.Plan, Desired, error) {
+	desired := d.desired(wish)
+	if desired.Refused != nil || wish.Gone && d.OnDelete != "restore" {
+		return plan.Plan{}, desired, nil
+	}
+	machine, err := d.Machine.Look(ctx)
+	if err != nil {
+		return plan.Plan{}, desired, err
+	}
+	return d.plan(desired, machine), desired, nil
 }
 
 // current gives the wish, after it was made durable: what we act upon must be known after a reboot too.

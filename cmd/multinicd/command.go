@@ -1,0 +1,152 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"multinicd/internal/daemon"
+)
+
+func newApp() *cli.App {
+	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table"}
+	file := &cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the MultiNicNodeConfig from `FILE` (YAML or JSON, - for standard input), not from the API server"}
+	return &cli.App{
+		Name:    "multinicd",
+		Usage:   "configure the additional NICs of this node",
+		Version: version,
+		Description: "multinicd finds NICs by MAC address and configures them for good, as the node's MultiNicNodeConfig says.\n" +
+			"Exit codes: 0 done or nothing to do; 1 failed before any change; 2 usage; 3 failed and rolled back; 4 rollback failed;\n" +
+			"5 some NICs wait to be plugged in; 6 some NICs were refused; 7 another multinicd is at work.",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "config", Usage: "`FILE` with the configuration", Value: "/etc/multinicd/multinicd.toml", EnvVars: []string{"MULTINICD_CONFIG"}},
+			&cli.StringFlag{Name: "node", Usage: "`NAME` of this node, instead of what the configuration or the host says", EnvVars: []string{"MULTINICD_NODE"}},
+			&cli.StringFlag{Name: "root", Usage: "`FOLDER` under which the host's files are", Value: "/", EnvVars: []string{"MULTINICD_ROOT"}},
+		},
+		HideVersion: true,
+		Commands: []*cli.Command{
+			{Name: "run", Usage: "serve: keep the NICs as the object says (what multinicd.service runs)", Action: runCommand},
+			{Name: "apply", Usage: "make the NICs as the object says, once", Action: applyCommand, Flags: []cli.Flag{file,
+				&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done, as plan does"},
+				&cli.DurationFlag{Name: "wait", Usage: "wait as long as `TIME` for another multinicd to end"}, output}},
+			{Name: "plan", Usage: "say what apply would do, and change nothing", Action: planCommand, Flags: []cli.Flag{file, output}},
+			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{output}},
+			{Name: "version", Usage: "print the version", Action: func(c *cli.Context) error {
+				_, err := fmt.Fprintln(c.App.Writer, "multinicd "+version)
+				return err
+			}},
+		},
+		// Errors are printed, and turned into the exit code, in main.
+		ExitErrHandler: func(*cli.Context, error) {},
+		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return exitError{exitUsage, err} },
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return exitError{exitUsage, fmt.Errorf("there is no command %q; see multinicd help", c.Args().First())}
+			}
+			return cli.ShowAppHelp(c)
+		},
+	}
+}
+
+func runCommand(c *cli.Context) error {
+	w, err := wire(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	return w.serve(c.Context)
+}
+
+func applyCommand(c *cli.Context) error {
+	if c.Bool("dry-run") {
+		return planCommand(c)
+	}
+	if err := checkOutput(c); err != nil {
+		return err
+	}
+	w, err := wire(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	status, err := w.apply(c.Context, c.String("file"), c.Duration("wait"))
+	if err != nil && status.Node == "" {
+		return err
+	}
+	if werr := write(c.App.Writer, c.String("output"), status, status.Table()); werr != nil {
+		return werr
+	}
+	if code := exitCode(status); code != exitDone || err != nil {
+		return exitError{max(code, exitFailed), err}
+	}
+	return nil
+}
+
+func planCommand(c *cli.Context) error {
+	if err := checkOutput(c); err != nil {
+		return err
+	}
+	w, err := wire(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	preview, err := w.plan(c.Context, c.String("file"))
+	if err != nil {
+		return err
+	}
+	return write(c.App.Writer, c.String("output"), preview, preview.Text())
+}
+
+func statusCommand(c *cli.Context) error {
+	if err := checkOutput(c); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return err
+	}
+	status, err := askStatus(cfg.Status.Socket)
+	if err != nil {
+		return exitError{exitFailed, fmt.Errorf("%w; is the daemon running? See: systemctl status multinicd", err)}
+	}
+	return write(c.App.Writer, c.String("output"), status, status.Table())
+}
+
+func askStatus(socket string) (daemon.Status, error) {
+	var s daemon.Status
+	conn, err := net.DialTimeout("unix", socket, 2*time.Second)
+	if err != nil {
+		return s, fmt.Errorf("asking the daemon: %w", err)
+	}
+	defer conn.Close()
+	if err := errors.Join(conn.SetDeadline(time.Now().Add(5*time.Second)), json.NewDecoder(conn).Decode(&s)); err != nil {
+		return s, fmt.Errorf("reading the daemon's answer: %w", err)
+	}
+	return s, nil
+}
+
+func checkOutput(c *cli.Context) error {
+	if o := c.String("output"); o != "table" && o != "json" {
+		return exitError{exitUsage, fmt.Errorf("-o %s: want table or json", o)}
+	}
+	if c.Args().Present() {
+		return exitError{exitUsage, fmt.Errorf("%s takes no arguments, got %q; a file is named with -f", c.Command.Name, c.Args().First())}
+	}
+	return nil
+}
+
+func write(w io.Writer, format string, v any, text string) error {
+	if format == "json" {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(v)
+	}
+	_, err := io.WriteString(w, text)
+	return err
+}

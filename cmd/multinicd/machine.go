@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
+	"time"
+
+	"multinicd/host"
+	"multinicd/internal/kube"
+	"multinicd/netplan"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// machine shows the host to the planner, and is the one way to its links.
+type machine struct {
+	host  *host.Host
+	api   *kube.Client // nil: no cluster
+	deny  []string
+	kinds []string
+
+	mu        sync.Mutex
+	endpoints []netip.Addr
+	asked     time.Time
+}
+
+// endpointsAge is how long the addresses of the API server are taken for known.
+const endpointsAge = 30 * time.Second
+
+// Look reads what is there: the links, who claims them, and the paths that the node lives by.
+func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	links, err := m.host.Links(ctx)
+	if err != nil {
+		return plan.Machine{}, fmt.Errorf("reading the links: %w", err)
+	}
+	claims, err := m.host.Claims(ctx, links, netplan.Owned)
+	if err != nil {
+		return plan.Machine{}, fmt.Errorf("reading who configures the links: %w", err)
+	}
+	for i := range links {
+		links[i].Claim = claims[links[i].Index]
+	}
+	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}, nil
+}
+
+func (m *machine) paths(ctx context.Context) []plan.Path {
+	var out []plan.Path
+	for _, to := range m.servers(ctx) {
+		p := plan.Path{What: "the API server", To: to}
+		p.Index, p.Source, p.Via, _ = m.host.RouteTo(ctx, to) // no way there now: an index of 0
+		out = append(out, p)
+	}
+	for _, ip := range m.host.NodeIPs() {
+		out = append(out, plan.Path{What: "kubelet's --node-ip", Source: ip})
+	}
+	return out
+}
+
+// servers gives the API server's addresses; the last known ones where its name cannot be resolved now.
+func (m *machine) servers(ctx context.Context) []netip.Addr {
+	if m.api == nil {
+		return nil
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.asked) < endpointsAge {
+		return m.endpoints
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found, err := m.api.Endpoints(ctx)
+	m.asked = time.Now()
+	if err != nil {
+		return m.endpoints
+	}
+	m.endpoints = nil
+	for _, ap := range found {
+		m.endpoints = append(m.endpoints, ap.Addr().Unmap())
+	}
+	return m.endpoints
+}
+
+// Events wakes the loop; what is told about other links' addresses and routes does not concern it.
+func (m *machine) Events(ctx context.Context, ours func(index int) bool, ready, wake chan<- struct{}) error {
+	relevant := func(index int, link bool) bool { return link || ours(index) }
+	var once sync.Once
+	return m.host.Events(ctx, relevant, wake, func() { once.Do(func() { close(ready) }) })
+}
+
+func (m *machine) Identity() []string { return m.host.InstanceIDs() }
+
+// Link reads one link.
+func (m *machine) Link(ctx context.Context, index int) (nic.Link, error) {
+	links, err := m.host.Links(ctx)
+	if err != nil {
+		return nic.Link{}, fmt.Errorf("reading the links: %w", err)
+	}
+	for _, l := range links {
+		if l.Index == index {
+			return l, nil
+		}
+	}
+	return nic.Link{}, fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
+}
+
+// Guard asks rule 1 again, of the machine as it is now.
+func (m *machine) Guard(ctx context.Context, index int) error {
+	now, err := m.Look(ctx)
+	if err != nil {
+		return err
+	}
+	for _, l := range now.Links {
+		if l.Index == index {
+			return guardError(plan.Guard(l, now))
+		}
+	}
+	return fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
+}
+
+// Change changes a link, unless the whole guard forbids it.
+func (m *machine) Change(ctx context.Context, c nic.Change) error {
+	return m.host.Writer(func(l nic.Link) error {
+		return guardError(plan.Guard(l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}))
+	}).Change(ctx, c)
+}
+
+// Restore undoes a change. What the change itself may have drawn to the link, a path or a default route, must not keep it from being undone.
+func (m *machine) Restore(ctx context.Context, c nic.Change) error {
+	return m.host.Writer(func(l nic.Link) error {
+		return guardError(plan.NotOurs(l, plan.Machine{Deny: m.deny, Kinds: m.kinds}))
+	}).Change(ctx, c)
+}
+
+func guardError(r *plan.Refusal) error {
+	if r == nil {
+		return nil
+	}
+	return &plan.RefusalError{Refusal: *r}
+}
+
+// prober asks for what the node lives by.
+type prober struct {
+	api     *kube.Client // nil: not asked
+	contact func() bool  // the API server has answered just now
+}
+
+// Before notes whether the API server answers now. What did not answer before is not held against the change.
+func (p prober) Before(ctx context.Context) func(context.Context) error {
+	if p.api == nil {
+		return func(context.Context) error { return nil }
+	}
+	if !p.contact() {
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		if p.api.Ping(ctx) != nil {
+			return func(context.Context) error { return nil }
+		}
+	}
+	return func(ctx context.Context) error {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			try, cancel := context.WithTimeout(ctx, 4*time.Second)
+			err := p.api.Ping(try)
+			cancel()
+			if err == nil {
+				return nil
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("the API server answered before the change and does not answer after it: %w", errors.Join(err))
+			case <-tick.C:
+			}
+		}
+	}
+}

@@ -1,0 +1,38 @@
+// Command multinicd configures the additional NICs of the node it runs on.
+//
+// In go multinicd.toml and the node's MultiNicNodeConfig, from the API server or a file; out come configured NICs, a report, and for
+// a person a table. docs/ and `multinicd help` say how it is used.
+//
+// This package only wires the rooms together: which source, which backend, which exit code. No decision about a NIC is made here.
+//
+// Start reading at main, then wire.go.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker, from the file VERSION.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	err := newApp().RunContext(ctx, os.Args)
+	var code exitError
+	switch {
+	case errors.As(err, &code):
+		if code.err != nil {
+			fmt.Fprintln(os.Stderr, "multinicd: "+code.err.Error())
+		}
+		os.Exit(code.code)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "multinicd: "+err.Error())
+		os.Exit(exitUsage)
+	}
+}

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// preview is what apply would do.
+type preview struct {
+	Node    string       `json:"node"`
+	Backend string       `json:"backend"`
+	Refused string       `json:"refused,omitempty"` // why nothing at all would be done
+	NICs    []nicPreview `json:"nics"`
+}
+
+type nicPreview struct {
+	Name    string      `json:"name"`
+	MAC     string      `json:"macAddress"`
+	Action  string      `json:"action"` // Configure, Remove, Refuse, Wait, Nothing
+	Reason  string      `json:"reason,omitempty"`
+	Message string      `json:"message,omitempty"`
+	Link    *nic.Change `json:"link,omitempty"`
+	Files   []fileDiff  `json:"files,omitempty"`
+}
+
+type fileDiff struct {
+	Path string `json:"path"`
+	Diff string `json:"diff"`
+}
+
+// plan says what apply would do. It takes no lock and changes nothing.
+func (w *wired) plan(ctx context.Context, file string) (preview, error) {
+	wish, err := w.wish(ctx, file)
+	if err != nil {
+		return preview{}, err
+	}
+	if err := w.applier.Open(); err != nil {
+		return preview{}, exitError{exitFailed, err}
+	}
+	out := preview{Node: w.node, Backend: w.daemon.Backend, NICs: []nicPreview{}}
+	p, desired, err := w.daemon.Preview(ctx, wish)
+	if err != nil {
+		return preview{}, exitError{exitFailed, err}
+	}
+	if desired.Refused != nil {
+		out.Refused = desired.Refused.Message
+	}
+	for _, bad := range desired.Invalid {
+		out.NICs = append(out.NICs, nicPreview{Name: bad.Name, MAC: bad.Text, Action: string(plan.Refuse), Reason: string(plan.InvalidSpec), Message: bad.Message})
+	}
+	for _, a := range p.Actions {
+		n, err := w.previewNIC(a)
+		if err != nil {
+			return preview{}, exitError{exitFailed, err}
+		}
+		out.NICs = append(out.NICs, n)
+	}
+	return out, nil
+}
+
+func (w *wired) previewNIC(a plan.Action) (nicPreview, error) {
+	n := nicPreview{Name: a.NIC.Name, MAC: a.NIC.MAC.String(), Action: string(a.Kind), Reason: string(a.Reason), Message: a.Message}
+	steps, err := w.applier.Steps(a)
+	if err != nil {
+		return n, err
+	}
+	if len(steps) == 0 && a.Kind != plan.Refuse && a.Kind != plan.Wait {
+		n.Action = "Nothing"
+	}
+	if !a.Change.Empty() {
+		n.Link = &a.Change
+	}
+	for _, s := range steps {
+		if s.Do.File != nil {
+			n.Files = append(n.Files, fileDiff{Path: s.Do.File.Path, Diff: diffLines(s.Undo.File.Data, s.Do.File.Data)})
+		}
+	}
+	return n, nil
+}
+
+// Text is the preview for a person.
+func (p preview) Text() string {
+	var b strings.Builder
+	if p.Refused != "" {
+		fmt.Fprintf(&b, "nothing: %s\n", p.Refused)
+	}
+	for _, n := range p.NICs {
+		fmt.Fprintf(&b, "%s (%s): %s\n", n.Name, n.MAC, strings.TrimSpace(strings.ToLower(n.Action)+" "+n.Reason))
+		if n.Message != "" {
+			fmt.Fprintf(&b, "    %s\n", n.Message)
+		}
+		if n.Link != nil {
+			fmt.Fprintf(&b, "  link %s\n%s", n.Link.Had, indent(n.Link.String()))
+		}
+		for _, f := range n.Files {
+			fmt.Fprintf(&b, "  file %s\n%s", f.Path, indent(f.Diff))
+		}
+	}
+	if len(p.NICs) == 0 && p.Refused == "" {
+		b.WriteString("no NICs are wanted, and none are owned\n")
+	}
+	return b.String()
+}
+
+func indent(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "    " + strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\n    ") + "\n"
+}
+
+// diffLines marks lines that go with - and lines that come with +; lines that stay are left out. The files are short.
+func diffLines(before, after []byte) string {
+	a, b := splitLines(before), splitLines(after)
+	// common[i][j] is the length of the longest common subsequence of a[i:] and b[j:].
+	common := make([][]int, len(a)+1)
+	for i := range common {
+		common[i] = make([]int, len(b)+1)
+	}
+	for i := len(a) - 1; i >= 0; i-- {
+		for j := len(b) - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var out strings.Builder
+	i, j := 0, 0
+	for i < len(a) || j < len(b) {
+		switch {
+		case i < len(a) && j < len(b) && a[i] == b[j]:
+			i, j = i+1, j+1
+		case j == len(b) || i < len(a) && common[i+1][j] >= common[i][j+1]:
+			out.WriteString("- " + a[i] + "\n")
+			i++
+		default:
+			out.WriteString("+ " + b[j] + "\n")
+			j++
+		}
+	}
+	return out.String()
+}
+
+func splitLines(data []byte) []string {
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
+}

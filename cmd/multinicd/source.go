@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"sigs.k8s.io/yaml"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon"
+	"multinicd/internal/kube"
+)
+
+// apiSource reads the object from the API server, by watch or by polling.
+type apiSource struct{ *wired }
+
+func (s apiSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
+	tell := func(o kube.Observation) {
+		notify(daemon.Wish{Object: o.Object, Gone: o.Absent, Err: o.Err, Contact: o.Contact})
+	}
+	if s.cfg.Source.Mode == "poll" {
+		return s.api.Poll(ctx, s.cfg.Source.Interval, tell)
+	}
+	return s.api.Watch(ctx, tell)
+}
+
+// fileSource reads the object from a file, again and again.
+type fileSource struct{ *wired }
+
+func (s fileSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
+	tick := time.NewTicker(s.cfg.Source.Interval)
+	defer tick.Stop()
+	for {
+		obj, err := readObject(s.cfg.Source.File)
+		if err != nil {
+			notify(daemon.Wish{Err: err})
+		} else {
+			notify(daemon.Wish{Object: obj, Contact: time.Now()})
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// idleSource waits for a credential: the service is idle, not failed, until it is configured.
+type idleSource struct{ *wired }
+
+func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
+	notify(daemon.Wish{Err: fmt.Errorf("idle: %s", s.idle)})
+	<-ctx.Done()
+	return nil
+}
+
+// apiReporter writes what this node may write.
+type apiReporter struct {
+	api  *kube.Client
+	node string
+}
+
+func (r apiReporter) Report(ctx context.Context, data []byte) error {
+	return r.api.PutReport(ctx, data)
+}
+func (r apiReporter) Beat(ctx context.Context) error { return r.api.RenewLease(ctx, r.node) }
+
+// maxFile bounds an object's file: the API server takes no larger object.
+const maxFile = 3 << 20
+
+// readObject reads one object, and says of a bad one which field is wrong, as the API server does.
+func readObject(name string) (*v1.MultiNicNodeConfig, error) {
+	in := io.Reader(os.Stdin)
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("reading the object: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	text, err := io.ReadAll(io.LimitReader(in, maxFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("reading %s: larger than %d bytes, which no object may be", name, maxFile)
+	}
+	data, err := yaml.YAMLToJSONStrict(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	obj, err := v1.ParseNodeConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	}
+	if errs := obj.Validate(); len(errs) > 0 {
+		return nil, fmt.Errorf("%s is refused:\n%w", name, errs)
+	}
+	return obj, nil
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	v1 "multinicd/api/v1"
+	"multinicd/host"
+	"multinicd/internal/apply"
+	"multinicd/internal/config"
+	"multinicd/internal/daemon"
+	"multinicd/internal/kube"
+	"multinicd/netplan"
+)
+
+// wired is the whole program but for who asks it to do what.
+type wired struct {
+	cfg     config.Config
+	node    string
+	log     *slog.Logger
+	host    *host.Host
+	api     *kube.Client // nil: no cluster is configured
+	idle    string       // why there is none
+	machine *machine
+	applier *apply.Applier
+	daemon  *daemon.Daemon
+}
+
+func loadConfig(c *cli.Context) (config.Config, error) {
+	cfg, err := config.Load(c.String("config"))
+	if errors.Is(err, fs.ErrNotExist) && !c.IsSet("config") {
+		return config.Default(), nil
+	}
+	if err != nil {
+		return cfg, exitError{exitUsage, err}
+	}
+	return cfg, nil
+}
+
+func wire(c *cli.Context) (*wired, error) {
+	cfg, err := loadConfig(c)
+	if err != nil {
+		return nil, err
+	}
+	w := &wired{cfg: cfg, log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.Level}))}
+	if w.host, err = host.New(c.String("root"), w.log); err != nil {
+		return nil, exitError{exitFailed, err}
+	}
+	if w.node = c.String("node"); w.node == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return nil, exitError{exitFailed, fmt.Errorf("asking for the host's name: %w", err)}
+		}
+		w.node = cfg.NodeName(name)
+	}
+	if err := w.wireAPI(); err != nil {
+		return nil, exitError{exitFailed, err}
+	}
+	return w, w.wireDaemon(c.Context)
+}
+
+func (w *wired) wireAPI() error {
+	exists := func(path string) bool { _, err := os.Stat(filepath.Join(w.host.Root, path)); return err == nil }
+	if w.idle = w.cfg.Idle(exists); w.idle != "" || w.cfg.Source.Mode == "file" {
+		return nil
+	}
+	a := w.cfg.API
+	opts := kube.Options{Node: w.node, Namespace: a.Namespace, ReportNamespace: a.ReportNamespace, Version: version,
+		Server: a.Server, CAFile: a.CAFile, TokenFile: a.TokenFile, Kubeconfig: a.Kubeconfig, Log: w.log}
+	if a.Server == "" && a.Kubeconfig == "" {
+		opts.CredentialDir = filepath.Join(w.host.Root, w.cfg.CredentialDir())
+	}
+	client, err := kube.New(opts)
+	if errors.Is(err, kube.ErrNoCredential) {
+		w.idle = err.Error()
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("reading the credential: %w", err)
+	}
+	w.api = client
+	return nil
+}
+
+func (w *wired) wireDaemon(ctx context.Context) error {
+	boot, err := w.host.BootID()
+	if err != nil {
+		return exitError{exitFailed, err}
+	}
+	stack, err := w.host.Detect(ctx)
+	if err != nil {
+		return exitError{exitFailed, fmt.Errorf("finding out who configures the network here: %w", err)}
+	}
+	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds}
+	backend, err := w.backend(stack)
+	if err != nil {
+		return exitError{exitFailed, err}
+	}
+	dir := w.cfg.State.Dir
+	w.applier = &apply.Applier{Backend: backend, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
+		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second}
+	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
+		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
+		Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
+	w.daemon.SetMode(w.cfg.Source.Mode)
+	probe := prober{contact: w.daemon.InContact}
+	if w.cfg.Probe.API {
+		probe.api = w.api
+	}
+	w.applier.Probe = probe
+	return nil
+}
+
+// backend chooses the dialect.
+func (w *wired) backend(stack host.Stack) (apply.Backend, error) {
+	name := w.cfg.Backend.Name
+	if name == "auto" {
+		name = stack.Backend
+	}
+	switch name {
+	case "netplan":
+		return netplan.New(w.host, w.host), nil
+	case "":
+		return nil, fmt.Errorf("nobody here configures the network in a way that multinicd writes: %v; set backend.name in multinicd.toml if this is wrong", stack.Evidence)
+	}
+	return nil, fmt.Errorf("backend %q: this version writes netplan only", name)
+}
+
+// lock keeps two from changing one host.
+func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
+	dir := filepath.Join(w.host.Root, w.cfg.State.Dir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, exitError{exitFailed, fmt.Errorf("making the state folder: %w", err)}
+	}
+	release, err := w.host.Lock(ctx, filepath.Join(w.cfg.State.Dir, "lock"), wait)
+	if errors.Is(err, host.ErrLocked) {
+		return nil, exitError{exitLocked, err}
+	} else if err != nil {
+		return nil, exitError{exitFailed, err}
+	}
+	return release, nil
+}
+
+func (w *wired) serve(ctx context.Context) error {
+	release, err := w.lock(ctx, 30*time.Second)
+	if err != nil {
+		return err
+	}
+	defer release()
+	w.log.Info("starting", "version", version, "node", w.node, "stack", w.daemon.Backend, "evidence", w.daemon.Evidence, "source", w.cfg.Source.Mode, "idle", w.idle)
+	switch {
+	case w.cfg.Source.Mode == "file":
+		w.daemon.Source = fileSource{w}
+	case w.api != nil:
+		w.daemon.Source, w.daemon.Reporter = apiSource{w}, apiReporter{w.api, w.node}
+	default:
+		w.daemon.Source = idleSource{w}
+	}
+	socket, err := listen(w.cfg.Status.Socket)
+	if err != nil {
+		return exitError{exitFailed, err}
+	}
+	served := make(chan error, 1)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { served <- w.daemon.Serve(ctx, socket) }()
+	err = w.daemon.Run(ctx)
+	cancel()
+	if err := errors.Join(err, <-served); err != nil {
+		return exitError{exitFailed, err}
+	}
+	return nil
+}
+
+// listen makes the status socket; one that a killed daemon left is replaced, since the lock says that it serves nobody.
+func listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("making the folder of the status socket: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("removing a stale status socket: %w", err)
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening for status requests: %w", err)
+	}
+	return l, nil
+}
+
+func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (daemon.Status, error) {
+	wish, err := w.wish(ctx, file)
+	if err != nil {
+		return daemon.Status{}, err
+	}
+	release, err := w.lock(ctx, wait)
+	if err != nil {
+		return daemon.Status{}, err
+	}
+	defer release()
+	w.daemon.Executor = v1.ExecutorJob
+	if file == "" {
+		w.daemon.Reporter = apiReporter{w.api, w.node}
+	} else {
+		w.daemon.SetMode("file")
+	}
+	status, err := w.daemon.Once(ctx, wish)
+	if err != nil {
+		return status, exitError{exitFailed, err}
+	}
+	return status, nil
+}
+
+// wish reads the object once.
+func (w *wired) wish(ctx context.Context, file string) (daemon.Wish, error) {
+	if file != "" {
+		obj, err := readObject(file)
+		if err != nil {
+			return daemon.Wish{}, exitError{exitFailed, err}
+		}
+		return daemon.Wish{Object: obj}, nil
+	}
+	if w.api == nil {
+		return daemon.Wish{}, exitError{exitFailed, fmt.Errorf("%s; name a file with -f to do without a cluster", w.idle)}
+	}
+	o := w.api.Get(ctx)
+	if o.Err != nil {
+		return daemon.Wish{}, exitError{exitFailed, o.Err}
+	}
+	return daemon.Wish{Object: o.Object, Gone: o.Absent, Contact: o.Contact}, nil
+}
+
+func (w *wired) close() { w.host.Close() }

@@ -1,0 +1,362 @@
+package apply_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multinicd/internal/apply"
+	"multinicd/internal/hosttest"
+	"multinicd/netplan"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+const stateDir = "/var/lib/multinicd"
+
+type probe struct{ err error }
+
+func (p probe) Before(context.Context) func(context.Context) error {
+	return func(context.Context) error { return p.err }
+}
+
+func newApplier(m *hosttest.Machine, boot string, probeErr error) *apply.Applier {
+	return &apply.Applier{Backend: netplan.New(m, m), Links: m, Files: m, Probe: probe{probeErr}, Log: slog.New(slog.DiscardHandler),
+		Dir: stateDir, Boot: boot, ProbeTimeout: time.Second, VerifyTimeout: time.Second}
+}
+
+func mac(last byte) nic.MAC { return nic.MAC{2, 0, 0, 0, 1, last} }
+
+func prefixes(ss ...string) (out []netip.Prefix) {
+	for _, s := range ss {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func config(id int, addrs ...string) nic.Config {
+	return nic.Config{ID: id, Name: nic.NameFor(id), MAC: mac(byte(id)), MTU: 1400, Addresses: prefixes(addrs...)}
+}
+
+func link(id int) nic.Link {
+	return nic.Link{Index: 10 + id, Name: fmt.Sprintf("eth%d", id), MAC: mac(byte(id)), Device: true, MTU: 1500, MaxMTU: 9000}
+}
+
+// converge plans and applies until nothing is left to do, as the daemon's loop does.
+func converge(t *testing.T, m *hosttest.Machine, a *apply.Applier, want ...nic.Config) {
+	t.Helper()
+	for range 3 {
+		now, _ := m.Look(t.Context())
+		quiet := true
+		for _, action := range plan.Make(want, nil, now, a.Record()).Actions {
+			res := a.Do(t.Context(), action)
+			if res.Outcome != apply.Unchanged && res.Outcome != apply.Done {
+				t.Fatalf("converging: %s %s: %s", action.NIC.Name, res.Outcome, res.Message)
+			}
+			quiet = quiet && res.Outcome == apply.Unchanged
+		}
+		if quiet {
+			return
+		}
+	}
+	t.Fatal("the machine does not come to rest")
+}
+
+func start(t *testing.T, m *hosttest.Machine, boot string) *apply.Applier {
+	t.Helper()
+	a := newApplier(m, boot, nil)
+	if _, err := a.Recover(t.Context()); err != nil {
+		t.Fatalf("recovering: %v", err)
+	}
+	return a
+}
+
+// scenario is a change of the one NIC: add, change and remove, on a host that networkd does or does not know it on.
+type scenario struct {
+	before, after []nic.Config
+	runtime       bool
+}
+
+func scenarios() map[string]scenario {
+	route := config(1, "192.0.2.11/24", "2001:db8::1/64")
+	route.Routes = []nic.Route{{To: netip.MustParsePrefix("198.51.100.0/24"), Via: netip.MustParseAddr("192.0.2.1")}}
+	renamed := config(1, "192.0.2.10/24")
+	renamed.ID, renamed.Name = 7, nic.NameFor(7)
+	return map[string]scenario{
+		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false},
+		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false},
+		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true},
+		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true},
+		"a NIC is removed":                                 {[]nic.Config{route}, nil, true},
+	}
+}
+
+const runtimeFile = "/run/systemd/network/10-netplan-multinic1.network"
+
+// prepared gives a machine on which the scenario's before is in force.
+func prepared(t *testing.T, s scenario) *hosttest.Machine {
+	t.Helper()
+	m := hosttest.New(link(1), link(2))
+	a := start(t, m, "boot-1")
+	converge(t, m, a, s.before...)
+	if s.runtime {
+		m.Disk[runtimeFile] = []byte("[Match]\nPermanentMACAddress=02:00:00:00:01:01\nName=multinic1\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n")
+		m.Modes[runtimeFile] = 0o640
+		converge(t, m, a, s.before...)
+	}
+	m.Ops = 0
+	return m
+}
+
+// run does the scenario's change and says whether the process was ended by it.
+func run(t *testing.T, m *hosttest.Machine, s scenario) (results []apply.Result, crashed bool) {
+	t.Helper()
+	defer func() {
+		if c := recover(); c != nil {
+			if _, ok := c.(hosttest.Crash); !ok {
+				panic(c)
+			}
+			crashed = true
+		}
+	}()
+	a := newApplier(m, "boot-1", nil)
+	if _, err := a.Recover(t.Context()); err != nil {
+		return nil, false // a fault while starting: the service fails to start and is started again
+	}
+	now, _ := m.Look(t.Context())
+	for _, action := range plan.Make(s.after, nil, now, a.Record()).Actions {
+		results = append(results, a.Do(t.Context(), action))
+	}
+	return results, false
+}
+
+// TestFailOrCrashAtEveryStep is the signature test: a change fails at step 1, 2, ... n, and crashes at each step followed by Recover; after each the
+// machine printed as text equals the text before or the text wanted.
+func TestFailOrCrashAtEveryStep(t *testing.T) {
+	for name, s := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			before := prepared(t, s).Text(stateDir)
+			m := prepared(t, s)
+			if _, crashed := run(t, m, s); crashed {
+				t.Fatal("crashed without a fault")
+			}
+			wanted, steps := m.Text(stateDir), m.Ops
+			if steps < 5 || wanted == before {
+				t.Fatalf("the scenario changes nothing: %d steps", steps)
+			}
+			for n := 1; n <= steps; n++ {
+				t.Run(fmt.Sprintf("fails at %d", n), func(t *testing.T) {
+					m := prepared(t, s)
+					m.FailAt = n
+					results, _ := run(t, m, s)
+					check(t, m, before, wanted)
+					for _, r := range results {
+						if m.Text(stateDir) == before && r.Outcome == apply.Done && r.Action.NIC.MAC == mac(1) {
+							t.Errorf("the result says %s, but the machine is as before", r.Outcome)
+						}
+					}
+					converge(t, m, start(t, m, "boot-1"), s.after...)
+					check(t, m, wanted, wanted)
+				})
+				for _, after := range []bool{false, true} {
+					t.Run(fmt.Sprintf("crashes at %d, after=%v", n, after), func(t *testing.T) {
+						m := prepared(t, s)
+						m.CrashAt, m.CrashAfter = n, after
+						if _, crashed := run(t, m, s); !crashed {
+							t.Fatal("did not crash")
+						}
+						a := start(t, m, "boot-1")
+						check(t, m, before, wanted)
+						converge(t, m, a, s.after...)
+						check(t, m, wanted, wanted)
+					})
+				}
+			}
+		})
+	}
+}
+
+func check(t *testing.T, m *hosttest.Machine, texts ...string) {
+	t.Helper()
+	if got := m.Text(stateDir); !slices.Contains(texts, got) {
+		t.Errorf("the machine is neither as before nor as wanted:\n%s\ndifference to what is wanted:\n%s", got, cmp.Diff(texts[len(texts)-1], got))
+	}
+}
+
+func TestRecoverIsCutOffItself(t *testing.T) {
+	s := scenarios()["an address and routes change"]
+	before := prepared(t, s).Text(stateDir)
+	m := prepared(t, s)
+	run(t, m, s)
+	wanted, steps := m.Text(stateDir), m.Ops
+	for n := 1; n <= steps; n++ {
+		for again := 1; again < 12; again++ {
+			m := prepared(t, s)
+			m.CrashAt = n
+			run(t, m, s)
+			m.Ops, m.CrashAt = 0, again
+			func() {
+				defer func() { _ = recover() }()
+				_, _ = newApplier(m, "boot-1", nil).Recover(t.Context())
+			}()
+			m.CrashAt = 0
+			start(t, m, "boot-1")
+			check(t, m, before, wanted)
+		}
+	}
+}
+
+func TestBootAfterACrashKeepsOrPersistsWhole(t *testing.T) {
+	for name, s := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			files := func(m *hosttest.Machine) string {
+				var out []string
+				for f, data := range m.Disk {
+					if strings.HasPrefix(f, "/etc/") {
+						out = append(out, f+"\n"+string(data))
+					}
+				}
+				slices.Sort(out)
+				return strings.Join(out, "\n")
+			}
+			before := files(prepared(t, s))
+			m := prepared(t, s)
+			run(t, m, s)
+			wanted, steps := files(m), m.Ops
+			for n := 1; n <= steps; n++ {
+				m := prepared(t, s)
+				m.CrashAt = n
+				run(t, m, s)
+				m.Reboot()
+				ops := m.Ops
+				start(t, m, "boot-2")
+				if got := files(m); got != before && got != wanted {
+					t.Errorf("crash at %d, then a boot: files are neither as before nor as wanted:\n%s", n, got)
+				}
+				if m.Ops-ops > 0 && len(m.Net[0].Addresses) > 0 {
+					t.Errorf("crash at %d, then a boot: recovery changed a link of the new boot", n)
+				}
+			}
+		})
+	}
+}
+
+func TestTornJournal(t *testing.T) {
+	s := scenarios()["an address and routes change"]
+	before := prepared(t, s).Text(stateDir)
+	done := prepared(t, s)
+	run(t, done, s)
+	wanted := done.Text(stateDir)
+	const crash = 5
+	m := prepared(t, s)
+	m.CrashAt = crash
+	run(t, m, s)
+	journal := m.Disk[stateDir+"/journal"]
+	if len(journal) == 0 || m.Text(stateDir) == before {
+		t.Fatalf("operation %d is not in the middle of the change", crash)
+	}
+	for length := 0; length <= len(journal); length++ {
+		m := prepared(t, s)
+		m.CrashAt = crash
+		run(t, m, s)
+		m.CrashAt = 0
+		m.Disk[stateDir+"/journal"] = journal[:length]
+		a := newApplier(m, "boot-1", nil)
+		rec, err := a.Recover(t.Context())
+		if err != nil {
+			t.Fatalf("length %d: %v", length, err)
+		}
+		if torn := length < len(journal); rec.Damaged != torn {
+			t.Errorf("length %d of %d: Damaged is %v", length, len(journal), rec.Damaged)
+		}
+		if !rec.Damaged {
+			check(t, m, before, wanted)
+		}
+		converge(t, m, a, s.after...)
+		check(t, m, wanted)
+	}
+}
+
+func TestAChangeThatEndsTheDaemonIsNotTriedForEver(t *testing.T) {
+	s := scenarios()["a NIC is added"]
+	m := prepared(t, s)
+	for range 3 {
+		m.Ops, m.CrashAt = 0, 4
+		if _, crashed := run(t, m, s); !crashed {
+			t.Fatal("did not crash")
+		}
+	}
+	m.CrashAt = 0
+	results, _ := run(t, m, s)
+	if r := results[0]; r.Outcome != apply.Refused || r.Reason != plan.ChangeCrashed {
+		t.Errorf("got %s %s, want it refused as %s", r.Outcome, r.Reason, plan.ChangeCrashed)
+	}
+	other := s
+	other.after = []nic.Config{config(1, "192.0.2.99/24")}
+	if results, _ := run(t, m, other); results[0].Outcome != apply.Done {
+		t.Errorf("another wish: got %s, want %s", results[0].Outcome, apply.Done)
+	}
+}
+
+func TestResults(t *testing.T) {
+	refused := errors.New("netplan says no")
+	tests := map[string]struct {
+		break_  func(m *hosttest.Machine)
+		probe   error
+		outcome apply.Outcome
+		reason  plan.Reason
+	}{
+		"done":                     {func(*hosttest.Machine) {}, nil, apply.Done, plan.Configured},
+		"a probe fails":            {func(*hosttest.Machine) {}, errors.New("no answer"), apply.RolledBack, plan.ProbeFailed},
+		"netplan refuses the file": {func(m *hosttest.Machine) { m.Refuse = refused }, nil, apply.RolledBack, plan.ValidationFailed},
+		"the journal cannot be":    {func(m *hosttest.Machine) { m.FailAt = 1 }, nil, apply.Failed, plan.ApplyFailed},
+		"the first change fails":   {func(m *hosttest.Machine) { m.FailAt = 2 }, nil, apply.RolledBack, plan.ApplyFailed},
+		"the link became protected": {func(m *hosttest.Machine) {
+			m.Net[0].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1")}}
+		}, nil, apply.Refused, plan.ProtectedLink},
+		"the link was unplugged": {func(m *hosttest.Machine) { m.Net = m.Net[1:] }, nil, apply.Failed, plan.ApplyFailed},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := scenarios()["a NIC is added"]
+			m := prepared(t, s)
+			a := newApplier(m, "boot-1", tt.probe)
+			if _, err := a.Recover(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			now, _ := m.Look(t.Context())
+			action := plan.Make(s.after, nil, now, a.Record()).Actions[0]
+			tt.break_(m)
+			before := m.Text(stateDir)
+			res := a.Do(t.Context(), action)
+			if res.Outcome != tt.outcome || res.Reason != tt.reason {
+				t.Errorf("got %s %s (%s), want %s %s", res.Outcome, res.Reason, res.Message, tt.outcome, tt.reason)
+			}
+			if tt.outcome != apply.Done && m.Text(stateDir) != before {
+				t.Errorf("the machine changed:\n%s", cmp.Diff(before, m.Text(stateDir)))
+			}
+		})
+	}
+}
+
+func TestSameAgainDoesNothing(t *testing.T) {
+	for name, s := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			m := prepared(t, s)
+			run(t, m, s)
+			m.Ops, m.Asked = 0, 0
+			run(t, m, s)
+			if m.Ops != 0 || m.Asked != 0 {
+				t.Errorf("%d operations and %d questions the second time, want none", m.Ops, m.Asked)
+			}
+		})
+	}
+}

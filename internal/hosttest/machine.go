@@ -1,0 +1,239 @@
+// Package hosttest is a fake machine for injecting faults: links, files and a validator in memory, which can fail, or end the process, at
+// any operation.
+//
+// In go the operations of apply.Links and apply.Files; out comes the whole machine as text, to be compared before and after.
+//
+// It must not be used for a happy path that the real test bed can walk, and it decides nothing that the kernel would decide otherwise.
+//
+// Start reading at Machine.
+package hosttest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// ErrInjected is what an operation answers that was told to fail.
+var ErrInjected = errors.New("injected fault")
+
+// Crash is what an operation panics with that was told to end the process.
+type Crash struct{ Op int }
+
+// Machine is a host in memory. One goroutine uses it at a time.
+type Machine struct {
+	Net   []nic.Link
+	Disk  map[string][]byte
+	Modes map[string]fs.FileMode
+	Paths []plan.Path
+
+	// FailAt and CrashAt count operations that change something, from 1; 0: never. A crash comes before the operation has any effect,
+	// CrashAfter lets it come after.
+	FailAt, CrashAt int
+	CrashAfter      bool
+	Ops             int
+
+	// Refuse is what the host's tool answers about files; nil: accepted.
+	Refuse error
+	// Asked counts questions to the host's tool.
+	Asked int
+}
+
+// New gives a machine with the links.
+func New(links ...nic.Link) *Machine {
+	return &Machine{Net: links, Disk: map[string][]byte{}, Modes: map[string]fs.FileMode{}}
+}
+
+// op runs one changing operation, or fails or crashes in its place.
+func (m *Machine) op(do func() error) error {
+	m.Ops++
+	if m.Ops == m.FailAt {
+		return ErrInjected
+	}
+	crash := m.Ops == m.CrashAt
+	if crash && !m.CrashAfter {
+		panic(Crash{m.Ops})
+	}
+	err := do()
+	if crash {
+		panic(Crash{m.Ops})
+	}
+	return err
+}
+
+// Reboot forgets what no boot keeps: every link is new, and down, and /run is empty. The network managers of the fake do nothing.
+func (m *Machine) Reboot() {
+	for i := range m.Net {
+		l := &m.Net[i]
+		l.Index += 1000
+		l.Addresses, l.Routes = nil, nil
+	}
+	for name := range m.Disk {
+		if strings.HasPrefix(name, "/run/") {
+			delete(m.Disk, name)
+		}
+	}
+}
+
+// Text is the whole machine but for what only multinicd reads, below state.
+func (m *Machine) Text(state string) string {
+	var b strings.Builder
+	for _, l := range m.Net {
+		fmt.Fprintf(&b, "link %s mac %s up %v mtu %d", l.Name, l.MAC, l.Up, l.MTU)
+		addrs := []string{}
+		for _, a := range l.Addresses {
+			addrs = append(addrs, a.Prefix.String())
+		}
+		slices.Sort(addrs)
+		routes := []string{}
+		for _, r := range l.Routes {
+			routes = append(routes, r.String())
+		}
+		slices.Sort(routes)
+		fmt.Fprintf(&b, " addresses %v routes %v\n", addrs, routes)
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Disk)) {
+		if !strings.HasPrefix(name, state+"/") {
+			fmt.Fprintf(&b, "file %s %o\n%s\n", name, m.Modes[name], m.Disk[name])
+		}
+	}
+	return b.String()
+}
+
+func (m *Machine) link(index int) (*nic.Link, error) {
+	for i := range m.Net {
+		if m.Net[i].Index == index {
+			return &m.Net[i], nil
+		}
+	}
+	return nil, nic.ErrLinkGone
+}
+
+// Link implements apply.Links.
+func (m *Machine) Link(_ context.Context, index int) (nic.Link, error) {
+	l, err := m.link(index)
+	if err != nil {
+		return nic.Link{}, err
+	}
+	return *l, nil
+}
+
+// Look gives the machine to the planner.
+func (m *Machine) Look(context.Context) (plan.Machine, error) {
+	out := plan.Machine{Paths: m.Paths}
+	for _, l := range m.Net {
+		l.Addresses, l.Routes = slices.Clone(l.Addresses), slices.Clone(l.Routes)
+		out.Links = append(out.Links, l)
+	}
+	return out, nil
+}
+
+// Guard implements apply.Links.
+func (m *Machine) Guard(ctx context.Context, index int) error {
+	l, err := m.link(index)
+	if err != nil {
+		return err
+	}
+	now, _ := m.Look(ctx)
+	if r := plan.Guard(*l, now); r != nil {
+		return &plan.RefusalError{Refusal: *r}
+	}
+	return nil
+}
+
+// Change implements apply.Links.
+func (m *Machine) Change(ctx context.Context, c nic.Change) error {
+	if err := m.Guard(ctx, c.Index); err != nil {
+		return err
+	}
+	return m.Restore(ctx, c)
+}
+
+// Restore implements apply.Links.
+func (m *Machine) Restore(_ context.Context, c nic.Change) error {
+	return m.op(func() error {
+		l, err := m.link(c.Index)
+		if err != nil {
+			return err
+		}
+		if c.Name != "" {
+			l.Name = c.Name
+		}
+		if c.MTU != 0 {
+			l.MTU = c.MTU
+		}
+		l.Up = (l.Up || c.Up) && !c.Down
+		for _, a := range c.Add {
+			if !l.Holds(a.Addr()) {
+				l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: true})
+			}
+		}
+		for _, a := range c.Del {
+			l.Addresses = slices.DeleteFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == a })
+		}
+		for _, r := range c.DelRoutes {
+			l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() })
+		}
+		for _, r := range c.AddRoutes {
+			if !slices.ContainsFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() }) {
+				l.Routes = append(l.Routes, r)
+			}
+		}
+		return nil
+	})
+}
+
+// Read implements apply.Files.
+func (m *Machine) Read(name string) ([]byte, fs.FileMode, error) {
+	data, ok := m.Disk[name]
+	if !ok {
+		return nil, 0, fmt.Errorf("reading %s: %w", name, fs.ErrNotExist)
+	}
+	return bytes.Clone(data), m.Modes[name], nil
+}
+
+// Glob implements netplan.Files.
+func (m *Machine) Glob(pattern string) ([]string, error) {
+	var out []string
+	for _, name := range slices.Sorted(maps.Keys(m.Disk)) {
+		ok, err := path.Match(pattern, name)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// Write implements apply.Files.
+func (m *Machine) Write(name string, data []byte, mode fs.FileMode) error {
+	return m.op(func() error {
+		m.Disk[name], m.Modes[name] = bytes.Clone(data), mode
+		return nil
+	})
+}
+
+// Remove implements apply.Files.
+func (m *Machine) Remove(name string) error {
+	return m.op(func() error {
+		delete(m.Disk, name)
+		return nil
+	})
+}
+
+// NetplanValidate implements netplan.Bus.
+func (m *Machine) NetplanValidate(context.Context, map[string][]byte) error {
+	m.Asked++
+	return m.op(func() error { return m.Refuse })
+}
