@@ -1,0 +1,160 @@
+package kube
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Class says of an error what can be done about it.
+type Class string
+
+// The classes.
+const (
+	// Unreachable: no answer came. DNS, routes, a firewall, a server that is down, a deadline.
+	Unreachable Class = "Unreachable"
+	// Untrusted: who answered has no certificate of the CA that we know.
+	Untrusted Class = "Untrusted"
+	// Credential: our own token or CA cannot be read from the disk.
+	Credential Class = "Credential"
+	// Unauthorized: the token was refused (401).
+	Unauthorized Class = "Unauthorized"
+	// Forbidden: the token is good and may not do this (403).
+	Forbidden Class = "Forbidden"
+	// NotFound: the thing named in the request is not there. Of the node's object this is not an error but Absent.
+	NotFound Class = "NotFound"
+	// NotServed: a 404 that speaks of no object: the CRD is not installed, or this is another server.
+	NotServed Class = "NotServed"
+	// Throttled: the server asks for patience (429).
+	Throttled Class = "Throttled"
+	// Expired: what we knew is too old to go on from (410); the loop reads anew.
+	Expired Class = "Expired"
+	// Server: the server failed (5xx).
+	Server Class = "Server"
+	// Malformed: the object is there and cannot be read; Error.UID and Error.Generation say which.
+	Malformed Class = "Malformed"
+	// Unexpected: an answer that no API server should give, such as HTML of a proxy.
+	Unexpected Class = "Unexpected"
+)
+
+var (
+	// ErrNotFound: the report or the Lease is not there; the bridge has not made it yet.
+	ErrNotFound = errors.New("not there yet")
+	// ErrNoCredential: nobody has stored a credential yet.
+	ErrNoCredential = errors.New("no credential")
+)
+
+// Error is what every method of Client returns, but for the end of its context.
+type Error struct {
+	Class      Class
+	Op         string        // "watching multinicnodeconfig worker-node-01"
+	RetryAfter time.Duration // what the server asked for, else 0
+	UID        types.UID     // of the object, where Class is Malformed
+	Generation int64         // the same
+	Err        error
+}
+
+// Error is Op and Err.
+func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
+
+// Unwrap is Err.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ClassOf is the class of an error of this package, "" of any other.
+func ClassOf(err error) Class {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Class
+	}
+	return ""
+}
+
+// transportError classes an error that came instead of an answer.
+func transportError(ctx context.Context, op string, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		if errors.Is(cause, context.Canceled) {
+			return cause
+		}
+		// "no answer within 10s" says more than the "context deadline exceeded" it caused.
+		err = cause
+	}
+	class := Unreachable
+	var e *Error
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &e):
+		class = e.Class
+	case errors.As(err, &untrusted):
+		class = Untrusted
+	}
+	return &Error{Class: class, Op: op, Err: err}
+}
+
+// statusError classes an answer that is not a success. body may be cut.
+func statusError(op string, resp *http.Response, body []byte) error {
+	var status metav1.Status
+	if json.Unmarshal(body, &status) != nil || status.Kind != "Status" {
+		status = metav1.Status{}
+	}
+	if status.Message == "" {
+		status.Message = "the server answered " + resp.Status
+	}
+	status.Code = int32(resp.StatusCode)
+	e := statusClass(op, &status)
+	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
+		e.RetryAfter = time.Duration(s) * time.Second
+	}
+	return e
+}
+
+// statusClass classes a Status, which also comes as the object of an ERROR event in a watch.
+func statusClass(op string, status *metav1.Status) *Error {
+	e := &Error{Class: Unexpected, Op: op, Err: errors.New(status.Message)}
+	switch code := status.Code; {
+	case code == http.StatusUnauthorized:
+		e.Class = Unauthorized
+	case code == http.StatusForbidden:
+		e.Class = Forbidden
+	case code == http.StatusNotFound:
+		// A 404 of a path that is not served has no Status, or one without a name.
+		e.Class = NotServed
+		if status.Reason == metav1.StatusReasonNotFound && status.Details != nil && status.Details.Name != "" {
+			e.Class = NotFound
+			e.Err = fmt.Errorf("%w: %s", ErrNotFound, status.Message)
+		}
+	case code == http.StatusGone:
+		e.Class = Expired
+	case code == http.StatusTooManyRequests:
+		e.Class = Throttled
+	case code == http.StatusGatewayTimeout && tooLarge(status):
+		e.Class = Expired
+	case code >= 500:
+		e.Class = Server
+	}
+	if d := status.Details; d != nil && d.RetryAfterSeconds > 0 {
+		e.RetryAfter = time.Duration(d.RetryAfterSeconds) * time.Second
+	}
+	return e
+}
+
+// tooLarge recognises a resource version that the server has not come to: it was restored from a backup, so that
+// what we knew lies in a future that never was.
+func tooLarge(status *metav1.Status) bool {
+	if status.Details == nil {
+		return false
+	}
+	for _, cause := range status.Details.Causes {
+		if cause.Type == metav1.CauseTypeResourceVersionTooLarge {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,177 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	sigsjson "sigs.k8s.io/json"
+
+	v1 "multinicd/api/v1"
+)
+
+// Get observes the object once.
+func (c *Client) Get(ctx context.Context) Observation {
+	o, _ := c.get(ctx, "")
+	return c.observed(o)
+}
+
+// Poll observes the object every interval, with 10 % of chance either way, until ctx ends, and returns why it ended.
+// Each answer is told to notify, also one that says the same as the one before; notify is never called twice at a
+// time. After an error the next question comes by the same backoff as Watch has.
+func (c *Client) Poll(ctx context.Context, interval time.Duration, notify func(Observation)) error {
+	wait := backoff{jitter: c.jitter}
+	version := ""
+	for ctx.Err() == nil {
+		o, next := c.get(ctx, version)
+		if ctx.Err() != nil {
+			break
+		}
+		notify(c.observed(o))
+		version = next
+		delay := time.Duration(float64(interval) * (0.9 + 0.2*c.jitter()))
+		if class := ClassOf(o.Err); class != "" && class != Malformed {
+			delay = wait.next(o.Err)
+		} else {
+			wait = backoff{jitter: c.jitter}
+		}
+		if !c.pause(ctx, delay, ClassOf(o.Err)) {
+			break
+		}
+	}
+	return context.Cause(ctx)
+}
+
+// get reads the object as it is, or, with the resource version of an earlier answer, not older than that: such an
+// answer costs the API server no question to etcd. The second result is for the next time.
+func (c *Client) get(ctx context.Context, version string) (Observation, string) {
+	r := request{op: c.op("getting"), method: http.MethodGet, path: c.objectPath(c.opts.Node)}
+	if version != "" {
+		r.query = url.Values{"resourceVersion": {version}}
+	}
+	body, err := c.call(ctx, r)
+	switch class := ClassOf(err); {
+	case err == nil:
+		o, meta, err := c.read(r.op, body)
+		if err != nil {
+			return Observation{Err: err}, ""
+		}
+		return o, meta.ResourceVersion
+	case version != "" && (class == NotFound || class == Expired):
+		// The cache that this answer may come from can lag behind: absence is believed from the store alone.
+		return c.get(ctx, "")
+	case class == NotFound:
+		return Observation{Absent: true}, ""
+	}
+	return Observation{Err: err}, version
+}
+
+// list reads the object and the resource version from which a watch may follow.
+func (c *Client) list(ctx context.Context) (Observation, string, error) {
+	r := request{op: c.op("listing"), method: http.MethodGet, path: c.objectPath(""), query: c.selector()}
+	body, err := c.call(ctx, r)
+	if err != nil {
+		return Observation{}, "", err
+	}
+	var found struct {
+		Metadata metav1.ListMeta   `json:"metadata"`
+		Items    []json.RawMessage `json:"items"`
+	}
+	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(body, &found); err != nil {
+		return Observation{}, "", unexpected(r.op, err)
+	}
+	version := found.Metadata.ResourceVersion
+	if version == "" {
+		return Observation{}, "", unexpected(r.op, fmt.Errorf("the list has no resourceVersion"))
+	}
+	if len(found.Items) == 0 {
+		// An empty list is no evidence: a field selector that something on the way drops or misreads gives one too.
+		o, _ := c.get(ctx, "")
+		if ClassOf(o.Err) != "" && ClassOf(o.Err) != Malformed {
+			return Observation{}, "", o.Err
+		}
+		return o, version, nil
+	}
+	o, _, err := c.read(r.op, found.Items[0])
+	return o, version, err
+}
+
+func (c *Client) op(gerund string) string {
+	return gerund + " multinicnodeconfig " + c.opts.Node
+}
+
+// selector asks for the one object: what a Role with resourceNames permits for list and watch, and what the API
+// server dispatches without looking at the other nodes' watches.
+func (c *Client) selector() url.Values {
+	return url.Values{"fieldSelector": {"metadata.name=" + c.opts.Node}}
+}
+
+// read decodes the object. One that cannot be decoded is an Observation too, whose Err says which object it was and
+// which field is wrong. An error means that this is no object of ours at all.
+func (c *Client) read(op string, raw []byte) (Observation, metav1.ObjectMeta, error) {
+	var bare struct {
+		Metadata metav1.ObjectMeta `json:"metadata"`
+	}
+	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, &bare); err != nil {
+		return Observation{}, metav1.ObjectMeta{}, unexpected(op, err)
+	}
+	meta := bare.Metadata
+	if meta.Name != c.opts.Node || meta.ResourceVersion == "" {
+		return Observation{}, meta, unexpected(op, fmt.Errorf("got an object named %.80q, version %.40q", meta.Name, meta.ResourceVersion))
+	}
+	object := &v1.MultiNicNodeConfig{}
+	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, object); err != nil {
+		return Observation{Err: &Error{Class: Malformed, Op: op, UID: meta.UID, Generation: meta.Generation, Err: err}}, meta, nil
+	}
+	// The one long part of an object that nobody here reads.
+	object.ManagedFields = nil
+	return Observation{Object: object}, meta, nil
+}
+
+// unexpected is an answer that makes no sense. What a decoder says of HTML is of little use, hence the hint.
+func unexpected(op string, err error) error {
+	return &Error{Class: Unexpected, Op: op, Err: fmt.Errorf("this is not the answer of an API server: %w", err)}
+}
+
+// mergePatch sends a patch and has only the metadata of the result back.
+func (c *Client) mergePatch(ctx context.Context, op, path string, patch any) error {
+	var body bytes.Buffer
+	if err := json.NewEncoder(&body).Encode(patch); err != nil {
+		return fmt.Errorf("%s: %w", op, err)
+	}
+	_, err := c.call(ctx, request{
+		op: op, method: http.MethodPatch, path: path, patch: body.Bytes(),
+		accept: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
+	})
+	return err
+}
+
+// PutReport writes the report in one request. The error wraps ErrNotFound where the bridge has not made the ConfigMap
+// yet. Once it returns nil, the report is stored.
+func (c *Client) PutReport(ctx context.Context, report []byte) error {
+	op := "writing the report of " + c.opts.Node
+	if len(report) > v1.MaxReportSize {
+		return fmt.Errorf("%s: it has %d bytes, at most %d are taken", op, len(report), v1.MaxReportSize)
+	}
+	path := "/api/v1/namespaces/" + url.PathEscape(c.opts.ReportNamespace) + "/configmaps/" + url.PathEscape(v1.ReportName(c.opts.Node))
+	return c.mergePatch(ctx, op, path, map[string]any{"data": map[string]string{v1.ReportKey: string(report)}})
+}
+
+// LeaseDuration is how long a Lease counts after it was renewed: what the bridge waits before it calls a node silent.
+const LeaseDuration = 6 * time.Minute
+
+// RenewLease says in one request that holder lives. The error wraps ErrNotFound where the bridge has not made the Lease
+// yet. The time in it is ours, and for people: the bridge goes by when it sees the Lease change.
+func (c *Client) RenewLease(ctx context.Context, holder string) error {
+	path := "/apis/coordination.k8s.io/v1/namespaces/" + url.PathEscape(c.opts.ReportNamespace) + "/leases/" + url.PathEscape(v1.LeaseName(c.opts.Node))
+	return c.mergePatch(ctx, "renewing the lease of "+c.opts.Node, path, map[string]any{"spec": map[string]any{
+		"holderIdentity":       holder,
+		"leaseDurationSeconds": int(LeaseDuration / time.Second),
+		"renewTime":            metav1.NewMicroTime(time.Now()),
+	}})
+}

@@ -1,0 +1,305 @@
+package kube
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+const (
+	dialTimeout = 5 * time.Second
+	// A connection that has been silent for silence is asked by a ping, which must be answered within pong: a route
+	// that is gone is noticed after 25 s also by a watch on which nothing happens.
+	silence = 15 * time.Second
+	pong    = 10 * time.Second
+	// answerSize bounds an answer; an object of the API server has at most about 1.5 MB.
+	answerSize = 4 << 20
+)
+
+// roundTripper returns the transport, made anew if the CA has changed since.
+func (c *Client) roundTripper() (http.RoundTripper, error) {
+	now := stampOf(c.credential.tls.CAFile)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.transport != nil && now == c.caStamp {
+		return c.transport, nil
+	}
+	t, err := c.newTransport()
+	if err != nil {
+		if c.transport != nil {
+			return c.transport, nil
+		}
+		return nil, err
+	}
+	if old, ok := c.transport.(*http.Transport); ok {
+		old.CloseIdleConnections()
+	}
+	c.transport, c.caStamp = t, now
+	return t, nil
+}
+
+func (c *Client) newTransport() (*http.Transport, error) {
+	config, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: c.credential.tls})
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA or the client certificate: %w", err)
+	}
+	if config == nil {
+		config = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         c.dial,
+		TLSClientConfig:     config,
+		TLSHandshakeTimeout: dialTimeout,
+		ForceAttemptHTTP2:   true,
+		MaxIdleConns:        2,
+		IdleConnTimeout:     90 * time.Second,
+		HTTP2:               &http.HTTP2Config{SendPingTimeout: silence, PingTimeout: pong},
+	}, nil
+}
+
+var errNoConnection = errors.New("no connection within 5 s")
+
+// trackedConn can be cut by Reconnect, and forgets itself when closed.
+type trackedConn struct {
+	net.Conn
+	client *Client
+	once   sync.Once
+}
+
+func (t *trackedConn) Close() error {
+	t.once.Do(func() {
+		t.client.mu.Lock()
+		delete(t.client.conns, t)
+		t.client.mu.Unlock()
+	})
+	return t.Conn.Close()
+}
+
+var dialer = &net.Dialer{
+	// Where something on the way makes it HTTP/1.1, there are no pings.
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silence, Interval: 5 * time.Second, Count: 2},
+}
+
+func (c *Client) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, errNoConnection)
+	defer cancel()
+	conn, err := c.connect(ctx, network, address)
+	if err != nil {
+		if errors.Is(context.Cause(ctx), errNoConnection) {
+			err = fmt.Errorf("dialling %s: %w", address, errNoConnection)
+		}
+		return nil, err
+	}
+	t := &trackedConn{Conn: conn, client: c}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns[t] = struct{}{}
+	if peer, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		c.remote.connected = netip.AddrPortFrom(peer.Addr().Unmap(), peer.Port())
+	}
+	return t, nil
+}
+
+func (c *Client) cut() {
+	c.mu.Lock()
+	conns := make([]*trackedConn, 0, len(c.conns))
+	for t := range c.conns {
+		conns = append(conns, t)
+	}
+	c.mu.Unlock()
+	for _, t := range conns {
+		_ = t.Close()
+	}
+}
+
+// request is one request of ours.
+type request struct {
+	op     string // for errors, a gerund and its object
+	method string
+	path   string
+	query  url.Values
+	accept string // empty means application/json
+	patch  []byte // a JSON merge patch, nil for none
+}
+
+// send sends r by rt and returns a successful answer, whose body the caller closes.
+func (c *Client) send(ctx context.Context, rt http.RoundTripper, r request) (*http.Response, error) {
+	target := *c.credential.server
+	target.Path += r.path
+	target.RawQuery = r.query.Encode()
+	req := (&http.Request{Method: r.method, URL: &target, Host: target.Host, Header: http.Header{}}).WithContext(ctx)
+	if r.patch != nil {
+		req.Body = io.NopCloser(strings.NewReader(string(r.patch)))
+		req.ContentLength = int64(len(r.patch))
+		// So that net/http may send it again if a connection turns out to be closed before it was used.
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(r.patch))), nil }
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
+	req.Header.Set("Accept", r.accept)
+	if r.accept == "" {
+		req.Header.Set("Accept", "application/json")
+	}
+	req.Header.Set("User-Agent", "multinicd/"+c.opts.Version)
+	bearer, err := c.credential.token.read()
+	if err != nil {
+		return nil, &Error{Class: Credential, Op: r.op, Err: err}
+	}
+	if bearer.reveal != nil {
+		req.Header.Set("Authorization", "Bearer "+bearer.reveal())
+	}
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		return nil, transportError(ctx, r.op, err)
+	}
+	c.seen(resp)
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return nil, transportError(ctx, r.op, err)
+	}
+	return nil, statusError(r.op, resp, body)
+}
+
+// call sends r and reads the whole answer, within callTimeout.
+func (c *Client) call(ctx context.Context, r request) ([]byte, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, errSlow)
+	defer cancel()
+	rt, err := c.roundTripper()
+	if err != nil {
+		return nil, &Error{Class: Credential, Op: r.op, Err: err}
+	}
+	resp, err := c.send(ctx, rt, r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerSize+1))
+	if err != nil {
+		return nil, transportError(ctx, r.op, err)
+	}
+	if len(body) > answerSize {
+		return nil, &Error{Class: Unexpected, Op: r.op, Err: fmt.Errorf("the answer is larger than %d bytes", answerSize)}
+	}
+	return body, nil
+}
+
+const callTimeout = 10 * time.Second
+
+var errSlow = errors.New("no whole answer within 10 s")
+
+// seen notes the contact and the server's clock. An answer that is no answer of an API server (401, 5xx) is no
+// contact: it may be a proxy's.
+func (c *Client) seen(resp *http.Response) {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		c.skew = date.Sub(now).Round(time.Second)
+		if c.skew.Abs() < 2*time.Minute {
+			c.skew = 0
+		}
+	}
+	if resp.StatusCode < 500 && resp.StatusCode != http.StatusUnauthorized {
+		c.contact = now
+	}
+}
+
+// Ping asks whether the API server can be reached from here and now, on a connection of its own: one that stands
+// already may live on for a while after the routes it needs are gone. Any answer over TLS that is the server's own
+// will do, a refusal too: the question is whether this host can still talk to it, not whether it is well.
+func (c *Client) Ping(ctx context.Context) error {
+	const op = "reaching the API server"
+	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errNoPong)
+	defer cancel()
+	t, err := c.newTransport()
+	if err != nil {
+		return &Error{Class: Credential, Op: op, Err: err}
+	}
+	t.DisableKeepAlives = true
+	defer t.CloseIdleConnections()
+	resp, err := c.send(ctx, t, request{op: op, method: http.MethodGet, path: "/version"})
+	if err == nil {
+		_ = resp.Body.Close()
+		return nil
+	}
+	switch ClassOf(err) {
+	case Unreachable, Untrusted, Credential, "":
+		return err
+	}
+	return nil
+}
+
+const pingTimeout = 5 * time.Second
+
+var errNoPong = errors.New("no answer within 5 s")
+
+// peers remembers who we talk to.
+type peers struct {
+	connected netip.AddrPort   // of the last connection
+	resolved  []netip.AddrPort // of the last successful look-up
+}
+
+// Endpoints returns every address under which the API server may be reached from here, sorted, without repetition:
+// what its name resolves to, that of the proxy if one is configured, and that of the last connection. If the name
+// cannot be resolved now, what it last resolved to counts; only with nothing at all there is an error.
+func (c *Client) Endpoints(ctx context.Context) ([]netip.AddrPort, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	found, err := resolve(ctx, c.credential.server)
+	proxy, proxyErr := http.ProxyFromEnvironment(&http.Request{URL: c.credential.server})
+	if proxyErr == nil && proxy != nil {
+		more, moreErr := resolve(ctx, proxy)
+		found, err = append(found, more...), errors.Join(err, moreErr)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err == nil {
+		c.remote.resolved = found
+	} else {
+		found = append(found, c.remote.resolved...)
+	}
+	if c.remote.connected.IsValid() {
+		found = append(slices.Clone(found), c.remote.connected)
+	}
+	if len(found) == 0 {
+		return nil, &Error{Class: Unreachable, Op: "resolving the API server", Err: err}
+	}
+	slices.SortFunc(found, netip.AddrPort.Compare)
+	return slices.Compact(found), nil
+}
+
+func resolve(ctx context.Context, u *url.URL) ([]netip.AddrPort, error) {
+	host, service, err := net.SplitHostPort(hostPort(u))
+	if err != nil {
+		return nil, err
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil {
+		return nil, err
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]netip.AddrPort, len(addrs))
+	for i, a := range addrs {
+		found[i] = netip.AddrPortFrom(a.Unmap(), uint16(port))
+	}
+	return found, nil
+}
