@@ -1,6 +1,75 @@
 package host
 
-// bus is the system bus.
-type bus struct{}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
 
-func (b *bus) close() {}
+	"github.com/godbus/dbus/v5"
+)
+
+// ErrNoBus: the system bus, or the service asked for, is not there or does not answer.
+var ErrNoBus = errors.New("the system bus cannot be asked")
+
+// busTimeout bounds one call that starts no program. A service that the bus has to start first may take a second or two.
+const busTimeout = 10 * time.Second
+
+// systemBus is one connection to the host's system bus, see dbus-daemon(1). It is made for one task and closed after it: so there
+// is none on a quiet day, and none that a restart of the bus could have left dead.
+type systemBus struct {
+	conn *dbus.Conn
+	end  context.CancelFunc
+}
+
+// dialBus connects until ctx is done: a bus that hangs in the middle of the handshake must not hang us. The connection then lasts
+// until close, because a task that ran out of time has to tidy up.
+func (h *Host) dialBus(ctx context.Context) (systemBus, error) {
+	address := "unix:path=" + h.path("/run/dbus/system_bus_socket")
+	if env := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); env != "" && h.Root == "/" {
+		address = env
+	}
+	lasting, end := context.WithCancel(context.WithoutCancel(ctx))
+	handshake := context.AfterFunc(ctx, end)
+	conn, err := dbus.Connect(address, dbus.WithContext(lasting))
+	if !handshake() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		end()
+		return systemBus{}, fmt.Errorf("connecting to the system bus: %w: %w", ErrNoBus, err)
+	}
+	return systemBus{conn, end}, nil
+}
+
+func (b systemBus) close() {
+	_ = b.conn.Close()
+	b.end()
+}
+
+// call makes one call and stores its results. Errors are of three kinds: the service answered with an error (answered says so),
+// ErrNoBus, or the context's.
+func (b systemBus) call(ctx context.Context, service string, object dbus.ObjectPath, method string, args []any, results ...any) (answered bool, err error) {
+	call := b.conn.Object(service, object).CallWithContext(ctx, method, 0, args...)
+	if call.Err == nil {
+		call.Err = call.Store(results...)
+	}
+	if call.Err == nil {
+		return true, nil
+	}
+	var e dbus.Error
+	if errors.As(call.Err, &e) {
+		switch e.Name {
+		case "org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.DBus.Error.NoReply",
+			"org.freedesktop.DBus.Error.Spawn.ServiceNotFound", "org.freedesktop.DBus.Error.Spawn.ExecFailed", "org.freedesktop.DBus.Error.TimedOut",
+			"org.freedesktop.DBus.Error.Spawn.ChildExited", "org.freedesktop.DBus.Error.Spawn.ChildSignaled", "org.freedesktop.DBus.Error.AccessDenied":
+			return false, fmt.Errorf("%w: %w", ErrNoBus, e)
+		}
+		return true, e
+	}
+	if ctx.Err() != nil {
+		return false, fmt.Errorf("%w: %w", ErrNoBus, ctx.Err())
+	}
+	return false, fmt.Errorf("%w: %w", ErrNoBus, call.Err)
+}

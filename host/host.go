@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
 // Host is one machine. Its methods may be called by several goroutines at once; changes of one link must not.
@@ -25,7 +26,8 @@ type Host struct {
 
 	log  *slog.Logger
 	rtnl *rtnl
-	bus  bus
+
+	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
 
 	claimsOnce sync.Mutex // guards claims
 	claims     claimCache
@@ -45,10 +47,9 @@ func New(root string, log *slog.Logger) (*Host, error) {
 	return &Host{Root: root, log: log, rtnl: r}, nil
 }
 
-// Close gives up the netlink socket and the bus connection, if there is one. The Host must not be used afterwards.
+// Close gives up the netlink socket. The Host must not be used afterwards.
 func (h *Host) Close() {
 	h.rtnl.close()
-	h.bus.close()
 }
 
 // path is where the host's file p is for this process.

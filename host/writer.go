@@ -18,9 +18,9 @@ const Protocol = 109
 
 var (
 	// ErrNoLink: the link is gone, or its ifindex belongs to another NIC by now. Nothing was touched.
-	ErrNoLink = errors.New("the link is not there any more")
+	ErrNoLink = nic.ErrLinkGone
 	// ErrBusy: the kernel does not rename a link that is up (before Linux 6.2). Nothing was touched.
-	ErrBusy = errors.New("the kernel does not rename this link while it is up")
+	ErrBusy = nic.ErrRenameBusy
 	// ErrNameTaken: another link, or an alternative name, is called so. Nothing was touched.
 	ErrNameTaken = errors.New("the name is taken")
 	// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
