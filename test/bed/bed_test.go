@@ -32,7 +32,12 @@ func TestHostsReachTheAPIServer(t *testing.T) {
 	const answer = "HTTP/1.0 400 Bad Request"
 	want := func(what string, h *testhost.Host, want string) {
 		t.Helper()
-		if got := reach(t, h); got != want {
+		got := reach(t, h)
+		// networkd takes its time to configure a link again whose cable is back.
+		for deadline := time.Now().Add(20 * time.Second); got != want && time.Now().Before(deadline); {
+			got = reach(t, h)
+		}
+		if got != want {
 			t.Errorf("%s: got %q from %s, want %q", what, got, h.Name, want)
 		}
 	}

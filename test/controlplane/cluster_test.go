@@ -4,15 +4,18 @@ import (
 	"context"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"multinicd/test/prerequisite"
 	"multinicd/test/sandbox"
 )
 
 func start(t *testing.T, o Options) *Cluster {
 	t.Helper()
+	prerequisite.Require(t)
 	box, err := sandbox.New(context.Background(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
@@ -134,4 +137,32 @@ func TestAControlPlaneWorks(t *testing.T) {
 			t.Errorf("its folder is still there: %v", err)
 		}
 	})
+}
+
+func TestTheUsersOwnBinariesAreUsed(t *testing.T) {
+	built, err := Binaries(t.Context(), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	assets := t.TempDir()
+	t.Setenv("KUBEBUILDER_ASSETS", assets)
+	if _, err := Binaries(t.Context(), t.Logf); err == nil {
+		t.Error("got no error for a folder without binaries")
+	}
+	// setup-envtest brings no more than these.
+	for _, name := range []string{"etcd", "kube-apiserver", "kubectl"} {
+		if err := os.Symlink(filepath.Join(built, name), filepath.Join(assets, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := start(t, Options{})
+	if c.ControllerManager != nil || c.Scheduler != nil {
+		t.Error("controllers run that nobody brought")
+	}
+	if filepath.Dir(c.KubectlPath()) != assets {
+		t.Errorf("got kubectl %s, want the one in %s", c.KubectlPath(), assets)
+	}
+	if _, err := c.Kubectl(t.Context(), "get", "namespaces"); err != nil {
+		t.Error(err)
+	}
 }

@@ -53,9 +53,17 @@ func Require(t testing.TB) {
 	}
 }
 
-// Install installs by apt-get what is missing.
+// compiler is what go test -race needs beside Go; no test bed needs it.
+func compiler() []string {
+	if _, err := exec.LookPath("gcc"); err == nil {
+		return nil
+	}
+	return []string{"gcc", "libc6-dev"}
+}
+
+// Install installs by apt-get what is missing, for the test bed and for the race detector.
 func Install(ctx context.Context, logf func(string, ...any)) error {
-	missing := Missing()
+	missing := append(Missing(), compiler()...)
 	if len(missing) == 0 {
 		return nil
 	}

@@ -57,6 +57,10 @@ func (h *Host) PowerOn(ctx context.Context) error {
 	if h.Running() {
 		return fmt.Errorf("powering on %s: it is on", h.Name)
 	}
+	// It may have powered itself off.
+	if err := h.Kill(); err != nil {
+		return err
+	}
 	var b boot
 	var err error
 	if b.netnsName, b.netns, err = h.world.box.Netns(h.group); err != nil {
@@ -151,10 +155,10 @@ func (h *Host) FailedUnits(ctx context.Context) []string {
 
 // PowerOff shuts the host down in good order, which takes 1 to 3 s.
 func (h *Host) PowerOff(ctx context.Context) error {
-	b := h.current()
-	if b == nil {
-		return nil
+	if !h.Running() {
+		return h.Kill()
 	}
+	b := h.current()
 	if err := syscall.Kill(b.leader, powerOffSignal); err != nil {
 		return fmt.Errorf("powering off %s: %w", h.Name, err)
 	}

@@ -13,41 +13,54 @@ sed -i 's/^PermanentMACAddress=/MACAddress=/' /run/systemd/network/10-netplan-*.
 exit $rc
 `
 
+// noDMI hides what this machine's firmware says of itself: hosts would all have its identity.
+const (
+	noDMIUnit = "sys-devices-virtual-dmi-id.mount"
+	noDMI     = `[Unit]
+DefaultDependencies=no
+ConditionPathIsDirectory=/sys/devices/virtual/dmi/id
+[Mount]
+What=tmpfs
+Where=/sys/devices/virtual/dmi/id
+Type=tmpfs
+`
+)
+
+type file struct {
+	name, content string
+	mode          fs.FileMode
+}
+
 // install writes what makes the host this one, onto its disk, before its first boot.
 func (h *Host) install() error {
-	files := []struct {
-		name, content string
-		mode          fs.FileMode
-	}{
+	files := []file{
 		{"/etc/hostname", h.Name + "\n", 0o644},
 		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + h.Name + "\n", 0o644},
 		// With one, systemd does not take this for a first boot and does not enable what its presets say.
 		{"/etc/machine-id", h.machineID() + "\n", 0o444},
 		{"/etc/resolv.conf", "", 0o644},
+		{"/etc/systemd/system/" + noDMIUnit, noDMI, 0o644},
 	}
 	switch h.Flavour {
 	case Networkd:
-		files = append(files, struct {
-			name, content string
-			mode          fs.FileMode
-		}{"/etc/netplan/01-primary.yaml", h.primaryYAML(), 0o600})
+		files = append(files, file{"/etc/netplan/01-primary.yaml", h.primaryYAML(), 0o600})
 		if err := h.installNetworkd(); err != nil {
 			return err
 		}
 	case NetworkManager:
-		files = append(files, []struct {
-			name, content string
-			mode          fs.FileMode
-		}{
-			{"/etc/NetworkManager/system-connections/primary.nmconnection", h.primaryKeyfile(), 0o600},
-			{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644},
-		}...)
+		files = append(files,
+			file{"/etc/NetworkManager/system-connections/primary.nmconnection", h.primaryKeyfile(), 0o600},
+			file{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644},
+		)
 		// The rule makes veth unmanaged.
 		if err := h.symlink("/dev/null", "/etc/udev/rules.d/85-nm-unmanaged.rules"); err != nil {
 			return err
 		}
 	default:
 		return fmt.Errorf("unknown flavour %d", h.Flavour)
+	}
+	if err := h.symlink("../"+noDMIUnit, "/etc/systemd/system/sysinit.target.wants/"+noDMIUnit); err != nil {
+		return err
 	}
 	for _, f := range files {
 		if err := h.WriteFile(f.name, []byte(f.content), f.mode); err != nil {

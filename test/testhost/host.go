@@ -3,6 +3,7 @@ package testhost
 import (
 	"context"
 	"crypto/md5" // for a machine id, which has its length
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -111,18 +112,33 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 	return h, nil
 }
 
-// mountDisk puts the host's own changes over the shared root file system.
+// mountDisk puts the host's own changes over the shared root file system. Where the temporary folder is itself on
+// an overlay, as in a container, they are kept in memory: an overlay cannot lie on another one.
 func (h *Host) mountDisk(lower string) error {
-	for _, name := range []string{"upper", "work", "root"} {
-		if err := os.MkdirAll(filepath.Join(h.dir, name), 0o755); err != nil {
-			return fmt.Errorf("making the disk of %s: %w", h.Name, err)
-		}
+	if err := os.MkdirAll(h.dir, 0o755); err != nil {
+		return fmt.Errorf("making the disk of %s: %w", h.Name, err)
 	}
-	options := "lowerdir=" + lower + ",upperdir=" + filepath.Join(h.dir, "upper") + ",workdir=" + filepath.Join(h.dir, "work")
-	if err := unix.Mount("overlay", h.root, "overlay", 0, options); err != nil {
+	err := h.mountOverlay(lower)
+	if errors.Is(err, unix.EINVAL) {
+		if err := unix.Mount("tmpfs", h.dir, "tmpfs", 0, "mode=755"); err != nil {
+			return fmt.Errorf("mounting memory for the disk of %s: %w", h.Name, err)
+		}
+		err = h.mountOverlay(lower)
+	}
+	if err != nil {
 		return fmt.Errorf("mounting the disk of %s: %w", h.Name, err)
 	}
 	return nil
+}
+
+func (h *Host) mountOverlay(lower string) error {
+	for _, name := range []string{"upper", "work", "root"} {
+		if err := os.MkdirAll(filepath.Join(h.dir, name), 0o755); err != nil {
+			return err
+		}
+	}
+	options := "lowerdir=" + lower + ",upperdir=" + filepath.Join(h.dir, "upper") + ",workdir=" + filepath.Join(h.dir, "work")
+	return unix.Mount("overlay", h.root, "overlay", 0, options)
 }
 
 // machineID differs between hosts, or they would look like one to whoever derives an identifier from it.

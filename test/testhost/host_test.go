@@ -4,15 +4,21 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"multinicd/test/prerequisite"
 	"multinicd/test/sandbox"
 )
 
 func world(t *testing.T) *World {
 	t.Helper()
+	prerequisite.Require(t)
 	box, err := sandbox.New(context.Background(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
@@ -69,6 +75,7 @@ func TestAHostIsLikeTheField(t *testing.T) {
 		{"NetworkManager does not", "systemctl is-active NetworkManager || true", "inactive"},
 		{"networkd owns the primary NIC", "networkctl status eth0 | grep -o 'Network File:.*'", "Network File: /run/systemd/network/10-netplan-eth0.network"},
 		{"its default route leads to the gateway", "ip -4 route show default", "default via 192.0.2.1 dev eth0 proto static"},
+		{"it has no firmware's identity", "cat /sys/class/dmi/id/product_uuid 2>/dev/null || true", ""},
 		{"it reaches the gateway", "ping -qc1 -W5 192.0.2.1 | grep -o '1 received'", "1 received"},
 		{"its other NICs are there, down, under the kernel's names", "ip -br link show eth1 | awk '{print $1, $2, $3}'; cat /sys/class/net/eth2/address", "eth1@if8 DOWN 02:00:00:00:01:01\n02:00:00:00:01:02"},
 		{"netplan answers on the bus", "busctl call io.netplan.Netplan /io/netplan/Netplan io.netplan.Netplan Info | grep -o Features", "Features"},
@@ -192,5 +199,70 @@ func TestANetworkManagerHostBoots(t *testing.T) {
 	got := run(t, h, "nmcli -t -f DEVICE,STATE device | grep ^eth | sort")
 	if want := "eth0:connected\neth1:disconnected"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestAHostThatPoweredItselfOffIsOff(t *testing.T) {
+	h := bootHost(t, world(t), Options{})
+	b := h.current()
+	run(t, h, "systemctl poweroff")
+	select {
+	case <-b.exited:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the host did not go off")
+	}
+	if err := h.PowerOff(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := h.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestHostsBootAtTheSameTime(t *testing.T) {
+	w := world(t)
+	errs := make(chan error)
+	for range 4 {
+		go func() {
+			h, err := w.NewHost(t.Context(), Options{NICs: []NIC{{MAC: "02:00:00:00:01:01"}}})
+			if err == nil {
+				err = h.Boot(t.Context())
+			}
+			errs <- err
+		}()
+	}
+	for range 4 {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestADiskIsKeptInMemoryWhereItCannotLieOnAnOverlay(t *testing.T) {
+	prerequisite.Require(t)
+	// What a container's /tmp is.
+	dir := t.TempDir()
+	for _, name := range []string{"lower", "upper", "work", "tmp"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	options := "lowerdir=" + dir + "/lower,upperdir=" + dir + "/upper,workdir=" + dir + "/work"
+	if err := unix.Mount("overlay", dir+"/tmp", "overlay", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir+"/tmp", 0); err != nil {
+			t.Errorf("something still uses it: %v", err)
+		}
+	})
+	t.Setenv("TMPDIR", dir+"/tmp")
+	h := bootHost(t, world(t), Options{})
+	run(t, h, "echo kept >/root/kept")
+	if err := h.Reboot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := run(t, h, "cat /root/kept"); got != "kept" {
+		t.Errorf("got %q, want the file kept", got)
 	}
 }

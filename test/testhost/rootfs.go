@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"multinicd/test/artifact"
 )
@@ -35,8 +36,8 @@ func RootFS(ctx context.Context, logf artifact.Logf, suite string) (string, erro
 		}
 		logf("installing Debian %s with %s", suite, strings.Join(packages, ", "))
 		args := []string{
-			// What it mounts while it works must not outlive it if it is killed.
-			"--mount", "--propagation", "private",
+			// Neither what it mounts nor what it starts may outlive it, or us.
+			"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
 			"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
 			`--aptopt=APT::Install-Recommends "false"`,
 			"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
@@ -44,6 +45,7 @@ func RootFS(ctx context.Context, logf artifact.Logf, suite string) (string, erro
 			"--include=" + strings.Join(packages, ","), suite, filepath.Join(dir, "root"),
 		}
 		cmd := exec.CommandContext(ctx, "unshare", append(args, lines...)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("running mmdebstrap: %w:\n%s", err, out)
