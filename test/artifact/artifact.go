@@ -84,7 +84,7 @@ func Make(ctx context.Context, logf Logf, name string, build func(ctx context.Co
 	if err != nil {
 		return "", fmt.Errorf("making a folder for %s: %w", name, err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // what is left of it is removed next time
 	if err := os.Chmod(dir, 0o755); err != nil {
 		return "", fmt.Errorf("opening up the folder of %s: %w", name, err)
 	}

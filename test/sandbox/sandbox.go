@@ -245,7 +245,10 @@ func (r *registrations) add(s *Sandbox) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		sig := <-signals
+		sig := syscall.SIGTERM
+		if <-signals == os.Interrupt {
+			sig = syscall.SIGINT
+		}
 		r.mu.Lock()
 		open := make([]*Sandbox, 0, len(r.open))
 		for s := range r.open {
@@ -258,7 +261,7 @@ func (r *registrations) add(s *Sandbox) {
 			}
 		}
 		signal.Reset(sig)
-		if err := syscall.Kill(os.Getpid(), sig.(syscall.Signal)); err != nil {
+		if err := syscall.Kill(os.Getpid(), sig); err != nil {
 			os.Exit(1)
 		}
 		time.Sleep(time.Second)

@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	bootTimeout = 90 * time.Second
+	bootTimeout   = 90 * time.Second
+	onlineTimeout = 15 * time.Second
 	// powerOffTimeout is more than systemd gives a service that does not stop (90 s by default).
 	powerOffTimeout = 120 * time.Second
 	// powerOffSignal asks systemd as PID 1 to power off: SIGRTMIN+4, see systemd(1), SIGNALS.
@@ -121,10 +122,10 @@ func (h *Host) Booted(ctx context.Context) error {
 		state, err := h.Run(ctx, "systemctl", "is-system-running")
 		switch strings.TrimSpace(state) {
 		case "running":
-			return nil
+			return h.online(ctx)
 		case "degraded":
 			h.world.Logf("%s has failed units: %s", h.Name, strings.Join(h.FailedUnits(ctx), " "))
-			return nil
+			return h.online(ctx)
 		}
 		if !h.Running() {
 			return fmt.Errorf("booting %s: it went off:\n%s", h.Name, h.Console())
@@ -134,6 +135,23 @@ func (h *Host) Booted(ctx context.Context) error {
 				jobs, _ := h.Run(context.WithoutCancel(ctx), "systemctl", "list-jobs", "--no-pager")
 				return fmt.Errorf("booting %s: %w, state %q (%w), jobs:\n%s", h.Name, context.Cause(ctx), strings.TrimSpace(state), err, jobs)
 			}
+		}
+	}
+}
+
+// online waits until the primary NIC has its address, which networkd gives it some time after systemd takes it for
+// started. A host that does not get so far, after a test broke its configuration, has booted all the same.
+func (h *Host) online(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
+	defer cancel()
+	for {
+		out, err := h.Run(ctx, "ip", "-4", "-oneline", "address", "show", "to", h.Address.Addr().String())
+		if err == nil && out != "" {
+			return nil
+		}
+		if pause(ctx, "") != nil {
+			h.world.Logf("%s has no address %s after %v", h.Name, h.Address, onlineTimeout)
+			return nil
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package testhost
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -66,7 +67,7 @@ func (h *Host) Remove(name string) error {
 	}
 	defer dir.Close()
 	err = unix.Unlinkat(int(dir.Fd()), path.Base(name), 0)
-	if err == unix.EISDIR {
+	if errors.Is(err, unix.EISDIR) {
 		err = unix.Unlinkat(int(dir.Fd()), path.Base(name), unix.AT_REMOVEDIR)
 	}
 	if err != nil {
@@ -85,7 +86,7 @@ func (h *Host) symlink(target, name string) error {
 		return fmt.Errorf("linking on %s: %w", h.Name, err)
 	}
 	defer dir.Close()
-	if err := unix.Unlinkat(int(dir.Fd()), path.Base(name), 0); err != nil && err != unix.ENOENT {
+	if err := unix.Unlinkat(int(dir.Fd()), path.Base(name), 0); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("linking %s on %s: %w", name, h.Name, err)
 	}
 	if err := unix.Symlinkat(target, int(dir.Fd()), path.Base(name)); err != nil {
@@ -105,7 +106,7 @@ func (h *Host) mkdirAll(name string) error {
 		}
 		err = unix.Mkdirat(int(parent.Fd()), path.Base(name[:i]), 0o755)
 		parent.Close()
-		if err != nil && err != unix.EEXIST {
+		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("making %s on %s: %w", name[:i], h.Name, err)
 		}
 	}
@@ -118,14 +119,14 @@ func (h *Host) open(name string, flags int, mode uint64) (*os.File, error) {
 	if h.Running() && h.Leader() != 0 {
 		top = fmt.Sprintf("/proc/%d/root", h.Leader())
 	}
-	root, err := unix.Open(top, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := os.OpenFile(top, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, &fs.PathError{Op: "open", Path: top, Err: err}
+		return nil, err
 	}
-	defer unix.Close(root)
+	defer root.Close()
 	how := unix.OpenHow{Flags: uint64(flags) | unix.O_CLOEXEC, Mode: mode, Resolve: unix.RESOLVE_IN_ROOT}
 	// Relative to the root, whose own name is a dot.
-	fd, err := unix.Openat2(root, "."+path.Clean("/"+name), &how)
+	fd, err := unix.Openat2(int(root.Fd()), "."+path.Clean("/"+name), &how)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}

@@ -48,7 +48,7 @@ func (h *Host) MonitorBus(ctx context.Context) (*BusMonitor, error) {
 		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, err)
 	}
 	if m.monitor, err = dbus.Connect(h.SystemBus()); err != nil {
-		m.asker.Close()
+		_ = m.asker.Close() // it said nothing yet
 		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, err)
 	}
 	// The library drops what does not fit.
@@ -92,8 +92,9 @@ func (m *BusMonitor) Reset(ctx context.Context) error {
 
 // Stop ends the recording. It may be called again.
 func (m *BusMonitor) Stop() {
-	m.monitor.Close()
-	m.asker.Close()
+	// The bus may be gone already, with its host.
+	_ = m.monitor.Close()
+	_ = m.asker.Close()
 	m.running.Wait()
 }
 

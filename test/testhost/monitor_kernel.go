@@ -74,7 +74,7 @@ func (h *Host) MonitorKernel() (*KernelMonitor, error) {
 		return nil, fmt.Errorf("monitoring the kernel of %s: %w", h.Name, err)
 	}
 	if err := m.nameLinks(h.NetNS()); err != nil {
-		unix.Close(m.fd)
+		m.close()
 		return nil, err
 	}
 	m.running.Go(m.read)
@@ -110,7 +110,11 @@ func (m *KernelMonitor) Stop() {
 	close(m.stop)
 	m.mu.Unlock()
 	m.running.Wait()
-	unix.Close(m.fd)
+	m.close()
+}
+
+func (m *KernelMonitor) close() {
+	_ = unix.Close(m.fd) // of a socket that only listens
 }
 
 // read takes events as they come, so that they carry their time.

@@ -4,10 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 )
 
 // NIC is a network card to be plugged into a host. It is one end of a veth pair; the other is a switch port. So
@@ -113,7 +113,7 @@ func (h *Host) plug(n *nic) error {
 	if err != nil {
 		return err
 	}
-	host, err := netns.GetFromPath(h.current().netns)
+	host, err := os.Open(h.current().netns)
 	if err != nil {
 		return fmt.Errorf("plugging %s into %s: %w", n.mac, h.Name, err)
 	}
@@ -121,7 +121,7 @@ func (h *Host) plug(n *nic) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = h.world.nextPort()
 	attrs.MasterIndex = bridge.Attrs().Index
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: n.name, PeerHardwareAddr: n.mac, PeerNamespace: netlink.NsFd(host)}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: n.name, PeerHardwareAddr: n.mac, PeerNamespace: netlink.NsFd(int(host.Fd()))}
 	if err := h.world.netlink.LinkAdd(veth); err != nil {
 		return fmt.Errorf("plugging %s into %s as %s: %w", n.mac, h.Name, n.name, err)
 	}

@@ -17,12 +17,14 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strconv"
 	"sync"
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"multinicd/test/sandbox"
 )
@@ -138,12 +140,12 @@ func (w *World) nextHost() int {
 }
 
 func netlinkAt(path string) (*netlink.Handle, error) {
-	ns, err := netns.GetFromPath(path)
+	ns, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	defer ns.Close()
-	h, err := netlink.NewHandleAt(ns)
+	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()))
 	if err != nil {
 		return nil, fmt.Errorf("opening netlink in %s: %w", path, err)
 	}
@@ -152,24 +154,25 @@ func netlinkAt(path string) (*netlink.Handle, error) {
 
 // inNetns runs f on a thread that is in the network namespace at path for as long.
 func inNetns(path string, f func() error) error {
-	target, err := netns.GetFromPath(path)
+	target, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", path, err)
 	}
 	defer target.Close()
 	runtime.LockOSThread()
-	home, err := netns.Get()
+	// Of this thread: /proc/self is the first one, which may be elsewhere.
+	home, err := os.Open(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()))
 	if err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("opening our own network namespace: %w", err)
 	}
 	defer home.Close()
-	if err := netns.Set(target); err != nil {
+	if err := unix.Setns(int(target.Fd()), unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("entering %s: %w", path, err)
 	}
 	err = f()
-	if back := netns.Set(home); back != nil {
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
 		// The thread stays locked, so that nobody else runs on it in the wrong namespace.
 		return errors.Join(err, fmt.Errorf("leaving %s: %w", path, back))
 	}
