@@ -148,6 +148,17 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 	return steps, nil
 }
 
+// KnownToNetworkd says whether networkd has been told of the NIC at boot, so that it configures the link by itself.
+func KnownToNetworkd(f Files, c nic.Config) bool {
+	for _, adopted := range []bool{false, true} {
+		network, _ := runtimeFiles(ID(c, adopted))
+		if _, _, err := f.Read(network); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
 // replace gives no step where the file is right already. nil data: the file is to be absent.
 func (b *Backend) replace(step, name string, data []byte, mode fs.FileMode) ([]plan.Step, error) {
 	before := plan.File{Path: name}

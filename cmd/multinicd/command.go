@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon"
 )
 
@@ -36,6 +36,7 @@ func newApp() *cli.App {
 				&cli.DurationFlag{Name: "wait", Usage: "wait as long as `TIME` for another multinicd to end"}, output}},
 			{Name: "plan", Usage: "say what apply would do, and change nothing", Action: planCommand, Flags: []cli.Flag{file, output}},
 			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{output}},
+			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{output}},
 			{Name: "version", Usage: "print the version", Action: func(c *cli.Context) error {
 				_, err := fmt.Fprintln(c.App.Writer, "multinicd "+version)
 				return err
@@ -111,24 +112,56 @@ func statusCommand(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	status, err := askStatus(cfg.Status.Socket)
+	r, err := ask(cfg.Status.Socket, daemon.AskStatus, 5*time.Second)
 	if err != nil {
-		return exitError{exitFailed, fmt.Errorf("%w; is the daemon running? See: systemctl status multinicd", err)}
+		return exitError{exitFailed, fmt.Errorf("%w; is it running? See: systemctl status multinicd", err)}
 	}
-	return write(c.App.Writer, c.String("output"), status, status.Table())
+	return write(c.App.Writer, c.String("output"), r.Status, r.Status.Table())
 }
 
-func askStatus(socket string) (daemon.Status, error) {
-	var s daemon.Status
+// ask asks the running daemon.
+func ask(socket, request string, patience time.Duration) (daemon.Reply, error) {
+	var r daemon.Reply
 	conn, err := net.DialTimeout("unix", socket, 2*time.Second)
 	if err != nil {
-		return s, fmt.Errorf("asking the daemon: %w", err)
+		return r, fmt.Errorf("asking the daemon: %w", err)
 	}
 	defer conn.Close()
-	if err := errors.Join(conn.SetDeadline(time.Now().Add(5*time.Second)), json.NewDecoder(conn).Decode(&s)); err != nil {
-		return s, fmt.Errorf("reading the daemon's answer: %w", err)
+	err = conn.SetDeadline(time.Now().Add(patience))
+	if err == nil {
+		_, err = io.WriteString(conn, request+"\n")
 	}
-	return s, nil
+	if err == nil {
+		err = json.NewDecoder(conn).Decode(&r)
+	}
+	if err != nil {
+		return r, fmt.Errorf("asking the daemon: %w", err)
+	}
+	return r, nil
+}
+
+func rollbackCommand(c *cli.Context) error {
+	if err := checkOutput(c); err != nil {
+		return err
+	}
+	w, err := wire(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	status, err := w.rollback(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := write(c.App.Writer, c.String("output"), status, status.Table()); err != nil {
+		return err
+	}
+	for _, n := range status.NICs {
+		if n.Status != v1.StateConfigured {
+			return exitError{exitCode(status), nil}
+		}
+	}
+	return nil
 }
 
 func checkOutput(c *cli.Context) error {

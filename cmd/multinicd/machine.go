@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -83,6 +84,46 @@ func (m *machine) servers(ctx context.Context) []netip.Addr {
 		m.endpoints = append(m.endpoints, ap.Addr().Unmap())
 	}
 	return m.endpoints
+}
+
+// Settle waits, at a start, until networkd has done with the links that our files tell it of: what it is about to do by itself is no drift.
+func (m *machine) Settle(ctx context.Context, owned []nic.Config) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for m.settling(ctx, owned) {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// settleTimeout bounds the wait: a link without carrier may stay "configuring" for ever.
+const settleTimeout = 5 * time.Second
+
+func (m *machine) settling(ctx context.Context, owned []nic.Config) bool {
+	links, err := m.host.Links(ctx)
+	if err != nil {
+		return false
+	}
+	for _, c := range owned {
+		if !netplan.KnownToNetworkd(m.host, c) {
+			continue
+		}
+		for _, l := range links {
+			if !l.HasMAC(c.MAC) {
+				continue
+			}
+			data, _, err := m.host.Read(fmt.Sprintf("/run/systemd/netif/links/%d", l.Index))
+			if err != nil || strings.Contains(string(data), "ADMIN_STATE=configuring\n") || strings.Contains(string(data), "ADMIN_STATE=pending\n") || strings.Contains(string(data), "ADMIN_STATE=initialized\n") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Events wakes the loop; what is told about other links' addresses and routes does not concern it.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -100,16 +101,13 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 		return exitError{exitFailed, fmt.Errorf("finding out who configures the network here: %w", err)}
 	}
 	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds}
-	backend, err := w.backend(stack)
-	if err != nil {
-		return exitError{exitFailed, err}
-	}
+	backend, unsupported := w.backend(stack)
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: backend, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second}
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
-		Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
+		Unsupported: unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
 	w.daemon.SetMode(w.cfg.Source.Mode)
 	probe := prober{contact: w.daemon.InContact}
 	if w.cfg.Probe.API {
@@ -119,19 +117,19 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	return nil
 }
 
-// backend chooses the dialect.
-func (w *wired) backend(stack host.Stack) (apply.Backend, error) {
+// backend chooses the dialect, or says why there is none for this host.
+func (w *wired) backend(stack host.Stack) (backend apply.Backend, unsupported string) {
 	name := w.cfg.Backend.Name
 	if name == "auto" {
 		name = stack.Backend
 	}
 	switch name {
 	case "netplan":
-		return netplan.New(w.host, w.host), nil
+		return netplan.New(w.host, w.host), ""
 	case "":
-		return nil, fmt.Errorf("nobody here configures the network in a way that multinicd writes: %v; set backend.name in multinicd.toml if this is wrong", stack.Evidence)
+		return nil, "nobody configures the network here in a way that multinicd writes: " + strings.Join(stack.Evidence, "; ") + "; set backend.name in multinicd.toml if this is wrong"
 	}
-	return nil, fmt.Errorf("backend %q: this version writes netplan only", name)
+	return nil, fmt.Sprintf("backend %q: this version writes netplan only", name)
 }
 
 // lock keeps two from changing one host.
@@ -212,6 +210,30 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 		w.daemon.SetMode("file")
 	}
 	status, err := w.daemon.Once(ctx, wish)
+	if err != nil {
+		return status, exitError{exitFailed, err}
+	}
+	return status, nil
+}
+
+// rollback asks the daemon where one runs, and does it itself where none does.
+func (w *wired) rollback(ctx context.Context) (daemon.Status, error) {
+	release, err := w.lock(ctx, 0)
+	var code exitError
+	if errors.As(err, &code) && code.code == exitLocked {
+		r, askErr := ask(w.cfg.Status.Socket, daemon.AskRollback, 70*time.Second)
+		if askErr != nil {
+			return daemon.Status{}, exitError{exitLocked, errors.Join(err, askErr)}
+		}
+		if r.Error != "" {
+			return daemon.Status{}, exitError{exitFailed, errors.New(r.Error)}
+		}
+		return r.Status, nil
+	} else if err != nil {
+		return daemon.Status{}, err
+	}
+	defer release()
+	status, err := w.daemon.Rollback(ctx)
 	if err != nil {
 		return status, exitError{exitFailed, err}
 	}

@@ -49,6 +49,8 @@ type Machine interface {
 	// Events sends on wake, without waiting, when something may have changed on a link or, for what is not a link, on one of those in ours;
 	// it closes ready once nothing can be missed any more, and returns when ctx is done.
 	Events(ctx context.Context, ours func(index int) bool, ready chan<- struct{}, wake chan<- struct{}) error
+	// Settle waits, not for long, until the host's network manager has done by itself what our files tell it.
+	Settle(ctx context.Context, owned []nic.Config)
 	Identity() []string // what instanceId may be compared with
 }
 
@@ -72,6 +74,8 @@ type Daemon struct {
 	Dir      string // state folder, absolute
 	Resync   time.Duration
 	Instance string // overrides Machine.Identity where set
+	// Unsupported says why nothing can be done on this host; empty where it can. Applier needs no backend then.
+	Unsupported string
 
 	Source   Source
 	Reporter Reporter
@@ -86,6 +90,7 @@ type Daemon struct {
 	fresh  bool // wish has not been written to disk yet
 	status Status
 
+	commands chan command
 	indexes  sync.Map // ifindex of our links -> struct{}
 	failures map[nic.MAC]failure
 	reports  *outbox
@@ -117,6 +122,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	d.Machine.Settle(ctx, d.owned())
 	retry := d.pass(ctx) // what the node has must stand before anybody waits for us, and before the cluster is asked
 	if d.Reporter != nil {
 		spawn("reporting", func() error { return d.reports.run(ctx) })
@@ -161,6 +167,10 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			}
 		case <-resync.C:
 		case <-again.C:
+		case c := <-d.commands:
+			again.Reset(d.obey(ctx, c))
+			last = time.Now()
+			continue
 		}
 		next := d.pass(ctx)
 		last = time.Now()
@@ -196,6 +206,7 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 // open recovers from a crash and reads what was known.
 func (d *Daemon) open(ctx context.Context) error {
 	d.failures = map[nic.MAC]failure{}
+	d.commands = make(chan command)
 	st := store{d.Files, d.Dir}
 	rec, err := d.Applier.Recover(ctx)
 	if err != nil {
@@ -224,9 +235,11 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 	d.mu.Lock()
 	changed := false
 	if w.Object != nil || w.Gone {
-		changed = !sameWish(d.wish, w)
-		d.wish.Object, d.wish.Gone = w.Object, w.Gone
-		d.fresh = d.fresh || changed
+		if changed = !sameWish(d.wish, w); changed {
+			d.wish, d.fresh = d.wish.with(w.Object, w.Gone), true
+		} else {
+			d.wish.Object = w.Object
+		}
 	}
 	if (d.wish.Err == nil) != (w.Err == nil) {
 		d.logContact(w.Err)
@@ -278,6 +291,17 @@ func (d *Daemon) InContact() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.wish.Err == nil && !d.wish.Contact.IsZero() && time.Since(d.wish.Contact) < 10*time.Second
+}
+
+// owned lists the NICs that are in force.
+func (d *Daemon) owned() []nic.Config {
+	var out []nic.Config
+	for _, o := range d.Applier.Record().NICs {
+		if o.Applied {
+			out = append(out, o.Config)
+		}
+	}
+	return out
 }
 
 func (d *Daemon) ours(index int) bool {

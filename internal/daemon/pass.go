@@ -63,10 +63,14 @@ func (d *Daemon) desired(wish Wish) Desired {
 	if wish.Object == nil {
 		return Desired{}
 	}
-	if r := d.identity(wish.Object); r != nil {
+	if d.Unsupported != "" {
+		return Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: d.Unsupported}}
+	}
+	obj := wish.InForce()
+	if r := d.identity(obj); r != nil {
 		return Desired{Refused: r}
 	}
-	return Parse(wish.Object, d.Node)
+	return Parse(obj, d.Node)
 }
 
 func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {

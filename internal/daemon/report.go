@@ -23,6 +23,8 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	switch {
 	case desired.Refused != nil:
 		s.State, s.Message = string(v1.StateFailed), desired.Refused.Message
+	case wish.Held:
+		s.State, s.Message = string(v1.StateFailed), heldMessage(wish)
 	case wish.Gone:
 		s.State, s.Message = string(v1.PhaseRemoved), "the object was deleted; on_delete = "+d.OnDelete
 	}
@@ -45,7 +47,9 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 	obj := wish.Object
 	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
 		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone}
-	if desired.Refused != nil {
+	if wish.Held {
+		r.Refused = &v1.Remark{Reason: v1.ReasonRolledBack, Message: heldMessage(wish)}
+	} else if desired.Refused != nil {
 		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: desired.Refused.Message}
 	} else if obj.Spec.InstanceID != "" && len(d.comparable(obj.Spec.InstanceID)) == 0 {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
+	"reflect"
 	"time"
 
 	v1 "multinicd/api/v1"
@@ -21,9 +22,30 @@ type Files interface {
 type Wish struct {
 	Object *v1.MultiNicNodeConfig `json:",omitempty"` // nil: not known, or Gone
 	Gone   bool                   `json:",omitempty"` // deleted, on positive evidence
+	// Before is the object whose wish was in force before Object's; nil: there was none. Held: Object was rolled back by hand, and Before
+	// is in force until Object changes.
+	Before *v1.MultiNicNodeConfig `json:",omitempty"`
+	Held   bool                   `json:",omitempty"`
 	// Of the source, not of the object:
 	Err     error     `json:"-"` // why the source could not be asked last time
 	Contact time.Time `json:"-"` // when it last answered; zero: never in this run
+}
+
+// InForce is the object whose wish counts.
+func (w Wish) InForce() *v1.MultiNicNodeConfig {
+	if w.Held && w.Before != nil {
+		return w.Before
+	}
+	return w.Object
+}
+
+// with gives the wish after news of the object. What was in force stays known, to roll back to.
+func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
+	if was := w.InForce(); was != nil && (obj == nil || !reflect.DeepEqual(was.Spec, obj.Spec)) {
+		w.Before = was
+	}
+	w.Object, w.Gone, w.Held = obj, gone, false
+	return w
 }
 
 // Files in the state folder.
@@ -50,13 +72,18 @@ func (s store) loadWish() (Wish, error) {
 }
 
 func (s store) saveWish(w Wish) error {
-	if w.Object != nil {
-		// What the cluster adds for itself is of no use on the node, and status would make the file new with each report.
-		slim := &v1.MultiNicNodeConfig{TypeMeta: w.Object.TypeMeta, Spec: w.Object.Spec}
-		slim.Name, slim.Namespace, slim.UID, slim.Generation = w.Object.Name, w.Object.Namespace, w.Object.UID, w.Object.Generation
-		w.Object = slim
-	}
+	w.Object, w.Before = slim(w.Object), slim(w.Before)
 	return s.save(wishFile, w)
+}
+
+// slim leaves out what the cluster adds for itself: it is of no use on the node, and status would make the file new with each report.
+func slim(obj *v1.MultiNicNodeConfig) *v1.MultiNicNodeConfig {
+	if obj == nil {
+		return nil
+	}
+	out := &v1.MultiNicNodeConfig{TypeMeta: obj.TypeMeta, Spec: obj.Spec}
+	out.Name, out.Namespace, out.UID, out.Generation = obj.Name, obj.Namespace, obj.UID, obj.Generation
+	return out
 }
 
 func (s store) loadReport() (sent, error) {

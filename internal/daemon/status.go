@@ -1,10 +1,7 @@
 package daemon
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
@@ -215,26 +212,6 @@ func overall(nics []NICStatus) v1.State {
 		}
 	}
 	return v1.StateConfigured
-}
-
-// Serve answers each connection to l with the status as one JSON document, until ctx is done.
-func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
-	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
-	defer stop()
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("accepting on %s: %w", l.Addr(), err)
-		}
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		if err := json.NewEncoder(conn).Encode(d.Status()); err != nil {
-			d.Log.Debug("answering a status request", "err", err)
-		}
-		_ = conn.Close()
-	}
 }
 
 // Table is the status for a person.

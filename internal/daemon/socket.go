@@ -1,0 +1,142 @@
+package daemon
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"multinicd/internal/apply"
+)
+
+// Requests that a client may send on the socket, each a line by itself.
+const (
+	AskStatus   = "status"
+	AskRollback = "rollback"
+)
+
+// Reply is the answer to each, one JSON document. Error is empty where what was asked was done.
+type Reply struct {
+	Status Status `json:"status"`
+	Error  string `json:"error,omitempty"`
+}
+
+// command is a request that the loop has to carry out, since it alone owns the machine.
+type command struct {
+	name  string
+	reply chan<- Reply // of capacity 1
+}
+
+// Serve answers each connection to l until ctx is done. The socket's file mode decides who may ask.
+func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("accepting on %s: %w", l.Addr(), err)
+		}
+		wg.Go(func() {
+			if err := d.answer(ctx, conn); err != nil && ctx.Err() == nil {
+				d.Log.Debug("answering on the socket", "err", err)
+			}
+		})
+	}
+}
+
+func (d *Daemon) answer(ctx context.Context, conn net.Conn) error {
+	defer conn.Close()
+	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil {
+		return err
+	}
+	var r Reply
+	switch line {
+	case AskStatus + "\n":
+		r.Status = d.Status()
+	case AskRollback + "\n":
+		r = d.ask(ctx, AskRollback)
+	default:
+		r.Error = fmt.Sprintf("there is no request %q", line)
+	}
+	if err := conn.SetWriteDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return err
+	}
+	return json.NewEncoder(conn).Encode(r)
+}
+
+// ask hands a command to the loop and waits for it; a change may take a minute.
+func (d *Daemon) ask(ctx context.Context, name string) Reply {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	done := make(chan Reply, 1)
+	select {
+	case d.commands <- command{name, done}:
+	case <-ctx.Done():
+		return Reply{Status: d.Status(), Error: "the daemon is busy or stopping"}
+	}
+	select {
+	case r := <-done:
+		return r
+	case <-ctx.Done():
+		return Reply{Status: d.Status(), Error: "the daemon is stopping"}
+	}
+}
+
+// obey carries a command out, and gives the time after which the loop wants to run again.
+func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
+	next := d.nextRetry()
+	err := d.hold()
+	if err == nil {
+		next = d.pass(ctx)
+	}
+	c.reply <- Reply{Status: d.Status(), Error: errText(err)}
+	return next
+}
+
+// ErrNothingBefore: there is no configuration to go back to.
+var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to roll back to")
+
+// hold puts the wish before the present one in force, until the object changes.
+func (d *Daemon) hold() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.wish.Held:
+		return errors.New("rolled back already; the next change of the object is applied")
+	case d.wish.Before == nil:
+		return ErrNothingBefore
+	}
+	d.wish.Held, d.fresh = true, true
+	return nil
+}
+
+func heldMessage(w Wish) string {
+	return fmt.Sprintf("rolled back by hand to generation %d; the next change of the object is applied", w.Before.Generation)
+}
+
+// Rollback is what `multinicd rollback` does where no daemon runs: one pass for the wish before the present one.
+func (d *Daemon) Rollback(ctx context.Context) (Status, error) {
+	if err := d.open(ctx); err != nil {
+		return Status{}, err
+	}
+	if err := d.hold(); err != nil {
+		return Status{}, err
+	}
+	d.pass(ctx)
+	return d.Status(), nil
+}
+
+var _ Applier = (*apply.Applier)(nil)
