@@ -124,8 +124,8 @@ func (c *Client) read(op string, raw []byte) (Observation, metav1.ObjectMeta, er
 	if meta.Name != c.opts.Node || meta.ResourceVersion == "" {
 		return Observation{}, meta, unexpected(op, fmt.Errorf("got an object named %.80q, version %.40q", meta.Name, meta.ResourceVersion))
 	}
-	object := &v1.MultiNicNodeConfig{}
-	if err := sigsjson.UnmarshalCaseSensitivePreserveInts(raw, object); err != nil {
+	object, err := v1.ParseNodeConfig(raw)
+	if err != nil {
 		return Observation{Err: &Error{Class: Malformed, Op: op, UID: meta.UID, Generation: meta.Generation, Err: err}}, meta, nil
 	}
 	// The one long part of an object that nobody here reads.

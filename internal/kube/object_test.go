@@ -103,9 +103,12 @@ func TestGet(t *testing.T) {
 		"a field that we do not know": {func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, object(3, `"deviceId":"x","subnet":{"a":1}`))
 		}, "generation 3"},
-		"a key in other letters is another key": {func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, object(3, `"INTERFACES":7`))
+		"the older version": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Replace(object(3, ""), "multinic.io/v1", "multinic.io/v1alpha1", 1))
 		}, "generation 3"},
+		"another kind": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, strings.Replace(object(3, ""), "MultiNicNodeConfig", "ConfigMap", 1))
+		}, "Malformed"},
 		"nothing there":   {func(w http.ResponseWriter, _ *http.Request) { notFound(w) }, "absent"},
 		"another path":    {func(w http.ResponseWriter, r *http.Request) { http.NotFound(w, r) }, "NotServed"},
 		"an empty answer": {func(http.ResponseWriter, *http.Request) {}, "Unexpected"},

@@ -456,7 +456,7 @@ func TestWatchTellsAnObjectThatCannotBeRead(t *testing.T) {
 		w := watch(t, api.client())
 		wantTold(t, w, "Malformed")
 		var e *Error
-		if !errors.As(w.last().Err, &e) || e.UID != "uid-a" || e.Generation != 3 || !strings.Contains(e.Error(), "spec.interfaces.mtu") {
+		if !errors.As(w.last().Err, &e) || e.UID != "uid-a" || e.Generation != 3 || !strings.Contains(e.Error(), "spec.interfaces[0].mtu: it is a string, want a whole number") {
 			t.Errorf("got %#v", w.last().Err)
 		}
 		s.events <- event("MODIFIED", object(11, `"interfaces":"none"`))
