@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 )
 
@@ -29,8 +28,8 @@ type Host struct {
 
 	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
 
-	claimsOnce sync.Mutex // guards claims
-	claims     claimCache
+	claims claimCache
+	nodes  nodeCache
 }
 
 // New opens the host whose files are under root. The netlink socket is opened here and stays in the network namespace of the

@@ -17,10 +17,6 @@ import (
 const Protocol = 109
 
 var (
-	// ErrNoLink: the link is gone, or its ifindex belongs to another NIC by now. Nothing was touched.
-	ErrNoLink = nic.ErrLinkGone
-	// ErrBusy: the kernel does not rename a link that is up (before Linux 6.2). Nothing was touched.
-	ErrBusy = nic.ErrRenameBusy
 	// ErrNameTaken: another link, or an alternative name, is called so. Nothing was touched.
 	ErrNameTaken = errors.New("the name is taken")
 	// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
@@ -48,7 +44,7 @@ func (h *Host) Writer(g Guard) *Writer {
 // Change makes exactly the parts of c that are set, on the link with index c.Index. What is so already is not done again, so that
 // the same change a second time causes no event in the kernel.
 //
-// Errors: ErrNoLink, ErrBusy, ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
+// Errors: nic.ErrLinkGone, nic.ErrRenameBusy (before Linux 6.2), ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
 // or any errno of the kernel, where the parts that were done stay done: the caller has the inverse.
 //
 // The order is name, MTU, up, addresses, routes, down. Addresses are added before others are deleted. When the kernel takes more
@@ -65,7 +61,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	}
 	found := find(links, c.Index)
 	if found == nil || !found.HasMAC(c.MAC) {
-		return fmt.Errorf("changing link %s (ifindex %d, MAC %s): %w", c.Had, c.Index, c.MAC, ErrNoLink)
+		return fmt.Errorf("changing link %s (ifindex %d, MAC %s): %w", c.Had, c.Index, c.MAC, nic.ErrLinkGone)
 	}
 	l := *found
 	if err := w.guard(l); err != nil {
@@ -107,7 +103,7 @@ func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EBUSY):
-		err = errors.Join(ErrBusy, err)
+		err = errors.Join(nic.ErrRenameBusy, err)
 	case errors.Is(err, unix.EEXIST):
 		err = errors.Join(ErrNameTaken, err)
 	default:
@@ -119,7 +115,7 @@ func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
 // gone makes the kernel's word for an ifindex that is not there ours.
 func gone(err error) error {
 	if errors.Is(err, unix.ENODEV) {
-		return errors.Join(ErrNoLink, err)
+		return errors.Join(nic.ErrLinkGone, err)
 	}
 	return err
 }

@@ -79,8 +79,8 @@ func TestChangeRefuses(t *testing.T) {
 			}
 			return forbidden
 		}, nic.Change{Index: l.Index, MAC: l.MAC, MTU: 1400}, forbidden},
-		"a link that is gone":         {allow, nic.Change{Index: 4711, MAC: l.MAC, MTU: 1400}, ErrNoLink},
-		"a link that is another's":    {allow, nic.Change{Index: l.Index, MAC: nic.MAC{2, 9}, MTU: 1400}, ErrNoLink},
+		"a link that is gone":         {allow, nic.Change{Index: 4711, MAC: l.MAC, MTU: 1400}, nic.ErrLinkGone},
+		"a link that is another's":    {allow, nic.Change{Index: l.Index, MAC: nic.MAC{2, 9}, MTU: 1400}, nic.ErrLinkGone},
 		"a name that another one has": {allow, nic.Change{Index: l.Index, MAC: l.MAC, Name: "eth2", MTU: 1400}, ErrNameTaken},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -217,7 +217,7 @@ func TestChangeRenamesALinkThatIsUpOrSaysBusy(t *testing.T) {
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24")})
 	err := n.Writer(func(nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: l.Index, MAC: l.MAC, Had: "eth1", Name: "multinic1"})
 	name := "multinic1"
-	if errors.Is(err, ErrBusy) {
+	if errors.Is(err, nic.ErrRenameBusy) {
 		name = "eth1" // before Linux 6.2
 	} else if err != nil {
 		t.Fatal(err)
