@@ -46,7 +46,7 @@ type Config struct {
 // Source says where the desired state comes from.
 type Source struct {
 	Mode     string        // "watch", "poll" or "file"
-	Interval time.Duration // between two polls
+	Interval time.Duration // between two polls, or two looks at the file
 	Resync   time.Duration // between two looks at the whole machine when nothing happens
 	File     string        // absolute path, set exactly when Mode is "file"
 }

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -53,7 +53,7 @@ func newFakeAPI(t *testing.T) *fakeAPI {
 	_ = api.server.Listener.Close()
 	api.server.Listener = &pipeListener{api: api, closed: make(chan struct{})}
 	api.server.EnableHTTP2 = true
-	api.server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	api.server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	api.server.StartTLS()
 	t.Cleanup(api.server.Close)
 	api.write("ca.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.server.Certificate().Raw})))
@@ -222,9 +222,12 @@ func notFound(w http.ResponseWriter) {
 func isWatch(r *http.Request) bool { return r.URL.Query().Get("watch") == "true" }
 func isList(r *http.Request) bool  { return r.URL.Path == objects && !isWatch(r) }
 
+// flush sends what is written; that the client may be gone already is part of the tests.
+func flush(w http.ResponseWriter) { _ = http.NewResponseController(w).Flush() }
+
 // hold keeps the answer open, its head sent, until the client goes away.
 func hold(w http.ResponseWriter, r *http.Request) {
-	w.(http.Flusher).Flush()
+	flush(w)
 	<-r.Context().Done()
 }
 
@@ -232,7 +235,7 @@ func hold(w http.ResponseWriter, r *http.Request) {
 type stream struct{ events chan string }
 
 func (s *stream) serve(w http.ResponseWriter, r *http.Request) {
-	w.(http.Flusher).Flush()
+	flush(w)
 	for {
 		select {
 		case e, ok := <-s.events:
@@ -240,7 +243,7 @@ func (s *stream) serve(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 			_, _ = io.WriteString(w, e)
-			w.(http.Flusher).Flush()
+			flush(w)
 		case <-r.Context().Done():
 			return
 		}

@@ -129,7 +129,7 @@ func TestWatchTellsErrorsByClassAndTheirEnd(t *testing.T) {
 			func(w http.ResponseWriter, r *http.Request) {
 				for r.Context().Err() == nil {
 					_, _ = io.WriteString(w, " ")
-					w.(http.Flusher).Flush()
+					flush(w)
 					select {
 					case <-time.After(time.Second):
 					case <-r.Context().Done():
@@ -220,7 +220,7 @@ func TestWatchGoesOnWhereAWatchEnded(t *testing.T) {
 		"it is cut in an event": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				_, _ = io.WriteString(w, event("MODIFIED", object(11, ""))+event("MODIFIED", object(12, ""))[:50])
-				w.(http.Flusher).Flush()
+				flush(w)
 				panic(http.ErrAbortHandler)
 			},
 			[]string{"list", "watch 10", "watch 11"}, []string{"generation 3", "generation 11"}},
@@ -301,7 +301,7 @@ func TestWatchEndsOneThatTheServerNeverEnds(t *testing.T) {
 			// One event, a byte a minute.
 			for r.Context().Err() == nil {
 				_, _ = io.WriteString(w, " ")
-				w.(http.Flusher).Flush()
+				flush(w)
 				select {
 				case <-time.After(time.Minute):
 				case <-r.Context().Done():
