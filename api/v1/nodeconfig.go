@@ -216,9 +216,9 @@ type MultiNicNodeConfigStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// observedSpecHash echoes spec.specHash of that generation.
+	// observedSpecHash echoes spec.specHash of that generation. No bound: an
+	// object that is older than the rules gets its status too.
 	// +optional
-	// +kubebuilder:validation:MaxLength=253
 	ObservedSpecHash string `json:"observedSpecHash,omitempty"`
 
 	// lastProcessed is when the bridge last took over something new that the
@@ -273,9 +273,8 @@ type InterfaceStatus struct {
 	// +kubebuilder:validation:MaxLength=16
 	Name string `json:"name,omitempty"`
 
-	// macAddress in lower case.
+	// macAddress in lower case, as wanted.
 	// +required
-	// +kubebuilder:validation:MaxLength=17
 	MACAddress string `json:"macAddress"`
 
 	// +required

@@ -121,3 +121,7 @@ const (
 	// multinicd can speak to.
 	ReasonNoBackend = "NoBackend"
 )
+
+// ReasonRemoved (NIC): the node gave the NIC back, although the object still
+// wants it: somebody ran `multinicd cleanup` there.
+const ReasonRemoved = "Removed"

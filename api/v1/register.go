@@ -20,13 +20,13 @@ var NodeConfigs = GroupVersion.WithResource("multinicnodeconfigs")
 // BizConfigs is the resource of MultiNicBizConfig.
 var BizConfigs = GroupVersion.WithResource("multinicbizconfigs")
 
-// AddToScheme registers the kinds, each under the versions it is served in. The
-// error is always nil; the signature is the one that scheme builders take.
+// AddToScheme registers the kinds under the stored version only: a scheme that
+// knows one type under two versions cannot tell which to ask for. The error is
+// always nil; the signature is the one that scheme builders take.
 func AddToScheme(s *runtime.Scheme) error {
-	s.AddKnownTypes(GroupVersion, &MultiNicBizConfig{}, &MultiNicBizConfigList{})
-	for _, gv := range []schema.GroupVersion{GroupVersion, AlphaGroupVersion} {
-		s.AddKnownTypes(gv, &MultiNicNodeConfig{}, &MultiNicNodeConfigList{})
-		metav1.AddToGroupVersion(s, gv)
-	}
+	s.AddKnownTypes(GroupVersion,
+		&MultiNicNodeConfig{}, &MultiNicNodeConfigList{},
+		&MultiNicBizConfig{}, &MultiNicBizConfigList{})
+	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

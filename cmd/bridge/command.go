@@ -1,0 +1,111 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/urfave/cli/v2"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"multinicd/internal/controller"
+)
+
+// env is the environment variable of a flag.
+func env(name string) []string { return []string{"MULTINIC_BRIDGE_" + name} }
+
+func newApp() *cli.App {
+	return &cli.App{
+		Name:    "multinic-bridge",
+		Usage:   "turns the reports of nodes into the status of their MultiNicNodeConfig",
+		Version: version,
+		Commands: []*cli.Command{
+			{
+				Name:   "run",
+				Usage:  "run the bridge until it is told to stop",
+				Action: run,
+				Flags: []cli.Flag{
+					&cli.StringFlag{
+						Name: "kubeconfig", EnvVars: env("KUBECONFIG"),
+						Usage: "`FILE` that says how to reach the API server; absent: the Pod's own credential",
+					},
+					&cli.BoolFlag{
+						Name: "leader-elect", EnvVars: env("LEADER_ELECT"),
+						Usage: "stand by while another bridge leads",
+					},
+					&cli.StringFlag{
+						Name: "health-address", EnvVars: env("HEALTH_ADDRESS"), Value: ":8081",
+						Usage: "`HOST:PORT` of /healthz and /readyz; 0 serves none",
+					},
+					&cli.StringFlag{
+						Name: "metrics-address", EnvVars: env("METRICS_ADDRESS"), Value: ":8080",
+						Usage: "`HOST:PORT` of /metrics; 0 serves none",
+					},
+					&cli.DurationFlag{
+						Name: "silent-after", EnvVars: env("SILENT_AFTER"), Value: controller.SilentAfter,
+						Usage: "how long a node's Lease may stand still until Ready turns Unknown; nodes renew it every 2 min",
+					},
+					&cli.StringFlag{
+						Name: "log-level", EnvVars: env("LOG_LEVEL"), Value: "info",
+						Usage: "debug, info, warn or error",
+					},
+					&cli.StringFlag{
+						Name: "log-format", EnvVars: env("LOG_FORMAT"), Value: "json",
+						Usage: "json or text",
+					},
+				},
+			},
+			{
+				Name:   "version",
+				Usage:  "print the version",
+				Action: func(c *cli.Context) error { _, err := fmt.Fprintln(c.App.Writer, version); return err },
+			},
+		},
+	}
+}
+
+func run(c *cli.Context) error {
+	if c.Args().Present() {
+		return fmt.Errorf("run takes no arguments, got %q", c.Args().First())
+	}
+	log, err := newLogger(c.App.ErrWriter, c.String("log-level"), c.String("log-format"))
+	if err != nil {
+		return err
+	}
+	cfg, err := restConfig(c.String("kubeconfig"))
+	if err != nil {
+		return fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	cfg.UserAgent = "multinic-bridge/" + version
+	log.Info("starting", "version", version, "api", cfg.Host)
+	return controller.Run(c.Context, cfg, controller.Options{
+		Log:            log,
+		LeaderElect:    c.Bool("leader-elect"),
+		HealthAddress:  c.String("health-address"),
+		MetricsAddress: c.String("metrics-address"),
+		SilentAfter:    c.Duration("silent-after"),
+	})
+}
+
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	if kubeconfig == "" {
+		return rest.InClusterConfig()
+	}
+	return clientcmd.BuildConfigFromFlags("", kubeconfig)
+}
+
+func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("reading --log-level: %w", err)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("reading --log-format: %q is neither json nor text", format)
+}

@@ -1,0 +1,32 @@
+// Command bridge, installed as multinic-bridge, is the part of multinicd that
+// runs in the cluster: it turns the reports of the nodes into the status of
+// their objects.
+//
+// In go a kubeconfig or the Pod's own credential, flags and their environment
+// variables; out come API requests, logs on standard error, and the endpoints
+// /healthz, /readyz and /metrics.
+//
+// This package only wires; what the bridge does stands in internal/controller.
+//
+// Start reading at newApp.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker, from the file VERSION.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if err := newApp().RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, "multinic-bridge: "+err.Error())
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,72 @@
+package controller
+
+import (
+	"sync"
+	"time"
+)
+
+// Pulse is what the bridge saw of a node's Lease, by its own clock.
+type Pulse struct {
+	// Seen is when the Lease last changed, or was first seen; zero where there
+	// is none.
+	Seen time.Time
+	// Moved: it changed since the bridge started.
+	Moved bool
+}
+
+// pulses remembers Leases by node name. Its methods may be called at any time.
+type pulses struct {
+	mu    sync.Mutex
+	nodes map[string]*beat
+}
+
+type beat struct {
+	Pulse
+	renewed string
+	silent  bool // what was last decided
+}
+
+func newPulses() *pulses { return &pulses{nodes: map[string]*beat{}} }
+
+// observe takes a Lease in; renewed is anything that changes with each renewal.
+// It tells whether a node that was silent spoke again.
+func (p *pulses) observe(node, renewed string, now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b, ok := p.nodes[node]
+	if !ok {
+		p.nodes[node] = &beat{Pulse: Pulse{Seen: now}, renewed: renewed}
+		return false
+	}
+	if b.renewed == renewed {
+		return false
+	}
+	b.Seen, b.Moved, b.renewed = now, true, renewed
+	return b.silent
+}
+
+// of is the node's pulse; zero where no Lease was seen.
+func (p *pulses) of(node string) Pulse {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b, ok := p.nodes[node]; ok {
+		return b.Pulse
+	}
+	return Pulse{}
+}
+
+// judged keeps what was decided of the node.
+func (p *pulses) judged(node string, silent bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if b, ok := p.nodes[node]; ok {
+		b.silent = silent
+	}
+}
+
+// forget drops a node whose Lease is gone.
+func (p *pulses) forget(node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.nodes, node)
+}

@@ -1,0 +1,211 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+)
+
+// Options of the bridge. The zero value of each is its default, but for Log.
+type Options struct {
+	Log *slog.Logger
+	// LeaderElect lets several bridges stand by for each other.
+	LeaderElect bool
+	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics, both
+	// host:port; "" or "0" serves nothing.
+	HealthAddress, MetricsAddress string
+	// SilentAfter; 0 means the constant.
+	SilentAfter time.Duration
+	// Now is the bridge's clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// workers is how many nodes are worked on at once; a write takes about 5 ms.
+const workers = 8
+
+// Run runs the bridge until ctx ends, which is no error. It comes back early
+// only where it cannot start, or loses the leadership it had.
+func Run(ctx context.Context, cfg *rest.Config, o Options) error {
+	log := logr.FromSlogHandler(demoted{o.Log.Handler()})
+	ctrl.SetLogger(log)
+	klog.SetLogger(log)
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.SilentAfter == 0 {
+		o.SilentAfter = SilentAfter
+	}
+	mgr, err := newManager(cfg, log, o)
+	if err != nil {
+		return fmt.Errorf("setting up the bridge: %w", err)
+	}
+	loop := &statusLoop{
+		client: mgr.GetClient(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
+		pulses:    newPulses(),
+		mailboxes: &mailboxes{client: mgr.GetClient(), now: o.Now, made: map[string]time.Time{}},
+		said:      map[string]said{},
+	}
+	if err := watch(mgr, loop, o.Now); err != nil {
+		return fmt.Errorf("setting up the status loop: %w", err)
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the bridge: %w", err)
+	}
+	return nil
+}
+
+func newManager(cfg *rest.Config, log logr.Logger, o Options) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, coordinationv1.AddToScheme, v1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	// The API server's own priority and fairness holds us back, not a limiter
+	// of ours: a thousand nodes may report at once.
+	cfg = rest.CopyConfig(cfg)
+	cfg.QPS = -1
+	mgr, err := manager.New(cfg, manager.Options{
+		Scheme: scheme, Logger: log,
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			&v1.MultiNicNodeConfig{}: {
+				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}},
+				Transform:  cache.TransformStripManagedFields(),
+			},
+			&corev1.ConfigMap{}: {
+				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
+				Label:      labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentReport}),
+				Transform:  slimReport,
+			},
+			&coordinationv1.Lease{}: {
+				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
+				Label:      labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentLease}),
+				Transform:  cache.TransformStripManagedFields(),
+			},
+		}},
+		HealthProbeBindAddress: orNone(o.HealthAddress), Metrics: server.Options{BindAddress: orNone(o.MetricsAddress)},
+		LeaderElection: o.LeaderElect, LeaderElectionID: "multinic-bridge", LeaderElectionNamespace: v1.SystemNamespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := mgr.AddHealthzCheck("running", func(*http.Request) error { return nil }); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("caches", func(req *http.Request) error {
+		ctx, cancel := context.WithTimeout(req.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return fmt.Errorf("the caches are not filled yet")
+		}
+		return nil
+	})
+}
+
+func orNone(address string) string {
+	if address == "" {
+		return "0"
+	}
+	return address
+}
+
+// watch wakes the loop for an object, its report, and a Lease only when it
+// speaks of life after silence: a renewal every two minutes from each of ten
+// thousand nodes is not worth a thought.
+func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
+	wake := func(node string) []reconcile.Request {
+		if node == "" {
+			return nil
+		}
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: node}}}
+	}
+	reports := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		return wake(ofReport(o.(*corev1.ConfigMap)))
+	})
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(node string, q queue) {
+		for _, r := range wake(node) {
+			q.Add(r)
+		}
+	}
+	leases := handler.Funcs{
+		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
+			lease := e.Object.(*coordinationv1.Lease)
+			loop.pulses.observe(ofLease(lease), renewal(lease), now())
+			add(ofLease(lease), q)
+		},
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			lease := e.ObjectNew.(*coordinationv1.Lease)
+			if loop.pulses.observe(ofLease(lease), renewal(lease), now()) {
+				add(ofLease(lease), q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
+			node := ofLease(e.Object.(*coordinationv1.Lease))
+			loop.pulses.forget(node)
+			add(node, q)
+		},
+	}
+	return ctrl.NewControllerManagedBy(mgr).Named("status").
+		For(&v1.MultiNicNodeConfig{}).
+		Watches(&corev1.ConfigMap{}, reports).
+		Watches(&coordinationv1.Lease{}, leases).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			SkipNameValidation:      new(true),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+				50*time.Millisecond, 30*time.Second),
+		}).
+		Complete(loop)
+}
+
+// renewal is something that changes with each renewal of a Lease. The node's
+// clock is in it, but is only compared with itself.
+func renewal(l *coordinationv1.Lease) string {
+	if l.Spec.RenewTime == nil {
+		return ""
+	}
+	return l.Spec.RenewTime.String()
+}
+
+// slimReport keeps of a ConfigMap what the bridge reads. A node may write
+// whatever fits into an object; the cache holds no more than would be parsed.
+func slimReport(o any) (any, error) {
+	cm, ok := o.(*corev1.ConfigMap)
+	if !ok {
+		return o, nil
+	}
+	text := cm.Data[v1.ReportKey]
+	if len(text) > v1.MaxReportSize {
+		text = text[:v1.MaxReportSize+1]
+	}
+	cm.ManagedFields, cm.Annotations, cm.BinaryData, cm.Data = nil, nil, nil, nil
+	if text != "" {
+		cm.Data = map[string]string{v1.ReportKey: string([]byte(text))}
+	}
+	return cm, nil
+}

@@ -1,0 +1,227 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "multinicd/api/v1"
+)
+
+// SilentAfter is how long a node's Lease may stand still, by the bridge's own
+// clock, until the node counts as silent: three renewals of 2 min.
+const SilentAfter = 6 * time.Minute
+
+// Gathered is all that a status is decided from.
+type Gathered struct {
+	// Object with the status that was said last; neither is changed.
+	Object *v1.MultiNicNodeConfig
+	// Report is what stands in the node's report, unread; "" where nothing does.
+	Report string
+	// Pulse of the node's Lease.
+	Pulse Pulse
+	// Now by the bridge's clock.
+	Now time.Time
+	// SilentAfter; 0 means the constant.
+	SilentAfter time.Duration
+}
+
+// finding is what is known of a node before it is put into words.
+type finding struct {
+	state State
+	nics  []v1.InterfaceStatus
+	// refused and degraded as in the report.
+	refused, degraded *v1.Remark
+	// garbage says why the report cannot be used; "" where it can.
+	garbage string
+	silent  bool
+	// unheard: no node has spoken about this object.
+	unheard bool
+}
+
+// State is the API's.
+type State = v1.State
+
+// Status decides. It is a pure function: the same input gives the same output,
+// and its own output as input, with a later clock, gives the same again.
+//
+// Only a report with the object's uid and generation says how things are. One
+// with the uid and another generation says that the node is not there yet. What
+// was known of this generation is kept where there is neither.
+func Status(in Gathered) v1.MultiNicNodeConfigStatus {
+	obj, prev := in.Object, in.Object.Status
+	prev.Conditions = sorted(prev.Conditions)
+	rep, err := read(in)
+	var f finding
+	counts := false
+	switch {
+	case rep != nil && rep.UID == obj.UID && rep.Generation == obj.Generation:
+		counts = true
+		f = reported(obj, rep)
+	case rep != nil && rep.UID == obj.UID:
+		f = underway(obj)
+	case prev.ObservedGeneration == obj.Generation && prev.State != "":
+		if rep == nil && err == nil {
+			return prev
+		}
+		f = kept(prev)
+	case prev.LastProcessed != nil:
+		f = underway(obj)
+	default:
+		f = unheard(obj)
+	}
+	if err != nil {
+		f.garbage = err.Error()
+	}
+	f.silent = silent(in, rep)
+
+	next := v1.MultiNicNodeConfigStatus{
+		ObservedGeneration: obj.Generation,
+		ObservedSpecHash:   obj.Spec.SpecHash,
+		LastProcessed:      prev.LastProcessed,
+		LastJobName:        prev.LastJobName,
+		State:              f.state,
+		ReadyInterfaces:    fmt.Sprintf("%d/%d", f.count(v1.StateConfigured), len(f.nics)),
+		RequestedRun:       prev.RequestedRun,
+		ReleasedGeneration: prev.ReleasedGeneration,
+		InterfaceStatuses:  f.nics,
+		Conditions:         f.conditions(obj.Generation, prev.Conditions, in.Now),
+	}
+	if counts {
+		next.LastJobName = cmp.Or(rep.JobName, rep.Run, prev.LastJobName)
+		if !equality.Semantic.DeepEqual(prev, next) {
+			now := metav1.NewTime(in.Now.Truncate(time.Second))
+			next.LastProcessed = &now
+		}
+	}
+	return next
+}
+
+// read is the node's report, of whatever object; nil and nil where there is
+// none. The error is fit for a condition.
+func read(in Gathered) (*v1.Report, error) {
+	if in.Report == "" {
+		return nil, nil
+	}
+	rep, err := v1.ParseReport([]byte(in.Report))
+	if err != nil {
+		return nil, err
+	}
+	if rep.Node != in.Object.Name {
+		return nil, fmt.Errorf("%w: it speaks for another node", v1.ErrReport)
+	}
+	return &rep, nil
+}
+
+// silent judges the Lease. Only a daemon renews it. A bridge that has just
+// started has not seen it stand still, so what was said of a silent node holds
+// until the Lease moves.
+func silent(in Gathered, rep *v1.Report) bool {
+	if rep == nil || rep.Executor != v1.ExecutorDaemon || in.Pulse.Seen.IsZero() {
+		return false
+	}
+	if !in.Pulse.Moved {
+		if ready := find(in.Object.Status.Conditions, v1.ConditionReady); ready != nil && ready.Reason == v1.ReasonNodeSilent {
+			return true
+		}
+	}
+	return !in.Now.Before(in.Pulse.Seen.Add(cmp.Or(in.SilentAfter, SilentAfter)))
+}
+
+// reported is what the node says of this very generation. The object says
+// which NICs there are, the report only how they are.
+func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
+	f := finding{nics: wanted(obj), refused: rep.Refused, degraded: rep.Degraded}
+	said := map[string]v1.InterfaceStatus{}
+	for _, n := range rep.Interfaces {
+		said[n.MACAddress] = n
+	}
+	for i := range f.nics {
+		n := &f.nics[i]
+		switch s, ok := said[n.MACAddress]; {
+		case ok:
+			s.ID, s.Name, s.MACAddress = n.ID, n.Name, n.MACAddress
+			*n = s
+		case rep.Refused != nil:
+			n.Status, n.Reason, n.Message = v1.StateFailed, rep.Refused.Reason, rep.Refused.Message
+		case rep.Phase == v1.PhaseApplying:
+			n.Status, n.Reason = v1.StateInProgress, v1.ReasonApplying
+		case rep.Phase == v1.PhaseRemoved:
+			n.Status, n.Reason = v1.StatePending, v1.ReasonRemoved
+		default:
+			n.Status, n.Reason, n.Message = v1.StatePending, v1.ReasonNoReport, "the node did not report on this NIC"
+		}
+	}
+	switch {
+	case rep.Refused != nil || f.count(v1.StateFailed) > 0:
+		f.state = v1.StateFailed
+	case f.count(v1.StatePending) > 0:
+		f.state = v1.StatePending
+	case rep.Phase == v1.PhaseApplying || f.count(v1.StateInProgress) > 0:
+		f.state = v1.StateInProgress
+	default:
+		f.state = v1.StateConfigured
+	}
+	return f
+}
+
+// underway: the node knows the object, but has not spoken about this
+// generation.
+func underway(obj *v1.MultiNicNodeConfig) finding {
+	f := finding{state: v1.StateInProgress, nics: wanted(obj)}
+	for i := range f.nics {
+		f.nics[i].Status, f.nics[i].Reason = v1.StateInProgress, v1.ReasonApplying
+		for _, before := range obj.Status.InterfaceStatuses {
+			if before.MACAddress == f.nics[i].MACAddress {
+				f.nics[i].LastConfigured = before.LastConfigured
+			}
+		}
+	}
+	return f
+}
+
+func unheard(obj *v1.MultiNicNodeConfig) finding {
+	f := finding{state: v1.StatePending, nics: wanted(obj), unheard: true}
+	for i := range f.nics {
+		f.nics[i].Status, f.nics[i].Reason = v1.StatePending, v1.ReasonNoReport
+	}
+	return f
+}
+
+// kept is what was said of this generation before.
+func kept(prev v1.MultiNicNodeConfigStatus) finding {
+	f := finding{state: prev.State, nics: prev.InterfaceStatuses, unheard: prev.LastProcessed == nil}
+	if c := find(prev.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue &&
+		c.Reason != v1.ReasonInterfacesFailed && c.Reason != v1.ReasonReportRefused {
+		f.degraded = &v1.Remark{Reason: c.Reason, Message: c.Message}
+	}
+	return f
+}
+
+// wanted are the NICs of the object, sorted by id, nothing known of them; no more
+// than a status takes, for an object may be older than the rules.
+func wanted(obj *v1.MultiNicNodeConfig) []v1.InterfaceStatus {
+	var out []v1.InterfaceStatus
+	for _, n := range obj.Spec.Interfaces[:min(len(obj.Spec.Interfaces), v1.MaxInterfaces)] {
+		normal := n.Normalise()
+		out = append(out, v1.InterfaceStatus{ID: normal.ID, Name: normal.Name, MACAddress: normal.MACAddress})
+	}
+	slices.SortFunc(out, func(a, b v1.InterfaceStatus) int {
+		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.MACAddress, b.MACAddress))
+	})
+	return out
+}
+
+func (f finding) count(s State) int {
+	n := 0
+	for _, nic := range f.nics {
+		if nic.Status == s {
+			n++
+		}
+	}
+	return n
+}

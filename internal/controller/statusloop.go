@@ -1,0 +1,150 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+)
+
+// statusLoop gathers what Status decides from, and writes what it decided. One
+// goroutine at a time works on a node; several nodes are worked on at once.
+type statusLoop struct {
+	client      client.Client // reads from the caches
+	log         *slog.Logger
+	now         func() time.Time
+	silentAfter time.Duration
+	pulses      *pulses
+	mailboxes   *mailboxes
+
+	mu   sync.Mutex
+	said map[string]said // by node
+}
+
+// said is the status that was written last, until the cache shows it.
+type said struct {
+	uid     types.UID
+	version string // resourceVersion that the write made
+	status  v1.MultiNicNodeConfigStatus
+}
+
+// Reconcile brings one node's mailbox and status to where they should be.
+func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	node := req.Name
+	var obj v1.MultiNicNodeConfig
+	if err := l.client.Get(ctx, req.NamespacedName, &obj); apierrors.IsNotFound(err) {
+		l.forget(node)
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading object of %s: %w", node, err)
+	}
+	obj.Status = l.lastStatus(&obj)
+	obj.Status.Conditions = sorted(obj.Status.Conditions)
+
+	report, err := l.mailboxes.open(ctx, node)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	in := Gathered{
+		Object: &obj, Report: report, Pulse: l.pulses.of(node),
+		Now: l.now(), SilentAfter: l.silentAfter,
+	}
+	next := Status(in)
+	ready := find(next.Conditions, v1.ConditionReady)
+	isSilent := ready != nil && ready.Reason == v1.ReasonNodeSilent
+	l.pulses.judged(node, isSilent)
+	if !equality.Semantic.DeepEqual(obj.Status, next) {
+		if err := l.write(ctx, &obj, next); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	if isSilent || in.Pulse.Seen.IsZero() {
+		return reconcile.Result{}, nil // the Lease's next renewal wakes us
+	}
+	return reconcile.Result{RequeueAfter: max(in.Pulse.Seen.Add(l.silentAfter).Sub(in.Now), time.Millisecond)}, nil
+}
+
+// write applies a status. The uid makes the API server refuse it for an object
+// that was deleted and made anew meanwhile; that one's own event is on its way.
+func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) error {
+	body, err := json.Marshal(struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        map[string]any              `json:"metadata"`
+		Status          v1.MultiNicNodeConfigStatus `json:"status"`
+	}{
+		TypeMeta: metav1.TypeMeta{APIVersion: v1.GroupVersion.String(), Kind: v1.NodeConfigKind},
+		Metadata: map[string]any{"name": obj.Name, "namespace": obj.Namespace, "uid": obj.UID},
+		Status:   next,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding status of %s: %w", obj.Name, err)
+	}
+	written := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: obj.Name, Namespace: obj.Namespace}}
+	err = l.client.Status().Patch(ctx, written, client.RawPatch(types.ApplyPatchType, body),
+		client.FieldOwner(v1.BridgeFieldOwner), client.ForceOwnership)
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("writing status of %s: %w", obj.Name, err)
+	}
+	l.mu.Lock()
+	l.said[obj.Name] = said{uid: obj.UID, version: written.ResourceVersion, status: next}
+	l.mu.Unlock()
+	if obj.Status.State != next.State {
+		l.log.Info("state changed", "node", obj.Name, "generation", obj.Generation,
+			"from", string(obj.Status.State), "to", string(next.State), "ready", next.ReadyInterfaces)
+	}
+	return nil
+}
+
+// lastStatus is the object's status, or what was written since if the cache
+// does not show it yet: without it the same status would be written twice.
+func (l *statusLoop) lastStatus(obj *v1.MultiNicNodeConfig) v1.MultiNicNodeConfigStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last, ok := l.said[obj.Name]
+	if !ok || last.uid != obj.UID {
+		return obj.Status
+	}
+	if older, err := resourceversion.CompareResourceVersion(obj.ResourceVersion, last.version); err == nil && older < 0 {
+		return last.status
+	}
+	delete(l.said, obj.Name)
+	return obj.Status
+}
+
+func (l *statusLoop) forget(node string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.said, node)
+}
+
+// ofReport and ofLease name the object that a report or a Lease belongs to; ""
+// for what is none of ours.
+func ofReport(cm *corev1.ConfigMap) string { return nodeOf(cm.Name, v1.ReportName("")) }
+
+func ofLease(lease *coordinationv1.Lease) string { return nodeOf(lease.Name, v1.LeaseName("")) }
+
+func nodeOf(name, prefix string) string {
+	node, ok := strings.CutPrefix(name, prefix)
+	if !ok {
+		return ""
+	}
+	return node
+}
