@@ -32,6 +32,7 @@ type Bus interface {
 type Backend struct {
 	Files Files
 	Bus   Bus
+	DAD   bool // ask neighbours before an IPv4 address is taken
 	// accepted remembers the shapes that the real netplan has accepted; see Validate.
 	accepted map[string]bool
 }
@@ -49,7 +50,7 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 	var steps []plan.Step
 	if !a.Change.Empty() {
 		steps = append(steps, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
-		steps = append(steps, plan.Live(a.Change)...)
+		steps = append(steps, plan.Live(a.Change, b.DAD)...)
 		steps = append(steps, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}},
 			plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
 	}

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"io/fs"
+	"net/netip"
 
 	"multinicd/nic"
 )
@@ -9,18 +10,20 @@ import (
 // Step is one part of a change, made together with its undo. Steps are data, so that a journal can hold them and a daemon that
 // was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
 type Step struct {
-	Name string // "rename", "mtu", "up", "addresses", "routes", "verify", "probe", "validate", "persist", "runtime"
+	Name string // "guard", "rename", "mtu", "up", "free", "addresses", "routes", "verify", "probe", "validate", "persist", "runtime"
 	Do   Op
 	Undo Op `json:",omitzero"` // zero: nothing to undo
 	// Final: once this step is done the change is in force at the next boot too, and recovery goes on with it instead of back.
 	Final bool `json:",omitempty"`
 }
 
-// Op is one thing to do. At most one field is set.
+// Op is one thing to do. At most one of Link, File and Check is set.
 type Op struct {
 	Link  *nic.Change `json:",omitempty"`
 	File  *File       `json:",omitempty"`
 	Check Check       `json:",omitempty"`
+	// Addresses are what CheckFree asks about, and set only with it.
+	Addresses []netip.Addr `json:",omitempty"`
 }
 
 // Zero says that there is nothing to do.
@@ -32,6 +35,7 @@ type Check string
 // The checks.
 const (
 	CheckGuard    Check = "guard"    // the link may still be touched: rule 1 again, right before the change
+	CheckFree     Check = "free"     // no neighbour has the addresses that are to be added
 	CheckVerify   Check = "verify"   // the kernel shows what is wanted
 	CheckProbe    Check = "probe"    // what answered before the change still answers
 	CheckValidate Check = "validate" // the host's own tool accepts the files that are to be put in place
@@ -47,7 +51,8 @@ type File struct {
 
 // Live gives the steps that make a change in the kernel, each with its undo, in an order in which no step undoes another:
 // names and MTU while the link may still be down, addresses before the routes that need them. A link that is to go down does so last.
-func Live(c nic.Change) []Step {
+// With dad, neighbours are asked for new IPv4 addresses first; IPv6 has the kernel's own detection, which CheckVerify waits for.
+func Live(c nic.Change, dad bool) []Step {
 	var steps []Step
 	add := func(name string, part nic.Change) {
 		if part.Empty() {
@@ -72,6 +77,9 @@ func Live(c nic.Change) []Step {
 		}
 		add("mtu", mtu)
 		add("up", up)
+		if free := only4(c.Add); dad && len(free) > 0 {
+			steps = append(steps, Step{Name: "free", Do: Op{Check: CheckFree, Addresses: free}})
+		}
 		add("addresses", addresses)
 		add("routes", routes)
 		return steps
@@ -82,4 +90,14 @@ func Live(c nic.Change) []Step {
 	add("mtu", mtu)
 	add("rename", rename)
 	return steps
+}
+
+func only4(ps []netip.Prefix) []netip.Addr {
+	var out []netip.Addr
+	for _, p := range ps {
+		if p.Addr().Is4() {
+			out = append(out, p.Addr())
+		}
+	}
+	return out
 }

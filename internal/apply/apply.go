@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -32,9 +33,14 @@ type Backend interface {
 type Links interface {
 	Link(ctx context.Context, index int) (nic.Link, error)
 	Guard(ctx context.Context, index int) error
+	// Free asks the neighbours of a link for addresses. The error, if one has it, names the neighbour and wraps ErrAddressInUse.
+	Free(ctx context.Context, index int, addrs []netip.Addr) error
 	Change(ctx context.Context, c nic.Change) error
 	Restore(ctx context.Context, c nic.Change) error
 }
+
+// ErrAddressInUse: a neighbour answers for an address.
+var ErrAddressInUse = errors.New("address is in use")
 
 // Files writes whole files, atomically and durably: after an error the file is as it was.
 type Files interface {
@@ -70,7 +76,7 @@ type Result struct {
 	Reason  plan.Reason
 	Message string   // for a person; what failed, and what to do
 	Steps   []string // names of the steps done, in order
-	Err     error    // set where Outcome is Failed, RolledBack or RollbackFailed
+	Err     error    // set where something was tried: Failed, RolledBack, RollbackFailed, and Refused by a neighbour
 }
 
 // Applier runs the changes of one host, one at a time.
@@ -184,6 +190,12 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 	switch s.Do.Check {
 	case plan.CheckGuard:
 		return t.Links.Guard(ctx, t.entry.Index)
+	case plan.CheckFree:
+		err := t.Links.Free(ctx, t.entry.Index, s.Do.Addresses)
+		if errors.Is(err, ErrAddressInUse) {
+			return &stepError{plan.AddressInUse, err}
+		}
+		return err
 	case plan.CheckVerify:
 		return t.verify(ctx)
 	case plan.CheckProbe:
@@ -264,6 +276,9 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 	}
 	if err := t.Files.Remove(t.journal()); err != nil {
 		return res.fail(RollbackFailed, plan.RollbackFailed, errors.Join(cause, fmt.Errorf("removing the journal: %w", err)))
+	}
+	if reason == plan.AddressInUse { // refused by the neighbour; only the link had to be up to ask
+		return res.fail(Refused, reason, cause)
 	}
 	if !touched {
 		var refusal *plan.RefusalError

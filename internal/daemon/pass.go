@@ -117,8 +117,8 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			continue
 		}
 		res := d.Applier.Do(ctx, a)
-		switch res.Outcome {
-		case apply.Failed, apply.RolledBack, apply.RollbackFailed:
+		switch {
+		case res.Err != nil:
 			if !failed || !f.wanted.Equal(a.NIC) {
 				f = failure{wanted: a.NIC}
 			}
@@ -127,10 +127,8 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			d.failures[a.NIC.MAC] = f
 			d.Log.Error("a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
 			changed = true
-		case apply.Done:
-			changed = true
-			fallthrough
 		default:
+			changed = changed || res.Outcome == apply.Done
 			delete(d.failures, a.NIC.MAC)
 		}
 		results = append(results, res)

@@ -15,10 +15,12 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"path"
 	"slices"
 	"strings"
 
+	"multinicd/internal/apply"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -41,6 +43,9 @@ type Machine struct {
 	FailAt, CrashAt int
 	CrashAfter      bool
 	Ops             int
+
+	// Neighbours hold addresses.
+	Neighbours map[netip.Addr]nic.MAC
 
 	// Refuse is what the host's tool answers about files; nil: accepted.
 	Refuse error
@@ -146,6 +151,16 @@ func (m *Machine) Guard(ctx context.Context, index int) error {
 	now, _ := m.Look(ctx)
 	if r := plan.Guard(*l, now); r != nil {
 		return &plan.RefusalError{Refusal: *r}
+	}
+	return nil
+}
+
+// Free implements apply.Links.
+func (m *Machine) Free(_ context.Context, _ int, addrs []netip.Addr) error {
+	for _, a := range addrs {
+		if who, ok := m.Neighbours[a]; ok {
+			return fmt.Errorf("%s has %s: %w", who, a, apply.ErrAddressInUse)
+		}
 	}
 	return nil
 }
