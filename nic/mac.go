@@ -14,7 +14,7 @@ type MAC [6]byte
 // no NIC carries one as its own.
 func ParseMAC(s string) (MAC, error) {
 	hw, err := net.ParseMAC(s)
-	if err != nil || len(hw) != len(MAC{}) {
+	if err != nil || len(hw) != len(MAC{}) || len(s) != len("02:00:00:00:01:01") { // net reads other spellings too
 		return MAC{}, fmt.Errorf("parsing MAC %q: want six octets such as 02:00:00:00:01:01", s)
 	}
 	m := MAC(hw)

@@ -1,0 +1,90 @@
+package nic
+
+import (
+	"net/netip"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var compare = cmp.Options{cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()}
+
+func prefixes(ss ...string) (out []netip.Prefix) {
+	for _, s := range ss {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func TestChangeInverse(t *testing.T) {
+	at := Change{Index: 3, MAC: MAC{2, 1}, Had: "eth1"}
+	with := func(change func(*Change)) Change { c := at; change(&c); return c }
+	for name, test := range map[string]struct{ do, undo Change }{
+		"nothing is undone by nothing": {at, at},
+		"a new name by the old one": {with(func(c *Change) { c.Name = "multinic1" }),
+			Change{Index: 3, MAC: MAC{2, 1}, Name: "eth1", Had: "multinic1"}},
+		"an MTU by the MTU before": {with(func(c *Change) { c.MTU, c.HadMTU = 1400, 1500 }),
+			with(func(c *Change) { c.MTU, c.HadMTU = 1500, 1400 })},
+		"up by down": {with(func(c *Change) { c.Up = true }), with(func(c *Change) { c.Down = true })},
+		"down by up": {with(func(c *Change) { c.Down = true }), with(func(c *Change) { c.Up = true })},
+		"an address by its removal, and the other way round": {
+			with(func(c *Change) { c.Add, c.Del = prefixes("192.0.2.7/24"), prefixes("192.0.2.8/24", "2001:db8::8/64") }),
+			with(func(c *Change) { c.Add, c.Del = prefixes("192.0.2.8/24", "2001:db8::8/64"), prefixes("192.0.2.7/24") })},
+		"a route by its removal, and the other way round": {
+			with(func(c *Change) {
+				c.AddRoutes, c.DelRoutes = []Route{route("10.0.0.0/8", "")}, []Route{route("::/0", "fe80::1")}
+			}),
+			with(func(c *Change) {
+				c.AddRoutes, c.DelRoutes = []Route{route("::/0", "fe80::1")}, []Route{route("10.0.0.0/8", "")}
+			})},
+		"all at once": {
+			Change{Index: 3, MAC: MAC{2, 1}, Name: "multinic1", Had: "eth1", MTU: 1400, HadMTU: 1500, Up: true, Add: prefixes("192.0.2.7/24"), AddRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}},
+			Change{Index: 3, MAC: MAC{2, 1}, Name: "eth1", Had: "multinic1", MTU: 1500, HadMTU: 1400, Down: true, Del: prefixes("192.0.2.7/24"), DelRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.undo, test.do.Inverse(), compare); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if diff := cmp.Diff(test.do, test.do.Inverse().Inverse(), compare); diff != "" {
+				t.Errorf("undoing the undo: -want +got:\n%s", diff)
+			}
+			if test.do.Empty() != test.do.Inverse().Empty() {
+				t.Error("one of the two is empty")
+			}
+		})
+	}
+}
+
+func TestChangeEmpty(t *testing.T) {
+	if c := (Change{Index: 3, MAC: MAC{2}, Had: "eth1", HadMTU: 1500}); !c.Empty() || c.String() != "" {
+		t.Errorf("what only says where: %+v", c)
+	}
+	for name, c := range map[string]Change{
+		"name": {Name: "x"}, "mtu": {MTU: 1}, "up": {Up: true}, "down": {Down: true}, "add": {Add: prefixes("::1/128")}, "del": {Del: prefixes("::1/128")},
+		"add route": {AddRoutes: make([]Route, 1)}, "del route": {DelRoutes: make([]Route, 1)},
+	} {
+		if c.Empty() {
+			t.Errorf("%s: empty", name)
+		}
+	}
+}
+
+func TestChangeString(t *testing.T) {
+	c := Change{Name: "multinic1", Had: "eth1", MTU: 1400, HadMTU: 1500, Up: true, Add: prefixes("192.0.2.7/24"), Del: prefixes("192.0.2.8/24"),
+		AddRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}, DelRoutes: []Route{route("2001:db8::/32", "")}}
+	want := `~ name eth1 -> multinic1
+~ mtu 1500 -> 1400
+~ down -> up
+- address 192.0.2.8/24
++ address 192.0.2.7/24
+- route 2001:db8::/32
++ route 10.0.0.0/8 via 192.0.2.1
+`
+	if diff := cmp.Diff(want, c.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if got := (Change{Down: true}).String(); got != "~ up -> down\n" {
+		t.Errorf("got %q", got)
+	}
+}
