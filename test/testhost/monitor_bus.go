@@ -14,7 +14,7 @@ import (
 type Call struct {
 	Time   time.Time
 	Sender string // unique name, ":1.7"
-	// Process is the sender's command name; empty if it was gone before it could be asked for.
+	// Process is the sender's command name, or Unknown: take that for anybody's.
 	Process     string
 	Destination string
 	Path        string
@@ -25,6 +25,9 @@ type Call struct {
 func (c Call) String() string {
 	return fmt.Sprintf("%s (%s) -> %s %s.%s %s", c.Process, c.Sender, c.Destination, c.Interface, c.Member, c.Path)
 }
+
+// Unknown is the process of a sender that was gone before the bus could be asked who it is.
+const Unknown = "unknown"
 
 // BusMonitor records the method calls on a host's system bus, until that goes off or Stop.
 type BusMonitor struct {
@@ -169,6 +172,7 @@ func (m *BusMonitor) process(sender string) string {
 	if name, ok := m.processes[sender]; ok {
 		return name
 	}
+	m.processes[sender] = Unknown
 	var pid uint32
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
