@@ -166,6 +166,18 @@ func (n *namespace) events() []string {
 	}
 }
 
+// quiet waits until the kernel has said all that it has to say of what was done before: carrier and IPv6 come later.
+func (n *namespace) quiet() {
+	n.t.Helper()
+	still := 0
+	eventually(n.t, "silence", func() bool {
+		if still++; len(n.events()) > 0 {
+			still = 0
+		}
+		return still == 20
+	})
+}
+
 func describe(kind uint16, m []byte) string {
 	index := func() uint32 { return binary.NativeEndian.Uint32(m[4:]) }
 	switch kind {

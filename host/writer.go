@@ -103,9 +103,9 @@ func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EBUSY):
-		err = errors.Join(nic.ErrRenameBusy, err)
+		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)
 	case errors.Is(err, unix.EEXIST):
-		err = errors.Join(ErrNameTaken, err)
+		err = fmt.Errorf("%w: %w", ErrNameTaken, err)
 	default:
 		err = gone(err)
 	}
@@ -115,7 +115,7 @@ func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
 // gone makes the kernel's word for an ifindex that is not there ours.
 func gone(err error) error {
 	if errors.Is(err, unix.ENODEV) {
-		return errors.Join(nic.ErrLinkGone, err)
+		return fmt.Errorf("%w: %w", nic.ErrLinkGone, err)
 	}
 	return err
 }

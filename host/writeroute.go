@@ -90,7 +90,7 @@ func (h *Host) existing(ctx context.Context, l nic.Link, r nic.Route, exists err
 	if now := find(links, l.Index); now != nil && slices.ContainsFunc(now.Routes, func(have nic.Route) bool { return sameRoute(have, r) }) {
 		return nil
 	}
-	return errors.Join(ErrRouteTaken, exists)
+	return fmt.Errorf("%w: %w", ErrRouteTaken, exists)
 }
 
 // routeRequest is a struct rtmsg (linux/rtnetlink.h) and its attributes.

@@ -1,0 +1,156 @@
+package host
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"multinicd/nic"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrSilent: nobody answered.
+var ErrSilent = errors.New("nobody answers")
+
+// probes is how many times a question is asked within the time there is: a frame may get lost, and a port of a switch that has just
+// come up may not forward yet.
+const probes = 3
+
+// ProbeAddress asks by ARP whether another machine on the segment of a link has an IPv4 address, before it is taken: a probe of
+// RFC 5227, which has no sender address and so disturbs nobody's cache. holder is who answered, or who asks the same at
+// the same time. It takes the whole of wait if nobody does. The link must be up (ENETDOWN). IPv6 addresses are never in use here: the
+// kernel finds that out by itself once they are added.
+//
+// It needs CAP_NET_RAW and works in the network namespace of the calling thread.
+func (h *Host) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait time.Duration) (holder nic.MAC, inUse bool, err error) {
+	if a = a.Unmap(); !a.Is4() {
+		return nic.MAC{}, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	holder, err = h.arp(ctx, index, netip.IPv4Unspecified(), a, wait/probes)
+	switch {
+	case err == nil:
+		return holder, true, nil
+	case errors.Is(err, ErrSilent):
+		return nic.MAC{}, false, nil
+	}
+	return nic.MAC{}, false, fmt.Errorf("probing %s: %w", a, err)
+}
+
+// Neighbour asks by ARP or neighbour discovery whether a machine on the segment of a link answers for an address. It asks on its
+// own, whatever the kernel's cache says. ErrSilent when ctx is done before an answer; without a deadline it waits for ever.
+func (h *Host) Neighbour(ctx context.Context, index int, a netip.Addr) error {
+	links, _, err := h.look(ctx, 0)
+	if err != nil {
+		return err
+	}
+	l := find(links, index)
+	if l == nil {
+		return fmt.Errorf("asking for neighbour %s: %w", a, nic.ErrLinkGone)
+	}
+	if a = a.Unmap(); a.Is4() {
+		source := netip.IPv4Unspecified()
+		for _, have := range l.Addresses {
+			if have.Prefix.Contains(a) {
+				source = have.Prefix.Addr()
+			}
+		}
+		_, err = h.arp(ctx, index, source, a, time.Second/2)
+	} else {
+		err = solicit(ctx, index, l.MAC, a, time.Second/2)
+	}
+	if err != nil {
+		return fmt.Errorf("asking for neighbour %s on link %s: %w", a, l.Name, err)
+	}
+	return nil
+}
+
+// arp asks for an address every so often until somebody answers (RFC 826).
+func (h *Host) arp(ctx context.Context, index int, source, target netip.Addr, every time.Duration) (nic.MAC, error) {
+	links, _, err := h.look(ctx, 0)
+	if err != nil {
+		return nic.MAC{}, err
+	}
+	l := find(links, index)
+	if l == nil {
+		return nic.MAC{}, nic.ErrLinkGone
+	}
+	proto := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP)) // htons
+	s, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nic.MAC{}, fmt.Errorf("opening a packet socket: %w", err)
+	}
+	f := os.NewFile(uintptr(s), "arp")
+	defer func() { _ = f.Close() }()
+	if err := unix.Bind(s, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: index}); err != nil {
+		return nic.MAC{}, fmt.Errorf("listening for ARP: %w", err)
+	}
+	everyone := &unix.SockaddrLinklayer{Protocol: proto, Ifindex: index, Halen: 6, Addr: [8]byte{255, 255, 255, 255, 255, 255}}
+	question := arpPacket(l.MAC, source, target)
+	var holder nic.MAC
+	err = exchange(ctx, f, every, func() error { return unix.Sendto(s, question, 0, everyone) }, func(packet []byte) bool {
+		var yes bool
+		holder, yes = claimsAddress(packet, l.MAC, target)
+		return yes
+	})
+	return holder, err
+}
+
+// arpPacket is an ARP request for Ethernet and IPv4.
+func arpPacket(mac nic.MAC, source, target netip.Addr) []byte {
+	b := []byte{0, 1, 8, 0, 6, 4, 0, 1}
+	b = append(b, mac[:]...)
+	b = append(b, source.AsSlice()...)
+	b = append(b, make([]byte, 6)...)
+	return append(b, target.AsSlice()...)
+}
+
+// claimsAddress says whether an ARP packet shows that somebody with another MAC has the address, or is about to take it (RFC 5227, 2.1.1).
+func claimsAddress(b []byte, mac nic.MAC, a netip.Addr) (nic.MAC, bool) {
+	if len(b) < 28 || binary.BigEndian.Uint16(b) != 1 || binary.BigEndian.Uint16(b[2:]) != 0x0800 || b[4] != 6 || b[5] != 4 {
+		return nic.MAC{}, false
+	}
+	operation, sender := binary.BigEndian.Uint16(b[6:]), nic.MAC(b[8:14])
+	source, target := netip.AddrFrom4([4]byte(b[14:18])), netip.AddrFrom4([4]byte(b[24:28]))
+	if sender == mac {
+		return nic.MAC{}, false
+	}
+	return sender, source == a || operation == 1 && source.IsUnspecified() && target == a
+}
+
+// exchange sends at once and then every so often, and hands each packet that comes to answered, until that says yes. ErrSilent
+// when ctx is done before.
+func exchange(ctx context.Context, f *os.File, every time.Duration, send func() error, answered func(packet []byte) bool) error {
+	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	packet := make([]byte, 1500)
+	for {
+		if err := send(); err != nil {
+			return fmt.Errorf("sending: %w", err)
+		}
+		if err := f.SetReadDeadline(time.Now().Add(every)); err != nil {
+			return fmt.Errorf("setting a deadline: %w", err)
+		}
+		for ctx.Err() == nil {
+			n, err := f.Read(packet)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			}
+			if err != nil {
+				return fmt.Errorf("receiving: %w", err)
+			}
+			if answered(packet[:n]) {
+				return nil
+			}
+		}
+		if ctx.Err() != nil {
+			return ErrSilent
+		}
+	}
+}
