@@ -33,7 +33,7 @@ func (h *Host) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	if b := h.current(); b != nil {
 		leader = b.leader
 	}
-	args := []string{"-t", strconv.Itoa(leader), "-m", "-u", "-i", "-n", "-p", "-C", "--", "env", "-i",
+	args := []string{"-t", strconv.Itoa(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", "env", "-i",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb"}
 	return exec.CommandContext(ctx, "nsenter", append(args, argv...)...)
 }
