@@ -35,7 +35,7 @@ func diff(c nic.Config, l nic.Link, o Owned) nic.Change {
 func stale(ch *nic.Change, l nic.Link, retired []Retired) {
 	for _, r := range retired {
 		switch {
-		case r.Route != nil && hasRoute(l.Routes, *r.Route):
+		case r.Route != nil && showsRoute(l.Routes, *r.Route):
 			ch.DelRoutes = append(ch.DelRoutes, *r.Route)
 		case r.Address.IsValid() && hasAddress(l, r.Address):
 			ch.Del = append(ch.Del, r.Address)
@@ -64,6 +64,7 @@ func hasAddress(l nic.Link, p netip.Prefix) bool {
 	return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == p })
 }
 
+// hasRoute says whether a route that is wanted is there: without a source in it, any will do.
 func hasRoute(have []nic.Route, want nic.Route) bool {
 	k := want.Key()
 	return slices.ContainsFunc(have, func(h nic.Route) bool {
@@ -73,4 +74,15 @@ func hasRoute(have []nic.Route, want nic.Route) bool {
 		}
 		return h == k
 	})
+}
+
+// showsRoute says whether exactly that route is there. What is retired is compared so: the same way with another source is another's,
+// or the very one that is wanted now.
+func showsRoute(have []nic.Route, r nic.Route) bool {
+	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Key() == r.Key() })
+}
+
+// serves says whether r is there for something that c wants.
+func serves(c nic.Config, r nic.Route) bool {
+	return slices.ContainsFunc(c.Routes, func(w nic.Route) bool { return hasRoute([]nic.Route{r}, w) })
 }

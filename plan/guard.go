@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"math"
 	"net/netip"
 	"path"
 	"slices"
@@ -95,7 +96,8 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 		return refuse(MTUTooLarge, "MTU %d is outside of what link %s can do (%d to %d)", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
 	}
 	for _, o := range p.machine.Links {
-		if o.Index != l.Index && o.Answers(c.Name) && !p.leaves(o, c.Name) {
+		leaves := o.Name == c.Name && p.given[o.Index] != ""
+		if o.Index != l.Index && o.Answers(c.Name) && !leaves {
 			return refuse(NameTaken, "another link (ifindex %d, MAC %s) is called %s already; rename it, or give the NIC another id", o.Index, o.MAC, c.Name)
 		}
 	}
@@ -108,20 +110,45 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 		}
 	}
 	for _, r := range c.Routes {
-		if r.IsDefault() && !ownTable(r.Table) {
-			return refuse(CutsAPIPath, "a default route through %s in table %d would take the node's own; use gateway, which has a table of its own", c.Name, r.Key().Table)
-		}
-		if ref := p.cuts(r.To, r.Key().Table, l); ref != nil {
-			return ref
+		if r := p.routeConflict(c, r, l); r != nil {
+			return r
 		}
 	}
 	return nil
+}
+
+// tableLocal is the kernel's table of its own addresses (RT_TABLE_LOCAL, linux/rtnetlink.h). It is asked before all others, so that no
+// prefix in another table is long enough to win.
+const tableLocal = 255
+
+func (p *planner) routeConflict(c nic.Config, r nic.Route, l nic.Link) *Refusal {
+	// netplan 0.106 to 1.1.2 writes greater ones as negative numbers, and networkd then takes the route without them: in main, say.
+	if r.Table > math.MaxInt32 || r.Metric > math.MaxInt32 {
+		return refuse(NotSupported, "route %s: table and metric can be at most %d on this host", r, math.MaxInt32)
+	}
+	if r.Table == tableLocal {
+		return refuse(NotSupported, "route %s: table %d is the kernel's own; use another", r, tableLocal)
+	}
+	if r.IsDefault() && !ownTable(r.Table) {
+		return refuse(CutsAPIPath, "a default route through %s in table %d would take the node's own; use gateway, which has a table of its own", c.Name, r.Key().Table)
+	}
+	return p.cuts(r.To, r.Key().Table, l)
 }
 
 func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
 	for _, o := range p.machine.Links {
 		if o.Index != l.Index && o.Holds(a.Addr()) && !p.releases(o, a.Addr()) {
 			return refuse(AddressInUse, "address %s is on link %s of this host already; an address can be on one link only", a.Addr(), o.Name)
+		}
+	}
+	for _, w := range p.machine.Paths {
+		if a.Addr() == w.To || a.Addr() == w.Via {
+			return refuse(CutsAPIPath, "address %s is the one by which the node reaches %s: the node would be lost", a.Addr(), w.What)
+		}
+	}
+	for _, o := range p.machine.Links {
+		if slices.ContainsFunc(o.Routes, func(r nic.Route) bool { return r.IsDefault() && r.Via == a.Addr() }) {
+			return refuse(CutsAPIPath, "address %s is the gateway of the default route of %s: the node would be lost", a.Addr(), o.Name)
 		}
 	}
 	return p.cuts(a.Masked(), nic.TableMain, l)
@@ -169,23 +196,22 @@ func (p *planner) bestBits(a netip.Addr, index int) int {
 
 // releases says whether link o is ours and will not have the address any more.
 func (p *planner) releases(o nic.Link, a netip.Addr) bool {
-	for _, own := range p.record.NICs {
-		if !o.HasMAC(own.MAC) || !own.Applied || !slices.ContainsFunc(own.Config.Addresses, func(h netip.Prefix) bool { return h.Addr() == a }) {
-			continue
-		}
-		return !slices.ContainsFunc(p.want, func(w nic.Config) bool {
-			return w.MAC == own.MAC && slices.ContainsFunc(w.Addresses, func(h netip.Prefix) bool { return h.Addr() == a })
-		})
+	own, ok := p.changeable(o)
+	if !ok || !contains(own.Config, a) {
+		return false
 	}
-	return false
+	return !slices.ContainsFunc(p.want, func(w nic.Config) bool { return w.MAC == own.MAC && contains(w, a) })
 }
 
-// leaves says whether link o is ours and is removed before the others are configured, so that its name gets free.
-func (p *planner) leaves(o nic.Link, name string) bool {
-	for _, own := range p.record.NICs {
-		if o.HasMAC(own.MAC) && own.Applied && own.Config.Name == name && own.Found.Name != name {
-			return !slices.ContainsFunc(p.want, func(w nic.Config) bool { return w.MAC == own.MAC })
-		}
+// changeable finds what we remember of a link that is ours and that this plan may change.
+func (p *planner) changeable(o nic.Link) (Owned, bool) {
+	i := slices.IndexFunc(p.record.NICs, func(own Owned) bool { return o.HasMAC(own.MAC) && own.Applied })
+	if i < 0 || slices.Contains(p.hold, p.record.NICs[i].MAC) || Guard(o, p.machine) != nil {
+		return Owned{}, false
 	}
-	return false
+	return p.record.NICs[i], true
+}
+
+func contains(c nic.Config, a netip.Addr) bool {
+	return slices.ContainsFunc(c.Addresses, func(h netip.Prefix) bool { return h.Addr() == a })
 }

@@ -66,7 +66,7 @@ type Action struct {
 func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	want = slices.Clone(want)
 	nic.SortConfigs(want)
-	p := planner{want: want, machine: m, record: rec}
+	p := planner{want: want, hold: hold, machine: m, record: rec, given: map[int]string{}}
 	var out Plan
 	for _, o := range rec.NICs {
 		wanted := slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC })
@@ -84,8 +84,10 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 
 type planner struct {
 	want    []nic.Config
+	hold    []nic.MAC
 	machine Machine
 	record  Record
+	given   map[int]string // by ifindex: the first names that removals in this plan give back
 }
 
 func (p *planner) configure(c nic.Config) Action {
@@ -124,7 +126,17 @@ func (p *planner) remove(o Owned) (Action, bool) {
 	}
 	a.Link = link
 	a.Change = giveBack(o, *link)
+	if p.nameTaken(a.Change.Name, link.Index) {
+		a.Change.Name = "" // the kernel gave its first name to a NIC that came later: it keeps the present one
+	}
+	p.given[link.Index] = a.Change.Name
 	return a, o.Applied || !a.Change.Empty()
+}
+
+func (p *planner) nameTaken(name string, index int) bool {
+	return name != "" && slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
+		return o.Index != index && (o.Answers(name) || p.given[o.Index] == name)
+	})
 }
 
 // find looks for the one link that a NIC means: nil and no refusal if it is not there.

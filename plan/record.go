@@ -96,7 +96,7 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 			}
 		}
 		for _, r := range l.Routes {
-			if configured(r) && !hasRoute(c.Routes, r) {
+			if configured(r) && !serves(c, r) {
 				r.Protocol = 0
 				gone = append(gone, Retired{Route: &r})
 			}
@@ -127,7 +127,7 @@ func retire(old, c nic.Config) []Retired {
 		}
 	}
 	for _, r := range old.Routes {
-		if !hasRoute(c.Routes, r) {
+		if !serves(c, r) {
 			out = append(out, Retired{Route: &r})
 		}
 	}
@@ -138,7 +138,7 @@ func retire(old, c nic.Config) []Retired {
 func merge(old, gone []Retired, c nic.Config) []Retired {
 	var out []Retired
 	for _, r := range append(slices.Clone(old), gone...) {
-		wanted := r.Address.IsValid() && slices.Contains(c.Addresses, r.Address) || r.Route != nil && hasRoute(c.Routes, *r.Route)
+		wanted := r.Address.IsValid() && slices.Contains(c.Addresses, r.Address) || r.Route != nil && serves(c, *r.Route)
 		if !wanted && !slices.ContainsFunc(out, r.equal) {
 			out = append(out, r)
 		}

@@ -74,7 +74,7 @@ func verifyRetired(l nic.Link, o Owned) []Mismatch {
 		if r.Address.IsValid() && hasAddress(l, r.Address) {
 			out = append(out, Mismatch{Field: "address", Want: "absent", Have: r.Address.String()})
 		}
-		if r.Route != nil && hasRoute(l.Routes, *r.Route) {
+		if r.Route != nil && showsRoute(l.Routes, *r.Route) {
 			out = append(out, Mismatch{Field: "route", Want: "absent", Have: r.Route.String()})
 		}
 	}

@@ -1,0 +1,297 @@
+package plan_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// host is a machine with a primary NIC, by which everything goes, and two more NICs that are nobody's.
+func host() plan.Machine {
+	eth0 := nic.Link{Index: 2, Name: "eth0", MAC: mac(0xee), Device: true, Up: true, Carrier: true, MTU: 1500,
+		Addresses: []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Permanent: true}, {Prefix: netip.MustParsePrefix("2001:db8:2::10/64"), Permanent: true}},
+		Routes:    []nic.Route{route("0.0.0.0/0 192.0.2.254"), route("::/0 fe80::1"), from("192.0.2.10", route("192.0.2.0/24")), route("2001:db8:2::/64")}}
+	return plan.Machine{Links: []nic.Link{eth0, link(1), link(2)}, Paths: []plan.Path{apiByGateway}}
+}
+
+// The ways to an API server.
+var (
+	apiByGateway = plan.Path{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: 2, Source: netip.MustParseAddr("192.0.2.10"), Via: netip.MustParseAddr("192.0.2.254")}
+	apiOnLink    = plan.Path{What: "the API server", To: netip.MustParseAddr("192.0.2.100"), Index: 2, Source: netip.MustParseAddr("192.0.2.10")}
+	apiNowhere   = plan.Path{What: "the API server", To: netip.MustParseAddr("198.51.100.1")}
+	apiIPv6      = plan.Path{What: "the API server", To: netip.MustParseAddr("2001:db8:9::1"), Index: 2, Source: netip.MustParseAddr("2001:db8:2::10"), Via: netip.MustParseAddr("fe80::1")}
+	nodeIP       = plan.Path{What: "kubelet's --node-ip", To: netip.MustParseAddr("192.0.2.10"), Index: 1}
+)
+
+// input is what Make is asked in a row: NIC 1 is wanted with 10.1.0.5/24, on a host as above.
+type input struct {
+	plan.Machine
+	want   []nic.Config
+	hold   []nic.MAC
+	record plan.Record
+}
+
+func (in *input) nic() *nic.Config { return &in.want[0] }
+func (in *input) link() *nic.Link  { return &in.Links[1] } // of NIC 1
+func (in *input) other() *nic.Link { return &in.Links[2] }
+func (in *input) is(addrs ...string) {
+	in.want[0].Addresses = prefixes(addrs...)
+}
+func (in *input) has(l *nic.Link, addrs ...string) {
+	for _, p := range prefixes(addrs...) {
+		l.Addresses = append(l.Addresses, nic.Address{Prefix: p, Permanent: true})
+	}
+}
+
+// ours makes both NICs ours and applied, and wanted, NIC 2 with 10.2.0.5/24.
+func (in *input) ours() {
+	in.want = append(in.want, config(2, "10.2.0.5/24"))
+	for i, c := range in.want {
+		in.Links[i+1] = up(in.Links[i+1], c)
+		in.record.NICs = append(in.record.NICs, owned(c))
+	}
+}
+
+// Each refusal of rule 1 and its neighbour that is just allowed. An empty reason: NIC 1 is configured.
+var guardTable = map[string]struct {
+	change func(in *input)
+	reason plan.Reason
+	says   string
+}{
+	"a NIC that is nobody's is configured": {func(*input) {}, "", ""},
+
+	// What kind of link it is.
+	"a link that is no hardware is not found":                     {func(in *input) { in.link().Kind, in.link().Device = "veth", false }, plan.WaitingForNIC, "no NIC with MAC"},
+	"a virtual kind that counts as hardware here is configured":   {func(in *input) { in.link().Kind, in.Kinds = "veth", []string{"veth"} }, "", ""},
+	"a bridge that borrows the MAC does not stand in its way":     {func(in *input) { in.borrow("bridge") }, "", ""},
+	"a bond that borrows the MAC does not stand in its way":       {func(in *input) { in.borrow("bond") }, "", ""},
+	"a VLAN that borrows the MAC does not stand in its way":       {func(in *input) { in.borrow("vlan") }, "", ""},
+	"a macvlan that borrows the MAC does not stand in its way":    {func(in *input) { in.borrow("macvlan") }, "", ""},
+	"a borrowed MAC is not matched where the real NIC is gone":    {func(in *input) { in.borrow("bond"); in.link().MAC = mac(9) }, plan.WaitingForNIC, ""},
+	"two NICs of one MAC are ambiguous":                           {func(in *input) { in.other().MAC = mac(1) }, plan.AmbiguousMAC, "eth1, eth2"},
+	"of two NICs of one MAC the one that has it burnt in is one":  {func(in *input) { in.other().MAC, in.other().Permanent = mac(1), mac(2) }, "", ""},
+	"a NIC is known by its burnt-in MAC":                          {func(in *input) { in.link().MAC, in.link().Permanent = mac(9), mac(1) }, "", ""},
+	"part of a bond or bridge":                                    {func(in *input) { in.link().Master = 7 }, plan.NotPhysical, "part of a bond"},
+	"hardware with the name of a container network":               {func(in *input) { in.link().Name = "cali12345" }, plan.NotPhysical, "cali*"},
+	"hardware with a name that the administrator denies":          {func(in *input) { in.link().Name, in.Deny = "storage0", []string{"storage*"} }, plan.NotPhysical, "storage*"},
+	"hardware with a name that the administrator does not deny":   {func(in *input) { in.link().Name, in.Deny = "stor0", []string{"storage*"} }, "", ""},
+	"a broken pattern of the administrator's denies nothing":      {func(in *input) { in.Deny = []string{"[", "a["} }, "", ""},
+	"a NIC called like a bridge of docker but for the dash":       {func(in *input) { in.link().Name = "bri0" }, "", ""},
+	"a protected kind stays protected where all virtual is taken": {func(in *input) { in.link().Name, in.link().Kind, in.Kinds = "lxc1", "veth", []string{"veth"} }, plan.NotPhysical, "lxc*"},
+
+	// What the node lives by.
+	"the link has the default route":                   {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "default route"},
+	"the link has the default route of IPv6":           {func(in *input) { in.link().Routes = []nic.Route{route("::/0 fe80::2")} }, plan.ProtectedLink, "default route"},
+	"the link has a default route without next hop":    {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/0")} }, plan.ProtectedLink, "default route"},
+	"the link has a default route in another table":    {func(in *input) { in.link().Routes = []nic.Route{in2(100, "0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "table 100"},
+	"just below our tables it is not ours":             {func(in *input) { in.link().Routes = []nic.Route{in2(9999, "0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "table 9999"},
+	"our first table":                                  {func(in *input) { in.link().Routes = []nic.Route{in2(10000, "0.0.0.0/0 10.1.0.1")} }, "", ""},
+	"our last table":                                   {func(in *input) { in.link().Routes = []nic.Route{in2(19999, "0.0.0.0/0 10.1.0.1")} }, "", ""},
+	"just above our tables it is not ours":             {func(in *input) { in.link().Routes = []nic.Route{in2(20000, "0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "table 20000"},
+	"half of the Internet is no default route":         {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/1 10.1.0.1")} }, "", ""},
+	"the link carries the way to the API server":       {func(in *input) { in.Paths[0].Index = in.link().Index }, plan.ProtectedLink, "the API server"},
+	"the link holds the API server's address":          {func(in *input) { in.has(in.link(), "198.51.100.1/32") }, plan.ProtectedLink, "the API server"},
+	"the link holds the source towards the API server": {func(in *input) { in.has(in.link(), "192.0.2.10/32") }, plan.ProtectedLink, "the API server"},
+	"the link holds kubelet's node IP": {func(in *input) {
+		in.Paths = append(in.Paths, nodeIP)
+		in.Links[0].Addresses = nil
+		in.has(in.link(), "192.0.2.10/24")
+	}, plan.ProtectedLink, "node"},
+	"the node IP on another link is no matter":            {func(in *input) { in.Paths = append(in.Paths, nodeIP) }, "", ""},
+	"a path that leads nowhere protects no link by index": {func(in *input) { in.Paths[0] = apiNowhere; in.link().Index = 0 }, "", ""},
+
+	// Whose configuration it has.
+	"netplan has a definition for it":                     {func(in *input) { in.link().Claim = claim }, plan.ForeignConfig, "50-cloud-init.yaml"},
+	"netplan's definition may be taken over":              {func(in *input) { in.link().Claim = claim; in.nic().Adopt = true }, "", ""},
+	"a definition counts not once the NIC is ours":        {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
+	"a definition counts again once the NIC was given up": {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
+	"somebody gave it an address":                         {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"somebody gave it an address of IPv6":                 {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
+	"somebody's address may be taken over":                {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
+	"the address that is wanted is there already":         {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
+	"the address that is wanted has another length":       {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
+	"DHCP gave it an address":                             {func(in *input) { in.temporary("10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"a router gave it an address":                         {func(in *input) { in.temporary("2001:db8:7::1/64") }, "", ""},
+	"it has a link-local address":                         {func(in *input) { in.has(in.link(), "fe80::1/64", "169.254.7.7/16") }, "", ""},
+	"it has an address of ours that is to go":             {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.retired("10.9.0.1/24") }, "", ""},
+
+	// Whether it can stand beside the rest of the host.
+	"an MTU above what the device can do":            {func(in *input) { in.nic().MTU = 9001 }, plan.MTUTooLarge, "9001"},
+	"the greatest MTU of the device":                 {func(in *input) { in.nic().MTU = 9000 }, "", ""},
+	"an MTU below what the device can do":            {func(in *input) { in.link().MinMTU = 576; in.nic().MTU = 575 }, plan.MTUTooLarge, "575"},
+	"the least MTU of the device":                    {func(in *input) { in.nic().MTU = 68 }, "", ""},
+	"a device that tells no bounds":                  {func(in *input) { in.link().MinMTU, in.link().MaxMTU = 0, 0; in.nic().MTU = 65535 }, "", ""},
+	"another link has the name":                      {func(in *input) { in.other().Name = "multinic1" }, plan.NameTaken, "multinic1"},
+	"another link answers to the name":               {func(in *input) { in.other().AltNames = []string{"multinic1"} }, plan.NameTaken, "multinic1"},
+	"its own alternative name is no matter":          {func(in *input) { in.link().AltNames = []string{"multinic1"} }, "", ""},
+	"the name is on a NIC that is given back":        {func(in *input) { in.swap(); in.want = in.want[:1] }, "", ""},
+	"the name is on a NIC whose entry is unreadable": {func(in *input) { in.swap(); in.want = in.want[:1]; in.hold = []nic.MAC{mac(2)} }, plan.NameTaken, ""},
+	"the name is on a NIC that never had another":    {func(in *input) { in.swap(); in.want = in.want[:1]; in.record.NICs[1].Found.Name = "multinic1" }, plan.NameTaken, ""},
+	"the name is on a NIC whose old name is taken":   {func(in *input) { in.swap(); in.want = in.want[:1]; in.link().Name = "eth2" }, plan.NameTaken, ""},
+	"the name is on a NIC that still wants it":       {func(in *input) { in.swap() }, plan.NameTaken, ""},
+	"another link of the host has the address":       {func(in *input) { in.has(in.other(), "10.1.0.5/32") }, plan.AddressInUse, "eth2"},
+	"the primary's own address":                      {func(in *input) { in.is("192.0.2.10/24") }, plan.AddressInUse, "eth0"},
+	"the second address is on another link":          {func(in *input) { in.is("10.1.0.5/24", "10.1.0.6/24"); in.has(in.other(), "10.1.0.6/24") }, plan.AddressInUse, "10.1.0.6"},
+	"another link has another address of the subnet": {func(in *input) { in.has(in.other(), "10.1.0.6/24") }, "", ""},
+	"the address moves from our other NIC":           {func(in *input) { in.ours(); in.move("10.3.0.7/24") }, "", ""},
+	"our other NIC has the address and is removed":   {func(in *input) { in.ours(); in.is("10.2.0.5/24"); in.want = in.want[:1] }, "", ""},
+	"our other NIC has the address and keeps it":     {func(in *input) { in.ours(); in.is("10.2.0.5/24") }, plan.AddressInUse, "multinic2"},
+	"our other NIC's entry is unreadable":            {func(in *input) { in.ours(); in.is("10.2.0.5/24"); in.want = in.want[:1]; in.hold = []nic.MAC{mac(2)} }, plan.AddressInUse, "multinic2"},
+	"our other NIC may not be touched any more": {func(in *input) {
+		in.ours()
+		in.move("10.3.0.7/24")
+		in.other().Routes = append(in.other().Routes, route("::/0 fe80::2"))
+	}, plan.AddressInUse, "multinic2"},
+	"somebody else gave our other NIC the address": {func(in *input) { in.ours(); in.has(in.other(), "10.2.0.9/24"); in.is("10.2.0.9/24") }, plan.AddressInUse, "multinic2"},
+	"a gateway is not made in this version":        {func(in *input) { in.nic().Gateway = netip.MustParseAddr("10.1.0.1") }, plan.NotSupported, "gateway"},
+
+	// What traffic it would draw.
+	"the API server's subnet, equally long":              {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.11/24") }, "", ""},
+	"the API server's subnet, shorter":                   {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.11/23") }, "", ""},
+	"the API server's subnet, longer":                    {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.101/25") }, plan.CutsAPIPath, "192.0.2.100"},
+	"a longer part of the subnet without the API server": {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.130/26") }, "", ""},
+	"a longer half of the subnet with the primary":       {func(in *input) { in.is("192.0.2.11/25") }, plan.CutsAPIPath, "192.0.2.10"},
+	"a longer half of the subnet with the gateway":       {func(in *input) { in.is("192.0.2.201/25") }, plan.CutsAPIPath, "192.0.2.254"},
+	"the gateway's subnet, equally long":                 {func(in *input) { in.is("192.0.2.201/24") }, "", ""},
+	"a subnet of an API server behind the gateway":       {func(in *input) { in.is("198.51.100.9/24") }, plan.CutsAPIPath, "198.51.100.1"},
+	"a subnet beside it":                                 {func(in *input) { in.is("198.51.101.9/24") }, "", ""},
+	"the subnet of an API server without a way":          {func(in *input) { in.Paths[0] = apiNowhere; in.is("198.51.100.9/24") }, plan.CutsAPIPath, "198.51.100.1"},
+	"a subnet beside an API server without a way":        {func(in *input) { in.Paths[0] = apiNowhere }, "", ""},
+	"the subnet of an IPv6 API server":                   {func(in *input) { in.Paths[0] = apiIPv6; in.is("2001:db8:9::7/64") }, plan.CutsAPIPath, "2001:db8:9::1"},
+	"the primary's IPv6 subnet, longer":                  {func(in *input) { in.Paths[0] = apiIPv6; in.is("2001:db8:2::11/120") }, plan.CutsAPIPath, "2001:db8:2::10"},
+	"the primary's IPv6 subnet, equally long":            {func(in *input) { in.Paths[0] = apiIPv6; in.is("2001:db8:2::11/64") }, "", ""},
+	"the API server's own address":                       {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.100/24") }, plan.CutsAPIPath, "192.0.2.100"},
+	"the gateway's own address":                          {func(in *input) { in.is("192.0.2.254/24") }, plan.CutsAPIPath, "192.0.2.254"},
+	"the own address of a gateway that no path uses":     {func(in *input) { in.Paths = nil; in.is("192.0.2.254/24") }, plan.CutsAPIPath, "192.0.2.254"},
+	"a gateway drawn away that no path uses":             {func(in *input) { in.Paths = nil; in.is("192.0.2.201/25") }, plan.CutsAPIPath, "eth0"},
+	"an address by a host route of the primary":          {func(in *input) { in.hostRoute(); in.is("198.51.100.9/24") }, "", ""},
+	"a route to the API server":                          {func(in *input) { in.routes(route("198.51.100.1/32")) }, plan.CutsAPIPath, "198.51.100.1"},
+	"a route to half of the Internet":                    {func(in *input) { in.routes(route("128.0.0.0/1 10.1.0.1")) }, plan.CutsAPIPath, ""},
+	"a route to half of the Internet past a host route":  {func(in *input) { in.hostRoute(); in.routes(route("128.0.0.0/1 10.1.0.1")) }, "", ""},
+	"a route to somewhere else":                          {func(in *input) { in.routes(route("10.0.0.0/8 10.1.0.1")) }, "", ""},
+	"a route to the API server in a table of its own":    {func(in *input) { in.routes(in2(100, "198.51.100.1/32")) }, "", ""},
+	"a default route":                                    {func(in *input) { in.routes(route("0.0.0.0/0 10.1.0.1")) }, plan.CutsAPIPath, "gateway"},
+	"a default route of IPv6":                            {func(in *input) { in.routes(route("::/0 fe80::1")) }, plan.CutsAPIPath, "gateway"},
+	"a default route in a table that is not ours":        {func(in *input) { in.routes(in2(100, "0.0.0.0/0 10.1.0.1")) }, plan.CutsAPIPath, "100"},
+	"a default route in a table of ours":                 {func(in *input) { in.routes(in2(10001, "0.0.0.0/0 10.1.0.1")) }, "", ""},
+	"a route in the kernel's own table":                  {func(in *input) { in.routes(in2(255, "10.0.0.0/8")) }, plan.NotSupported, "table 255"},
+	"a table that netplan writes as a negative number":   {func(in *input) { in.routes(in2(1<<31, "10.0.0.0/8")) }, plan.NotSupported, "2147483647"},
+	"the greatest table":                                 {func(in *input) { in.routes(in2(1<<31-1, "10.0.0.0/8")) }, "", ""},
+	"a metric that netplan writes as a negative number":  {func(in *input) { in.routes(nic.Route{To: route("10.0.0.0/8").To, Metric: 1 << 31}) }, plan.NotSupported, "2147483647"},
+	"the greatest metric":                                {func(in *input) { in.routes(nic.Route{To: route("10.0.0.0/8").To, Metric: 1<<31 - 1}) }, "", ""},
+}
+
+var claim = &nic.Claim{Owner: "netplan", File: "/etc/netplan/50-cloud-init.yaml", ID: "ens4", Evidence: "50-cloud-init.yaml names its MAC"}
+
+func in2(table int, r string) nic.Route { return in(table, route(r)) }
+
+func (in *input) borrow(kind string) {
+	in.Links = append(in.Links, nic.Link{Index: 30, Name: kind + "x", Kind: kind, MAC: mac(1), Up: true})
+}
+func (in *input) temporary(a string) {
+	in.link().Addresses = []nic.Address{{Prefix: netip.MustParsePrefix(a)}}
+}
+func (in *input) retired(a string) {
+	in.record.NICs = []plan.Owned{{MAC: mac(1), Retired: []plan.Retired{{Address: netip.MustParsePrefix(a)}}}}
+}
+func (in *input) routes(rs ...nic.Route) { in.nic().Routes = rs }
+func (in *input) hostRoute() {
+	in.Links[0].Routes = append(in.Links[0].Routes, route("198.51.100.1/32 192.0.2.254"))
+}
+
+// swap makes NIC 2 ours under the name that NIC 1 wants.
+func (in *input) swap() {
+	c := config(2, "10.2.0.5/24")
+	c.Name = "multinic1"
+	in.Links[2] = up(in.Links[2], c)
+	in.want = append(in.want, c)
+	in.record.NICs = []plan.Owned{{MAC: mac(1)}, owned(c)}
+}
+
+// move takes the address from NIC 2, which has it, to NIC 1.
+func (in *input) move(a string) {
+	was := config(2, "10.2.0.5/24", a)
+	in.Links[2], in.record.NICs[1] = up(link(2), was), owned(was)
+	in.is(a)
+}
+
+func TestMakeRefuses(t *testing.T) {
+	for name, test := range guardTable {
+		t.Run(name, func(t *testing.T) {
+			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+			test.change(x)
+			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+				if a.NIC.MAC != mac(1) || a.Kind == plan.Remove {
+					continue
+				}
+				if a.Reason != test.reason || !strings.Contains(a.Message, test.says) {
+					t.Errorf("got %s %q (%s), want %q with %q", a.Kind, a.Reason, a.Message, test.reason, test.says)
+				}
+				checkAction(t, a)
+				return
+			}
+			t.Error("NIC 1 has no action")
+		})
+	}
+}
+
+func checkAction(t *testing.T, a plan.Action) {
+	t.Helper()
+	switch a.Kind {
+	case plan.Configure:
+		if a.Reason != "" || a.Message != "" || a.After == nil || a.Link == nil || a.Change.Index != a.Link.Index {
+			t.Errorf("a whole Configure has a link, a record and no reason: %+v", a)
+		}
+	case plan.Refuse, plan.Wait:
+		if a.Reason == "" || a.Message == "" || len(a.Message) > 256 || !a.Change.Empty() || a.After != nil {
+			t.Errorf("a whole %s has a reason, a message of at most 256 bytes, and changes nothing: %+v", a.Kind, a)
+		}
+	}
+}
+
+// The names of FACTS: what belongs to container networks, whatever hardware it looks like.
+func TestGuardNeverTouchesNamesOfContainerNetworks(t *testing.T) {
+	for _, name := range []string{"lo", "cali12345abcdef", "tunl0", "vxlan.calico", "wireguard.cali", "cilium_host", "cilium_net", "cilium_vxlan", "lxc0123", "lxc_health",
+		"flannel.1", "flannel-v6.1", "cni0", "kube-ipvs0", "kube-bridge", "nodelocaldns", "docker0", "br-0123456789ab", "br-ex", "br-int", "ovn0", "ovn-k8s-mp0", "ovs-system",
+		"genev_sys_6081", "antrea-gw0", "weave", "weave-bridge", "virbr0", "vnet3", "tap0", "tun0", "wg0", "bond0", "team0", "dummy0"} {
+		l := link(1)
+		l.Name = name
+		if r := plan.Guard(l, host()); r == nil || r.Reason != plan.NotPhysical {
+			t.Errorf("%s: got %v", name, r)
+		}
+		if r := plan.NotOurs(l, host()); r == nil {
+			t.Errorf("%s: an undo may touch it", name)
+		}
+	}
+	for _, name := range []string{"eth1", "ens4", "enp3s0f1", "eno1", "enx020000000101", "multinic1", "em1", "net1", "veth1", "bri0", "local", "wan", "vlan7"} {
+		l := link(1)
+		l.Name = name
+		if r := plan.Guard(l, host()); r != nil {
+			t.Errorf("%s: %s", name, r.Message)
+		}
+	}
+}
+
+func TestAnUndoMayPutBackWhatTheChangeBroke(t *testing.T) {
+	l, m := link(1), host()
+	l.Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")}
+	m.Paths[0].Index = l.Index
+	if plan.Guard(l, m) == nil {
+		t.Error("the guard lets it be changed")
+	}
+	if r := plan.NotOurs(l, m); r != nil {
+		t.Errorf("it cannot be undone: %s", r.Message)
+	}
+}
+
+func TestMessagesAreBounded(t *testing.T) {
+	x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+	x.link().Claim = &nic.Claim{Owner: "netplan", Evidence: strings.Repeat("x", 1000)}
+	a := plan.Make(x.want, nil, x.Machine, x.record).Actions[0]
+	if len(a.Message) != 256 || !strings.HasSuffix(a.Message, "...") {
+		t.Errorf("got %d bytes: %s", len(a.Message), a.Message)
+	}
+}

@@ -1,0 +1,203 @@
+package plan_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// scenario is a folder of testdata, shared by all dialects: want.json ([]nic.Config), links.json (plan.Machine), record.json (plan.Record;
+// absent: nothing is ours), and plan.json, which is written by -update.
+type scenario struct {
+	want    []nic.Config
+	machine plan.Machine
+	record  plan.Record
+}
+
+func load(t *testing.T, dir string) (s scenario) {
+	t.Helper()
+	for name, v := range map[string]any{"want.json": &s.want, "links.json": &s.machine, "record.json": &s.record} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) && name == "record.json" {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.DisallowUnknownFields()
+		if err := d.Decode(v); err != nil {
+			t.Fatalf("reading %s: %v", filepath.Join(dir, name), err)
+		}
+	}
+	return s
+}
+
+// told is an action as plan.json has it: whole, but for the link, of which links.json tells, and for what is zero.
+type told struct {
+	Kind    plan.Kind
+	NIC     string
+	MAC     nic.MAC
+	Link    string      `json:",omitempty"`
+	Reason  plan.Reason `json:",omitempty"`
+	Message string      `json:",omitempty"`
+	Change  []string    `json:",omitempty"`
+	After   any         `json:",omitempty"`
+}
+
+func tell(t *testing.T, p plan.Plan) []byte {
+	t.Helper()
+	out := []told{}
+	for _, a := range p.Actions {
+		x := told{Kind: a.Kind, NIC: a.NIC.Name, MAC: a.NIC.MAC, Reason: a.Reason, Message: a.Message, After: bare(t, a.After)}
+		if a.Link != nil {
+			x.Link = a.Link.Name
+		}
+		if s := strings.TrimSpace(a.Change.String()); s != "" {
+			x.Change = strings.Split(s, "\n")
+		}
+		out = append(out, x)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(out); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// bare gives v as JSON has it, without what is zero.
+func bare(t *testing.T, v any) any {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out any
+	if err := json.Unmarshal(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	return strip(out)
+}
+
+func strip(v any) any {
+	switch x := v.(type) {
+	case map[string]any:
+		for k, e := range x {
+			if x[k] = strip(e); x[k] == nil {
+				delete(x, k)
+			}
+		}
+		if len(x) == 0 {
+			return nil
+		}
+	case []any:
+		for i := range x {
+			x[i] = strip(x[i])
+		}
+		if len(x) == 0 {
+			return nil
+		}
+	default:
+		if v != nil && reflect.ValueOf(v).IsZero() {
+			return nil
+		}
+	}
+	return v
+}
+
+func TestMakeOverTheScenarios(t *testing.T) {
+	dirs, err := filepath.Glob("testdata/*/want.json")
+	if err != nil || len(dirs) < 10 {
+		t.Fatalf("only %d scenarios: %v", len(dirs), err)
+	}
+	for _, d := range dirs {
+		dir := filepath.Dir(d)
+		t.Run(filepath.Base(dir), func(t *testing.T) {
+			s := load(t, dir)
+			got := tell(t, plan.Make(s.want, nil, s.machine, s.record))
+			golden := filepath.Join(dir, "plan.json")
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), string(got)); diff != "" {
+				t.Errorf("%s: -want +got (-update writes it anew):\n%s", golden, diff)
+			}
+		})
+	}
+}
+
+func mac(last byte) nic.MAC { return nic.MAC{2, 0, 0, 0, 1, last} }
+
+func prefixes(ss ...string) (out []netip.Prefix) {
+	for _, s := range ss {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+// config is NIC id with MAC 02:00:00:00:01:<id>.
+func config(id int, addrs ...string) nic.Config {
+	return nic.Config{ID: id, Name: nic.NameFor(id), MAC: mac(byte(id)), Addresses: prefixes(addrs...)}
+}
+
+// link is eth<id>, ifindex 10 + id, with the MAC of config(id): there, down, and nobody's.
+func link(id int) nic.Link {
+	return nic.Link{Index: 10 + id, Name: "eth" + string(rune('0'+id)), MAC: mac(byte(id)), Device: true, MTU: 1500, MinMTU: 68, MaxMTU: 9000}
+}
+
+// up is the link as it is once c was applied to it.
+func up(l nic.Link, c nic.Config) nic.Link {
+	l.Name, l.Up, l.Carrier = c.Name, true, true
+	for _, a := range c.Addresses {
+		l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: true})
+		l.Routes = append(l.Routes, nic.Route{To: a.Masked(), Source: a.Addr(), Protocol: 2})
+	}
+	for _, r := range c.Routes {
+		r.Protocol = 109
+		l.Routes = append(l.Routes, r)
+	}
+	return l
+}
+
+// owned is what we remember of link(id) once c was applied to it.
+func owned(c nic.Config) plan.Owned {
+	return plan.Owned{MAC: c.MAC, Config: c, Applied: true, Found: plan.Found{Name: "eth" + string(rune('0'+c.ID)), MTU: 1500}}
+}
+
+// route reads "10.0.0.0/8", or "10.0.0.0/8 192.0.2.1" by way of a next hop.
+func route(s string) nic.Route {
+	to, via, ok := strings.Cut(s, " ")
+	r := nic.Route{To: netip.MustParsePrefix(to)}
+	if ok {
+		r.Via = netip.MustParseAddr(via)
+	}
+	return r
+}
+
+func in(table int, r nic.Route) nic.Route { r.Table = table; return r }
+
+func from(source string, r nic.Route) nic.Route { r.Source = netip.MustParseAddr(source); return r }
