@@ -24,10 +24,17 @@ type sharedCluster struct {
 }
 
 // Main is for a package's TestMain, `os.Exit(bed.Main(m))`: its tests then share one control plane, which is
-// started by the first that asks for it. Each has to use nodes of its own names.
-func Main(m *testing.M) int {
+// started by the first that asks for it. Each has to use nodes of its own names. What runs beside it for all of
+// them is ended by the functions in first, before it.
+func Main(m *testing.M, first ...func() error) int {
 	shared.on = true
 	code := m.Run()
+	for _, end := range first {
+		if err := end(); err != nil {
+			fmt.Fprintln(os.Stderr, "cleaning up:", err)
+			code = 1
+		}
+	}
 	if shared.box != nil {
 		if err := shared.box.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "cleaning up:", err)

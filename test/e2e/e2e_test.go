@@ -4,14 +4,5 @@
 //
 // It must not reach into the product: what it checks is what a user sees with ip, kubectl and the product's own commands.
 //
-// Start reading at node_test.go, which says in one line what each test needs.
+// Start reading at node_test.go and cluster_test.go, which say in one line what each test needs.
 package e2e
-
-import (
-	"os"
-	"testing"
-
-	"multinicd/test/bed"
-)
-
-func TestMain(m *testing.M) { os.Exit(bed.Main(m)) }
