@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"multinicd/host"
+	"multinicd/internal/apply"
 	"multinicd/internal/kube"
 	"multinicd/netplan"
 	"multinicd/nic"
@@ -22,6 +22,7 @@ type machine struct {
 	api   *kube.Client // nil: no cluster
 	deny  []string
 	kinds []string
+	dad   time.Duration // how long neighbours may take to claim an address
 
 	mu        sync.Mutex
 	endpoints []netip.Addr
@@ -163,6 +164,20 @@ func (m *machine) Guard(ctx context.Context, index int) error {
 	return fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
 }
 
+// Free asks the neighbours.
+func (m *machine) Free(ctx context.Context, index int, addrs []netip.Addr) error {
+	for _, a := range addrs {
+		holder, used, err := m.host.ProbeAddress(ctx, index, a, m.dad)
+		if err != nil {
+			return fmt.Errorf("asking whether %s is free: %w", a, err)
+		}
+		if used {
+			return fmt.Errorf("%w: %s is held by the neighbour with MAC %s; give the NIC another address, or free this one", apply.ErrAddressInUse, a, holder)
+		}
+	}
+	return nil
+}
+
 // Change changes a link, unless the whole guard forbids it.
 func (m *machine) Change(ctx context.Context, c nic.Change) error {
 	return m.host.Writer(func(l nic.Link) error {
@@ -182,41 +197,4 @@ func guardError(r *plan.Refusal) error {
 		return nil
 	}
 	return &plan.RefusalError{Refusal: *r}
-}
-
-// prober asks for what the node lives by.
-type prober struct {
-	api     *kube.Client // nil: not asked
-	contact func() bool  // the API server has answered just now
-}
-
-// Before notes whether the API server answers now. What did not answer before is not held against the change.
-func (p prober) Before(ctx context.Context) func(context.Context) error {
-	if p.api == nil {
-		return func(context.Context) error { return nil }
-	}
-	if !p.contact() {
-		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-		defer cancel()
-		if p.api.Ping(ctx) != nil {
-			return func(context.Context) error { return nil }
-		}
-	}
-	return func(ctx context.Context) error {
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			try, cancel := context.WithTimeout(ctx, 4*time.Second)
-			err := p.api.Ping(try)
-			cancel()
-			if err == nil {
-				return nil
-			}
-			select {
-			case <-ctx.Done():
-				return fmt.Errorf("the API server answered before the change and does not answer after it: %w", errors.Join(err))
-			case <-tick.C:
-			}
-		}
-	}
 }

@@ -100,7 +100,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	if err != nil {
 		return exitError{exitFailed, fmt.Errorf("finding out who configures the network here: %w", err)}
 	}
-	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds}
+	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, dad: w.dad()}
 	backend, unsupported := w.backend(stack)
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: backend, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
@@ -109,12 +109,33 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
 	w.daemon.SetMode(w.cfg.Source.Mode)
-	probe := prober{contact: w.daemon.InContact}
-	if w.cfg.Probe.API {
-		probe.api = w.api
-	}
-	w.applier.Probe = probe
+	w.applier.Probe = w.prober()
 	return nil
+}
+
+func (w *wired) prober() prober {
+	var p prober
+	if w.cfg.Probe.API && w.api != nil {
+		p.probes = append(p.probes, apiProbe(w.api, w.daemon.InContact))
+	}
+	for _, address := range w.cfg.Probe.TCP {
+		p.probes = append(p.probes, tcpProbe(address))
+	}
+	for _, a := range w.cfg.Probe.Neighbours {
+		p.probes = append(p.probes, neighbourProbe(w.machine, a))
+	}
+	return p
+}
+
+// dad is how long neighbours may take to claim an address; 0: they are not asked. RFC 5227 sends three probes, one to two seconds apart.
+func (w *wired) dad() time.Duration {
+	switch w.cfg.Backend.DAD {
+	case "fast":
+		return 200 * time.Millisecond
+	case "rfc5227":
+		return 6 * time.Second
+	}
+	return 0
 }
 
 // backend chooses the dialect, or says why there is none for this host.
@@ -125,7 +146,9 @@ func (w *wired) backend(stack host.Stack) (backend apply.Backend, unsupported st
 	}
 	switch name {
 	case "netplan":
-		return netplan.New(w.host, w.host), ""
+		b := netplan.New(w.host, w.host)
+		b.DAD = w.dad() > 0
+		return b, ""
 	case "":
 		return nil, "nobody configures the network here in a way that multinicd writes: " + strings.Join(stack.Evidence, "; ") + "; set backend.name in multinicd.toml if this is wrong"
 	}

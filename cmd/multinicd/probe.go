@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"multinicd/internal/kube"
+)
+
+// prober asks for what the node lives by: the API server, and what multinicd.toml names.
+type prober struct {
+	probes []probe
+}
+
+// probe is one thing that must answer. known, if set and true, stands for an answer that came just now.
+type probe struct {
+	what  string
+	ask   func(ctx context.Context) error
+	known func() bool
+}
+
+// Limits of one question, and of the wait between two.
+const (
+	askBefore = 3 * time.Second
+	askAfter  = 4 * time.Second
+	askAgain  = 500 * time.Millisecond
+)
+
+func apiProbe(api *kube.Client, contact func() bool) probe {
+	return probe{what: "the API server", ask: api.Ping, known: contact}
+}
+
+func tcpProbe(address string) probe {
+	return probe{what: address, ask: func(ctx context.Context) error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	}}
+}
+
+func neighbourProbe(m *machine, a netip.Addr) probe {
+	return probe{what: a.String(), ask: func(ctx context.Context) error {
+		index, _, via, err := m.host.RouteTo(ctx, a)
+		if err != nil {
+			return err
+		}
+		if via.IsValid() {
+			return fmt.Errorf("%s is no neighbour: the way there is by %s", a, via)
+		}
+		return m.host.Neighbour(ctx, index, a)
+	}}
+}
+
+// Before notes what answers now. What does not is not held against the change.
+func (p prober) Before(ctx context.Context) func(context.Context) error {
+	answers := make([]bool, len(p.probes))
+	ctx, cancel := context.WithTimeout(ctx, askBefore)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i, one := range p.probes {
+		if one.known != nil && one.known() {
+			answers[i] = true
+			continue
+		}
+		wg.Go(func() { answers[i] = one.ask(ctx) == nil })
+	}
+	wg.Wait()
+	return func(ctx context.Context) error {
+		for i, one := range p.probes {
+			if answers[i] {
+				if err := one.until(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// until asks again and again, as long as ctx lasts.
+func (p probe) until(ctx context.Context) error {
+	for {
+		try, cancel := context.WithTimeout(ctx, askAfter)
+		err := p.ask(try)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s answered before the change and does not answer after it: %w", p.what, err)
+		case <-time.After(askAgain):
+		}
+	}
+}
