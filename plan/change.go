@@ -7,14 +7,18 @@ import (
 	"multinicd/nic"
 )
 
-// diff compares a link with what is wanted of it and remembered of it. What is neither stays.
-func diff(c nic.Config, l nic.Link, o Owned) nic.Change {
+// diff compares a link with what is wanted of it, was wanted of it before (zero: nothing), and is remembered of it. What is neither stays.
+func diff(c, was nic.Config, l nic.Link, o Owned) nic.Change {
 	out := nic.Change{Index: l.Index, MAC: c.MAC, Had: l.Name}
 	if l.Name != c.Name && !(o.RenameBlocked && l.Up) {
 		out.Name = c.Name
 	}
-	if c.MTU != 0 && c.MTU != l.MTU {
+	switch {
+	case c.MTU != 0 && c.MTU != l.MTU:
 		out.MTU, out.HadMTU = c.MTU, l.MTU
+	case c.MTU == 0 && was.MTU == l.MTU && o.Found.MTU != 0 && o.Found.MTU != l.MTU:
+		// The object names none any more: without this the link would keep it until the next boot only.
+		out.MTU, out.HadMTU = o.Found.MTU, l.MTU
 	}
 	out.Up = !l.Up
 	for _, a := range c.Addresses {
@@ -77,9 +81,9 @@ func hasRoute(have []nic.Route, want nic.Route) bool {
 }
 
 // showsRoute says whether exactly that route is there. What is retired is compared so: the same way with another source is another's,
-// or the very one that is wanted now.
+// or the very one that is wanted now. The kernel's own for an address (RTPROT_KERNEL, 2) goes with that.
 func showsRoute(have []nic.Route, r nic.Route) bool {
-	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Key() == r.Key() })
+	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Protocol != 2 && h.Key() == r.Key() })
 }
 
 // serves says whether r is there for something that c wants.

@@ -66,7 +66,7 @@ type Action struct {
 func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	want = slices.Clone(want)
 	nic.SortConfigs(want)
-	p := planner{want: want, hold: hold, machine: m, record: rec, given: map[int]string{}}
+	p := planner{want: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]bool{}}
 	var out Plan
 	for _, o := range rec.NICs {
 		wanted := slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC })
@@ -76,6 +76,7 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 			}
 		}
 	}
+	p.settle()
 	for _, c := range want {
 		out.Actions = append(out.Actions, p.configure(c))
 	}
@@ -88,6 +89,19 @@ type planner struct {
 	machine Machine
 	record  Record
 	given   map[int]string // by ifindex: the first names that removals in this plan give back
+	refused map[nic.MAC]bool
+}
+
+// settle finds all that is refused: a NIC that is refused keeps its addresses, for which another may have to be refused too.
+func (p *planner) settle() {
+	for again := true; again; {
+		again = false
+		for _, c := range p.want {
+			if !p.refused[c.MAC] && p.configure(c).Kind == Refuse {
+				p.refused[c.MAC], again = true, true
+			}
+		}
+	}
 }
 
 func (p *planner) configure(c nic.Config) Action {
@@ -110,7 +124,11 @@ func (p *planner) configure(c nic.Config) Action {
 		return r.action(c, link)
 	}
 	after := owned.take(c, *link, known)
-	return Action{Kind: Configure, NIC: c, Link: link, Change: diff(c, *link, after), After: &after}
+	var was nic.Config
+	if owned.Applied {
+		was = owned.Config
+	}
+	return Action{Kind: Configure, NIC: c, Link: link, Change: diff(c, was, *link, after), After: &after}
 }
 
 // remove plans to give a NIC back. A guarded link is not touched, only our memory and files of it go.
