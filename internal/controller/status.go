@@ -93,12 +93,21 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 	}
 	if counts {
 		next.LastJobName = cmp.Or(rep.JobName, rep.Run, prev.LastJobName)
-		if !equality.Semantic.DeepEqual(prev, next) {
+		if !equality.Semantic.DeepEqual(withoutReady(prev), withoutReady(next)) {
 			now := metav1.NewTime(in.Now.Truncate(time.Second))
 			next.LastProcessed = &now
 		}
 	}
 	return next
+}
+
+// withoutReady is s without the one condition that also moves by what a node
+// does not say.
+func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
+	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c metav1.Condition) bool {
+		return c.Type == v1.ConditionReady
+	})
+	return s
 }
 
 // read is the node's report, of whatever object; nil and nil where there is

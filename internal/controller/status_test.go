@@ -1,0 +1,405 @@
+package controller
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "multinicd/api/v1"
+)
+
+const (
+	node = "worker-node-01"
+	uid  = "uid-now"
+)
+
+var (
+	noon  = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	clock = func(d time.Duration) time.Time { return noon.Add(d) }
+)
+
+// object has two NICs, listed against the order of their ids.
+func object(generation int64, change ...func(*v1.MultiNicNodeConfig)) *v1.MultiNicNodeConfig {
+	o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: node, UID: uid, Generation: generation}}
+	o.Spec = v1.MultiNicNodeConfigSpec{
+		NodeName: node, SpecHash: fmt.Sprintf("hash-%d", generation),
+		Interfaces: []v1.Interface{
+			{ID: new(int32(2)), MACAddress: "02:00:00:00:01:02"},
+			{ID: new(int32(1)), MACAddress: "02:00:00:00:01:0A"},
+		},
+	}
+	for _, c := range change {
+		c(o)
+	}
+	return o
+}
+
+func nic(id int32, s v1.State, reason, message string) v1.InterfaceStatus {
+	mac := map[int32]string{1: "02:00:00:00:01:0a", 2: "02:00:00:00:01:02"}[id]
+	return v1.InterfaceStatus{ID: id, Name: fmt.Sprintf("multinic%d", id), MACAddress: mac, Status: s, Reason: reason, Message: message}
+}
+
+func configured(id int32) v1.InterfaceStatus {
+	return nic(id, v1.StateConfigured, v1.ReasonConfigured, "")
+}
+
+// report of the object's uid, done with the generation, by a daemon.
+func report(generation int64, nics ...v1.InterfaceStatus) v1.Report {
+	return v1.Report{
+		Schema: v1.ReportSchema, Node: node, UID: uid, Generation: generation, Executor: v1.ExecutorDaemon,
+		Version: "1", Phase: v1.PhaseDone, Interfaces: nics,
+	}
+}
+
+func text(t *testing.T, r v1.Report) string {
+	t.Helper()
+	data, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// brief is a status in three lines or so.
+func brief(s v1.MultiNicNodeConfigStatus) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s generation %d %s\n", s.State, s.ReadyInterfaces, s.ObservedGeneration, s.ObservedSpecHash)
+	for _, c := range s.Conditions {
+		fmt.Fprintf(&b, "%s=%s %s %s\n", c.Type, c.Status, c.Reason, c.Message)
+	}
+	for _, n := range s.InterfaceStatuses {
+		fmt.Fprintf(&b, "%s %s %s %s %s\n", n.Name, n.MACAddress, n.Status, n.Reason, n.Message)
+	}
+	lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestStatus(t *testing.T) {
+	healthy := Pulse{Seen: clock(-time.Minute), Moved: true}
+	quiet := Pulse{Seen: clock(-SilentAfter), Moved: true}
+	done := func(generation int64) v1.MultiNicNodeConfigStatus {
+		return Status(Gathered{
+			Object: object(generation), Report: text(t, report(generation, configured(1), configured(2))),
+			Pulse: Pulse{Seen: clock(-time.Hour)}, Now: clock(-time.Hour),
+		})
+	}
+	after := func(s v1.MultiNicNodeConfigStatus) func(*v1.MultiNicNodeConfig) {
+		return func(o *v1.MultiNicNodeConfig) { o.Status = s }
+	}
+	saidSilent := Status(Gathered{
+		Object: object(1, after(done(1))), Report: text(t, report(1, configured(1), configured(2))),
+		Pulse: quiet, Now: noon,
+	})
+
+	const (
+		allDone = "All 2 interfaces configured successfully"
+		calm    = "Degraded=False AsExpected\nProgressing=False Settled\n"
+		nics    = "\nmultinic1 02:00:00:00:01:0a Configured Configured\nmultinic2 02:00:00:00:01:02 Configured Configured"
+		good    = "Configured 2/2 generation 1 hash-1\n" + calm + "Ready=True AllInterfacesConfigured " + allDone + nics
+		unheard = "Pending 0/2 generation 1 hash-1\nDegraded=False AsExpected\n" +
+			"Progressing=True NoReport waiting for the node's first report\n" +
+			"Ready=Unknown NoReport the node has not reported on this object yet: is multinicd running and joined there?" +
+			"\nmultinic1 02:00:00:00:01:0a Pending NoReport\nmultinic2 02:00:00:00:01:02 Pending NoReport"
+		second = "InProgress 0/2 generation 2 hash-2\nDegraded=False AsExpected\n" +
+			"Progressing=True Applying generation 2 is being applied\nReady=False Applying generation 2 is being applied" +
+			"\nmultinic1 02:00:00:00:01:0a InProgress Applying\nmultinic2 02:00:00:00:01:02 InProgress Applying"
+		lost = "Ready=Unknown NodeSilent the node has stopped renewing its Lease; what is said here is the last it said"
+	)
+
+	for name, tc := range map[string]struct {
+		in   Gathered
+		want string
+	}{
+		"an object that no node has spoken about is Pending": {
+			Gathered{Object: object(1)}, unheard,
+		},
+		"a report of its uid and generation makes it Configured": {
+			Gathered{Object: object(1), Report: text(t, report(1, configured(2), configured(1)))}, good,
+		},
+		"a report for another uid does not count": {
+			Gathered{Object: object(1), Report: func() string {
+				r := report(1, configured(1), configured(2))
+				r.UID = "uid-before"
+				return text(t, r)
+			}()}, unheard,
+		},
+		"a report of another node does not count, and is said to be wrong": {
+			Gathered{Object: object(1), Report: func() string {
+				r := report(1, configured(1), configured(2))
+				r.Node = "worker-node-02"
+				return text(t, r)
+			}()},
+			"Pending 0/2 generation 1 hash-1\nDegraded=True ReportRefused report refused: it speaks for another node\n" +
+				"Progressing=True NoReport waiting for the node's first report\n" +
+				"Ready=Unknown ReportRefused report refused: it speaks for another node" +
+				"\nmultinic1 02:00:00:00:01:0a Pending NoReport\nmultinic2 02:00:00:00:01:02 Pending NoReport",
+		},
+		"a new generation is InProgress at once, while the report is of the older one": {
+			Gathered{Object: object(2, after(done(1))), Report: text(t, report(1, configured(1), configured(2)))}, second,
+		},
+		"a report of an older generation never makes a newer one Configured": {
+			Gathered{Object: object(2), Report: text(t, report(1, configured(1), configured(2)))}, second,
+		},
+		"a report of a generation that the object does not have yet says nothing": {
+			Gathered{Object: object(2, after(done(1))), Report: text(t, report(3, configured(1), configured(2)))}, second,
+		},
+		"a node that went back to an older generation is InProgress again": {
+			Gathered{Object: object(2, after(done(2))), Report: text(t, report(1, configured(1), configured(2)))}, second,
+		},
+		"a NIC that failed outweighs one that waits": {
+			Gathered{Object: object(1), Report: text(t, report(1,
+				nic(1, v1.StatePending, v1.ReasonWaitingForNIC, ""),
+				nic(2, v1.StateFailed, v1.ReasonProtectedLink, "it carries the default route")))},
+			"Failed 0/2 generation 1 hash-1\n" +
+				"Degraded=True InterfacesFailed 0 of 2 interfaces configured; multinic2: ProtectedLink: it carries the default route\n" +
+				"Progressing=False Settled\n" +
+				"Ready=False InterfacesFailed 0 of 2 interfaces configured; multinic2: ProtectedLink: it carries the default route" +
+				"\nmultinic1 02:00:00:00:01:0a Pending WaitingForNIC" +
+				"\nmultinic2 02:00:00:00:01:02 Failed ProtectedLink it carries the default route",
+		},
+		"a NIC that waits outweighs a change that runs": {
+			Gathered{Object: object(1), Report: func() string {
+				r := report(1, nic(1, v1.StateInProgress, v1.ReasonApplying, ""), nic(2, v1.StatePending, v1.ReasonWaitingForNIC, ""))
+				r.Phase = v1.PhaseApplying
+				return text(t, r)
+			}()},
+			"Pending 0/2 generation 1 hash-1\n" + calm +
+				"Ready=False InterfacesWaiting 0 of 2 interfaces configured; multinic2: WaitingForNIC" +
+				"\nmultinic1 02:00:00:00:01:0a InProgress Applying\nmultinic2 02:00:00:00:01:02 Pending WaitingForNIC",
+		},
+		"a change that runs outweighs NICs that are configured": {
+			Gathered{Object: object(2), Report: func() string {
+				r := report(2)
+				r.Phase = v1.PhaseApplying
+				return text(t, r)
+			}()}, second,
+		},
+		"a refused object is Failed with the node's reason, and so is each NIC": {
+			Gathered{Object: object(1), Report: func() string {
+				r := report(1)
+				r.Refused = &v1.Remark{Reason: v1.ReasonIdentityMismatch, Message: "this host is i-2"}
+				return text(t, r)
+			}()},
+			"Failed 0/2 generation 1 hash-1\nDegraded=True IdentityMismatch this host is i-2\nProgressing=False Settled\n" +
+				"Ready=False IdentityMismatch this host is i-2" +
+				"\nmultinic1 02:00:00:00:01:0a Failed IdentityMismatch this host is i-2" +
+				"\nmultinic2 02:00:00:00:01:02 Failed IdentityMismatch this host is i-2",
+		},
+		"a remark degrades an object that is Configured": {
+			Gathered{Object: object(1), Report: func() string {
+				r := report(1, configured(1), configured(2))
+				r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing to compare"}
+				return text(t, r)
+			}()},
+			"Configured 2/2 generation 1 hash-1\nDegraded=True IdentityUnverified nothing to compare\n" +
+				"Progressing=False Settled\nReady=True AllInterfacesConfigured " + allDone + nics,
+		},
+		"a NIC that the report leaves out is Pending, one that the object does not have is left out": {
+			Gathered{Object: object(1), Report: func() string {
+				extra := configured(1)
+				extra.ID, extra.Name, extra.MACAddress = 7, "multinic7", "02:00:00:00:01:07"
+				return text(t, report(1, configured(1), extra))
+			}()},
+			"Pending 1/2 generation 1 hash-1\n" + calm +
+				"Ready=False InterfacesWaiting 1 of 2 interfaces configured; multinic2: NoReport: the node did not report on this NIC" +
+				"\nmultinic1 02:00:00:00:01:0a Configured Configured" +
+				"\nmultinic2 02:00:00:00:01:02 Pending NoReport the node did not report on this NIC",
+		},
+		"NICs are known by MAC: what the report calls them does not count": {
+			Gathered{Object: object(1), Report: func() string {
+				a, b := configured(1), configured(2)
+				a.ID, a.Name, b.ID, b.Name = 8, "eth8", 9, "eth9"
+				return text(t, report(1, a, b))
+			}()}, good,
+		},
+		"NICs that were given back are Pending": {
+			Gathered{Object: object(1), Report: func() string {
+				r := report(1)
+				r.Phase = v1.PhaseRemoved
+				return text(t, r)
+			}()},
+			"Pending 0/2 generation 1 hash-1\n" + calm +
+				"Ready=False InterfacesWaiting 0 of 2 interfaces configured; multinic1: Removed; multinic2: Removed" +
+				"\nmultinic1 02:00:00:00:01:0a Pending Removed\nmultinic2 02:00:00:00:01:02 Pending Removed",
+		},
+		"an object without NICs is Configured when the node says so": {
+			Gathered{Object: object(1, func(o *v1.MultiNicNodeConfig) { o.Spec.Interfaces = nil }), Report: text(t, report(1))},
+			"Configured 0/0 generation 1 hash-1\n" + calm + "Ready=True AllInterfacesConfigured No interfaces are wanted",
+		},
+		"a garbage report keeps the state of this generation, but Ready is Unknown": {
+			Gathered{Object: object(1, after(done(1))), Report: "\x1b[31m{"},
+			"Configured 2/2 generation 1 hash-1\nDegraded=True ReportRefused report refused: invalid character '\\x1b' looking for beginning of value\n" +
+				"Progressing=False Settled\n" +
+				"Ready=Unknown ReportRefused report refused: invalid character '\\x1b' looking for beginning of value" + nics,
+		},
+		"a garbage report says nothing of a new generation": {
+			Gathered{Object: object(2, after(done(1))), Report: "{}"},
+			"InProgress 0/2 generation 2 hash-2\nDegraded=True ReportRefused report refused: schema is not multinic.io/report/v1\n" +
+				"Progressing=True Applying generation 2 is being applied\n" +
+				"Ready=Unknown ReportRefused report refused: schema is not multinic.io/report/v1" +
+				"\nmultinic1 02:00:00:00:01:0a InProgress Applying\nmultinic2 02:00:00:00:01:02 InProgress Applying",
+		},
+		"a report that was lost changes nothing": {
+			Gathered{Object: object(1, after(done(1)))}, good,
+		},
+		"a node whose Lease stands still for 6 minutes is silent: state kept, Ready Unknown": {
+			Gathered{Object: object(1, after(done(1))), Report: text(t, report(1, configured(1), configured(2))), Pulse: quiet},
+			"Configured 2/2 generation 1 hash-1\n" + calm + lost + nics,
+		},
+		"a moment before, it is not": {
+			Gathered{
+				Object: object(1, after(done(1))), Report: text(t, report(1, configured(1), configured(2))),
+				Pulse: Pulse{Seen: clock(-SilentAfter + 2*time.Second)},
+			}, good,
+		},
+		"a node whose last report came from a Job is never silent": {
+			Gathered{Object: object(1, after(done(1))), Pulse: quiet, Report: func() string {
+				r := report(1, configured(1), configured(2))
+				r.Executor = v1.ExecutorJob
+				return text(t, r)
+			}()}, good,
+		},
+		"a node without a Lease is not judged": {
+			Gathered{Object: object(1, after(done(1))), Report: text(t, report(1, configured(1), configured(2)))}, good,
+		},
+		"a new generation of a silent node is InProgress, Ready Unknown": {
+			Gathered{Object: object(2, after(done(1))), Report: text(t, report(1, configured(1), configured(2))), Pulse: quiet},
+			strings.Replace(second, "Ready=False Applying generation 2 is being applied", lost, 1),
+		},
+		"a bridge that has just started goes on saying that a node is silent": {
+			Gathered{
+				Object: object(1, after(saidSilent)), Report: text(t, report(1, configured(1), configured(2))),
+				Pulse: Pulse{Seen: noon},
+			},
+			"Configured 2/2 generation 1 hash-1\n" + calm + lost + nics,
+		},
+		"until the node's Lease moves": {
+			Gathered{Object: object(1, after(saidSilent)), Report: text(t, report(1, configured(1), configured(2))), Pulse: healthy}, good,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tc.in.Now = noon
+			before := tc.in.Object.DeepCopy()
+			got := Status(tc.in)
+			if diff := cmp.Diff(tc.want, brief(got)); diff != "" {
+				t.Fatalf("(-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(before, tc.in.Object); diff != "" {
+				t.Errorf("the object was changed (-before +after):\n%s", diff)
+			}
+
+			// Said again a moment later, nothing moves: what is equal is not
+			// written.
+			tc.in.Object = tc.in.Object.DeepCopy()
+			tc.in.Object.Status = got
+			tc.in.Now = clock(time.Second)
+			if diff := cmp.Diff(got, Status(tc.in)); diff != "" {
+				t.Errorf("it does not come to rest (-first +second):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestTimesMoveOnlyWithWhatTheyTime(t *testing.T) {
+	o := object(1)
+	step := func(at time.Duration, rep string) v1.MultiNicNodeConfigStatus {
+		o.Status = Status(Gathered{Object: o, Report: rep, Now: clock(at), Pulse: Pulse{Seen: clock(at)}})
+		return o.Status
+	}
+	since := func(kind string) time.Duration {
+		return find(o.Status.Conditions, kind).LastTransitionTime.Sub(noon)
+	}
+
+	if s := step(0, ""); s.LastProcessed != nil {
+		t.Errorf("lastProcessed is %s before the node has said anything", s.LastProcessed)
+	}
+	step(time.Minute, text(t, report(1, configured(1), configured(2))))
+	if got := o.Status.LastProcessed.Sub(noon); got != time.Minute {
+		t.Errorf("lastProcessed moved to %s, want 1m", got)
+	}
+	if got := since(v1.ConditionReady); got != time.Minute {
+		t.Errorf("Ready moved at %s, want 1m", got)
+	}
+	if got := since(v1.ConditionDegraded); got != 0 {
+		t.Errorf("Degraded moved at %s, want never", got)
+	}
+	renamed := nic(2, v1.StateConfigured, v1.ReasonRenameAtReboot, "")
+	step(2*time.Minute, text(t, report(1, configured(1), renamed)))
+	if got := o.Status.LastProcessed.Sub(noon); got != 2*time.Minute {
+		t.Errorf("lastProcessed moved to %s, want 2m", got)
+	}
+	if got := since(v1.ConditionReady); got != time.Minute {
+		t.Errorf("Ready moved at %s while it stayed True", got)
+	}
+}
+
+func TestSilenceIsNothingThatTheNodeSaid(t *testing.T) {
+	o := object(1)
+	rep := text(t, report(1, configured(1), configured(2)))
+	pulse := Pulse{Seen: noon, Moved: true}
+	o.Status = Status(Gathered{Object: o, Report: rep, Pulse: pulse, Now: noon})
+	o.Status = Status(Gathered{Object: o, Report: rep, Pulse: pulse, Now: clock(SilentAfter)})
+	if c := find(o.Status.Conditions, v1.ConditionReady); c.Reason != v1.ReasonNodeSilent {
+		t.Fatalf("Ready has the reason %s", c.Reason)
+	}
+	if got := o.Status.LastProcessed.Sub(noon); got != 0 {
+		t.Errorf("silence moved lastProcessed by %s", got)
+	}
+}
+
+func TestWhatOthersKeepInStatusStays(t *testing.T) {
+	o := object(1)
+	foreign := metav1.Condition{Type: "Audited", Status: metav1.ConditionTrue, Reason: "ByHand", LastTransitionTime: metav1.NewTime(noon)}
+	o.Status.Conditions = []metav1.Condition{foreign}
+	o.Status.RequestedRun, o.Status.ReleasedGeneration, o.Status.LastJobName = "run-1", 7, "job-1"
+	got := Status(Gathered{Object: o, Report: text(t, report(1, configured(1), configured(2))), Now: noon})
+	if c := find(got.Conditions, "Audited"); c == nil || *c != foreign {
+		t.Errorf("the foreign condition became %v", c)
+	}
+	if got.RequestedRun != "run-1" || got.ReleasedGeneration != 7 || got.LastJobName != "job-1" {
+		t.Errorf("requestedRun %q, releasedGeneration %d, lastJobName %q", got.RequestedRun, got.ReleasedGeneration, got.LastJobName)
+	}
+}
+
+func TestAnObjectOlderThanTheRulesGetsAStatus(t *testing.T) {
+	o := object(1, func(o *v1.MultiNicNodeConfig) {
+		o.Spec.Interfaces = nil
+		for range 100 {
+			o.Spec.Interfaces = append(o.Spec.Interfaces, v1.Interface{MACAddress: "?"})
+		}
+	})
+	got := Status(Gathered{Object: o, Now: noon})
+	if got.State != v1.StatePending || len(got.InterfaceStatuses) != v1.MaxInterfaces {
+		t.Errorf("%s with %d NICs", got.State, len(got.InterfaceStatuses))
+	}
+}
+
+func FuzzStatus(f *testing.F) {
+	data, err := report(1, configured(1)).Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(string(data), int64(1), int64(0))
+	f.Add("{}", int64(2), int64(time.Hour))
+	f.Fuzz(func(t *testing.T, rep string, generation, seen int64) {
+		in := Gathered{Object: object(generation), Report: rep, Now: noon, Pulse: Pulse{Seen: noon.Add(-time.Duration(seen))}}
+		got := Status(in)
+		if got.State == v1.StateConfigured {
+			r, err := v1.ParseReport([]byte(rep))
+			if err != nil || r.UID != uid || r.Generation != generation || r.Node != node {
+				t.Errorf("Configured by %q", rep)
+			}
+		}
+		in.Object.Status = got
+		if diff := cmp.Diff(got, Status(in)); diff != "" {
+			t.Errorf("it does not come to rest (-first +second):\n%s", diff)
+		}
+	})
+}
