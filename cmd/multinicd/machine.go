@@ -26,6 +26,8 @@ type machine struct {
 
 	mu        sync.Mutex
 	endpoints []netip.Addr
+	way       int         // ifindex of the link that led to the API server last
+	reached   func() bool // the API server answered when it was last asked
 	asked     time.Time
 }
 
@@ -55,6 +57,11 @@ func (m *machine) paths(ctx context.Context) []plan.Path {
 	for _, to := range m.servers(ctx) {
 		p := plan.Path{What: "the API server", To: to}
 		p.Index, p.Source, p.Via, _ = m.host.RouteTo(ctx, to) // no way there now: an index of 0
+		m.mu.Lock()
+		if p.Index != 0 {
+			m.way = p.Index
+		}
+		m.mu.Unlock()
 		out = append(out, p)
 	}
 	for _, ip := range m.host.NodeIPs() {
@@ -129,9 +136,21 @@ func (m *machine) settling(ctx context.Context, owned []nic.Config) bool {
 
 // Events wakes the loop; what is told about other links' addresses and routes does not concern it.
 func (m *machine) Events(ctx context.Context, ours func(index int) bool, ready, wake chan<- struct{}) error {
-	relevant := func(index int, link bool) bool { return link || ours(index) }
+	relevant := func(index int, link bool) bool {
+		if !link && m.api != nil && m.leadsToAPI(index) {
+			m.api.Reconnect() // an address or a route on the way there has changed: what waits on the old one waits in vain
+		}
+		return link || ours(index)
+	}
 	var once sync.Once
 	return m.host.Events(ctx, relevant, wake, func() { once.Do(func() { close(ready) }) })
+}
+
+// leadsToAPI says whether a link is the way to the API server while that cannot be reached.
+func (m *machine) leadsToAPI(index int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return index != 0 && index == m.way && !m.reached()
 }
 
 func (m *machine) Identity() []string { return m.host.InstanceIDs() }

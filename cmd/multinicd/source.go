@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,7 +20,12 @@ type apiSource struct{ *wired }
 
 func (s apiSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 	tell := func(o kube.Observation) {
-		notify(daemon.Wish{Object: o.Object, Gone: o.Absent, Err: o.Err, Contact: o.Contact})
+		w := daemon.Wish{Object: o.Object, Gone: o.Absent, Err: o.Err, Contact: o.Contact}
+		var e *kube.Error
+		if errors.As(o.Err, &e) && e.Class == kube.Malformed && e.UID != "" {
+			w.Unread = &daemon.Unread{UID: e.UID, Generation: e.Generation, Message: e.Err.Error()}
+		}
+		notify(w)
 	}
 	if s.cfg.Source.Mode == "poll" {
 		return s.api.Poll(ctx, s.cfg.Source.Interval, tell)

@@ -52,7 +52,7 @@ func wire(c *cli.Context) (*wired, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wired{cfg: cfg, log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: cfg.Log.Level}))}
+	w := &wired{cfg: cfg, log: slog.New(host.LogHandler(os.Stderr, cfg.Log.Level))}
 	if w.host, err = host.New(c.String("root"), w.log); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
@@ -108,6 +108,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
+	w.machine.reached = w.daemon.Reached
 	w.daemon.SetMode(w.cfg.Source.Mode)
 	w.applier.Probe = w.prober()
 	return nil
@@ -230,6 +231,7 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 	if file == "" {
 		w.daemon.Reporter = apiReporter{w.api, w.node}
 	} else {
+		w.machine.reached = w.daemon.Reached
 		w.daemon.SetMode("file")
 	}
 	status, err := w.daemon.Once(ctx, wish)

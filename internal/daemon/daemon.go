@@ -241,6 +241,9 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 			d.wish.Object = w.Object
 		}
 	}
+	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.wish.Unread) {
+		d.wish.Unread, d.fresh, changed = w.Unread, true, true
+	}
 	if (d.wish.Err == nil) != (w.Err == nil) {
 		d.logContact(w.Err)
 	}
@@ -274,7 +277,7 @@ func errText(err error) string {
 }
 
 func sameWish(a, b Wish) bool {
-	if a.Gone != b.Gone || (a.Object == nil) != (b.Object == nil) {
+	if a.Unread != nil || a.Gone != b.Gone || (a.Object == nil) != (b.Object == nil) {
 		return false
 	}
 	switch {
@@ -284,6 +287,13 @@ func sameWish(a, b Wish) bool {
 		return a.Object.UID == b.Object.UID && a.Object.Generation == b.Object.Generation
 	}
 	return reflect.DeepEqual(a.Object.Spec, b.Object.Spec) // from a file: nobody counts generations
+}
+
+// Reached says that the source answered when it was last asked.
+func (d *Daemon) Reached() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.wish.Err == nil
 }
 
 // InContact says that the API server has answered a moment ago, and has not failed since.

@@ -31,6 +31,10 @@ const (
 func (d *Daemon) pass(ctx context.Context) time.Duration {
 	start := time.Now()
 	wish := d.current()
+	if wish.Object == nil && wish.Unread != nil {
+		d.finish(ctx, wish, Desired{}, nil, nil)
+		return time.Hour
+	}
 	if wish.Object == nil && !wish.Gone {
 		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet"}, wish)
 		return time.Hour

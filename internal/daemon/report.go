@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -23,6 +25,8 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	switch {
 	case desired.Refused != nil:
 		s.State, s.Message = string(v1.StateFailed), desired.Refused.Message
+	case wish.Unread != nil:
+		s.State, s.Message = string(v1.StateFailed), fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message)
 	case wish.Held:
 		s.State, s.Message = string(v1.StateFailed), heldMessage(wish)
 	case wish.Gone:
@@ -31,6 +35,7 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	if ctx.Err() != nil && len(results) == 0 {
 		return // stopped before anything was looked at: what is known of the NICs is older, but better
 	}
+	d.logNews(wish, s)
 	report, ok := d.report(wish, desired, s)
 	if ok {
 		d.date(&report, s.NICs)
@@ -39,15 +44,42 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	d.publish(s, wish)
 }
 
+// noMAC stands for the MAC of an entry in which it cannot be read.
+const noMAC = "00:00:00:00:00:00"
+
+// logNews writes a line for each NIC of which something else is to be said than after the last pass.
+func (d *Daemon) logNews(wish Wish, s Status) {
+	before := map[string]NICStatus{}
+	for _, n := range d.Status().NICs {
+		before[n.MAC] = n
+	}
+	for _, n := range s.NICs {
+		if b := before[n.MAC]; b.Status == n.Status && b.Reason == n.Reason || n.Outcome == "" {
+			continue
+		}
+		level := slog.LevelInfo
+		if n.Status == v1.StateFailed {
+			level = slog.LevelWarn
+		}
+		d.Log.Log(context.Background(), level, "NIC is "+strings.ToLower(string(n.Status)), "node", d.Node, "generation", generation(wish), "nic", n.Name, "mac", n.MAC, "reason", n.Reason, "message", n.Message)
+	}
+}
+
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
 func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) {
-	if wish.Object == nil || wish.Object.UID == "" {
+	obj := wish.Object
+	if obj == nil && wish.Unread != nil {
+		obj = &v1.MultiNicNodeConfig{}
+	}
+	if obj == nil || obj.UID == "" && wish.Unread == nil {
 		return v1.Report{}, false
 	}
-	obj := wish.Object
 	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
 		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone}
-	if wish.Held {
+	if wish.Unread != nil {
+		r.UID, r.Generation, r.SpecHash = wish.Unread.UID, wish.Unread.Generation, ""
+		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: wish.Unread.Message}
+	} else if wish.Held {
 		r.Refused = &v1.Remark{Reason: v1.ReasonRolledBack, Message: heldMessage(wish)}
 	} else if desired.Refused != nil {
 		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: desired.Refused.Message}
@@ -55,6 +87,9 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
 	}
 	for _, n := range s.NICs {
+		if _, err := nic.ParseMAC(n.MAC); err != nil {
+			n.MAC = noMAC // the wire takes no other text; the message has it
+		}
 		is := v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC, Status: n.Status, Reason: n.Reason, Message: n.Message}
 		if n.Have != nil {
 			is.MTU = int32(n.Have.MTU)

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	v1 "multinicd/api/v1"
 )
 
@@ -26,9 +28,18 @@ type Wish struct {
 	// is in force until Object changes.
 	Before *v1.MultiNicNodeConfig `json:",omitempty"`
 	Held   bool                   `json:",omitempty"`
+	// Unread says of which generation it is known only that it cannot be read; Object stays in force meanwhile. nil: Object is the newest.
+	Unread *Unread `json:",omitempty"`
 	// Of the source, not of the object:
 	Err     error     `json:"-"` // why the source could not be asked last time
 	Contact time.Time `json:"-"` // when it last answered; zero: never in this run
+}
+
+// Unread is an object of which no more can be read.
+type Unread struct {
+	UID        types.UID
+	Generation int64
+	Message    string // names the field
 }
 
 // InForce is the object whose wish counts.
@@ -44,7 +55,7 @@ func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
 	if was := w.InForce(); was != nil && (obj == nil || !reflect.DeepEqual(was.Spec, obj.Spec)) {
 		w.Before = was
 	}
-	w.Object, w.Gone, w.Held = obj, gone, false
+	w.Object, w.Gone, w.Held, w.Unread = obj, gone, false, nil
 	return w
 }
 

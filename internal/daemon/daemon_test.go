@@ -1,0 +1,376 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/internal/hosttest"
+	"multinicd/netplan"
+	"multinicd/nic"
+)
+
+// world is a daemon on a fake machine, with a cluster that the test plays.
+type world struct {
+	t       *testing.T
+	machine *hosttest.Machine
+	ids     []string
+	daemon  *Daemon
+
+	wake    chan<- struct{}
+	notify  func(Wish)
+	reports []v1.Report
+	down    atomic.Bool // the cluster takes no report
+	beats   int
+	line    string
+}
+
+func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<- struct{}) error {
+	w.wake = wake
+	close(ready)
+	<-ctx.Done()
+	return nil
+}
+func (w *world) Settle(context.Context, []nic.Config) {}
+func (w *world) Identity() []string                   { return w.ids }
+
+type machine struct {
+	*hosttest.Machine
+	*world
+}
+
+func (w *world) Run(ctx context.Context, notify func(Wish)) error {
+	w.notify = notify
+	<-ctx.Done()
+	return nil
+}
+
+func (w *world) Report(_ context.Context, data []byte) error {
+	if w.down.Load() {
+		return errors.New("no API server")
+	}
+	r, err := v1.ParseReport(data)
+	if err != nil {
+		w.t.Errorf("a report that the bridge would refuse: %v", err)
+	}
+	w.reports = append(w.reports, r)
+	return nil
+}
+func (w *world) Beat(context.Context) error      { w.beats++; return nil }
+func (w *world) Ready()                          {}
+func (w *world) Status(line string)              { w.line = line }
+func (w *world) Watchdog()                       {}
+func (w *world) Stopping()                       {}
+func (w *world) WatchdogInterval() time.Duration { return time.Minute }
+
+func (w *world) Before(context.Context) func(context.Context) error {
+	return func(context.Context) error { return nil }
+}
+
+func link(id int) nic.Link {
+	return nic.Link{Index: 10 + id, Name: fmt.Sprintf("eth%d", id), MAC: nic.MAC{2, 0, 0, 0, 1, byte(id)}, Device: true, MTU: 1500, MaxMTU: 9000}
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{t: t, machine: hosttest.New(link(1), link(2))}
+}
+
+// start runs a new daemon on the machine until the returned function is called. It must be called within a synctest bubble.
+func (w *world) start() (stop func()) {
+	a := &apply.Applier{Backend: netplan.New(w.machine, w.machine), Links: w.machine, Files: w.machine, Probe: w, Log: slog.New(slog.DiscardHandler),
+		Dir: "/state", Boot: "boot", ProbeTimeout: time.Second, VerifyTimeout: time.Second}
+	onDelete := "retain"
+	if w.daemon != nil {
+		onDelete = w.daemon.OnDelete
+	}
+	w.daemon = &Daemon{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
+		Source: w, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.machine, Log: slog.New(slog.DiscardHandler)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := w.daemon.Run(ctx); err != nil {
+			w.t.Errorf("running: %v", err)
+		}
+	}()
+	synctest.Wait()
+	return func() { cancel(); <-done }
+}
+
+func (w *world) tell(wish Wish) {
+	wish.Contact = time.Now()
+	w.notify(wish)
+	sleep(time.Second) // what is to be done at once is done
+}
+
+// sleep lets fake time pass.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
+func object(uid string, generation int64, cidrs ...string) *v1.MultiNicNodeConfig {
+	obj := &v1.MultiNicNodeConfig{Spec: v1.MultiNicNodeConfigSpec{NodeName: "n1"}}
+	obj.Name, obj.UID, obj.Generation = "n1", types.UID(uid), generation
+	for i, cidr := range cidrs {
+		id := int32(i + 1)
+		obj.Spec.Interfaces = append(obj.Spec.Interfaces, v1.Interface{ID: &id, MACAddress: fmt.Sprintf("02:00:00:00:01:%02d", id), CIDR: cidr})
+	}
+	return obj
+}
+
+func (w *world) addresses() string {
+	var out []string
+	for _, l := range w.machine.Net {
+		for _, a := range l.Addresses {
+			out = append(out, l.Name+" "+a.Prefix.String())
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+func (w *world) want(addresses string) {
+	w.t.Helper()
+	if diff := cmp.Diff(addresses, w.addresses()); diff != "" {
+		w.t.Errorf("addresses (-want +got):\n%s", diff)
+	}
+}
+
+func (w *world) lastReport() v1.Report {
+	w.t.Helper()
+	if len(w.reports) == 0 {
+		w.t.Fatal("no report")
+	}
+	return w.reports[len(w.reports)-1]
+}
+
+func TestAnObjectIsConfiguredAndReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.want("multinic1 192.0.2.1/24, multinic2 198.51.100.1/24")
+		if len(w.reports) != 1 || w.reports[0].UID != "u1" || w.reports[0].Generation != 1 || len(w.reports[0].Interfaces) != 2 {
+			t.Errorf("reports: %+v", w.reports)
+		}
+		if !strings.HasPrefix(w.line, "generation 1 Configured, 2/2 NICs ready") {
+			t.Errorf("the status line is %q", w.line)
+		}
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.machine.Ops = 0
+		sleep(time.Hour)
+		if len(w.reports) != 1 || w.machine.Ops != 0 {
+			t.Errorf("an hour later: %d reports, %d operations; want 1 and 0", len(w.reports), w.machine.Ops)
+		}
+		if w.beats < 25 || w.beats > 40 {
+			t.Errorf("%d renewals of the Lease in an hour, want about 30", w.beats)
+		}
+	})
+}
+
+func TestAReportThatCannotBeDeliveredOutlivesARestartAndIsDeliveredOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		w.down.Store(true)
+		w.tell(Wish{Object: object("u1", 3, "192.0.2.1/24")})
+		sleep(10 * time.Minute)
+		stop()
+		stop = w.start()
+		sleep(time.Minute)
+		w.down.Store(false)
+		sleep(5 * time.Minute)
+		stop()
+		stop = w.start()
+		sleep(5 * time.Minute)
+		stop()
+		if len(w.reports) != 1 || w.reports[0].Generation != 3 {
+			t.Errorf("reports: %+v", w.reports)
+		}
+	})
+}
+
+func TestTheLastKnownGoodObjectIsEnforcedWithoutTheCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		stop()
+		w.machine.Net[0].Addresses = nil
+		stop = w.start()
+		w.want("multinic1 192.0.2.1/24")
+		w.tell(Wish{Err: errors.New("unreachable")})
+		w.machine.Net[0].Addresses = nil
+		w.wake <- struct{}{}
+		sleep(time.Second)
+		w.want("multinic1 192.0.2.1/24")
+		stop()
+	})
+}
+
+func TestDeletion(t *testing.T) {
+	for onDelete, want := range map[string]string{"retain": "multinic1 192.0.2.1/24", "restore": ""} {
+		t.Run(onDelete, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.daemon = &Daemon{OnDelete: onDelete}
+				defer w.start()()
+				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(Wish{Err: errors.New("unreachable")})
+				w.want("multinic1 192.0.2.1/24")
+				w.tell(Wish{Gone: true})
+				w.want(want)
+				w.tell(Wish{Object: object("u2", 1, "192.0.2.2/24")})
+				w.want("multinic1 192.0.2.2/24")
+				if r := w.lastReport(); r.UID != "u2" {
+					t.Errorf("the last report is for %s", r.UID)
+				}
+			})
+		})
+	}
+}
+
+func TestAFailedChangeIsTriedAgainLaterAndNotAtEveryEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.machine.Refuse = errors.New("netplan says no")
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.want("")
+		if r := w.lastReport(); r.Interfaces[0].Reason != v1.ReasonValidationFailed || r.Interfaces[0].Status != v1.StateFailed {
+			t.Errorf("the report says %+v", r.Interfaces[0])
+		}
+		asked := w.machine.Asked
+		for range 20 {
+			w.wake <- struct{}{}
+			sleep(100 * time.Millisecond)
+		}
+		if w.machine.Asked != asked {
+			t.Errorf("tried %d times within 2 s of events", w.machine.Asked-asked)
+		}
+		w.machine.Refuse = nil
+		w.wake <- struct{}{} // too early, but from here on the loop knows
+		sleep(time.Minute)
+		w.want("multinic1 192.0.2.1/24")
+		if r := w.lastReport(); r.Interfaces[0].Status != v1.StateConfigured {
+			t.Errorf("the report says %+v", r.Interfaces[0])
+		}
+	})
+}
+
+func TestRollbackHoldsUntilTheObjectChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		if r := w.daemon.ask(t.Context(), AskRollback); r.Error == "" {
+			t.Error("rolled back to nothing")
+		}
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		if r := w.daemon.ask(t.Context(), AskRollback); r.Error != "" {
+			t.Fatal(r.Error)
+		}
+		w.want("multinic1 192.0.2.1/24")
+		synctest.Wait()
+		if r := w.lastReport(); r.Generation != 2 || r.Refused == nil || r.Refused.Reason != v1.ReasonRolledBack {
+			t.Errorf("the report says %+v", r)
+		}
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		stop()
+		stop = w.start()
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		w.want("multinic1 192.0.2.1/24")
+		w.tell(Wish{Object: object("u1", 3, "192.0.2.3/24")})
+		w.want("multinic1 192.0.2.3/24")
+		stop()
+	})
+}
+
+func TestInstanceID(t *testing.T) {
+	tests := map[string]struct {
+		want, override string
+		host           []string
+		refused        bool
+		unverified     bool
+	}{
+		"none is asked for":                   {"", "", []string{"i-1"}, false, false},
+		"the same":                            {"i-1", "", []string{"I-1"}, false, false},
+		"another of the same kind":            {"i-1", "", []string{"i-2"}, true, false},
+		"only another kind is known":          {"i-1", "", []string{"0c497169-a104-4448-afde-f27b79fca904"}, false, true},
+		"nothing is known":                    {"i-1", "", nil, false, true},
+		"the configuration says so":           {"i-1", "i-1", []string{"i-2"}, false, false},
+		"the configuration says another one":  {"i-1", "i-3", []string{"i-1"}, true, false},
+		"one of several, in another spelling": {"0C497169-A104-4448-AFDE-F27B79FCA904", "", []string{"x", "0c497169-a104-4448-afde-f27b79fca904"}, false, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.ids = tt.host
+				stop := w.start()
+				w.daemon.Instance = tt.override
+				obj := object("u1", 1, "192.0.2.1/24")
+				obj.Spec.InstanceID = tt.want
+				w.tell(Wish{Object: obj})
+				stop()
+				r := w.lastReport()
+				if got := r.Refused != nil && r.Refused.Reason == v1.ReasonIdentityMismatch; got != tt.refused || got != (w.addresses() == "") {
+					t.Errorf("refused: %v, addresses %q; want %v", got, w.addresses(), tt.refused)
+				}
+				if got := r.Degraded != nil && r.Degraded.Reason == v1.ReasonIdentityUnverified; got != tt.unverified {
+					t.Errorf("unverified: %v, want %v", got, tt.unverified)
+				}
+			})
+		})
+	}
+}
+
+func TestAnEntryThatCannotBeReadNeverTakesANICBack(t *testing.T) {
+	tests := map[string]func(n *v1.Interface){
+		"its address is wrong": func(n *v1.Interface) { n.CIDR = "192.0.2.300/24" },
+		"its MAC is wrong":     func(n *v1.Interface) { n.MACAddress = "nonsense" },
+	}
+	for name, spoil := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer w.start()()
+				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+				bad := object("u1", 2, "192.0.2.1/24", "198.51.100.2/24")
+				spoil(&bad.Spec.Interfaces[0])
+				w.tell(Wish{Object: bad})
+				w.want("multinic1 192.0.2.1/24, multinic2 198.51.100.2/24")
+				r := w.lastReport()
+				if len(r.Interfaces) != 2 || r.Interfaces[0].Reason != v1.ReasonInvalidSpec || r.Interfaces[1].Status != v1.StateConfigured {
+					t.Errorf("the report says %+v", r.Interfaces)
+				}
+			})
+		})
+	}
+}
+
+func TestAnObjectThatCannotBeReadAtAllIsReportedAndChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(Wish{Err: errors.New("malformed"), Unread: &Unread{UID: "u1", Generation: 2, Message: "spec.interfaces[0].id: it is a string"}})
+		w.want("multinic1 192.0.2.1/24")
+		if r := w.lastReport(); r.Generation != 2 || r.Refused == nil || r.Refused.Reason != v1.ReasonInvalidSpec {
+			t.Errorf("the report says %+v", r)
+		}
+		w.tell(Wish{Object: object("u1", 3, "192.0.2.3/24")})
+		w.want("multinic1 192.0.2.3/24")
+	})
+}
