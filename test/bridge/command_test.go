@@ -1,0 +1,87 @@
+package bridge
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	v1 "multinicd/api/v1"
+	"multinicd/test/bed"
+)
+
+// The command itself, with leader election, as a cluster runs it.
+func TestTheCommandRuns(t *testing.T) {
+	c := newCluster(t)
+	binary := bed.Build(t, "./cmd/bridge")
+	if out, err := exec.CommandContext(t.Context(), binary, "version").Output(); err != nil || len(strings.TrimSpace(string(out))) == 0 {
+		t.Errorf("version prints %q: %v", out, err)
+	}
+
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	user := "system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge"
+	if err := c.WriteKubeconfig(kubeconfig, "", user); err != nil {
+		t.Fatal(err)
+	}
+	health, metrics := freeAddress(t), freeAddress(t)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, "run", "--kubeconfig", kubeconfig, "--leader-elect",
+		"--health-address", health, "--metrics-address", metrics)
+	logs, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		for lines := bufio.NewScanner(logs); lines.Scan(); {
+			t.Log(lines.Text())
+		}
+	}()
+	defer func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+		<-read
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("stopped by SIGTERM it ends with %v", err)
+		}
+	}()
+
+	for _, url := range []string{"http://" + health + "/healthz", "http://" + health + "/readyz", "http://" + metrics + "/metrics"} {
+		c.eventually(url+" answers", func() string {
+			resp, err := http.Get(url)
+			if err != nil {
+				return err.Error()
+			}
+			defer resp.Body.Close()
+			if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+				return resp.Status + " " + string(body)
+			}
+			return ""
+		})
+	}
+	n := c.node("command")
+	n.say(n.report(n.publish(), v1.StateConfigured, v1.ReasonConfigured))
+	n.becomes(done)
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
