@@ -156,6 +156,10 @@ func (n *node) nics() string {
 	if err != nil {
 		return err.Error()
 	}
+	return shortly(s)
+}
+
+func shortly(s daemon.Status) string {
 	var out []string
 	for _, i := range s.NICs {
 		out = append(out, fmt.Sprintf("%s %s %s", i.Name, i.Status, i.Reason))

@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+// footprint is all that could be left over: links with their addresses, routes, rules, and files of ours.
+func (n *node) footprint() string {
+	n.t.Helper()
+	// Who made a route differs: multinicd now, networkd at a boot.
+	return n.link(mac1) + "\n" + n.link(mac2) + "\n" + n.must("sh", "-c", "ip -4 route show table all | grep -v ' dev eth0' | sed 's/ proto [a-z0-9]*//' | sort; ip rule; ls /etc/netplan")
+}
+
+func TestChangesOfAnObjectLeaveNothingOfTheOld(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	before := n.footprint()
+	route := "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"
+
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", route)))
+	n.wantLink(mac1, "multinic1 up mtu 1400 192.168.100.10/24")
+	one := n.footprint()
+	if !strings.Contains(one, "10.20.0.0/16 via 192.168.100.1 dev multinic1") {
+		t.Errorf("the route is not there:\n%s", one)
+	}
+
+	// A NIC comes, and the first one changes in all that it has.
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.101.10/24", "mtu: 1300"), nicYAML(2, mac2, "192.168.200.10/24", "mtu: 9000")))
+	n.wantLink(mac1, "multinic1 up mtu 1300 192.168.101.10/24")
+	n.wantLink(mac2, "multinic2 up mtu 9000 192.168.200.10/24")
+	if two := n.footprint(); strings.Contains(two, "10.20.0.0/16") || strings.Contains(two, "192.168.100") {
+		t.Errorf("something of the old is left:\n%s", two)
+	}
+
+	// The second leaves, and the first goes back: as if the second had never been there.
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", route)))
+	if got := n.footprint(); got != one {
+		t.Errorf("after a NIC was added and removed:\n%s\nwant\n%s", got, one)
+	}
+
+	// Another name for the same NIC.
+	n.apply(exitDone, nodeObject(nicYAML(7, mac1, "192.168.100.10/24", "mtu: 1400", route)))
+	if got, want := n.footprint(), strings.ReplaceAll(one, "multinic1", "multinic7"); got != want {
+		t.Errorf("after the NIC got another id:\n%s\nwant\n%s", got, want)
+	}
+	// Without an MTU and an address.
+	n.apply(exitDone, nodeObject("{id: 1, macAddress: \""+mac1+"\"}"))
+	if got := n.link(mac1); got != "multinic1 up mtu 1500" {
+		t.Errorf("named and up, nothing more: got %q", got)
+	}
+
+	n.apply(exitDone, nodeObject())
+	if got := n.footprint(); got != before {
+		t.Errorf("after all NICs left the object:\n%s\nwant as they were found:\n%s", got, before)
+	}
+}
+
+func TestThirtyChangesOfAnAddressLeaveOne(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	wish := func(i int) string {
+		return nodeObject(nicYAML(1, mac1, fmt.Sprintf("192.168.%d.10/24", 100+i), fmt.Sprintf("routes: [{to: 10.20.0.0/16, via: 192.168.%d.1}]", 100+i)))
+	}
+	n.apply(exitDone, wish(0))
+	before := n.footprint()
+	n.reboot() // networkd has the first address from here on
+	for i := 1; i <= 30; i++ {
+		n.apply(exitDone, wish(i%30))
+	}
+	n.wantStays("all that is left after 30 changes", before, n.footprint)
+	n.reboot()
+	n.wantStays("all that is left after 30 changes and a boot", before, n.footprint)
+}
+
+func TestARemovedNICIsAsItWasFoundAlsoAfterBoots(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	n.must("ip", "link", "set", "eth2", "up", "mtu", "1450") // found up, and with an MTU of its own
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400"), nicYAML(2, mac2, "192.168.200.10/24", "mtu: 1400")))
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400")))
+	if got, want := n.link(mac2), "eth2 up mtu 1450"; got != want {
+		t.Errorf("removed before any boot: got %q, want %q", got, want)
+	}
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400"), nicYAML(2, mac2, "192.168.200.10/24", "mtu: 1400")))
+	n.reboot()
+	n.wantLink(mac2, "multinic2 up mtu 1400 192.168.200.10/24")
+
+	one := nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400"))
+	n.apply(exitDone, one)
+	if got := n.ours(); strings.Contains(got, "multinic2") {
+		t.Errorf("files of the removed NIC are left:\n%s", got)
+	}
+	n.start(one)
+	n.wantNICs("multinic1 Configured Configured")
+	// networkd still has in mind what it read at the boot.
+	link := strings.Fields(n.link(mac2))[0]
+	n.must("networkctl", "reconfigure", link)
+	n.wantStays("addresses of the removed NIC", "", func() string { return n.must("ip", "-4", "-oneline", "address", "show", "dev", link) })
+	n.must("systemctl", "stop", "multinicd")
+	n.reboot()
+	n.wantLinkStays(mac1, "multinic1 up mtu 1400 192.168.100.10/24")
+	if got, want := n.link(mac2), "eth2 down mtu 1500"; got != want {
+		t.Errorf("after a boot: got %q, want %q", got, want)
+	}
+}

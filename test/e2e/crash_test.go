@@ -1,0 +1,58 @@
+package e2e
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	wish := func(i int) (text, first, second string) {
+		mtu := 1400 + i
+		text = nodeObject(nicYAML(1, mac1, fmt.Sprintf("192.168.%d.10/24", 100+i), fmt.Sprintf("mtu: %d", mtu), fmt.Sprintf("routes: [{to: 10.20.0.0/16, via: 192.168.%d.1}]", 100+i)),
+			nicYAML(2+i%2, mac2, fmt.Sprintf("10.%d.0.1/16", 100+i)))
+		return text, fmt.Sprintf("multinic1 up mtu %d 192.168.%d.10/24", mtu, 100+i), fmt.Sprintf("multinic%d up mtu 1500 10.%d.0.1/16", 2+i%2, 100+i)
+	}
+	const rounds = 10
+	var first, second string
+	for i := range rounds {
+		var text string
+		text, first, second = wish(i)
+		n.file(objectFile, text)
+		n.must("systemctl", "start", "--no-block", "multinicd")
+		wait := rand.N(700 * time.Millisecond)
+		select {
+		case <-time.After(wait):
+		case <-t.Context().Done():
+		}
+		n.must("sh", "-c", "systemctl kill --kill-whom=all --signal=SIGKILL multinicd; systemctl stop multinicd; true")
+		t.Logf("killed after %v: %s; %s", wait, n.link(mac1), n.link(mac2))
+		if i%3 == 2 { // else the next change meets what the killed one left
+			n.start(text)
+			n.wantLink(mac1, first)
+			n.wantLink(mac2, second)
+			n.must("systemctl", "stop", "multinicd")
+		}
+	}
+	if err := n.StartDaemon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.wantLinkStays(mac1, first)
+	n.wantLinkStays(mac2, second)
+	if got, want := n.must("ls", "/etc/netplan"), fmt.Sprintf("01-primary.yaml\n90-multinic1.yaml\n90-multinic%d.yaml\n", 2+(rounds-1)%2); got != want {
+		t.Errorf("files: got %q, want %q", got, want)
+	}
+	if got := n.must("sh", "-c", "ls -A /var/lib/multinicd /etc/netplan | grep -E 'tmp|journal|damaged' || true"); got != "" {
+		t.Errorf("left behind: %q", got)
+	}
+	n.must("systemctl", "stop", "multinicd")
+	n.reboot()
+	n.wantLinkStays(mac1, first)
+	n.wantLinkStays(mac2, second)
+}
