@@ -1,0 +1,74 @@
+package e2e
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+func TestWhatIsOursIsPutBackAndWhatIsNotStays(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	const (
+		want  = "multinic1 up mtu 1400 192.168.100.10/24"
+		route = "10.20.0.0/16 via 192.168.100.1 dev multinic1"
+	)
+	text := nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"), nicYAML(2, mac2, "192.168.200.10/24"))
+	n.start(text)
+	n.wantLink(mac1, want)
+	n.wantLink(mac2, example2)
+	routes := func() string {
+		if strings.Contains(n.must("ip", "route", "show", "10.20.0.0/16"), route) {
+			return route
+		}
+		return ""
+	}
+
+	for _, by := range []struct{ name, script string }{
+		{"the address is deleted", "ip address del 192.168.100.10/24 dev multinic1"},
+		{"the link is set down", "ip link set multinic1 down"},
+		{"the MTU is changed", "ip link set multinic1 mtu 1300"},
+		{"the route is deleted", "ip route del 10.20.0.0/16"},
+		{"all addresses are flushed", "ip address flush dev multinic1"},
+		{"the link is renamed", "ip link set multinic1 down; ip link set multinic1 name other; ip link set other up"},
+		{"everything at once", "ip address flush dev multinic1; ip link set multinic1 down; ip link set multinic1 mtu 1300 name other"},
+	} {
+		n.must("sh", "-ec", by.script)
+		n.eventually("when "+by.name, want, func() string { return n.link(mac1) })
+		n.eventually("the route when "+by.name, route, routes)
+	}
+	n.wantLinkStays(mac1, want)
+	n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
+
+	// Somebody else's address and route on our link are no business of ours, also when ours change and when we come back.
+	n.must("sh", "-ec", "ip address add 192.168.100.99/24 dev multinic1; ip address add 10.99.0.1/16 dev multinic1; ip route add 10.98.0.0/16 via 10.99.0.2 proto bird; ip route add 10.97.0.0/16 via 192.168.100.2 proto 80")
+	n.file(objectFile, strings.ReplaceAll(text, "192.168.100.10/24", "192.168.100.11/24"))
+	n.must("systemctl", "restart", "multinicd")
+	const changed = "multinic1 up mtu 1400 192.168.100.11/24 192.168.100.99/24 10.99.0.1/16"
+	sorted := func() string { return sortFrom(n.link(mac1), 4) }
+	n.eventually("the link beside somebody else's addresses", sortFrom(changed, 4), sorted)
+	n.eventually("the route", route, routes)
+	n.wantStays("somebody else's routes", "10.98.0.0/16 via 10.99.0.2 dev multinic1 proto bird\n10.97.0.0/16 via 192.168.100.2 dev multinic1 proto 80", func() string {
+		return strings.TrimSpace(n.must("sh", "-c", "(ip route show 10.98.0.0/16; ip route show 10.97.0.0/16) | sed 's/ *$//'"))
+	})
+
+	// What was ours and is not any more does not come back, whoever brings it.
+	n.must("ip", "address", "add", "192.168.100.10/24", "dev", "multinic1")
+	n.wantStays("the link after a retired address came back", sortFrom(changed, 4), sorted)
+
+	// All that was put back is as the files have it: nothing is written, and nothing done, from here on.
+	n.quiet()
+	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
+}
+
+// sortFrom sorts the words of a text, but for the first ones.
+func sortFrom(text string, first int) string {
+	words := strings.Fields(text)
+	if len(words) > first {
+		slices.Sort(words[first:])
+	}
+	return strings.Join(words, " ")
+}
