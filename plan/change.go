@@ -26,14 +26,21 @@ func diff(c, was nic.Config, l nic.Link, o Owned) nic.Change {
 			out.Add = append(out.Add, a)
 		}
 	}
+	stale(&out, l, o.Retired)
+	// The kernel's own route for an address (RTPROT_KERNEL) goes with that.
+	staying := slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool {
+		return r.Protocol == protocolKernel && slices.ContainsFunc(out.Del, func(a netip.Prefix) bool { return a.Masked() == r.To })
+	})
 	for _, r := range c.Routes {
-		if !hasRoute(l.Routes, r) {
+		if !hasRoute(staying, r) {
 			out.AddRoutes = append(out.AddRoutes, r)
 		}
 	}
-	stale(&out, l, o.Retired)
 	return out
 }
+
+// protocolKernel is RTPROT_KERNEL of linux/rtnetlink.h.
+const protocolKernel = 2
 
 // stale adds to ch the removal of what is retired and there.
 func stale(ch *nic.Change, l nic.Link, retired []Retired) {
@@ -81,9 +88,9 @@ func hasRoute(have []nic.Route, want nic.Route) bool {
 }
 
 // showsRoute says whether exactly that route is there. What is retired is compared so: the same way with another source is another's,
-// or the very one that is wanted now. The kernel's own for an address (RTPROT_KERNEL, 2) goes with that.
+// or the very one that is wanted now; the kernel's own cannot be deleted.
 func showsRoute(have []nic.Route, r nic.Route) bool {
-	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Protocol != 2 && h.Key() == r.Key() })
+	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Protocol != protocolKernel && h.Key() == r.Key() })
 }
 
 // serves says whether r is there for something that c wants.

@@ -97,7 +97,7 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 	}
 	for _, o := range p.machine.Links {
 		leaves := o.Name == c.Name && p.given[o.Index] != ""
-		if o.Index != l.Index && o.Answers(c.Name) && !leaves {
+		if o.Index != l.Index && (o.Answers(c.Name) && !leaves || p.given[o.Index] == c.Name) {
 			return refuse(NameTaken, "another link (ifindex %d, MAC %s) is called %s already; rename it, or give the NIC another id", o.Index, o.MAC, c.Name)
 		}
 	}
@@ -197,7 +197,7 @@ func (p *planner) bestBits(a netip.Addr, index int) int {
 // releases says whether link o is ours and will not have the address any more.
 func (p *planner) releases(o nic.Link, a netip.Addr) bool {
 	own, ok := p.changeable(o)
-	if !ok || !contains(own.Config, a) {
+	if !ok || p.refused[own.MAC] || !contains(own.Config, a) {
 		return false
 	}
 	return !slices.ContainsFunc(p.want, func(w nic.Config) bool { return w.MAC == own.MAC && contains(w, a) })

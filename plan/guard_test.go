@@ -145,6 +145,13 @@ var guardTable = map[string]struct {
 		in.move("10.3.0.7/24")
 		in.other().Routes = append(in.other().Routes, route("::/0 fe80::2"))
 	}, plan.AddressInUse, "multinic2"},
+	"our other NIC is refused and keeps the address": {func(in *input) { in.ours(); in.move("10.3.0.7/24"); in.want[1].MTU = 9001 }, plan.AddressInUse, "multinic2"},
+	"the name goes back to another link": {func(in *input) {
+		in.ours()
+		in.want = in.want[:1]
+		in.record.NICs[1].Found.Name = "multinic1"
+		in.link().Name = "eth1"
+	}, plan.NameTaken, ""},
 	"somebody else gave our other NIC the address": {func(in *input) { in.ours(); in.has(in.other(), "10.2.0.9/24"); in.is("10.2.0.9/24") }, plan.AddressInUse, "multinic2"},
 	"a gateway is not made in this version":        {func(in *input) { in.nic().Gateway = netip.MustParseAddr("10.1.0.1") }, plan.NotSupported, "gateway"},
 

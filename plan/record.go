@@ -113,7 +113,9 @@ func configured(r nic.Route) bool { return r.Protocol == 3 || r.Protocol == 4 ||
 // give gives the record of a NIC once it was given back.
 func (o Owned) give() Owned {
 	out := o
-	out.Retired = merge(o.Retired, retire(o.Config, nic.Config{}), nic.Config{})
+	if o.Applied {
+		out.Retired = merge(o.Retired, retire(o.Config, nic.Config{}), nic.Config{})
+	}
 	out.Applied = false
 	return out
 }

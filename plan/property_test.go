@@ -1,0 +1,293 @@
+package plan_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// The pools are small, so that what is wanted, there and remembered meets often.
+var (
+	poolAddresses = prefixes("10.1.0.5/24", "10.1.0.5/16", "10.1.0.6/24", "10.2.0.5/24", "192.0.2.11/24", "192.0.2.201/25", "198.51.100.1/32",
+		"2001:db8:1::5/64", "2001:db8:1::5/128", "2001:db8:2::11/64", "fe80::5/64",
+		"10.3.0.5/24", "10.3.0.6/24", "10.4.0.5/24", "172.16.0.5/16", "2001:db8:3::5/64", "2001:db8:4::5/64")
+	poolRoutes = []nic.Route{route("172.20.0.0/16"), route("172.20.0.0/16 10.1.0.1"), route("172.21.0.0/16"), in2(100, "172.20.0.0/16"), route("10.0.0.0/8 10.1.0.1"), route("10.0.0.0/8"), in2(254, "10.0.0.0/8 10.1.0.1"), in2(100, "10.0.0.0/8"), in2(10001, "0.0.0.0/0 10.1.0.1"),
+		in2(100, "::/0"), route("2001:db8:9::/48 fe80::1"), {To: netip.MustParsePrefix("2001:db8:1::/64"), Metric: 256}, route("128.0.0.0/1"), route("198.51.100.1/32"), in2(255, "10.0.0.0/8")}
+	poolNames = []string{"eth1", "eth2", "eth3", "multinic1", "multinic2", "multinic3"}
+)
+
+// some draws up to most of a pool, none twice.
+func some[T any](t *rapid.T, label string, pool []T, most int) (out []T) {
+	drawn := map[int]bool{}
+	for range rapid.SampledFrom(indexes(most+1)).Draw(t, label) {
+		if i := rapid.SampledFrom(indexes(len(pool))).Draw(t, label); !drawn[i] {
+			out, drawn[i] = append(out, pool[i]), true
+		}
+	}
+	return out
+}
+
+// most draws each of a pool in three cases of four.
+func most[T any](t *rapid.T, label string, pool ...T) (out []T) {
+	for _, x := range pool {
+		if !chance(t, label, 4) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+func indexes(n int) []int { return upTo20[:n] }
+
+var upTo20 = []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19}
+
+// chance is one in so many. (Ranges of numbers are drawn with a preference for the small ones.)
+func chance(t *rapid.T, label string, in int) bool {
+	return rapid.SampledFrom(indexes(in)).Draw(t, label) == in-1
+}
+
+// wants draws what the API lets through: MACs, ids and addresses are unique.
+func wants(t *rapid.T) (out []nic.Config) {
+	used := map[netip.Addr]bool{}
+	ids := rapid.Permutation([]int{1, 2, 3, 4}).Draw(t, "ids")
+	for i, n := range most(t, "not wanted", 1, 2, 3) {
+		c := nic.Config{ID: ids[i], Name: nic.NameFor(ids[i]), MAC: mac(byte(n)), MTU: rapid.SampledFrom([]int{0, 0, 1400, 1400, 1500, 1500, 9000, 9000, 9001}).Draw(t, "mtu"),
+			Adopt: chance(t, "adopt", 2), Routes: distinct(some(t, "routes", poolRoutes, 2))}
+		for _, a := range some(t, "addresses", poolAddresses, 3) {
+			if !used[a.Addr()] {
+				c.Addresses, used[a.Addr()] = append(c.Addresses, a), true
+			}
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func distinct(rs []nic.Route) (out []nic.Route) {
+	for _, r := range rs {
+		if !slices.ContainsFunc(out, func(o nic.Route) bool { return o.Key() == r.Key() }) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// machines draws a host with the primary NIC and up to three others, each in any state.
+func machines(t *rapid.T) plan.Machine {
+	m := host()
+	m.Links = m.Links[:1]
+	names := rapid.Permutation(poolNames).Draw(t, "names")
+	for i, n := range most(t, "not plugged in", 1, 2, 3) {
+		l := link(n)
+		l.Name, l.Up, l.MTU = names[i], chance(t, "up", 2), rapid.SampledFrom([]int{1400, 1500}).Draw(t, "has mtu")
+		for _, a := range some(t, "has", poolAddresses, rapid.SampledFrom([]int{0, 0, 2}).Draw(t, "most")) {
+			l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: !chance(t, "temporary", 4)})
+		}
+		for _, r := range distinct(some(t, "has routes", poolRoutes, rapid.SampledFrom([]int{0, 0, 2}).Draw(t, "most"))) {
+			if r.Table != 100 || r.To.Bits() != 0 || chance(t, "protected", 4) {
+				r.Protocol = rapid.SampledFrom([]int{4, 16, 80, 109}).Draw(t, "protocol")
+				l.Routes = append(l.Routes, r)
+			}
+		}
+		if chance(t, "claimed", 8) {
+			l.Claim = claim
+		}
+		if chance(t, "enslaved", 16) {
+			l.Master = 2
+		}
+		if chance(t, "virtual", 16) {
+			l.Kind, l.Device = "veth", false
+		}
+		kernelRoutes(&l)
+		m.Links = append(m.Links, l)
+	}
+	if chance(t, "by another link", 16) && len(m.Links) > 1 {
+		m.Paths[0].Index = m.Links[1].Index
+	}
+	return m
+}
+
+func records(t *rapid.T) (out plan.Record) {
+	for _, n := range most(t, "unknown", 1, 2, 3) {
+		id := rapid.SampledFrom([]int{1, 2, 3}).Draw(t, "had id")
+		c := nic.Config{ID: id, Name: nic.NameFor(id), MAC: mac(byte(n)), MTU: rapid.SampledFrom([]int{0, 1400}).Draw(t, "had mtu"),
+			Addresses: some(t, "had", poolAddresses, 2), Routes: distinct(some(t, "had routes", poolRoutes, 2))}
+		o := plan.Owned{MAC: c.MAC, Config: c, Applied: chance(t, "applied", 2), RenameBlocked: chance(t, "blocked", 8),
+			Found: plan.Found{Name: rapid.SampledFrom(poolNames).Draw(t, "found"), MTU: 1500, Up: chance(t, "found up", 2)}}
+		for _, a := range some(t, "retired", poolAddresses, 2) {
+			o.Retired = append(o.Retired, plan.Retired{Address: a})
+		}
+		for _, r := range distinct(some(t, "retired routes", poolRoutes, 1)) {
+			o.Retired = append(o.Retired, plan.Retired{Route: &r})
+		}
+		out = out.With(c.MAC, &o)
+	}
+	return out
+}
+
+// kernelRoutes brings the routes that the kernel makes for addresses up to date.
+func kernelRoutes(l *nic.Link) {
+	l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == 2 })
+	for _, a := range l.Addresses {
+		r := nic.Route{To: a.Prefix.Masked(), Protocol: 2}
+		if a.Prefix.Addr().Is4() {
+			r.Source = a.Prefix.Addr()
+		} else {
+			r.Metric = 256
+		}
+		if l.Up && !slices.ContainsFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() }) {
+			l.Routes = append(l.Routes, r)
+		}
+	}
+}
+
+// carryOut does to a simple model of a host what the writer of links does to the kernel.
+func carryOut(c nic.Change, m *plan.Machine) error {
+	for i := range m.Links {
+		l := &m.Links[i]
+		if l.Index != c.Index {
+			if c.Name != "" && l.Answers(c.Name) {
+				return fmt.Errorf("renaming %s to %s: the name is taken by ifindex %d", c.Had, c.Name, l.Index)
+			}
+			continue
+		}
+		if c.Name != "" {
+			l.Name = c.Name
+		}
+		if c.MTU != 0 {
+			l.MTU = c.MTU
+		}
+		l.Up = (l.Up || c.Up) && !c.Down
+		l.Addresses = slices.DeleteFunc(slices.Clone(l.Addresses), func(h nic.Address) bool { return slices.Contains(c.Del, h.Prefix) })
+		for _, a := range c.Add {
+			l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: true})
+		}
+		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(h nic.Route) bool {
+			return h.Protocol != 2 && slices.ContainsFunc(c.DelRoutes, func(r nic.Route) bool { return r.Key() == h.Key() })
+		})
+		kernelRoutes(l)
+		for _, r := range c.AddRoutes {
+			if !slices.ContainsFunc(l.Routes, func(h nic.Route) bool { h.Source = r.Source; return h.Key() == r.Key() }) {
+				r.Protocol = 109
+				l.Routes = append(l.Routes, r)
+			}
+		}
+	}
+	return nil
+}
+
+// Whatever is wanted, there and remembered: no protected link changes, nothing of others goes, the same input gives the same plan, and
+// what was done once is not done again.
+func TestMakeKeepsItsPromises(t *testing.T) {
+	// Each case is planned for, twice over, until it comes to rest: more than 10,000 plans. Where -rapid.checks is given, that many cases.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set("5000"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	plans, kinds := 0, map[plan.Kind]int{}
+	rapid.Check(t, func(t *rapid.T) {
+		want, m, rec := wants(t), machines(t), plan.Record{}
+		if chance(t, "any record", 2) {
+			rec = records(t)
+		} else { // one with a past
+			for _, a := range plan.Make(wants(t), nil, m, rec).Actions {
+				if a.Kind == plan.Configure {
+					if err := carryOut(a.Change, &m); err != nil {
+						t.Fatal(err)
+					}
+					rec = rec.With(a.NIC.MAC, a.After)
+				}
+			}
+		}
+		var hold []nic.MAC
+		if chance(t, "hold", 4) {
+			hold = []nic.MAC{mac(1)}
+			want = slices.DeleteFunc(want, func(c nic.Config) bool { return c.MAC == mac(1) })
+		}
+		done := map[nic.MAC]bool{}
+		for pass := range 6 {
+			p := plan.Make(want, hold, m, rec)
+			plans += 2
+			shuffled := slices.Clone(want)
+			rand.New(rand.NewPCG(1, uint64(pass))).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
+			if again := plan.Make(shuffled, hold, m, rec); !reflect.DeepEqual(p, again) {
+				t.Fatalf("the same input in another order: %s", cmp.Diff(p, again, compare))
+			}
+			quiet := true
+			for _, a := range p.Actions {
+				kinds[a.Kind]++
+				quiet = quiet && a.Change.Empty()
+				if done[a.NIC.MAC] && !a.Change.Empty() {
+					t.Fatalf("pass %d: %s was done already: %s", pass, a.NIC.MAC, a.Change)
+				}
+				if slices.Contains(hold, a.NIC.MAC) {
+					t.Fatalf("%s is held", a.NIC.MAC)
+				}
+				promise(t, a, m, rec)
+				if a.Kind != plan.Configure && a.Kind != plan.Remove {
+					continue
+				}
+				if err := carryOut(a.Change, &m); err != nil {
+					t.Fatal(err)
+				}
+				rec = rec.With(a.NIC.MAC, a.After)
+				done[a.NIC.MAC] = true
+				if a.Link == nil {
+					continue
+				}
+				now := m.Links[slices.IndexFunc(m.Links, func(l nic.Link) bool { return l.Index == a.Link.Index })]
+				wrong := plan.VerifyGone(now, a.After)
+				if a.Kind == plan.Configure {
+					wrong = plan.Verify(a.NIC, now, *a.After)
+				}
+				if len(wrong) > 0 && !(a.Kind == plan.Remove && a.Change.Empty()) {
+					t.Fatalf("done, but %s", wrong[0])
+				}
+			}
+			if quiet {
+				return
+			}
+		}
+		t.Fatal("it does not come to rest")
+	})
+	t.Logf("%d plans with %v", plans, kinds)
+}
+
+// promise holds one action against the machine and the record that it was made of.
+func promise(t *rapid.T, a plan.Action, m plan.Machine, rec plan.Record) {
+	if a.Change.Empty() {
+		return
+	}
+	if a.Link == nil || a.Change.Index != a.Link.Index || !a.Link.HasMAC(a.NIC.MAC) {
+		t.Fatalf("the change is not on the NIC's link: %+v", a)
+	}
+	if r := plan.Guard(*a.Link, m); r != nil {
+		t.Fatalf("the link must not be touched: %s: %s", r.Message, a.Change)
+	}
+	o, _ := rec.Find(a.NIC.MAC)
+	takeOver := a.Kind == plan.Configure && a.Link.Claim != nil && a.NIC.Adopt && !o.Applied
+	for _, p := range a.Change.Del {
+		ours := o.Applied && slices.Contains(o.Config.Addresses, p) || slices.ContainsFunc(o.Retired, func(r plan.Retired) bool { return r.Address == p })
+		if !ours && !takeOver || a.Kind == plan.Configure && slices.Contains(a.NIC.Addresses, p) {
+			t.Fatalf("%s is not ours to delete: %s", p, a.Change)
+		}
+	}
+	for _, d := range a.Change.DelRoutes {
+		same := func(r nic.Route) bool { return r.Key() == d.Key() }
+		ours := o.Applied && slices.ContainsFunc(o.Config.Routes, same) || slices.ContainsFunc(o.Retired, func(r plan.Retired) bool { return r.Route != nil && same(*r.Route) })
+		if !ours && !takeOver || a.Kind == plan.Configure && slices.ContainsFunc(a.NIC.Routes, same) {
+			t.Fatalf("%s is not ours to delete: %s", d, a.Change)
+		}
+	}
+}

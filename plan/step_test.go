@@ -1,0 +1,143 @@
+package plan_test
+
+import (
+	stdcmp "cmp"
+	"encoding/json"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+func TestLive(t *testing.T) {
+	all := nic.Change{Index: 11, MAC: mac(1), Name: "multinic1", Had: "eth1", MTU: 1400, HadMTU: 1500, Up: true,
+		Add: prefixes("10.1.0.5/24", "2001:db8::5/64"), Del: prefixes("10.1.0.4/24"), AddRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}
+	back := nic.Change{Index: 11, MAC: mac(1), Name: "eth1", Had: "multinic1", MTU: 1500, HadMTU: 1400, Down: true,
+		Del: prefixes("10.1.0.5/24"), DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}
+	for name, test := range map[string]struct {
+		change nic.Change
+		dad    bool
+		want   []string
+	}{
+		"nothing to do is no step":                        {nic.Change{Index: 11, Had: "eth1"}, true, nil},
+		"a NIC comes: name first, routes last":            {all, false, []string{"rename", "mtu", "up", "addresses", "routes"}},
+		"neighbours are asked once the link is up":        {all, true, []string{"rename", "mtu", "up", "free", "addresses", "routes"}},
+		"a NIC goes: down last, and its name when it is":  {back, true, []string{"routes", "addresses", "down", "mtu", "rename"}},
+		"nobody is asked for an address that goes":        {nic.Change{Del: prefixes("10.1.0.5/24")}, true, []string{"addresses"}},
+		"the kernel asks for IPv6 addresses":              {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"addresses"}},
+		"a changed address is one step, so is its return": {nic.Change{Add: prefixes("10.1.0.5/24"), Del: prefixes("10.1.0.4/24")}, false, []string{"addresses"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			steps := plan.Live(test.change, test.dad)
+			var got []string
+			for _, s := range steps {
+				got = append(got, s.Name)
+				if s.Final || s.Do.Link != nil && (s.Undo.Link == nil || s.Do.Link.Index != test.change.Index || s.Do.Link.MAC != test.change.MAC) {
+					t.Errorf("step %s: %+v", s.Name, s)
+				}
+			}
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			walk(t, test.change, steps)
+		})
+	}
+}
+
+// walk does the steps, and undoes them from each on, on a model of the link that the change was made of.
+func walk(t *testing.T, c nic.Change, steps []plan.Step) {
+	t.Helper()
+	start := nic.Link{Index: c.Index, Name: c.Had, MAC: c.MAC, MTU: stdcmp.Or(c.HadMTU, 1500), Up: c.Down}
+	for _, a := range c.Del {
+		start.Addresses = append(start.Addresses, nic.Address{Prefix: a, Permanent: true})
+	}
+	start.Routes = slices.Clone(c.DelRoutes)
+	do := func(m *plan.Machine, o plan.Op) {
+		if o.Link == nil {
+			return
+		}
+		if l := m.Links[0]; o.Link.Name != "" && o.Link.Had != l.Name {
+			t.Errorf("the link is %s, not %s: %+v", l.Name, o.Link.Had, o.Link)
+		}
+		if err := carryOut(*o.Link, m); err != nil {
+			t.Error(err)
+		}
+	}
+	for n := range len(steps) + 1 {
+		m := plan.Machine{Links: []nic.Link{start}}
+		for _, s := range steps[:n] {
+			do(&m, s.Do)
+		}
+		if n == len(steps) {
+			whole := plan.Machine{Links: []nic.Link{start}}
+			do(&whole, plan.Op{Link: &c})
+			if diff := cmp.Diff(bareRoutes(whole.Links[0]), bareRoutes(m.Links[0]), compare); diff != "" {
+				t.Errorf("step by step is not at once: -at once +step by step:\n%s", diff)
+			}
+		}
+		for _, s := range slices.Backward(steps[:n]) {
+			do(&m, s.Undo)
+		}
+		if diff := cmp.Diff(bareRoutes(start), bareRoutes(m.Links[0]), compare); diff != "" {
+			t.Errorf("undone from step %d on: -before +after:\n%s", n, diff)
+		}
+	}
+}
+
+// bareRoutes leaves out what only the kernel says of routes.
+func bareRoutes(l nic.Link) nic.Link {
+	l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == 2 })
+	for i := range l.Routes {
+		l.Routes[i] = l.Routes[i].Key()
+	}
+	return l
+}
+
+func TestFreeNamesTheAddressesThatAreNew(t *testing.T) {
+	for _, s := range plan.Live(nic.Change{Add: prefixes("10.1.0.5/24", "2001:db8::5/64", "10.2.0.5/16")}, true) {
+		if s.Name != "free" {
+			continue
+		}
+		want := []netip.Addr{netip.MustParseAddr("10.1.0.5"), netip.MustParseAddr("10.2.0.5")}
+		if s.Do.Check != plan.CheckFree || !slices.Equal(s.Do.Addresses, want) || !s.Undo.Zero() {
+			t.Errorf("got %+v", s)
+		}
+		return
+	}
+	t.Error("nobody is asked")
+}
+
+// The journal holds steps as JSON.
+func TestStepsSurviveTheDisk(t *testing.T) {
+	c := nic.Change{Index: 11, MAC: mac(1), Name: "multinic1", Had: "eth1", Up: true, Add: prefixes("10.1.0.5/24"), AddRoutes: []nic.Route{in2(100, "::/0")}}
+	want := append(plan.Live(c, true), plan.Step{Name: "persist", Final: true, Do: plan.Op{File: &plan.File{Path: "/etc/x", Data: []byte{0, 255, '\n'}, Mode: 0o600}}, Undo: plan.Op{File: &plan.File{Path: "/etc/x", Absent: true}}},
+		plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}})
+	data, err := json.Marshal(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []plan.Step
+	if err := json.Unmarshal(data, &got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got, compare); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	for _, s := range got {
+		if n := b2i(s.Do.Link != nil) + b2i(s.Do.File != nil) + b2i(s.Do.Check != ""); n != 1 {
+			t.Errorf("step %s does %d things", s.Name, n)
+		}
+	}
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
