@@ -104,6 +104,9 @@ const (
 	// ReasonRollbackFailed: the change failed and so did its undoing; a person
 	// must look.
 	ReasonRollbackFailed = "RollbackFailed"
+	// ReasonChangeCrashed: the change ended the daemon more than once and is not
+	// tried again until the object changes.
+	ReasonChangeCrashed = "ChangeCrashed"
 	// ReasonDriftFighting: another writer keeps changing the NIC; multinicd
 	// stands back for a while.
 	ReasonDriftFighting = "DriftFighting"
