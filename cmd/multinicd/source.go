@@ -54,13 +54,32 @@ func (s fileSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 	}
 }
 
-// idleSource waits for a credential: the service is idle, not failed, until it is configured.
-type idleSource struct{ *wired }
+// idleSource waits for a credential: the service is idle, not failed, until it is configured. Once there is one it ends the service, which the
+// service manager starts again with it: there is one way to begin.
+type idleSource struct {
+	*wired
+	end func()
+}
+
+// idleEvery is the time between two looks for a credential.
+const idleEvery = 2 * time.Second
 
 func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 	notify(daemon.Wish{Err: fmt.Errorf("idle: %s", s.idle)})
-	<-ctx.Done()
-	return nil
+	tick := time.NewTicker(idleEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if w := (&wired{cfg: s.cfg, node: s.node, log: s.log, host: s.host}); w.wireAPI() == nil && w.api != nil {
+			s.log.Info("there is a way to the API now; starting anew")
+			s.end()
+			return nil
+		}
+	}
 }
 
 // apiReporter writes what this node may write.

@@ -178,21 +178,21 @@ func (w *wired) serve(ctx context.Context) error {
 	}
 	defer release()
 	w.log.Info("starting", "version", version, "node", w.node, "stack", w.daemon.Backend, "evidence", w.daemon.Evidence, "source", w.cfg.Source.Mode, "idle", w.idle)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	switch {
 	case w.cfg.Source.Mode == "file":
 		w.daemon.Source = fileSource{w}
 	case w.api != nil:
 		w.daemon.Source, w.daemon.Reporter = apiSource{w}, apiReporter{w.api, w.node}
 	default:
-		w.daemon.Source = idleSource{w}
+		w.daemon.Source = idleSource{w, cancel}
 	}
 	socket, err := listen(w.cfg.Status.Socket)
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
 	served := make(chan error, 1)
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	go func() { served <- w.daemon.Serve(ctx, socket) }()
 	err = w.daemon.Run(ctx)
 	cancel()

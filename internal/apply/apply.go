@@ -179,9 +179,11 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 	switch {
 	case s.Do.Link != nil:
 		err := t.Links.Change(ctx, *s.Do.Link)
-		if errors.Is(err, nic.ErrRenameBusy) && t.entry.After != nil {
-			t.entry.After.RenameBlocked = true
-			return nil
+		if errors.Is(err, nic.ErrRenameBusy) {
+			if t.entry.Kind == plan.Configure {
+				t.entry.After.RenameBlocked = true
+			}
+			return nil // the next boot gives the name; all else is done under the present one
 		}
 		return err
 	case s.Do.File != nil:

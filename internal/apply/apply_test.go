@@ -360,3 +360,54 @@ func TestSameAgainDoesNothing(t *testing.T) {
 		})
 	}
 }
+
+func TestALinkThatCannotBeRenamedKeepsItsNameUntilTheNextBoot(t *testing.T) {
+	m := hosttest.New(link(1))
+	m.Net[0].Up, m.RenameBusy = true, true
+	a := start(t, m, "boot-1")
+	converge(t, m, a, config(1, "192.0.2.10/24"))
+	if l := m.Net[0]; l.Name != "eth1" || len(l.Addresses) != 1 {
+		t.Errorf("the link is %+v, want it configured as eth1", l)
+	}
+	if o, _ := a.Record().Find(mac(1)); !o.RenameBlocked {
+		t.Error("the record does not say that the name waits for the boot")
+	}
+	m.Ops = 0
+	converge(t, m, a, config(1, "192.0.2.10/24"))
+	if m.Ops != 0 {
+		t.Errorf("%d operations the second time, want none", m.Ops)
+	}
+	converge(t, m, a) // removed, although it cannot be renamed back
+	if len(m.Net[0].Addresses) != 0 {
+		t.Errorf("addresses left: %v", m.Net[0].Addresses)
+	}
+
+	m = hosttest.New(link(1))
+	m.Net[0].Up, m.RenameBusy = true, true
+	converge(t, m, start(t, m, "boot-1"), config(1, "192.0.2.10/24"))
+	m.Reboot()
+	m.Net[0].Name, m.Net[0].Up = "multinic1", true
+	a = start(t, m, "boot-2")
+	converge(t, m, a, config(1, "192.0.2.10/24"))
+	if o, _ := a.Record().Find(mac(1)); o.RenameBlocked {
+		t.Error("after the boot the name still waits")
+	}
+}
+
+func TestANeighboursAddressIsRefusedAndTheLinkLeftAsItWas(t *testing.T) {
+	m := hosttest.New(link(1))
+	m.Neighbours = map[netip.Addr]nic.MAC{netip.MustParseAddr("192.0.2.10"): mac(99)}
+	b := netplan.New(m, m)
+	b.DAD = true
+	a := start(t, m, "boot-1")
+	a.Backend = b
+	before := m.Text(stateDir)
+	now, _ := m.Look(t.Context())
+	res := a.Do(t.Context(), plan.Make([]nic.Config{config(1, "192.0.2.10/24")}, nil, now, a.Record()).Actions[0])
+	if res.Outcome != apply.Refused || res.Reason != plan.AddressInUse || !strings.Contains(res.Message, mac(99).String()) {
+		t.Errorf("got %s %s %q, want it refused and the neighbour named", res.Outcome, res.Reason, res.Message)
+	}
+	if got := m.Text(stateDir); got != before {
+		t.Errorf("the machine changed:\n%s", cmp.Diff(before, got))
+	}
+}

@@ -166,6 +166,7 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 				}
 			}
 		case <-resync.C:
+			d.checkShown()
 		case <-again.C:
 		case c := <-d.commands:
 			again.Reset(d.obey(ctx, c))
@@ -176,6 +177,16 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 		last = time.Now()
 		d.Notify.Watchdog()
 		again.Reset(next)
+	}
+}
+
+// checkShown sends the report again where the cluster does not show it: somebody may have lost it there.
+func (d *Daemon) checkShown() {
+	d.mu.Lock()
+	obj, asked := d.wish.Object, d.wish.Err == nil && !d.wish.Contact.IsZero()
+	d.mu.Unlock()
+	if r := d.reports.last(); obj != nil && asked && r.UID == obj.UID && r.Generation == obj.Generation && obj.Status.ObservedGeneration != obj.Generation {
+		d.reports.again()
 	}
 }
 

@@ -123,6 +123,7 @@ func sleep(d time.Duration) {
 func object(uid string, generation int64, cidrs ...string) *v1.MultiNicNodeConfig {
 	obj := &v1.MultiNicNodeConfig{Spec: v1.MultiNicNodeConfigSpec{NodeName: "n1"}}
 	obj.Name, obj.UID, obj.Generation = "n1", types.UID(uid), generation
+	obj.Status.ObservedGeneration = generation // as if the bridge had been quick
 	for i, cidr := range cidrs {
 		id := int32(i + 1)
 		obj.Spec.Interfaces = append(obj.Spec.Interfaces, v1.Interface{ID: &id, MACAddress: fmt.Sprintf("02:00:00:00:01:%02d", id), CIDR: cidr})
@@ -197,6 +198,22 @@ func TestAReportThatCannotBeDeliveredOutlivesARestartAndIsDeliveredOnce(t *testi
 		stop()
 		if len(w.reports) != 1 || w.reports[0].Generation != 3 {
 			t.Errorf("reports: %+v", w.reports)
+		}
+	})
+}
+
+func TestAReportThatTheClusterHasLostIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		obj := object("u1", 1, "192.0.2.1/24")
+		obj.Status.ObservedGeneration = 0
+		w.tell(Wish{Object: obj})
+		sleep(6 * time.Minute)
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		sleep(time.Hour)
+		if len(w.reports) != 2 {
+			t.Errorf("%d reports, want 2: one, and one again after the status had not followed for 5 min", len(w.reports))
 		}
 	})
 }

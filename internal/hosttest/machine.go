@@ -44,6 +44,9 @@ type Machine struct {
 	CrashAfter      bool
 	Ops             int
 
+	// RenameBusy: the kernel does not rename a link that is up.
+	RenameBusy bool
+
 	// Neighbours hold addresses.
 	Neighbours map[netip.Addr]nic.MAC
 
@@ -180,7 +183,10 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 		if err != nil {
 			return err
 		}
-		if c.Name != "" {
+		if c.Name != "" && l.Name != c.Name {
+			if m.RenameBusy && l.Up {
+				return nic.ErrRenameBusy
+			}
 			l.Name = c.Name
 		}
 		if c.MTU != 0 {
