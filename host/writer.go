@@ -125,9 +125,25 @@ func (h *Host) setLink(ctx context.Context, index int, flags, mask uint32, a ...
 	return h.rtnl.do(ctx, unix.RTM_SETLINK, 0, ifInfo(index, flags, mask), a...)
 }
 
+// changeAddresses adds first and deletes then, so that the link is not without an address in between; but for an IPv6 address that only gets
+// another length: the kernel has it once per link.
 func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+	has := func(a netip.Prefix) bool {
+		return slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
+	}
+	resized := func(a netip.Prefix) bool {
+		return a.Addr().Is6() && slices.ContainsFunc(c.Add, func(n netip.Prefix) bool { return n.Addr() == a.Addr() })
+	}
+	del := slices.DeleteFunc(slices.Clone(c.Del), func(a netip.Prefix) bool { return !has(a) || slices.Contains(c.Add, a) })
+	for _, a := range del {
+		if resized(a) {
+			if err := h.deleteAddress(ctx, l, a); err != nil {
+				return err
+			}
+		}
+	}
 	for _, a := range c.Add {
-		if slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a }) {
+		if has(a) {
 			continue
 		}
 		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), addressAttributes(a)...)
@@ -135,22 +151,26 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, be
 			return fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err))
 		}
 	}
-	deleted := false
-	for _, a := range c.Del {
-		if !slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a }) || slices.Contains(c.Add, a) {
-			continue
+	for _, a := range del {
+		if !resized(a) {
+			if err := h.deleteAddress(ctx, l, a); err != nil {
+				return err
+			}
 		}
-		err := h.rtnl.do(ctx, unix.RTM_DELADDR, 0, ifAddr(l.Index, a), attr(unix.IFA_LOCAL, a.Addr().AsSlice()))
-		// It may have gone with an address that we deleted right before.
-		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return fmt.Errorf("deleting address %s from link %s: %w", a, l.Name, gone(err))
-		}
-		deleted = true
 	}
-	if !deleted {
+	if len(del) == 0 {
 		return nil
 	}
 	return h.putBack(ctx, c, l, before)
+}
+
+func (h *Host) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) error {
+	err := h.rtnl.do(ctx, unix.RTM_DELADDR, 0, ifAddr(l.Index, a), attr(unix.IFA_LOCAL, a.Addr().AsSlice()))
+	// It may have gone with an address that we deleted right before.
+	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		return fmt.Errorf("deleting address %s from link %s: %w", a, l.Name, gone(err))
+	}
+	return nil
 }
 
 // ifInfo is a struct ifinfomsg (linux/rtnetlink.h).
@@ -180,7 +200,8 @@ func ifAddr(index int, p netip.Prefix) []byte {
 }
 
 // addressAttributes gives an IPv4 address its broadcast where there is room for one, as systemd-networkd does (address_may_set_broadcast
-// in src/network/networkd-address.c, 252). There is no lifetime, so it is permanent; IPv6 goes through duplicate address detection.
+// in src/network/networkd-address.c). Measured: networkd 257 takes such an address for its own and leaves it in place when it is
+// reloaded; 252 deletes and adds again every address that has a broadcast, its own ones too. There is no lifetime, so it is permanent; IPv6 goes through duplicate address detection.
 func addressAttributes(p netip.Prefix) []attribute {
 	ip := p.Addr().AsSlice()
 	out := []attribute{attr(unix.IFA_LOCAL, ip), attr(unix.IFA_ADDRESS, ip)}

@@ -64,6 +64,22 @@ func TestChangeMakesEveryPartAndASecondTimeNothing(t *testing.T) {
 	}
 }
 
+func TestAnAddressGetsAnotherLength(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("eth1", testMAC)
+	c := nic.Change{Index: l.Index, MAC: l.MAC, Had: "eth1", Up: true, Add: prefixes("192.0.2.10/24", "2001:db8::10/64")}
+	n.change(c)
+	longer := nic.Change{Index: l.Index, MAC: l.MAC, Had: "eth1", Add: prefixes("192.0.2.10/25", "2001:db8::10/72"), Del: c.Add}
+	n.change(longer)
+	if diff := cmp.Diff([]string{"192.0.2.10/25", "2001:db8::10/72"}, addresses(n.link("eth1"))); diff != "" {
+		t.Errorf("addresses (-want +got):\n%s", diff)
+	}
+	n.change(longer.Inverse())
+	if diff := cmp.Diff([]string{"192.0.2.10/24", "2001:db8::10/64"}, addresses(n.link("eth1"))); diff != "" {
+		t.Errorf("undone, addresses (-want +got):\n%s", diff)
+	}
+}
+
 func TestChangeRefuses(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)

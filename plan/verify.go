@@ -20,7 +20,7 @@ func (m Mismatch) String() string {
 }
 
 // Verify compares one link, as read back, with what is wanted of it and with what must not be there any more. Empty: all is well.
-// An IPv6 address whose duplicate address detection has not ended, or has failed, is not there yet.
+// An IPv6 address whose duplicate address detection runs, or has failed, is not there yet.
 // The name is compared only if the kernel can be expected to have changed it.
 func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 	var out []Mismatch
@@ -54,7 +54,7 @@ func addressState(l nic.Link, p netip.Prefix) string {
 		return "absent"
 	case l.Addresses[i].Duplicate:
 		return "duplicate"
-	case l.Addresses[i].Tentative:
+	case l.Addresses[i].Tentative && l.Carrier: // without a carrier the kernel's detection does not even begin
 		return "tentative"
 	}
 	return "present"

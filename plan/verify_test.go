@@ -17,21 +17,22 @@ func TestVerify(t *testing.T) {
 		change func(l *nic.Link, o *plan.Owned)
 		want   []plan.Mismatch
 	}{
-		"all is well":                   {func(*nic.Link, *plan.Owned) {}, nil},
-		"what is not ours is no matter": {func(l *nic.Link, _ *plan.Owned) { l.Addresses = append(l.Addresses, address("10.9.0.1/24")) }, nil},
-		"the name":                      {func(l *nic.Link, _ *plan.Owned) { l.Name = "eth1" }, []plan.Mismatch{{Field: "name", Want: "multinic1", Have: "eth1"}}},
-		"the name where it must wait":   {func(l *nic.Link, o *plan.Owned) { l.Name, o.RenameBlocked = "eth1", true }, nil},
-		"the MTU":                       {func(l *nic.Link, _ *plan.Owned) { l.MTU = 1400 }, []plan.Mismatch{{Field: "mtu", Want: "1500", Have: "1400"}}},
-		"the link is down":              {func(l *nic.Link, _ *plan.Owned) { l.Up = false }, []plan.Mismatch{{Field: "up", Want: "up", Have: "down"}}},
-		"no carrier is no matter":       {func(l *nic.Link, _ *plan.Owned) { l.Carrier = false }, nil},
-		"an address is missing":         {func(l *nic.Link, _ *plan.Owned) { l.Addresses = l.Addresses[1:] }, []plan.Mismatch{{Field: "address", Want: "10.1.0.5/24", Have: "absent"}}},
-		"an address has another length": {func(l *nic.Link, _ *plan.Owned) { l.Addresses[0] = address("10.1.0.5/16") }, []plan.Mismatch{{Field: "address", Want: "10.1.0.5/24", Have: "absent"}}},
-		"an address is being probed":    {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative = true }, []plan.Mismatch{{Field: "address", Want: "2001:db8::5/64", Have: "tentative"}}},
-		"an address is somebody else's": {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative, l.Addresses[1].Duplicate = true, true }, []plan.Mismatch{{Field: "address", Want: "2001:db8::5/64", Have: "duplicate"}}},
-		"a route is missing":            {func(l *nic.Link, _ *plan.Owned) { l.Routes = l.Routes[:3] }, []plan.Mismatch{{Field: "route", Want: "2001:db8:9::/48 via fe80::1", Have: "absent"}}},
-		"a route in another table":      {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Table = 100 }, []plan.Mismatch{{Field: "route", Want: "10.0.0.0/8 via 10.1.0.1", Have: "absent"}}},
-		"a route with a source serves":  {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Source = netip.MustParseAddr("10.1.0.5") }, nil},
-		"a route that somebody made":    {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Protocol = 16 }, nil},
+		"all is well":                    {func(*nic.Link, *plan.Owned) {}, nil},
+		"what is not ours is no matter":  {func(l *nic.Link, _ *plan.Owned) { l.Addresses = append(l.Addresses, address("10.9.0.1/24")) }, nil},
+		"the name":                       {func(l *nic.Link, _ *plan.Owned) { l.Name = "eth1" }, []plan.Mismatch{{Field: "name", Want: "multinic1", Have: "eth1"}}},
+		"the name where it must wait":    {func(l *nic.Link, o *plan.Owned) { l.Name, o.RenameBlocked = "eth1", true }, nil},
+		"the MTU":                        {func(l *nic.Link, _ *plan.Owned) { l.MTU = 1400 }, []plan.Mismatch{{Field: "mtu", Want: "1500", Have: "1400"}}},
+		"the link is down":               {func(l *nic.Link, _ *plan.Owned) { l.Up = false }, []plan.Mismatch{{Field: "up", Want: "up", Have: "down"}}},
+		"no carrier is no matter":        {func(l *nic.Link, _ *plan.Owned) { l.Carrier = false }, nil},
+		"an address is missing":          {func(l *nic.Link, _ *plan.Owned) { l.Addresses = l.Addresses[1:] }, []plan.Mismatch{{Field: "address", Want: "10.1.0.5/24", Have: "absent"}}},
+		"an address has another length":  {func(l *nic.Link, _ *plan.Owned) { l.Addresses[0] = address("10.1.0.5/16") }, []plan.Mismatch{{Field: "address", Want: "10.1.0.5/24", Have: "absent"}}},
+		"an address waits for a carrier": {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative, l.Carrier = true, false }, nil},
+		"an address is being probed":     {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative, l.Carrier = true, true }, []plan.Mismatch{{Field: "address", Want: "2001:db8::5/64", Have: "tentative"}}},
+		"an address is somebody else's":  {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative, l.Addresses[1].Duplicate = true, true }, []plan.Mismatch{{Field: "address", Want: "2001:db8::5/64", Have: "duplicate"}}},
+		"a route is missing":             {func(l *nic.Link, _ *plan.Owned) { l.Routes = l.Routes[:3] }, []plan.Mismatch{{Field: "route", Want: "2001:db8:9::/48 via fe80::1", Have: "absent"}}},
+		"a route in another table":       {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Table = 100 }, []plan.Mismatch{{Field: "route", Want: "10.0.0.0/8 via 10.1.0.1", Have: "absent"}}},
+		"a route with a source serves":   {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Source = netip.MustParseAddr("10.1.0.5") }, nil},
+		"a route that somebody made":     {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Protocol = 16 }, nil},
 		"what is retired is there again": {func(l *nic.Link, o *plan.Owned) {
 			l.Addresses = append(l.Addresses, address("10.1.0.4/24"))
 			o.Retired = retired("10.1.0.4/24")
