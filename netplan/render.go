@@ -103,12 +103,12 @@ func Render(c nic.Config, adopted bool) []byte {
 func renderRoute(line func(string, ...any), r nic.Route) {
 	line("      - to: \"%s\"", r.To)
 	if r.Via.IsValid() {
-		line("        via: \"%s\"", r.Via)
+		line("        via: \"%s\"", r.Via.WithZone(""))
 	} else {
 		line("        scope: link")
 	}
 	if r.Source.IsValid() {
-		line("        from: \"%s\"", r.Source)
+		line("        from: \"%s\"", r.Source.WithZone(""))
 	}
 	if r.Metric != 0 {
 		line("        metric: %d", r.Metric)

@@ -61,10 +61,10 @@ func routeLines(r nic.Route) []string {
 	to := r.To.String()
 	lines := []string{"Destination=" + to}
 	if r.Via.IsValid() {
-		lines = append(lines, "Gateway="+r.Via.String())
+		lines = append(lines, "Gateway="+r.Via.WithZone("").String())
 	}
 	if r.Source.IsValid() {
-		lines = append(lines, "PreferredSource="+r.Source.String())
+		lines = append(lines, "PreferredSource="+r.Source.WithZone("").String())
 	}
 	if !r.Via.IsValid() {
 		lines = append(lines, "Scope=link")

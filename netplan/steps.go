@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"path"
 	"regexp"
 	"slices"
@@ -206,32 +207,47 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
-// values matches what differs between two files of one shape: MACs, addresses with or without length, and numbers behind a key.
+// What differs between two files of one shape: values in quotes, and numbers behind a key, of so few digits that they fit 32 bits.
 var (
-	mac4Or6 = regexp.MustCompile(`"[0-9a-f:./]+"`)
-	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table)): [0-9]+$`)
+	quoted  = regexp.MustCompile(`"[0-9a-f:./]+"`)
+	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table)): [0-9]{1,9}$`)
 )
 
 func shapeOf(data []byte) string {
-	s := mac4Or6.ReplaceAllStringFunc(string(data), func(v string) string {
-		kind := "4"
-		if strings.Contains(v, ":") {
-			kind = "6"
-		}
-		if strings.Contains(v, "/") {
-			kind += "/"
-		}
-		return kind
-	})
-	_, s, _ = strings.Cut(s, "\n") // the comment names the MAC
+	s := quoted.ReplaceAllStringFunc(string(data), kind)
+	if strings.HasPrefix(s, "#") { // the comment names the MAC
+		_, s, _ = strings.Cut(s, "\n")
+	}
 	return numbers.ReplaceAllString(s, "$1: N")
+}
+
+// kind says what a value in quotes is; what is none of ours stays as it is: somebody else has edited the file.
+func kind(text string) string {
+	v := strings.Trim(text, "\"")
+	if p, err := netip.ParsePrefix(v); err == nil && p.Bits() > 0 {
+		return family(p.Addr()) + "/"
+	}
+	if a, err := netip.ParseAddr(v); err == nil {
+		return family(a)
+	}
+	if _, err := nic.ParseMAC(v); err == nil {
+		return "MAC"
+	}
+	return text
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // netplanDirs are read by netplan in this order; a name in a later one is hidden by an earlier one.
 var netplanDirs = []string{Dir, "/run/netplan", "/lib/netplan"}
 
-// judges are the files that tell one netplan from another.
-var judges = []string{"/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/usr/share/netplan/netplan_cli/_features.py", "/usr/share/netplan/netplan/_features.py"}
+// judges are the files that tell one netplan from another: its generator, and the library in which all of them judge.
+var judges = []string{"/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/usr/lib/libnetplan.so*", "/usr/lib/*/libnetplan.so*", "/usr/lib64/libnetplan.so*"}
 
 // shape digests /etc/netplan as it would be with files in place.
 func (b *Backend) shape(files map[string][]byte) (string, error) {
@@ -260,9 +276,15 @@ func (b *Backend) shape(files map[string][]byte) (string, error) {
 			parts = append(parts, fmt.Sprintf("%s %x", path.Join(Dir, name), sha256.Sum256([]byte(shapeOf(data)))))
 		}
 	}
-	for _, name := range judges {
-		if data, _, err := b.Files.Read(name); err == nil {
-			parts = append(parts, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
+	for _, pattern := range judges {
+		names, err := b.Files.Glob(pattern)
+		if err != nil {
+			return "", fmt.Errorf("looking for netplan: %w", err)
+		}
+		for _, name := range names {
+			if data, _, err := b.Files.Read(name); err == nil {
+				parts = append(parts, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
+			}
 		}
 	}
 	slices.Sort(parts)

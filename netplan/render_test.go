@@ -1,0 +1,393 @@
+package netplan_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"go.yaml.in/yaml/v3"
+
+	"multinicd/internal/hosttest"
+	"multinicd/netplan"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// scenarios are shared by all dialects; see plan's tests.
+const scenarios = "../plan/testdata"
+
+type scenario struct {
+	want    []nic.Config
+	machine plan.Machine
+	record  plan.Record
+}
+
+func load(t *testing.T, dir string) (s scenario) {
+	t.Helper()
+	for name, v := range map[string]any{"want.json": &s.want, "links.json": &s.machine, "record.json": &s.record} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) && name == "record.json" {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(data, v); err != nil {
+			t.Fatalf("reading %s: %v", filepath.Join(dir, name), err)
+		}
+	}
+	return s
+}
+
+// Each scenario on a host that has the files of what its record says is applied: the steps, and /etc/netplan afterwards.
+func TestTheScenariosAsNetplanHasThem(t *testing.T) {
+	dirs, err := filepath.Glob(scenarios + "/*/want.json")
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, d := range dirs {
+		name := filepath.Base(filepath.Dir(d))
+		t.Run(name, func(t *testing.T) {
+			s := load(t, filepath.Dir(d))
+			m := hosttest.New(s.machine.Links...)
+			for _, o := range s.record.NICs {
+				if o.Applied {
+					write(t, m, netplan.File(o.Config), netplan.Render(o.Config, o.Adopted), 0o600)
+				}
+			}
+			got := map[string]string{"steps.txt": carryOut(t, netplan.New(m, m), m, plan.Make(s.want, nil, s.machine, s.record))}
+			for file, data := range m.Disk {
+				got[strings.TrimPrefix(file, "/")] = string(data)
+				if m.Modes[file] != 0o600 {
+					t.Errorf("%s has mode %o", file, m.Modes[file])
+				}
+			}
+			golden(t, filepath.Join("testdata", name), got)
+		})
+	}
+}
+
+// carryOut puts the files of a plan in place, and says what all its steps are.
+func carryOut(t *testing.T, b *netplan.Backend, m *hosttest.Machine, p plan.Plan) string {
+	t.Helper()
+	var out strings.Builder
+	for _, a := range p.Actions {
+		fmt.Fprintf(&out, "%s %s\n", a.Kind, a.NIC.Name)
+		if a.Kind != plan.Configure && a.Kind != plan.Remove {
+			continue
+		}
+		steps, err := b.Steps(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			out.WriteString(tell(s))
+			if f := s.Do.File; f != nil && f.Absent {
+				delete(m.Disk, f.Path)
+			} else if f != nil {
+				write(t, m, f.Path, f.Data, f.Mode)
+			}
+		}
+		if again, err := b.Steps(a); err != nil || slices.ContainsFunc(again, func(s plan.Step) bool { return s.Do.File != nil }) {
+			t.Errorf("the second time there is still something to write: %v, %v", again, err)
+		}
+	}
+	return out.String()
+}
+
+func tell(s plan.Step) string {
+	out := "  " + s.Name
+	if f := s.Do.File; f != nil && f.Absent {
+		out += " remove " + f.Path
+	} else if f != nil {
+		out += fmt.Sprintf(" write %s %o", f.Path, f.Mode)
+	}
+	if s.Final {
+		out += " (final)"
+	}
+	out += "\n"
+	if s.Do.Link != nil {
+		for line := range strings.Lines(s.Do.Link.String()) {
+			out += "    " + line
+		}
+	}
+	return out
+}
+
+func write(t *testing.T, m *hosttest.Machine, name string, data []byte, mode fs.FileMode) {
+	t.Helper()
+	if err := m.Write(name, data, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// golden compares a tree of files with a folder of testdata.
+func golden(t *testing.T, dir string, got map[string]string) {
+	t.Helper()
+	if *update {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range got {
+			file := filepath.Join(dir, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(data), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		want[name] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: -want +got (-update writes it anew):\n%s", dir, diff)
+	}
+}
+
+// document is the YAML as netplan reads it. Unknown keys are refused when it is parsed.
+type document struct {
+	Network struct {
+		Version   int
+		Ethernets map[string]definition
+	}
+}
+
+type definition struct {
+	Renderer  string
+	Match     map[string]string
+	SetName   string `yaml:"set-name"`
+	Optional  bool
+	DHCP4     *bool    `yaml:"dhcp4"`
+	DHCP6     *bool    `yaml:"dhcp6"`
+	AcceptRA  *bool    `yaml:"accept-ra"`
+	LinkLocal []string `yaml:"link-local"`
+	MTU       int
+	Addresses []string
+	Routes    []struct {
+		To, Via, From, Scope string
+		Metric, Table        int
+	}
+}
+
+// parse reads our YAML back into what was wanted.
+func parse(data []byte) (id string, adopted bool, c nic.Config, err error) {
+	var doc document
+	d := yaml.NewDecoder(bytes.NewReader(data))
+	d.KnownFields(true)
+	if err := d.Decode(&doc); err != nil {
+		return "", false, c, err
+	}
+	if doc.Network.Version != 2 || len(doc.Network.Ethernets) != 1 {
+		return "", false, c, fmt.Errorf("version %d with %d definitions", doc.Network.Version, len(doc.Network.Ethernets))
+	}
+	id = slices.Collect(maps.Keys(doc.Network.Ethernets))[0]
+	e := doc.Network.Ethernets[id]
+	for _, off := range []*bool{e.DHCP4, e.DHCP6, e.AcceptRA} {
+		if off == nil || *off {
+			return id, false, c, errors.New("something is on that nobody wants")
+		}
+	}
+	if e.Renderer != "networkd" || !e.Optional || len(e.Match) != 1 {
+		return id, false, c, fmt.Errorf("renderer %q, optional %v, match %v", e.Renderer, e.Optional, e.Match)
+	}
+	adopted = strings.HasPrefix(id, "0-")
+	c = nic.Config{Name: e.SetName, MTU: e.MTU}
+	if _, err := fmt.Sscanf(e.SetName, "multinic%d", &c.ID); err != nil {
+		return id, adopted, c, err
+	}
+	if c.MAC, err = nic.ParseMAC(e.Match["macaddress"]); err != nil {
+		return id, adopted, c, err
+	}
+	six := false
+	for _, a := range e.Addresses {
+		p, err := netip.ParsePrefix(a)
+		if err != nil {
+			return id, adopted, c, err
+		}
+		six = six || p.Addr().Is6()
+		c.Addresses = append(c.Addresses, p)
+	}
+	if six != slices.Equal(e.LinkLocal, []string{"ipv6"}) || !six && (e.LinkLocal == nil || len(e.LinkLocal) > 0) {
+		return id, adopted, c, fmt.Errorf("link-local %v", e.LinkLocal)
+	}
+	for _, r := range e.Routes {
+		route := nic.Route{Metric: r.Metric, Table: r.Table}
+		if route.To, err = netip.ParsePrefix(r.To); err != nil {
+			return id, adopted, c, err
+		}
+		if route.Via, err = optional(r.Via); err != nil {
+			return id, adopted, c, err
+		}
+		if route.Source, err = optional(r.From); err != nil {
+			return id, adopted, c, err
+		}
+		if (r.Scope == "link") != (r.Via == "") {
+			return id, adopted, c, fmt.Errorf("scope %q via %q", r.Scope, r.Via)
+		}
+		c.Routes = append(c.Routes, route)
+	}
+	return id, adopted, c, nil
+}
+
+func optional(addr string) (netip.Addr, error) {
+	if addr == "" {
+		return netip.Addr{}, nil
+	}
+	return netip.ParseAddr(addr)
+}
+
+// readsBack says what is wrong with a YAML of ours; "" if it says what c says, and no more.
+func readsBack(c nic.Config, adopted bool) string {
+	data := netplan.Render(c, adopted)
+	id, taken, got, err := parse(data)
+	if err != nil {
+		return err.Error()
+	}
+	if id != netplan.ID(c, adopted) || taken != adopted {
+		return "its id is " + id
+	}
+	want := c
+	want.Adopt, want.PortID, want.Gateway, want.Routes = false, "", netip.Addr{}, nil
+	for _, r := range c.Routes {
+		if r.Table == nic.TableMain {
+			r.Table = 0
+		}
+		r.Via, r.Source, r.Protocol = r.Via.WithZone(""), r.Source.WithZone(""), 0
+		want.Routes = append(want.Routes, r)
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+		return "-want +got:\n" + diff
+	}
+	if !bytes.Equal(data, netplan.Render(c, adopted)) {
+		return "the second time it is another"
+	}
+	return ""
+}
+
+func TestRenderReadsBackAsWanted(t *testing.T) {
+	dirs, err := filepath.Glob(scenarios + "/*/want.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range dirs {
+		for _, c := range load(t, filepath.Dir(d)).want {
+			for _, adopted := range []bool{false, true} {
+				if wrong := readsBack(c, adopted); wrong != "" {
+					t.Errorf("%s %s: %s", filepath.Dir(d), c.Name, wrong)
+				}
+			}
+		}
+	}
+}
+
+// Names come from ids, and MACs, addresses and numbers are typed: no garbage gets further than that.
+func FuzzRender(f *testing.F) {
+	f.Add(1, []byte{2, 0, 0, 0, 1, 1}, 1500, []byte{24, 192, 0, 2, 7}, []byte("\x00"), "eth0", 5, 100, false)
+	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "\"\n      dhcp4: true", -1, 1<<31, true)
+	f.Add(0, []byte{}, 65535, []byte{}, []byte{128, 0xff}, "%", 254, 0, false)
+	f.Fuzz(func(t *testing.T, id int, mac []byte, mtu int, addresses, routes []byte, zone string, metric, table int, adopted bool) {
+		c := nic.Config{ID: int(uint(id) % (nic.MaxID + 1)), MTU: mtu, MAC: nic.MAC{2}}
+		c.Name = nic.NameFor(c.ID)
+		copy(c.MAC[1:], mac)
+		c.Addresses = prefixesFrom(addresses)
+		for i, to := range prefixesFrom(routes) {
+			r := nic.Route{To: to.Masked(), Metric: metric, Table: table}
+			if i%2 == 0 {
+				r.Via = to.Addr().WithZone(zone)
+			}
+			if i%3 == 0 {
+				r.Source = to.Addr().WithZone(zone)
+			}
+			c.Routes = append(c.Routes, r)
+		}
+		if wrong := readsBack(c, adopted); wrong != "" {
+			t.Errorf("%s\n%s", wrong, netplan.Render(c, adopted))
+		}
+	})
+}
+
+// prefixesFrom takes a length and an address of either family, as often as there are bytes.
+func prefixesFrom(b []byte) (out []netip.Prefix) {
+	for len(b) >= 5 {
+		n, addr := int(b[0]), netip.AddrFrom4([4]byte(b[1:5]))
+		b = b[5:]
+		if n > 32 && len(b) >= 12 {
+			six := addr.As4()
+			addr, b = netip.AddrFrom16([16]byte(append(six[:], b[:12]...))), b[12:]
+		}
+		if p := netip.PrefixFrom(addr, n); p.IsValid() {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+func TestOwned(t *testing.T) {
+	for file, want := range map[string]bool{
+		"/etc/netplan/90-multinic0.yaml":                              true,
+		"/etc/netplan/90-multinic9999.yaml":                           true,
+		"/run/systemd/network/10-netplan-multinic1.network":           true,
+		"/run/systemd/network/10-netplan-multinic1.link":              true,
+		"/run/systemd/network/10-netplan-0-multinic1.network":         true,
+		"/etc/netplan/90-multinic.yaml":                               false,
+		"/etc/netplan/90-multinic12345.yaml":                          false,
+		"/etc/netplan/90-multinic1x.yaml":                             false,
+		"/etc/netplan/90-multinic-1.yaml":                             false,
+		"/etc/netplan/90-multinic1.yaml.bak":                          false,
+		"/etc/netplan/90-multinic1.yml":                               false,
+		"/etc/netplan/90-multinic1":                                   false,
+		"/etc/netplan/multinic1.yaml":                                 false,
+		"/etc/netplan/91-multinic1.yaml":                              false,
+		"/etc/netplan/50-cloud-init.yaml":                             false,
+		"/etc/netplan/sub/90-multinic1.yaml":                          false,
+		"/run/netplan/90-multinic1.yaml":                              false,
+		"/etc/90-multinic1.yaml":                                      false,
+		"90-multinic1.yaml":                                           false,
+		"":                                                            false,
+		"/run/systemd/network/10-netplan-eth0.network":                false,
+		"/run/systemd/network/10-netplan-multinic1.netdev":            false,
+		"/run/systemd/network/10-netplan-multinic1":                   false,
+		"/run/systemd/network/10-netplan-1-multinic1.network":         false,
+		"/run/systemd/network/10-netplan-0-0-multinic1.network":       false,
+		"/run/systemd/network/70-multinic1.network":                   false,
+		"/run/systemd/network/10-netplan-multinic1.network.d/x.conf":  false,
+		"/etc/systemd/network/10-netplan-multinic1.network":           false,
+		"/run/systemd/network/10-netplan-multinic1.network.link.link": false,
+	} {
+		if got := netplan.Owned(file); got != want {
+			t.Errorf("%s: got %v", file, got)
+		}
+	}
+	for id := range nic.MaxID + 1 {
+		c := nic.Config{ID: id, Name: nic.NameFor(id)}
+		if !netplan.Owned(netplan.File(c)) || path.Dir(netplan.File(c)) != netplan.Dir {
+			t.Fatalf("%s is not ours", netplan.File(c))
+		}
+	}
+}
