@@ -25,13 +25,13 @@ import (
 type namespace struct {
 	*Host
 	*netlink.Handle
-	t       *testing.T
+	t       testing.TB
 	run     chan func()
 	monitor *nl.NetlinkSocket
 }
 
 // newNamespace makes one; it is gone when the test ends.
-func newNamespace(t *testing.T) *namespace {
+func newNamespace(t testing.TB) *namespace {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to make a network namespace")
@@ -206,7 +206,7 @@ func sign(add bool) string {
 }
 
 // eventually looks until the condition holds, 10 s at most.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

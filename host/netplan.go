@@ -28,6 +28,7 @@ const (
 	netplanService = "io.netplan.Netplan"
 	netplanObject  = "/io/netplan/Netplan"
 	netplanConfig  = "io.netplan.Netplan.Config"
+	netplanProbe   = "multinicd-probe" // the id of our definition; 15 bytes at most
 	// netplan is a Python program that the service starts for each question: 0.15 s on an idle machine, more on a loaded one.
 	netplanTimeout = 30 * time.Second
 )
@@ -38,8 +39,11 @@ const (
 // Exactly these bytes are judged. io.netplan.Netplan.Config copies the YAML of /etc, /run and /lib to a folder of its own under
 // /run/netplan; the files are put there, then Get makes netplan parse and check the whole tree as its generator does at boot, and
 // Cancel throws the copy away. Unlike Set, Get neither disturbs another client's pending Set nor is it blocked by one that a
-// killed client left behind (src/dbus.c of netplan 0.101 to 1.2). Before netplan 0.106 Get does not check; that is found out
-// with a file that must be refused, and Set is asked instead.
+// killed client left behind (src/dbus.c of netplan 0.101 to 1.2).
+//
+// Not hearing of an error proves nothing: netplan 1.1.2 answers Get and Set with success when its parser fails (its command line
+// logs the error and ends with 0). So a definition of our own goes last into the copy, and Get's answer has to show it; the
+// reason is lost there. Before 0.106 Get does not check at all; a file that must be refused finds that out, and Set is asked instead.
 //
 // Errors: ErrRefused, ErrRefusedAlready, ErrPending; all others (ErrNoBus first of all) mean that netplan could not be asked.
 func (h *Host) NetplanValidate(ctx context.Context, files map[string][]byte) error {
@@ -103,7 +107,7 @@ func (h *Host) netplanPending(ctx context.Context, bus systemBus) error {
 
 // findNetplanJudge finds the method that refuses what must be refused.
 func (h *Host) findNetplanJudge(ctx context.Context, bus systemBus) (*string, error) {
-	bad := map[string][]byte{"zz-multinicd-probe.yaml": []byte("network: {version: 2, ethernets: {multinicd-probe: {no-such-key: true}}}\n")}
+	bad := map[string][]byte{"zy-" + netplanProbe + ".yaml": []byte("network: {version: 2, ethernets: {" + netplanProbe + ": {no-such-key: true}}}\n")}
 	for _, method := range []string{"Get", "Set"} {
 		refusal, err := h.netplanJudges(ctx, bus, method, bad)
 		if err != nil {
@@ -125,32 +129,46 @@ func (h *Host) netplanJudges(ctx context.Context, bus systemBus, method string, 
 	folder := h.path("/run/netplan/config-" + path.Base(string(object)))
 	defer func() { h.netplanCancel(ctx, bus, object, folder) }()
 	for name, data := range files {
-		p := filepath.Join(folder, "etc/netplan", name)
-		if data == nil {
-			err = os.Remove(p)
-			if errors.Is(err, fs.ErrNotExist) {
-				err = nil
-			}
-		} else {
-			err = os.WriteFile(p, data, 0o600)
-		}
-		if err != nil {
-			return "", fmt.Errorf("putting %s into the copy of the configuration: %w", name, reason(err))
+		if err := putCopy(filepath.Join(folder, "etc/netplan", name), data); err != nil {
+			return "", err
 		}
 	}
-	var args []any
+	var answered bool
 	if method == "Set" {
-		args = []any{"network.version=2", ""} // changes nothing, but has all files read
+		var done bool
+		args := []any{"network.version=2", ""} // changes nothing, but has all files read
+		answered, err = bus.call(ctx, netplanService, object, netplanConfig+".Set", args, &done)
+	} else {
+		probe := []byte("network: {version: 2, ethernets: {" + netplanProbe + ": {}}}\n")
+		if err := putCopy(filepath.Join(folder, "etc/netplan", "zz-"+netplanProbe+".yaml"), probe); err != nil {
+			return "", err
+		}
+		var merged string
+		answered, err = bus.call(ctx, netplanService, object, netplanConfig+".Get", nil, &merged)
+		if err == nil && !strings.Contains(merged, netplanProbe) {
+			return "it does not say why; `netplan get` does, once the files are in place", nil
+		}
 	}
-	var result any
-	answered, err := bus.call(ctx, netplanService, object, netplanConfig+"."+method, args, &result)
-	if err == nil {
-		return "", nil
-	}
-	if !answered {
+	if err == nil || !answered {
 		return "", err
 	}
 	return netplanReason(err.Error(), folder), nil
+}
+
+// putCopy puts a file into netplan's copy, or takes it out.
+func putCopy(p string, data []byte) (err error) {
+	if data == nil {
+		err = os.Remove(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	} else {
+		err = os.WriteFile(p, data, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("putting %s into netplan's copy: %w", filepath.Base(p), reason(err))
+	}
+	return nil
 }
 
 // netplanCancel throws the copy away, whatever became of the question; by hand, if the service does not do it.
