@@ -92,10 +92,16 @@ type Applier struct {
 	ProbeTimeout time.Duration
 	// VerifyTimeout bounds the wait for IPv6 duplicate address detection.
 	VerifyTimeout time.Duration
+	// At, for tests, is called right before each step by its name, and before "journal", "record", "done" and "recovered". nil in service.
+	At func(point string)
 
 	record   plan.Record
 	attempts map[string]int
+	stuck    *entry // a change whose undo failed; nil: none
 }
+
+// validateTimeout bounds the wait for the host's own tool: half a second when all is well, more on a busy machine.
+const validateTimeout = 20 * time.Second
 
 // maxAttempts bounds how often a change that ended the daemon is begun.
 const maxAttempts = 3
@@ -122,6 +128,16 @@ func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
 		res.Outcome = Waiting
 		return res
 	}
+	if a.stuck != nil { // a new journal would take the place of its own, and with it the way back
+		nic := a.stuck.NIC.MAC
+		if err := a.conclude(ctx, *a.stuck); err != nil {
+			return res.fail(RollbackFailed, plan.RollbackFailed, fmt.Errorf("an earlier change is still half way: %w", err))
+		}
+		a.stuck = nil
+		if nic == action.NIC.MAC { // the action was planned on what is no more
+			return res.fail(Failed, plan.ApplyFailed, errors.New("an earlier change was half way and has been put right; this one comes next"))
+		}
+	}
 	steps, err := a.Backend.Steps(action)
 	if err != nil {
 		return res.fail(Failed, plan.ApplyFailed, err)
@@ -147,6 +163,13 @@ func (r Result) fail(o Outcome, reason plan.Reason, err error) Result {
 	return r
 }
 
+// at tells a test how far the change has come.
+func (a *Applier) at(point string) {
+	if a.At != nil {
+		a.At(point)
+	}
+}
+
 // transaction is one change under way.
 type transaction struct {
 	*Applier
@@ -158,10 +181,12 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 	if slices.ContainsFunc(t.entry.Steps, func(s plan.Step) bool { return s.Do.Check == plan.CheckProbe }) {
 		t.after = t.Probe.Before(ctx)
 	}
+	t.at("journal")
 	if err := t.begin(); err != nil {
 		return res.fail(Failed, plan.ApplyFailed, err)
 	}
 	for i, s := range t.entry.Steps {
+		t.at(s.Name)
 		if err := t.do(ctx, s); err != nil {
 			return t.undo(ctx, res, i, err)
 		}
@@ -208,6 +233,9 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 		}
 		return nil
 	case plan.CheckValidate:
+		// A bus that hangs must not keep a change half way for longer than the service manager's watchdog waits.
+		ctx, cancel := context.WithTimeout(ctx, validateTimeout)
+		defer cancel()
 		if err := t.Backend.Validate(ctx, t.entry.Steps); err != nil {
 			return &stepError{plan.ValidationFailed, err}
 		}
@@ -274,9 +302,11 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 	err := t.rewind(ctx, t.entry, last)
 	if err != nil {
 		t.Log.Error("undoing a change failed", "mac", t.entry.NIC.MAC, "err", err)
+		t.stuck = &t.entry
 		return res.fail(RollbackFailed, plan.RollbackFailed, errors.Join(cause, err))
 	}
 	if err := t.Files.Remove(t.journal()); err != nil {
+		t.stuck = &t.entry
 		return res.fail(RollbackFailed, plan.RollbackFailed, errors.Join(cause, fmt.Errorf("removing the journal: %w", err)))
 	}
 	if reason == plan.AddressInUse { // refused by the neighbour; only the link had to be up to ask

@@ -347,6 +347,42 @@ func TestResults(t *testing.T) {
 	}
 }
 
+// A disk that fails for good while a change is undone, and is mended later: no restart is needed.
+func TestAnUndoThatFailedIsTakenUpAgainBeforeAnythingElse(t *testing.T) {
+	for name, s := range scenarios() {
+		t.Run(name, func(t *testing.T) {
+			before := prepared(t, s).Text(stateDir)
+			m := prepared(t, s)
+			run(t, m, s)
+			wanted, steps := m.Text(stateDir), m.Ops
+			for n := 2; n <= steps; n++ {
+				m := prepared(t, s)
+				a := start(t, m, "boot-1")
+				now, _ := m.Look(t.Context())
+				action := plan.Make(s.after, nil, now, a.Record()).Actions[0]
+				m.Ops, m.FailFrom = 0, n
+				res := a.Do(t.Context(), action)
+				if res.Outcome == apply.Done {
+					t.Fatalf("fails from %d on: got %s", n, res.Outcome)
+				}
+				if again := a.Do(t.Context(), action); again.Err == nil {
+					t.Errorf("fails from %d on: the second time it is %s", n, again.Outcome)
+				}
+				m.FailFrom = 0
+				if res.Outcome == apply.RollbackFailed {
+					a.Do(t.Context(), action)
+					check(t, m, before, wanted)
+				}
+				converge(t, m, a, s.after...)
+				check(t, m, wanted)
+				if _, left := m.Disk[stateDir+"/journal"]; left {
+					t.Errorf("fails from %d on: the journal is left", n)
+				}
+			}
+		})
+	}
+}
+
 func TestSameAgainDoesNothing(t *testing.T) {
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {

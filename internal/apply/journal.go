@@ -73,9 +73,11 @@ func (t *transaction) begin() error {
 
 // commit remembers what we own now, then drops the journal: the change is in force.
 func (t *transaction) commit() error {
+	t.at("record")
 	if err := t.save(t.record.With(t.entry.NIC.MAC, t.entry.After)); err != nil {
 		return err
 	}
+	t.at("done")
 	if err := t.Files.Remove(t.journal()); err != nil {
 		return fmt.Errorf("removing the journal: %w", err)
 	}

@@ -30,6 +30,15 @@ func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
 	if err := a.Open(); err != nil {
 		return nil, err
 	}
+	out, err := a.settle(ctx)
+	if err == nil {
+		a.at("recovered")
+	}
+	return out, err
+}
+
+// settle undoes or finishes what the journal tells of.
+func (a *Applier) settle(ctx context.Context) (*Recovered, error) {
 	data, _, err := a.Files.Read(a.journal())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -41,21 +50,25 @@ func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
 		a.Log.Error("the journal is damaged and was set aside", "file", a.journal()+".damaged", "err", err)
 		return &Recovered{Damaged: true}, a.setAside(data)
 	}
-	out := &Recovered{NIC: e.NIC}
 	if err := a.count(e.Digest); err != nil {
-		return nil, err
+		a.Log.Error("the attempt cannot be counted", "err", err) // a full disk must not keep the host half way
 	}
+	out := &Recovered{NIC: e.NIC, Forward: a.final(e)}
+	return out, a.conclude(ctx, e)
+}
+
+// conclude finishes a change whose last durable step had been done, and undoes another.
+func (a *Applier) conclude(ctx context.Context, e entry) error {
 	if a.final(e) {
-		out.Forward = true
-		return out, a.finish(e)
+		return a.finish(e)
 	}
 	if err := a.rewind(ctx, e, len(e.Steps)-1); err != nil {
-		return out, fmt.Errorf("undoing the change of %s: %w", e.NIC.MAC, err)
+		return fmt.Errorf("undoing the change of %s: %w", e.NIC.MAC, err)
 	}
 	if err := a.Files.Remove(a.journal()); err != nil {
-		return out, fmt.Errorf("removing the journal: %w", err)
+		return fmt.Errorf("removing the journal: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // Open loads what is remembered, and is all that a preview needs. A damaged file is set aside: the record is rebuilt from links and files as they are planned.

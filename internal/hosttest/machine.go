@@ -43,6 +43,8 @@ type Machine struct {
 	FailAt, CrashAt int
 	CrashAfter      bool
 	Ops             int
+	// FailFrom lets that operation fail and all after it, until it is set back to 0.
+	FailFrom int
 
 	// RenameBusy: the kernel does not rename a link that is up.
 	RenameBusy bool
@@ -64,7 +66,7 @@ func New(links ...nic.Link) *Machine {
 // op runs one changing operation, or fails or crashes in its place.
 func (m *Machine) op(do func() error) error {
 	m.Ops++
-	if m.Ops == m.FailAt {
+	if m.Ops == m.FailAt || m.FailFrom > 0 && m.Ops >= m.FailFrom {
 		return ErrInjected
 	}
 	crash := m.Ops == m.CrashAt
