@@ -104,7 +104,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	backend, unsupported := w.backend(stack)
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: backend, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
-		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second}
+		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, At: failpoint()}
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
@@ -167,6 +167,12 @@ func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 		return nil, exitError{exitLocked, err}
 	} else if err != nil {
 		return nil, exitError{exitFailed, err}
+	}
+	// What a killed one was writing. Nobody else writes now.
+	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", "/run/systemd/network": "10-netplan-"} {
+		if err := w.host.Sweep(folder, prefix); err != nil {
+			w.log.Warn("a temporary file is left", "file", folder, "err", err)
+		}
 	}
 	return release, nil
 }

@@ -190,6 +190,13 @@ func (d *Daemon) checkShown() {
 	}
 }
 
+// alive tells the service manager, where there is one, that the loop goes on.
+func (d *Daemon) alive() {
+	if d.Notify != nil {
+		d.Notify.Watchdog()
+	}
+}
+
 // watchdogEvery feeds three times within the interval that the service manager allows.
 func watchdogEvery(interval time.Duration) time.Duration {
 	if interval <= 0 {

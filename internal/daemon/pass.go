@@ -121,6 +121,7 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			continue
 		}
 		res := d.Applier.Do(ctx, a)
+		d.alive() // several changes, each with its probes, may take longer than one watchdog interval
 		switch {
 		case res.Err != nil:
 			if !failed || !f.wanted.Equal(a.NIC) {

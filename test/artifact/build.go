@@ -16,8 +16,8 @@ func GoEnv() []string {
 }
 
 // BuildCommand builds the repository's command pkg ("./cmd/multinicd"), stripped and static, and returns the
-// binary's path. The path is always the same for a repository, so that Go finds there what is up to date.
-func BuildCommand(ctx context.Context, logf Logf, pkg string) (string, error) {
+// binary's path, with build tags as asked. The path is always the same for a repository, so that Go finds there what is up to date.
+func BuildCommand(ctx context.Context, logf Logf, pkg string, tags ...string) (string, error) {
 	root, err := RepositoryRoot()
 	if err != nil {
 		return "", err
@@ -35,8 +35,8 @@ func BuildCommand(ctx context.Context, logf Logf, pkg string) (string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", fmt.Errorf("making a folder for %s: %w", pkg, err)
 	}
-	out := filepath.Join(dir, filepath.Base(pkg))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+	out := filepath.Join(dir, strings.Join(append([]string{filepath.Base(pkg)}, tags...), "-"))
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", strings.Join(tags, ","), "-ldflags", "-s -w", "-o", out, pkg)
 	cmd.Dir = root
 	cmd.Env = GoEnv()
 	if b, err := cmd.CombinedOutput(); err != nil {

@@ -159,11 +159,11 @@ func (b *Bed) dump() {
 	}
 }
 
-// Build builds a command of the repository ("./cmd/multinicd") and returns its path. Again it costs next to
-// nothing.
-func Build(t testing.TB, pkg string) string {
+// Build builds a command of the repository ("./cmd/multinicd"), with build tags if any, and returns its path. Again
+// it costs next to nothing.
+func Build(t testing.TB, pkg string, tags ...string) string {
 	t.Helper()
-	path, err := artifact.BuildCommand(context.WithoutCancel(t.Context()), t.Logf, pkg)
+	path, err := artifact.BuildCommand(context.WithoutCancel(t.Context()), t.Logf, pkg, tags...)
 	if err != nil {
 		t.Fatal(err)
 	}
