@@ -81,7 +81,15 @@ func Live(c nic.Change, dad bool) []Step {
 			steps = append(steps, Step{Name: "free", Do: Op{Check: CheckFree, Addresses: free}})
 		}
 		add("addresses", addresses)
-		add("routes", routes)
+		if len(c.Del) == 0 {
+			add("routes", routes)
+			return steps
+		}
+		// A deleted route may lead by way of a deleted address: it comes back with that, and cannot before.
+		steps[len(steps)-1].Undo.Link.AddRoutes = c.DelRoutes
+		if add("routes", routes); !routes.Empty() {
+			steps[len(steps)-1].Undo.Link.AddRoutes = nil
+		}
 		return steps
 	}
 	add("routes", routes)

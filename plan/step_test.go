@@ -31,6 +31,8 @@ func TestLive(t *testing.T) {
 		"nobody is asked for an address that goes":        {nic.Change{Del: prefixes("10.1.0.5/24")}, true, []string{"addresses"}},
 		"the kernel asks for IPv6 addresses":              {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"addresses"}},
 		"a changed address is one step, so is its return": {nic.Change{Add: prefixes("10.1.0.5/24"), Del: prefixes("10.1.0.4/24")}, false, []string{"addresses"}},
+		"a route comes back behind the address it needs":  {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "routes"}},
+		"and so does one whose place another took":        {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), AddRoutes: []nic.Route{route("10.0.0.0/8 10.2.0.1")}, DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "routes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			steps := plan.Live(test.change, test.dad)
@@ -66,6 +68,11 @@ func walk(t *testing.T, c nic.Change, steps []plan.Step) {
 		}
 		if err := carryOut(*o.Link, m); err != nil {
 			t.Error(err)
+		}
+		for _, r := range o.Link.AddRoutes {
+			if !slices.ContainsFunc(m.Links[0].Addresses, func(a nic.Address) bool { return a.Prefix.Masked().Contains(r.Via) }) {
+				t.Errorf("route %s: the network is unreachable", r)
+			}
 		}
 	}
 	for n := range len(steps) + 1 {
