@@ -38,6 +38,11 @@ func ID(c nic.Config, adopted bool) string {
 	return c.Name
 }
 
+// lastID is the name of a second definition of a NIC that was taken over, which names the link and says nothing else. netplan makes a
+// udev rule of each definition that names its link, and there the last in lexical order has its way: the link would be called as
+// the other definition wants it, and the first one, whose match has our name in it, would not be for it (netplan 0.106, November 2026).
+func lastID(c nic.Config) string { return "zz-" + c.Name }
+
 func runtimeFiles(id string) (network, link string) {
 	stem := path.Join(RuntimeDir, "10-netplan-"+id)
 	return stem + ".network", stem + ".link"
@@ -52,7 +57,7 @@ func Owned(file string) bool {
 	case RuntimeDir:
 		id, ok := strings.CutPrefix(base, "10-netplan-")
 		stem := strings.TrimSuffix(strings.TrimSuffix(id, ".network"), ".link")
-		return ok && stem != id && ownName(strings.TrimPrefix(stem, "0-"))
+		return ok && stem != id && ownName(strings.TrimPrefix(strings.TrimPrefix(stem, "0-"), "zz-"))
 	}
 	return false
 }
@@ -96,6 +101,14 @@ func Render(c nic.Config, adopted bool) []byte {
 		for _, r := range c.Routes {
 			renderRoute(line, r)
 		}
+	}
+	if adopted {
+		line("    %s:", lastID(c))
+		line("      renderer: networkd")
+		line("      match:")
+		line("        macaddress: \"%s\"", c.MAC)
+		line("      set-name: %s", c.Name)
+		line("      optional: true")
 	}
 	return []byte(b.String())
 }

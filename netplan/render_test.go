@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -203,6 +204,13 @@ func parse(data []byte) (id string, adopted bool, c nic.Config, err error) {
 	if err := d.Decode(&doc); err != nil {
 		return "", false, c, err
 	}
+	for id, e := range doc.Network.Ethernets { // the second definition of a NIC that was taken over
+		first, taken := doc.Network.Ethernets["0-"+e.SetName]
+		bare := definition{Renderer: "networkd", Match: first.Match, SetName: first.SetName, Optional: true}
+		if taken && id == "zz-"+e.SetName && reflect.DeepEqual(e, bare) {
+			delete(doc.Network.Ethernets, id)
+		}
+	}
 	if doc.Network.Version != 2 || len(doc.Network.Ethernets) != 1 {
 		return "", false, c, fmt.Errorf("version %d with %d definitions", doc.Network.Version, len(doc.Network.Ethernets))
 	}
@@ -352,6 +360,7 @@ func TestOwned(t *testing.T) {
 	for file, want := range map[string]bool{
 		"/etc/netplan/90-multinic0.yaml":                              true,
 		"/etc/netplan/90-multinic9999.yaml":                           true,
+		"/run/systemd/network/10-netplan-zz-multinic1.network":        true,
 		"/run/systemd/network/10-netplan-multinic1.network":           true,
 		"/run/systemd/network/10-netplan-multinic1.link":              true,
 		"/run/systemd/network/10-netplan-0-multinic1.network":         true,

@@ -119,7 +119,7 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 	var steps []plan.Step
 	for _, name := range stale {
 		own := nic.Config{Name: strings.TrimSuffix(strings.TrimPrefix(path.Base(name), "90-"), ".yaml")}
-		for _, id := range []string{ID(own, false), ID(own, true)} {
+		for _, id := range []string{ID(own, false), ID(own, true), lastID(own)} {
 			network, link := runtimeFiles(id)
 			for _, f := range []string{network, link} {
 				step, err := b.replace("runtime", f, nil, 0)
