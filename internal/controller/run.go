@@ -65,6 +65,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	loop := &statusLoop{
 		client: mgr.GetClient(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
 		pulses:    newPulses(),
+		brake:     newBrake(),
 		mailboxes: &mailboxes{client: mgr.GetClient(), now: o.Now, made: map[string]time.Time{}},
 		said:      map[string]said{},
 	}

@@ -30,6 +30,7 @@ type statusLoop struct {
 	now         func() time.Time
 	silentAfter time.Duration
 	pulses      *pulses
+	brake       *brake
 	mailboxes   *mailboxes
 
 	mu   sync.Mutex
@@ -69,6 +70,9 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	isSilent := ready != nil && ready.Reason == v1.ReasonNodeSilent
 	l.pulses.judged(node, isSilent)
 	if !equality.Semantic.DeepEqual(obj.Status, next) {
+		if delay := l.brake.wait(node, in.Now); delay > 0 {
+			return reconcile.Result{RequeueAfter: delay}, nil
+		}
 		if err := l.write(ctx, &obj, next); err != nil {
 			return reconcile.Result{}, err
 		}
@@ -133,6 +137,7 @@ func (l *statusLoop) forget(node string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.said, node)
+	l.brake.forget(node)
 }
 
 // ofReport and ofLease name the object that a report or a Lease belongs to; ""

@@ -315,6 +315,28 @@ func TestGarbageHarmsNobodyElse(t *testing.T) {
 	bad.becomes(done)
 }
 
+// A thousand reports in a row do not cost the API server as many writes, and
+// the last one is the one that counts.
+func TestANodeThatTalksAllTheTimeIsHeldBack(t *testing.T) {
+	c := newCluster(t)
+	n := c.node("talkative")
+	c.startBridge(controller.SilentAfter)
+	o := n.publish()
+	n.becomes(unheard)
+	before, began := len(c.bridgeRequests()), time.Now()
+	for i := range 1000 {
+		r := n.report(o, v1.StateFailed, v1.ReasonApplyFailed)
+		r.Interfaces[0].Message = fmt.Sprint("attempt ", i)
+		n.say(r)
+	}
+	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
+	n.becomes(done)
+	most := 200 + int(time.Since(began)/(50*time.Millisecond)) + 1
+	if got := len(c.bridgeRequests()) - before; got > most {
+		t.Errorf("1001 reports made %d writes, want at most %d", got, most)
+	}
+}
+
 func TestTwoNodesDoNotTouch(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.node("node-a"), c.node("node-b")
