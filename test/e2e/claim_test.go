@@ -40,8 +40,17 @@ network:
 
 func TestALinkThatSomebodyElseConfiguresIsRefusedOrTakenOver(t *testing.T) {
 	t.Parallel()
+	for _, suite := range []string{"bookworm", "trixie"} { // netplan 0.106 with systemd 252, 1.1.2 with 257
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			takesOver(t, suite)
+		})
+	}
+}
+
+func takesOver(t *testing.T, suite string) {
 	foreignFiles := map[string]string{"/etc/netplan/50-cloud-init.yaml": cloudInit, "/etc/netplan/90-default.yaml": cloudImage}
-	n := fileNode(t, bed.New(t), testhost.Options{NICs: append(bed.NICs(mac1, mac2), testhost.NIC{MAC: mac3, Segment: "data3", Name: "ens6"})}, foreignFiles)
+	n := fileNode(t, bed.New(t), testhost.Options{Suite: suite, NICs: append(bed.NICs(mac1, mac2), testhost.NIC{MAC: mac3, Segment: "data3", Name: "ens6"})}, foreignFiles)
 	n.wantLink(mac1, "ens4 up mtu 1450 10.4.4.4/24")
 	n.wantLink(mac2, "ens5 up mtu 1500")
 

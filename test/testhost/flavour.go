@@ -6,10 +6,12 @@ import (
 )
 
 // generatorShim stands in for netplan's generator. Since 0.106 that matches NICs by PermanentMACAddress=, which
-// veth has none of (and no other link of such a kernel), so networkd would never find them.
+// veth has none of (and no other link of such a kernel), so networkd would never find them. And its udev rules, which
+// have the last word on a NIC's name, are only for links that have a driver.
 const generatorShim = `#!/bin/bash
 ( exec -a "$0" /usr/libexec/netplan/generate.real "$@" ); rc=$?
 sed -i 's/^PermanentMACAddress=/MACAddress=/' /run/systemd/network/10-netplan-*.network /run/systemd/network/10-netplan-*.link 2>/dev/null
+sed -i 's/DRIVERS=="?[*]", //' /run/udev/rules.d/99-netplan-*.rules 2>/dev/null
 exit $rc
 `
 
