@@ -2,6 +2,7 @@ package netplan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"multinicd/nic"
@@ -18,20 +19,28 @@ type section struct {
 // Everything else in it, [Match] first of all, stays as the generator of this host wrote it. What is right already comes back as it was.
 func Retarget(file []byte, c nic.Config) []byte {
 	sections := parse(string(file))
-	network := false
+	has := func(name string) bool {
+		return slices.ContainsFunc(sections, func(s section) bool { return s.name == name })
+	}
+	network := has("Network")
 	var out []section
 	for _, s := range sections {
 		switch s.name {
 		case "Link":
 			s.lines = replace(s.lines, "MTUBytes", mtu(c), "")
+			if len(s.lines) == 0 {
+				continue
+			}
 		case "Network":
-			network = true
 			s.lines = replace(s.lines, "LinkLocalAddressing", []string{linkLocal(c)}, "")
 			s.lines = replace(s.lines, "Address", addresses(c), "LinkLocalAddressing")
 		case "Route":
 			continue
 		}
 		out = append(out, s)
+		if s.name == "Match" && network && !has("Link") && c.MTU != 0 {
+			out = append(out, section{name: "Link", lines: replace(nil, "MTUBytes", mtu(c), "")})
+		}
 	}
 	if network {
 		for _, r := range c.Routes {
@@ -48,12 +57,17 @@ func mtu(c nic.Config) []string {
 	return []string{fmt.Sprint(c.MTU)}
 }
 
+// addresses are in netplan's order: IPv4 first.
 func addresses(c nic.Config) []string {
-	var out []string
+	var four, six []string
 	for _, a := range c.Addresses {
-		out = append(out, a.String())
+		if a.Addr().Is4() {
+			four = append(four, a.String())
+		} else {
+			six = append(six, a.String())
+		}
 	}
-	return out
+	return append(four, six...)
 }
 
 // routeLines follows netplan's write_route (src/networkd.c, 0.106 and 1.1.2).
@@ -127,8 +141,8 @@ func parse(text string) []section {
 
 func format(sections []section) string {
 	var b strings.Builder
-	for _, s := range sections {
-		if s.name != "" {
+	for i, s := range sections {
+		if i > 0 { // before the first there is no name
 			if b.Len() > 0 {
 				b.WriteString("\n")
 			}

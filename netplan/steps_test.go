@@ -1,0 +1,321 @@
+package netplan_test
+
+import (
+	"errors"
+	"io/fs"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"multinicd/internal/hosttest"
+	"multinicd/netplan"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// config is NIC id with MAC 02:00:00:00:01:<id>.
+func config(id int, addrs ...string) nic.Config {
+	c := nic.Config{ID: id, Name: nic.NameFor(id), MAC: nic.MAC{2, 0, 0, 0, 1, byte(id)}}
+	for _, a := range addrs {
+		c.Addresses = append(c.Addresses, netip.MustParsePrefix(a))
+	}
+	return c
+}
+
+func route(to, via string) nic.Route {
+	return nic.Route{To: netip.MustParsePrefix(to), Via: netip.MustParseAddr(via)}
+}
+
+func configure(c nic.Config) plan.Action {
+	return plan.Action{Kind: plan.Configure, NIC: c, After: &plan.Owned{MAC: c.MAC, Config: c, Applied: true}}
+}
+
+func adopt(c nic.Config) plan.Action {
+	a := configure(c)
+	a.After.Adopted = true
+	return a
+}
+
+func remove(c nic.Config) plan.Action { return plan.Action{Kind: plan.Remove, NIC: c} }
+
+func onDisk(c nic.Config) (string, string) { return netplan.File(c), string(netplan.Render(c, false)) }
+
+const (
+	network1 = "/run/systemd/network/10-netplan-multinic1.network"
+	link1    = "/run/systemd/network/10-netplan-multinic1.link"
+)
+
+// The files of a change: which, in which order, and which of them makes it final.
+func TestStepsOfFiles(t *testing.T) {
+	one, changed, renamed := config(1, "192.0.2.7/24"), config(1, "192.0.2.8/24"), config(7, "192.0.2.7/24")
+	renamed.MAC = one.MAC
+	file, data := onDisk(one)
+	oldNetwork := "[Match]\nName=multinic1\n\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.7/24\nIPv6AcceptRA=no\n"
+	oldLink := "[Match]\nPermanentMACAddress=02:00:00:00:01:01\n\n[Link]\nName=multinic1\n"
+	for name, test := range map[string]struct {
+		disk   map[string]string
+		modes  map[string]fs.FileMode
+		action plan.Action
+		want   []string
+	}{
+		"a new NIC is one file":     {action: configure(one), want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)"}},
+		"the same again is nothing": {disk: map[string]string{file: data, network1: oldNetwork, link1: oldLink}, action: configure(one)},
+		"a file that somebody edited is put right": {disk: map[string]string{file: data + "      dhcp4: true\n"}, action: configure(one),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)"}},
+		"a file that all may read is put right": {disk: map[string]string{file: data}, modes: map[string]fs.FileMode{file: 0o644}, action: configure(one),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)"}},
+		"what networkd knows follows once it is final": {disk: map[string]string{file: data, network1: oldNetwork, link1: oldLink}, modes: map[string]fs.FileMode{network1: 0o640}, action: configure(changed),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + network1 + " 640"}},
+		"what networkd knows is put right alone": {disk: map[string]string{file: data, network1: strings.ReplaceAll(oldNetwork, ".7", ".6")}, action: configure(one),
+			want: []string{"runtime write " + network1 + " 644"}},
+		"a new MTU is told to udev too": {disk: map[string]string{file: data, network1: oldNetwork, link1: oldLink}, action: configure(with(one, func(c *nic.Config) { c.MTU = 1400 })),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + network1 + " 644", "runtime write " + link1 + " 644"}},
+		"a new name: the new file first, the old one makes it final": {disk: map[string]string{file: data, network1: oldNetwork, link1: oldLink}, action: configure(renamed),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic7.yaml 600", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "runtime remove " + link1}},
+		"a NIC is given back": {disk: map[string]string{file: data, network1: oldNetwork, link1: oldLink}, action: remove(one),
+			want: []string{"validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "runtime remove " + link1}},
+		"a NIC that was taken over is given back": {disk: map[string]string{file: string(netplan.Render(one, true)), strings.Replace(network1, "multinic1", "0-multinic1", 1): oldNetwork}, action: remove(one),
+			want: []string{"validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove /run/systemd/network/10-netplan-0-multinic1.network"}},
+		"a NIC without files is given back": {action: remove(one)},
+		"a NIC taken over has an id that wins": {disk: map[string]string{strings.Replace(network1, "multinic1", "0-multinic1", 1): strings.ReplaceAll(oldNetwork, ".7", ".6")}, action: adopt(one),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write /run/systemd/network/10-netplan-0-multinic1.network 644"}},
+		"files of other NICs stay":               {disk: map[string]string{file: strings.ReplaceAll(data, "01:01", "01:02")}, action: remove(one)},
+		"files of others that name the MAC stay": {disk: map[string]string{"/etc/netplan/50-cloud-init.yaml": data, "/etc/netplan/90-multinic1.yaml.bak": data, "/etc/netplan/90-multinics.yaml": data}, action: remove(one)},
+		"the file of a NIC that had the id before is overwritten": {disk: map[string]string{file: strings.ReplaceAll(data, "01:01", "01:02")}, action: configure(one),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New()
+			for f, text := range test.disk {
+				mode := fs.FileMode(0o600)
+				if strings.HasPrefix(f, "/run/") {
+					mode = 0o644
+				}
+				if test.modes[f] != 0 {
+					mode = test.modes[f]
+				}
+				write(t, m, f, []byte(text), mode)
+			}
+			steps, err := netplan.New(m, m).Steps(test.action)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			before := m.Text("")
+			for _, s := range steps {
+				got = append(got, strings.TrimSpace(tell(s)))
+				if s.Do.File == nil {
+					continue
+				}
+				old, had := test.disk[s.Do.File.Path]
+				if u := s.Undo.File; u == nil || u.Absent == had || string(u.Data) != old || u.Path != s.Do.File.Path || had && u.Mode != m.Modes[u.Path] {
+					t.Errorf("%s: the undo is %+v", s.Name, s.Undo.File)
+				}
+			}
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if after := m.Text(""); after != before || m.Asked != 0 {
+				t.Error("asking for steps changed something")
+			}
+		})
+	}
+}
+
+func with(c nic.Config, change func(*nic.Config)) nic.Config { change(&c); return c }
+
+func TestStepsOfALink(t *testing.T) {
+	c := config(1, "192.0.2.7/24")
+	a := configure(c)
+	a.Change = nic.Change{Index: 11, MAC: c.MAC, Had: "eth1", Name: c.Name, Up: true, Add: c.Addresses}
+	m := hosttest.New()
+	b := netplan.New(m, m)
+	for dad, want := range map[bool]string{
+		false: "guard rename up addresses verify probe validate persist",
+		true:  "guard rename up free addresses verify probe validate persist",
+	} {
+		b.DAD = dad
+		steps, err := b.Steps(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for i, s := range steps {
+			got = append(got, s.Name)
+			if s.Final != (i == len(steps)-1) {
+				t.Errorf("step %s: final is %v", s.Name, s.Final)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("got %v, want %s", got, want)
+		}
+	}
+}
+
+// broken are files of which one cannot be read.
+type broken struct{ *hosttest.Machine }
+
+var errBroken = errors.New("input/output error")
+
+func (b broken) Read(name string) ([]byte, fs.FileMode, error) {
+	if _, ok := b.Disk[name]; ok {
+		return nil, 0, errBroken
+	}
+	return b.Machine.Read(name)
+}
+
+func TestStepsNameTheFileThatCannotBeRead(t *testing.T) {
+	c := config(1, "192.0.2.7/24")
+	for _, file := range []string{netplan.File(c), netplan.File(config(2)), network1, link1} {
+		m := hosttest.New()
+		write(t, m, file, nil, 0o600)
+		_, err := netplan.New(broken{m}, m).Steps(configure(c))
+		if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: got %v", file, err)
+		}
+	}
+}
+
+// The real netplan is asked once per shape: what a change makes of the machine, and whether that is a question that was not asked yet.
+func TestValidateAsksOncePerShape(t *testing.T) {
+	base := config(1, "192.0.2.7/24")
+	base.MTU, base.Routes = 1400, []nic.Route{route("10.0.0.0/8", "192.0.2.1")}
+	other := config(2, "192.0.2.9/24")
+	put := func(name, data string) func(m *hosttest.Machine) {
+		return func(m *hosttest.Machine) { m.Disk[name] = []byte(data) }
+	}
+	for name, test := range map[string]struct {
+		machine func(m *hosttest.Machine)
+		action  plan.Action
+		asks    bool
+	}{
+		"the same":                          {nil, configure(base), false},
+		"another address":                   {nil, configure(with(base, func(c *nic.Config) { c.Addresses = config(1, "10.1.2.3/8").Addresses })), false},
+		"another MAC":                       {nil, configure(with(base, func(c *nic.Config) { c.MAC[5] = 9 })), false},
+		"another MTU and next hop":          {nil, configure(with(base, func(c *nic.Config) { c.MTU = 65535; c.Routes = []nic.Route{route("172.16.0.0/12", "192.0.2.2")} })), false},
+		"an address more":                   {nil, configure(with(base, func(c *nic.Config) { c.Addresses = config(1, "192.0.2.7/24", "192.0.2.8/24").Addresses })), true},
+		"another family":                    {nil, configure(with(base, func(c *nic.Config) { c.Addresses = config(1, "2001:db8::7/64").Addresses })), true},
+		"another family of a route":         {nil, configure(with(base, func(c *nic.Config) { c.Routes = []nic.Route{route("2001:db8::/32", "fe80::1")} })), true},
+		"two families in one route":         {nil, configure(with(base, func(c *nic.Config) { c.Routes = []nic.Route{route("10.0.0.0/8", "fe80::1")} })), true},
+		"no MTU":                            {nil, configure(with(base, func(c *nic.Config) { c.MTU = 0 })), true},
+		"a number that does not fit":        {nil, configure(with(base, func(c *nic.Config) { c.MTU = 99999999999 })), true},
+		"a negative number":                 {nil, configure(with(base, func(c *nic.Config) { c.MTU = -1 })), true},
+		"an address without length":         {nil, configure(with(base, func(c *nic.Config) { c.Addresses = config(1, "192.0.2.7/0").Addresses })), true},
+		"another key":                       {nil, configure(with(base, func(c *nic.Config) { c.Routes = slices.Clone(c.Routes); c.Routes[0].Metric = 5 })), true},
+		"taken over":                        {nil, adopt(base), true},
+		"another name":                      {nil, configure(config(3, "192.0.2.7/24")), true},
+		"one file less":                     {nil, remove(base), true},
+		"another NIC of ours beside it":     {put(onDisk(other)), configure(base), true},
+		"a foreign file more":               {put("/etc/netplan/50-cloud-init.yaml", "network: {}\n"), configure(base), true},
+		"a foreign file in another folder":  {put("/run/netplan/50.yaml", "network: {}\n"), configure(base), true},
+		"one more in the last folder":       {put("/lib/netplan/50.yaml", "network: {}\n"), configure(base), true},
+		"another byte in a foreign file":    {put("/etc/netplan/01-primary.yaml", "network: {version: 2 }\n"), configure(base), true},
+		"another address in a foreign file": {put("/etc/netplan/01-primary.yaml", "network: {version: 2} # \"192.0.2.8\"\n"), configure(base), true},
+		"a file that netplan does not read": {put("/etc/netplan/50-cloud-init.yaml.bak", "network: {}\n"), configure(base), false},
+		"another netplan":                   {put("/usr/libexec/netplan/generate", "newer"), configure(base), true},
+		"another libnetplan":                {put("/usr/lib/x86_64-linux-gnu/libnetplan.so.0.0", "newer"), configure(base), true},
+		"another program is no other judge": {put("/usr/sbin/ip", "newer"), configure(base), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New()
+			m.Disk["/etc/netplan/01-primary.yaml"] = []byte("network: {version: 2} # \"192.0.2.7\"\n")
+			m.Disk["/usr/libexec/netplan/generate"] = []byte("older")
+			m.Disk["/usr/lib/x86_64-linux-gnu/libnetplan.so.0.0"] = []byte("older")
+			b := netplan.New(m, m)
+			validate(t, b, configure(base), nil)
+			if m.Asked != 1 {
+				t.Fatalf("asked %d times", m.Asked)
+			}
+			file, data := onDisk(base)
+			write(t, m, file, []byte(data), 0o600) // it is in place now; hosttest's mode is as Steps wants it
+			if test.machine != nil {
+				test.machine(m)
+			}
+			steps, err := b.Steps(test.action)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := b.Validate(t.Context(), steps); err != nil {
+				t.Fatal(err)
+			}
+			if asked := m.Asked == 2; asked != test.asks {
+				t.Errorf("asked is %v", asked)
+			}
+			validate(t, b, test.action, nil)
+			if m.Asked > 2 {
+				t.Error("asked again the second time")
+			}
+		})
+	}
+}
+
+func validate(t *testing.T, b *netplan.Backend, a plan.Action, want error) {
+	t.Helper()
+	steps, err := b.Steps(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Validate(t.Context(), steps); !errors.Is(err, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+}
+
+func TestARefusalIsNotRemembered(t *testing.T) {
+	m := hosttest.New()
+	b := netplan.New(m, m)
+	m.Refuse = errors.New("netplan refuses it")
+	a := configure(config(1, "192.0.2.7/24"))
+	validate(t, b, a, m.Refuse)
+	validate(t, b, a, m.Refuse)
+	m.Refuse = nil
+	validate(t, b, a, nil)
+	validate(t, b, a, nil)
+	if m.Asked != 3 {
+		t.Errorf("asked %d times, want 3", m.Asked)
+	}
+}
+
+// Files of ours that somebody edited: a shape that was accepted must not stand for them.
+func TestAnEditedFileOfOursHasAShapeOfItsOwn(t *testing.T) {
+	c := config(1, "192.0.2.7/24")
+	c.MTU = 1500
+	_, good := onDisk(config(2, "192.0.2.9/24"))
+	for name, edit := range map[string]func(s string) string{
+		"an address that is none":         func(s string) string { return strings.ReplaceAll(s, "192.0.2.9/24", "192.0.2.999/24") },
+		"an address without length":       func(s string) string { return strings.ReplaceAll(s, "192.0.2.9/24", "192.0.2.9") },
+		"a MAC that is none":              func(s string) string { return strings.ReplaceAll(s, ":01:02", ":01:02:03") },
+		"all of it in the first line":     func(string) string { return "network: {no-such-key: true}" },
+		"another line behind a comment":   func(s string) string { return s + "      no-such-key: true\n" },
+		"an address without its quotes":   func(s string) string { return strings.ReplaceAll(s, "\"192.0.2.9/24\"", "192.0.2.9/24") },
+		"a word in quotes in place of it": func(s string) string { return strings.ReplaceAll(s, "192.0.2.9/24", "dead") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New()
+			b := netplan.New(m, m)
+			file := netplan.File(config(2))
+			write(t, m, file, []byte(good), 0o600)
+			validate(t, b, configure(c), nil)
+			write(t, m, file, []byte(edit(good)), 0o600)
+			m.Refuse = errors.New("netplan refuses it")
+			validate(t, b, configure(c), m.Refuse)
+		})
+	}
+}
+
+func TestKnownToNetworkd(t *testing.T) {
+	c := config(1)
+	for file, want := range map[string]bool{
+		network1: true, "/run/systemd/network/10-netplan-0-multinic1.network": true,
+		link1: false, "/run/systemd/network/10-netplan-multinic2.network": false, "/etc/netplan/90-multinic1.yaml": false,
+	} {
+		m := hosttest.New()
+		write(t, m, file, nil, 0o644)
+		if got := netplan.KnownToNetworkd(m, c); got != want {
+			t.Errorf("%s: got %v", file, got)
+		}
+	}
+}

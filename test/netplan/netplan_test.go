@@ -1,0 +1,299 @@
+// Package netplan_test holds package netplan against the real netplan, of Debian 12 and, with MULTINIC_LONG set, of Debian 13.
+package netplan_test
+
+import (
+	"flag"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"multinicd/host"
+	"multinicd/netplan"
+	"multinicd/nic"
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+var (
+	seed   = flag.Uint64("seed", 0, "seed of the random configurations; 0: another each time")
+	update = flag.Bool("update", false, "record what the real generators write below netplan/testdata/retarget")
+)
+
+// onHosts runs a test on a booted host of each Debian.
+func onHosts(t *testing.T, test func(t *testing.T, h *testhost.Host, r *random)) {
+	s := *seed
+	if s == 0 {
+		s = uint64(time.Now().UnixNano())
+	}
+	for _, suite := range []string{"bookworm", "trixie"} {
+		t.Run(suite, func(t *testing.T) {
+			if suite == "trixie" && os.Getenv("MULTINIC_LONG") == "" && !*update {
+				t.Skip("a long test, for another root file system: set MULTINIC_LONG")
+			}
+			h := bed.New(t).HostWith(testhost.Options{Suite: suite, NICs: bed.NICs("02:00:00:00:01:01")})
+			t.Logf("-seed=%d, netplan %s", s, version(t, h))
+			test(t, h, &random{rand.New(rand.NewPCG(s, 0))})
+		})
+	}
+}
+
+func shell(t *testing.T, h *testhost.Host, script string) string {
+	t.Helper()
+	out, err := h.Shell(t.Context(), script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// version is netplan's own, without Debian's.
+func version(t *testing.T, h *testhost.Host) string {
+	t.Helper()
+	v, _, _ := strings.Cut(shell(t, h, "dpkg-query -W -f '${Version}' netplan.io"), "-")
+	return v
+}
+
+// random draws what the API and the planner let through.
+type random struct{ *rand.Rand }
+
+func (r *random) config(id int) nic.Config {
+	c := nic.Config{ID: id, Name: nic.NameFor(id), MAC: nic.MAC{2, 0, 0, 0, byte(id >> 8), byte(id)}}
+	for range r.IntN(4) {
+		c.Addresses = append(c.Addresses, r.address(r.IntN(2) == 0))
+	}
+	for range r.IntN(5) {
+		c.Routes = append(c.Routes, r.route(r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0))
+	}
+	if r.IntN(2) == 0 {
+		c.MTU = r.mtu()
+	}
+	return c
+}
+
+func (r *random) mtu() int { return pick(r, 1280, 1500, 9000, 65535, 1280+r.IntN(64000)) }
+
+func pick[T any](r *random, of ...T) T { return of[r.IntN(len(of))] }
+
+// address is one that a host can have, with any length.
+func (r *random) address(six bool) netip.Prefix {
+	for {
+		a := r.addr(six)
+		if a.IsGlobalUnicast() || a.IsLinkLocalUnicast() {
+			return netip.PrefixFrom(a, pick(r, a.BitLen(), a.BitLen()-1, 24, 1, 1+r.IntN(a.BitLen())))
+		}
+	}
+}
+
+func (r *random) addr(six bool) netip.Addr {
+	if !six {
+		return netip.AddrFrom4([4]byte{byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())})
+	}
+	var b [16]byte
+	for i := range b {
+		b[i] = byte(r.Uint32())
+	}
+	switch r.IntN(4) {
+	case 0:
+		copy(b[:], []byte{0xfe, 0x80, 0, 0, 0, 0, 0, 0})
+	case 1: // many zeros, which the text leaves out
+		clear(b[2:14])
+	}
+	return netip.AddrFrom16(b)
+}
+
+func (r *random) route(six, via, metric, table bool) nic.Route {
+	to := r.addr(six)
+	out := nic.Route{To: netip.PrefixFrom(to, pick(r, to.BitLen(), 8, 1, 1+r.IntN(to.BitLen()))).Masked()}
+	if via {
+		out.Via = r.address(six).Addr()
+	}
+	if metric {
+		out.Metric = pick(r, 1, 1024, math.MaxInt32, 1+r.IntN(math.MaxInt32))
+	}
+	if table {
+		out.Table = pick(r, 1, 253, nic.TableMain, 10000, math.MaxInt32, 256+r.IntN(math.MaxInt32-256))
+		if out.Table >= 10000 && out.Table <= 19999 && r.IntN(2) == 0 {
+			out.To = netip.PrefixFrom(to, 0).Masked()
+		}
+	}
+	return out
+}
+
+// shapes has each shape that a file of ours can have in its parts, with random values: every combination of whether it was taken
+// over, MTU, families of addresses, and one kind of route.
+func (r *random) shapes() (out []file) {
+	for _, families := range [][]bool{nil, {false}, {true}, {false, true}, {true, false}} {
+		for bits := range 1 << 7 {
+			is := func(n int) bool { return bits&(1<<n) != 0 }
+			if !is(2) && bits>>3 != 0 {
+				continue // without a route there are no kinds of it
+			}
+			c := nic.Config{ID: r.IntN(nic.MaxID + 1), MAC: nic.MAC{byte(r.Uint32()) &^ 1, 1, byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32()), byte(r.Uint32())}}
+			c.Name = nic.NameFor(c.ID)
+			for _, six := range families {
+				c.Addresses = append(c.Addresses, r.address(six))
+			}
+			if is(1) {
+				c.MTU = r.mtu()
+			}
+			if is(2) {
+				c.Routes = []nic.Route{r.route(is(3), is(4), is(5), is(6))}
+			}
+			out = append(out, file{c, is(0)})
+		}
+	}
+	return out
+}
+
+// file is what Render is asked for.
+type file struct {
+	nic.Config
+	adopted bool
+}
+
+func (f file) data() []byte { return netplan.Render(f.Config, f.adopted) }
+
+// generate has the real generator read each tree of files, and gives its complaint by tree, "" where it accepts.
+func generate(t *testing.T, h *testhost.Host, trees [][]file) []string {
+	t.Helper()
+	shell(t, h, "rm -rf /tmp/trees")
+	for i, tree := range trees {
+		for _, f := range tree {
+			if err := h.WriteFile(fmt.Sprintf("/tmp/trees/%d%s", i, netplan.File(f.Config)), f.data(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	// The generator itself: netplan's command is Python, and as slow.
+	out := shell(t, h, `cd /tmp/trees; for i in *; do /usr/libexec/netplan/generate.real --root-dir /tmp/trees/$i >$i.out 2>&1 || echo $i; done`)
+	complaints := make([]string, len(trees))
+	for i := range strings.FieldsSeq(out) {
+		n, err := strconv.Atoi(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		complaints[n] = "refused: " + shell(t, h, "cat /tmp/trees/"+i+".out")
+	}
+	return complaints
+}
+
+// generated reads what generate made for a NIC: networkd's file and udev's.
+func generated(t *testing.T, h *testhost.Host, tree int, f file) (network, link []byte) {
+	t.Helper()
+	stem := fmt.Sprintf("/tmp/trees/%d%s/10-netplan-%s", tree, netplan.RuntimeDir, netplan.ID(f.Config, f.adopted))
+	network, err := h.ReadFile(stem + ".network")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err = h.ReadFile(stem + ".link")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return network, link
+}
+
+// netplan.Backend asks the real netplan once per shape, since it judges by nothing else. This is what holds it to that.
+func TestRealNetplanAcceptsEveryShape(t *testing.T) {
+	onHosts(t, func(t *testing.T, h *testhost.Host, r *random) {
+		var trees [][]file
+		for _, f := range r.shapes() {
+			trees = append(trees, []file{f})
+		}
+		t.Logf("%d shapes, one by one, and 20 hosts of 16 NICs", len(trees))
+		for range 20 {
+			var tree []file
+			for _, id := range r.Perm(nic.MaxID + 1)[:16] {
+				tree = append(tree, file{r.config(id), r.IntN(4) == 0})
+			}
+			trees = append(trees, tree)
+		}
+		for i, complaint := range generate(t, h, trees) {
+			if complaint == "" {
+				continue
+			}
+			t.Error(complaint)
+			for _, f := range trees[i] {
+				t.Logf("%s", f.data())
+			}
+		}
+		// What judges above is what `netplan generate` asks at boot and by hand.
+		shell(t, h, "for i in 0 "+strconv.Itoa(len(trees)-1)+"; do netplan generate --root-dir /tmp/trees/$i; done")
+	})
+}
+
+// Between a NIC's old name and its new one both files stand in /etc/netplan for a moment, in which the host may lose its power.
+func TestTwoFilesOfOneNICStillBoot(t *testing.T) {
+	onHosts(t, func(t *testing.T, h *testhost.Host, r *random) {
+		one, two := r.config(1), r.config(2)
+		two.MAC, two.Addresses = one.MAC, one.Addresses
+		if complaint := generate(t, h, [][]file{{{one, false}, {two, false}}})[0]; complaint != "" {
+			t.Error(complaint)
+		}
+	})
+}
+
+// The way that the daemon asks: over the bus, beside the files of others.
+func TestTheBusAcceptsOursAndRefusesGarbage(t *testing.T) {
+	onHosts(t, func(t *testing.T, h *testhost.Host, r *random) {
+		hh, err := host.New(filepath.Join("/proc", strconv.Itoa(h.Leader()), "root"), slog.New(slog.NewTextHandler(t.Output(), nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(hh.Close)
+		before := shell(t, h, "cd /etc/netplan; sha256sum *")
+		good := map[string][]byte{}
+		for _, id := range r.Perm(nic.MaxID + 1)[:16] {
+			f := file{r.config(id), false}
+			good[path.Base(netplan.File(f.Config))] = f.data()
+		}
+		if err := hh.NetplanValidate(t.Context(), good); err != nil {
+			t.Errorf("16 random NICs: %v", err)
+			for _, data := range good {
+				t.Logf("%s", data)
+			}
+		}
+		f := file{nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, MTU: 1500, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")},
+			Routes: []nic.Route{{To: netip.MustParsePrefix("10.0.0.0/8"), Via: netip.MustParseAddr("192.0.2.1")}}}, false}
+		for what, change := range map[string]func(s string) string{
+			"a value out of range":  func(s string) string { return strings.ReplaceAll(s, "192.0.2.7/24", "192.0.2.7/33") },
+			"no length":             func(s string) string { return strings.ReplaceAll(s, "192.0.2.7/24", "192.0.2.7/0") },
+			"a number that is none": func(s string) string { return strings.ReplaceAll(s, "1500", "-1500") },
+			"a key that is none":    func(s string) string { return strings.ReplaceAll(s, "optional", "optinal") },
+			"two families":          func(s string) string { return strings.ReplaceAll(s, "192.0.2.1\"", "2001:db8::1\"") },
+			"cut off":               func(s string) string { return s[:strings.LastIndex(s, "\"")] },
+			"another indentation":   func(s string) string { return strings.ReplaceAll(s, "      mtu", "     mtu") },
+		} {
+			bad := change(string(f.data()))
+			if bad == string(f.data()) {
+				t.Fatalf("%s: the same", what)
+			}
+			if err := hh.NetplanValidate(t.Context(), map[string][]byte{"90-multinic1.yaml": []byte(bad)}); err == nil {
+				t.Errorf("%s: accepted:\n%s", what, bad)
+			}
+		}
+		if after := shell(t, h, "cd /etc/netplan; sha256sum *"); after != before {
+			t.Errorf("/etc/netplan changed: %s, then %s", before, after)
+		}
+		if left := shell(t, h, "ls /etc/netplan | grep -c multinic || true"); strings.TrimSpace(left) != "0" {
+			t.Errorf("%s files of ours were put in place", left)
+		}
+	})
+}
+
+func sorted[M ~map[string]V, V any](m M) (out []string) {
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
