@@ -1,6 +1,7 @@
 package testhost
 
 import (
+	"cmp"
 	"context"
 	"crypto/md5" // for a machine id, which has its length
 	"errors"
@@ -31,7 +32,7 @@ const (
 type Options struct {
 	// Name is the host's name, "host1" and so on if empty. It is also the node's name in most tests.
 	Name string
-	// Suite of Debian: "bookworm" (12) if empty, or "trixie" (13).
+	// Suite of Debian: "bookworm" (12) or "trixie" (13). If empty, what MULTINICD_TEST_SUITE in the environment says, else bookworm.
 	Suite   string
 	Flavour Flavour
 	// PrimaryMAC is the MAC of eth0; made up if empty.
@@ -73,7 +74,7 @@ type boot struct {
 // NewHost makes a host that is off. The first one makes the root file system too, if the cache has none.
 func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 	if o.Suite == "" {
-		o.Suite = DefaultSuite
+		o.Suite = cmp.Or(os.Getenv("MULTINICD_TEST_SUITE"), DefaultSuite)
 	}
 	lower, err := RootFS(ctx, w.Logf, o.Suite)
 	if err != nil {
