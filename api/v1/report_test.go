@@ -96,8 +96,19 @@ func TestParseReportRefuses(t *testing.T) {
 		return data
 	}
 	set := func(key string, v any) []byte { return edit(func(m map[string]any) { m[key] = v }) }
+	nics := func(m map[string]any) []any {
+		list, ok := m["interfaces"].([]any)
+		if !ok {
+			t.Fatal("the good report has no interfaces")
+		}
+		return list
+	}
 	nic := func(key string, v any) []byte {
-		return edit(func(m map[string]any) { m["interfaces"].([]any)[0].(map[string]any)[key] = v })
+		return edit(func(m map[string]any) {
+			if first, ok := nics(m)[0].(map[string]any); ok {
+				first[key] = v
+			}
+		})
 	}
 	for name, data := range map[string][]byte{
 		"nothing":                              nil,
@@ -137,7 +148,7 @@ func TestParseReportRefuses(t *testing.T) {
 		"a time that is none":                  nic("lastConfigured", "yesterday"),
 		"a NIC name that is too long":          nic("name", "multinic12345678"),
 		"a number that does not fit":           nic("id", 1e300),
-		"an id that is there twice":            edit(func(m map[string]any) { l := m["interfaces"].([]any); m["interfaces"] = append(l, l[0]) }),
+		"an id that is there twice":            edit(func(m map[string]any) { m["interfaces"] = append(nics(m), nics(m)[0]) }),
 		"more interfaces than an object takes": edit(func(m map[string]any) { m["interfaces"] = manyInterfaces(65) }),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -145,7 +145,7 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: node}}}
 	}
 	reports := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		return wake(ofReport(o.(*corev1.ConfigMap)))
+		return wake(nodeOf(o.GetName(), v1.ReportName("")))
 	})
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	add := func(node string, q queue) {

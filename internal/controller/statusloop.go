@@ -10,7 +10,6 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -140,10 +139,7 @@ func (l *statusLoop) forget(node string) {
 	l.brake.forget(node)
 }
 
-// ofReport and ofLease name the object that a report or a Lease belongs to; ""
-// for what is none of ours.
-func ofReport(cm *corev1.ConfigMap) string { return nodeOf(cm.Name, v1.ReportName("")) }
-
+// ofLease names the node that a Lease belongs to; "" for one that is none of ours.
 func ofLease(lease *coordinationv1.Lease) string { return nodeOf(lease.Name, v1.LeaseName("")) }
 
 func nodeOf(name, prefix string) string {
