@@ -212,6 +212,7 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 		return Status{}, err
 	}
 	d.take(wish, make(chan struct{}, 1))
+	d.Machine.Settle(ctx, d.owned()) // it may be right after a boot here, too
 	d.pass(ctx)
 	if d.Reporter != nil {
 		if err := d.reports.flush(ctx); err != nil {

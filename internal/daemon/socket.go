@@ -135,6 +135,7 @@ func (d *Daemon) Rollback(ctx context.Context) (Status, error) {
 	if err := d.hold(); err != nil {
 		return Status{}, err
 	}
+	d.Machine.Settle(ctx, d.owned())
 	d.pass(ctx)
 	return d.Status(), nil
 }
