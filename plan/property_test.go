@@ -191,7 +191,7 @@ func carryOut(c nic.Change, m *plan.Machine) error {
 func TestMakeKeepsItsPromises(t *testing.T) {
 	// Each case is planned for, twice over, until it comes to rest: more than 10,000 plans. Where -rapid.checks is given, that many cases.
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
-		if err := f.Value.Set("5000"); err != nil {
+		if err := f.Value.Set("3500"); err != nil {
 			t.Fatal(err)
 		}
 	}

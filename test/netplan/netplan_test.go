@@ -80,7 +80,7 @@ func (r *random) config(id int) nic.Config {
 	return c
 }
 
-func (r *random) mtu() int { return pick(r, 1280, 1500, 9000, 65535, 1280+r.IntN(64000)) }
+func (r *random) mtu() int { return pick(r, 68, 1280, 1500, 9000, 65535, 68+r.IntN(65000)) }
 
 func pick[T any](r *random, of ...T) T { return of[r.IntN(len(of))] }
 
