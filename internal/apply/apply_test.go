@@ -110,6 +110,8 @@ func prepared(t *testing.T, s scenario) *hosttest.Machine {
 	if s.runtime {
 		m.Disk[runtimeFile] = []byte("[Match]\nPermanentMACAddress=02:00:00:00:01:01\nName=multinic1\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n")
 		m.Modes[runtimeFile] = 0o640
+		linkFile := strings.TrimSuffix(runtimeFile, "network") + "link"
+		m.Disk[linkFile], m.Modes[linkFile] = []byte("[Match]\nPermanentMACAddress=02:00:00:00:01:01\n\n[Link]\nName=multinic1\nMTUBytes=1400\n"), 0o644
 		converge(t, m, a, s.before...)
 	}
 	m.Ops = 0

@@ -103,10 +103,10 @@ func (a *Applier) setAside(data []byte) error {
 	return nil
 }
 
-// final says whether the step that makes a change last had been done: every file up to it is as it was to be.
+// final says whether the step that makes a change last had been done: every file up to it that outlives a boot is as it was to be.
 func (a *Applier) final(e entry) bool {
 	for _, s := range e.Steps {
-		if s.Do.File != nil && !a.matches(*s.Do.File) {
+		if s.Do.File != nil && a.standing(e, *s.Do.File) && !a.matches(*s.Do.File) {
 			return false
 		}
 		if s.Final {
