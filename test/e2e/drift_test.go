@@ -62,6 +62,17 @@ func TestWhatIsOursIsPutBackAndWhatIsNotStays(t *testing.T) {
 	// All that was put back is as the files have it: nothing is written, and nothing done, from here on.
 	n.quiet()
 	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
+
+	// Without the file the last known good object stays in force, and is kept so.
+	if err := n.Remove(objectFile); err != nil {
+		t.Fatal(err)
+	}
+	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
+	n.must("ip", "address", "del", "192.168.100.11/24", "dev", "multinic1")
+	n.eventually("the link without an object to read", sortFrom(changed, 4), sorted)
+	if line := n.must("multinicd", "status"); !strings.Contains(line, objectFile) {
+		t.Errorf("the status does not say what cannot be read:\n%s", line)
+	}
 }
 
 // sortFrom sorts the words of a text, but for the first ones.

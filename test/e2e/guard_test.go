@@ -61,6 +61,7 @@ func TestWhatMustNotBeTouchedIsRefusedAndTheOthersAreConfigured(t *testing.T) {
 		ip address add 192.168.104.10/24 dev sw0
 		ip link set eth5 master sw0
 		ip tuntap add dev eth6 mode tap
+		udevadm settle # which gives it a MAC of its own
 		ip link set eth6 address `+mac(6)+`
 		ip link add link eth4 name mv0 address `+mac(8)+` type macvlan
 		ip address add 10.9.9.9/24 dev eth9

@@ -12,7 +12,16 @@ import (
 // From the first boot with our YAML on, networkd has the NIC too, with what it read then: each of these makes it act on that.
 func TestAChangeOutlivesWhatNetworkdRemembers(t *testing.T) {
 	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	for _, suite := range []string{"bookworm", "trixie"} { // systemd 252, and 257
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			outlivesNetworkd(t, suite)
+		})
+	}
+}
+
+func outlivesNetworkd(t *testing.T, suite string) {
+	n := fileNode(t, bed.New(t), testhost.Options{Suite: suite}, nil)
 	address := 10
 	wish := func() string {
 		return nodeObject(nicYAML(1, mac1, fmt.Sprintf("192.168.100.%d/24", address)), nicYAML(2, mac2, "192.168.200.10/24"))
