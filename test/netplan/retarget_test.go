@@ -41,9 +41,9 @@ func cases(t *testing.T) map[string]nic.Config {
 // What networkd and udev are told of a changed NIC right away is what the generator tells them at the next boot.
 func TestRetargetWritesWhatTheGeneratorWould(t *testing.T) {
 	onHosts(t, func(t *testing.T, h *testhost.Host, r *random) {
-		files := []file{{nic.Config{ID: 7, Name: "multinic7", MAC: nic.MAC{2, 0, 0, 0, 0, 7}}, false}}
+		files := []file{{Config: nic.Config{ID: 7, Name: "multinic7", MAC: nic.MAC{2, 0, 0, 0, 0, 7}}}}
 		for range 40 {
-			files = append(files, file{r.config(7), false})
+			files = append(files, file{Config: r.config(7)})
 		}
 		compareAll(t, h, files)
 		for i := range files {
@@ -91,7 +91,7 @@ func TestRecordedFilesAreTheGenerators(t *testing.T) {
 		all := cases(t)
 		var trees [][]file
 		for _, name := range sorted(all) {
-			trees = append(trees, []file{{all[name], false}})
+			trees = append(trees, []file{{Config: all[name]}})
 		}
 		generate(t, h, trees)
 		for i, name := range sorted(all) {
