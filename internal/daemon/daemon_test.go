@@ -286,6 +286,29 @@ func TestAFailedChangeIsTriedAgainLaterAndNotAtEveryEvent(t *testing.T) {
 	})
 }
 
+func TestANICThatCannotBeGivenBackIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.10/24", "192.0.2.130/25")})
+		w.machine.FailFrom = w.machine.Ops + 1
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.10/24")})
+		s := w.daemon.Status()
+		if n := s.NICs[len(s.NICs)-1]; s.State != string(v1.StateFailed) || n.Name != "multinic2" || !n.Unwanted || n.Outcome != apply.Failed {
+			t.Errorf("status is %s, %+v", s.State, n)
+		}
+		r := w.reports[len(w.reports)-1]
+		if r.Degraded == nil || !strings.Contains(r.Degraded.Message, "injected fault") || len(r.Interfaces) != 1 {
+			t.Errorf("the report is %+v", r)
+		}
+		w.machine.FailFrom = 0
+		sleep(time.Minute)
+		if s := w.daemon.Status(); s.State != string(v1.StateConfigured) || len(s.NICs) != 1 {
+			t.Errorf("later the status is %s, %+v", s.State, s.NICs)
+		}
+	})
+}
+
 func TestRollbackHoldsUntilTheObjectChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -87,6 +87,10 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
 	}
 	for _, n := range s.NICs {
+		if n.Unwanted { // the status of the object has no row for it
+			r.Degraded = &v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
+			continue
+		}
 		if _, err := nic.ParseMAC(n.MAC); err != nil {
 			n.MAC = noMAC // the wire takes no other text; the message has it
 		}

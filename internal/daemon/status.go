@@ -50,6 +50,8 @@ type NICStatus struct {
 	LastConfigured time.Time `json:"lastConfigured,omitzero"`
 	// Outcome is what this pass did; empty where nothing was to be done.
 	Outcome apply.Outcome `json:"outcome,omitempty"`
+	// Unwanted: the object names the NIC no more, and it could not be given back.
+	Unwanted bool `json:"unwanted,omitempty"`
 }
 
 // View is one side of the comparison.
@@ -116,8 +118,14 @@ func (d *Daemon) SetMode(mode string) { d.status.Source.Mode = mode }
 func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machine) []NICStatus {
 	var out []NICStatus
 	for _, r := range results {
-		if r.Action.Kind != plan.Remove {
+		switch {
+		case r.Action.Kind != plan.Remove:
 			out = append(out, d.nicStatus(r, m))
+		case r.Err != nil:
+			n := d.nicStatus(r, m)
+			n.Unwanted, n.Want, n.Difference = true, View{}, nil
+			n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
+			out = append(out, n)
 		}
 	}
 	for _, bad := range desired.Invalid {
