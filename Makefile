@@ -84,6 +84,38 @@ check-generate: ## fail if a generated file is stale
 	   echo "stale: generated files have just been written anew; commit them:"; \
 	   diff <(echo "$$before") <(echo "$$after") | awk '/^>/ {print "  " $$3}'; exit 1; fi
 
+# Packages. DIST, VERSION, CONFFILE, GOARCHES, XZ_LEVEL and SOURCE_DATE_EPOCH may be given: tests make a next version with
+# them. The epoch, in seconds, is that of the commit, or of the changelog where there is no git; it is every time in a package.
+DIST ?= dist
+GOARCHES ?= amd64 arm64
+XZ_LEVEL ?= 6
+CONFFILE ?= internal/config/reference.toml
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
+PACKAGED = $(DIST)/bin/$(VERSION)
+PACKAGE_ENV = VERSION='$(VERSION)' CONFFILE='$(CONFFILE)' LICENSES='$(PACKAGED)/LICENSES' SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) XZ_LEVEL=$(XZ_LEVEL)
+
+$(DIST)/bin/$(VERSION)/linux_%/multinicd: go.mod go.sum VERSION $(SOURCES)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
+
+$(DIST)/bin/$(VERSION)/LICENSES: go.mod go.sum
+	@mkdir -p $(@D)
+	packaging/licenses.sh >$@
+
+.PHONY: deb
+deb: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.deb for amd64 and arm64, the same again byte for byte (installs debhelper)
+	@packaging/prerequisites.sh deb
+	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/deb/build.sh $$arch $(DIST); done
+
+.PHONY: rpm
+rpm: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.rpm for x86_64 and aarch64, likewise (installs rpm)
+	@packaging/prerequisites.sh rpm
+	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/rpm/build.sh $$arch $(DIST); done
+
+.PHONY: repo
+repo: ## dist/repo: signed apt and dnf repositories of the packages in dist/ (GPG_KEY=..., else a throwaway key)
+	@packaging/prerequisites.sh repo
+	@packaging/repo/build.sh $(DIST)
+
 .PHONY: clean
 clean: ## remove what make built in this tree (bin/, dist/); the tests' cache stays
 	rm -rf bin dist

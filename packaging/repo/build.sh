@@ -1,0 +1,73 @@
+#!/bin/bash
+# repo/build.sh DIST: lays out DIST/repo, a signed apt and a signed dnf repository of the packages in DIST. Any web server can
+# serve that folder as it is; docs/install.md says how. `make repo` calls it.
+#
+# GPG_KEY names a key of the user's own keyring. Without it a key is made on the spot and thrown away: good for a test, and
+# the next repository is signed by another one. REPO_URL is where the folder will be served.
+set -euo pipefail
+export LC_ALL=C.UTF-8
+umask 022
+dist=$(realpath "$1") repo=$(realpath "$1")/repo
+url=${REPO_URL:-https://packages.example.org/multinicd}
+ls "$dist"/*.deb "$dist"/*.rpm >/dev/null 2>&1 || { echo "repo/build.sh: no packages in $dist: make deb rpm" >&2; exit 1; }
+
+if [ -z "${GPG_KEY:-}" ]; then
+	GNUPGHOME=$(mktemp -d)
+	export GNUPGHOME
+	trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
+	# RSA: rpm of RHEL 8 knows no elliptic curves.
+	gpg --batch --quiet --passphrase '' --quick-generate-key 'multinicd throwaway repository key' rsa3072 sign 2>/dev/null
+	GPG_KEY=$(gpg --list-keys --with-colons | awk -F: '$1 == "fpr" { print $10; exit }')
+	echo "signing with a throwaway key; give GPG_KEY for a repository that is to last"
+fi
+
+rm -rf "$repo"
+mkdir -p "$repo/apt/pool/main" "$repo/rpm"
+gpg --batch --armor --export "$GPG_KEY" >"$repo/multinicd.asc"
+[ -s "$repo/multinicd.asc" ] || { echo "repo/build.sh: no public key $GPG_KEY" >&2; exit 1; }
+
+# apt
+cp "$dist"/*.deb "$repo/apt/pool/main/"
+(
+	cd "$repo/apt"
+	for arch in amd64 arm64; do
+		lists=dists/stable/main/binary-$arch
+		mkdir -p "$lists"
+		apt-ftparchive --arch "$arch" packages pool/main >"$lists/Packages"
+		gzip -9nk "$lists/Packages"
+	done
+	apt-ftparchive -o APT::FTPArchive::Release::Origin=multinicd -o APT::FTPArchive::Release::Label=multinicd \
+		-o APT::FTPArchive::Release::Suite=stable -o APT::FTPArchive::Release::Codename=stable \
+		-o APT::FTPArchive::Release::Architectures='amd64 arm64' -o APT::FTPArchive::Release::Components=main \
+		release dists/stable >Release.new
+	mv Release.new dists/stable/Release
+	gpg --batch --yes --local-user "$GPG_KEY" --digest-algo SHA256 --clearsign --output dists/stable/InRelease dists/stable/Release
+	gpg --batch --yes --local-user "$GPG_KEY" --digest-algo SHA256 --armor --detach-sign --output dists/stable/Release.gpg dists/stable/Release
+)
+cat >"$repo/multinicd.sources" <<EOT
+Types: deb
+URIs: $url/apt
+Suites: stable
+Components: main
+Signed-By: /etc/apt/keyrings/multinicd.asc
+EOT
+
+# dnf
+for arch in x86_64 aarch64; do
+	mkdir -p "$repo/rpm/$arch"
+	find "$dist" -maxdepth 1 -name "*.$arch.rpm" -exec cp -t "$repo/rpm/$arch" {} +
+	find "$repo/rpm/$arch" -name '*.rpm' -exec rpmsign --define "_gpg_name $GPG_KEY" --define "__gpg $(command -v gpg)" --define '_gpg_digest_algo sha256' --addsign {} + >/dev/null
+	# What RHEL 8 reads.
+	createrepo_c --quiet --general-compress-type=gz --checksum=sha256 "$repo/rpm/$arch"
+	gpg --batch --yes --local-user "$GPG_KEY" --digest-algo SHA256 --armor --detach-sign "$repo/rpm/$arch/repodata/repomd.xml"
+done
+cat >"$repo/multinicd.repo" <<EOT
+[multinicd]
+name=multinicd
+baseurl=$url/rpm/\$basearch
+enabled=1
+gpgcheck=1
+repo_gpgcheck=1
+gpgkey=$url/multinicd.asc
+EOT
+echo "$repo"

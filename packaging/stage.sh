@@ -1,0 +1,34 @@
+# Read by deb/build.sh and rpm/build.sh: makes the folder that a package is built from, so that both formats hold the same
+# files, and nothing is written to the source tree.
+#
+# It wants BINARY (the static multinicd of that architecture), LICENSES (those of the modules in it), CONFFILE, VERSION and
+# SOURCE_DATE_EPOCH (seconds; every time in a package). XZ_LEVEL is 6 if not given. The working folder is the top of the
+# source tree.
+
+export LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH XZ_LEVEL=${XZ_LEVEL:-6}
+umask 022
+
+# stage DIR: all that is installed, flat.
+stage() {
+	mkdir -p "$1/doc" "$1/completion"
+	install -m 755 "$BINARY" "$1/multinicd"
+	install -m 644 "$CONFFILE" "$1/multinicd.toml"
+	install -m 644 systemd/multinicd.service systemd/50-multinicd.preset LICENSE "$1"
+	install -m 644 packaging/man/multinicd.8 packaging/man/multinicd.toml.5 "$1"
+	install -m 644 packaging/completion/multinicd.bash "$1/completion/multinicd" # the name of the command that it completes
+	install -m 644 "$LICENSES" "$1/doc/LICENSES"
+	install -m 644 docs/{install,upgrade,uninstall,configuration,reasons,recovery}.md examples/worker-node-01.yaml "$1/doc"
+}
+
+# changes FIRST REST: what CHANGELOG.md says of VERSION, its items folded, their first lines after FIRST, the others after REST.
+changes() {
+	awk -v version="$VERSION" '
+		/^## / { inside = ($2 == version); next }
+		!inside { next }
+		/^- / { if (item) print item; item = substr($0, 3); next }
+		/^  / && item { sub(/^ +/, ""); item = item " " $0 }
+		END { print item ? item : "Version " version "." }
+	' CHANGELOG.md | while IFS= read -r item; do
+		fold -s -w 74 <<<"$item" | sed "1s/^/$1/; 2,\$s/^/$2/; s/ *\$//"
+	done
+}
