@@ -1,0 +1,176 @@
+package packages
+
+import (
+	"bytes"
+	"debug/elf"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multinicd/test/bed"
+)
+
+// both is what either package installs, beside its documentation: mode and path. The rpm has a preset too.
+var both = []string{
+	"-rw-r--r-- /etc/multinicd/multinicd.toml",
+	"-rw-r--r-- /usr/lib/systemd/system/multinicd.service",
+	"-rw-r--r-- /usr/share/bash-completion/completions/multinicd",
+	"-rw-r--r-- /usr/share/man/man5/multinicd.toml.5.gz",
+	"-rw-r--r-- /usr/share/man/man8/multinicd.8.gz",
+	"-rwxr-xr-x /usr/bin/multinicd",
+}
+
+func TestBothFormatsInstallTheSame(t *testing.T) {
+	build(t)
+	for _, name := range files() {
+		path := filepath.Join(built.dir, name)
+		listing, want := "", both
+		if strings.HasSuffix(name, ".deb") {
+			listing = output(t, "dpkg-deb", "--contents", path)
+		} else {
+			listing = output(t, "rpm", "-qp", "--queryformat", `[%{FILEMODES:perms} root/root %{FILESIZES} 0 0 %{FILENAMES}\n]`, path)
+			want = slices.Insert(slices.Clone(both), 1, "-rw-r--r-- /usr/lib/systemd/system-preset/50-multinicd.preset")
+		}
+		var got []string
+		for line := range strings.Lines(listing) {
+			f := strings.Fields(line)
+			file := strings.TrimPrefix(f[5], ".")
+			if f[1] != "root/root" {
+				t.Errorf("%s: %s belongs to %s", name, file, f[1])
+			}
+			if f[0][0] != 'd' && !strings.HasPrefix(file, "/usr/share/doc/") && !strings.HasPrefix(file, "/usr/share/lintian/") {
+				got = append(got, f[0]+" "+file)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		for _, page := range []string{"install.md", "upgrade.md", "uninstall.md", "recovery.md", "examples/worker-node-01.yaml", "LICENSES"} {
+			if !strings.Contains(listing, "/usr/share/doc/multinicd/"+page) {
+				t.Errorf("%s does not have the page %s", name, page)
+			}
+		}
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %.1f MB, hardly compressed", name, float64(info.Size())/1e6)
+	}
+}
+
+// The other architecture is built, not run: there is no machine for it here.
+func TestTheBinariesAreStaticAndOfTheirArchitecture(t *testing.T) {
+	build(t)
+	for name, want := range map[string]elf.Machine{files()[0]: elf.EM_X86_64, files()[1]: elf.EM_AARCH64} {
+		tree := t.TempDir()
+		output(t, "dpkg-deb", "--extract", filepath.Join(built.dir, name), tree)
+		f, err := elf.Open(filepath.Join(tree, "usr/bin/multinicd"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if f.Machine != want {
+			t.Errorf("%s has a binary for %v, want %v", name, f.Machine, want)
+		}
+		if f.Section(".interp") != nil || f.Section(".symtab") != nil {
+			t.Errorf("the binary of %s is linked dynamically, or has symbols", name)
+		}
+	}
+}
+
+// The second build is made in another folder, by a user with other habits.
+func TestTwoBuildsAreEqual(t *testing.T) {
+	build(t)
+	again, dist := filepath.Join(t.TempDir(), "elsewhere"), t.TempDir()
+	if err := copyTree(t, filepath.Join(built.dir, "tree"), again); err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"TZ=Pacific/Auckland", "LC_ALL=C", "HOSTNAME=elsewhere", "DEB_BUILD_OPTIONS=parallel=7"}
+	if err := runMake(t, again, dist, env, "deb", "rpm", "GOARCHES=amd64"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{files()[0], files()[2]} {
+		first, err := os.ReadFile(filepath.Join(built.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := os.ReadFile(filepath.Join(dist, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second) {
+			t.Errorf("two builds of %s differ (%d and %d bytes)", name, len(first), len(second))
+		}
+	}
+}
+
+func TestLintianAndRpmlintFindNoErrors(t *testing.T) {
+	build(t)
+	out, err := exec.CommandContext(t.Context(), "lintian", "--allow-root", "--fail-on", "error,warning", filepath.Join(built.dir, files()[0])).CombinedOutput()
+	if err != nil {
+		t.Errorf("lintian: %v\n%s", err, out)
+	}
+	rpm := filepath.Join(built.dir, "repo/rpm/x86_64", files()[2])
+	out, err = exec.CommandContext(t.Context(), "rpmlint", "--config", bed.Path(t, "packaging/rpm/rpmlint.toml"), rpm).CombinedOutput()
+	if err != nil || !regexp.MustCompile(`[ ,]0 errors`).Match(out) {
+		t.Errorf("rpmlint: %v\n%s", err, out)
+	}
+}
+
+func TestTheRPMCanBeReadByRHEL8(t *testing.T) {
+	build(t)
+	rpm := filepath.Join(built.dir, "repo/rpm/x86_64", files()[2])
+	// rpm 4.14 knows xz and gzip, RSA and SHA256.
+	got := output(t, "rpm", "-qp", "--queryformat", `%{PAYLOADCOMPRESSOR} %{FILEDIGESTALGO} %{RSAHEADER:pgpsig}`, rpm)
+	if !regexp.MustCompile(`^xz 8 RSA/SHA256,`).MatchString(got) {
+		t.Errorf("got %q, want xz, digests 8 (SHA256) and a signature RSA/SHA256", got)
+	}
+}
+
+func TestBashCompletesWhatTheProgramKnows(t *testing.T) {
+	program := bed.Build(t, "./cmd/multinicd")
+	dir := t.TempDir()
+	if err := os.Symlink(program, filepath.Join(dir, "multinicd")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, words, want string }{
+		{"a command by its first letters", "multinicd ver", "version"},
+		{"all of a command's options", "multinicd status --", "--help --output"},
+		{"a command behind a global option with its value", "multinicd --node plan stat", "status"},
+		{"a global option", "multinicd --no", "--node"},
+		{"the formats of the output", "multinicd status -o ", "json table"},
+		{"a command to be helped with", "multinicd help pl", "plan"},
+		{"nothing behind a command without arguments", "multinicd status x", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			words := strings.Split(c.words, " ")
+			script := `source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _multinicd; printf '%s\n' "${COMPREPLY[@]}"`
+			cmd := exec.CommandContext(t.Context(), "bash", append([]string{"-c", script, "bash", bed.Path(t, "packaging/completion/multinicd.bash")}, words...)...)
+			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(out)
+			if err != nil || cmd.Wait() != nil {
+				t.Fatalf("completing: %v", err)
+			}
+			got := strings.Fields(string(b))
+			slices.Sort(got)
+			if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
+				t.Errorf("completions of %q (-want +got):\n%s", c.words, diff)
+			}
+		})
+	}
+}

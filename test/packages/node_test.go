@@ -1,0 +1,205 @@
+package packages
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+// Addresses and MACs are those of examples/worker-node-01.yaml, which the packages install.
+var (
+	nodeMACs      = []string{"02:00:00:00:01:01", "02:00:00:00:01:02"}
+	nodeAddresses = []string{"192.168.100.10", "192.168.200.10"}
+	neighbours    = []string{"192.168.100.1/24", "192.168.200.1/24"}
+)
+
+// node is a host with two NICs, on which a package is installed.
+type node struct {
+	*testing.T
+	*testhost.Host
+	configured string // multinicd.toml as the administrator has made it
+}
+
+// newNode boots it, with somebody to talk to on each segment, and copies the repositories to where docs/install.md
+// fetches them from.
+func newNode(t *testing.T, suite string) *node {
+	t.Helper()
+	build(t)
+	b := bed.New(t)
+	for i, segment := range []string{"data1", "data2"} {
+		if err := b.World.AddAddress(segment, prefix(t, neighbours[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n := &node{T: t, Host: b.HostWith(testhost.Options{Name: "worker-node-01", Suite: suite, NICs: bed.NICs(nodeMACs...)})}
+	pack := exec.CommandContext(t.Context(), "tar", "-C", filepath.Join(built.dir, "repo"), "-c", ".")
+	unpack := n.Command(t.Context(), "sh", "-c", "mkdir -p /srv/multinicd && tar -C /srv/multinicd -x")
+	stream, err := pack.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unpack.Stdin = stream
+	if err := pack.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := unpack.CombinedOutput(); err != nil || pack.Wait() != nil {
+		t.Fatalf("copying the repositories: %v\n%s", err, out)
+	}
+	return n
+}
+
+// sh runs a script on the host, to its first failure, and gives all that it prints.
+func (n *node) sh(script string) string {
+	n.Helper()
+	out, err := n.Shell(n.Context(), "export DEBIAN_FRONTEND=noninteractive; exec 2>&1\n"+script)
+	if err != nil {
+		n.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// property is one of the service, as systemctl show tells it.
+func (n *node) property(name string) string {
+	n.Helper()
+	return strings.TrimSpace(n.sh("systemctl show --value --property=" + name + " multinicd.service"))
+}
+
+// wait polls until ok, for at most 30 s.
+func (n *node) wait(what string, ok func() bool) {
+	n.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			n.Fatalf("waited 30 s for %s:\n%s", what, n.sh("systemctl status --no-pager --full multinicd.service || true"))
+		}
+	}
+}
+
+// waitStatus waits until systemctl status says that in its line.
+func (n *node) waitStatus(line string) {
+	n.Helper()
+	n.wait("the status "+line, func() bool { return strings.Contains(n.property("StatusText"), line) })
+}
+
+// configure does what docs/install.md says, and waits for the NICs.
+func (n *node) configure() {
+	n.Helper()
+	page := steps(n.T, "docs/install.md", "Configure from a file")
+	n.follow(page[0], "node.yaml\"\nEND", "node.yaml\"\n[links]\nvirtual_kinds = [\"veth\"]\nEND")
+	n.waitStatus("2/2 NICs ready")
+	text, err := n.ReadFile("/etc/multinicd/multinicd.toml")
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.configured = string(text)
+	n.Logf("multinicd status:\n%s", n.follow(page[1]))
+	n.sh("journalctl --sync")
+	n.Logf("journalctl NIC=multinic1:\n%s", n.follow(page[2]))
+	n.wantAddresses("after the configuration")
+}
+
+// wantIdle looks at a service that nobody has configured.
+func (n *node) wantIdle() {
+	n.Helper()
+	n.waitStatus("idle: ")
+	if got := n.property("ActiveState") + " " + n.property("UnitFileState") + " " + n.property("NRestarts"); got != "active enabled 0" {
+		n.Errorf("the service without a configuration is %q, want active, enabled and 0 restarts", got)
+	}
+	n.Logf("idle: %s", n.property("StatusText"))
+}
+
+// wantSandbox looks at the process, not at the unit.
+func (n *node) wantSandbox() {
+	n.Helper()
+	status := n.sh("cat /proc/" + n.property("MainPID") + "/status")
+	for _, want := range []string{
+		`CapBnd:\s0000000000003000\n`, // CAP_NET_ADMIN and CAP_NET_RAW
+		`CapEff:\s0000000000003000\n`,
+		`NoNewPrivs:\s1\n`,
+		`Seccomp:\s2\n`,
+	} {
+		if !regexp.MustCompile(want).MatchString(status) {
+			n.Errorf("the process does not have %s:\n%s", want, status)
+		}
+	}
+}
+
+func (n *node) wantAddresses(when string) {
+	n.Helper()
+	out := n.sh("ip -br address")
+	for i, address := range nodeAddresses {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^multinic%d\S* +UP +%s/24`, i+1, regexp.QuoteMeta(address))).MatchString(out) {
+			n.Errorf("%s multinic%d does not have %s:\n%s", when, i+1, address, out)
+		}
+	}
+}
+
+// wantQuiet carries something out while every NIC is pinged and the kernel listened to. Nothing may be lost, and nothing
+// said of a NIC.
+func (n *node) wantQuiet(what string, f func()) {
+	n.Helper()
+	n.waitDAD()
+	monitor, err := n.MonitorKernel()
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer monitor.Stop()
+	targets := []string{testhost.Gateway.String()}
+	for _, neighbour := range neighbours {
+		targets = append(targets, strings.TrimSuffix(neighbour, "/24"))
+	}
+	for i, target := range targets {
+		n.sh(fmt.Sprintf("systemd-run --quiet --unit=ping%d ping -n -q -i 0.02 %s", i, target))
+	}
+	f()
+	for i, target := range targets {
+		// SIGINT makes ping print its sums.
+		n.sh(fmt.Sprintf("systemctl kill --signal=INT ping%d; while systemctl is-active --quiet ping%[1]d; do sleep 0.05; done; journalctl --sync", i))
+		out := n.sh(fmt.Sprintf("journalctl --quiet --no-pager --output=cat --unit=ping%d", i))
+		all := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`).FindAllStringSubmatch(out, -1)
+		if len(all) == 0 {
+			n.Fatalf("ping of %s has no sums:\n%s", target, out)
+		}
+		sums := all[len(all)-1]
+		sent, received := atoi(n.T, sums[1]), atoi(n.T, sums[2])
+		n.Logf("%s: ping of %s: %d sent, %d lost", what, target, sent, sent-received)
+		if sent < 5 || sent != received {
+			n.Errorf("%s: ping of %s lost %d of %d", what, target, sent-received, sent)
+		}
+	}
+	events, err := monitor.Events()
+	if err != nil {
+		n.Fatal(err)
+	}
+	for _, e := range events {
+		n.Errorf("%s: the kernel says %v, want nothing", what, e)
+	}
+}
+
+// waitDAD waits until the kernel has said all about IPv6 addresses of its own that it says of a NIC that is just up.
+func (n *node) waitDAD() {
+	n.Helper()
+	n.sh("while ip -6 address show tentative | grep -q .; do sleep 0.1; done")
+}
+
+// ours is all that configures the NICs at boot, with the inodes and times of the files: rewritten is not the same.
+func (n *node) ours() string {
+	n.Helper()
+	return n.sh("cd /etc/netplan; stat --format='%n %i %Y %a' 90-multinic*; cat 90-multinic*")
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	i, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
