@@ -60,6 +60,48 @@ func TestChangesOfAnObjectLeaveNothingOfTheOld(t *testing.T) {
 	}
 }
 
+func TestAnAddressMovesFromOneNICToAnother(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	const one, two = "192.168.100.10/24", "192.168.200.10/24"
+	want := func(first, second string) {
+		t.Helper()
+		n.wantLink(mac1, strings.TrimSpace("multinic1 up mtu 1500 "+first))
+		n.wantLink(mac2, strings.TrimSpace("multinic2 up mtu 1500 "+second))
+		routes := n.must("sh", "-c", "ip -4 route show dev multinic1 proto kernel; echo; ip -4 route show dev multinic2 proto kernel")
+		for i, part := range strings.SplitN(routes, "\n\n", 2) {
+			if address := []string{first, second}[i]; address != "" && !strings.Contains(part, "src "+strings.TrimSuffix(address, "/24")) {
+				t.Errorf("NIC %d has the routes %q, its address is %s", i+1, part, address)
+			}
+		}
+		for _, address := range []string{one, two} {
+			local := n.must("ip", "route", "show", "table", "local", "type", "local", strings.TrimSuffix(address, "/24"))
+			if got, want := strings.Count(local, "\n"), strings.Count(first+second, address); got != want {
+				t.Errorf("%s is local %d times, want %d:\n%s", address, got, want, local)
+			}
+		}
+	}
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, one), nicYAML(2, mac2, two)))
+	want(one, two)
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, two), nicYAML(2, mac2, one)))
+	want(two, one)
+	n.reboot()
+	want(two, one)
+	n.apply(exitDone, nodeObject("{id: 1, macAddress: \""+mac1+"\"}", nicYAML(2, mac2, two)))
+	want("", two)
+	n.apply(exitDone, nodeObject(nicYAML(2, mac2, one)))
+	n.wantLink(mac2, "multinic2 up mtu 1500 "+one)
+	// The other NIC takes over all there is of it, name and address.
+	n.apply(exitDone, nodeObject(nicYAML(2, mac1, one)))
+	n.wantLink(mac1, "multinic2 up mtu 1500 "+one)
+	n.wantLink(mac2, "eth2 down mtu 1500")
+	n.reboot()
+	n.wantLinkStays(mac1, "multinic2 up mtu 1500 "+one)
+	if got := n.link(mac2); got != "eth2 down mtu 1500" {
+		t.Errorf("the NIC that was given back is %q after a boot", got)
+	}
+}
+
 func TestThirtyChangesOfAnAddressLeaveOne(t *testing.T) {
 	t.Parallel()
 	n := fileNode(t, bed.New(t), testhost.Options{}, nil)

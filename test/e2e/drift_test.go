@@ -73,6 +73,14 @@ func TestWhatIsOursIsPutBackAndWhatIsNotStays(t *testing.T) {
 	if line := n.must("multinicd", "status"); !strings.Contains(line, objectFile) {
 		t.Errorf("the status does not say what cannot be read:\n%s", line)
 	}
+	n.file(objectFile, strings.ReplaceAll(text, "192.168.100.10/24", "192.168.100.10/33"))
+	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
+	n.eventually("the reason in the status", "spec.interfaces[0].cidr", func() string {
+		if line := n.must("multinicd", "status"); !strings.Contains(line, "spec.interfaces[0].cidr") {
+			return line
+		}
+		return "spec.interfaces[0].cidr"
+	})
 }
 
 // sortFrom sorts the words of a text, but for the first ones.

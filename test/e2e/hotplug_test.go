@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"multinicd/test/bed"
@@ -65,4 +66,16 @@ func TestANICThatIsNotThereIsWaitedFor(t *testing.T) {
 	}
 	n.wantLink(mac2, "multinic2 up mtu 1400 192.168.200.20/24")
 	n.wantLinkStays(mac2, "multinic2 up mtu 1400 192.168.200.20/24")
+
+	// Removed from the object while it was away: nothing of it comes back with it, whatever networkd remembers.
+	unplug()
+	n.file(objectFile, nodeObject(nicYAML(1, mac1, "192.168.100.10/24")))
+	n.must("systemctl", "restart", "multinicd")
+	n.wantNICs("multinic1 Configured Configured")
+	if err := n.Plug(testhost.NIC{MAC: mac2, Segment: "data2"}); err != nil {
+		t.Fatal(err)
+	}
+	n.wantStays("addresses of the removed NIC", "", func() string {
+		return strings.Join(strings.Fields(n.link(mac2))[4:], " ")
+	})
 }

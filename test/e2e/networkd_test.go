@@ -24,7 +24,7 @@ func outlivesNetworkd(t *testing.T, suite string) {
 	n := fileNode(t, bed.New(t), testhost.Options{Suite: suite}, nil)
 	address := 10
 	wish := func() string {
-		return nodeObject(nicYAML(1, mac1, fmt.Sprintf("192.168.100.%d/24", address)), nicYAML(2, mac2, "192.168.200.10/24"))
+		return nodeObject(nicYAML(1, mac1, fmt.Sprintf("192.168.100.%d/24", address), fmt.Sprintf("addresses: [\"2001:db8:100::%d/64\"]", address)), nicYAML(2, mac2, "192.168.200.10/24"))
 	}
 	n.apply(exitDone, wish())
 	n.must("systemctl", "enable", "multinicd")
@@ -60,7 +60,7 @@ func outlivesNetworkd(t *testing.T, suite string) {
 		address++
 		n.file(objectFile, wish())
 		n.must("systemctl", "restart", "multinicd")
-		want := fmt.Sprintf("multinic1 up mtu 1500 192.168.100.%d/24", address)
+		want := fmt.Sprintf("multinic1 up mtu 1500 192.168.100.%[1]d/24 2001:db8:100::%[1]d/64", address)
 		n.wantLink(mac1, want)
 		n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
 		trap.do()
