@@ -73,6 +73,7 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	controller.LogLibraries(log)
 	cfg, err := restConfig(c.String("kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig: %w", err)

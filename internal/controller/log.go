@@ -3,7 +3,20 @@ package controller
 import (
 	"context"
 	"log/slog"
+
+	"github.com/go-logr/logr"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 )
+
+// LogLibraries sends to log what client-go and controller-runtime say through
+// the loggers that they keep for the whole process. Call it once, before Run.
+func LogLibraries(log *slog.Logger) {
+	ctrl.SetLogger(libraryLog(log))
+	klog.SetLogger(libraryLog(log))
+}
+
+func libraryLog(log *slog.Logger) logr.Logger { return logr.FromSlogHandler(demoted{log.Handler()}) }
 
 // demoted lets a library's Info through as Debug: how controller-runtime starts
 // and stops its parts is not news to who runs the bridge.

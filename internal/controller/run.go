@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -15,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
-	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -25,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "multinicd/api/v1"
 )
@@ -46,19 +45,16 @@ type Options struct {
 // workers is how many nodes are worked on at once; a write takes about 5 ms.
 const workers = 8
 
-// Run runs the bridge until ctx ends, which is no error. It comes back early
+// Run runs the bridge, after LogLibraries, until ctx ends, which is no error. It comes back early
 // only where it cannot start, or loses the leadership it had.
 func Run(ctx context.Context, cfg *rest.Config, o Options) error {
-	log := logr.FromSlogHandler(demoted{o.Log.Handler()})
-	ctrl.SetLogger(log)
-	klog.SetLogger(log)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	if o.SilentAfter == 0 {
 		o.SilentAfter = SilentAfter
 	}
-	mgr, err := newManager(cfg, log, o)
+	mgr, err := newManager(cfg, o)
 	if err != nil {
 		return fmt.Errorf("setting up the bridge: %w", err)
 	}
@@ -78,7 +74,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	return nil
 }
 
-func newManager(cfg *rest.Config, log logr.Logger, o Options) (manager.Manager, error) {
+func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, coordinationv1.AddToScheme, v1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -90,7 +86,7 @@ func newManager(cfg *rest.Config, log logr.Logger, o Options) (manager.Manager, 
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
 	mgr, err := manager.New(cfg, manager.Options{
-		Scheme: scheme, Logger: log,
+		Scheme: scheme, Logger: libraryLog(o.Log),
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&v1.MultiNicNodeConfig{}: {
 				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}},
@@ -153,28 +149,26 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 			q.Add(r)
 		}
 	}
-	leases := handler.Funcs{
-		CreateFunc: func(_ context.Context, e event.CreateEvent, q queue) {
-			lease := e.Object.(*coordinationv1.Lease)
-			loop.pulses.observe(ofLease(lease), renewal(lease), now())
-			add(ofLease(lease), q)
+	type lease = *coordinationv1.Lease
+	leases := handler.TypedFuncs[lease, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[lease], q queue) {
+			loop.pulses.observe(ofLease(e.Object), renewal(e.Object), now())
+			add(ofLease(e.Object), q)
 		},
-		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
-			lease := e.ObjectNew.(*coordinationv1.Lease)
-			if loop.pulses.observe(ofLease(lease), renewal(lease), now()) {
-				add(ofLease(lease), q)
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[lease], q queue) {
+			if loop.pulses.observe(ofLease(e.ObjectNew), renewal(e.ObjectNew), now()) {
+				add(ofLease(e.ObjectNew), q)
 			}
 		},
-		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
-			node := ofLease(e.Object.(*coordinationv1.Lease))
-			loop.pulses.forget(node)
-			add(node, q)
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[lease], q queue) {
+			loop.pulses.forget(ofLease(e.Object))
+			add(ofLease(e.Object), q)
 		},
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("status").
 		For(&v1.MultiNicNodeConfig{}).
 		Watches(&corev1.ConfigMap{}, reports).
-		Watches(&coordinationv1.Lease{}, leases).
+		WatchesRawSource(source.Kind(mgr.GetCache(), &coordinationv1.Lease{}, leases)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			SkipNameValidation:      new(true),

@@ -35,7 +35,10 @@ import (
 	"multinicd/test/controlplane"
 )
 
-func TestMain(m *testing.M) { os.Exit(bed.Main(m)) }
+func TestMain(m *testing.M) {
+	controller.LogLibraries(slog.New(slog.DiscardHandler))
+	os.Exit(bed.Main(m))
+}
 
 // cluster is the shared control plane with what the bridge needs in it.
 type cluster struct {
