@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"multinicd/nic"
 
@@ -98,9 +99,11 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 }
 
 func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
+	since := time.Now()
 	err := h.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
 	switch {
 	case err == nil:
+		h.udevDone(ctx, l.Index, since)
 		return nil
 	case errors.Is(err, unix.EBUSY):
 		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)

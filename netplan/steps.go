@@ -51,9 +51,6 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 	var steps []plan.Step
 	if !a.Change.Empty() {
 		steps = append(steps, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
-		var early []plan.Step
-		early, runtime = beforeRename(a, runtime)
-		steps = append(steps, early...)
 		steps = append(steps, plan.Live(a.Change, b.DAD)...)
 		steps = append(steps, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}},
 			plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
@@ -64,20 +61,6 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 		steps = append(steps, persist...)
 	}
 	return append(steps, runtime...), nil
-}
-
-// beforeRename picks the steps that must not wait until the link has its new name. udev applies the .link file of a link, its MTU, again when
-// that is renamed (systemd 252, link_apply_config in src/udev/net/link-config.c), some time later: the file of the old name must be gone by then.
-// Undone, it comes back after the old name: udev then finds none, or what was there before.
-func beforeRename(a plan.Action, runtime []plan.Step) (early, late []plan.Step) {
-	for _, s := range runtime {
-		if a.Change.Name != "" && s.Do.File.Absent && path.Ext(s.Do.File.Path) == ".link" {
-			early = append(early, s)
-			continue
-		}
-		late = append(late, s)
-	}
-	return early, late
 }
 
 // files gives the steps that put the YAML, and what networkd knows of it, in place.

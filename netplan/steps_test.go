@@ -156,32 +156,6 @@ func TestStepsOfALink(t *testing.T) {
 	}
 }
 
-// udev applies a .link file, with its MTU, whenever the link gets another name: it would undo what has just been done.
-func TestTheLinkFileOfAnOldNameIsGoneBeforeTheRename(t *testing.T) {
-	m := hosttest.New()
-	one := config(1, "192.0.2.7/24")
-	file, data := onDisk(one)
-	m.Disk[file], m.Disk[network1], m.Disk[link1] = []byte(data), []byte("[Network]\n"), []byte("[Link]\nMTUBytes=1400\n")
-	a := remove(one)
-	a.Change = nic.Change{Index: 3, MAC: one.MAC, Had: "multinic1", Name: "eth1", Down: true, MTU: 1500, HadMTU: 1400}
-	steps, err := netplan.New(m, m).Steps(a)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, s := range steps {
-		name := s.Name
-		if s.Do.File != nil {
-			name += " " + s.Do.File.Path
-		}
-		got = append(got, name)
-	}
-	want := []string{"guard", "runtime " + link1, "down", "mtu", "rename", "verify", "probe", "validate", "persist " + file, "runtime " + network1}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("steps (-want +got):\n%s", diff)
-	}
-}
-
 // broken are files of which one cannot be read.
 type broken struct{ *hosttest.Machine }
 

@@ -95,8 +95,11 @@ func Live(c nic.Change, dad bool) []Step {
 	add("routes", routes)
 	add("addresses", addresses)
 	add("down", down)
-	add("mtu", mtu)
 	add("rename", rename)
+	if c.Name != "" {
+		mtu.Had = c.Name
+	}
+	add("mtu", mtu) // behind the rename, since udev may set the MTU then
 	return steps
 }
 

@@ -27,7 +27,7 @@ func TestLive(t *testing.T) {
 		"nothing to do is no step":                        {nic.Change{Index: 11, Had: "eth1"}, true, nil},
 		"a NIC comes: name first, routes last":            {all, false, []string{"rename", "mtu", "up", "addresses", "routes"}},
 		"neighbours are asked once the link is up":        {all, true, []string{"rename", "mtu", "up", "free", "addresses", "routes"}},
-		"a NIC goes: down last, and its name when it is":  {back, true, []string{"routes", "addresses", "down", "mtu", "rename"}},
+		"a NIC goes: down last, and its name when it is":  {back, true, []string{"routes", "addresses", "down", "rename", "mtu"}},
 		"nobody is asked for an address that goes":        {nic.Change{Del: prefixes("10.1.0.5/24")}, true, []string{"addresses"}},
 		"the kernel asks for IPv6 addresses":              {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"addresses"}},
 		"a changed address is one step, so is its return": {nic.Change{Add: prefixes("10.1.0.5/24"), Del: prefixes("10.1.0.4/24")}, false, []string{"addresses"}},
