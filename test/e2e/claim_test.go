@@ -91,7 +91,6 @@ func takesOver(t *testing.T, suite string) {
 			t.Errorf("%s: %v, got\n%s\nwant it untouched:\n%s", name, err, got, want)
 		}
 	}
-	n.quiet()
 	n.sameAgainDoesNothing("multinicd", "apply", "-f", objectFile)
 
 	n.start(wish("adopt: true"))

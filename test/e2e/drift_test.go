@@ -60,7 +60,6 @@ func TestWhatIsOursIsPutBackAndWhatIsNotStays(t *testing.T) {
 	n.wantStays("the link after a retired address came back", sortFrom(changed, 4), sorted)
 
 	// All that was put back is as the files have it: nothing is written, and nothing done, from here on.
-	n.quiet()
 	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
 
 	// Without the file the last known good object stays in force, and is kept so.

@@ -40,13 +40,13 @@ func TestApplyFileWithoutACluster(t *testing.T) {
 func TestApplyBesideARunningDaemon(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)
-	n := newNode(t, b, testhost.Options{}, settings("worker-node-01", "[source]\nmode = \"file\"\nfile = \"/root/node.yaml\"\ninterval = \"5s\""))
-	n.file("/root/node.yaml", example(t))
+	n := newNode(t, b, testhost.Options{}, settings("worker-node-01", fromFile))
+	n.file(objectFile, example(t))
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n.wantLink(mac1, example1)
-	out, err := n.Run(t.Context(), "sh", "-c", "multinicd apply -f /root/node.yaml 2>&1; echo exit $?")
+	out, err := n.Run(t.Context(), "sh", "-c", "multinicd apply -f "+objectFile+" 2>&1; echo exit $?")
 	if err != nil || !strings.Contains(out, "exit 7") || !strings.Contains(out, "multinicd run") {
 		t.Errorf("apply beside the daemon says %q, %v; want exit 7 and who holds the lock", out, err)
 	}

@@ -102,6 +102,5 @@ func TestARestartOfNetworkdAloneKeepsAChange(t *testing.T) {
 	if theirs := n.must("sh", "-c", list); theirs != ours {
 		t.Errorf("we wrote\n%s\nnetplan's generator writes\n%s", ours, theirs)
 	}
-	n.quiet()
 	n.sameAgainDoesNothing("multinicd", "apply", "-f", objectFile)
 }

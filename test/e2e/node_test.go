@@ -186,6 +186,7 @@ const (
 func (n *node) sameAgainDoesNothing(argv ...string) {
 	n.t.Helper()
 	ctx := n.t.Context()
+	n.quiet()
 	kernel, err := n.MonitorKernel()
 	if err != nil {
 		n.t.Fatal(err)
