@@ -7,7 +7,7 @@ declare -A programs=(
 	[deb]="dpkg-buildpackage:dpkg-dev dh:debhelper fakeroot:fakeroot xz:xz-utils"
 	[rpm]="rpmbuild:rpm xz:xz-utils"
 	[repo]="apt-ftparchive:apt-utils gpg:gnupg rpmsign:rpm createrepo_c:createrepo-c"
-	[test]="lintian:lintian rpmlint:rpmlint dnf:dnf"
+	[test]="groff:groff-base lintian:lintian rpmlint:rpmlint dnf:dnf"
 )
 
 missing=()

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"multinicd/test/testhost"
 )
 
 // bare takes away mirrors, and mmdebstrap's own settings, which leave out documentation.
@@ -210,21 +212,35 @@ func (n *node) wantNamed(out string) {
 	}
 }
 
+// This version does not configure the NICs of such a host; that must not make a service that fails of it, nor touch one.
+func TestTheDebOnAHostWithNetworkManagerOnly(t *testing.T) {
+	t.Parallel()
+	n := newNodeWith(t, testhost.Options{Flavour: testhost.NetworkManager})
+	n.wantQuietInstall()
+	n.wantSandbox()
+	n.wantQuiet("purge", func() { n.sh("apt-get purge --yes multinicd") })
+}
+
 // A repository that somebody has tampered with is refused.
 func TestAptRefusesAPackageThatIsNotSigned(t *testing.T) {
 	n := newNode(t, "bookworm")
 	n.sh(bare)
 	n.follow(step{script: strings.ReplaceAll(steps(t, "docs/install.md", "On Debian")[0].script, "apt-get install", "# ")})
 	n.sh("echo >>/srv/multinicd/apt/pool/main/multinicd_" + built.this + "_amd64.deb")
-	if out, err := n.Shell(t.Context(), "apt-get install --yes multinicd="+built.this+" 2>&1"); err == nil || !strings.Contains(out, "unexpected size") {
-		t.Errorf("a changed package was not refused for its size (%v):\n%s", err, out)
-	}
-	n.sh("sed -i 's/^Size: ./&1/' /srv/multinicd/apt/dists/stable/main/binary-amd64/Packages; rm /srv/multinicd/apt/dists/stable/main/binary-amd64/Packages.gz; rm -rf /var/lib/apt/lists/*")
-	if out, err := n.Shell(t.Context(), "apt-get update --error-on=any 2>&1"); err == nil || !strings.Contains(out, "unexpected size") {
-		t.Errorf("a changed list of packages was not refused for its size (%v):\n%s", err, out)
-	}
+	n.wantRefused("a changed package", "apt-get install --yes multinicd="+built.this, "Hash Sum mismatch")
+	n.sh("cd /srv/multinicd/apt/dists/stable/main/binary-amd64; rm Packages.gz; sed -i 's/^Size: ./&1/' Packages; rm -rf /var/lib/apt/lists/*")
+	n.wantRefused("a changed list of packages", "apt-get update --error-on=any", "Hash Sum mismatch")
+	n.sh("sed -i 's/^Origin: /&un/' /srv/multinicd/apt/dists/stable/InRelease; rm -rf /var/lib/apt/lists/*")
+	n.wantRefused("a changed release", "apt-get update --error-on=any", "signatures were invalid")
 	if _, err := n.ReadFile("/usr/bin/multinicd"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("multinicd is there (%v)", err)
+	}
+}
+
+func (n *node) wantRefused(what, command, reason string) {
+	n.Helper()
+	if out, err := n.Shell(n.Context(), command+" 2>&1"); err == nil || !strings.Contains(out, reason) {
+		n.Errorf("%s: got %v and\n%s\nwant a failure that says %q", what, err, out, reason)
 	}
 }
 

@@ -72,11 +72,15 @@ func TestTheBinariesAreStaticAndOfTheirArchitecture(t *testing.T) {
 	for name, want := range map[string]elf.Machine{files()[0]: elf.EM_X86_64, files()[1]: elf.EM_AARCH64} {
 		tree := t.TempDir()
 		output(t, "dpkg-deb", "--extract", filepath.Join(built.dir, name), tree)
-		f, err := elf.Open(filepath.Join(tree, "usr/bin/multinicd"))
+		binary, err := os.Open(filepath.Join(tree, "usr/bin/multinicd"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
+		defer binary.Close()
+		f, err := elf.NewFile(binary)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if f.Machine != want {
 			t.Errorf("%s has a binary for %v, want %v", name, f.Machine, want)
 		}

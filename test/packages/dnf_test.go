@@ -214,15 +214,16 @@ func mountTree(pid int, path string) error {
 	if err := unix.Setns(int(host.Fd()), unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("entering the host: %w", err)
 	}
-	tree, err := unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
+	fd, err := unix.OpenTree(unix.AT_FDCWD, "/", unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE)
 	if err != nil {
 		return fmt.Errorf("taking the host's mounts: %w", err)
 	}
-	defer unix.Close(tree)
+	tree := os.NewFile(uintptr(fd), "tree")
+	defer tree.Close()
 	if err := unix.Setns(int(home.Fd()), unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("coming back: %w", err)
 	}
-	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
 		return fmt.Errorf("mounting the host's root at %s: %w", path, err)
 	}
 	// Where the repositories are, dnf looks for them outside of its --installroot.

@@ -158,10 +158,11 @@ func argument(s string) string {
 }
 
 func TestTheManPagesHaveNoMistakes(t *testing.T) {
+	tools(t)
 	for _, page := range []string{"multinicd.8", "multinicd.toml.5"} {
 		cmd := exec.CommandContext(t.Context(), "groff", "-man", "-Tutf8", "-ww", "-z", bed.Path(t, "packaging/man/"+page))
 		if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
-			t.Errorf("groff (of Debian's groff-base) says of %s: %v\n%s", page, err, out)
+			t.Errorf("groff says of %s: %v\n%s", page, err, out)
 		}
 	}
 }

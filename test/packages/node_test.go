@@ -32,6 +32,11 @@ type node struct {
 // fetches them from.
 func newNode(t *testing.T, suite string) *node {
 	t.Helper()
+	return newNodeWith(t, testhost.Options{Suite: suite})
+}
+
+func newNodeWith(t *testing.T, o testhost.Options) *node {
+	t.Helper()
 	build(t)
 	b := bed.New(t)
 	for i, segment := range []string{"data1", "data2"} {
@@ -39,7 +44,8 @@ func newNode(t *testing.T, suite string) *node {
 			t.Fatal(err)
 		}
 	}
-	n := &node{T: t, Host: b.HostWith(testhost.Options{Name: "worker-node-01", Suite: suite, NICs: bed.NICs(nodeMACs...)})}
+	o.Name, o.NICs = "worker-node-01", bed.NICs(nodeMACs...)
+	n := &node{T: t, Host: b.HostWith(o)}
 	pack := exec.CommandContext(t.Context(), "tar", "-C", filepath.Join(built.dir, "repo"), "-c", ".")
 	unpack := n.Command(t.Context(), "sh", "-c", "mkdir -p /srv/multinicd && tar -C /srv/multinicd -x")
 	stream, err := pack.StdoutPipe()
@@ -115,7 +121,7 @@ func (n *node) wantIdle() {
 	n.Logf("idle: %s", n.property("StatusText"))
 }
 
-// wantSandbox looks at the process, not at the unit.
+// wantSandbox looks at the process, and asks the systemd of that release what it makes of the unit.
 func (n *node) wantSandbox() {
 	n.Helper()
 	status := n.sh("cat /proc/" + n.property("MainPID") + "/status")
@@ -128,6 +134,15 @@ func (n *node) wantSandbox() {
 		if !regexp.MustCompile(want).MatchString(status) {
 			n.Errorf("the process does not have %s:\n%s", want, status)
 		}
+	}
+	out := n.sh("systemd-analyze security --no-pager multinicd.service")
+	m := regexp.MustCompile(`Overall exposure level for multinicd\.service: ([0-9.]+)`).FindStringSubmatch(out)
+	if m == nil {
+		n.Fatalf("systemd-analyze says no overall exposure:\n%s", out)
+	}
+	n.Logf("exposure %s", m[1])
+	if exposure, err := strconv.ParseFloat(m[1], 64); err != nil || exposure > 2.5 {
+		n.Errorf("exposure %s, want at most 2.5:\n%s", m[1], out)
 	}
 }
 
@@ -152,8 +167,10 @@ func (n *node) wantQuiet(what string, f func()) {
 	}
 	defer monitor.Stop()
 	targets := []string{testhost.Gateway.String()}
-	for _, neighbour := range neighbours {
-		targets = append(targets, strings.TrimSuffix(neighbour, "/24"))
+	if n.configured != "" {
+		for _, neighbour := range neighbours {
+			targets = append(targets, strings.TrimSuffix(neighbour, "/24"))
+		}
 	}
 	for i, target := range targets {
 		n.sh(fmt.Sprintf("systemd-run --quiet --unit=ping%d ping -n -q -i 0.02 %s", i, target))

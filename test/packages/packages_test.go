@@ -52,9 +52,19 @@ var built struct {
 func build(t *testing.T) {
 	t.Helper()
 	prerequisite.Require(t)
+	tools(t)
 	built.once.Do(func() { built.err = buildAll(t) })
 	if built.err != nil {
 		t.Fatal(built.err)
+	}
+}
+
+// tools installs what packages are built and looked at with.
+func tools(t *testing.T) {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), bed.Path(t, "packaging/prerequisites.sh"), "deb", "rpm", "repo", "test").CombinedOutput()
+	if err != nil {
+		t.Fatalf("installing what packages are built with: %v\n%s", err, out)
 	}
 }
 
@@ -86,9 +96,6 @@ func buildAll(t *testing.T) error {
 	conffile := filepath.Join(built.dir, "next.toml")
 	if err := os.WriteFile(conffile, append(config.Reference(), "\n# A line of the next version.\n"...), 0o644); err != nil {
 		return err
-	}
-	if err := exec.CommandContext(t.Context(), filepath.Join(root, "packaging/prerequisites.sh"), "deb", "rpm", "repo", "test").Run(); err != nil {
-		return fmt.Errorf("installing what packages are built with: %w", err)
 	}
 	for _, args := range [][]string{
 		{"deb", "rpm"},
