@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -47,24 +48,33 @@ type cluster struct {
 	admin client.Client
 }
 
+// installed: the first test that gets the shared control plane fills it.
+var installed sync.Once
+
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{Cluster: bed.New(t).Cluster(), t: t}
-	crds, err := filepath.Glob(bed.Path(t, "charts/multinic/crds/*.yaml"))
-	if err != nil || len(crds) == 0 {
-		t.Fatalf("no CRDs: %v", err)
-	}
-	for _, file := range append(crds, bed.Path(t, "deploy/bridge.yaml")) {
-		if _, err := c.Kubectl(t.Context(), "apply", "--server-side", "--force-conflicts", "-f", file); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := c.Kubectl(t.Context(), "wait", "--for=condition=Established", "--timeout=60s", "crd",
-		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io"); err != nil {
-		t.Fatal(err)
-	}
+	installed.Do(c.install)
 	c.admin = c.as("")
 	return c
+}
+
+// install puts CRDs, namespaces and the bridge's rights in place.
+func (c *cluster) install() {
+	c.t.Helper()
+	crds, err := filepath.Glob(bed.Path(c.t, "charts/multinic/crds/*.yaml"))
+	if err != nil || len(crds) == 0 {
+		c.t.Fatalf("no CRDs: %v", err)
+	}
+	for _, file := range append(crds, bed.Path(c.t, "deploy/bridge.yaml")) {
+		if _, err := c.Kubectl(c.t.Context(), "apply", "--server-side", "--force-conflicts", "-f", file); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	if _, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Established", "--timeout=60s", "crd",
+		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io"); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 // as is a client of a user; "" is the administrator.
