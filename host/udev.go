@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// udevPatience bounds the wait for udev: 10 to 30 ms on an idle machine. Without udev nobody waits.
-const udevPatience = time.Second
+// udevPatience bounds the wait for udev: 10 to 30 ms on an idle machine, seconds on one that is swamped. Without udev nobody waits.
+const udevPatience = 5 * time.Second
 
 // udevDone waits until udev has handled the news that a link has another name. It then applies the link's .link file again, MTU and all
 // (link_apply_config in src/udev/net/link-config.c), by what it has read of it within the last three seconds: what we set before would be lost.
