@@ -61,8 +61,7 @@ unit: ## the tests that need neither root nor a test bed
 .PHONY: bench
 bench: ## measure, and write docs/performance/ (as root)
 	$(GO) run ./test/setup
-	$(MAKE) --no-print-directory build
-	$(GO) run ./test/bench
+	$(GO) run ./test/bench -idle 10m
 
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint

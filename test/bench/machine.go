@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -36,12 +37,18 @@ func (s *stand) describe(ctx context.Context) (machine, error) {
 		return m, fmt.Errorf("asking for the kernel's release: %w", err)
 	}
 	m.Kernel = unix.ByteSliceToString(uname.Release[:])
-	out, err := s.host.Run(ctx, "multinicd", "version")
+	version, err := os.ReadFile(filepath.Join(s.root, "VERSION"))
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("reading the version: %w", err)
 	}
-	m.Product = strings.TrimSpace(out)
-	if out, err = s.cluster.Kubectl(ctx, "version"); err != nil {
+	m.Product = "multinicd " + strings.TrimSpace(string(version))
+	describe := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=10")
+	describe.Dir = s.root
+	if commit, err := describe.Output(); err == nil { // a tree without git has none
+		m.Product += ", commit " + strings.TrimSpace(string(commit))
+	}
+	out, err := s.cluster.Kubectl(ctx, "version")
+	if err != nil {
 		return m, fmt.Errorf("asking for the cluster's version: %w", err)
 	}
 	_, m.Cluster, _ = strings.Cut(out, "Server Version: ")
