@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"multinicd/nic"
@@ -274,11 +275,11 @@ func (t *transaction) verify(ctx context.Context) error {
 			case <-ctx.Done():
 			}
 		}
-		reason := plan.VerificationFailed
-		if wrong[0].Have == "duplicate" {
-			reason = plan.AddressInUse
+		if d := slices.IndexFunc(wrong, func(m plan.Mismatch) bool { return m.Have == "duplicate" }); d >= 0 {
+			address, _, _ := strings.Cut(wrong[d].Want, "/")
+			return &stepError{plan.AddressInUse, fmt.Errorf("address is in use: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", address)}
 		}
-		return &stepError{reason, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
+		return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
 	}
 }
 
