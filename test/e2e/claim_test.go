@@ -57,6 +57,7 @@ func takesOver(t *testing.T, suite string) {
 	wish := func(more ...string) string {
 		return nodeObject(nicYAML(1, mac1, "192.168.100.10/24", more...), nicYAML(2, mac2, "192.168.200.10/24", more...), nicYAML(3, mac3, "192.168.201.10/24", more...))
 	}
+	n.quiet()
 	before := n.must("sh", "-c", "ip address; ip route; ls -l --time-style=full-iso /etc/netplan")
 	out := n.apply(exitRefused, wish())
 	for _, want := range []string{"/etc/netplan/50-cloud-init.yaml", `"ens4"`, `"ens5"`, "/etc/netplan/90-default.yaml", `"other-en"`, "adopt: true"} {
@@ -83,6 +84,19 @@ func takesOver(t *testing.T, suite string) {
 	}
 	n.apply(exitDone, wish("adopt: true"))
 	asWanted()
+	// networkd has the former owner's configuration in mind until the next boot.
+	n.start(wish("adopt: true"))
+	for _, up := range []bool{false, true} {
+		if err := n.SetCarrier(mac1, up); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asWanted()
+	n.must("networkctl", "reconfigure", "multinic1")
+	asWanted()
+	n.must("systemctl", "restart", "systemd-networkd")
+	asWanted()
+	n.must("systemctl", "stop", "multinicd")
 	n.reboot()
 	adopted[mac1] = "multinic1 up mtu 1500 192.168.100.10/24" // the MTU was the former owner's too
 	asWanted()
