@@ -110,7 +110,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	spawn := func(what string, f func() error) {
 		wg.Go(func() {
 			if err := f(); err != nil && ctx.Err() == nil {
-				d.Log.Error(what+" ended", "err", err)
+				d.Log.Error("a part of the daemon ended", "part", what, "err", err)
 			}
 		})
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"time"
 
@@ -61,7 +60,7 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 		if n.Status == v1.StateFailed {
 			level = slog.LevelWarn
 		}
-		d.Log.Log(context.Background(), level, "NIC is "+strings.ToLower(string(n.Status)), "node", d.Node, "generation", generation(wish), "nic", n.Name, "mac", n.MAC, "reason", n.Reason, "message", n.Message)
+		d.Log.Log(context.Background(), level, "a NIC has another status", "status", n.Status, "node", d.Node, "generation", generation(wish), "nic", n.Name, "mac", n.MAC, "reason", n.Reason, "message", n.Message)
 	}
 }
 

@@ -181,7 +181,7 @@ func (s *stand) change(ctx context.Context, monitor *testhost.KernelMonitor, new
 	}
 	have, first, became, foreign := replay(have, events, want)
 	if became.IsZero() {
-		return c, have, fmt.Errorf("Configured, and the kernel has %s, not %s", have, want)
+		return c, have, fmt.Errorf("status is Configured, and the kernel has %s, not %s", have, want)
 	}
 	c.Foreign, c.Sent = foreign, ms(sent.Sub(c.Accepted))
 	c.Touched, c.Kernel, c.Configured = ms(first.Sub(c.Accepted)), ms(became.Sub(c.Accepted)), ms(configured.Sub(c.Accepted))

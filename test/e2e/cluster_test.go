@@ -89,11 +89,6 @@ func (c *cluster) get(node, jsonpath string) string {
 	return strings.TrimSpace(out)
 }
 
-// The summary of a node's object: state, ready interfaces, Ready condition, and whether it speaks of the present generation.
-func (c *cluster) summary(node string) string {
-	return c.get(node, `{.status.state} {.status.readyInterfaces} {.status.conditions[?(@.type=="Ready")].status} {.metadata.generation}={.status.observedGeneration}`)
-}
-
 // wantState waits until the object of a node has a state for its present generation.
 func (c *cluster) wantState(node, state, ready string) {
 	c.t.Helper()

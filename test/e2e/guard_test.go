@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -79,7 +80,8 @@ func TestWhatMustNotBeTouchedIsRefusedAndTheOthersAreConfigured(t *testing.T) {
 		t.Helper()
 		cmd := n.Command(t.Context(), "multinicd", "apply", "-f", objectFile, "-o", "json")
 		out, err := cmd.Output()
-		if code, ok := err.(*exec.ExitError); !ok || code.ExitCode() != exitRefused {
+		var code *exec.ExitError
+		if !errors.As(err, &code) || code.ExitCode() != exitRefused {
 			t.Fatalf("apply: %v, want exit %d\n%s", err, exitRefused, out)
 		}
 		var s daemon.Status
