@@ -137,9 +137,16 @@ var guardTable = map[string]struct {
 	"the second address is on another link":          {func(in *input) { in.is("10.1.0.5/24", "10.1.0.6/24"); in.has(in.other(), "10.1.0.6/24") }, plan.AddressInUse, "10.1.0.6"},
 	"another link has another address of the subnet": {func(in *input) { in.has(in.other(), "10.1.0.6/24") }, "", ""},
 	"the address moves from our other NIC":           {func(in *input) { in.ours(); in.move("10.3.0.7/24") }, "", ""},
-	"our other NIC has the address and is removed":   {func(in *input) { in.ours(); in.is("10.2.0.5/24"); in.want = in.want[:1] }, "", ""},
-	"our other NIC has the address and keeps it":     {func(in *input) { in.ours(); in.is("10.2.0.5/24") }, plan.AddressInUse, "multinic2"},
-	"our other NIC's entry is unreadable":            {func(in *input) { in.ours(); in.is("10.2.0.5/24"); in.want = in.want[:1]; in.hold = []nic.MAC{mac(2)} }, plan.AddressInUse, "multinic2"},
+	"the only NIC that is ours has the address": {func(in *input) {
+		in.ours()
+		in.record.NICs = in.record.NICs[1:]
+		in.Links[1] = link(1)
+		in.is("10.2.0.5/24")
+		in.want = in.want[:1]
+	}, "", ""},
+	"our other NIC has the address and is removed": {func(in *input) { in.ours(); in.is("10.2.0.5/24"); in.want = in.want[:1] }, "", ""},
+	"our other NIC has the address and keeps it":   {func(in *input) { in.ours(); in.is("10.2.0.5/24") }, plan.AddressInUse, "multinic2"},
+	"our other NIC's entry is unreadable":          {func(in *input) { in.ours(); in.is("10.2.0.5/24"); in.want = in.want[:1]; in.hold = []nic.MAC{mac(2)} }, plan.AddressInUse, "multinic2"},
 	"our other NIC may not be touched any more": {func(in *input) {
 		in.ours()
 		in.move("10.3.0.7/24")

@@ -1,0 +1,88 @@
+package plan_test
+
+import (
+	"strings"
+	"testing"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// What changes on the link of NIC 1, which is ours, in one line a part. NIC 1 has 10.1.0.5/24, MTU 1400 and a route; it was found as eth1, down,
+// with MTU 1500.
+func TestMakeChanges(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(in *input)
+		want   string
+	}{
+		"nothing where all is as wanted":        {func(*input) {}, ""},
+		"a link that somebody took down":        {func(in *input) { in.link().Up = false }, "~ down -> up"},
+		"a name that somebody gave":             {func(in *input) { in.link().Name = "wan" }, "~ name wan -> multinic1"},
+		"not the name where the kernel refused": {func(in *input) { in.link().Name, in.record.NICs[0].RenameBlocked = "eth1", true }, ""},
+		"that name too, once the link is down":  {func(in *input) { in.link().Name, in.link().Up, in.record.NICs[0].RenameBlocked = "eth1", false, true }, "~ name eth1 -> multinic1; ~ down -> up"},
+		"an address that somebody added stays":  {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, ""},
+		"an address that is retired goes": {func(in *input) {
+			in.has(in.link(), "10.9.0.1/24")
+			in.record.NICs[0].Retired = retired("10.9.0.1/24", "10.9.0.2/24")
+		}, "- address 10.9.0.1/24"},
+		"a route that somebody added stays": {func(in *input) { in.link().Routes = append(in.link().Routes, route("172.16.0.0/12")) }, ""},
+		"a route that is retired goes": {func(in *input) {
+			in.link().Routes = append(in.link().Routes, route("172.16.0.0/12"))
+			in.record.NICs[0].Retired = retired(route("172.16.0.0/12"))
+		}, "- route 172.16.0.0/12"},
+		"the kernel's own route is not deleted": {func(in *input) { in.record.NICs[0].Retired = retired(from("10.1.0.5", route("10.1.0.0/24"))) }, ""},
+		"the kernel's own route serves":         {func(in *input) { in.routes(route("10.0.0.0/8 10.1.0.1"), route("10.1.0.0/24")) }, ""},
+		"not where its address goes":            {func(in *input) { in.is("10.1.1.5/24"); in.routes(route("10.0.0.0/8 10.1.0.1"), route("10.1.0.0/24")) }, "- address 10.1.0.5/24; + address 10.1.1.5/24; + route 10.1.0.0/24"},
+		"another's route for the same does not go": {func(in *input) {
+			in.link().Routes[0].Protocol = 4
+			in.is("10.1.1.5/24")
+			in.routes(route("10.0.0.0/8 10.1.0.1"), route("10.1.0.0/24"))
+		}, "- address 10.1.0.5/24; + address 10.1.1.5/24"},
+		"nor does the kernel's for another address": {func(in *input) {
+			in.is("10.1.0.5/24", "10.7.0.5/24")
+			in.has(in.link(), "10.9.0.1/24")
+			in.record.NICs[0].Retired = retired("10.9.0.1/24")
+			in.routes(route("10.0.0.0/8 10.1.0.1"), route("10.1.0.0/24"))
+		}, "- address 10.9.0.1/24; + address 10.7.0.5/24"},
+		"given back: all that is ours":                {func(in *input) { in.want = nil }, "~ name multinic1 -> eth1; ~ mtu 1400 -> 1500; ~ up -> down; - address 10.1.0.5/24; - route 10.0.0.0/8 via 10.1.0.1"},
+		"given back: not what is gone already":        {func(in *input) { in.want, in.link().Addresses, in.link().Routes = nil, nil, nil }, "~ name multinic1 -> eth1; ~ mtu 1400 -> 1500; ~ up -> down"},
+		"given back: not the name that somebody gave": {func(in *input) { in.give(); in.link().Name = "wan" }, "~ mtu 1400 -> 1500; ~ up -> down"},
+		"given back: not a name that is unknown":      {func(in *input) { in.give(); in.record.NICs[0].Found.Name = "" }, "~ mtu 1400 -> 1500"},
+		"given back: not a name that it had before":   {func(in *input) { in.give(); in.record.NICs[0].Found.Name = "multinic1" }, "~ mtu 1400 -> 1500; ~ up -> down"},
+		"given back: not the MTU that somebody gave":  {func(in *input) { in.give(); in.link().MTU = 9000 }, "~ name multinic1 -> eth1; ~ up -> down"},
+		"given back: not an MTU that is unknown":      {func(in *input) { in.give(); in.record.NICs[0].Found.MTU = 0 }, "~ name multinic1 -> eth1; ~ up -> down"},
+		"given back: not an MTU that was not ours":    {func(in *input) { in.give(); in.record.NICs[0].Config.MTU = 0 }, "~ name multinic1 -> eth1; ~ up -> down"},
+		"given back: up where it was found up":        {func(in *input) { in.give(); in.record.NICs[0].Found.Up = true }, "~ name multinic1 -> eth1; ~ mtu 1400 -> 1500"},
+		"given back: down where somebody took it so":  {func(in *input) { in.give(); in.link().Up = false }, "~ name multinic1 -> eth1; ~ mtu 1400 -> 1500"},
+		"given back before: only what came back": {func(in *input) {
+			in.want, in.record.NICs[0].Applied, in.record.NICs[0].Retired = nil, false, retired("10.1.0.5/24")
+		}, "- address 10.1.0.5/24"},
+		"given back, but protected by now: nothing": {func(in *input) { in.want = nil; in.link().Routes = append(in.link().Routes, route("::/0 fe80::1")) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := config(1, "10.1.0.5/24")
+			c.MTU, c.Routes = 1400, []nic.Route{route("10.0.0.0/8 10.1.0.1")}
+			x := &input{Machine: host(), want: []nic.Config{c}, record: plan.Record{NICs: []plan.Owned{owned(c)}}}
+			x.Links[1] = up(link(1), c)
+			x.Links[1].MTU = 1400
+			test.change(x)
+			var got []string
+			for _, a := range plan.Make(x.want, nil, x.Machine, x.record).Actions {
+				if a.Kind == plan.Refuse || a.Kind == plan.Wait {
+					t.Fatalf("%s: %s", a.Reason, a.Message)
+				}
+				got = append(got, strings.Split(strings.TrimSpace(a.Change.String()), "\n")...)
+			}
+			if got := strings.Join(got, "; "); got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// give takes NIC 1 out of the object; it has neither addresses nor routes.
+func (in *input) give() {
+	in.want = nil
+	in.link().Addresses, in.link().Routes = nil, nil
+	in.record.NICs[0].Config.Addresses, in.record.NICs[0].Config.Routes = nil, nil
+}
