@@ -81,7 +81,7 @@ func (n *node) property(name string) string {
 // wait polls until ok, for at most 30 s.
 func (n *node) wait(what string, ok func() bool) {
 	n.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(250 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			n.Fatalf("waited 30 s for %s:\n%s", what, n.sh("systemctl status --no-pager --full multinicd.service || true"))
 		}
