@@ -75,9 +75,7 @@ func takesOver(t *testing.T, suite string) {
 	adopted := map[string]string{mac1: "multinic1 up mtu 1450 192.168.100.10/24", mac2: "multinic2 up mtu 1500 192.168.200.10/24", mac3: "multinic3 up mtu 1500 192.168.201.10/24"}
 	asWanted := func() {
 		t.Helper()
-		for mac, want := range adopted {
-			n.wantLinkStays(mac, want)
-		}
+		n.wantLinksStay(adopted)
 		if got := n.must("ip", "route", "show", "10.40.0.0/16"); got != "" {
 			t.Errorf("a route of the former owner: %s", got)
 		}

@@ -44,8 +44,7 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.wantLinkStays(mac1, first)
-	n.wantLinkStays(mac2, second)
+	n.wantLinksStay(map[string]string{mac1: first, mac2: second})
 	if got, want := n.must("ls", "/etc/netplan"), fmt.Sprintf("01-primary.yaml\n90-multinic1.yaml\n90-multinic%d.yaml\n", 2+(rounds-1)%2); got != want {
 		t.Errorf("files: got %q, want %q", got, want)
 	}
@@ -81,8 +80,7 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 		if err := n.StartDaemon(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		n.wantLinkStays(mac1, first)
-		n.wantLinkStays(mac2, second)
+		n.wantLinksStay(map[string]string{mac1: first, mac2: second})
 		n.must("systemctl", "stop", "multinicd")
 	}
 }

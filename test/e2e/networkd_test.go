@@ -65,8 +65,7 @@ func outlivesNetworkd(t *testing.T, suite string) {
 		n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
 		trap.do()
 		t.Logf("%s: right after it: %s", trap.name, n.link(mac1))
-		n.wantLinkStays(mac1, want)
-		n.wantLinkStays(mac2, "multinic2 up mtu 1500 192.168.200.10/24")
+		n.wantLinksStay(map[string]string{mac1: want, mac2: "multinic2 up mtu 1500 192.168.200.10/24"})
 		if routes := n.must("ip", "-4", "route", "show", "dev", "multinic1"); strings.Count(routes, "\n") != 1 {
 			t.Errorf("after %s the routes are:\n%s", trap.name, routes)
 		}

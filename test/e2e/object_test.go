@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"errors"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -135,7 +137,20 @@ func (n *node) wantStays(what, want string, get func() string) {
 // wantLinkStays is wantStays of a link.
 func (n *node) wantLinkStays(mac, want string) {
 	n.t.Helper()
-	n.wantStays("link "+mac, want, func() string { return n.link(mac) })
+	n.wantLinksStay(map[string]string{mac: want})
+}
+
+// wantLinksStay is wantStays of several links, by MAC.
+func (n *node) wantLinksStay(want map[string]string) {
+	n.t.Helper()
+	text := func(get func(mac string) string) string {
+		var out []string
+		for _, mac := range slices.Sorted(maps.Keys(want)) {
+			out = append(out, mac+": "+get(mac))
+		}
+		return strings.Join(out, "; ")
+	}
+	n.wantStays("links", text(func(mac string) string { return want[mac] }), func() string { return text(n.link) })
 }
 
 // quiet waits until IPv6 has done with checking its addresses, which makes events of the kernel long after a link went up.
