@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"strings"
+	"regexp"
 	"sync"
 	"time"
 
@@ -126,13 +126,16 @@ func (m *machine) settling(ctx context.Context, owned []nic.Config) bool {
 				continue
 			}
 			data, _, err := m.host.Read(fmt.Sprintf("/run/systemd/netif/links/%d", l.Index))
-			if err != nil || strings.Contains(string(data), "ADMIN_STATE=configuring\n") || strings.Contains(string(data), "ADMIN_STATE=pending\n") || strings.Contains(string(data), "ADMIN_STATE=initialized\n") {
-				return true
+			if err != nil || unsettled.Match(data) && !(l.Up && !l.Carrier) {
+				return true // but without a carrier it may stay so for ever
 			}
 		}
 	}
 	return false
 }
+
+// unsettled are the states of networkd in which it is about to do something by itself (systemd src/network/networkd-link.c).
+var unsettled = regexp.MustCompile(`(?m)^ADMIN_STATE=(pending|initialized|configuring)$`)
 
 // Events wakes the loop; what is told about other links' addresses and routes does not concern it.
 func (m *machine) Events(ctx context.Context, ours func(index int) bool, ready, wake chan<- struct{}) error {

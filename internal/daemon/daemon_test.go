@@ -302,6 +302,7 @@ func TestANICThatCannotBeGivenBackIsTold(t *testing.T) {
 			t.Errorf("the report is %+v", r)
 		}
 		w.machine.FailFrom = 0
+		w.wake <- struct{}{} // too early, but from here on the loop knows
 		sleep(time.Minute)
 		if s := w.daemon.Status(); s.State != string(v1.StateConfigured) || len(s.NICs) != 1 {
 			t.Errorf("later the status is %s, %+v", s.State, s.NICs)

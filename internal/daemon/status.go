@@ -66,6 +66,9 @@ type View struct {
 // Line is the one line for the service manager: generation, NICs ready, last contact.
 func (s Status) Line() string {
 	if s.State == "Waiting" {
+		if strings.HasPrefix(s.Source.Error, "idle: ") {
+			return s.Source.Error
+		}
 		return s.Message + s.contact()
 	}
 	ready := 0
