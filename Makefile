@@ -44,7 +44,7 @@ demo: ## one node from nothing: control plane, host, two NICs (as root; KEEP=1 l
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
-	$(GO) run ./test/setup
+	$(GO) run ./test/setup bookworm trixie
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
