@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"strconv"
 	"sync"
 	"time"
 
@@ -66,6 +67,23 @@ func (m *machine) paths(ctx context.Context) []plan.Path {
 	}
 	for _, ip := range m.host.NodeIPs() {
 		out = append(out, plan.Path{What: "kubelet's --node-ip", Source: ip})
+	}
+	return out
+}
+
+// ways gives the links by which the API server's addresses are reached now; those without a way are left out.
+func (m *machine) ways(ctx context.Context) map[netip.Addr]way {
+	out := map[netip.Addr]way{}
+	for _, to := range m.servers(ctx) {
+		index, _, _, err := m.host.RouteTo(ctx, to)
+		if err != nil || index == 0 {
+			continue
+		}
+		name := strconv.Itoa(index)
+		if l, err := m.Link(ctx, index); err == nil {
+			name = l.Name
+		}
+		out[to] = way{index, name}
 	}
 	return out
 }

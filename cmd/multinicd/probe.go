@@ -14,6 +14,14 @@ import (
 // prober asks for what the node lives by: the API server, and what multinicd.toml names.
 type prober struct {
 	probes []probe
+	// ways gives the links by which the API server is reached now, by its address. A change that moves one to another link is not waited for.
+	ways func(ctx context.Context) map[netip.Addr]way
+}
+
+// way is the link by which an address is reached.
+type way struct {
+	index int
+	link  string
 }
 
 // probe is one thing that must answer. known, if set and true, stands for an answer that came just now.
@@ -71,7 +79,13 @@ func (p prober) Before(ctx context.Context) func(context.Context) error {
 		wg.Go(func() { answers[i] = one.ask(ctx) == nil })
 	}
 	wg.Wait()
+	was := p.ways(ctx)
 	return func(ctx context.Context) error {
+		for to, is := range p.ways(ctx) {
+			if old := was[to]; old.index != 0 && is.index != 0 && is.index != old.index {
+				return fmt.Errorf("the way to the API server (%s) has moved from link %s to link %s: give the NIC a subnet that does not hold the API server", to, old.link, is.link)
+			}
+		}
 		for i, one := range p.probes {
 			if answers[i] {
 				if err := one.until(ctx); err != nil {

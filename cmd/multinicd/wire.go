@@ -115,7 +115,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 }
 
 func (w *wired) prober() prober {
-	var p prober
+	p := prober{ways: w.machine.ways}
 	if w.cfg.Probe.API && w.api != nil {
 		p.probes = append(p.probes, apiProbe(w.api, w.daemon.InContact))
 	}

@@ -23,8 +23,9 @@ type failure struct {
 
 // Failed changes are tried again after retryMin, doubled each time up to retryMax, and at once when what is wanted changes.
 const (
-	retryMin = 5 * time.Second
-	retryMax = 5 * time.Minute
+	retryMin   = 5 * time.Second
+	retryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
+	retryMax   = 5 * time.Minute
 )
 
 // pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
@@ -128,7 +129,11 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 				f = failure{wanted: a.NIC}
 			}
 			f.count++
-			f.result, f.next = res, time.Now().Add(min(retryMin<<min(f.count-1, 10), retryMax))
+			wait := retryMin
+			if res.Reason == plan.ProbeFailed {
+				wait = retryProbe
+			}
+			f.result, f.next = res, time.Now().Add(min(wait<<min(f.count-1, 10), retryMax))
 			d.failures[a.NIC.MAC] = f
 			d.Log.Error("a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
 			changed = true
