@@ -197,3 +197,25 @@ func TestRecordSurvivesTheDisk(t *testing.T) {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
+
+func TestWhatIsRetiredAgainIsRememberedOnce(t *testing.T) {
+	first, second := config(1, "10.1.0.5/24"), config(1, "10.1.0.6/24")
+	first.Routes, second.Routes = []nic.Route{route("10.0.0.0/8 10.1.0.1"), route("172.16.0.0/12 10.1.0.1")}, []nic.Route{route("10.0.0.0/8 10.1.0.2")}
+	rec := plan.Record{}
+	for i := range 6 {
+		a := plan.Make([]nic.Config{[]nic.Config{first, second}[i%2]}, nil, host(), rec).Actions[0]
+		rec = rec.With(mac(1), a.After)
+	}
+	// Each way round adds the other one, and what is wanted again is taken out.
+	want := retired("10.1.0.5/24", route("10.0.0.0/8 10.1.0.1"), route("172.16.0.0/12 10.1.0.1"))
+	if got, _ := rec.Find(mac(1)); !cmp.Equal(want, got.Retired, compare) {
+		t.Errorf("-want +got:\n%s", cmp.Diff(want, got.Retired, compare))
+	}
+	// A NIC that is given back retires again what was retired before.
+	got, _ := rec.Find(mac(1))
+	got.Retired = append(got.Retired, retired("10.1.0.6/24", route("10.0.0.0/8 10.1.0.2"))...)
+	given := plan.Make(nil, nil, host(), rec.With(mac(1), &got)).Actions[0].After
+	if diff := cmp.Diff(got.Retired, given.Retired, compare); diff != "" {
+		t.Errorf("given back: -want +got:\n%s", diff)
+	}
+}
