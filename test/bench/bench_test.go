@@ -152,7 +152,7 @@ func TestReadUsage(t *testing.T) {
 // sample is results as a run of two changes would give.
 func sample() results {
 	changes := []change{{Number: 1, Kernel: 20, Touched: 19, Reported: 40, Stated: 45, Configured: 50, Daemon: 2, Bridge: 2, Persisted: true}, {Number: 2, Kernel: 900, Configured: 2000, Early: true}}
-	return results{Changes: 2, Series: []series{{"off", kindAddress, changes}, {"off", kindMTU, changes}, {"fast", kindAddress, changes}},
+	return results{Changes: 2, Series: []series{{"off", kindAddress, changes, 0}, {"off", kindMTU, changes, 0}, {"fast", kindAddress, changes, 1}},
 		Methods: []method{{Name: "ip <&>", Lasts: "no", Kernel: []float64{1}, Ended: []float64{2}, Foreign: []int{3}, Lost: []int{4}}, {Name: "never", Missed: 1}}}
 }
 

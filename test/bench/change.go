@@ -52,6 +52,8 @@ type series struct {
 	DAD     string   `json:"dad"`
 	Kind    string   `json:"kind"`
 	Changes []change `json:"changes"`
+	// Lost counts addresses, routes and rules of others that were there before the first change and not after the last.
+	Lost int `json:"lost"`
 }
 
 // observed is the object as the watch gave it, and when.
@@ -80,6 +82,10 @@ func (b *bench) series(ctx context.Context, dad, kind string) (series, error) {
 	if err != nil {
 		return out, err
 	}
+	before, err := s.others(ctx)
+	if err != nil {
+		return out, err
+	}
 	for i := range b.changes {
 		c, now, err := s.change(ctx, monitor, news, have, next(have, kind), b.pause)
 		if err != nil {
@@ -92,6 +98,11 @@ func (b *bench) series(ctx context.Context, dad, kind string) (series, error) {
 	if there, err := s.link(ctx); err != nil || there.String() != have.String() {
 		return out, fmt.Errorf("the kernel shows %s after announcements that make %s: %w", there, have, err)
 	}
+	after, err := s.others(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.Lost = lost(before, after)
 	requests, err := s.cluster.Requests()
 	if err != nil {
 		return out, err

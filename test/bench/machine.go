@@ -28,7 +28,7 @@ type machine struct {
 }
 
 func (s *stand) describe(ctx context.Context) (machine, error) {
-	m := machine{Cores: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOARCH, Processor: field("/proc/cpuinfo", "model name")}
+	m := machine{Product: s.measured, Cores: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOARCH, Processor: field("/proc/cpuinfo", "model name")}
 	var kilobytes float64
 	_, _ = fmt.Sscan(field("/proc/meminfo", "MemTotal"), &kilobytes) // 0 where the kernel writes it otherwise
 	m.Memory = kilobytes / (1 << 20)
@@ -37,16 +37,6 @@ func (s *stand) describe(ctx context.Context) (machine, error) {
 		return m, fmt.Errorf("asking for the kernel's release: %w", err)
 	}
 	m.Kernel = unix.ByteSliceToString(uname.Release[:])
-	version, err := os.ReadFile(filepath.Join(s.root, "VERSION"))
-	if err != nil {
-		return m, fmt.Errorf("reading the version: %w", err)
-	}
-	m.Product = "multinicd " + strings.TrimSpace(string(version))
-	describe := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=10")
-	describe.Dir = s.root
-	if commit, err := describe.Output(); err == nil { // a tree without git has none
-		m.Product += ", commit " + strings.TrimSpace(string(commit))
-	}
 	out, err := s.cluster.Kubectl(ctx, "version")
 	if err != nil {
 		return m, fmt.Errorf("asking for the cluster's version: %w", err)
@@ -60,6 +50,21 @@ func (s *stand) describe(ctx context.Context) (machine, error) {
 	m.Host = strings.Join(strings.Split(strings.TrimSpace(out), "\n"), ", ")
 	m.Sync, err = durableWrite(fmt.Sprintf("/proc/%d/root/var/lib/multinicd", s.host.Leader()))
 	return m, err
+}
+
+// product names what is measured. It is asked for when that is built: the tree may change meanwhile.
+func (s *stand) product(ctx context.Context) (string, error) {
+	version, err := os.ReadFile(filepath.Join(s.root, "VERSION"))
+	if err != nil {
+		return "", fmt.Errorf("reading the version: %w", err)
+	}
+	name := "multinicd " + strings.TrimSpace(string(version))
+	describe := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=10")
+	describe.Dir = s.root
+	if commit, err := describe.Output(); err == nil { // a tree without git has none
+		name += ", commit " + strings.TrimSpace(string(commit))
+	}
+	return name, nil
 }
 
 func (m machine) text() string {

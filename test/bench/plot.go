@@ -44,7 +44,7 @@ func (r results) latency() plot {
 		name   string
 		colour string
 	}{{"off", blue}, {"fast", orange}} {
-		c := r.series(dad.name, kindAddress)
+		c := r.of(dad.name, kindAddress).Changes
 		p.lines = append(p.lines, line{"kernel, dad = " + dad.name, of(c, kernel), dad.colour, false},
 			line{"Configured, dad = " + dad.name, of(c, configured), dad.colour, true})
 	}
@@ -53,7 +53,7 @@ func (r results) latency() plot {
 
 func (r results) comparison() plot {
 	p := plot{title: "The same change of an address, by method", subtitle: "share of changes in the kernel after a time: from the API server's answer, or from the start of the command",
-		lines: []line{{"multinicd, dad = off", of(r.series("off", kindAddress), kernel), blue, false}}}
+		lines: []line{{"multinicd, dad = off", of(r.of("off", kindAddress).Changes, kernel), blue, false}}}
 	for i, m := range r.Methods {
 		p.lines = append(p.lines, line{m.Name, m.Kernel, []string{blue, green, orange, purple}[i%4], i == 0})
 	}

@@ -104,9 +104,12 @@ func (r results) rest() string {
 
 func (r results) others() string {
 	const once = "by the daemon, dad = \"off\""
-	ours := quantile(of(r.series("off", kindAddress), kernel), 50)
+	daemon := r.of("off", kindAddress)
+	ours := quantile(of(daemon.Changes, kernel), 50)
 	rows := [][]string{{"method", "kernel as wanted, p50 ms", "ratio to the daemon", "max", "command ends, p50", "wrong afterwards", "kernel events on other links, mean", "others' addresses, routes, rules lost, mean", "lasts over a boot"}}
-	rows = append(rows, []string{once, number(ours), "1", number(quantile(of(r.series("off", kindAddress), kernel), 100)), "", "0", number(mean(of(r.series("off", kindAddress), foreign))), "0", "yes"})
+	rows = append(rows, []string{once, number(ours), "1", number(quantile(of(daemon.Changes, kernel), 100)), "",
+		"0", // or the run would have ended
+		number(mean(of(daemon.Changes, foreign))), number(float64(daemon.Lost) / float64(len(daemon.Changes))), "yes"})
 	for _, m := range r.Methods {
 		k := quantile(m.Kernel, 50)
 		rows = append(rows, []string{"`" + m.Name + "`", number(k), number(k / ours), number(quantile(m.Kernel, 100)), number(quantile(m.Ended, 50)), fmt.Sprint(m.Missed),
@@ -115,13 +118,14 @@ func (r results) others() string {
 	return table(rows)
 }
 
-func (r results) series(dad, kind string) []change {
+// of gives one series; one of no changes where there is none.
+func (r results) of(dad, kind string) series {
 	for _, s := range r.Series {
 		if s.DAD == dad && s.Kind == kind {
-			return s.Changes
+			return s
 		}
 	}
-	return nil
+	return series{}
 }
 
 func floats(ints []int) []float64 {
