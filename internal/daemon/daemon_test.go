@@ -415,3 +415,12 @@ func TestAnObjectThatCannotBeReadAtAllIsReportedAndChangesNothing(t *testing.T) 
 		w.want("multinic1 192.0.2.3/24")
 	})
 }
+
+func TestARouteThatIsGivenTwiceIsOne(t *testing.T) {
+	obj := object("u1", 1, "192.0.2.1/24")
+	main := int64(254)
+	obj.Spec.Interfaces[0].Routes = []v1.Route{{To: "198.51.100.0/24", Via: "192.0.2.2"}, {To: "198.51.100.0/24", Via: "192.0.2.2", Table: &main}}
+	if d := Parse(obj, "n1"); len(d.NICs) != 1 || len(d.NICs[0].Routes) != 1 {
+		t.Errorf("parsed as %+v", d)
+	}
+}

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -78,7 +79,10 @@ func (d *Desired) refuse(entry v1.Interface, mac nic.MAC, msg string) {
 func config(n v1.Normal, mac nic.MAC, port string) nic.Config {
 	out := nic.Config{ID: int(n.ID), Name: n.Name, MAC: mac, Addresses: n.Addresses, MTU: int(n.MTU), Gateway: n.Gateway, Adopt: n.Adopt, PortID: port}
 	for _, r := range n.Routes {
-		out.Routes = append(out.Routes, nic.Route{To: r.To, Via: r.Via, Metric: int(r.Metric), Table: int(r.Table)})
+		route := nic.Route{To: r.To, Via: r.Via, Metric: int(r.Metric), Table: int(r.Table)}
+		if !slices.ContainsFunc(out.Routes, func(o nic.Route) bool { return o.Key() == route.Key() }) {
+			out.Routes = append(out.Routes, route)
+		}
 	}
 	return out
 }
