@@ -1,0 +1,90 @@
+package fault
+
+import (
+	"testing"
+)
+
+// keepAndLeave takes a mount away and leaves in the folder what was in it: a full disk can still be deleted from.
+const keepAndLeave = `
+		rm -f "$D/.fill"
+		mkdir -p /run/kept; cp -a "$D/." /run/kept
+		umount "$D"
+		find "$D" -mindepth 1 -delete
+		cp -a /run/kept/. "$D"; rm -r /run/kept`
+
+// How a folder fails. Mounts are made before the service starts, so that they are in its own mount namespace too.
+var folderFaults = []struct {
+	name          string
+	inflict, heal string
+}{
+	{"is full (ENOSPC)", `
+		mkdir -p /run/kept; cp -a "$D/." /run/kept
+		mount -t tmpfs -o size=256k,mode=$(stat -c %a "$D") tmpfs "$D"
+		cp -a /run/kept/. "$D"; rm -r /run/kept
+		cat /dev/zero > "$D/.fill" 2>/dev/null || true`, keepAndLeave},
+	{"is read-only (EROFS)", `
+		mkdir -p /run/kept; cp -a "$D/." /run/kept
+		mount -t tmpfs -o size=256k,mode=$(stat -c %a "$D") tmpfs "$D"
+		cp -a /run/kept/. "$D"; rm -r /run/kept
+		mount -o remount,ro "$D"`, keepAndLeave},
+	// Root is bound by modes here: the unit has no CAP_DAC_OVERRIDE.
+	{"may not be written to (EACCES)", `chmod a-w "$D"`, `chmod u+w "$D"`},
+}
+
+func TestFoldersThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	n := prepare(t)
+	wanted := n.wantedTexts()
+	table := newMatrix("folders", "folder", "netplan: add", "netplan: change", "netplan: remove")
+	for _, fault := range folderFaults {
+		for _, folder := range []string{"/etc/netplan", "/run/systemd/network", "/var/lib/multinicd"} {
+			for _, o := range operations {
+				row := "`" + folder + "` " + fault.name
+				before := n.text()
+				n.wish(o.object)
+				if folder == "/var/lib/multinicd" && fault.heal == folderFaults[2].heal {
+					// systemd gives the state folder its mode at each start.
+					n.pause("journal")
+					n.sh("D=" + folder + "\n" + fault.inflict)
+					n.resume()
+				} else {
+					n.sh("D=" + folder + "\n" + fault.inflict)
+					n.sh("systemctl start --no-block multinicd")
+				}
+				said := n.settled(o)
+				got := n.outcome(row+", "+o.name, before, wanted[o.name])
+				table.set(row, "netplan: "+o.name, got)
+				if truth := got == asWanted; truth != (said == o.nics) {
+					t.Errorf("%s, %s: the host is %s, the status says %s", row, o.name, got, said)
+				}
+				n.sh("systemctl stop multinicd; D=" + folder + "\n" + fault.heal)
+				n.converge(o, wanted[o.name])
+				if t.Failed() {
+					return
+				}
+			}
+		}
+	}
+	table.publish(t)
+}
+
+// settled waits until the daemon has had its try, or cannot even begin, and gives what the status says then.
+func (n *node) settled(o operation) string {
+	n.t.Helper()
+	var said string
+	n.eventually("the try of "+o.name, "over", func() string {
+		s, err := n.status()
+		if err != nil {
+			said = "nothing: the daemon is not there"
+			if state := n.sh("systemctl show --property=SubState --value multinicd"); state != "auto-restart" && state != "failed" {
+				return state
+			}
+			return "over"
+		}
+		if said = n.nics(); said == o.nics && s.State == "Configured" || s.State == "Failed" {
+			return "over"
+		}
+		return said
+	})
+	return said
+}

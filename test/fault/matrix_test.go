@@ -1,0 +1,97 @@
+package fault
+
+import (
+	"flag"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multinicd/test/bed"
+)
+
+var update = flag.Bool("update", false, "write the tables of docs/reliability.md anew, from what happens")
+
+// matrix is one table of docs/reliability.md: what became of the host, by fault and operation.
+type matrix struct {
+	name    string // of the table, in its markers
+	head    string // of the first column
+	columns []string
+	rows    []string // in order
+	cells   map[string]map[string]string
+}
+
+func newMatrix(name, head string, columns ...string) *matrix {
+	return &matrix{name: name, head: head, columns: columns, cells: map[string]map[string]string{}}
+}
+
+// How a host is found after a fault.
+const (
+	asBefore = "as before"
+	asWanted = "as wanted"
+)
+
+// set notes an outcome; a fault that is met several times has to end the same way each time, or in both.
+func (m *matrix) set(row, column, outcome string) {
+	if m.cells[row] == nil {
+		m.rows = append(m.rows, row)
+		m.cells[row] = map[string]string{}
+	}
+	switch old := m.cells[row][column]; {
+	case old == "":
+		m.cells[row][column] = outcome
+	case !strings.Contains(old, outcome):
+		m.cells[row][column] = asBefore + " or " + asWanted
+	}
+}
+
+func (m *matrix) String() string {
+	var b strings.Builder
+	b.WriteString("| " + m.head + " | " + strings.Join(m.columns, " | ") + " |\n|---" + strings.Repeat("|---", len(m.columns)) + "|\n")
+	for _, row := range m.rows {
+		b.WriteString("| " + row)
+		for _, c := range m.columns {
+			cell := m.cells[row][c]
+			if cell == "" {
+				cell = "-"
+			}
+			b.WriteString(" | " + cell)
+		}
+		b.WriteString(" |\n")
+	}
+	return b.String()
+}
+
+var page sync.Mutex
+
+// publish compares the table with docs/reliability.md, or writes it there. A test that failed has nothing to publish.
+func (m *matrix) publish(t *testing.T) {
+	t.Helper()
+	if t.Failed() {
+		return
+	}
+	page.Lock()
+	defer page.Unlock()
+	path := bed.Path(t, "docs/reliability.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- "+m.name+": written by go test ./test/fault -update -->\n", "<!-- end of "+m.name+" -->\n"
+	head, rest, ok1 := strings.Cut(string(text), begin)
+	got, tail, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("docs/reliability.md has no place for the table %q: want\n%s%s", m.name, begin, end)
+	}
+	if *update {
+		if err := os.WriteFile(path, []byte(head+begin+m.String()+end+tail), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(got, m.String()); diff != "" {
+		t.Errorf("docs/reliability.md does not say what happens (-page +what happened); write it anew with: go test ./test/fault -update\n%s", diff)
+	}
+}

@@ -1,0 +1,294 @@
+// Package fault breaks things on real hosts while multinicd works there, and holds it to its promise: afterwards the host is as before or as
+// wanted, never between, after one start at most, and the status tells the truth.
+//
+// In go the binary, also one that ends itself at a named point of a change (build tag failpoint), the unit, hosts and a control plane; out come
+// the tables of docs/reliability.md. They are compared with what happened, or written anew with -update.
+//
+// It must not prove what works when nothing breaks: test/e2e does.
+//
+// Start reading at TestKilledAtEveryStep; matrix_test.go has the tables.
+package fault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"multinicd/internal/daemon"
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+func TestMain(m *testing.M) { os.Exit(bed.Main(m, closeInstalled)) }
+
+const (
+	mac1       = "02:00:00:00:01:01"
+	mac2       = "02:00:00:00:01:02"
+	nodeName   = "worker-node-01"
+	objectFile = "/etc/multinicd/node.yaml"
+	fromFile   = "[source]\nmode = \"file\"\nfile = \"" + objectFile + "\"\ninterval = \"5s\"\n"
+)
+
+// settings is multinicd.toml: veths stand for NICs here, and neighbours are asked only where the test is about them.
+func settings(node, source, dad string) string {
+	return fmt.Sprintf("node = %q\n%s\n[links]\nvirtual_kinds = [\"veth\"]\n[backend]\ndad = %q\n", node, source, dad)
+}
+
+// node is a host with the multinicd that has failpoints, installed and neither started nor enabled.
+type node struct {
+	*testhost.Host
+	t   *testing.T
+	bed *bed.Bed
+}
+
+func newNode(t *testing.T, b *bed.Bed, o testhost.Options, config string) *node {
+	t.Helper()
+	if o.NICs == nil {
+		o.NICs = bed.NICs(mac1, mac2)
+	}
+	n := &node{Host: b.NewHost(o), t: t, bed: b}
+	if err := n.InstallDaemon(t.Context(), bed.Build(t, "./cmd/multinicd", "failpoint"), bed.Path(t, "systemd/multinicd.service"), config); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Remove("/etc/systemd/system/multi-user.target.wants/multinicd.service"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// sh runs a script on the host, to its first failure.
+func (n *node) sh(script string) string {
+	n.t.Helper()
+	out, err := n.Shell(n.t.Context(), script)
+	if err != nil {
+		n.t.Fatalf("%v\n%s", err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
+func (n *node) wish(text string) {
+	n.t.Helper()
+	if err := n.WriteFile(objectFile, []byte(text), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// object is the node's object with these interfaces.
+func object(name string, interfaces ...string) string {
+	list := " []"
+	if len(interfaces) > 0 {
+		list = "\n  - " + strings.Join(interfaces, "\n  - ")
+	}
+	return fmt.Sprintf("apiVersion: multinic.io/v1\nkind: MultiNicNodeConfig\nmetadata: {name: %[1]s, namespace: multinic-system}\nspec:\n  nodeName: %[1]s\n  interfaces:%[2]s\n", name, list)
+}
+
+func entry(id int, mac, cidr string, more ...string) string {
+	return fmt.Sprintf("{id: %d, macAddress: %q, cidr: %q%s}", id, mac, cidr, strings.Join(append([]string{""}, more...), ", "))
+}
+
+// start starts the service and waits for it to be ready.
+func (n *node) start() {
+	n.t.Helper()
+	if err := n.StartDaemon(n.t.Context()); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *node) stop() {
+	n.t.Helper()
+	if err := n.StopDaemon(n.t.Context()); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// startAndDie starts the service with a failpoint, waits until that has ended it, and keeps systemd from starting it again.
+func (n *node) startAndDie(point string) {
+	n.t.Helper()
+	out := n.sh(`
+		systemctl set-environment "MULTINICD_FAILPOINT=kill ` + point + `"
+		systemctl start --no-block multinicd
+		for i in $(seq 1500); do
+			state=$(systemctl show --property=SubState --value multinicd)
+			if [ "$state" = auto-restart ]; then break; fi
+			sleep 0.02
+		done
+		systemctl stop multinicd
+		systemctl unset-environment MULTINICD_FAILPOINT
+		echo $state`)
+	if out != "auto-restart" {
+		n.t.Fatalf("%s did not end the daemon, which is %s", point, out)
+	}
+}
+
+// pause starts the service with a failpoint, and waits until that has stopped it in its tracks; resume lets it go on.
+func (n *node) pause(point string) {
+	n.t.Helper()
+	n.sh(`
+		systemctl set-environment "MULTINICD_FAILPOINT=stop ` + point + `"
+		systemctl start --no-block multinicd`)
+	n.eventually("multinicd before "+point, "T", func() string {
+		return n.sh("p=$(systemctl show --property=MainPID --value multinicd); cut -d' ' -f3 /proc/$p/stat 2>/dev/null || true")
+	})
+	n.sh("systemctl unset-environment MULTINICD_FAILPOINT")
+}
+
+func (n *node) resume() {
+	n.t.Helper()
+	n.sh("systemctl kill --kill-whom=main --signal=SIGCONT multinicd")
+}
+
+// link is what `ip -json address` shows of one.
+type link struct {
+	Name      string   `json:"ifname"`
+	MTU       int      `json:"mtu"`
+	MAC       string   `json:"address"`
+	Flags     []string `json:"flags"`
+	Addresses []struct {
+		Local  string `json:"local"`
+		Length int    `json:"prefixlen"`
+		Scope  string `json:"scope"`
+	} `json:"addr_info"`
+}
+
+type route struct {
+	Dev      string `json:"dev"`
+	To       string `json:"dst"`
+	Via      string `json:"gateway"`
+	Protocol string `json:"protocol"`
+	Metric   int    `json:"metric"`
+	Table    any    `json:"table"`
+}
+
+// text is the part of the host that multinicd may change, as text: the links with the MACs, without what the kernel adds by itself, their routes, and
+// files by their names and bytes, also those that a write cut short.
+func (n *node) text() string {
+	n.t.Helper()
+	out := n.sh(`
+		ip -json address; echo @@
+		ip -json route show table all; echo @@
+		find /etc/netplan /run/systemd/network -type f -name '*multinic*' | sort | while read -r f; do stat -c '%n %a' "$f"; cat "$f"; done`)
+	parts := strings.SplitN(out, "@@", 3)
+	var links []link
+	var routes []route
+	if err := errors.Join(json.Unmarshal([]byte(parts[0]), &links), json.Unmarshal([]byte(parts[1]), &routes)); err != nil {
+		n.t.Fatal(err)
+	}
+	var lines []string
+	for _, l := range links {
+		if l.MAC != mac1 && l.MAC != mac2 {
+			continue
+		}
+		state := "down"
+		if slices.Contains(l.Flags, "UP") {
+			state = "up"
+		}
+		line := fmt.Sprintf("%s %s %s mtu %d", l.MAC, l.Name, state, l.MTU)
+		for _, a := range l.Addresses {
+			if a.Scope == "global" {
+				line += fmt.Sprintf(" %s/%d", a.Local, a.Length)
+			}
+		}
+		for _, r := range routes {
+			if r.Dev == l.Name && r.Protocol != "kernel" { // who made it differs: multinicd, or networkd at a boot
+				line += fmt.Sprintf(" route %s via %s metric %d table %v", r.To, r.Via, r.Metric, r.Table)
+			}
+		}
+		lines = append(lines, line)
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n") + "\n" + strings.TrimSpace(parts[2])
+}
+
+// status asks the daemon at its socket.
+func (n *node) status() (daemon.Status, error) {
+	var r daemon.Reply
+	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/%d/root/run/multinicd/multinicd.sock", n.Leader()), time.Second)
+	if err != nil {
+		return r.Status, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return r.Status, err
+	}
+	if _, err := conn.Write([]byte(daemon.AskStatus + "\n")); err != nil {
+		return r.Status, err
+	}
+	return r.Status, json.NewDecoder(conn).Decode(&r)
+}
+
+// nics is the status in short: "multinic1 Configured Configured, multinic2 Failed ProtectedLink".
+func (n *node) nics() string {
+	s, err := n.status()
+	if err != nil {
+		return "no status"
+	}
+	var out []string
+	for _, i := range s.NICs {
+		out = append(out, fmt.Sprintf("%s %s %s", i.Name, i.Status, i.Reason))
+	}
+	return strings.Join(out, ", ")
+}
+
+func (n *node) eventually(what, want string, get func() string) {
+	n.t.Helper()
+	eventually(n.t, n.Name+": "+what, want, get)
+}
+
+// eventually waits for a text to become what is wanted. The wait is long, since the machine is shared; what is waited for is not slow.
+func eventually(t *testing.T, what, want string, get func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	var got string
+	for {
+		if got = get(); got == want {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: got %q, want %q", what, got, want)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// exit runs a command that may fail, and gives its exit code and all that it says.
+func (n *node) exit(argv ...string) (int, string) {
+	n.t.Helper()
+	out, err := n.Command(n.t.Context(), argv...).CombinedOutput()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) {
+		return failed.ExitCode(), string(out)
+	}
+	if err != nil {
+		n.t.Fatalf("%s: %v", strings.Join(argv, " "), err)
+	}
+	return 0, string(out)
+}
+
+// switchMAC is the MAC by which the switch answers on a segment.
+func switchMAC(t *testing.T, b *bed.Bed, segment string) string {
+	t.Helper()
+	var mac string
+	if err := b.World.Inside(func() error {
+		link, err := net.InterfaceByName(segment)
+		if err == nil {
+			mac = link.HardwareAddr.String()
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return mac
+}

@@ -1,0 +1,125 @@
+package fault
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+	"maps"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"multinicd/test/bed"
+)
+
+// pings asks hosts for echoes from the switch, a hundred times a second each.
+type pings struct {
+	t    *testing.T
+	conn net.PacketConn
+	end  chan struct{}
+	once sync.Once
+	all  sync.WaitGroup
+
+	mu   sync.Mutex
+	sent map[netip.Addr]int
+	got  map[netip.Addr]map[uint16]bool
+}
+
+func startPings(t *testing.T, b *bed.Bed, targets ...netip.Addr) *pings {
+	t.Helper()
+	p := &pings{t: t, end: make(chan struct{}), sent: map[netip.Addr]int{}, got: map[netip.Addr]map[uint16]bool{}}
+	if err := b.World.Inside(func() (err error) {
+		p.conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.finish()
+		p.conn.Close()
+	})
+	go p.receive()
+	for _, a := range targets {
+		p.got[a] = map[uint16]bool{}
+		p.all.Go(func() { p.send(a) })
+	}
+	return p
+}
+
+// send sends echo requests (RFC 792), and no more than a sequence number can count.
+func (p *pings) send(to netip.Addr) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for seq := range 1 << 16 {
+		m := []byte{8, 0, 0, 0, 0x4d, 0x4e, byte(seq >> 8), byte(seq)}
+		binary.BigEndian.PutUint16(m[2:], checksum(m))
+		if _, err := p.conn.WriteTo(m, &net.IPAddr{IP: to.AsSlice()}); err != nil {
+			p.t.Errorf("pinging %s: %v", to, err)
+			return
+		}
+		p.mu.Lock()
+		p.sent[to]++
+		p.mu.Unlock()
+		select {
+		case <-tick.C:
+		case <-p.end:
+			return
+		}
+	}
+}
+
+func (p *pings) receive() {
+	buffer := make([]byte, 1500)
+	for {
+		n, from, err := p.conn.ReadFrom(buffer)
+		if err != nil {
+			return
+		}
+		a, err := netip.ParseAddr(from.String())
+		if err != nil || n < 8 || buffer[0] != 0 || buffer[4] != 0x4d || buffer[5] != 0x4e {
+			continue
+		}
+		p.mu.Lock()
+		if got := p.got[a]; got != nil {
+			got[binary.BigEndian.Uint16(buffer[6:])] = true
+		}
+		p.mu.Unlock()
+	}
+}
+
+// stop ends it, waits for what is on its way, and says for each target what was lost; "" where nothing was.
+func (p *pings) stop() map[netip.Addr]string {
+	p.finish()
+	time.Sleep(time.Second)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := map[netip.Addr]string{}
+	for a, sent := range p.sent {
+		out[a] = ""
+		if lost := sent - len(p.got[a]); lost != 0 || sent == 0 {
+			out[a] = fmt.Sprintf("%d of %d lost", lost, sent)
+		}
+		p.t.Logf("ping of %s: %d sent, %d answered", a, sent, len(p.got[a]))
+	}
+	return out
+}
+
+func (p *pings) finish() {
+	p.once.Do(func() { close(p.end) })
+	p.all.Wait()
+}
+
+func checksum(m []byte) uint16 {
+	var sum uint32
+	for i := 0; i+1 < len(m); i += 2 {
+		sum += uint32(binary.BigEndian.Uint16(m[i:]))
+	}
+	for sum > 0xffff {
+		sum = sum>>16 + sum&0xffff
+	}
+	return ^uint16(sum)
+}
+
+func keys(m map[int]bool) iter.Seq[int] { return maps.Keys(m) }

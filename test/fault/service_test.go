@@ -1,0 +1,97 @@
+package fault
+
+import (
+	"strings"
+	"testing"
+
+	"multinicd/test/testhost"
+)
+
+// What a change leans on fails: before it begins, or in its middle, where the daemon is held for as long as it takes to break something.
+func TestServicesThatFail(t *testing.T) {
+	t.Parallel()
+	n := prepare(t)
+	wanted := n.wantedTexts()
+	add, change, remove := operations[0], operations[1], operations[2]
+	table := newMatrix("services", "what fails, and when", "netplan: right after it", "netplan: once it works again, without a restart")
+	const noBus = "systemctl stop dbus.socket dbus.service"
+	for _, c := range []struct {
+		name    string
+		o       operation
+		point   string // where the daemon is held; empty: it happens before the start
+		inflict string
+		heal    string
+	}{
+		{"D-Bus is down", add, "", noBus, "systemctl start dbus.socket dbus.service"},
+		{"D-Bus is down from `validate` on", change, "validate", noBus, "systemctl start dbus.socket dbus.service"},
+		{"D-Bus is restarted before `validate`", remove, "validate", "systemctl restart dbus.service", ""},
+		{"systemd-networkd is restarted before `addresses`", add, "addresses", "systemctl restart systemd-networkd.service", ""},
+		{"systemd-networkd is stopped", change, "", "systemctl stop systemd-networkd.socket systemd-networkd.service", "systemctl start systemd-networkd.socket systemd-networkd.service"},
+		{"systemd-networkd is stopped", remove, "", "systemctl stop systemd-networkd.socket systemd-networkd.service", "systemctl start systemd-networkd.socket systemd-networkd.service"},
+		{"D-Bus hangs from `validate` on", add, "validate", "systemctl kill --kill-whom=main --signal=SIGSTOP dbus.service", "systemctl kill --kill-whom=main --signal=SIGCONT dbus.service"},
+		{"D-Bus is down", change, "", noBus, "systemctl start dbus.socket dbus.service"},
+		{"D-Bus is down", remove, "", noBus, "systemctl start dbus.socket dbus.service"},
+	} {
+		before := n.text()
+		n.wish(c.o.object)
+		if c.point == "" {
+			n.sh(c.inflict)
+			n.sh("systemctl start --no-block multinicd")
+		} else {
+			n.pause(c.point)
+			n.sh(c.inflict)
+			n.resume()
+		}
+		said := n.settled(c.o)
+		row := c.name + " (" + c.o.name + ")"
+		got := n.outcome(c.name, before, wanted[c.o.name])
+		table.set(row, table.columns[0], got)
+		if truth := got == asWanted; truth != (said == c.o.nics) {
+			t.Errorf("%s: the host is %s, the status says %s", c.name, got, said)
+		}
+		if c.heal != "" {
+			n.sh(c.heal)
+		}
+		n.eventually(c.name+": the status once it works again", c.o.nics, n.nics)
+		n.eventually(c.name+": the host once it works again", wanted[c.o.name], n.text)
+		table.set(row, table.columns[1], asWanted)
+		n.stop()
+		n.sh("systemctl daemon-reload")
+		if t.Failed() {
+			return
+		}
+	}
+
+	// The NIC is pulled out in mid-change: what is left of it is files, all of the old or all of the new.
+	files := func(text string) string { _, f, _ := strings.Cut(text, "/etc/netplan/"); return persistent(f) }
+	for _, point := range []string{"addresses", "persist", "record"} {
+		before := files(n.text())
+		n.wish(add.object)
+		n.pause(point)
+		if err := n.Unplug(mac1); err != nil {
+			t.Fatal(err)
+		}
+		n.resume()
+		const waits = "multinic1 Pending WaitingForNIC, multinic2 Configured Configured"
+		n.eventually("the status without the NIC", waits, n.nics)
+		row := "the NIC is unplugged before " + rowOf(point) + " (add)"
+		switch files(n.text()) {
+		case before:
+			table.set(row, table.columns[0], "files "+asBefore)
+		case files(wanted[add.name]):
+			table.set(row, table.columns[0], "files "+asWanted)
+		default:
+			t.Fatalf("unplugged at %s: the files are\n%s", point, n.text())
+		}
+		if err := n.Plug(testhost.NIC{MAC: mac1, Segment: "data1", Name: "eth1"}); err != nil {
+			t.Fatal(err)
+		}
+		n.eventually("the status with the NIC", add.nics, n.nics)
+		n.eventually("the host with the NIC", wanted[add.name], n.text)
+		table.set(row, table.columns[1], asWanted)
+		n.stop()
+		n.wish(remove.object)
+		n.converge(remove, "")
+	}
+	table.publish(t)
+}
