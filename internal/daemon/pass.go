@@ -47,21 +47,27 @@ func (d *Daemon) pass(ctx context.Context) time.Duration {
 	}
 	machine, err := d.Machine.Look(ctx)
 	if err != nil {
-		d.Log.Error("reading the machine", "err", err)
-		return retryMin
+		return d.blind(ctx, err)
 	}
 	p := d.plan(desired, machine)
 	results, changed := d.carryOut(ctx, p)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
-			d.Log.Error("reading the machine", "err", err)
-			return retryMin
+			return d.blind(ctx, err)
 		}
 		d.logChange(wish, results, time.Since(start))
 	}
 	d.remember(machine)
 	d.finish(ctx, wish, desired, results, &machine)
 	return d.nextRetry()
+}
+
+// blind ends a pass that cannot see the machine; nothing is said of the NICs then. That is no news where the service is being stopped.
+func (d *Daemon) blind(ctx context.Context, err error) time.Duration {
+	if ctx.Err() == nil {
+		d.Log.Error("reading the machine", "err", err)
+	}
+	return retryMin
 }
 
 func (d *Daemon) desired(wish Wish) Desired {

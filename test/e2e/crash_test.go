@@ -20,6 +20,11 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 			nicYAML(2+i%2, mac2, fmt.Sprintf("10.%d.0.1/16", 100+i)))
 		return text, fmt.Sprintf("multinic1 up mtu %d 192.168.%d.10/24", mtu, 100+i), fmt.Sprintf("multinic%d up mtu 1500 10.%d.0.1/16", 2+i%2, 100+i)
 	}
+	// A daemon that is stopped before it has persisted a change puts it back.
+	persisted := func(i int) {
+		t.Helper()
+		n.eventually("status", fmt.Sprintf("multinic1 Configured Configured, multinic%d Configured Configured", 2+i%2), n.nics)
+	}
 	const rounds = 10
 	var first, second string
 	for i := range rounds {
@@ -38,6 +43,7 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 			n.start(text)
 			n.wantLink(mac1, first)
 			n.wantLink(mac2, second)
+			persisted(i)
 			n.must("systemctl", "stop", "multinicd")
 		}
 	}
@@ -45,6 +51,7 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 		t.Fatal(err)
 	}
 	n.wantLinksStay(map[string]string{mac1: first, mac2: second})
+	persisted(rounds - 1)
 	if got, want := n.must("ls", "/etc/netplan"), fmt.Sprintf("01-primary.yaml\n90-multinic1.yaml\n90-multinic%d.yaml\n", 2+(rounds-1)%2); got != want {
 		t.Errorf("files: got %q, want %q", got, want)
 	}
@@ -81,6 +88,7 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 			t.Fatal(err)
 		}
 		n.wantLinksStay(map[string]string{mac1: first, mac2: second})
+		persisted(i)
 		n.must("systemctl", "stop", "multinicd")
 	}
 }
