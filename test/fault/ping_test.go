@@ -38,7 +38,7 @@ func startPings(t *testing.T, b *bed.Bed, targets ...netip.Addr) *pings {
 	}
 	t.Cleanup(func() {
 		p.finish()
-		p.conn.Close()
+		_ = p.conn.Close() // ends the reader
 	})
 	go p.receive()
 	for _, a := range targets {
