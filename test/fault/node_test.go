@@ -13,6 +13,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -27,7 +28,11 @@ import (
 	"multinicd/test/testhost"
 )
 
-func TestMain(m *testing.M) { os.Exit(bed.Main(m, closeInstalled)) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "4") // most of the time they wait
+	os.Exit(bed.Main(m, closeInstalled))
+}
 
 const (
 	mac1       = "02:00:00:00:01:01"

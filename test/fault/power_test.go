@@ -41,10 +41,10 @@ func TestPowerCutInMidChange(t *testing.T) {
 		point string
 	}{
 		{operations[0], "addresses"},
-		{operations[0], "record"},
 		{operations[1], "persist"},
-		{operations[1], "runtime#2"},
 		{operations[2], "persist"},
+		{operations[0], "record"},
+		{operations[1], "runtime#2"},
 		{operations[2], "record"},
 	} {
 		before, want := persistent(n.text()), persistent(wanted[cut.o.name])
