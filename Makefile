@@ -51,8 +51,11 @@ test: ## all tests on the real test bed, installing what they need (as root; 15 
 	$(GO) test -shuffle=on -timeout 60m ./test/...
 
 .PHONY: test-all
-test-all: ## and the long ones: 1,000 random sequences
+test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12 and 13
 	MULTINIC_LONG=1 $(MAKE) --no-print-directory test
+	$(MAKE) --no-print-directory deb
+	for suite in bookworm trixie; do \
+	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 ./test/e2e; done
 
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed

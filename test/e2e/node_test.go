@@ -39,10 +39,22 @@ func newNode(t *testing.T, b *bed.Bed, o testhost.Options, config string) *node 
 		o.NICs = bed.NICs(mac1, mac2)
 	}
 	n := &node{Host: b.HostWith(o), t: t, bed: b}
-	if err := n.InstallDaemon(t.Context(), bed.Build(t, "./cmd/multinicd"), bed.Path(t, "systemd/multinicd.service"), config); err != nil {
-		t.Fatal(err)
-	}
+	n.install(config)
 	return n
+}
+
+// install puts multinicd on the host: as built from this tree, or, where MULTINICD_TEST_DEB names a package, from that.
+func (n *node) install(config string) {
+	n.t.Helper()
+	var err error
+	if deb := os.Getenv("MULTINICD_TEST_DEB"); deb != "" {
+		err = n.InstallPackage(n.t.Context(), deb, config)
+	} else {
+		err = n.InstallDaemon(n.t.Context(), bed.Build(n.t, "./cmd/multinicd"), bed.Path(n.t, "systemd/multinicd.service"), config)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // must runs a command on the host.

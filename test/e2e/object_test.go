@@ -48,15 +48,11 @@ func fileNode(t *testing.T, b *bed.Bed, o testhost.Options, files map[string]str
 	for name, text := range files {
 		n.file(name, text)
 	}
-	if err := n.InstallDaemon(t.Context(), bed.Build(t, "./cmd/multinicd"), bed.Path(t, "systemd/multinicd.service"), settings("worker-node-01", fromFile)); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Remove("/etc/systemd/system/multi-user.target.wants/multinicd.service"); err != nil {
-		t.Fatal(err)
-	}
 	if err := n.Boot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	n.install(settings("worker-node-01", fromFile))
+	n.must("systemctl", "--quiet", "disable", "multinicd")
 	return n
 }
 

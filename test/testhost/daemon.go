@@ -2,6 +2,7 @@ package testhost
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -52,6 +53,31 @@ func (h *Host) InstallDaemon(ctx context.Context, binary, unitFile, config strin
 	}
 	_, err = h.Run(ctx, "systemctl", "daemon-reload")
 	return err
+}
+
+// InstallPackage is InstallDaemon from a .deb on this machine, by the package's own scripts. The host must be on.
+func (h *Host) InstallPackage(ctx context.Context, deb, config string) error {
+	data, err := os.ReadFile(deb)
+	if err != nil {
+		return fmt.Errorf("installing multinicd: %w", err)
+	}
+	const file, policy = "/var/tmp/multinicd.deb", "/usr/sbin/policy-rc.d"
+	if err := h.WriteFile(file, data, 0o644); err != nil {
+		return err
+	}
+	// The scripts start the service, but for such a policy; the tests want to do that themselves.
+	if err := h.WriteFile(policy, []byte("#!/bin/sh\nexit 101\n"), 0o755); err != nil {
+		return err
+	}
+	if config != "" {
+		if err := h.WriteFile("/etc/multinicd/multinicd.toml", []byte(config), 0o644); err != nil {
+			return err
+		}
+	}
+	if out, err := h.Run(ctx, "dpkg", "--force-confold", "--install", file); err != nil {
+		return fmt.Errorf("installing %s: %w\n%s", deb, err, out)
+	}
+	return errors.Join(h.Remove(policy), h.Remove(file))
 }
 
 // StartDaemon starts multinicd and waits until it is ready, as its unit says it is.
