@@ -24,12 +24,12 @@ type pings struct {
 
 	mu   sync.Mutex
 	sent map[netip.Addr]int
-	got  map[netip.Addr]map[uint16]bool
+	got  map[netip.Addr]map[uint32]bool
 }
 
 func startPings(t *testing.T, b *bed.Bed, targets ...netip.Addr) *pings {
 	t.Helper()
-	p := &pings{t: t, end: make(chan struct{}), sent: map[netip.Addr]int{}, got: map[netip.Addr]map[uint16]bool{}}
+	p := &pings{t: t, end: make(chan struct{}), sent: map[netip.Addr]int{}, got: map[netip.Addr]map[uint32]bool{}}
 	if err := b.World.Inside(func() (err error) {
 		p.conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
 		return err
@@ -42,18 +42,18 @@ func startPings(t *testing.T, b *bed.Bed, targets ...netip.Addr) *pings {
 	})
 	go p.receive()
 	for _, a := range targets {
-		p.got[a] = map[uint16]bool{}
+		p.got[a] = map[uint32]bool{}
 		p.all.Go(func() { p.send(a) })
 	}
 	return p
 }
 
-// send sends echo requests (RFC 792), and no more than a sequence number can count.
+// send sends echo requests (RFC 792), each with a number of its own as data, since the sequence number is too short for a long test.
 func (p *pings) send(to netip.Addr) {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for seq := range 1 << 16 {
-		m := []byte{8, 0, 0, 0, 0x4d, 0x4e, byte(seq >> 8), byte(seq)}
+	for seq := uint32(0); ; seq++ {
+		m := binary.BigEndian.AppendUint32([]byte{8, 0, 0, 0, 0x4d, 0x4e, byte(seq >> 8), byte(seq)}, seq)
 		binary.BigEndian.PutUint16(m[2:], checksum(m))
 		if _, err := p.conn.WriteTo(m, &net.IPAddr{IP: to.AsSlice()}); err != nil {
 			p.t.Errorf("pinging %s: %v", to, err)
@@ -78,12 +78,12 @@ func (p *pings) receive() {
 			return
 		}
 		a, err := netip.ParseAddr(from.String())
-		if err != nil || n < 8 || buffer[0] != 0 || buffer[4] != 0x4d || buffer[5] != 0x4e {
+		if err != nil || n < 12 || buffer[0] != 0 || buffer[4] != 0x4d || buffer[5] != 0x4e {
 			continue
 		}
 		p.mu.Lock()
 		if got := p.got[a]; got != nil {
-			got[binary.BigEndian.Uint16(buffer[6:])] = true
+			got[binary.BigEndian.Uint32(buffer[8:])] = true
 		}
 		p.mu.Unlock()
 	}
