@@ -61,6 +61,9 @@ type World struct {
 
 // NewWorld makes a network with the segment mgmt and nobody on it.
 func NewWorld(box *sandbox.Sandbox, logf func(string, ...any)) (*World, error) {
+	if err := raiseLimits(); err != nil {
+		return nil, err
+	}
 	w := &World{Logf: logf, box: box, segments: map[string]bool{}}
 	var err error
 	if _, w.switchPath, err = box.Netns("switch"); err != nil {
