@@ -35,6 +35,8 @@ type BusMonitor struct {
 	monitor *dbus.Conn // can only listen
 	asker   *dbus.Conn // asks the bus about senders, and is not recorded
 	running sync.WaitGroup
+	stop    sync.Once
+	stopped chan struct{}
 
 	mu        sync.Mutex
 	processes map[string]string
@@ -45,7 +47,7 @@ type BusMonitor struct {
 
 // MonitorBus starts to record. What is called after it has returned is not missed.
 func (h *Host) MonitorBus(ctx context.Context) (*BusMonitor, error) {
-	m := &BusMonitor{host: h, processes: map[string]string{}, heard: make(chan struct{}, 1)}
+	m := &BusMonitor{host: h, processes: map[string]string{}, heard: make(chan struct{}, 1), stopped: make(chan struct{})}
 	var err error
 	if m.asker, err = dbus.Connect(h.SystemBus()); err != nil {
 		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, err)
@@ -63,8 +65,16 @@ func (h *Host) MonitorBus(ctx context.Context) (*BusMonitor, error) {
 		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, call.Err)
 	}
 	m.running.Go(func() {
-		for message := range messages { // which the connection closes with itself
-			m.record(message)
+		for {
+			select {
+			case message, open := <-messages: // which a connection that breaks closes
+				if !open {
+					return
+				}
+				m.record(message)
+			case <-m.stopped:
+				return
+			}
 		}
 	})
 	h.world.box.OnClose(m.Stop)
@@ -95,6 +105,9 @@ func (m *BusMonitor) Reset(ctx context.Context) error {
 
 // Stop ends the recording. It may be called again.
 func (m *BusMonitor) Stop() {
+	m.stop.Do(func() { close(m.stopped) })
+	// Close closes the channel while messages may still come in, and the library then panics (godbus 5.2.4, conn.go inWorker): take it away first.
+	m.monitor.Eavesdrop(nil)
 	// The bus may be gone already, with its host.
 	_ = m.monitor.Close()
 	_ = m.asker.Close()
