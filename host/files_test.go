@@ -130,9 +130,7 @@ func TestSweepRemovesWhatAKilledWriteLeft(t *testing.T) {
 
 // Faults of the file system: the errno comes through, what was there stays, and no temporary file is left.
 func TestWriteFaults(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root, to mount")
-	}
+	needRoot(t, "to mount")
 	for name, test := range map[string]struct {
 		fault func(folder string) error
 		want  syscall.Errno
