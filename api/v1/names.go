@@ -7,9 +7,11 @@ const (
 	Version      = "v1"
 	AlphaVersion = "v1alpha1"
 
-	// NodeConfigKind and BizConfigKind are the kinds of the group.
-	NodeConfigKind = "MultiNicNodeConfig"
-	BizConfigKind  = "MultiNicBizConfig"
+	// NodeConfigKind, BizConfigKind and TokenRequestKind are the kinds of the
+	// group.
+	NodeConfigKind   = "MultiNicNodeConfig"
+	BizConfigKind    = "MultiNicBizConfig"
+	TokenRequestKind = "NodeTokenRequest"
 
 	// SystemNamespace holds the objects that publishers write, and the bridge.
 	SystemNamespace = "multinic-system"
@@ -56,5 +58,12 @@ func ReportName(node string) string { return "multinic-report-" + node }
 // LeaseName is the Lease in NodesNamespace that the node renews.
 func LeaseName(node string) string { return "multinic-" + node }
 
-// ServiceAccountName is the identity of the node in NodesNamespace.
+// ServiceAccountName is the identity of the node in NodesNamespace, and the name
+// of the Roles and RoleBindings that go with it. Where the node has no Node
+// object its tokens are bound to a Secret of that name instead, which is empty.
 func ServiceAccountName(node string) string { return "multinic-node-" + node }
+
+// JoinAccountName is the identity in NodesNamespace that can do nothing but make
+// and read the node's NodeTokenRequest, and the name of the Role and RoleBinding
+// that go with it. Its tokens are bound to a Secret of that name, which is empty.
+func JoinAccountName(node string) string { return "multinic-join-" + node }

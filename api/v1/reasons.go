@@ -123,6 +123,13 @@ const (
 	// ReasonNoBackend: nobody on the host owns networking in a way that
 	// multinicd can speak to.
 	ReasonNoBackend = "NoBackend"
+	// ReasonClockSkew: the host's clock and the API server's are more than two
+	// minutes apart. Degraded, not refused.
+	ReasonClockSkew = "ClockSkew"
+	// ReasonJoinNeeded: the API server takes the node's token no more, and the
+	// node cannot get another by itself. Said on the node alone, since it can
+	// tell nobody else.
+	ReasonJoinNeeded = "JoinNeeded"
 )
 
 // ReasonRemoved (NIC): the node gave the NIC back, although the object still

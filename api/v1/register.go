@@ -20,13 +20,17 @@ var NodeConfigs = GroupVersion.WithResource("multinicnodeconfigs")
 // BizConfigs is the resource of MultiNicBizConfig.
 var BizConfigs = GroupVersion.WithResource("multinicbizconfigs")
 
+// TokenRequests is the resource of NodeTokenRequest.
+var TokenRequests = GroupVersion.WithResource("nodetokenrequests")
+
 // AddToScheme registers the kinds under the stored version only: a scheme that
 // knows one type under two versions cannot tell which to ask for. The error is
 // always nil; the signature is the one that scheme builders take.
 func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&MultiNicNodeConfig{}, &MultiNicNodeConfigList{},
-		&MultiNicBizConfig{}, &MultiNicBizConfigList{})
+		&MultiNicBizConfig{}, &MultiNicBizConfigList{},
+		&NodeTokenRequest{}, &NodeTokenRequestList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

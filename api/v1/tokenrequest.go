@@ -1,0 +1,122 @@
+package v1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// NodeTokenRequest is how a node gets its first token, or a new one after its
+// last has ended. It lies in NodesNamespace and bears the node's name. The node
+// creates it with a public key made for this once; the bridge answers with a
+// token that nobody but the holder of the private key can read, and deletes it
+// soon after.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:resource:shortName=ntr,categories=multinic
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Door",type=string,JSONPath=`.spec.door`
+// +kubebuilder:printcolumn:name="Sealed",type=date,JSONPath=`.status.sealedAt`
+// +kubebuilder:printcolumn:name="Refused",type=string,JSONPath=`.status.reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type NodeTokenRequest struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a request is not changed: delete it, or wait until the bridge does, and create another"
+	Spec NodeTokenRequestSpec `json:"spec"`
+	// +optional
+	Status NodeTokenRequestStatus `json:"status,omitzero"`
+}
+
+// NodeTokenRequestList is a list of NodeTokenRequest.
+//
+// +kubebuilder:object:root=true
+type NodeTokenRequestList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []NodeTokenRequest `json:"items"`
+}
+
+// Door is how the node shows who it is.
+//
+// +kubebuilder:validation:Enum=Kubelet;JoinToken
+type Door string
+
+// The doors. Admission holds each to who may come through it, so that the
+// bridge can believe what stands in the request.
+const (
+	// DoorKubelet: the requester is system:node:<node>.
+	DoorKubelet Door = "Kubelet"
+	// DoorJoinToken: the requester is the ServiceAccount JoinAccountName(node).
+	DoorJoinToken Door = "JoinToken"
+)
+
+// PublicKeySize of a NodeTokenRequest, in bytes: X25519.
+const PublicKeySize = 32
+
+// NodeTokenRequestSpec is what the node asks.
+type NodeTokenRequestSpec struct {
+	// door is Kubelet or JoinToken.
+	// +required
+	Door Door `json:"door"`
+
+	// publicKey is an X25519 key, 32 bytes, made for this request alone. A key
+	// that the bridge has seen before is refused.
+	// +required
+	// +kubebuilder:validation:MinLength=44
+	// +kubebuilder:validation:MaxLength=44
+	PublicKey []byte `json:"publicKey"`
+}
+
+// NodeTokenRequestStatus is the bridge's answer: a sealed token, or a reason.
+type NodeTokenRequestStatus struct {
+	// sealedToken is what SealToken made.
+	// +optional
+	// +kubebuilder:validation:MaxLength=16384
+	SealedToken []byte `json:"sealedToken,omitempty"`
+
+	// sealedAt is when.
+	// +optional
+	SealedAt *metav1.Time `json:"sealedAt,omitempty"`
+
+	// reason why there is no token, for programs; empty where there is one, or
+	// where the bridge has not answered yet.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
+	// message says the same to people, and what to do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Message string `json:"message,omitempty"`
+}
+
+// Reasons of a NodeTokenRequest that was refused, and of the Event that says so.
+const (
+	// ReasonNodeNotExpected: there is neither a Node, nor an object, nor a
+	// ServiceAccount of that name.
+	ReasonNodeNotExpected = "NodeNotExpected"
+	// ReasonNodeAlreadyJoined: a machine has joined under that name, and the join
+	// token was not made with --replace.
+	ReasonNodeAlreadyJoined = "NodeAlreadyJoined"
+	// ReasonKeyReplayed: a token was sealed to that public key before.
+	ReasonKeyReplayed = "KeyReplayed"
+	// ReasonKeyInvalid: the public key is none.
+	ReasonKeyInvalid = "KeyInvalid"
+	// ReasonAdmissionMissing: the admission policies that hold nodes to what is
+	// theirs are not in force; nothing is handed out without them.
+	ReasonAdmissionMissing = "AdmissionMissing"
+)
+
+// LeaseHolder is the holderIdentity of the node's Lease: who renews it, and by
+// which request it joined. The bridge takes its own request's uid there as the
+// sign that the token has arrived. request is "" for a credential that was not
+// given by a NodeTokenRequest.
+func LeaseHolder(node string, request types.UID) string {
+	if request == "" {
+		return node
+	}
+	return node + "_" + string(request)
+}
