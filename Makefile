@@ -53,9 +53,17 @@ test: ## all tests on the real test bed, installing what they need (as root; 15 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12 and 13
 	MULTINIC_LONG=1 $(MAKE) --no-print-directory test
-	$(MAKE) --no-print-directory deb
+	$(MAKE) --no-print-directory test-packaged
+
+# What the tests of the main job and of faults show of a build from this tree, shown of the package, under the package's unit. The tests of faults
+# have a package of their own, whose binary can be told to end itself at a step; nothing else in it differs.
+.PHONY: test-packaged
+test-packaged: ## the tests on hosts again, with the .deb installed, on Debian 12 and 13
+	$(MAKE) --no-print-directory deb GOARCHES=amd64
+	$(MAKE) --no-print-directory deb GOARCHES=amd64 DIST=$(DIST)/failpoint TAGS=failpoint XZ_LEVEL=0
 	for suite in bookworm trixie; do \
-	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 ./test/e2e; done
+	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/e2e; \
+	  MULTINICD_TEST_DEB=$(abspath $(DIST))/failpoint/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/fault; done
 
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed
@@ -86,18 +94,19 @@ check-generate: ## fail if a generated file is stale
 	   echo "stale: generated files have just been written anew; commit them:"; \
 	   diff <(echo "$$before") <(echo "$$after") | awk '/^>/ {print "  " $$3}'; exit 1; fi
 
-# Packages. DIST, VERSION, CONFFILE, GOARCHES, XZ_LEVEL and SOURCE_DATE_EPOCH may be given: tests make a next version with
-# them. The epoch, in seconds, is that of the commit, or of the changelog where there is no git; it is every time in a package.
+# Packages. DIST, VERSION, CONFFILE, GOARCHES, XZ_LEVEL, TAGS and SOURCE_DATE_EPOCH may be given: tests make a next version
+# with them, and one that can be killed at a named step. The epoch, in seconds, is that of the commit, or of the changelog where there is no git; it is every time in a package.
 DIST ?= dist
 GOARCHES ?= amd64 arm64
 XZ_LEVEL ?= 6
+TAGS ?=
 CONFFILE ?= internal/config/reference.toml
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 PACKAGED = $(DIST)/bin/$(VERSION)
 PACKAGE_ENV = VERSION='$(VERSION)' CONFFILE='$(CONFFILE)' LICENSES='$(PACKAGED)/LICENSES' SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) XZ_LEVEL=$(XZ_LEVEL)
 
 $(DIST)/bin/$(VERSION)/linux_%/multinicd: go.mod go.sum VERSION $(SOURCES)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
 
 $(DIST)/bin/$(VERSION)/LICENSES: go.mod go.sum
 	@mkdir -p $(@D)

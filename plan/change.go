@@ -58,10 +58,12 @@ func stale(ch *nic.Change, l nic.Link, retired []Retired) {
 func giveBack(o Owned, l nic.Link) nic.Change {
 	out := nic.Change{Index: l.Index, MAC: o.MAC, Had: l.Name}
 	stale(&out, l, o.give().Retired)
-	if !o.Applied {
+	// Once it was given back, the link is another's to use. But where it comes up with an address of ours and none besides, that was a network
+	// manager who had not heard of it (networkd, restarted while the file went), and what came with the address goes too.
+	if !o.Applied && (len(out.Del) == 0 || l.Claim != nil || slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return global(a) && !slices.Contains(out.Del, a.Prefix) })) {
 		return out
 	}
-	if o.Found.Name != "" && l.Name == o.Config.Name && l.Name != o.Found.Name {
+	if o.Applied && o.Found.Name != "" && l.Name == o.Config.Name && l.Name != o.Found.Name {
 		out.Name = o.Found.Name
 	}
 	if o.Config.MTU != 0 && o.Found.MTU != 0 && l.MTU == o.Config.MTU && l.MTU != o.Found.MTU {

@@ -56,7 +56,18 @@ func TestMakeChanges(t *testing.T) {
 		"given back: down where somebody took it so":  {func(in *input) { in.give(); in.link().Up = false }, "~ name multinic1 -> eth1; ~ mtu 1400 -> 1500"},
 		"given back before: only what came back": {func(in *input) {
 			in.want, in.record.NICs[0].Applied, in.record.NICs[0].Retired = nil, false, retired("10.1.0.5/24")
+		}, "~ mtu 1400 -> 1500; ~ up -> down; - address 10.1.0.5/24"},
+		"given back before: what came back beside another's address": {func(in *input) {
+			in.want, in.record.NICs[0].Applied, in.record.NICs[0].Retired = nil, false, retired("10.1.0.5/24")
+			in.has(in.link(), "10.9.0.1/24")
 		}, "- address 10.1.0.5/24"},
+		"given back before: what came back where it is another's by now": {func(in *input) {
+			in.want, in.record.NICs[0].Applied, in.record.NICs[0].Retired = nil, false, retired("10.1.0.5/24")
+			in.link().Claim = &nic.Claim{Owner: "netplan"}
+		}, "- address 10.1.0.5/24"},
+		"given back before: nothing where somebody took it up": {func(in *input) {
+			in.want, in.record.NICs[0].Applied, in.record.NICs[0].Retired, in.link().Addresses = nil, false, retired("10.1.0.5/24"), nil
+		}, ""},
 		"given back, but protected by now: nothing": {func(in *input) { in.want = nil; in.link().Routes = append(in.link().Routes, route("::/0 fe80::1")) }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -59,17 +59,24 @@ func newNode(t *testing.T, b *bed.Bed, o testhost.Options, config string) *node 
 	if o.NICs == nil {
 		o.NICs = bed.NICs(mac1, mac2)
 	}
-	n := &node{Host: b.NewHost(o), t: t, bed: b}
-	if err := n.InstallDaemon(t.Context(), bed.Build(t, "./cmd/multinicd", "failpoint"), bed.Path(t, "systemd/multinicd.service"), config); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Remove("/etc/systemd/system/multi-user.target.wants/multinicd.service"); err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Boot(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	n := &node{Host: b.HostWith(o), t: t, bed: b}
+	n.install(config)
+	n.sh("systemctl disable multinicd")
 	return n
+}
+
+// install puts multinicd on the host: as built from this tree, or, where MULTINICD_TEST_DEB names a package made with TAGS=failpoint, from that.
+func (n *node) install(config string) {
+	n.t.Helper()
+	var err error
+	if deb := os.Getenv("MULTINICD_TEST_DEB"); deb != "" {
+		err = n.InstallPackage(n.t.Context(), deb, config)
+	} else {
+		err = n.InstallDaemon(n.t.Context(), bed.Build(n.t, "./cmd/multinicd", "failpoint"), bed.Path(n.t, "systemd/multinicd.service"), config)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // sh runs a script on the host, to its first failure.
