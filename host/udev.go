@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -15,7 +14,10 @@ const udevPatience = 5 * time.Second
 // udevDone waits until udev has handled the news that a link has another name. It then applies the link's .link file again, MTU and all
 // (link_apply_config in src/udev/net/link-config.c), by what it has read of it within the last three seconds: what we set before would be lost.
 // Observed with systemd 252 on 2026-11-22: a link of MTU 1500 with MTUBytes=1300 in its file has 1300 some ms after a rename.
-func (h *Host) udevDone(ctx context.Context, index int, since time.Time) {
+//
+// It writes its record of the device anew at the end of each event: another file (fopen_temporary and rename in src/libsystemd/sd-device) than
+// before, udevRecord from before the rename. No clock is asked, which somebody may set meanwhile.
+func (h *Host) udevDone(ctx context.Context, index int, before fs.FileInfo) {
 	if !h.exists("/run/udev/control") {
 		return
 	}
@@ -23,14 +25,10 @@ func (h *Host) udevDone(ctx context.Context, index int, since time.Time) {
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	since = since.Add(-10 * time.Millisecond) // the file system's clock ticks every 4 ms at the slowest
 	for {
-		// It writes its record of the device anew at the end of each event.
-		info, err := os.Stat(h.path(fmt.Sprintf("/run/udev/data/n%d", index)))
-		if errors.Is(err, fs.ErrNotExist) && !h.exists("/run/udev/queue") {
-			return
-		}
-		if err == nil && info.ModTime().After(since) && !h.exists("/run/udev/queue") {
+		now := h.udevRecord(index)
+		anew := now == nil || before == nil || !os.SameFile(before, now) || !now.ModTime().Equal(before.ModTime())
+		if anew && !h.exists("/run/udev/queue") {
 			return
 		}
 		select {
@@ -39,4 +37,13 @@ func (h *Host) udevDone(ctx context.Context, index int, since time.Time) {
 			return
 		}
 	}
+}
+
+// udevRecord is the file in which udev keeps what it knows of a link; nil: it keeps nothing.
+func (h *Host) udevRecord(index int) fs.FileInfo {
+	info, err := os.Stat(h.path(fmt.Sprintf("/run/udev/data/n%d", index)))
+	if err != nil {
+		return nil
+	}
+	return info
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"multinicd/nic"
 
@@ -99,11 +98,11 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 }
 
 func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
-	since := time.Now()
+	before := h.udevRecord(l.Index)
 	err := h.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
 	switch {
 	case err == nil:
-		h.udevDone(ctx, l.Index, since)
+		h.udevDone(ctx, l.Index, before)
 		return nil
 	case errors.Is(err, unix.EBUSY):
 		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)

@@ -84,6 +84,8 @@ type Daemon struct {
 	Machine  Machine
 	Files    Files
 	Log      *slog.Logger
+	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.
+	Now func() time.Time
 
 	mu     sync.Mutex // guards wish, fresh, status
 	wish   Wish
@@ -148,7 +150,7 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 	defer feed.Stop()
 	again := time.NewTimer(retry)
 	defer again.Stop()
-	last := time.Now()
+	last := d.now()
 	for {
 		d.Notify.Status(d.Status().Line())
 		select {
@@ -158,7 +160,7 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			d.Notify.Watchdog()
 			continue
 		case <-wake:
-			if rest := settle - time.Since(last); rest > 0 {
+			if rest := settle - d.now().Sub(last); rest > 0 {
 				select {
 				case <-time.After(rest):
 				case <-ctx.Done():
@@ -170,11 +172,11 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 		case <-again.C:
 		case c := <-d.commands:
 			again.Reset(d.obey(ctx, c))
-			last = time.Now()
+			last = d.now()
 			continue
 		}
 		next := d.pass(ctx)
-		last = time.Now()
+		last = d.now()
 		d.Notify.Watchdog()
 		again.Reset(next)
 	}
@@ -319,7 +321,14 @@ func (d *Daemon) Reached() bool {
 func (d *Daemon) InContact() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.wish.Err == nil && !d.wish.Contact.IsZero() && time.Since(d.wish.Contact) < 10*time.Second
+	return d.wish.Err == nil && !d.wish.Contact.IsZero() && d.now().Sub(d.wish.Contact) < 10*time.Second
+}
+
+func (d *Daemon) now() time.Time {
+	if d.Now == nil {
+		return time.Now()
+	}
+	return d.Now()
 }
 
 // owned lists the NICs that are in force.

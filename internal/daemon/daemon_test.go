@@ -34,6 +34,8 @@ type world struct {
 	down    atomic.Bool // the cluster takes no report
 	beats   int
 	line    string
+	clock   func() time.Time
+	probed  func(context.Context) error // the probe after a change; nil: passes
 }
 
 func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<- struct{}) error {
@@ -75,7 +77,12 @@ func (w *world) Stopping()                       {}
 func (w *world) WatchdogInterval() time.Duration { return time.Minute }
 
 func (w *world) Before(context.Context) func(context.Context) error {
-	return func(context.Context) error { return nil }
+	return func(ctx context.Context) error {
+		if w.probed != nil {
+			return w.probed(ctx)
+		}
+		return nil
+	}
 }
 
 func link(id int) nic.Link {
@@ -95,7 +102,7 @@ func (w *world) start() (stop func()) {
 		onDelete = w.daemon.OnDelete
 	}
 	w.daemon = &Daemon{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
-		Source: w, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.machine, Log: slog.New(slog.DiscardHandler)}
+		Source: w, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.machine, Log: slog.New(slog.DiscardHandler), Now: w.clock}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -30,7 +30,7 @@ const (
 
 // pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
 func (d *Daemon) pass(ctx context.Context) time.Duration {
-	start := time.Now()
+	start := d.now()
 	wish := d.current()
 	if wish.Object == nil && wish.Unread != nil {
 		d.finish(ctx, wish, Desired{}, nil, nil)
@@ -55,7 +55,7 @@ func (d *Daemon) pass(ctx context.Context) time.Duration {
 		if machine, err = d.Machine.Look(ctx); err != nil {
 			return d.blind(ctx, err)
 		}
-		d.logChange(wish, results, time.Since(start))
+		d.logChange(wish, results, d.now().Sub(start))
 	}
 	d.remember(machine)
 	d.finish(ctx, wish, desired, results, &machine)
@@ -123,7 +123,7 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			break
 		}
 		f, failed := d.failures[a.NIC.MAC]
-		if failed && f.wanted.Equal(a.NIC) && time.Now().Before(f.next) && a.Kind == f.result.Action.Kind {
+		if failed && f.wanted.Equal(a.NIC) && d.now().Before(f.next) && a.Kind == f.result.Action.Kind {
 			results = append(results, f.result)
 			continue
 		}
@@ -139,7 +139,7 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			if res.Reason == plan.ProbeFailed {
 				wait = retryProbe
 			}
-			f.result, f.next = res, time.Now().Add(min(wait<<min(f.count-1, 10), retryMax))
+			f.result, f.next = res, d.now().Add(min(wait<<min(f.count-1, 10), retryMax))
 			d.failures[a.NIC.MAC] = f
 			d.Log.Error("a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
 			changed = true
@@ -155,7 +155,7 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 func (d *Daemon) nextRetry() time.Duration {
 	next := time.Hour
 	for _, f := range d.failures {
-		next = min(next, max(time.Until(f.next), 10*time.Millisecond))
+		next = min(next, max(f.next.Sub(d.now()), 10*time.Millisecond))
 	}
 	return next
 }

@@ -115,7 +115,7 @@ func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
 		if is.Status != v1.StateConfigured {
 			continue
 		}
-		when := metav1.Time{Time: time.Now().UTC().Truncate(time.Second)}
+		when := metav1.Time{Time: d.now().UTC().Truncate(time.Second)}
 		for _, b := range before.Interfaces {
 			if nics[i].Outcome == "" && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
 				when = *b.LastConfigured
