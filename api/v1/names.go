@@ -33,12 +33,24 @@ const (
 	ComponentLabel  = "multinic.io/component"
 	ComponentReport = "report"
 	ComponentLease  = "lease"
+	ComponentNode   = "node" // a node's identity and its rights
+	ComponentJoin   = "join" // what a machine has until it has joined
 
 	// NodeNameAnnotation carries the whole node name on what the bridge made.
 	NodeNameAnnotation = "multinic.io/node-name"
 
+	// ReplaceAnnotation on the ServiceAccount JoinAccountName says "true" where
+	// its token may take the place of a machine that has joined already.
+	ReplaceAnnotation = "multinic.io/replace"
+
+	// ExpiresAnnotation on the same says when its token ends, RFC 3339.
+	ExpiresAnnotation = "multinic.io/expires"
+
 	// ReportKey is the one key of a report ConfigMap.
 	ReportKey = "report.json"
+
+	// BridgeAccount is the bridge's ServiceAccount in SystemNamespace.
+	BridgeAccount = "multinic-bridge"
 
 	// BridgeFieldOwner is the bridge's field manager in server-side apply.
 	BridgeFieldOwner = "multinic-bridge"

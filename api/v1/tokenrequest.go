@@ -63,8 +63,14 @@ type NodeTokenRequestSpec struct {
 	Door Door `json:"door"`
 
 	// publicKey is an X25519 key, 32 bytes, made for this request alone. A key
-	// that the bridge has seen before is refused.
+	// that the bridge has seen before is refused. Base64.
+	// ---
+	// Not of the format byte: the rules of the spec would then read it as URL
+	// base64, and fail on a '+' (API server 1.37). The pattern keeps out what no
+	// client could decode: one such request would blind the bridge for all.
 	// +required
+	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]{43}=$`
+	// +kubebuilder:validation:Format=""
 	// +kubebuilder:validation:MinLength=44
 	// +kubebuilder:validation:MaxLength=44
 	PublicKey []byte `json:"publicKey"`
@@ -101,6 +107,9 @@ const (
 	// ReasonNodeAlreadyJoined: a machine has joined under that name, and the join
 	// token was not made with --replace.
 	ReasonNodeAlreadyJoined = "NodeAlreadyJoined"
+	// ReasonJoinTokenEnded: the join token by which the request was made has been
+	// used, revoked or has ended since.
+	ReasonJoinTokenEnded = "JoinTokenEnded"
 	// ReasonKeyReplayed: a token was sealed to that public key before.
 	ReasonKeyReplayed = "KeyReplayed"
 	// ReasonKeyInvalid: the public key is none.

@@ -7,10 +7,14 @@ import (
 	"net/http"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/workqueue"
@@ -58,15 +62,39 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err != nil {
 		return fmt.Errorf("setting up the bridge: %w", err)
 	}
+	recorder := mgr.GetEventRecorder(v1.BridgeFieldOwner)
 	loop := &statusLoop{
 		client: mgr.GetClient(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
-		pulses:    newPulses(),
-		brake:     newBrake(),
-		mailboxes: &mailboxes{client: mgr.GetClient(), now: o.Now, made: map[string]time.Time{}},
-		said:      map[string]said{},
+		pulses: newPulses(),
+		brake:  newBrake(),
+		events: recorder,
+		said:   map[string]said{},
 	}
 	if err := watch(mgr, loop, o.Now); err != nil {
 		return fmt.Errorf("setting up the status loop: %w", err)
+	}
+	want, err := wantedPolicies()
+	if err != nil {
+		return err
+	}
+	// Policies are looked at by the real clock: the other says what time it is
+	// for the nodes.
+	policies := &guard{
+		reader: mgr.GetAPIReader(), client: mgr.GetClient(), events: recorder, log: o.Log, now: time.Now, want: want,
+	}
+	if err := mgr.Add(policies); err != nil {
+		return fmt.Errorf("setting up the look at admission: %w", err)
+	}
+	creds := &credentialLoop{
+		client: mgr.GetClient(), log: o.Log, now: o.Now, pulses: loop.pulses, guard: policies,
+		maker: &maker{client: mgr.GetClient(), now: time.Now, made: map[string]made{}},
+	}
+	requests := &requestLoop{
+		client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now,
+		creds: creds, guard: policies,
+	}
+	if err := watchCredentials(mgr, creds, requests); err != nil {
+		return fmt.Errorf("setting up the credential loop: %w", err)
 	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the bridge: %w", err)
@@ -76,7 +104,10 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 
 func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, coordinationv1.AddToScheme, v1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{
+		corev1.AddToScheme, coordinationv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme,
+		admissionregistrationv1.AddToScheme, v1.AddToScheme,
+	} {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
@@ -85,6 +116,11 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 	// of ours: a thousand nodes may report at once.
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
+	marked, err := labels.NewRequirement(v1.ComponentLabel, selection.In, []string{v1.ComponentNode, v1.ComponentJoin})
+	if err != nil {
+		return nil, err
+	}
+	ours := labels.NewSelector().Add(*marked)
 	mgr, err := manager.New(cfg, manager.Options{
 		Scheme: scheme, Logger: libraryLog(o.Log),
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
@@ -102,6 +138,26 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 				Label:      labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentLease}),
 				Transform:  cache.TransformStripManagedFields(),
 			},
+			&v1.NodeTokenRequest{}: {
+				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
+				Transform:  cache.TransformStripManagedFields(),
+			},
+			&corev1.ServiceAccount{}: {
+				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
+				Label:      ours,
+				Transform:  cache.TransformStripManagedFields(),
+			},
+			&rbacv1.Role{}: {
+				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}, v1.NodesNamespace: {}},
+				Label:      ours,
+				Transform:  cache.TransformStripManagedFields(),
+			},
+			&rbacv1.RoleBinding{}: {
+				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}, v1.NodesNamespace: {}},
+				Label:      ours,
+				Transform:  cache.TransformStripManagedFields(),
+			},
+			nodeShell(): {Transform: slimNode},
 		}},
 		HealthProbeBindAddress: orNone(o.HealthAddress), Metrics: server.Options{BindAddress: orNone(o.MetricsAddress)},
 		LeaderElection: o.LeaderElect, LeaderElectionID: "multinic-bridge", LeaderElectionNamespace: v1.SystemNamespace,

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -30,7 +32,7 @@ type statusLoop struct {
 	silentAfter time.Duration
 	pulses      *pulses
 	brake       *brake
-	mailboxes   *mailboxes
+	events      events.EventRecorder
 
 	mu   sync.Mutex
 	said map[string]said // by node
@@ -43,7 +45,7 @@ type said struct {
 	status  v1.MultiNicNodeConfigStatus
 }
 
-// Reconcile brings one node's mailbox and status to where they should be.
+// Reconcile brings one node's status to where it should be.
 func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	node := req.Name
 	var obj v1.MultiNicNodeConfig
@@ -56,12 +58,13 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	obj.Status = l.lastStatus(&obj)
 	obj.Status.Conditions = sorted(obj.Status.Conditions)
 
-	report, err := l.mailboxes.open(ctx, node)
-	if err != nil {
-		return reconcile.Result{}, err
+	var report corev1.ConfigMap
+	key := client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(node)}
+	if err := l.client.Get(ctx, key, &report); client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("reading report of %s: %w", node, err)
 	}
 	in := Gathered{
-		Object: &obj, Report: report, Pulse: l.pulses.of(node),
+		Object: &obj, Report: report.Data[v1.ReportKey], Pulse: l.pulses.of(node),
 		Now: l.now(), SilentAfter: l.silentAfter,
 	}
 	next := Status(in)
@@ -113,7 +116,20 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 		l.log.Info("state changed", "node", obj.Name, "generation", obj.Generation,
 			"from", string(obj.Status.State), "to", string(next.State), "ready", next.ReadyInterfaces)
 	}
+	l.tell(obj, next)
 	return nil
+}
+
+// tell makes an Event of a report that cannot be used, naming whose it is, when
+// it is first refused or refused for another reason.
+func (l *statusLoop) tell(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
+	now, before := find(next.Conditions, v1.ConditionDegraded), find(obj.Status.Conditions, v1.ConditionDegraded)
+	if now == nil || now.Reason != v1.ReasonReportRefused || (before != nil && before.Reason == now.Reason && before.Message == now.Message) {
+		return
+	}
+	l.events.Eventf(obj, nil, corev1.EventTypeWarning, v1.ReasonReportRefused, "ReadReport", "%s",
+		v1.Printable("system:serviceaccount:"+v1.NodesNamespace+":"+v1.ServiceAccountName(obj.Name)+
+			" wrote a report that cannot be used: "+now.Message, maxEvent))
 }
 
 // lastStatus is the object's status, or what was written since if the cache

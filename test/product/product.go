@@ -23,18 +23,18 @@ import (
 	"multinicd/test/testhost"
 )
 
-// Install applies the CRDs and the bridge's manifest, and waits until the API is served.
+// Install applies the CRDs, the bridge's manifest and the admission policies, and waits until the API is served.
 func Install(ctx context.Context, c *controlplane.Cluster) error {
 	root, err := artifact.RepositoryRoot()
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"charts/multinic/crds", "deploy/bridge.yaml"} {
+	for _, name := range []string{"charts/multinic/crds", "deploy/bridge.yaml", "deploy/admission.yaml"} {
 		if out, err := c.Kubectl(ctx, "apply", "--server-side", "-f", filepath.Join(root, name)); err != nil {
 			return fmt.Errorf("installing %s: %w\n%s", name, err, out)
 		}
 	}
-	out, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io")
+	out, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io")
 	if err != nil {
 		return fmt.Errorf("waiting for the CRDs: %w\n%s", err, out)
 	}

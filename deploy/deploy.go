@@ -1,0 +1,18 @@
+// Package deploy holds the manifests of the cluster's side, and gives the bridge
+// the one that it compares with the cluster.
+//
+// In goes nothing; out comes the text of admission.yaml, as it is applied.
+//
+// It must not hold a second copy of anything: who applies a file of this folder
+// and who runs the bridge of the same version speak of the same bytes.
+//
+// Start reading at admission.yaml.
+package deploy
+
+import _ "embed"
+
+// Admission is admission.yaml: YAML documents, those of kinds
+// ValidatingAdmissionPolicy and ValidatingAdmissionPolicyBinding among them.
+//
+//go:embed admission.yaml
+var Admission string

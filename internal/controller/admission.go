@@ -1,0 +1,220 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	v1 "multinicd/api/v1"
+	"multinicd/deploy"
+)
+
+// How long a look at the policies counts, and how often the bridge looks where
+// nobody asks it for anything.
+const (
+	admissionFresh = 3 * time.Second
+	admissionEvery = 30 * time.Second
+)
+
+// errAdmission is what every error of guard.inForce wraps: nothing is to be
+// handed out.
+var errAdmission = errors.New("admission policies are not in force")
+
+// guard knows whether the admission policies of deploy/admission.yaml stand in
+// the cluster, word for word, and refuse what they must. Its methods may be
+// called at any time.
+type guard struct {
+	reader client.Reader // asks the API server
+	client client.Client // as the bridge: it makes the probes
+	events events.EventRecorder
+	log    *slog.Logger
+	now    func() time.Time
+	want   policies
+
+	mu  sync.Mutex
+	at  time.Time
+	err error
+}
+
+type policies struct {
+	policies []admissionv1.ValidatingAdmissionPolicy
+	bindings []admissionv1.ValidatingAdmissionPolicyBinding
+}
+
+// wantedPolicies are those of deploy/admission.yaml, as the API server stores
+// them.
+func wantedPolicies() (policies, error) {
+	var out policies
+	for doc := range strings.SplitSeq(deploy.Admission, "\n---\n") {
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal([]byte(doc), &kind); err != nil {
+			return out, fmt.Errorf("reading the admission policies: %w", err)
+		}
+		switch kind.Kind {
+		case "ValidatingAdmissionPolicy":
+			var p admissionv1.ValidatingAdmissionPolicy
+			if err := yaml.UnmarshalStrict([]byte(doc), &p); err != nil {
+				return out, fmt.Errorf("reading an admission policy: %w", err)
+			}
+			out.policies = append(out.policies, defaulted(p))
+		case "ValidatingAdmissionPolicyBinding":
+			var b admissionv1.ValidatingAdmissionPolicyBinding
+			if err := yaml.UnmarshalStrict([]byte(doc), &b); err != nil {
+				return out, fmt.Errorf("reading the binding of an admission policy: %w", err)
+			}
+			out.bindings = append(out.bindings, b)
+		}
+	}
+	return out, nil
+}
+
+// defaulted fills in what the API server does (pkg/apis/admissionregistration/v1/defaults.go, 1.37).
+func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAdmissionPolicy {
+	c := p.Spec.MatchConstraints
+	c.MatchPolicy = new(admissionv1.Equivalent)
+	if c.NamespaceSelector == nil {
+		c.NamespaceSelector = &metav1.LabelSelector{}
+	}
+	c.ObjectSelector = &metav1.LabelSelector{}
+	for i := range c.ResourceRules {
+		c.ResourceRules[i].Scope = new(admissionv1.AllScopes)
+	}
+	return p
+}
+
+// inForce gives nil where every policy is bound and refuses its probe. The
+// answer may be admissionFresh old.
+func (g *guard) inForce(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.now()
+	if !g.at.IsZero() && now.Sub(g.at) < admissionFresh {
+		return g.err
+	}
+	before, first := g.err, g.at.IsZero()
+	g.err = g.look(ctx)
+	if ctx.Err() != nil {
+		g.at = time.Time{}
+		return g.err
+	}
+	g.at = now
+	switch {
+	case g.err != nil && (before == nil || before.Error() != g.err.Error()):
+		g.log.Error("handing out nothing: the admission policies are not in force", "err", g.err)
+		g.tell(corev1.EventTypeWarning, v1.ReasonAdmissionMissing, g.err.Error())
+	case g.err == nil && (first || before != nil):
+		g.log.Info("admission policies are in force", "policies", len(g.want.policies))
+		if before != nil {
+			g.tell(corev1.EventTypeNormal, eventAdmissionInForce, "the admission policies are in force")
+		}
+	}
+	return g.err
+}
+
+// tell makes an Event about the bridge's own ServiceAccount: what it speaks of
+// has no namespace in which the bridge may write.
+func (g *guard) tell(kind, reason, message string) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
+	g.events.Eventf(account, nil, kind, reason, "CheckAdmission", "%s", v1.Printable(message, maxEvent))
+}
+
+// Start looks now and then, until ctx ends.
+func (g *guard) Start(ctx context.Context) error {
+	tick := time.NewTicker(admissionEvery)
+	defer tick.Stop()
+	for {
+		_ = g.inForce(ctx) // it has told about it
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// look asks the API server. A probe is told from other refusals by the message
+// that stands in the policy for it.
+func (g *guard) look(ctx context.Context) error {
+	for _, want := range g.want.policies {
+		var have admissionv1.ValidatingAdmissionPolicy
+		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, &have); err != nil {
+			return fmt.Errorf("%w: reading policy %s: %w", errAdmission, want.Name, err)
+		}
+		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
+			return fmt.Errorf("%w: policy %s is not that of deploy/admission.yaml of this version", errAdmission, want.Name)
+		}
+	}
+	for _, want := range g.want.bindings {
+		var have admissionv1.ValidatingAdmissionPolicyBinding
+		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, &have); err != nil {
+			return fmt.Errorf("%w: reading the binding of policy %s: %w", errAdmission, want.Name, err)
+		}
+		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
+			return fmt.Errorf("%w: the binding of policy %s is not that of deploy/admission.yaml of this version", errAdmission, want.Name)
+		}
+	}
+	for _, want := range g.want.policies {
+		err := g.probe(ctx, want.Name)
+		if err == nil {
+			return fmt.Errorf("%w: policy %s let its probe through", errAdmission, want.Name)
+		}
+		var refused apierrors.APIStatus
+		if !errors.As(err, &refused) || !strings.Contains(refused.Status().Message, want.Name+" is in force") {
+			return fmt.Errorf("%w: policy %s did not refuse its probe, but: %w", errAdmission, want.Name, err)
+		}
+	}
+	return nil
+}
+
+// probe makes, as a dry run, the request that the policy must refuse.
+func (g *guard) probe(ctx context.Context, policy string) error {
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: name, Namespace: v1.NodesNamespace}
+	}
+	request := func(name string) *v1.NodeTokenRequest {
+		return &v1.NodeTokenRequest{
+			ObjectMeta: meta(name),
+			Spec:       v1.NodeTokenRequestSpec{Door: v1.DoorJoinToken, PublicKey: make([]byte, v1.PublicKeySize)},
+		}
+	}
+	switch policy {
+	case "multinic-node-reports":
+		return g.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: meta("multinic-probe-reports")}, client.DryRunAll)
+	case "multinic-node-leases":
+		return g.client.Create(ctx, &coordinationv1.Lease{ObjectMeta: meta("multinic-probe-leases")}, client.DryRunAll)
+	case "multinic-node-tokens":
+		account := &corev1.ServiceAccount{ObjectMeta: meta("multinic-probe-tokens")}
+		return g.client.SubResource("token").Create(ctx, account, &authenticationv1.TokenRequest{}, client.DryRunAll)
+	case "multinic-token-requests":
+		return g.client.Create(ctx, request("multinic-probe-token-requests"), client.DryRunAll)
+	case "multinic-status":
+		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
+	}
+	return fmt.Errorf("making a probe of %s: it has none", policy)
+}
+
+// names of the policies, which are those of their bindings too.
+func (p policies) names() []string {
+	var out []string
+	for _, policy := range p.policies {
+		out = append(out, policy.Name)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -1,0 +1,205 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+)
+
+// admissionRetry is when work that waits for the admission policies is tried
+// again.
+const admissionRetry = 5 * time.Second
+
+// credentialLoop makes and removes the identities of nodes, and what they write
+// into. One goroutine at a time works on a node; several nodes are worked on at
+// once.
+type credentialLoop struct {
+	client client.Client // reads from the caches
+	log    *slog.Logger
+	now    func() time.Time
+	pulses *pulses
+	maker  *maker
+	guard  *guard
+}
+
+// Reconcile brings what belongs to one node to where it should be.
+func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	name := req.Name
+	if len(name) > v1.MaxNodeName {
+		l.log.Warn("no identity for a node whose name is too long", "node", name, "bytes", len(name))
+		return reconcile.Result{}, nil
+	}
+	c, err := l.gather(ctx, name)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	joinEnds, err := l.joinToken(ctx, &c)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	v := Judge(c)
+	again := v.Again
+	if joinEnds > 0 && (again == 0 || joinEnds < again) {
+		again = joinEnds
+	}
+	i := identity{name: name, node: c.Node, notes: map[string]string{}}
+	if c.Account != nil {
+		i.notes = notes(c.Account)
+	}
+	switch {
+	case v.Remove:
+		return reconcile.Result{}, l.remove(ctx, i, v.Why)
+	case !v.Keep:
+		if v.Since.IsZero() {
+			return reconcile.Result{RequeueAfter: again}, nil
+		}
+		i.notes[sinceAnnotation] = v.Since.UTC().Format(time.RFC3339)
+		return reconcile.Result{RequeueAfter: again}, l.maker.make(ctx, i.account())
+	}
+	for _, o := range i.mailboxes() {
+		if err := l.maker.make(ctx, o); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	if l.guard.inForce(ctx) != nil {
+		return reconcile.Result{RequeueAfter: admissionRetry}, nil // it has told why
+	}
+	if v.DropSecret {
+		if err := dropSecret(ctx, l.client, v1.ServiceAccountName(name)); err != nil {
+			return reconcile.Result{}, err
+		}
+		delete(i.notes, secretAnnotation)
+	}
+	delete(i.notes, sinceAnnotation)
+	if c.Object != "" {
+		i.notes[objectAnnotation] = string(c.Object)
+	}
+	for _, o := range append([]client.Object{i.account()}, i.rights()...) {
+		if err := l.maker.make(ctx, o); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	return reconcile.Result{RequeueAfter: again}, nil
+}
+
+// gather reads from the caches what is known of a node, but for its join token.
+func (l *credentialLoop) gather(ctx context.Context, name string) (Claim, error) {
+	c := Claim{Name: name, Now: l.now(), Pulse: l.pulses.of(name)}
+	found := func(o client.Object) (bool, error) {
+		err := l.client.Get(ctx, client.ObjectKeyFromObject(o), o)
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("reading %s: %w", id(o), err)
+		}
+		return true, nil
+	}
+	node := nodeShell()
+	node.Name = name
+	if ok, err := found(node); err != nil {
+		return c, err
+	} else if ok {
+		c.Node, c.NodeSince = node.UID, node.CreationTimestamp.Time
+	}
+	object := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.SystemNamespace}}
+	if ok, err := found(object); err != nil {
+		return c, err
+	} else if ok {
+		c.Object = object.UID
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(name), Namespace: v1.NodesNamespace}}
+	if ok, err := found(account); err != nil {
+		return c, err
+	} else if ok {
+		c.Account = account
+	}
+	report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
+	if ok, err := found(report); err != nil {
+		return c, err
+	} else if ok {
+		c.Report = report.Data[v1.ReportKey]
+	}
+	return c, nil
+}
+
+// joinToken tells the claim of a join token, removes one that has ended, and
+// gives the time that is left of it; 0 where there is none.
+func (l *credentialLoop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
+	var account corev1.ServiceAccount
+	key := client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.JoinAccountName(c.Name)}
+	if err := l.client.Get(ctx, key, &account); apierrors.IsNotFound(err) {
+		return 0, nil
+	} else if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", key.Name, err)
+	}
+	ends, err := time.Parse(time.RFC3339, account.Annotations[v1.ExpiresAnnotation])
+	if err != nil {
+		c.Join = true // made by hand: who made it removes it
+		return 0, nil
+	}
+	if left := ends.Sub(c.Now); left > 0 {
+		c.Join = true
+		return left, nil
+	}
+	l.log.Info("join token has ended", "node", c.Name)
+	return 0, dropJoin(ctx, l.client, &account)
+}
+
+// remove takes everything away that the bridge made for a node.
+func (l *credentialLoop) remove(ctx context.Context, i identity, why string) error {
+	gone := []client.Object{i.account()}
+	gone = append(gone, i.rights()...)
+	gone = append(gone, i.mailboxes()...)
+	if i.notes[secretAnnotation] != "" {
+		if err := dropSecret(ctx, l.client, v1.ServiceAccountName(i.name)); err != nil {
+			return err
+		}
+	}
+	var before corev1.ServiceAccount
+	had := l.client.Get(ctx, client.ObjectKeyFromObject(gone[0]), &before) == nil
+	for _, o := range gone {
+		if err := l.maker.remove(ctx, o); err != nil {
+			return err
+		}
+	}
+	if had {
+		l.log.Info("removed the identity of a node", "node", i.name, "reason", why)
+	}
+	return nil
+}
+
+// dropSecret deletes a Secret that may be there: the bridge cannot look.
+func dropSecret(ctx context.Context, c client.Client, name string) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.NodesNamespace}}
+	if err := c.Delete(ctx, secret); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Secret %s: %w", name, err)
+	}
+	return nil
+}
+
+// dropJoin ends a join token: what it is bound to, then whose it is.
+func dropJoin(ctx context.Context, c client.Client, account *corev1.ServiceAccount) error {
+	if err := dropSecret(ctx, c, account.Name); err != nil {
+		return err
+	}
+	uid := account.UID
+	if err := c.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting ServiceAccount %s: %w", account.Name, err)
+	}
+	return nil
+}
+
+// nodeShell is a Node of which only the metadata is read.
+func nodeShell() *metav1.PartialObjectMetadata {
+	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}}
+}

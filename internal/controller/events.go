@@ -1,0 +1,13 @@
+package controller
+
+// Reasons of Events that tell of something done; those of refusals are the
+// reasons of api/v1.
+const (
+	eventTokenSealed      = "TokenSealed"
+	eventJoined           = "NodeJoined"
+	eventTokenNotUsed     = "TokenNotUsed"
+	eventAdmissionInForce = "AdmissionInForce"
+)
+
+// maxEvent in bytes; the API server takes 1,024.
+const maxEvent = 1000

@@ -1,0 +1,109 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+)
+
+// remake is how long something that was made may be missing from the cache
+// until it is made again.
+const remake = 10 * time.Second
+
+// maker makes what is missing or differs, and writes nothing that is so
+// already. Its methods may be called at any time.
+type maker struct {
+	client client.Client // reads from the caches
+	now    func() time.Time
+
+	mu   sync.Mutex
+	made map[string]made // by kind, namespace and name
+}
+
+// made is what was written last, until the cache shows it.
+type made struct {
+	at   time.Time
+	want client.Object
+}
+
+// make applies one object, unless it is so, or was made so a moment ago. To
+// apply rather than to create also gives the label to an object that somebody
+// else made: without the label the caches do not hold it.
+func (m *maker) make(ctx context.Context, want client.Object) error {
+	have := empty(want)
+	err := m.client.Get(ctx, client.ObjectKeyFromObject(want), have)
+	if err == nil && settled(have, want) {
+		return nil
+	}
+	if err != nil && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("reading %s: %w", id(want), err)
+	}
+	now := m.now()
+	m.mu.Lock()
+	last, ok := m.made[id(want)]
+	m.mu.Unlock()
+	if ok && now.Before(last.at.Add(remake)) && settled(last.want, want) {
+		return nil
+	}
+	if err := m.apply(ctx, want); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for old, last := range m.made {
+		if now.Sub(last.at) > remake {
+			delete(m.made, old)
+		}
+	}
+	m.made[id(want)] = made{now, want}
+	return nil
+}
+
+// apply writes without a look at what is there. What the API server made of it
+// stands in the result.
+func (m *maker) apply(ctx context.Context, want client.Object) error {
+	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
+	if err != nil {
+		return fmt.Errorf("encoding %s: %w", id(want), err)
+	}
+	err = m.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(&unstructured.Unstructured{Object: fields}),
+		client.FieldOwner(v1.BridgeFieldOwner), client.ForceOwnership)
+	if err != nil {
+		return fmt.Errorf("making %s: %w", id(want), err)
+	}
+	return nil
+}
+
+// forget lets an object that somebody removed be made again at once.
+func (m *maker) forget(o client.Object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.made, id(o))
+}
+
+// remove deletes one object where the cache has it.
+func (m *maker) remove(ctx context.Context, o client.Object) error {
+	have := empty(o)
+	err := m.client.Get(ctx, client.ObjectKeyFromObject(o), have)
+	if err == nil {
+		uid := have.GetUID()
+		err = m.client.Delete(ctx, have, client.Preconditions{UID: &uid})
+	}
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("removing %s: %w", id(o), err)
+	}
+	return nil
+}
+
+// id names an object: its kind, namespace and name.
+func id(o client.Object) string {
+	return fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName())
+}

@@ -1,0 +1,295 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+)
+
+// tokenLife is that of every token the bridge asks for; the node renews it.
+const tokenLife = time.Hour
+
+// requestLoop answers NodeTokenRequests. One goroutine at a time works on a
+// node's.
+type requestLoop struct {
+	client client.Client // reads from the caches
+	reader client.Reader // asks the API server
+	events events.EventRecorder
+	log    *slog.Logger
+	now    func() time.Time
+	creds  *credentialLoop
+	guard  *guard
+}
+
+// Reconcile answers one request, or deletes it. It reads from the API server
+// itself: a request is rare, and a stale cache would make it answer twice.
+func (l *requestLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var r v1.NodeTokenRequest
+	if err := l.reader.Get(ctx, req.NamespacedName, &r); apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading request of %s: %w", req.Name, err)
+	}
+	a, claim, err := l.gather(ctx, &r)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	reply := Answer(a)
+	switch {
+	case reply.Delete:
+		return reconcile.Result{}, l.remove(ctx, a, reply)
+	case reply.Refuse != nil:
+		return reconcile.Result{RequeueAfter: reply.Again}, l.refuse(ctx, &r, *reply.Refuse)
+	case reply.Seal:
+		if err := l.guard.inForce(ctx); err != nil {
+			return reconcile.Result{RequeueAfter: admissionRetry}, l.refuse(ctx, &r,
+				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
+		}
+		return l.seal(ctx, a, claim, reply.Replace)
+	}
+	return reconcile.Result{RequeueAfter: reply.Again}, nil
+}
+
+func (l *requestLoop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, Claim, error) {
+	a := Ask{Request: r, Now: l.now()}
+	claim, err := l.creds.gather(ctx, r.Name)
+	if err != nil {
+		return a, claim, err
+	}
+	found := func(o client.Object) (bool, error) {
+		err := l.reader.Get(ctx, client.ObjectKeyFromObject(o), o)
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("reading %s: %w", id(o), err)
+		}
+		return true, nil
+	}
+	join := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.JoinAccountName(r.Name), Namespace: v1.NodesNamespace}}
+	if ok, err := found(join); err != nil {
+		return a, claim, err
+	} else if ok {
+		a.Join = join
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(r.Name), Namespace: v1.NodesNamespace}}
+	if ok, err := found(account); err != nil {
+		return a, claim, err
+	} else if ok {
+		claim.Account = account
+	} else {
+		claim.Account = nil
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName(r.Name), Namespace: v1.NodesNamespace}}
+	if ok, err := found(lease); err != nil {
+		return a, claim, err
+	} else if ok {
+		a.Lease = lease
+	}
+	a.Expected = claim.Node != "" || claim.Object != "" || claim.Account != nil || a.Join != nil
+	return a, claim, nil
+}
+
+// seal asks for a token and seals it into the request's status. Everything that
+// can refuse comes before the first thing that changes something.
+func (l *requestLoop) seal(ctx context.Context, a Ask, claim Claim, replace bool) (reconcile.Result, error) {
+	r := a.Request
+	if a.Lease == nil {
+		return reconcile.Result{RequeueAfter: time.Second}, nil // it is being made
+	}
+	if err := l.remember(ctx, a.Lease, r); err != nil {
+		return reconcile.Result{}, err
+	}
+	if replace && claim.Account != nil {
+		if err := l.end(ctx, claim.Account); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	token, err := l.mint(ctx, claim)
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		return reconcile.Result{RequeueAfter: admissionRetry}, l.refuse(ctx, r,
+			v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	sealed, err := v1.SealToken(r.Spec.PublicKey, r.Name, r.UID, token)
+	if err != nil {
+		return reconcile.Result{}, l.refuse(ctx, r, v1.Remark{Reason: v1.ReasonKeyInvalid, Message: "spec.publicKey cannot be sealed to"})
+	}
+	at := metav1.NewTime(l.now())
+	if ok, err := l.write(ctx, r, v1.NodeTokenRequestStatus{SealedToken: sealed, SealedAt: &at}); err != nil || !ok {
+		return reconcile.Result{}, err
+	}
+	l.log.Info("sealed a token", "node", r.Name, "door", string(r.Spec.Door), "replace", replace)
+	message := "a token was sealed for " + requester(r)
+	if replace {
+		message += "; the machine that had joined before has lost its identity"
+	}
+	l.tell(ctx, r, corev1.EventTypeNormal, eventTokenSealed, message)
+	return reconcile.Result{RequeueAfter: keepRequest}, nil
+}
+
+// remember notes the key, so that a second request with it is refused. Somebody
+// who writes the Lease meanwhile makes this fail, and it is tried again.
+func (l *requestLoop) remember(ctx context.Context, lease *coordinationv1.Lease, r *v1.NodeTokenRequest) error {
+	next := remember(lease.Annotations[keysAnnotation], r)
+	if next == lease.Annotations[keysAnnotation] {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": lease.ResourceVersion, "annotations": map[string]string{keysAnnotation: next},
+	}})
+	if err != nil {
+		return fmt.Errorf("encoding the key of %s: %w", r.Name, err)
+	}
+	if err := l.client.Patch(ctx, lease, client.RawPatch(types.MergePatchType, body)); err != nil {
+		return fmt.Errorf("noting the key of %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// end takes the identity from whoever holds it: no token of that ServiceAccount
+// is good after it.
+func (l *requestLoop) end(ctx context.Context, account *corev1.ServiceAccount) error {
+	uid := account.UID
+	if err := l.client.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting ServiceAccount %s: %w", account.Name, err)
+	}
+	l.creds.maker.forget(account)
+	return nil
+}
+
+// mint asks for a token of the node's identity, which is made where it is
+// missing, bound to the Node, or where there is none to a Secret.
+func (l *requestLoop) mint(ctx context.Context, c Claim) (string, error) {
+	i := identity{name: c.Name, node: c.Node, notes: map[string]string{}}
+	if c.Account != nil {
+		i.notes = notes(c.Account)
+	}
+	if c.Object != "" {
+		i.notes[objectAnnotation] = string(c.Object)
+	}
+	delete(i.notes, sinceAnnotation)
+	bound := &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: c.Name}
+	if c.Node == "" {
+		i.notes[secretAnnotation] = "true"
+		bound.Kind, bound.Name = "Secret", v1.ServiceAccountName(c.Name)
+	}
+	account := i.account()
+	if err := l.creds.maker.apply(ctx, account); err != nil {
+		return "", err
+	}
+	if c.Node == "" {
+		secret := &corev1.Secret{ObjectMeta: i.meta(v1.NodesNamespace, bound.Name, v1.ComponentNode)}
+		if err := l.client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
+			return "", fmt.Errorf("making Secret %s: %w", bound.Name, err)
+		}
+	}
+	for _, o := range i.rights() {
+		if err := l.creds.maker.make(ctx, o); err != nil {
+			return "", err
+		}
+	}
+	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: new(int64(tokenLife.Seconds())), BoundObjectRef: bound,
+	}}
+	if err := l.client.SubResource("token").Create(ctx, account, token); err != nil {
+		return "", fmt.Errorf("asking for a token of %s: %w", c.Name, err)
+	}
+	return token.Status.Token, nil
+}
+
+// refuse writes a reason, once.
+func (l *requestLoop) refuse(ctx context.Context, r *v1.NodeTokenRequest, why v1.Remark) error {
+	next := v1.NodeTokenRequestStatus{Reason: why.Reason, Message: v1.Printable(why.Message, maxConditionMessage)}
+	if r.Status.Reason == next.Reason && r.Status.Message == next.Message {
+		return nil
+	}
+	if ok, err := l.write(ctx, r, next); err != nil || !ok {
+		return err
+	}
+	l.log.Warn("refused a request for a token", "node", r.Name, "door", string(r.Spec.Door), "reason", why.Reason, "err", why.Message)
+	l.tell(ctx, r, corev1.EventTypeWarning, why.Reason, "refused "+requester(r)+" a token: "+next.Message)
+	return nil
+}
+
+// write answers the request as it was read; false where it is another by now.
+func (l *requestLoop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.NodeTokenRequestStatus) (bool, error) {
+	status := map[string]any{"reason": s.Reason, "message": s.Message}
+	if s.SealedAt != nil {
+		// null takes away what an earlier answer said.
+		status = map[string]any{"sealedToken": s.SealedToken, "sealedAt": s.SealedAt, "reason": nil, "message": nil}
+	}
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": r.UID, "resourceVersion": r.ResourceVersion},
+		"status":   status,
+	})
+	if err != nil {
+		return false, fmt.Errorf("encoding the answer to %s: %w", r.Name, err)
+	}
+	written := &v1.NodeTokenRequest{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Namespace: r.Namespace}}
+	err = l.client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1.BridgeFieldOwner))
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("answering %s: %w", r.Name, err)
+	}
+	return true, nil
+}
+
+// remove deletes a request that is done with; a join token that has got its
+// node a token goes with it.
+func (l *requestLoop) remove(ctx context.Context, a Ask, reply Reply) error {
+	r := a.Request
+	// A join token that is younger than the request is another's.
+	if r.Spec.Door == v1.DoorJoinToken && r.Status.SealedAt != nil && a.Join != nil && !a.Join.CreationTimestamp.After(r.CreationTimestamp.Time) {
+		if err := dropJoin(ctx, l.client, a.Join); err != nil {
+			return err
+		}
+	}
+	uid := r.UID
+	if err := l.client.Delete(ctx, r, client.Preconditions{UID: &uid}); apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("deleting request of %s: %w", r.Name, err)
+	}
+	switch {
+	case reply.Joined:
+		l.log.Info("node has joined", "node", r.Name, "door", string(r.Spec.Door))
+		l.tell(ctx, r, corev1.EventTypeNormal, eventJoined, requester(r)+" has joined: "+reply.Why)
+	case r.Status.SealedAt != nil:
+		l.log.Warn("token was not used", "node", r.Name, "door", string(r.Spec.Door))
+		l.tell(ctx, r, corev1.EventTypeWarning, eventTokenNotUsed, reply.Why)
+	}
+	return nil
+}
+
+// tell makes an Event about the request, and one about the node's object if
+// there is one.
+func (l *requestLoop) tell(ctx context.Context, r *v1.NodeTokenRequest, kind, reason, message string) {
+	about := []runtime.Object{r}
+	var object v1.MultiNicNodeConfig
+	if l.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: r.Name}, &object) == nil {
+		about = append(about, &object)
+	}
+	for _, o := range about {
+		l.events.Eventf(o, nil, kind, reason, "AnswerTokenRequest", "%s", v1.Printable(message, maxEvent))
+	}
+}
