@@ -18,7 +18,7 @@ func env(name string) []string { return []string{"MULTINIC_BRIDGE_" + name} }
 func newApp() *cli.App {
 	return &cli.App{
 		Name:    "multinic-bridge",
-		Usage:   "turns the reports of nodes into the status of their MultiNicNodeConfig",
+		Usage:   "turns the reports of nodes into the status of their MultiNicNodeConfig, and gives nodes their credentials",
 		Version: version,
 		Commands: []*cli.Command{
 			{
@@ -56,6 +56,7 @@ func newApp() *cli.App {
 					},
 				},
 			},
+			tokenCommand(),
 			{
 				Name:   "version",
 				Usage:  "print the version",

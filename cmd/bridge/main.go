@@ -1,6 +1,7 @@
 // Command bridge, installed as multinic-bridge, is the part of multinicd that
 // runs in the cluster: it turns the reports of the nodes into the status of
-// their objects.
+// their objects, and gives nodes their credentials. `token` is an
+// administrator's tool, which runs anywhere.
 //
 // In go a kubeconfig or the Pod's own credential, flags and their environment
 // variables; out come API requests, logs on standard error, and the endpoints
@@ -13,6 +14,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -27,6 +29,9 @@ func main() {
 	defer stop()
 	if err := newApp().RunContext(ctx, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, "multinic-bridge: "+err.Error())
+		if errors.Is(err, errUsage) {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }

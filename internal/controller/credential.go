@@ -54,15 +54,13 @@ type Claim struct {
 
 // Verdict on an identity.
 type Verdict struct {
-	// Keep: what is missing is made. Neither Keep nor Remove: what is there
-	// stays.
-	Keep bool
-	// Remove: all of it goes, and Why.
+	// Remove: all of it goes, and Why. Else what is missing of it is made.
 	Remove bool
 	Why    string
-	// Since is to be noted as the time since when nothing speaks for the node;
-	// zero: nothing is.
-	Since time.Time
+	// Unclaimed: nothing speaks for the node. Since is then to be noted as the
+	// time since when; zero: what is noted stays.
+	Unclaimed bool
+	Since     time.Time
 	// DropSecret: the Secret is of no use any more.
 	DropSecret bool
 	// Again is when to look again; 0: at the next event.
@@ -77,7 +75,7 @@ type Verdict struct {
 // identity that belonged to a Node goes with it.
 func Judge(c Claim) Verdict {
 	if c.Node != "" || c.Object != "" || c.Join {
-		v := Verdict{Keep: true}
+		var v Verdict
 		if c.Node != "" && noted(c.Account, secretAnnotation) != "" {
 			left := c.NodeSince.Add(keepSecret).Sub(c.Now)
 			v.DropSecret, v.Again = left <= 0, max(left, 0)
@@ -99,9 +97,9 @@ func Judge(c Claim) Verdict {
 	}
 	since, err := time.Parse(time.RFC3339, noted(c.Account, sinceAnnotation))
 	if err != nil {
-		return Verdict{Since: c.Now, Again: keepCredential}
+		return Verdict{Unclaimed: true, Since: c.Now, Again: keepCredential}
 	}
-	var v Verdict
+	v := Verdict{Unclaimed: true}
 	last := since
 	if object == "" && c.Pulse.Moved && c.Pulse.Seen.After(since) {
 		last = c.Pulse.Seen
@@ -110,6 +108,10 @@ func Judge(c Claim) Verdict {
 		}
 	}
 	if v.Again = last.Add(keepCredential).Sub(c.Now); v.Again > 0 {
+		// A Lease that moves wakes nobody: what is noted of it must not grow old.
+		if object == "" {
+			v.Again = min(v.Again, noteLease)
+		}
 		return v
 	}
 	if object == "" {

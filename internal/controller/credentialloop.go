@@ -55,15 +55,8 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 	if c.Account != nil {
 		i.notes = notes(c.Account)
 	}
-	switch {
-	case v.Remove:
+	if v.Remove {
 		return reconcile.Result{}, l.remove(ctx, i, v.Why)
-	case !v.Keep:
-		if v.Since.IsZero() {
-			return reconcile.Result{RequeueAfter: again}, nil
-		}
-		i.notes[sinceAnnotation] = v.Since.UTC().Format(time.RFC3339)
-		return reconcile.Result{RequeueAfter: again}, l.maker.make(ctx, i.account())
 	}
 	for _, o := range i.mailboxes() {
 		if err := l.maker.make(ctx, o); err != nil {
@@ -79,7 +72,11 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 		}
 		delete(i.notes, secretAnnotation)
 	}
-	delete(i.notes, sinceAnnotation)
+	if !v.Unclaimed {
+		delete(i.notes, sinceAnnotation)
+	} else if !v.Since.IsZero() {
+		i.notes[sinceAnnotation] = v.Since.UTC().Format(time.RFC3339)
+	}
 	if c.Object != "" {
 		i.notes[objectAnnotation] = string(c.Object)
 	}

@@ -40,6 +40,10 @@ type requestLoop struct {
 // itself: a request is rare, and a stale cache would make it answer twice.
 func (l *requestLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var r v1.NodeTokenRequest
+	if l.client.Get(ctx, req.NamespacedName, &r) != nil {
+		return reconcile.Result{}, nil // a Lease of a node that asks for nothing
+	}
+	r = v1.NodeTokenRequest{}
 	if err := l.reader.Get(ctx, req.NamespacedName, &r); apierrors.IsNotFound(err) {
 		return reconcile.Result{}, nil
 	} else if err != nil {

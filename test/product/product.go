@@ -125,18 +125,16 @@ func Token(ctx context.Context, c *controlplane.Cluster, namespace, account stri
 	return strings.TrimSpace(out), nil
 }
 
-// Admit makes a node's identity by deploy/node.yaml, and gives a token of it.
+// Admit makes a Node, waits until the bridge, which has to run, has given it an identity, and gives a token of that, good for
+// some hours: the node joins without a join.
 func Admit(ctx context.Context, c *controlplane.Cluster, node string) (string, error) {
-	root, err := artifact.RepositoryRoot()
-	if err != nil {
-		return "", err
+	if out, err := c.Apply(ctx, fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %q}}", node), "--server-side"); err != nil {
+		return "", fmt.Errorf("making Node %s: %w\n%s", node, err, out)
 	}
-	manifest, err := os.ReadFile(filepath.Join(root, "deploy/node.yaml"))
+	// The bridge makes it last.
+	out, err := c.Kubectl(ctx, "wait", "--for=create", "--timeout=60s", "-n", "multinic-nodes", "rolebinding/multinic-join-"+node)
 	if err != nil {
-		return "", fmt.Errorf("reading the node's manifest: %w", err)
-	}
-	if out, err := c.Apply(ctx, strings.ReplaceAll(string(manifest), "NODE_NAME", node)); err != nil {
-		return "", fmt.Errorf("admitting %s: %w\n%s", node, err, out)
+		return "", fmt.Errorf("waiting for the identity of %s: %w\n%s", node, err, out)
 	}
 	return Token(ctx, c, "multinic-nodes", "multinic-node-"+node)
 }

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+)
+
+// minTTL is the least that the API server gives.
+const minTTL = 10 * time.Minute
+
+// errUsage is what the errors of a wrong command line wrap: exit code 2.
+var errUsage = errors.New("wrong command line")
+
+func tokenCommand() *cli.Command {
+	node := &cli.StringFlag{Name: "node", Usage: "`NAME` of the node, which is that of its object"}
+	kubeconfig := &cli.StringFlag{
+		Name: "kubeconfig", Usage: "`FILE` with an administrator's access; absent: $KUBECONFIG, then ~/.kube/config",
+	}
+	return &cli.Command{
+		Name:  "token",
+		Usage: "let machines without a kubelet join, and put them out again",
+		Description: "Run it with an administrator's kubeconfig. A machine that runs a kubelet needs none of this:\n" +
+			"there, multinicd join --kubelet does.",
+		Subcommands: []*cli.Command{
+			{
+				Name:  "create",
+				Usage: "make a join token for one node, good for one join",
+				Description: "Prints the command to run on the machine. With --output-file the join file (token and CA) is\n" +
+					"written there, mode 0600, and the token is printed nowhere. Without it a cloud-init snippet is\n" +
+					"printed, WHICH CONTAINS THE TOKEN. A second token for the same node ends the first.",
+				Action: createToken,
+				Flags: []cli.Flag{
+					node, kubeconfig,
+					&cli.DurationFlag{Name: "ttl", Value: 24 * time.Hour, Usage: "how long the token is good for, at least 10m"},
+					&cli.BoolFlag{Name: "replace", Usage: "let it take the place of a machine that has joined under this name"},
+					&cli.StringFlag{Name: "server", Usage: "`URL` by which the machine reaches the API server; absent: the kubeconfig's"},
+					&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write the join file to `FILE`, mode 0600"},
+				},
+			},
+			{
+				Name:   "list",
+				Usage:  "list join tokens and the nodes' credentials; prints no token",
+				Action: listTokens,
+				Flags:  []cli.Flag{kubeconfig},
+			},
+			{
+				Name:  "revoke",
+				Usage: "end every token of a node, and its join token",
+				Description: "The API server refuses them within seconds. While the node is expected (there is a Node or an\n" +
+					"object) the bridge makes it a new identity, by which the old tokens are worth nothing; the machine\n" +
+					"joins again by its kubelet, or by a token made with create --replace.",
+				Action: revokeToken,
+				Flags:  []cli.Flag{node, kubeconfig},
+			},
+		},
+	}
+}
+
+func nodeFlag(c *cli.Context) (string, error) {
+	node := c.String("node")
+	switch {
+	case c.Args().Present():
+		return "", fmt.Errorf("%w: token %s takes no arguments, got %q", errUsage, c.Command.Name, c.Args().First())
+	case node == "":
+		return "", fmt.Errorf("%w: --node is missing", errUsage)
+	case len(node) > v1.MaxNodeName || len(validation.IsDNS1123Subdomain(node)) > 0:
+		return "", fmt.Errorf("%w: --node %q is no node name: lower case letters, digits, '-' and '.', at most %d", errUsage, node, v1.MaxNodeName)
+	}
+	return node, nil
+}
+
+func createToken(c *cli.Context) error {
+	node, err := nodeFlag(c)
+	if err != nil {
+		return err
+	}
+	ttl := c.Duration("ttl")
+	if ttl < minTTL {
+		return fmt.Errorf("%w: --ttl %s is too short: the API server gives no token for less than %s", errUsage, ttl, minTTL)
+	}
+	a, err := newAdmin(c.String("kubeconfig"))
+	if err != nil {
+		return err
+	}
+	server := c.String("server")
+	if server == "" {
+		server = a.server
+	}
+	if u, err := url.Parse(server); err != nil || u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("%w: the API server's URL %q does not begin with https://: say it with --server", errUsage, server)
+	}
+	ca, err := a.certificates(c.Context)
+	if err != nil {
+		return err
+	}
+	file := v1.JoinFile{CA: ca}
+	hash, err := file.CAHash()
+	if err != nil {
+		return fmt.Errorf("reading the cluster's CA: %w", err)
+	}
+	if err := a.joinable(c.Context, node, c.Bool("replace")); err != nil {
+		return err
+	}
+	expires, err := a.makeJoin(c.Context, node, ttl, c.Bool("replace"), &file)
+	if err != nil {
+		return err
+	}
+	if path := c.String("output-file"); path != "" {
+		if err := writeSecret(path, file.Encode()); err != nil {
+			return errors.Join(err, a.dropJoin(context.WithoutCancel(c.Context), node))
+		}
+		_, err = fmt.Fprintf(c.App.Writer, "%s is good for one join of node %s, until %s. It holds a secret. On the machine:\n\n  %s\n",
+			path, node, expires.Local().Format(time.RFC3339), joinLine(server, filepath.Base(path), hash))
+		return err
+	}
+	fmt.Fprintln(c.App.ErrWriter, "What follows contains the join token: keep it as you keep a password, or use --output-file.")
+	_, err = fmt.Fprintf(c.App.Writer, `#cloud-config
+# Lets this machine join as node %s: good for one join, until %s.
+write_files:
+- path: %s
+  permissions: "0600"
+  content: |
+%sruncmd:
+- [%s]
+- [rm, -f, %s]
+
+# By hand, with the text below "content: |" in a file of mode 0600 called join:
+#   %s
+`, node, expires.UTC().Format(time.RFC3339), cloudFile, indent(string(file.Encode()), "    "),
+		quoted(joinLine(server, cloudFile, hash)), cloudFile, joinLine(server, "join", hash))
+	return err
+}
+
+// cloudFile is where cloud-init puts the join file: in memory, gone with the
+// next boot.
+const cloudFile = "/run/multinicd-join"
+
+func joinLine(server, file, hash string) string {
+	return strings.Join([]string{"multinicd", "join", "--server", server, "--token-file", file, "--ca-hash", hash}, " ")
+}
+
+// quoted is a command as the items of a list in YAML.
+func quoted(line string) string {
+	return `"` + strings.Join(strings.Fields(line), `", "`) + `"`
+}
+
+func indent(text, by string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(by + line)
+	}
+	return b.String()
+}
+
+// writeSecret replaces a file by one of mode 0600.
+func writeSecret(path string, data []byte) (err error) {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // 0600 from the start
+	if err != nil {
+		return fmt.Errorf("writing the join file: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("writing the join file: %w", errors.Join(err, temp.Close(), os.Remove(temp.Name())))
+		}
+	}()
+	if _, err := temp.Write(data); err != nil {
+		return err
+	}
+	if err := temp.Sync(); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(temp.Name(), path), temp.Close())
+}
+
+// joinable refuses early what the bridge would refuse the machine.
+func (a *admin) joinable(ctx context.Context, node string, replace bool) error {
+	var lease coordinationv1.Lease
+	err := a.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("reading the Lease of %s: %w", node, err)
+	}
+	if lease.Spec.RenewTime != nil && !replace {
+		return fmt.Errorf("a machine has joined as %s already, and renewed its Lease last at %s: with --replace the new one takes its place, and it loses its identity",
+			node, lease.Spec.RenewTime.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// makeJoin makes the join token of a node, ends an older one, and puts the token
+// into the file. Where it fails it leaves none behind.
+func (a *admin) makeJoin(ctx context.Context, node string, ttl time.Duration, replace bool, file *v1.JoinFile) (expires time.Time, err error) {
+	if err := a.dropJoin(ctx, node); err != nil {
+		return expires, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.dropJoin(context.WithoutCancel(ctx), node))
+		}
+	}()
+	name := v1.JoinAccountName(node)
+	meta := metav1.ObjectMeta{
+		Namespace: v1.NodesNamespace, Name: name,
+		Labels: map[string]string{v1.ComponentLabel: v1.ComponentJoin},
+		Annotations: map[string]string{
+			v1.NodeNameAnnotation: node,
+			v1.ExpiresAnnotation:  time.Now().Add(ttl).UTC().Format(time.RFC3339),
+		},
+	}
+	if replace {
+		meta.Annotations[v1.ReplaceAnnotation] = "true"
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: meta, AutomountServiceAccountToken: new(false)}
+	if err := a.client.Create(ctx, account); err != nil {
+		return expires, fmt.Errorf("making ServiceAccount %s: %w", name, err)
+	}
+	// The Secret goes with the account, if nobody else takes it away.
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: v1.NodesNamespace, Name: name, Labels: meta.Labels,
+		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ServiceAccount", Name: name, UID: account.UID}},
+	}}
+	if err := a.client.Create(ctx, secret); err != nil {
+		return expires, fmt.Errorf("making Secret %s: %w", name, err)
+	}
+	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: new(int64(ttl.Seconds())),
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: name, UID: secret.UID},
+	}}
+	if err := a.client.SubResource("token").Create(ctx, account, token); err != nil {
+		return expires, fmt.Errorf("asking for a token of %s: %w", name, err)
+	}
+	file.Token = token.Status.Token
+	return token.Status.ExpirationTimestamp.Time, nil
+}
+
+// dropJoin ends a node's join token, with the request that was made by it.
+func (a *admin) dropJoin(ctx context.Context, node string) error {
+	var request v1.NodeTokenRequest
+	err := a.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}, &request)
+	if err == nil && request.Spec.Door == v1.DoorJoinToken {
+		err = a.client.Delete(ctx, &request)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("removing the request of %s: %w", node, err)
+	}
+	_, err = a.drop(ctx, v1.JoinAccountName(node))
+	return err
+}
+
+// drop deletes a Secret and the ServiceAccount of the same name, and tells
+// whether either was there.
+func (a *admin) drop(ctx context.Context, name string) (bool, error) {
+	meta := metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: name}
+	found := false
+	for kind, o := range map[string]client.Object{"Secret": &corev1.Secret{ObjectMeta: meta}, "ServiceAccount": &corev1.ServiceAccount{ObjectMeta: meta}} {
+		switch err := a.client.Delete(ctx, o); {
+		case err == nil:
+			found = true
+		case !apierrors.IsNotFound(err):
+			return found, fmt.Errorf("deleting %s %s: %w", kind, name, err)
+		}
+	}
+	return found, nil
+}
+
+func revokeToken(c *cli.Context) error {
+	node, err := nodeFlag(c)
+	if err != nil {
+		return err
+	}
+	a, err := newAdmin(c.String("kubeconfig"))
+	if err != nil {
+		return err
+	}
+	joined, err := a.drop(c.Context, v1.ServiceAccountName(node))
+	if err != nil {
+		return err
+	}
+	invited, err := a.drop(c.Context, v1.JoinAccountName(node))
+	if err != nil {
+		return err
+	}
+	if err := a.dropJoin(c.Context, node); err != nil {
+		return err
+	}
+	if !joined && !invited {
+		return fmt.Errorf("nothing to revoke: there is neither a credential nor a join token of node %s", node)
+	}
+	return say(c.App.Writer, joined, invited, node)
+}
+
+func say(w io.Writer, joined, invited bool, node string) error {
+	if joined {
+		fmt.Fprintf(w, "revoked every token of node %s; the API server refuses them within seconds\n", node)
+	}
+	if invited {
+		fmt.Fprintf(w, "revoked the join token of node %s\n", node)
+	}
+	return nil
+}

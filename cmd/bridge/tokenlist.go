@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+)
+
+// admin is an administrator's way to the API server.
+type admin struct {
+	client client.Client
+	server string // URL
+	ca     []byte // PEM; nil where the kubeconfig has none
+}
+
+func newAdmin(kubeconfig string) (*admin, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = kubeconfig
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("reading kubeconfig: %w", err)
+	}
+	cfg.UserAgent = "multinic-bridge/" + version
+	a := &admin{server: cfg.Host, ca: cfg.CAData}
+	if a.ca == nil && cfg.CAFile != "" {
+		if a.ca, err = os.ReadFile(cfg.CAFile); err != nil {
+			return nil, fmt.Errorf("reading the kubeconfig's CA: %w", err)
+		}
+	}
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, fmt.Errorf("setting up a client: %w", err)
+		}
+	}
+	if a.client, err = client.New(cfg, client.Options{Scheme: scheme}); err != nil {
+		return nil, fmt.Errorf("setting up a client: %w", err)
+	}
+	return a, nil
+}
+
+// certificates are those by which a machine knows the API server: the
+// kubeconfig's, or what the cluster gives its Pods.
+func (a *admin) certificates(ctx context.Context) ([]byte, error) {
+	if len(a.ca) > 0 {
+		return a.ca, nil
+	}
+	var cm corev1.ConfigMap
+	key := client.ObjectKey{Namespace: v1.NodesNamespace, Name: "kube-root-ca.crt"}
+	if err := a.client.Get(ctx, key, &cm); err != nil {
+		return nil, fmt.Errorf("reading the cluster's CA, which the kubeconfig does not hold: %w", err)
+	}
+	return []byte(cm.Data["ca.crt"]), nil
+}
+
+// row is what is known of a node.
+type row struct{ join, replace, account, lease string }
+
+func listTokens(c *cli.Context) error {
+	if c.Args().Present() {
+		return fmt.Errorf("%w: token list takes no arguments, got %q", errUsage, c.Args().First())
+	}
+	a, err := newAdmin(c.String("kubeconfig"))
+	if err != nil {
+		return err
+	}
+	rows, err := a.rows(c.Context, time.Now())
+	if err != nil {
+		return err
+	}
+	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "NODE\tJOIN TOKEN\tREPLACE\tCREDENTIAL\tLAST SEEN")
+	for _, node := range slices.Sorted(maps.Keys(rows)) {
+		r := rows[node]
+		fmt.Fprintln(w, strings.Join([]string{node, orDash(r.join), orDash(r.replace), orDash(r.account), orDash(r.lease)}, "\t"))
+	}
+	return w.Flush()
+}
+
+func (a *admin) rows(ctx context.Context, now time.Time) (map[string]*row, error) {
+	in := []client.ListOption{client.InNamespace(v1.NodesNamespace), client.HasLabels{v1.ComponentLabel}}
+	var accounts corev1.ServiceAccountList
+	if err := a.client.List(ctx, &accounts, in...); err != nil {
+		return nil, fmt.Errorf("listing ServiceAccounts: %w", err)
+	}
+	var leases coordinationv1.LeaseList
+	if err := a.client.List(ctx, &leases, in...); err != nil {
+		return nil, fmt.Errorf("listing Leases: %w", err)
+	}
+	var requests v1.NodeTokenRequestList
+	if err := a.client.List(ctx, &requests, in[0]); err != nil {
+		return nil, fmt.Errorf("listing NodeTokenRequests: %w", err)
+	}
+	rows := map[string]*row{}
+	of := func(node string) *row {
+		if rows[node] == nil {
+			rows[node] = &row{}
+		}
+		return rows[node]
+	}
+	for _, account := range accounts.Items {
+		if node, ok := strings.CutPrefix(account.Name, v1.ServiceAccountName("")); ok {
+			of(node).account = string(account.UID)
+		} else if node, ok := strings.CutPrefix(account.Name, v1.JoinAccountName("")); ok {
+			r := of(node)
+			r.join, r.replace = "unused", "no"
+			if account.Annotations[v1.ReplaceAnnotation] == "true" {
+				r.replace = "yes"
+			}
+			if at, err := time.Parse(time.RFC3339, account.Annotations[v1.ExpiresAnnotation]); err == nil && at.After(now) {
+				r.join += ", until " + at.Format(time.RFC3339)
+			} else if err == nil {
+				r.join = "ended"
+			}
+		}
+	}
+	for _, request := range requests.Items {
+		r, door := of(request.Name), string(request.Spec.Door)
+		switch {
+		case request.Status.SealedAt != nil:
+			r.join = "used (" + door + ") at " + request.Status.SealedAt.UTC().Format(time.RFC3339)
+		case request.Status.Reason != "":
+			r.join = "refused (" + door + "): " + request.Status.Reason
+		default:
+			r.join = "asked for (" + door + ")"
+		}
+	}
+	for _, lease := range leases.Items {
+		if node, ok := strings.CutPrefix(lease.Name, v1.LeaseName("")); ok && lease.Spec.RenewTime != nil {
+			of(node).lease = lease.Spec.RenewTime.UTC().Format(time.RFC3339)
+		}
+	}
+	return rows, nil
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
