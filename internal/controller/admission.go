@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -207,14 +206,4 @@ func (g *guard) probe(ctx context.Context, policy string) error {
 		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
 	}
 	return fmt.Errorf("making a probe of %s: it has none", policy)
-}
-
-// names of the policies, which are those of their bindings too.
-func (p policies) names() []string {
-	var out []string
-	for _, policy := range p.policies {
-		out = append(out, policy.Name)
-	}
-	slices.Sort(out)
-	return out
 }

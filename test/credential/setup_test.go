@@ -149,11 +149,17 @@ func (c *clock) forward(d time.Duration) {
 // or stop is called. Its clock may be nil.
 func (c *cluster) bridge(at *clock) (stop func()) {
 	c.t.Helper()
-	token := c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace, "--duration", "2h")
-	o := controller.Options{Log: slog.New(slog.NewTextHandler(c.t.Output(), nil))}
+	var o controller.Options
 	if at != nil {
 		o.Now = at.now
 	}
+	return c.run(o)
+}
+
+func (c *cluster) run(o controller.Options) (stop func()) {
+	c.t.Helper()
+	token := c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace, "--duration", "2h")
+	o.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, c.bearerConfig(token), o) }()
