@@ -15,6 +15,7 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -123,6 +124,9 @@ func createToken(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if !a.welcome(c.Context, node) {
+		fmt.Fprintln(c.App.ErrWriter, "The bridge has not taken note of the token yet. Until it has the machine is refused (Forbidden): is it running, and does its log say that the admission policies are in force?")
+	}
 	if path := c.String("output-file"); path != "" {
 		if err := writeSecret(path, file.Encode()); err != nil {
 			return errors.Join(err, a.dropJoin(context.WithoutCancel(c.Context), node))
@@ -147,6 +151,25 @@ write_files:
 `, node, expires.UTC().Format(time.RFC3339), cloudFile, indent(string(file.Encode()), "    "),
 		quoted(joinLine(server, cloudFile, hash)), cloudFile, joinLine(server, "join", hash))
 	return err
+}
+
+// welcome waits a moment for the bridge to give the token its right.
+func (a *admin) welcome(ctx context.Context, node string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		var right rbacv1.RoleBinding
+		if a.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.JoinAccountName(node)}, &right) == nil {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+	}
 }
 
 // cloudFile is where cloud-init puts the join file: in memory, gone with the

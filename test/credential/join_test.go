@@ -109,6 +109,7 @@ func (c *cluster) invite(node string, more ...string) string {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	secret = append(secret, file.Token)
 	hash := regexp.MustCompile(`--ca-hash (sha256:[0-9a-f]{64})`).FindStringSubmatch(out)
 	if hash == nil || file.CheckHash(hash[1]) != nil || !strings.Contains(out, "--server "+c.URL) {
 		c.t.Errorf("the line to run does not fit the file: %s", out)

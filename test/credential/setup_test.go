@@ -15,6 +15,7 @@ package credential
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -159,7 +160,9 @@ func (c *cluster) bridge(at *clock) (stop func()) {
 func (c *cluster) run(o controller.Options) (stop func()) {
 	c.t.Helper()
 	token := c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace, "--duration", "2h")
-	o.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil))
+	log := &spoken{to: c.t.Output()}
+	o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	c.t.Cleanup(func() { log.mustHide(c.t, append(secret, token)...) })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
 	go func() { done <- controller.Run(ctx, c.bearerConfig(token), o) }()
@@ -171,6 +174,41 @@ func (c *cluster) run(o controller.Options) (stop func()) {
 	})
 	c.t.Cleanup(stop)
 	return stop
+}
+
+// secret are the tokens that the tests know: nothing that is printed may hold
+// one.
+var secret []string
+
+// spoken keeps what a program prints. What is for debugging is kept, not shown.
+type spoken struct {
+	mu  sync.Mutex
+	all strings.Builder
+	to  io.Writer
+}
+
+func (s *spoken) Write(line []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all.Write(line)
+	if !strings.Contains(string(line), "level=DEBUG") {
+		_, _ = s.to.Write(line)
+	}
+	return len(line), nil
+}
+
+func (s *spoken) mustHide(t *testing.T, tokens ...string) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, token := range tokens {
+		// The signature alone would not be of use, but is as unique.
+		for part := range strings.SplitSeq(token, ".") {
+			if len(part) > 60 && strings.Contains(s.all.String(), part) {
+				t.Errorf("a token is printed: %s...", part[:8])
+			}
+		}
+	}
 }
 
 func inNodes(name string) metav1.ObjectMeta {
@@ -247,6 +285,7 @@ func open(t *testing.T, key *v1.SealKey, r *v1.NodeTokenRequest) string {
 	if err != nil {
 		t.Fatalf("%v; the request was refused: %s %s", err, r.Status.Reason, r.Status.Message)
 	}
+	secret = append(secret, token)
 	return token
 }
 
