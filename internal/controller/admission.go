@@ -28,7 +28,7 @@ import (
 // nobody asks it for anything.
 const (
 	admissionFresh = 3 * time.Second
-	admissionEvery = 30 * time.Second
+	admissionEvery = 2 * time.Minute
 )
 
 // errAdmission is what every error of guard.inForce wraps: nothing is to be
