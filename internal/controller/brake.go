@@ -13,16 +13,25 @@ import (
 const (
 	writeBurst = 200
 	writeEvery = 50 * time.Millisecond
+
+	// Events stay for an hour each.
+	eventBurst = 10
+	eventEvery = time.Minute
 )
 
-// brake bounds how often one node's status is written. Its methods may be
+// brake bounds how often something is written for one node. Its methods may be
 // called at any time.
 type brake struct {
+	every time.Duration
+	burst int
+
 	mu    sync.Mutex
 	nodes map[string]*rate.Limiter
 }
 
-func newBrake() *brake { return &brake{nodes: map[string]*rate.Limiter{}} }
+func newBrake(every time.Duration, burst int) *brake {
+	return &brake{every: every, burst: burst, nodes: map[string]*rate.Limiter{}}
+}
 
 // wait is how long to wait before a write that is due now; 0 takes one write
 // off the node's account.
@@ -31,7 +40,7 @@ func (b *brake) wait(node string, now time.Time) time.Duration {
 	defer b.mu.Unlock()
 	l, ok := b.nodes[node]
 	if !ok {
-		l = rate.NewLimiter(rate.Every(writeEvery), writeBurst)
+		l = rate.NewLimiter(rate.Every(b.every), b.burst)
 		b.nodes[node] = l
 	}
 	r := l.ReserveN(now, 1)

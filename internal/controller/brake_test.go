@@ -6,7 +6,7 @@ import (
 )
 
 func TestBrake(t *testing.T) {
-	b := newBrake()
+	b := newBrake(writeEvery, writeBurst)
 	for i := range writeBurst {
 		if got := b.wait(node, noon); got != 0 {
 			t.Fatalf("write %d has to wait %s", i, got)

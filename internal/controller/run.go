@@ -66,9 +66,9 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	loop := &statusLoop{
 		client: mgr.GetClient(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
 		pulses: newPulses(),
-		brake:  newBrake(),
-		events: recorder,
-		said:   map[string]said{},
+		brake:  newBrake(writeEvery, writeBurst),
+		events: recorder, eventBrake: newBrake(eventEvery, eventBurst),
+		said: map[string]said{},
 	}
 	if err := watch(mgr, loop, o.Now); err != nil {
 		return fmt.Errorf("setting up the status loop: %w", err)

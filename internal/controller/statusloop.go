@@ -33,6 +33,7 @@ type statusLoop struct {
 	pulses      *pulses
 	brake       *brake
 	events      events.EventRecorder
+	eventBrake  *brake
 
 	mu   sync.Mutex
 	said map[string]said // by node
@@ -127,6 +128,9 @@ func (l *statusLoop) tell(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfig
 	if now == nil || now.Reason != v1.ReasonReportRefused || (before != nil && before.Reason == now.Reason && before.Message == now.Message) {
 		return
 	}
+	if l.eventBrake.wait(obj.Name, l.now()) > 0 {
+		return
+	}
 	l.events.Eventf(obj, nil, corev1.EventTypeWarning, v1.ReasonReportRefused, "ReadReport", "%s",
 		v1.Printable("system:serviceaccount:"+v1.NodesNamespace+":"+v1.ServiceAccountName(obj.Name)+
 			" wrote a report that cannot be used: "+now.Message, maxEvent))
@@ -153,6 +157,7 @@ func (l *statusLoop) forget(node string) {
 	defer l.mu.Unlock()
 	delete(l.said, node)
 	l.brake.forget(node)
+	l.eventBrake.forget(node)
 }
 
 // ofLease names the node that a Lease belongs to; "" for one that is none of ours.

@@ -352,7 +352,11 @@ func TestAMaliciousNodeHarmsNobodyElse(t *testing.T) {
 	}
 	c.event(v1.SystemNamespace, bad, v1.ReasonReportRefused, who)
 	for i := range 1000 {
-		if err := write(t.Context(), evil, bad, fmt.Sprintf(`{"schema":"%d"}`, i)); err != nil {
+		text := string(impostor)
+		if i%2 == 0 {
+			text = fmt.Sprintf(`{"schema":"%d"}`, i)
+		}
+		if err := write(t.Context(), evil, bad, text); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -372,10 +376,31 @@ func TestAMaliciousNodeHarmsNobodyElse(t *testing.T) {
 	if err := c.admin.List(t.Context(), &list, client.InNamespace(v1.SystemNamespace)); err != nil {
 		t.Fatal(err)
 	}
+	told := 0
 	for _, e := range list.Items {
+		if e.Regarding.Name == bad {
+			told++
+		}
 		if e.Note != v1.Printable(e.Note, 1000) {
 			t.Errorf("an Event holds what cannot be printed: %q", e.Note)
 		}
+	}
+	if told > 20 {
+		t.Errorf("there are %d Events about it: it fills the cluster with them", told)
+	}
+}
+
+// RBAC alone would let a cluster administrator.
+func TestNobodyButTheBridgeWritesStatus(t *testing.T) {
+	c := newCluster(t)
+	o := c.object("status-of-all")
+	patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"state":"Configured"}}`))
+	if err := c.admin.Status().Patch(t.Context(), o, patch); !refusedBy(err, "status is written by the bridge alone") {
+		t.Errorf("an administrator writes status: %v", err)
+	}
+	// Beside the subresource it counts for nothing.
+	if err := c.admin.Patch(t.Context(), o, patch); err != nil || o.Status.State != "" {
+		t.Errorf("written with the spec it is %q: %v", o.Status.State, err)
 	}
 }
 
