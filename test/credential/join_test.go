@@ -296,6 +296,6 @@ func TestAJoinTokenOpensNothingElse(t *testing.T) {
 	c.refused(first, "there is a newer one")
 	// By the bridge's clock a day has passed: who was invited is forgotten.
 	at.forward(25 * time.Hour)
-	c.kubectl("label", "serviceaccount", "-n", v1.NodesNamespace, v1.JoinAccountName(node), "wake=up")
+	c.wake(v1.JoinAccountName(node))
 	c.refused(second, "it has ended")
 }

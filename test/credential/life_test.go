@@ -112,7 +112,7 @@ func TestANodeHearsThatItsObjectIsGoneBeforeItLosesItsIdentity(t *testing.T) {
 		"stays-away": func(_ client.Client, o *v1.MultiNicNodeConfig) {
 			c.noticed(o.Name)
 			at.forward(25 * time.Hour)
-			c.kubectl("label", "serviceaccount", "-n", v1.NodesNamespace, v1.ServiceAccountName(o.Name), "wake=up")
+			c.wake(v1.ServiceAccountName(o.Name))
 		},
 	} {
 		t.Run(node, func(t *testing.T) {
@@ -339,7 +339,7 @@ func TestANodeThatComesLaterTakesItsIdentityOver(t *testing.T) {
 		t.Errorf("bound to its Node it asks for a token bound to a Secret: %v", err)
 	}
 	at.forward(3 * time.Hour)
-	c.kubectl("label", "serviceaccount", "-n", v1.NodesNamespace, v1.ServiceAccountName(node), "wake=up")
+	c.wake(v1.ServiceAccountName(node))
 	c.refused(as, "the Secret is gone")
 	if _, err := renewToken(t, c.bearer(token), node, "Node", node); err != nil {
 		t.Errorf("the token that is bound to the Node: %v", err)

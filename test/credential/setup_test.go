@@ -146,6 +146,16 @@ func (c *clock) forward(d time.Duration) {
 	c.ahead += d
 }
 
+// wake makes the bridge look at an identity after its clock was put forward: its
+// timers run by the real one. It may have looked by itself already.
+func (c *cluster) wake(account string) {
+	c.t.Helper()
+	body := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"wake":"up"}}}`))
+	if err := c.admin.Patch(c.t.Context(), &corev1.ServiceAccount{ObjectMeta: inNodes(account)}, body); client.IgnoreNotFound(err) != nil {
+		c.t.Error(err)
+	}
+}
+
 // bridge runs a bridge with the token of its ServiceAccount until the test ends
 // or stop is called. Its clock may be nil.
 func (c *cluster) bridge(at *clock) (stop func()) {
