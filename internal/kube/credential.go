@@ -37,7 +37,7 @@ func loadCredential(opts Options) (credential, error) {
 }
 
 func fromDir(dir string) (credential, error) {
-	file := filepath.Join(dir, "server")
+	file := filepath.Join(dir, fileServer)
 	server, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return credential{}, fmt.Errorf("%w: %s does not exist", ErrNoCredential, file)
@@ -46,8 +46,8 @@ func fromDir(dir string) (credential, error) {
 		return credential{}, fmt.Errorf("reading the credential: %w", err)
 	}
 	return newCredential(strings.TrimSpace(string(server)),
-		rest.TLSClientConfig{CAFile: filepath.Join(dir, "ca.crt")},
-		&tokenSource{file: filepath.Join(dir, "token")})
+		rest.TLSClientConfig{CAFile: filepath.Join(dir, fileCA)},
+		&tokenSource{file: filepath.Join(dir, fileToken)})
 }
 
 func fromKubeconfig(file string) (credential, error) {
@@ -95,6 +95,11 @@ const redacted = "REDACTED"
 
 func newToken(text string) token { return token{func() string { return text }} }
 
+// is says whether two tokens are the same; an empty one is like none.
+func (t token) is(other token) bool {
+	return t.reveal != nil && other.reveal != nil && t.reveal() == other.reveal()
+}
+
 func (token) String() string               { return redacted }
 func (token) GoString() string             { return redacted }
 func (token) Format(f fmt.State, _ rune)   { _, _ = f.Write([]byte(redacted)) }
@@ -102,12 +107,22 @@ func (token) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 func (token) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`), nil }
 func (token) LogValue() slog.Value         { return slog.StringValue(redacted) }
 
-// tokenSource gives the present token of a file that somebody else renews.
+// tokenSource gives the present token of a file, whoever renews it.
 type tokenSource struct {
 	file string // empty: last, if any, for ever
 
 	mu   sync.Mutex
 	last token
+	// given counts as long as the file is as it was when it was given: a disk that takes no writes does not stop renewal.
+	given token
+	over  stamp
+}
+
+// give makes t the present token, until the file changes.
+func (s *tokenSource) give(t token) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given, s.over, s.last = t, stampOf(s.file), t
 }
 
 // read reads the file each time: requests are few, and a token that was renewed must count from the next one on. If
@@ -118,9 +133,13 @@ func (s *tokenSource) read() (token, error) {
 	if s.file == "" {
 		return s.last, nil
 	}
+	if s.given.reveal != nil && stampOf(s.file) == s.over {
+		return s.given, nil
+	}
+	s.given = token{}
 	text, err := os.ReadFile(s.file)
 	if t := strings.TrimSpace(string(text)); err == nil && t != "" {
-		if strings.ContainsFunc(t, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		if !printable(t) {
 			return token{}, fmt.Errorf("reading the token: %s holds more than one word of ASCII", s.file)
 		}
 		s.last = newToken(t)
@@ -133,6 +152,11 @@ func (s *tokenSource) read() (token, error) {
 		err = fmt.Errorf("%s is empty", s.file)
 	}
 	return token{}, fmt.Errorf("reading the token: %w", err)
+}
+
+// printable says that a text may stand in a header.
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
 // stamp changes when the file does.

@@ -31,6 +31,8 @@ const (
 	Forbidden Class = "Forbidden"
 	// NotFound: the thing named in the request is not there. Of the node's object this is not an error but Absent.
 	NotFound Class = "NotFound"
+	// Exists: what was to be made is there already (409).
+	Exists Class = "Exists"
 	// NotServed: a 404 that speaks of no object: the CRD is not installed, or this is another server.
 	NotServed Class = "NotServed"
 	// Throttled: the server asks for patience (429).
@@ -59,6 +61,7 @@ type Error struct {
 	RetryAfter time.Duration // what the server asked for, else 0
 	UID        types.UID     // of the object, where Class is Malformed
 	Generation int64         // the same
+	Kind       string        // the plural resource that is not there, where Class is NotFound
 	Err        error
 }
 
@@ -127,9 +130,11 @@ func statusClass(op string, status *metav1.Status) *Error {
 		// A 404 of a path that is not served has no Status, or one without a name.
 		e.Class = NotServed
 		if status.Reason == metav1.StatusReasonNotFound && status.Details != nil && status.Details.Name != "" {
-			e.Class = NotFound
+			e.Class, e.Kind = NotFound, status.Details.Kind
 			e.Err = fmt.Errorf("%w: %s", ErrNotFound, status.Message)
 		}
+	case code == http.StatusConflict && status.Reason == metav1.StatusReasonAlreadyExists:
+		e.Class = Exists
 	case code == http.StatusGone:
 		e.Class = Expired
 	case code == http.StatusTooManyRequests:

@@ -10,7 +10,8 @@
 // change ourselves asks for what the Reflector does not have: a backoff that depends on the kind of error and ends at
 // once when the network or the token has changed (Reconnect), a deadline on each call, and absence with evidence.
 //
-// Start at Client, then watch.go, which is the loop, object.go, and transport.go, which is one connection.
+// Start at Client, then watch.go, which is the loop, object.go, and transport.go, which is one connection. How the node
+// comes by its credential stands in join.go, how it keeps it in keep.go.
 package kube
 
 import (
@@ -39,7 +40,7 @@ type Options struct {
 	CAFile        string // PEM; empty means the host's own trust store
 	TokenFile     string
 	Kubeconfig    string
-	CredentialDir string // holds the files server, ca.crt and token
+	CredentialDir string // holds the files server, ca.crt and token, see Keep
 
 	Log *slog.Logger // nil discards
 }
@@ -70,6 +71,10 @@ type Client struct {
 	wake chan struct{}
 	// jitter is a chance in [0,1).
 	jitter func() float64
+	// now is the host's clock. Spans are told by its monotonic reading.
+	now func() time.Time
+	// news wakes Keep: the token is refused, or taken again, or the server's clock is known; capacity 1.
+	news chan struct{}
 	// connect makes a TCP connection; tests have a network of their own.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -80,32 +85,33 @@ type Client struct {
 	remote    peers
 	contact   time.Time
 	skew      time.Duration
+	server    serverClock
+	refused   token // that the last answer to was 401
 }
 
 // New reads the credential and contacts nobody. An error that wraps ErrNoCredential means that there is none yet.
 func New(opts Options) (*Client, error) {
-	if opts.Node == "" {
-		return nil, fmt.Errorf("making the API client: the node has no name")
-	}
-	if opts.Namespace == "" {
-		opts.Namespace = v1.SystemNamespace
-	}
-	if opts.ReportNamespace == "" {
-		opts.ReportNamespace = v1.NodesNamespace
-	}
-	if opts.Log == nil {
-		opts.Log = slog.New(slog.DiscardHandler)
+	opts, err := opts.filled()
+	if err != nil {
+		return nil, err
 	}
 	cred, err := loadCredential(opts)
 	if err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
+	return newClient(opts, cred)
+}
+
+// newClient makes a client of a credential that need not be on the disk.
+func newClient(opts Options, cred credential) (*Client, error) {
 	c := &Client{
 		opts:       opts,
 		credential: cred,
 		log:        opts.Log,
 		wake:       make(chan struct{}, 1),
 		jitter:     rand.Float64,
+		now:        time.Now,
+		news:       make(chan struct{}, 1),
 		connect:    dialer.DialContext,
 		conns:      map[*trackedConn]struct{}{},
 	}
@@ -114,6 +120,22 @@ func New(opts Options) (*Client, error) {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
 	return c, nil
+}
+
+func (o Options) filled() (Options, error) {
+	if o.Node == "" {
+		return o, fmt.Errorf("making the API client: the node has no name")
+	}
+	if o.Namespace == "" {
+		o.Namespace = v1.SystemNamespace
+	}
+	if o.ReportNamespace == "" {
+		o.ReportNamespace = v1.NodesNamespace
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return o, nil
 }
 
 // ServerHost is the API server's host and port, for messages.

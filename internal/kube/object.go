@@ -145,7 +145,7 @@ func (c *Client) mergePatch(ctx context.Context, op, path string, patch any) err
 		return fmt.Errorf("%s: %w", op, err)
 	}
 	_, err := c.call(ctx, request{
-		op: op, method: http.MethodPatch, path: path, patch: body.Bytes(),
+		op: op, method: http.MethodPatch, path: path, body: body.Bytes(),
 		accept: "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json",
 	})
 	return err
@@ -172,6 +172,6 @@ func (c *Client) RenewLease(ctx context.Context, holder string) error {
 	return c.mergePatch(ctx, "renewing the lease of "+c.opts.Node, path, map[string]any{"spec": map[string]any{
 		"holderIdentity":       holder,
 		"leaseDurationSeconds": int(LeaseDuration / time.Second),
-		"renewTime":            metav1.NewMicroTime(time.Now()),
+		"renewTime":            metav1.NewMicroTime(c.now()),
 	}})
 }

@@ -1,6 +1,7 @@
 package kube
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,7 +12,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,24 +30,31 @@ const (
 
 // roundTripper returns the transport, made anew if the CA has changed since.
 func (c *Client) roundTripper() (http.RoundTripper, error) {
+	t, old, err := c.freshTransport()
+	if old, ok := old.(*http.Transport); ok {
+		old.CloseIdleConnections() // without the lock, which a connection takes to forget itself
+	}
+	return t, err
+}
+
+// freshTransport gives the transport to use, and the one that it has just replaced, if any.
+func (c *Client) freshTransport() (use, old http.RoundTripper, err error) {
 	now := stampOf(c.credential.tls.CAFile)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.transport != nil && now == c.caStamp {
-		return c.transport, nil
+		return c.transport, nil, nil
 	}
 	t, err := c.newTransport()
 	if err != nil {
 		if c.transport != nil {
-			return c.transport, nil
+			return c.transport, nil, nil
 		}
-		return nil, err
+		return nil, nil, err
 	}
-	if old, ok := c.transport.(*http.Transport); ok {
-		old.CloseIdleConnections()
-	}
+	old = c.transport
 	c.transport, c.caStamp = t, now
-	return t, nil
+	return t, old, nil
 }
 
 func (c *Client) newTransport() (*http.Transport, error) {
@@ -132,7 +139,7 @@ type request struct {
 	path   string
 	query  url.Values
 	accept string // empty means application/json
-	patch  []byte // a JSON merge patch, nil for none
+	body   []byte // JSON, nil for none: a merge patch with the method PATCH
 }
 
 // send sends r by rt and returns a successful answer, whose body the caller closes.
@@ -141,12 +148,15 @@ func (c *Client) send(ctx context.Context, rt http.RoundTripper, r request) (*ht
 	target.Path += r.path
 	target.RawQuery = r.query.Encode()
 	req := (&http.Request{Method: r.method, URL: &target, Host: target.Host, Header: http.Header{}}).WithContext(ctx)
-	if r.patch != nil {
-		req.Body = io.NopCloser(strings.NewReader(string(r.patch)))
-		req.ContentLength = int64(len(r.patch))
+	if r.body != nil {
+		req.Body = io.NopCloser(bytes.NewReader(r.body))
+		req.ContentLength = int64(len(r.body))
 		// So that net/http may send it again if a connection turns out to be closed before it was used.
-		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(string(r.patch))), nil }
-		req.Header.Set("Content-Type", "application/merge-patch+json")
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil }
+		req.Header.Set("Content-Type", "application/json")
+		if r.method == http.MethodPatch {
+			req.Header.Set("Content-Type", "application/merge-patch+json")
+		}
 	}
 	req.Header.Set("Accept", r.accept)
 	if r.accept == "" {
@@ -164,7 +174,7 @@ func (c *Client) send(ctx context.Context, rt http.RoundTripper, r request) (*ht
 	if err != nil {
 		return nil, transportError(ctx, r.op, err)
 	}
-	c.seen(resp)
+	c.seen(resp, bearer)
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
 	}
@@ -203,21 +213,62 @@ const callTimeout = 10 * time.Second
 
 var errSlow = errors.New("no whole answer within 10 s")
 
-// seen notes the contact and the server's clock. An answer that is no answer of an API server (401, 5xx) is no
-// contact: it may be a proxy's.
-func (c *Client) seen(resp *http.Response) {
-	now := time.Now()
+// seen notes the contact, the server's clock, and whether the token is taken. An answer that is no answer of an API
+// server (401, 5xx) is no contact: it may be a proxy's.
+func (c *Client) seen(resp *http.Response, bearer token) {
+	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	news := false
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		c.skew = date.Sub(now).Round(time.Second)
-		if c.skew.Abs() < 2*time.Minute {
-			c.skew = 0
+		news = c.server.date.IsZero()
+		c.server = serverClock{date, now}
+		skew := date.Sub(now).Round(time.Second)
+		if least := skewed; skew.Abs() < least && (c.skew == 0 || skew.Abs() < least-skewSlack) {
+			skew = 0
+		}
+		c.skew = skew
+	}
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized:
+		news = news || !c.refused.is(bearer)
+		c.refused = bearer
+	case resp.StatusCode < 500:
+		c.contact = now
+		if c.refused.is(bearer) {
+			c.refused, news = token{}, true
 		}
 	}
-	if resp.StatusCode < 500 && resp.StatusCode != http.StatusUnauthorized {
-		c.contact = now
+	if news {
+		select {
+		case c.news <- struct{}{}:
+		default:
+		}
 	}
+}
+
+// A clock counts as skewed from skewed on, and until it is better by skewSlack than that: one that lies at the edge is
+// told of once.
+const (
+	skewed    = 2 * time.Minute
+	skewSlack = 30 * time.Second
+)
+
+// serverClock is what the API server's clock showed at a moment of ours.
+type serverClock struct{ date, at time.Time }
+
+// serverTime is what the API server's clock shows now, counted on from its last answer; false before the first.
+func (c *Client) serverTime() (time.Time, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server.date.Add(c.now().Sub(c.server.at)), !c.server.date.IsZero()
+}
+
+// refuses says whether the API server's last word of a token was 401.
+func (c *Client) refuses(t token) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return t.reveal != nil && c.refused.is(t)
 }
 
 // Ping asks whether the API server can be reached from here and now, on a connection of its own: one that stands

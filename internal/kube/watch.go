@@ -17,8 +17,9 @@ import (
 const (
 	// openTimeout bounds the wait for the head of a watch's answer.
 	openTimeout = 15 * time.Second
-	// A watch lasts watchLeast to twice that, by chance, because the API server authorises it only when it begins.
-	watchLeast = 5 * time.Minute
+	// A watch lasts watchLeast to twice that, by chance, because the API server authorises it only when it begins: 5 min
+	// after the token was revoked it is gone, also where the server does not end it and we wait for overdue.
+	watchLeast = 135 * time.Second
 	// overdue is how much longer than agreed a watch may last before we end it.
 	overdue = 30 * time.Second
 	// steady is how long a watch must have lived to count as a success, which makes the next backoff short again.
@@ -34,7 +35,7 @@ var (
 // change, of every error, and of the end of errors; it may be told the same twice, and is never called twice at a time.
 // It should return soon: events queue behind it.
 //
-// A watch that the server ends, as it does every 5 to 10 minutes, or that breaks, is opened again from where it was
+// A watch that the server ends, as it does every 135 to 270 seconds, or that breaks, is opened again from where it was
 // without telling anybody. The backoff is of full jitter: from 1 s, doubled with each failure, up to a ceiling by class.
 func (c *Client) Watch(ctx context.Context, notify func(Observation)) error {
 	wait := backoff{jitter: c.jitter}
@@ -51,7 +52,7 @@ func (c *Client) Watch(ctx context.Context, notify func(Observation)) error {
 		notify(c.observed(o))
 	}
 	for ctx.Err() == nil {
-		began, opened := time.Now(), false
+		began, opened := c.now(), false
 		err := func() error {
 			if version == "" {
 				o, from, err := c.list(ctx)
@@ -71,7 +72,7 @@ func (c *Client) Watch(ctx context.Context, notify func(Observation)) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if opened && time.Since(began) >= steady {
+		if opened && c.now().Sub(began) >= steady {
 			wait = backoff{jitter: c.jitter}
 		}
 		switch class := ClassOf(err); {
@@ -190,7 +191,7 @@ func (c *Client) event(op, kind string, raw []byte, version *string, tell func(O
 func (c *Client) touch() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.contact = time.Now()
+	c.contact = c.now()
 }
 
 // backoff is a wait with full jitter.

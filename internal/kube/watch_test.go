@@ -67,7 +67,7 @@ func TestWatchTellsTheStartOfTheWatchToTheServer(t *testing.T) {
 		})
 		watch(t, api.client())
 		synctest.Wait()
-		want := "allowWatchBookmarks=true&fieldSelector=metadata.name%3Dnode-a&resourceVersion=10&timeoutSeconds=450&watch=true"
+		want := "allowWatchBookmarks=true&fieldSelector=metadata.name%3Dnode-a&resourceVersion=10&timeoutSeconds=202&watch=true"
 		if got.URL.RawQuery != want {
 			t.Errorf("got the query %s, want %s", got.URL.RawQuery, want)
 		}
@@ -309,9 +309,35 @@ func TestWatchEndsOneThatTheServerNeverEnds(t *testing.T) {
 			}
 		})
 		w := watch(t, api.client())
-		after(30 * time.Minute)
+		after(15 * time.Minute)
 		wantTold(t, w, "generation 3")
 		wantAsked(t, api, "list", "watch 10", "watch 10", "watch 10", "watch 10")
+	})
+}
+
+func TestNoWatchOutlivesARevokedTokenByMoreThanFiveMinutes(t *testing.T) {
+	inBubble(t, func(t *testing.T, api *fakeAPI) {
+		var opened, closed time.Time
+		api.answers(func(w http.ResponseWriter, r *http.Request) {
+			if isList(r) {
+				_, _ = io.WriteString(w, listOf(10, object(3, "")))
+				return
+			}
+			if opened.IsZero() {
+				opened = time.Now()
+				hold(w, r)
+				closed = time.Now()
+				return
+			}
+			status(w, 401, "Unauthorized", "")
+		})
+		c := api.client()
+		c.jitter = func() float64 { return 0.999 }
+		watch(t, c)
+		after(10 * time.Minute)
+		if lasted := closed.Sub(opened); lasted < time.Minute || lasted > 5*time.Minute {
+			t.Errorf("the watch lasted %s", lasted)
+		}
 	})
 }
 

@@ -1,0 +1,328 @@
+package kube
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	v1 "multinicd/api/v1"
+)
+
+// Joining says how a node comes by its first token, or by a new one after its last has ended: by Server and File, or,
+// where Server is empty, by the Kubeconfig of the node's kubelet.
+type Joining struct {
+	Server     string      // https URL
+	File       v1.JoinFile // its CA must have been checked
+	Kubeconfig string
+	// Credential is the folder into which the credential goes, Store how.
+	Credential string
+	Store      Store
+}
+
+var (
+	// ErrRefused: the bridge has answered, with no. The error says why, and what to do.
+	ErrRefused = errors.New("the bridge refuses")
+	// ErrRequestTaken: a request of another key bears the node's name.
+	ErrRequestTaken = errors.New("another machine, or an earlier attempt of this one, is joining under this name")
+)
+
+// Joined is a credential that has been tried.
+type Joined struct {
+	Server  string
+	Request types.UID
+	Door    v1.Door
+
+	ca    []byte
+	token token
+}
+
+// Join asks the bridge for a token, tries it, and stores the credential, server last. It tries until ctx ends where trying
+// may help: a server that does not answer, or not yet. The key to which the token is sealed never leaves this call. With an
+// error nothing has been stored, or, where the disk failed in mid-way, no whole credential.
+func Join(ctx context.Context, opts Options, j Joining) (*Joined, error) {
+	opts, err := opts.filled()
+	if err != nil {
+		return nil, err
+	}
+	release, err := j.Store.Lock(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	got, err := join(ctx, opts, j, (&net.Dialer{KeepAliveConfig: dialer.KeepAliveConfig}).DialContext)
+	if err != nil {
+		return nil, err
+	}
+	return got, got.store(j)
+}
+
+func (j *Joined) store(to Joining) error {
+	present, err := readLine(to.Credential, fileServer)
+	if err != nil {
+		return err
+	}
+	if err := j.save(to.Store, present); err != nil {
+		return fmt.Errorf("storing the credential: %w", err)
+	}
+	return nil
+}
+
+type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// join does all of Join but for storing.
+func join(ctx context.Context, opts Options, j Joining, dial dialFunc) (*Joined, error) {
+	cred, door, ca, err := j.identity()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClient(opts, cred)
+	if err != nil {
+		return nil, err
+	}
+	defer c.CloseIdle()
+	c.connect = dial
+	key, err := v1.NewSealKey()
+	if err != nil {
+		return nil, err
+	}
+	uid, err := c.ask(ctx, door, key.Public())
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := c.await(ctx, uid)
+	if err != nil {
+		return nil, err
+	}
+	text, err := key.Open(sealed, opts.Node, uid)
+	if err != nil {
+		return nil, fmt.Errorf("opening the bridge's answer: %w", err)
+	}
+	if text == "" || !printable(text) {
+		return nil, errors.New("opening the bridge's answer: it holds no token")
+	}
+	got := &Joined{Server: cred.server.String(), Request: uid, Door: door, ca: ca, token: newToken(text)}
+	return got, got.try(ctx, opts, dial)
+}
+
+// identity is who asks.
+func (j Joining) identity() (credential, v1.Door, []byte, error) {
+	if j.Server != "" {
+		cred, err := newCredential(j.Server, rest.TLSClientConfig{CAData: j.File.CA}, &tokenSource{last: newToken(j.File.Token)})
+		return cred, v1.DoorJoinToken, j.File.CA, err
+	}
+	cred, err := fromKubeconfig(j.Kubeconfig)
+	if err != nil {
+		return cred, "", nil, err
+	}
+	ca := cred.tls.CAData
+	if len(ca) == 0 && cred.tls.CAFile != "" {
+		if ca, err = os.ReadFile(cred.tls.CAFile); err != nil {
+			return cred, "", nil, fmt.Errorf("reading the CA that %s names: %w", j.Kubeconfig, err)
+		}
+	}
+	switch {
+	case len(ca) == 0:
+		return cred, "", nil, fmt.Errorf("reading %s: it names no certificate authority, and a credential is stored with one", j.Kubeconfig)
+	case cred.tls.ServerName != "":
+		return cred, "", nil, fmt.Errorf("reading %s: it sets tls-server-name, which a stored credential cannot", j.Kubeconfig)
+	}
+	return cred, v1.DoorKubelet, ca, nil
+}
+
+// tokenRequests is the path of the collection, or of the node's request.
+func (c *Client) tokenRequests(name string) string {
+	p := "/apis/" + v1.Group + "/" + v1.Version + "/namespaces/" + url.PathEscape(c.opts.ReportNamespace) + "/nodetokenrequests"
+	if name != "" {
+		p += "/" + url.PathEscape(name)
+	}
+	return p
+}
+
+// ask makes the request, and gives its uid. An attempt whose answer was lost is known again by its key.
+func (c *Client) ask(ctx context.Context, door v1.Door, public []byte) (types.UID, error) {
+	op := "asking for a token for " + c.opts.Node
+	body, err := json.Marshal(v1.NodeTokenRequest{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1.Group + "/" + v1.Version, Kind: v1.TokenRequestKind},
+		ObjectMeta: metav1.ObjectMeta{Name: c.opts.Node, Namespace: c.opts.ReportNamespace},
+		Spec:       v1.NodeTokenRequestSpec{Door: door, PublicKey: public},
+	})
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", op, err)
+	}
+	var made v1.NodeTokenRequest
+	err = c.insist(ctx, func() (bool, error) {
+		answer, err := c.call(ctx, request{op: op, method: http.MethodPost, path: c.tokenRequests(""), body: body})
+		if ClassOf(err) == Exists {
+			if made, err = c.tokenRequest(ctx, op); err == nil && !bytes.Equal(made.Spec.PublicKey, public) {
+				return true, fmt.Errorf("%s: %w: the request was made at %s; the bridge removes it within 10 minutes of its answer, then try again; if that was no machine of yours: multinic-bridge token revoke --node %s",
+					op, ErrRequestTaken, made.CreationTimestamp.UTC().Format(time.RFC3339), c.opts.Node)
+			}
+			return err == nil, err
+		}
+		if err == nil {
+			err = decodeRequest(op, answer, &made)
+		}
+		return err == nil, err
+	})
+	if err != nil {
+		return "", err
+	}
+	return made.UID, nil
+}
+
+func (c *Client) tokenRequest(ctx context.Context, op string) (v1.NodeTokenRequest, error) {
+	var r v1.NodeTokenRequest
+	answer, err := c.call(ctx, request{op: op, method: http.MethodGet, path: c.tokenRequests(c.opts.Node)})
+	if err == nil {
+		err = decodeRequest(op, answer, &r)
+	}
+	return r, err
+}
+
+func decodeRequest(op string, answer []byte, into *v1.NodeTokenRequest) error {
+	*into = v1.NodeTokenRequest{}
+	if err := json.Unmarshal(answer, into); err != nil {
+		return unexpected(op, err)
+	}
+	if into.UID == "" {
+		return unexpected(op, errors.New("the request has no uid"))
+	}
+	return nil
+}
+
+// await waits for the bridge's answer to the request of that uid. It may only get it, and not watch it.
+func (c *Client) await(ctx context.Context, uid types.UID) ([]byte, error) {
+	op := "waiting for the bridge to give " + c.opts.Node + " a token"
+	var sealed []byte
+	err := c.insist(ctx, func() (bool, error) {
+		r, err := c.tokenRequest(ctx, op)
+		switch {
+		case ClassOf(err) == NotFound:
+			return true, fmt.Errorf("%s: %w: the request was removed before it was answered; ask again", op, ErrRefused)
+		case err != nil:
+			return false, err
+		case r.UID != uid:
+			return true, fmt.Errorf("%s: %w", op, ErrRequestTaken)
+		case len(r.Status.SealedToken) > 0:
+			sealed = r.Status.SealedToken
+			return true, nil
+		case r.Status.Reason != "":
+			return true, fmt.Errorf("%s: %w: %s: %s", op, ErrRefused, clean(r.Status.Reason, 64), clean(r.Status.Message, 512)+advice(r.Status.Reason, c.opts.Node))
+		}
+		return false, fmt.Errorf("%s: no answer yet; is multinic-bridge running?", op)
+	})
+	return sealed, err
+}
+
+// advice is what to do about a refusal.
+func advice(reason, node string) string {
+	switch reason {
+	case v1.ReasonNodeNotExpected:
+		return "; publish a MultiNicNodeConfig of that name, or make sure that the Node exists: the name must be " + node
+	case v1.ReasonNodeAlreadyJoined:
+		return "; use the kubelet's door, or let an administrator make the join token with --replace"
+	case v1.ReasonKeyReplayed, v1.ReasonKeyInvalid:
+		return "; join again: each attempt makes a key of its own"
+	case v1.ReasonAdmissionMissing:
+		return "; let an administrator install the admission policies, which come with the bridge"
+	}
+	return ""
+}
+
+// clean makes what somebody else wrote fit to be printed.
+func clean(s string, most int) string {
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			return ' '
+		}
+		return r
+	}, s)
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return s
+}
+
+// try asks for the node's object with the new token: that it is there, or that it is not, are both good answers. A right
+// that is not in force yet on every API server comes within moments.
+func (j *Joined) try(ctx context.Context, opts Options, dial dialFunc) error {
+	cred, err := newCredential(j.Server, rest.TLSClientConfig{CAData: j.ca}, &tokenSource{last: j.token})
+	if err != nil {
+		return err
+	}
+	c, err := newClient(opts, cred)
+	if err != nil {
+		return err
+	}
+	defer c.CloseIdle()
+	c.connect = dial
+	tries := 0
+	err = c.insist(ctx, func() (bool, error) {
+		o := c.Get(ctx)
+		if tries++; ClassOf(o.Err) == Malformed {
+			return true, nil
+		}
+		if class := ClassOf(o.Err); (class == Unauthorized || class == Forbidden) && tries < triesOfNew {
+			return false, fmt.Errorf("no answer yet: %w", errors.New(o.Err.Error())) // its class must not end the trying
+		}
+		return o.Err == nil, o.Err
+	})
+	if err != nil {
+		return fmt.Errorf("trying the new token: %w", err)
+	}
+	return nil
+}
+
+// triesOfNew is how often a new token may be refused before it is given up: some 10 s.
+const triesOfNew = 8
+
+// insist calls f until it is done, its error cannot be helped by trying again, or ctx ends; then the last error is told.
+// Between two calls are 0.5 s at first and 2 s later.
+func (c *Client) insist(ctx context.Context, f func() (done bool, err error)) error {
+	var last error
+	for pause := 500 * time.Millisecond; ; pause = min(pause*3/2, 2*time.Second) {
+		done, err := f()
+		if done || final(err) {
+			return err
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		var e *Error
+		wait := time.Duration(float64(pause) * (0.75 + 0.5*c.jitter()))
+		if errors.As(err, &e) {
+			wait += min(e.RetryAfter, time.Minute)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			if last == nil {
+				last = context.Cause(ctx)
+			}
+			return last
+		}
+	}
+}
+
+// final says that asking again gives the same.
+func final(err error) bool {
+	switch ClassOf(err) {
+	case Unauthorized, Forbidden, NotServed, NotFound, Exists, Untrusted, Credential, Unexpected:
+		return true
+	}
+	return false
+}

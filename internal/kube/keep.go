@@ -1,0 +1,343 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	v1 "multinicd/api/v1"
+)
+
+// Keeping says how Keep may keep the credential good.
+type Keeping struct {
+	// Store writes the credential folder; nil: somebody else renews the credential.
+	Store Store
+	// Kubelet is the kubeconfig by which the node may join again; "" or a file that is not there: it cannot.
+	Kubelet string
+	// Notify is told of each change, from one goroutine.
+	Notify func(Kept)
+}
+
+// Kept is how the credential is.
+type Kept struct {
+	Door    v1.Door   // empty: not by a NodeTokenRequest
+	Ends    time.Time // by the API server's clock; zero: not known, or never
+	Renewal time.Time // by the host's clock, when it is due; zero: not known, or somebody else's business
+	Refused string    // why the API server takes the token no more, and what to do; empty: it does
+	Trouble string    // why it could not be renewed when it was due; empty: it could
+	Behind  bool      // the host's clock is behind the API server's by two minutes or more
+	Ahead   bool      // or ahead of it
+	Clock   bool      // the API server's clock is known: Behind and Ahead count
+	Moved   bool      // the stored credential is for another server: this client is of no use any more
+}
+
+// Keep renews the token of the credential folder at 70 to 90 % of its life, and joins again where the API server takes it
+// no more, until ctx ends, and returns why it ended.
+//
+// What it goes by is how long a token has been held, on the monotonic clock, and how long it lives by its own word. Of a
+// token that was found on the disk the age is told by the API server's clock, from its last answer. The wall clock of the
+// host is asked for nothing.
+func (c *Client) Keep(ctx context.Context, o Keeping) error {
+	k := &keeper{c: c, o: o, renewals: backoff{jitter: c.jitter}, joins: backoff{jitter: c.jitter}}
+	for ctx.Err() == nil {
+		wait := min(k.step(ctx), look)
+		if ctx.Err() != nil {
+			break
+		}
+		timer := time.NewTimer(max(wait, time.Second))
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		case <-c.news:
+		}
+		timer.Stop()
+	}
+	return context.Cause(ctx)
+}
+
+const (
+	// look is the time between two looks at the folder.
+	look = 30 * time.Second
+	// doubt is how long a token is refused before anything is made of it: an API server that has just started refuses
+	// tokens of accounts that it does not know of yet.
+	doubt = 10 * time.Second
+	// rejoinPatience bounds one attempt to join again, rejoinLeast and rejoinMost the wait between two.
+	rejoinPatience = 2 * time.Minute
+	rejoinLeast    = 10 * time.Second
+	rejoinMost     = 10 * time.Minute
+	// proved is how long a token must have been good for the next attempt to join to be a first one again.
+	proved = time.Hour
+)
+
+// keeper is what Keep knows.
+type keeper struct {
+	c *Client
+	o Keeping
+
+	held  token
+	life  life
+	since time.Time // when the token began, by our monotonic clock; zero: not known yet
+	share float64   // of its life, after which it is renewed
+
+	renewals backoff
+	renewAt  time.Time // not before
+	unsaved  bool      // the token in use is not on the disk
+
+	doubted   time.Time // since when it is refused
+	confirmed bool      // by a question of ours
+	joins     backoff
+	joinAt    time.Time // not before
+	joined    time.Time // when we last did
+
+	now  Kept
+	told bool
+}
+
+// step does what is due, and says after which time there may be more.
+func (k *keeper) step(ctx context.Context) time.Duration {
+	c := k.c
+	before := k.now
+	if t, err := c.credential.token.read(); err == nil && t.reveal != nil && !t.is(k.held) {
+		k.hold(t, time.Time{})
+	}
+	k.date()
+	wait := look
+	if c.refuses(k.held) {
+		wait = k.refused(ctx)
+	} else {
+		k.doubted, k.confirmed, k.now.Refused = time.Time{}, false, ""
+		if k.o.Store != nil && c.folder() != "" {
+			wait = k.renew(ctx)
+		}
+	}
+	k.describe()
+	if k.o.Notify != nil && (!k.told || k.now != before) && ctx.Err() == nil {
+		k.told = true
+		k.o.Notify(k.now)
+	}
+	return wait
+}
+
+// hold takes a token for the present one; since is zero where its age is not known.
+func (k *keeper) hold(t token, since time.Time) {
+	k.held, k.life, k.since = t, lifeOf(t), since
+	k.share = 0.7 + 0.2*k.c.jitter()
+	k.renewals, k.renewAt, k.now.Trouble = backoff{jitter: k.c.jitter}, time.Time{}, ""
+	if k.life.span == 0 && !since.IsZero() {
+		k.life.span = time.Duration(tokenSeconds) * time.Second // what we asked for
+	}
+}
+
+// date finds out when a token began that was found on the disk.
+func (k *keeper) date() {
+	server, ok := k.c.serverTime()
+	if !k.since.IsZero() || !ok || k.life.span == 0 {
+		return
+	}
+	k.since = k.c.now().Add(-max(0, server.Sub(k.life.issued)))
+}
+
+// renew asks for another token when it is time.
+func (k *keeper) renew(ctx context.Context) time.Duration {
+	if k.unsaved {
+		k.save(ctx)
+	}
+	now := k.c.now()
+	if k.since.IsZero() {
+		return look // it does not end, or the server's first answer is awaited: news comes then
+	}
+	due := k.due()
+	if due.Before(k.renewAt) {
+		due = k.renewAt
+	}
+	if wait := due.Sub(now); wait > 0 {
+		return wait
+	}
+	if err := k.replace(ctx); err != nil {
+		if ctx.Err() == nil && k.now.Trouble == "" {
+			k.c.log.Warn("the token cannot be renewed; trying again", "node", k.c.opts.Node, "err", err)
+		}
+		k.now.Trouble = err.Error()
+		wait := k.renewals.next(err)
+		k.renewAt = now.Add(wait)
+		return wait
+	}
+	return look
+}
+
+// due is when the token is to be renewed; since must be known.
+func (k *keeper) due() time.Time {
+	return k.since.Add(time.Duration(float64(k.life.span) * k.share))
+}
+
+// replace gets another token and keeps it. Nobody else may change the credential meanwhile; where somebody is about to,
+// there may be no need.
+func (k *keeper) replace(ctx context.Context) error {
+	release, err := k.o.Store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if t, err := k.c.credential.token.read(); err == nil && !t.is(k.held) {
+		return nil // the next step looks at it
+	}
+	begun := k.c.now() // it lives from before the answer came
+	t, err := k.c.renewed(ctx, k.life.nodeBound)
+	if err != nil {
+		return err
+	}
+	trouble := k.now.Trouble
+	k.c.credential.token.give(t)
+	k.hold(t, begun)
+	k.write(t)
+	if trouble != "" {
+		k.c.log.Info("the token was renewed", "node", k.c.opts.Node)
+	}
+	return nil
+}
+
+// save stores a token that could not be stored when it came.
+func (k *keeper) save(ctx context.Context) {
+	release, err := k.o.Store.Lock(ctx)
+	if err != nil {
+		return
+	}
+	defer release()
+	if t, err := k.c.credential.token.read(); err != nil || !t.is(k.held) {
+		k.unsaved = false
+		return
+	}
+	k.write(k.held)
+}
+
+// write stores the token. Without a disk it counts all the same, until the process ends.
+func (k *keeper) write(t token) {
+	err := k.o.Store.Write(fileToken, []byte(t.reveal()+"\n"))
+	if err != nil {
+		if !k.unsaved {
+			k.c.log.Error("the token cannot be stored; it is used all the same, until the next start", "node", k.c.opts.Node, "err", err)
+		}
+		k.unsaved, k.now.Trouble = true, err.Error()
+		return
+	}
+	k.unsaved, k.now.Trouble = false, ""
+}
+
+// refused finds out whether the token really is, and joins again where the node can.
+func (k *keeper) refused(ctx context.Context) time.Duration {
+	c, now := k.c, k.c.now()
+	if k.doubted.IsZero() {
+		k.doubted = now
+	}
+	if rest := doubt - now.Sub(k.doubted); rest > 0 {
+		return rest
+	}
+	if !k.confirmed {
+		if o := c.Get(ctx); ClassOf(o.Err) != Unauthorized {
+			return doubt // it was taken, or nothing is known
+		}
+		k.confirmed = true
+	}
+	why := k.why()
+	if !k.mayRejoin() {
+		k.refuse(why + ": join again, with multinicd join and a token of `multinic-bridge token create --replace --node " + c.opts.Node + "`; the NICs stay as they are")
+		return look
+	}
+	if rest := k.joinAt.Sub(now); rest > 0 {
+		return rest
+	}
+	if !k.joined.IsZero() && now.Sub(k.joined) >= proved {
+		k.joins = backoff{jitter: c.jitter}
+	}
+	err := k.rejoin(ctx)
+	if err == nil {
+		c.log.Info("joined again through the kubelet's door", "node", c.opts.Node)
+		return time.Second
+	}
+	if ctx.Err() == nil {
+		k.refuse(why + "; joining again through the kubelet's door is tried, and fails: " + err.Error())
+	}
+	return k.joinAt.Sub(now)
+}
+
+// refuse notes that the node needs somebody, and logs it once.
+func (k *keeper) refuse(why string) {
+	if k.now.Refused == "" {
+		k.c.log.Warn("the API server takes the node's token no more; the last known good configuration is kept", "node", k.c.opts.Node, "reason", v1.ReasonJoinNeeded, "err", why)
+	}
+	k.now.Refused = why
+}
+
+// why says what can be said about a refusal, by the API server's clock and not by ours.
+func (k *keeper) why() string {
+	server, ok := k.c.serverTime()
+	ends := k.life.ends()
+	switch {
+	case !ok || ends.IsZero():
+		return "the API server takes the node's token no more"
+	case server.Before(ends):
+		return "the API server takes the node's token no more, before its end: it was revoked, or the Node or the ServiceAccount was deleted"
+	}
+	return "the node's token has ended at " + ends.UTC().Format(time.RFC3339)
+}
+
+func (k *keeper) mayRejoin() bool {
+	if k.o.Store == nil || k.o.Kubelet == "" || k.c.folder() == "" {
+		return false
+	}
+	info, err := os.Stat(k.o.Kubelet)
+	return err == nil && info.Mode()&fs.ModeType == 0
+}
+
+// rejoin joins by the kubelet's identity, once. The next attempt, after a failure or after the new token is refused too,
+// waits longer each time, so that a node which may not be here does not ask for ever.
+func (k *keeper) rejoin(ctx context.Context) error {
+	most := min(rejoinMost, rejoinLeast<<min(k.joins.failures, 10))
+	k.joins.failures++
+	defer func() {
+		k.joinAt = k.c.now().Add(time.Duration(float64(most) * (0.5 + k.c.jitter())))
+	}()
+	ctx, cancel := context.WithTimeoutCause(ctx, rejoinPatience, fmt.Errorf("no answer within %s", rejoinPatience))
+	defer cancel()
+	release, err := k.o.Store.Lock(ctx)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if t, err := k.c.credential.token.read(); err == nil && !t.is(k.held) {
+		return nil // somebody has joined by hand
+	}
+	j := Joining{Kubeconfig: k.o.Kubelet, Credential: k.c.folder(), Store: k.o.Store}
+	got, err := join(ctx, k.c.opts, j, k.c.connect)
+	if err != nil {
+		return err
+	}
+	if err := got.store(j); err != nil {
+		return err
+	}
+	k.joined = k.c.now()
+	k.hold(got.token, k.joined)
+	k.unsaved = false
+	k.c.poke()
+	return nil
+}
+
+// describe puts together what is told.
+func (k *keeper) describe() {
+	c := k.c
+	k.now.Door, k.now.Ends, k.now.Moved = c.door(), k.life.ends(), c.moved()
+	due := time.Time{}
+	if !k.since.IsZero() && k.o.Store != nil && c.folder() != "" {
+		now := c.now()
+		due = now.Round(0).Add(k.due().Sub(now)) // by the wall as it hangs now: this is for people
+	}
+	// To the second, and the same each time.
+	if k.now.Renewal.IsZero() != due.IsZero() || k.now.Renewal.Sub(due).Abs() > time.Minute {
+		k.now.Renewal = due.Truncate(time.Second)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k.now.Clock, k.now.Behind, k.now.Ahead = !c.server.date.IsZero(), c.skew > 0, c.skew < 0
+}

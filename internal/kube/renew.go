@@ -1,0 +1,61 @@
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "multinicd/api/v1"
+)
+
+// tokenSeconds is the life that we ask for.
+const tokenSeconds int64 = 3600
+
+// renewed asks for a new token of this node's own ServiceAccount. It is bound to the Node, and where the API server
+// knows none and the present token is not bound to one either, to the Secret that the bridge keeps for that. The
+// audiences are left out: the API server fills in its own.
+func (c *Client) renewed(ctx context.Context, nodeBound bool) (token, error) {
+	t, err := c.requestToken(ctx, authenticationv1.BoundObjectReference{Kind: "Node", APIVersion: "v1", Name: c.opts.Node})
+	if noSuchNode(err) && !nodeBound {
+		t, err = c.requestToken(ctx, authenticationv1.BoundObjectReference{Kind: "Secret", APIVersion: "v1", Name: v1.ServiceAccountName(c.opts.Node)})
+	}
+	return t, err
+}
+
+// noSuchNode: a NotFound that names a Node; that of the ServiceAccount names another kind.
+func noSuchNode(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Class == NotFound && e.Kind == "nodes"
+}
+
+func (c *Client) requestToken(ctx context.Context, bound authenticationv1.BoundObjectReference) (token, error) {
+	op := "renewing the token of " + c.opts.Node
+	seconds := tokenSeconds
+	body, err := json.Marshal(authenticationv1.TokenRequest{
+		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenRequest"},
+		Spec:     authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, BoundObjectRef: &bound},
+	})
+	if err != nil {
+		return token{}, fmt.Errorf("%s: %w", op, err)
+	}
+	path := "/api/v1/namespaces/" + url.PathEscape(c.opts.ReportNamespace) + "/serviceaccounts/" + url.PathEscape(v1.ServiceAccountName(c.opts.Node)) + "/token"
+	answer, err := c.call(ctx, request{op: op, method: http.MethodPost, path: path, body: body})
+	if err != nil {
+		return token{}, err
+	}
+	var got authenticationv1.TokenRequest
+	if err := json.Unmarshal(answer, &got); err != nil {
+		return token{}, &Error{Class: Unexpected, Op: op, Err: errors.New("this is not the answer of an API server")}
+	}
+	t := newToken(got.Status.Token)
+	if got.Status.Token == "" || !printable(got.Status.Token) {
+		return token{}, &Error{Class: Unexpected, Op: op, Err: errors.New("the answer holds no token")}
+	}
+	return t, nil
+}
