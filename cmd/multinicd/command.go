@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -37,6 +38,13 @@ func newApp() *cli.App {
 			{Name: "plan", Usage: "say what apply would do, and change nothing", Action: planCommand, Flags: []cli.Flag{file, output}},
 			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{output}},
 			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{output}},
+			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
+				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
+				&cli.StringFlag{Name: "token-file", Usage: "join `FILE` as multinic-bridge token create wrote it: the join token and the CA"},
+				&cli.StringFlag{Name: "ca-hash", Usage: "`HASH` of the CA in that file, sha256:...; nothing is sent unless it matches"},
+				&cli.BoolFlag{Name: "kubelet", Usage: "join by the identity of this node's kubelet"},
+				&cli.StringFlag{Name: "kubeconfig", Usage: "`FILE` of the kubelet, with --kubelet, instead of what the configuration says"},
+				&cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`", Value: 2 * time.Minute}}},
 			{Name: "version", Usage: "print the version", Action: func(c *cli.Context) error {
 				_, err := fmt.Fprintln(c.App.Writer, "multinicd "+version)
 				return err
@@ -162,6 +170,39 @@ func rollbackCommand(c *cli.Context) error {
 		}
 	}
 	return nil
+}
+
+func joinCommand(c *cli.Context) error {
+	o := joinOptions{server: c.String("server"), tokenFile: c.String("token-file"), caHash: c.String("ca-hash"), kubeconfig: c.String("kubeconfig"), timeout: c.Duration("timeout")}
+	byToken := o.server != "" || o.tokenFile != "" || o.caHash != ""
+	switch {
+	case c.Args().Present():
+		return exitError{exitUsage, fmt.Errorf("join takes no arguments, got %q", c.Args().First())}
+	case byToken && (c.Bool("kubelet") || o.kubeconfig != ""):
+		return exitError{exitUsage, errors.New("join by a token, or with --kubelet: not both")}
+	case byToken && (o.server == "" || o.tokenFile == "" || o.caHash == ""):
+		return exitError{exitUsage, errors.New("joining by a token takes --server, --token-file and --ca-hash: multinic-bridge token create prints the whole line")}
+	case !byToken && !c.Bool("kubelet"):
+		return exitError{exitUsage, errors.New("join by a token (--server, --token-file, --ca-hash) or by the kubelet's identity (--kubelet)")}
+	case o.timeout <= 0:
+		return exitError{exitUsage, errors.New("--timeout must be more than nothing")}
+	}
+	w, err := wireHost(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if !byToken && o.kubeconfig == "" {
+		if o.kubeconfig = w.kubelet(); o.kubeconfig == "" {
+			return exitError{exitUsage, errors.New("join.kubelet_kubeconfig is empty in multinicd.toml: name the file with --kubeconfig")}
+		}
+	}
+	joined, err := w.join(c.Context, o)
+	if err != nil {
+		return joinError(err)
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s has joined by %s; its credential is in %s, and a running multinicd takes it up by itself\n", w.node, joined.Server, w.cfg.CredentialDir())
+	return err
 }
 
 func checkOutput(c *cli.Context) error {

@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"multinicd/host"
 )
 
 // version is set by the linker, from the file VERSION.
@@ -23,6 +25,7 @@ var version = "dev"
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	host.KeepOutOfCoreDumps()
 	err := newApp().RunContext(ctx, os.Args)
 	var code exitError
 	switch {

@@ -91,7 +91,11 @@ type apiReporter struct {
 func (r apiReporter) Report(ctx context.Context, data []byte) error {
 	return r.api.PutReport(ctx, data)
 }
-func (r apiReporter) Beat(ctx context.Context) error { return r.api.RenewLease(ctx, r.node) }
+
+// Beat says by which request the node has joined: the bridge takes it for the sign that its token has arrived.
+func (r apiReporter) Beat(ctx context.Context) error {
+	return r.api.RenewLease(ctx, v1.LeaseHolder(r.node, r.api.Request()))
+}
 
 // maxFile bounds an object's file: the API server takes no larger object.
 const maxFile = 3 << 20

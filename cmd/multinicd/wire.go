@@ -48,6 +48,18 @@ func loadConfig(c *cli.Context) (config.Config, error) {
 }
 
 func wire(c *cli.Context) (*wired, error) {
+	w, err := wireHost(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.wireAPI(); err != nil {
+		return nil, exitError{exitFailed, err}
+	}
+	return w, w.wireDaemon(c.Context)
+}
+
+// wireHost wires as much as a command needs that touches no NIC.
+func wireHost(c *cli.Context) (*wired, error) {
 	cfg, err := loadConfig(c)
 	if err != nil {
 		return nil, err
@@ -63,10 +75,7 @@ func wire(c *cli.Context) (*wired, error) {
 		}
 		w.node = cfg.NodeName(name)
 	}
-	if err := w.wireAPI(); err != nil {
-		return nil, exitError{exitFailed, err}
-	}
-	return w, w.wireDaemon(c.Context)
+	return w, nil
 }
 
 func (w *wired) wireAPI() error {
@@ -78,7 +87,7 @@ func (w *wired) wireAPI() error {
 	opts := kube.Options{Node: w.node, Namespace: a.Namespace, ReportNamespace: a.ReportNamespace, Version: version,
 		Server: a.Server, CAFile: a.CAFile, TokenFile: a.TokenFile, Kubeconfig: a.Kubeconfig, Log: w.log}
 	if a.Server == "" && a.Kubeconfig == "" {
-		opts.CredentialDir = filepath.Join(w.host.Root, w.cfg.CredentialDir())
+		opts.CredentialDir = w.credentialDir()
 	}
 	client, err := kube.New(opts)
 	if errors.Is(err, kube.ErrNoCredential) {
@@ -190,7 +199,7 @@ func (w *wired) serve(ctx context.Context) error {
 	case w.cfg.Source.Mode == "file":
 		w.daemon.Source = fileSource{w}
 	case w.api != nil:
-		w.daemon.Source, w.daemon.Reporter = apiSource{w}, apiReporter{w.api, w.node}
+		w.daemon.Source, w.daemon.Reporter, w.daemon.Keeper = apiSource{w}, apiReporter{w.api, w.node}, keeper{w, cancel}
 	default:
 		w.daemon.Source = idleSource{w, cancel}
 	}

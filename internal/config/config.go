@@ -35,6 +35,7 @@ type Config struct {
 
 	Source  Source
 	API     API
+	Join    Join
 	Backend Backend
 	Links   Links
 	Probe   Probe
@@ -60,6 +61,11 @@ type API struct {
 	Kubeconfig      string
 	Namespace       string // of the MultiNicNodeConfig
 	ReportNamespace string // of the node's report and Lease
+}
+
+// Join says how a node that has joined may join again by itself.
+type Join struct {
+	KubeletKubeconfig string // absolute path; empty: it may not
 }
 
 // Backend says in which dialect the host's configuration is written, and how a change gets into the kernel.
@@ -108,6 +114,7 @@ func Default() Config {
 		OnDelete: "retain",
 		Source:   Source{Mode: "watch", Interval: 30 * time.Second, Resync: 5 * time.Minute},
 		API:      API{Namespace: "multinic-system", ReportNamespace: "multinic-nodes"},
+		Join:     Join{KubeletKubeconfig: "/etc/kubernetes/kubelet.conf"},
 		Backend:  Backend{Name: "auto", Activation: "live", DAD: "fast"},
 		Probe:    Probe{API: true, Timeout: 20 * time.Second},
 		State:    State{Dir: "/var/lib/multinicd"},
@@ -140,7 +147,8 @@ func (c Config) NodeName(hostname string) string {
 	return strings.ToLower(strings.TrimSpace(hostname))
 }
 
-// CredentialDir is where `multinicd join` stores the node's own credential: the files server, ca.crt and token.
+// CredentialDir is where `multinicd join` stores the node's own credential: the files server, ca.crt, token, request
+// and door.
 func (c Config) CredentialDir() string { return filepath.Join(c.State.Dir, "credential") }
 
 // Idle says why no source of desired state can be run yet, in words for the status line, or "" if one can.

@@ -53,6 +53,8 @@ resync = "30s"
 [api]
 namespace = "a"
 report_namespace = "b"
+[join]
+kubelet_kubeconfig = ""
 [backend]
 name = "ifcfg"
 activation = "live"

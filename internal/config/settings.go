@@ -43,6 +43,8 @@ func (c *Config) settings() []setting {
 		text("api.namespace", &c.API.Namespace, dnsName(63)),
 		text("api.report_namespace", &c.API.ReportNamespace, dnsName(63)),
 
+		text("join.kubelet_kubeconfig", &c.Join.KubeletKubeconfig, optional(absolute)),
+
 		choice("backend.name", &c.Backend.Name, "auto", "netplan", "networkmanager", "ifcfg"),
 		reserved(choice("backend.activation", &c.Backend.Activation, "live", "networkd", "netplan"), "live"),
 		choice("backend.dad", &c.Backend.DAD, "off", "fast", "rfc5227"),

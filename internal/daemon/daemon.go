@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -33,6 +34,11 @@ type Source interface {
 type Reporter interface {
 	Report(ctx context.Context, data []byte) error
 	Beat(ctx context.Context) error
+}
+
+// Keeper keeps the credential good. Run calls notify for each news, from one goroutine, until ctx is done.
+type Keeper interface {
+	Run(ctx context.Context, notify func(Credential)) error
 }
 
 // Applier carries actions out; internal/apply has the one.
@@ -63,7 +69,7 @@ type Notifier interface {
 	WatchdogInterval() time.Duration // 0: none wanted
 }
 
-// Daemon is the service, or one pass of it. All fields but Source, Reporter and Notify are needed.
+// Daemon is the service, or one pass of it. All fields but Source, Keeper, Reporter and Notify are needed.
 type Daemon struct {
 	Node     string
 	Version  string
@@ -78,6 +84,7 @@ type Daemon struct {
 	Unsupported string
 
 	Source   Source
+	Keeper   Keeper // nil: there is no credential
 	Reporter Reporter
 	Notify   Notifier
 	Applier  Applier
@@ -132,6 +139,11 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if d.Source != nil {
 		spawn("watching the object", func() error {
 			return d.Source.Run(ctx, func(w Wish) { d.take(w, wake) })
+		})
+	}
+	if d.Keeper != nil {
+		spawn("keeping the credential", func() error {
+			return d.Keeper.Run(ctx, func(c Credential) { d.keep(c, wake) })
 		})
 	}
 	d.Notify.Ready()
@@ -275,6 +287,20 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 	d.status.Source.Error, d.status.Source.Contact = errText(d.wish.Err), d.wish.Contact
 	d.mu.Unlock()
 	if changed {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// keep notes how the credential is. It wakes the loop where a problem came or went: that is reported.
+func (d *Daemon) keep(c Credential, wake chan<- struct{}) {
+	d.mu.Lock()
+	was := d.status.Credential
+	d.status.Credential = &c
+	d.mu.Unlock()
+	if was == nil || !slices.Equal(was.problems(), c.problems()) || was.ClockKnown != c.ClockKnown {
 		select {
 		case wake <- struct{}{}:
 		default:

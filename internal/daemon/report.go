@@ -67,14 +67,23 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
 func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) {
 	obj := wish.Object
-	if obj == nil && wish.Unread != nil {
+	switch {
+	case obj == nil && wish.Unread != nil:
 		obj = &v1.MultiNicNodeConfig{}
+	case wish.Gone:
+		obj = wish.Before // what is reported is the end of that one; once the bridge has it, the node may lose its credential
 	}
 	if obj == nil || obj.UID == "" && wish.Unread == nil {
 		return v1.Report{}, false
 	}
 	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
 		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone}
+	if wish.Gone {
+		r.Phase = v1.PhaseRemoved
+		if len(s.NICs) > 0 {
+			r.Phase = v1.PhaseApplying // some could not be given back yet
+		}
+	}
 	if wish.Unread != nil {
 		r.UID, r.Generation, r.SpecHash = wish.Unread.UID, wish.Unread.Generation, ""
 		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: wish.Unread.Message}
@@ -84,6 +93,9 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: desired.Refused.Message}
 	} else if obj.Spec.InstanceID != "" && len(d.comparable(obj.Spec.InstanceID)) == 0 {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
+	}
+	if skew := d.clockSkew(); skew != nil {
+		r.Degraded = skew
 	}
 	for _, n := range s.NICs {
 		if n.Unwanted { // the status of the object has no row for it
@@ -105,6 +117,23 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.Interfaces = append(r.Interfaces, is)
 	}
 	return r, true
+}
+
+// clockSkew is the remark about the host's clock, nil for none. Until the API server has answered, what was said last holds: a restart is no
+// news.
+func (d *Daemon) clockSkew() *v1.Remark {
+	d.mu.Lock()
+	c := d.status.Credential
+	d.mu.Unlock()
+	switch {
+	case c != nil && c.ClockSkew != "":
+		return &v1.Remark{Reason: v1.ReasonClockSkew, Message: c.ClockSkew}
+	case c == nil || !c.ClockKnown:
+		if before := d.reports.last().Degraded; before != nil && before.Reason == v1.ReasonClockSkew {
+			return before
+		}
+	}
+	return nil
 }
 
 // date carries over since when each NIC is as wanted, so that the same state gives the same report.

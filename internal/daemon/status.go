@@ -20,6 +20,7 @@ type Status struct {
 	Backend    string       `json:"backend"`
 	Evidence   []string     `json:"evidence"` // why this backend
 	Source     SourceStatus `json:"source"`
+	Credential *Credential  `json:"credential,omitempty"` // nil: nothing is known of it
 	UID        string       `json:"uid,omitempty"`
 	Generation int64        `json:"generation,omitempty"`
 	SpecHash   string       `json:"specHash,omitempty"`
@@ -34,6 +35,61 @@ type SourceStatus struct {
 	Mode    string    `json:"mode"`
 	Contact time.Time `json:"lastContact,omitzero"`
 	Error   string    `json:"error,omitempty"`
+}
+
+// Credential is how the node's credential is.
+type Credential struct {
+	Door    string    `json:"door,omitempty"`         // Kubelet or JoinToken; empty: the node has not joined by itself
+	Ends    time.Time `json:"expires,omitzero"`       // by the API server's clock; zero: never, or not known
+	Renewal time.Time `json:"nextRenewal,omitzero"`   // by the host's clock; zero: not known, or somebody else renews it
+	Trouble string    `json:"renewalError,omitempty"` // why it could not be renewed when it was due
+	// JoinNeeded says why the API server takes the credential no more, and what to do; empty: it does.
+	JoinNeeded string `json:"joinNeeded,omitempty"`
+	// ClockSkew says by a word in which direction the host's clock is off; empty: it is not, or that is not known.
+	ClockSkew  string `json:"clockSkew,omitempty"`
+	ClockKnown bool   `json:"-"` // ClockSkew counts
+}
+
+// What ClockSkew says. There is no figure in it, which would be another one each time.
+const (
+	ClockBehind = "the host's clock is behind the API server's by two minutes or more; start a time service (timedatectl)"
+	ClockAhead  = "the host's clock is ahead of the API server's by two minutes or more; start a time service (timedatectl)"
+)
+
+// problems lists what a person should know, each beginning with its reason.
+func (c *Credential) problems() []string {
+	var out []string
+	if c == nil {
+		return nil
+	}
+	if c.JoinNeeded != "" {
+		out = append(out, v1.ReasonJoinNeeded+": "+c.JoinNeeded)
+	}
+	if c.ClockSkew != "" {
+		out = append(out, v1.ReasonClockSkew+": "+c.ClockSkew)
+	}
+	return out
+}
+
+// String is the line of the table.
+func (c *Credential) String() string {
+	out := "credential"
+	switch c.Door {
+	case string(v1.DoorKubelet):
+		out += " by the kubelet's door"
+	case string(v1.DoorJoinToken):
+		out += " by a join token"
+	}
+	if !c.Ends.IsZero() {
+		out += ", ends " + c.Ends.UTC().Format(time.RFC3339)
+	}
+	if !c.Renewal.IsZero() {
+		out += ", renewed at " + c.Renewal.UTC().Format(time.RFC3339)
+	}
+	if c.Trouble != "" {
+		out += ", cannot be renewed: " + c.Trouble
+	}
+	return out
 }
 
 // NICStatus is one NIC: wanted, there, and the difference.
@@ -65,6 +121,10 @@ type View struct {
 
 // Line is the one line for the service manager: generation, NICs ready, last contact.
 func (s Status) Line() string {
+	return strings.Join(append([]string{s.line()}, s.Credential.problems()...), "; ")
+}
+
+func (s Status) line() string {
 	if s.State == "Waiting" {
 		if strings.HasPrefix(s.Source.Error, "idle: ") {
 			return s.Source.Error
@@ -111,6 +171,7 @@ func (d *Daemon) publish(s Status, w Wish) {
 	if w.Object != nil {
 		s.UID, s.Generation, s.SpecHash = string(w.Object.UID), w.Object.Generation, w.Object.Spec.SpecHash
 	}
+	s.Credential = d.status.Credential
 	d.status = s
 }
 
@@ -233,6 +294,9 @@ func (s Status) Table() string {
 		fmt.Fprintf(&b, "%s\n", s.Message)
 	}
 	fmt.Fprintf(&b, "backend %s (%s)\n", s.Backend, strings.Join(s.Evidence, "; "))
+	if s.Credential != nil {
+		fmt.Fprintln(&b, s.Credential)
+	}
 	rows := [][]string{{"NIC", "MAC", "STATUS", "REASON", "WANTED", "THERE"}}
 	for _, n := range s.NICs {
 		rows = append(rows, []string{n.Name, n.MAC, string(n.Status), n.Reason, n.Want.String(), n.Have.String()})
