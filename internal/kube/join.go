@@ -162,17 +162,26 @@ func (c *Client) ask(ctx context.Context, door v1.Door, public []byte) (types.UI
 		return "", fmt.Errorf("%s: %w", op, err)
 	}
 	var made v1.NodeTokenRequest
+	began := c.now()
 	err = c.insist(ctx, func() (bool, error) {
 		answer, err := c.call(ctx, request{op: op, method: http.MethodPost, path: c.tokenRequests(""), body: body})
 		if ClassOf(err) == Exists {
 			if made, err = c.tokenRequest(ctx, op); err == nil && !bytes.Equal(made.Spec.PublicKey, public) {
+				if made.Status.Reason != "" {
+					return true, fmt.Errorf("%s: an earlier request, made at %s, stands in the way for some minutes: %w", op, made.CreationTimestamp.UTC().Format(time.RFC3339), refusal(made))
+				}
 				return true, fmt.Errorf("%s: %w: the request was made at %s; the bridge removes it within 10 minutes of its answer, then try again; if that was no machine of yours: multinic-bridge token revoke --node %s",
 					op, ErrRequestTaken, made.CreationTimestamp.UTC().Format(time.RFC3339), c.opts.Node)
 			}
 			return err == nil, err
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			err = decodeRequest(op, answer, &made)
+		case ClassOf(err) == Forbidden && c.now().Sub(began) < rightsPatience:
+			return false, notYet{err}
+		case ClassOf(err) == Forbidden:
+			err = fmt.Errorf("%w; the bridge gives this right to whom it expects: is there a Node, a MultiNicNodeConfig or a join token named %s, and does multinic-bridge run?", err, c.opts.Node)
 		}
 		return err == nil, err
 	})
@@ -218,12 +227,19 @@ func (c *Client) await(ctx context.Context, uid types.UID) ([]byte, error) {
 		case len(r.Status.SealedToken) > 0:
 			sealed = r.Status.SealedToken
 			return true, nil
+		case r.Status.Reason == v1.ReasonAdmissionMissing:
+			return false, fmt.Errorf("%s: %w", op, refusal(r)) // the bridge looks again
 		case r.Status.Reason != "":
-			return true, fmt.Errorf("%s: %w: %s: %s", op, ErrRefused, clean(r.Status.Reason, 64), clean(r.Status.Message, 512)+advice(r.Status.Reason, c.opts.Node))
+			return true, fmt.Errorf("%s: %w", op, refusal(r))
 		}
 		return false, fmt.Errorf("%s: no answer yet; is multinic-bridge running?", op)
 	})
 	return sealed, err
+}
+
+// refusal is the bridge's no, with its reason and what to do.
+func refusal(r v1.NodeTokenRequest) error {
+	return fmt.Errorf("%w: %s: %s%s", ErrRefused, clean(r.Status.Reason, 64), clean(r.Status.Message, 512), advice(r.Status.Reason, r.Name))
 }
 
 // advice is what to do about a refusal.
@@ -233,6 +249,8 @@ func advice(reason, node string) string {
 		return "; publish a MultiNicNodeConfig of that name, or make sure that the Node exists: the name must be " + node
 	case v1.ReasonNodeAlreadyJoined:
 		return "; use the kubelet's door, or let an administrator make the join token with --replace"
+	case v1.ReasonJoinTokenEnded:
+		return "; let an administrator make another join token"
 	case v1.ReasonKeyReplayed, v1.ReasonKeyInvalid:
 		return "; join again: each attempt makes a key of its own"
 	case v1.ReasonAdmissionMissing:
@@ -275,7 +293,7 @@ func (j *Joined) try(ctx context.Context, opts Options, dial dialFunc) error {
 			return true, nil
 		}
 		if class := ClassOf(o.Err); (class == Unauthorized || class == Forbidden) && tries < triesOfNew {
-			return false, fmt.Errorf("no answer yet: %w", errors.New(o.Err.Error())) // its class must not end the trying
+			return false, notYet{o.Err}
 		}
 		return o.Err == nil, o.Err
 	})
@@ -287,6 +305,12 @@ func (j *Joined) try(ctx context.Context, opts Options, dial dialFunc) error {
 
 // triesOfNew is how often a new token may be refused before it is given up: some 10 s.
 const triesOfNew = 8
+
+// rightsPatience is how long the bridge may take to give a node that has just become known the right to ask.
+const rightsPatience = 30 * time.Second
+
+// notYet is an error without its class, which would end the trying.
+type notYet struct{ error }
 
 // insist calls f until it is done, its error cannot be helped by trying again, or ctx ends; then the last error is told.
 // Between two calls are 0.5 s at first and 2 s later.

@@ -1,0 +1,186 @@
+package join
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	v1 "multinicd/api/v1"
+)
+
+// kubelet puts a kubelet's kubeconfig and client certificate on the host, as kubeadm does.
+func (n *node) kubelet() {
+	n.c.t.Helper()
+	path := filepath.Join(n.c.t.TempDir(), "kubelet.conf")
+	if err := n.c.WriteKubeconfig(path, n.c.bed.API().URL(), "system:node:"+n.name, "system:nodes"); err != nil {
+		n.c.t.Fatal(err)
+	}
+	text := splitCertificate(n.c.t, path)
+	for name, data := range text {
+		if err := n.WriteFile(name, data, 0o600); err != nil {
+			n.c.t.Fatal(err)
+		}
+	}
+}
+
+// joinFile makes a join token and puts its file on the host; it gives the command that joins with it.
+func (n *node) joinFile(more ...string) []string {
+	n.c.t.Helper()
+	local := filepath.Join(n.c.t.TempDir(), "join")
+	line := n.c.bridgeCommand(append([]string{"token", "create", "--node", n.name, "--server", n.c.bed.API().URL(), "--output-file", local}, more...)...)
+	n.said.WriteString(line)
+	data := readFile(n.c.t, local)
+	file, err := v1.ParseJoinFile(data)
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	n.tokens[file.Token] = true
+	hash, err := file.CAHash()
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	if !strings.Contains(line, hash) || !strings.Contains(line, "multinicd join --server "+n.c.bed.API().URL()) {
+		n.c.t.Errorf("token create printed no line to join with:\n%s", line)
+	}
+	if err := n.WriteFile("/root/join", data, 0o600); err != nil {
+		n.c.t.Fatal(err)
+	}
+	return []string{"multinicd", "join", "--server", n.c.bed.API().URL(), "--token-file", "/root/join", "--ca-hash", hash}
+}
+
+// wantModes holds the credential folder to its modes.
+func (n *node) wantModes() {
+	n.c.t.Helper()
+	const want = "700 root .\n600 root ca.crt\n600 root door\n600 root lock\n600 root request\n600 root server\n600 root token"
+	if got := strings.TrimSpace(n.must("sh", "-c", "cd "+credential+" && stat -c '%a %U %n' . $(ls -A)")); got != want {
+		n.c.t.Errorf("the credential folder holds\n%s\nwant\n%s", got, want)
+	}
+	if got := strings.TrimSpace(n.must("sh", "-c", `
+		pid=$(systemctl show -P MainPID multinicd)
+		stat -c %U /proc/$pid/environ
+		grep 'core file' /proc/$pid/limits | tr -s ' ' | cut -d' ' -f5,6`)); !strings.HasPrefix(got, "root\n0 0") {
+		n.c.t.Errorf("the daemon may dump core: %s", got)
+	}
+}
+
+func TestANodeJoinsByAToken(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	n := c.newNode("by-token")
+	c.publish(n.name, "10.1.1.1/24")
+	if code, out := n.run("multinicd", "join"); code != 2 {
+		t.Errorf("without an argument it ended with %d:\n%s", code, out)
+	}
+	join := n.joinFile()
+	wrong := append(append([]string{}, join[:len(join)-1]...), "sha256:"+strings.Repeat("0", 64))
+	if code, out := n.run(wrong...); code != 1 || !strings.Contains(out, "not the file that was made with this line") {
+		t.Errorf("with another hash it ended with %d:\n%s", code, out)
+	}
+	n.must(join...)
+	n.token()
+	n.address("10.1.1.1/24") // the running daemon has taken it up
+	c.state(n.name, "Configured 1/1")
+	n.wantModes()
+	c.gone("ntr", n.name, "-n", "multinic-nodes")
+	if s := n.status(); s.Credential == nil || s.Credential.Door != string(v1.DoorJoinToken) || s.Credential.Ends.IsZero() || s.Credential.Renewal.IsZero() {
+		t.Errorf("status shows the credential as %+v", s.Credential)
+	}
+	if out := n.must("multinicd", "status"); !strings.Contains(out, "credential by a join token, ends ") {
+		t.Errorf("status shows\n%s", out)
+	}
+	// It was good for one join.
+	code, out := n.run(join...)
+	if code != 1 || !strings.Contains(out, "asking for a token for by-token") {
+		t.Errorf("a second time it ended with %d:\n%s", code, out)
+	}
+	n.address("10.1.1.1/24")
+
+	// Another machine of the same name does not get in, but with --replace.
+	if got := n.c.bridgeCommandFails("token", "create", "--node", n.name, "--server", c.bed.API().URL(), "--output-file", filepath.Join(t.TempDir(), "join")); !strings.Contains(got, "--replace") {
+		t.Errorf("a second token was made: %s", got)
+	}
+
+	// Deleted while the node is away: it comes back, sees that, reports, and only then loses its credential.
+	c.bed.API().Cut(n.Host)
+	c.kubectl("delete", "mnnc", n.name, "-n", "multinic-system")
+	n.must("systemctl", "restart", "multinicd")
+	n.address("10.1.1.1/24")
+	if got := c.kubectl("get", "serviceaccount", "multinic-node-"+n.name, "-n", "multinic-nodes", "-o", "name"); got == "" {
+		t.Error("the node has lost its identity before it could know")
+	}
+	c.bed.API().Heal(n.Host)
+	eventually(t, "state", "Removed", func() string { return n.status().State })
+	c.gone("serviceaccount", "multinic-node-"+n.name, "-n", "multinic-nodes")
+	contains(t, "status", "multinicd join", n.joinNeeded)
+	contains(t, "STATUS=", v1.ReasonJoinNeeded, func() string { return n.must("systemctl", "show", "-P", "StatusText", "multinicd") })
+	if got := strings.Count(n.Journal(t.Context()), "takes the node's token no more; the last known good"); got != 1 {
+		t.Errorf("the journal says it %d times", got)
+	}
+	n.address("10.1.1.1/24") // on_delete = "retain"
+
+	// And in again.
+	c.publish(n.name, "10.1.1.2/24")
+	n.must(n.joinFile("--replace")...)
+	n.address("10.1.1.2/24")
+	eventually(t, "JoinNeeded", "", n.joinNeeded)
+}
+
+func TestANodeJoinsByItsKubeletAndComesBackByItself(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	n := c.newNode("by-kubelet")
+	c.makeNode(n.name)
+	c.publish(n.name, "10.2.2.1/24")
+	if code, out := n.run("multinicd", "join", "--kubelet"); code != 1 || !strings.Contains(out, "/etc/kubernetes/kubelet.conf") {
+		t.Errorf("without a kubelet it ended with %d:\n%s", code, out)
+	}
+	n.kubelet()
+	n.must("multinicd", "join", "--kubelet")
+	first := n.token()
+	n.address("10.2.2.1/24")
+	c.state(n.name, "Configured 1/1")
+	n.wantModes()
+	c.gone("ntr", n.name, "-n", "multinic-nodes")
+
+	// Revoked: it is refused, and comes back through its kubelet.
+	c.bridgeCommand("token", "revoke", "--node", n.name)
+	eventually(t, "the token", "another", func() string {
+		if n.token() != first {
+			return "another"
+		}
+		return "the first"
+	})
+	c.publish(n.name, "10.2.2.2/24")
+	n.address("10.2.2.2/24")
+	c.state(n.name, "Configured 1/1")
+	eventually(t, "JoinNeeded", "", n.joinNeeded)
+
+	// The request of a node's name from another node is refused, and said why.
+	other := c.newNode("by-kubelet-other")
+	c.makeNode(other.name)
+	other.kubelet()
+	if code, out := other.run("multinicd", "--node", n.name, "join", "--kubelet"); code != 1 || !strings.Contains(out, "by the node whose name it bears") {
+		t.Errorf("for another node it ended with %d:\n%s", code, out)
+	}
+}
+
+func TestARevokedNodeWithoutAKubeletKeepsItsNICs(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	n := c.newNode("revoked")
+	c.publish(n.name, "10.3.3.1/24")
+	n.must(n.joinFile()...)
+	n.address("10.3.3.1/24")
+	c.state(n.name, "Configured 1/1")
+	n.token()
+	c.bridgeCommand("token", "revoke", "--node", n.name)
+	contains(t, "status", "multinicd join", n.joinNeeded)
+	n.must("ip", "address", "flush", "dev", "multinic1", "scope", "global") // it still repairs
+	n.address("10.3.3.1/24")
+	if err := n.Reboot(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	n.address("10.3.3.1/24")
+	contains(t, "status", "multinicd join", n.joinNeeded)
+}
