@@ -34,6 +34,7 @@ type world struct {
 	down    atomic.Bool // the cluster takes no report
 	beats   int
 	line    string
+	keeper  keeper
 	clock   func() time.Time
 	probed  func(context.Context) error // the probe after a change; nil: passes
 }
@@ -102,7 +103,7 @@ func (w *world) start() (stop func()) {
 		onDelete = w.daemon.OnDelete
 	}
 	w.daemon = &Daemon{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
-		Source: w, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.machine, Log: slog.New(slog.DiscardHandler), Now: w.clock}
+		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.machine, Log: slog.New(slog.DiscardHandler), Now: w.clock}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
