@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -44,6 +45,7 @@ func newApp() *cli.App {
 				&cli.StringFlag{Name: "ca-hash", Usage: "`HASH` of the CA in that file, sha256:...; nothing is sent unless it matches"},
 				&cli.BoolFlag{Name: "kubelet", Usage: "join by the identity of this node's kubelet"},
 				&cli.StringFlag{Name: "kubeconfig", Usage: "`FILE` of the kubelet, with --kubelet, instead of what the configuration says"},
+				&cli.StringFlag{Name: "node", Usage: "`NAME` of this node, like the global option"},
 				&cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`", Value: 2 * time.Minute}}},
 			{Name: "version", Usage: "print the version", Action: func(c *cli.Context) error {
 				_, err := fmt.Fprintln(c.App.Writer, "multinicd "+version)
@@ -184,6 +186,8 @@ func joinCommand(c *cli.Context) error {
 		return exitError{exitUsage, errors.New("joining by a token takes --server, --token-file and --ca-hash: multinic-bridge token create prints the whole line")}
 	case !byToken && !c.Bool("kubelet"):
 		return exitError{exitUsage, errors.New("join by a token (--server, --token-file, --ca-hash) or by the kubelet's identity (--kubelet)")}
+	case o.server != "" && !strings.HasPrefix(o.server, "https://"):
+		return exitError{exitUsage, fmt.Errorf("--server %q is not an https:// URL", o.server)}
 	case o.timeout <= 0:
 		return exitError{exitUsage, errors.New("--timeout must be more than nothing")}
 	}

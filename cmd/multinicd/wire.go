@@ -68,7 +68,12 @@ func wireHost(c *cli.Context) (*wired, error) {
 	if w.host, err = host.New(c.String("root"), w.log); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
-	if w.node = c.String("node"); w.node == "" {
+	for _, one := range c.Lineage() { // of the flags of that name the nearest that was given
+		if w.node == "" {
+			w.node = one.String("node")
+		}
+	}
+	if w.node == "" {
 		name, err := os.Hostname()
 		if err != nil {
 			return nil, exitError{exitFailed, fmt.Errorf("asking for the host's name: %w", err)}

@@ -178,6 +178,10 @@ func (c *Client) ask(ctx context.Context, door v1.Door, public []byte) (types.UI
 		switch {
 		case err == nil:
 			err = decodeRequest(op, answer, &made)
+		case ClassOf(err) == Unauthorized && door == v1.DoorJoinToken:
+			err = fmt.Errorf("%w; the join token has been used, revoked or has ended: let an administrator make another", err)
+		case ClassOf(err) == Unauthorized:
+			err = fmt.Errorf("%w; the API server does not know this kubelet: is its certificate still valid?", err)
 		case ClassOf(err) == Forbidden && c.now().Sub(began) < rightsPatience:
 			return false, notYet{err}
 		case ClassOf(err) == Forbidden:

@@ -153,7 +153,7 @@ func TestFaultsOfJoining(t *testing.T) {
 		}, "is there a Node, a MultiNicNodeConfig or a join token named node-a", nil, 30},
 		"the join token has ended": {func(f *fakeCluster) {
 			f.fail = func(w http.ResponseWriter, r *http.Request) bool { status(w, 401, "Unauthorized", ""); return true }
-		}, "Unauthorized", nil, 1},
+		}, "Unauthorized; the join token has been used, revoked or has ended", nil, 1},
 		"no such API": {func(f *fakeCluster) {
 			f.fail = func(w http.ResponseWriter, r *http.Request) bool {
 				http.Error(w, "404 page not found", http.StatusNotFound)

@@ -16,7 +16,7 @@ _multinicd() {
 	done
 
 	case $previous in
-	--config | --file | -f)
+	--config | --file | -f | --token-file | --kubeconfig)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
 		return
@@ -27,7 +27,7 @@ _multinicd() {
 		return
 		;;
 	--output | -o) words='table json' ;;
-	--node | --wait) return ;;
+	--node | --wait | --server | --ca-hash | --timeout) return ;;
 	*)
 		if [[ $current == -* ]]; then
 			# Each option is at the start of its line, its short form behind a comma.

@@ -49,6 +49,18 @@ func (n *node) joinFile(more ...string) []string {
 	return []string{"multinicd", "join", "--server", n.c.bed.API().URL(), "--token-file", "/root/join", "--ca-hash", hash}
 }
 
+// revoke ends every token of the node, and sees that the API server refuses the one that it has. Then it breaks the open watch:
+// the API server authorises that when it begins, so that the node would notice with the next renewal of its Lease, or at the
+// watch's end after some minutes.
+func (n *node) revoke() {
+	n.c.t.Helper()
+	old := n.token()
+	n.said.WriteString(n.c.bridgeCommand("token", "revoke", "--node", n.name))
+	eventually(n.c.t, "the API server's answer to the revoked token", "401 Unauthorized", func() string { return n.c.ask(old) })
+	n.c.bed.API().Cut(n.Host)
+	n.c.bed.API().Heal(n.Host)
+}
+
 // wantModes holds the credential folder to its modes.
 func (n *node) wantModes() {
 	n.c.t.Helper()
@@ -91,7 +103,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	}
 	// It was good for one join.
 	code, out := n.run(join...)
-	if code != 1 || !strings.Contains(out, "asking for a token for by-token") {
+	if code != 1 || !strings.Contains(out, "the join token") || !strings.Contains(out, "has been used, revoked or has ended") {
 		t.Errorf("a second time it ended with %d:\n%s", code, out)
 	}
 	n.address("10.1.1.1/24")
@@ -144,7 +156,7 @@ func TestANodeJoinsByItsKubeletAndComesBackByItself(t *testing.T) {
 	c.gone("ntr", n.name, "-n", "multinic-nodes")
 
 	// Revoked: it is refused, and comes back through its kubelet.
-	c.bridgeCommand("token", "revoke", "--node", n.name)
+	n.revoke()
 	eventually(t, "the token", "another", func() string {
 		if n.token() != first {
 			return "another"
@@ -174,7 +186,7 @@ func TestARevokedNodeWithoutAKubeletKeepsItsNICs(t *testing.T) {
 	n.address("10.3.3.1/24")
 	c.state(n.name, "Configured 1/1")
 	n.token()
-	c.bridgeCommand("token", "revoke", "--node", n.name)
+	n.revoke()
 	contains(t, "status", "multinicd join", n.joinNeeded)
 	n.must("ip", "address", "flush", "dev", "multinic1", "scope", "global") // it still repairs
 	n.address("10.3.3.1/24")

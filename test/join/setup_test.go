@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"multinicd/internal/daemon"
@@ -333,6 +335,26 @@ func (c *cluster) bridgeCommandFails(args ...string) string {
 		c.t.Errorf("multinic-bridge %s: it worked", strings.Join(args, " "))
 	}
 	return string(out)
+}
+
+// ask asks the API server for something with a token, and gives the status of its answer.
+func (c *cluster) ask(token string) string {
+	cfg := c.Config()
+	cfg.CertData, cfg.KeyData, cfg.BearerToken = nil, nil, token
+	transport, err := rest.TransportFor(cfg)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.URL+"/api", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	return resp.Status
 }
 
 func readFile(t *testing.T, path string) []byte {
