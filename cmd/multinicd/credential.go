@@ -26,7 +26,16 @@ func (s credentialStore) Lock(ctx context.Context) (func(), error) {
 	if err := os.MkdirAll(filepath.Join(s.host.Root, s.dir), 0o700); err != nil {
 		return nil, fmt.Errorf("making the credential folder: %w", err)
 	}
-	return s.host.Lock(ctx, filepath.Join(s.dir, "lock"), s.wait)
+	release, err := s.host.Lock(ctx, filepath.Join(s.dir, "lock"), s.wait)
+	if err != nil {
+		return nil, err
+	}
+	// What a killed one was writing: it may be a token.
+	if err := s.host.Sweep(s.dir, ""); err != nil {
+		release()
+		return nil, err
+	}
+	return release, nil
 }
 
 func (s credentialStore) Write(name string, data []byte) error {

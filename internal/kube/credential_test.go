@@ -128,6 +128,23 @@ func TestTheCAIsReadAnewWhenItChanges(t *testing.T) {
 	})
 }
 
+func TestACAThatChangesWhileAConnectionIsIdleStopsNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, api *fakeAPI) {
+		api.answers(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, object(3, "")) })
+		c := api.client()
+		for range 3 {
+			if got := brief(c.Get(t.Context())); got != "generation 3" {
+				t.Errorf("got %s", got)
+			}
+			after(time.Second)
+			api.write("ca.crt", mustRead(filepath.Join(api.dir, "ca.crt"))+"\n")
+		}
+		if api.dials != 3 {
+			t.Errorf("dialled %d times, want a connection for each CA", api.dials)
+		}
+	})
+}
+
 func TestNew(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, text string) string {

@@ -63,10 +63,12 @@ const (
 	// doubt is how long a token is refused before anything is made of it: an API server that has just started refuses
 	// tokens of accounts that it does not know of yet.
 	doubt = 10 * time.Second
-	// rejoinPatience bounds one attempt to join again, rejoinLeast and rejoinMost the wait between two.
+	// rejoinPatience bounds one attempt to join again, rejoinLeast and rejoinMost the wait between two; the first comes
+	// within spread.
 	rejoinPatience = 2 * time.Minute
 	rejoinLeast    = 10 * time.Second
 	rejoinMost     = 10 * time.Minute
+	spread         = 20 * time.Second
 	// proved is how long a token must have been good for the next attempt to join to be a first one again.
 	proved = time.Hour
 )
@@ -132,11 +134,14 @@ func (k *keeper) hold(t token, since time.Time) {
 
 // date finds out when a token began that was found on the disk.
 func (k *keeper) date() {
-	server, ok := k.c.serverTime()
-	if !k.since.IsZero() || !ok || k.life.span == 0 {
+	if !k.since.IsZero() || k.life.span == 0 {
 		return
 	}
-	k.since = k.c.now().Add(-max(0, server.Sub(k.life.issued)))
+	if server, ok := k.c.serverTime(); ok {
+		k.since = k.c.now().Add(-max(0, server.Sub(k.life.issued)))
+	} else if k.c.reached() {
+		k.since = k.c.now().Add(-k.life.span) // something on the way takes the Date from its answers: better too early than too late
+	}
 }
 
 // renew asks for another token when it is time.
@@ -239,13 +244,17 @@ func (k *keeper) refused(ctx context.Context) time.Duration {
 			return doubt // it was taken, or nothing is known
 		}
 		k.confirmed = true
+		// A fleet whose tokens are all refused at once does not ask at once.
+		if first := now.Add(time.Duration(c.jitter() * float64(spread))); k.joinAt.Before(first) {
+			k.joinAt = first
+		}
 	}
 	why := k.why()
 	if !k.mayRejoin() {
 		k.refuse(why + ": join again, with multinicd join and a token of `multinic-bridge token create --replace --node " + c.opts.Node + "`; the NICs stay as they are")
 		return look
 	}
-	if rest := k.joinAt.Sub(now); rest > 0 {
+	if rest := k.joinAt.Sub(c.now()); rest > 0 {
 		return rest
 	}
 	if !k.joined.IsZero() && now.Sub(k.joined) >= proved {

@@ -82,7 +82,7 @@ func TestTheNodeAlwaysHasAValidTokenWhateverItsClockShows(t *testing.T) {
 				c.now = hostClock(func() time.Duration { return off(time.Since(began)) })
 				c.jitter = rand.New(rand.NewPCG(1, 2)).Float64
 				k := f.keep(t, c, "")
-				for range 8 * 12 { // eight hours
+				for range 6 * 12 { // six hours
 					after(5 * time.Minute)
 					if !f.good() {
 						t.Fatalf("after %s the node has no valid token; renewed at %v", time.Since(began), f.renewed)
@@ -128,6 +128,21 @@ func TestAfterARestartTheTokensAgeIsToldByTheServersClock(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestWithoutTheServersClockATokenOfTheDiskIsRenewedSoon(t *testing.T) {
+	inCluster(t, func(t *testing.T, f *fakeCluster) {
+		f.stored(time.Now().Add(-30*time.Minute), true)
+		f.fail = func(w http.ResponseWriter, _ *http.Request) bool {
+			w.Header()["Date"] = nil
+			return false
+		}
+		f.keep(t, f.client(), "")
+		after(2 * time.Hour)
+		if len(f.renewed) != 3 || f.renewed[0] > time.Minute || !f.good() {
+			t.Errorf("renewed at %v, want soon, and twice in the two hours after", f.renewed)
+		}
+	})
 }
 
 func TestATokenIsBoundToTheNodeOrToASecret(t *testing.T) {
@@ -214,7 +229,7 @@ func TestTheAPIServerIsDownOverTheTokensEnd(t *testing.T) {
 			after(10 * time.Minute)
 			f.set(func() { f.down = errors.New("no route to host") })
 			c.cut()
-			after(8 * time.Hour)
+			after(3 * time.Hour)
 			if n := k.last(); n.Refused != "" {
 				t.Errorf("told before the server was asked: %s", n.Refused)
 			}

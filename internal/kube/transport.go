@@ -264,6 +264,13 @@ func (c *Client) serverTime() (time.Time, bool) {
 	return c.server.date.Add(c.now().Sub(c.server.at)), !c.server.date.IsZero()
 }
 
+// reached says whether the API server has answered yet.
+func (c *Client) reached() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.contact.IsZero()
+}
+
 // refuses says whether the API server's last word of a token was 401.
 func (c *Client) refuses(t token) bool {
 	c.mu.Lock()
