@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -341,9 +342,9 @@ func TestAServerThatRefusesEveryTokenForAMomentIsNotBelieved(t *testing.T) {
 func TestASkewedClockIsToldOnceUntilItIsRight(t *testing.T) {
 	inCluster(t, func(t *testing.T, f *fakeCluster) {
 		f.stored(time.Now(), true)
-		off := time.Duration(0)
+		var off atomic.Int64
 		c := f.client()
-		c.now = hostClock(func() time.Duration { return off })
+		c.now = hostClock(func() time.Duration { return time.Duration(off.Load()) })
 		k := f.keep(t, c, "")
 		after(10 * time.Minute)
 		if n := k.last(); n.Behind || n.Ahead || !n.Clock {
@@ -351,10 +352,11 @@ func TestASkewedClockIsToldOnceUntilItIsRight(t *testing.T) {
 		}
 		changes := func(what string, behind, ahead bool, offs ...time.Duration) {
 			t.Helper()
-			for _, off = range offs {
+			for _, d := range offs {
+				off.Store(int64(d))
 				after(5 * time.Minute)
 				if n := k.last(); n.Behind != behind || n.Ahead != ahead {
-					t.Errorf("%s, off by %s: behind %v, ahead %v", what, off, n.Behind, n.Ahead)
+					t.Errorf("%s, off by %s: behind %v, ahead %v", what, d, n.Behind, n.Ahead)
 				}
 			}
 		}
