@@ -250,6 +250,10 @@ func (k *keeper) refused(ctx context.Context) time.Duration {
 		}
 	}
 	why := k.why()
+	if k.o.Store == nil || c.folder() == "" {
+		k.refuse(why + ": multinicd.toml names this credential under [api], and who renews it has to; the NICs stay as they are")
+		return look
+	}
 	if !k.mayRejoin() {
 		k.refuse(why + ": join again, with multinicd join and a token of `multinic-bridge token create --replace --node " + c.opts.Node + "`; the NICs stay as they are")
 		return look
@@ -293,7 +297,7 @@ func (k *keeper) why() string {
 }
 
 func (k *keeper) mayRejoin() bool {
-	if k.o.Store == nil || k.o.Kubelet == "" || k.c.folder() == "" {
+	if k.o.Kubelet == "" {
 		return false
 	}
 	info, err := os.Stat(k.o.Kubelet)

@@ -42,7 +42,8 @@ type Options struct {
 	Kubeconfig    string
 	CredentialDir string // holds the files server, ca.crt and token, see Keep
 
-	Log *slog.Logger // nil discards
+	Log *slog.Logger     // nil discards
+	Now func() time.Time // the host's clock; nil means time.Now
 }
 
 // Observation is what is known of the object at one moment. Exactly one of Object, Absent and Err is set.
@@ -110,7 +111,7 @@ func newClient(opts Options, cred credential) (*Client, error) {
 		log:        opts.Log,
 		wake:       make(chan struct{}, 1),
 		jitter:     rand.Float64,
-		now:        time.Now,
+		now:        opts.Now,
 		news:       make(chan struct{}, 1),
 		connect:    dialer.DialContext,
 		conns:      map[*trackedConn]struct{}{},
@@ -134,6 +135,9 @@ func (o Options) filled() (Options, error) {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	return o, nil
 }

@@ -101,6 +101,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	if out := n.must("multinicd", "status"); !strings.Contains(out, "credential by a join token, ends ") {
 		t.Errorf("status shows\n%s", out)
 	}
+	n.wantRenewal("Secret")
 	// It was good for one join.
 	code, out := n.run(join...)
 	if code != 1 || !strings.Contains(out, "the join token") || !strings.Contains(out, "has been used, revoked or has ended") {
@@ -154,6 +155,8 @@ func TestANodeJoinsByItsKubeletAndComesBackByItself(t *testing.T) {
 	c.state(n.name, "Configured 1/1")
 	n.wantModes()
 	c.gone("ntr", n.name, "-n", "multinic-nodes")
+
+	n.wantRenewal("Node")
 
 	// Revoked: it is refused, and comes back through its kubelet.
 	n.revoke()
