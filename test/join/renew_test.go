@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,9 +44,14 @@ func (n *node) wantRenewal(bound string) {
 		t.Fatal(o.Err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	kept := make(chan error)
+	kept := make(chan struct{})
 	told := make(chan kube.Kept, 100)
-	go func() { kept <- client.Keep(ctx, kube.Keeping{Store: dir, Notify: func(k kube.Kept) { told <- k }}) }()
+	go func() {
+		defer close(kept)
+		if err := client.Keep(ctx, kube.Keeping{Store: dir, Notify: func(k kube.Kept) { told <- k }}); !errors.Is(err, context.Canceled) {
+			t.Errorf("keeping the credential ended with %v", err)
+		}
+	}()
 	defer func() { cancel(); <-kept }()
 	<-told
 	ahead.Store(int64(55 * time.Minute))
