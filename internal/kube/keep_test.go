@@ -81,7 +81,13 @@ func TestTheNodeAlwaysHasAValidTokenWhateverItsClockShows(t *testing.T) {
 				began := time.Now()
 				c := f.client()
 				c.now = hostClock(func() time.Duration { return off(time.Since(began)) })
-				c.jitter = rand.New(rand.NewPCG(1, 2)).Float64
+				var chance sync.Mutex // Keep and Poll both take theirs
+				random := rand.New(rand.NewPCG(1, 2))
+				c.jitter = func() float64 {
+					chance.Lock()
+					defer chance.Unlock()
+					return random.Float64()
+				}
 				k := f.keep(t, c, "")
 				for range 6 * 12 { // six hours
 					after(5 * time.Minute)
