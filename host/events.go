@@ -21,6 +21,7 @@ var groups = []uint{
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+	unix.RTNLGRP_IPV4_NETCONF, // of what nic.Conf has, the kernel tells of rp_filter only
 }
 
 const (
@@ -117,11 +118,23 @@ func concerns(kind uint16, m []byte, relevant Relevant) bool {
 		yes := false
 		parseRoute(m, func(index int, _ nic.Route) { yes = yes || relevant(index, false) })
 		return yes
+	case unix.RTM_NEWNETCONF:
+		if len(m) < 4 {
+			return false
+		}
+		for kind, v := range attributes(m[4:]) { // struct netconfmsg is one byte, padded
+			if kind == netconfIfindex {
+				index := int(int32(number(v)))
+				return index > 0 && relevant(index, false)
+			}
+		}
 	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
 		return relevant(0, false)
 	}
 	return false
 }
+
+const netconfIfindex = 1 // NETCONFA_IFINDEX, linux/netconf.h; negative numbers mean all links, and the default
 
 func nudge(wake chan<- struct{}) {
 	select {

@@ -16,9 +16,9 @@ import (
 
 // Links gives every link of the network namespace, sorted by ifindex, with its addresses and with its unicast routes of all
 // tables but local; the routes of a multipath route are given to each of its links. Claim is not filled: see Claims.
-// AltNames, Addresses and Routes are sorted or in the kernel's order, and nil where there is none.
+// AltNames, Addresses, Routes and Rules are sorted or in the kernel's order, and nil where there is none.
 //
-// It makes four dumps. What appears or goes between them may be missing from one of the lists; the kernel's event about it comes later.
+// It makes six dumps. What appears or goes between them may be missing from one of the lists; the kernel's event about it comes later.
 func (h *Host) Links(ctx context.Context) ([]nic.Link, error) {
 	links, _, err := h.look(ctx, 0)
 	return links, err
@@ -28,6 +28,7 @@ func (h *Host) Links(ctx context.Context) ([]nic.Link, error) {
 type raw struct {
 	addresses []rawAddress
 	routes    []rawRoute
+	rules     []nic.Rule // of the whole host, those with a source
 }
 
 type rawAddress struct {
@@ -88,6 +89,18 @@ func (h *Host) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 			})
 		}
 	}
+	rules, err := h.Rules(ctx)
+	if err != nil {
+		return nil, kept, err
+	}
+	for _, r := range rules {
+		if r.From.IsValid() {
+			kept.rules = append(kept.rules, r)
+		}
+	}
+	for i := range links {
+		links[i].Rules = kept.rules
+	}
 	return links, kept, nil
 }
 
@@ -141,6 +154,8 @@ func (h *Host) parseLink(m []byte) (nic.Link, bool) {
 					l.Kind = text(v)
 				}
 			}
+		case unix.IFLA_AF_SPEC:
+			l.Conf = parseConf(v)
 		case unix.IFLA_PROP_LIST: // Linux 5.5
 			for kind, v := range attributes(v) {
 				if kind == unix.IFLA_ALT_IFNAME {

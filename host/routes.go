@@ -2,8 +2,10 @@ package host
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"multinicd/nic"
 
@@ -36,15 +38,28 @@ const (
 	fraPriority = 6
 	fraTable    = 15
 	fraProtocol = 21
+
+	ruleToTable = 1 // FR_ACT_TO_TBL
+)
+
+// plainRule are the attributes that say nothing more than nic.Rule does: those above, FRA_PAD, and FRA_SUPPRESS_PREFIXLEN, which is there in any case.
+var plainRule = []uint16{fraDst, fraSrc, fraPriority, fraTable, fraProtocol, fraSuppress, 18}
+
+const (
+	fraSuppress   = 14 // FRA_SUPPRESS_PREFIXLEN; -1: does not suppress
+	fibRuleInvert = 2  // FIB_RULE_INVERT, a flag
 )
 
 func parseRule(m []byte) (nic.Rule, bool) {
 	if len(m) < unix.SizeofRtMsg {
 		return nic.Rule{}, false
 	}
-	r := nic.Rule{Table: int(m[4])}
+	r := nic.Rule{Table: int(m[4]), Other: m[3] != 0 || m[7] != ruleToTable || binary.NativeEndian.Uint32(m[8:])&fibRuleInvert != 0}
 	for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+		r.Other = r.Other || !slices.Contains(plainRule, kind)
 		switch kind {
+		case fraSuppress:
+			r.Other = r.Other || int32(number(v)) >= 0
 		case fraDst:
 			if a, ok := netip.AddrFromSlice(v); ok {
 				r.To = netip.PrefixFrom(a, int(m[1]))

@@ -47,7 +47,7 @@ func (h *Host) Writer(g Guard) *Writer {
 // Errors: nic.ErrLinkGone, nic.ErrRenameBusy (before Linux 6.2), ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
 // or any errno of the kernel, where the parts that were done stay done: the caller has the inverse.
 //
-// The order is name, MTU, up, addresses, routes, down. Addresses are added before others are deleted. When the kernel takes more
+// The order is name, MTU, up, conf, addresses, routes, rules, down. Addresses are added before others are deleted. When the kernel takes more
 // along than was asked (the secondary addresses of a deleted primary one, the routes of a link without addresses), that is put back.
 // Taking a link down takes its routes and, by default, its IPv6 addresses, whoever made them: that is what down means.
 func (w *Writer) Change(ctx context.Context, c nic.Change) error {
@@ -83,10 +83,23 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 			return fmt.Errorf("setting link %s up: %w", l.Name, gone(err))
 		}
 	}
+	if c.Conf != nil && *c.Conf != l.Conf {
+		if err := h.setConf(ctx, l, *c.Conf); err != nil {
+			return err
+		}
+	}
 	if err := h.changeAddresses(ctx, c, l, before); err != nil {
 		return err
 	}
+	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 { // some may have gone with their address
+		if _, before, err = h.look(ctx, c.Index); err != nil {
+			return err
+		}
+	}
 	if err := h.changeRoutes(ctx, c, l, before); err != nil {
+		return err
+	}
+	if err := h.changeRules(ctx, c, before.rules); err != nil {
 		return err
 	}
 	if c.Down && l.Up {
@@ -148,7 +161,11 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, be
 		if has(a) {
 			continue
 		}
-		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), addressAttributes(a)...)
+		attributes := addressAttributes(a)
+		if slices.ContainsFunc(del, func(d netip.Prefix) bool { return d.Addr() == a.Addr() && checked(before, d) }) {
+			attributes = append(attributes, attrUint32(unix.IFA_FLAGS, unix.IFA_F_NODAD))
+		}
+		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), attributes...)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err))
 		}
@@ -164,6 +181,11 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, be
 		return nil
 	}
 	return h.putBack(ctx, c, l, before)
+}
+
+// checked says whether the link has had the address to itself so far, so that it needs no duplicate address detection under another length.
+func checked(r raw, p netip.Prefix) bool {
+	return p.Addr().Is6() && slices.ContainsFunc(r.addresses, func(a rawAddress) bool { return a.Prefix == p && !a.Tentative && !a.Duplicate })
 }
 
 func (h *Host) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) error {

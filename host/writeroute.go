@@ -13,8 +13,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changeRoutes adds first, so that traffic that both the old and the new route carry always has one.
+// changeRoutes adds first, so that traffic that both the old and the new route carry always has one; but for an IPv6 route of the same
+// destination, metric and table as one that goes: the kernel has that once, or would make one multipath route of both.
 func (h *Host) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+	var first, then []nic.Route
+	for _, r := range c.DelRoutes {
+		if r.To.Addr().Is6() && slices.ContainsFunc(c.AddRoutes, func(a nic.Route) bool { return sameSlot(a, r) }) {
+			first = append(first, r)
+		} else {
+			then = append(then, r)
+		}
+	}
+	if err := h.deleteRoutes(ctx, first, l, before); err != nil {
+		return err
+	}
 	for _, r := range c.AddRoutes {
 		if slices.ContainsFunc(before.routes, func(have rawRoute) bool { return sameRoute(have.Route, r) }) {
 			continue
@@ -23,10 +35,14 @@ func (h *Host) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, befor
 			return fmt.Errorf("adding route %s to link %s: %w", r, l.Name, gone(err))
 		}
 	}
-	for _, r := range c.DelRoutes {
+	return h.deleteRoutes(ctx, then, l, before)
+}
+
+func (h *Host) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Link, before raw) error {
+	for _, r := range routes {
 		for _, have := range before.routes {
-			// The kernel's own route belongs to an address and goes with it.
-			if !sameRoute(have.Route, r) || have.Protocol == unix.RTPROT_KERNEL {
+			// The kernel's own route belongs to an address and goes with it; one with another source is another's.
+			if have.Key() != r.Key() || have.Protocol == unix.RTPROT_KERNEL {
 				continue
 			}
 			// The whole message, so that of two routes that differ in what we do not compare the right one goes.
@@ -37,6 +53,12 @@ func (h *Host) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, befor
 		}
 	}
 	return nil
+}
+
+// sameSlot says whether two IPv6 routes cannot stand beside each other.
+func sameSlot(a, b nic.Route) bool {
+	a, b = a.Key(), b.Key()
+	return a.To == b.To && a.Metric == b.Metric && a.Table == b.Table
 }
 
 // sameRoute says whether have is the route that want means; a source that is not wanted is not compared.
@@ -95,6 +117,7 @@ func (h *Host) existing(ctx context.Context, l nic.Link, r nic.Route, exists err
 
 // routeRequest is a struct rtmsg (linux/rtnetlink.h) and its attributes.
 func routeRequest(index int, r nic.Route) ([]byte, []attribute) {
+	onlink := r.OnLink
 	r = r.Key()
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0], b[1], b[5], b[7] = unix.AF_INET, byte(r.To.Bits()), Protocol, unix.RTN_UNICAST
@@ -115,6 +138,9 @@ func routeRequest(index int, r nic.Route) ([]byte, []attribute) {
 	}
 	if r.Source.IsValid() {
 		out = append(out, attr(unix.RTA_PREFSRC, r.Source.AsSlice()))
+	}
+	if onlink {
+		put32(b[8:], unix.RTNH_F_ONLINK)
 	}
 	if r.Metric != 0 {
 		out = append(out, attrUint32(unix.RTA_PRIORITY, uint32(r.Metric)))

@@ -102,6 +102,14 @@ func Render(c nic.Config, adopted bool) []byte {
 			renderRoute(line, r)
 		}
 	}
+	if len(c.Rules) > 0 {
+		line("      routing-policy:")
+		for _, r := range c.Rules {
+			line("      - from: \"%s\"", r.From)
+			line("        table: %d", r.Table)
+			line("        priority: %d", r.Priority)
+		}
+	}
 	if adopted {
 		line("    %s:", lastID(c))
 		line("      renderer: networkd")
@@ -117,6 +125,9 @@ func renderRoute(line func(string, ...any), r nic.Route) {
 	line("      - to: \"%s\"", r.To)
 	if r.Via.IsValid() {
 		line("        via: \"%s\"", r.Via.WithZone(""))
+		if r.OnLink {
+			line("        on-link: true")
+		}
 	} else {
 		line("        scope: link")
 	}

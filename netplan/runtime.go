@@ -34,7 +34,7 @@ func Retarget(file []byte, c nic.Config) []byte {
 		case "Network":
 			s.lines = replace(s.lines, "LinkLocalAddressing", []string{linkLocal(c)}, "")
 			s.lines = replace(s.lines, "Address", addresses(c), "LinkLocalAddressing")
-		case "Route":
+		case "Route", "RoutingPolicyRule":
 			continue
 		}
 		out = append(out, s)
@@ -45,6 +45,9 @@ func Retarget(file []byte, c nic.Config) []byte {
 	if network {
 		for _, r := range c.Routes {
 			out = append(out, section{name: "Route", lines: routeLines(r)})
+		}
+		for _, r := range c.Rules {
+			out = append(out, section{name: "RoutingPolicyRule", lines: ruleLines(r)})
 		}
 	}
 	return []byte(format(out))
@@ -76,6 +79,9 @@ func routeLines(r nic.Route) []string {
 	lines := []string{"Destination=" + to}
 	if r.Via.IsValid() {
 		lines = append(lines, "Gateway="+r.Via.WithZone("").String())
+		if r.OnLink {
+			lines = append(lines, "GatewayOnLink=true")
+		}
 	}
 	if r.Source.IsValid() {
 		lines = append(lines, "PreferredSource="+r.Source.WithZone("").String())
@@ -90,6 +96,11 @@ func routeLines(r nic.Route) []string {
 		lines = append(lines, fmt.Sprintf("Table=%d", r.Table))
 	}
 	return lines
+}
+
+// ruleLines follows netplan's write_ip_rule.
+func ruleLines(r nic.Rule) []string {
+	return []string{"From=" + r.From.String(), fmt.Sprintf("Table=%d", r.Table), fmt.Sprintf("Priority=%d", r.Priority)}
 }
 
 // replace sets key to values: in place of the first line that has it, else behind the last line of key after, else at the end.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"path"
 	"regexp"
@@ -16,6 +17,7 @@ import (
 
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/sysctl"
 )
 
 // Files reads files of the host. Read passes fs.ErrNotExist through.
@@ -69,19 +71,30 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 	adopted := a.After != nil && a.After.Adopted
 	if a.Kind == plan.Configure {
 		want[File(a.NIC)] = Render(a.NIC, adopted)
+		if data := sysctl.Render(a.NIC); data != nil {
+			want[sysctl.File(a.NIC)] = data
+		}
 	}
-	stale, err := b.stale(a)
+	stale, err := b.stale(a, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), Owned, want)
 	if err != nil {
 		return nil, nil, err
 	}
-	for name := range want {
-		step, err := b.replace("persist", name, want[name], 0o600)
+	conf, err := b.stale(a, sysctl.Pattern, sysctl.Owned, want)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, name := range slices.Backward(slices.Sorted(maps.Keys(want))) {
+		mode := fs.FileMode(0o600)
+		if sysctl.Owned(name) {
+			mode = 0o644
+		}
+		step, err := b.replace("persist", name, want[name], mode)
 		if err != nil {
 			return nil, nil, err
 		}
 		persist = append(persist, step...)
 	}
-	for _, name := range stale {
+	for _, name := range slices.Concat(conf, stale) {
 		step, err := b.replace("persist", name, nil, 0)
 		if err != nil {
 			return nil, nil, err
@@ -92,15 +105,15 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 	return persist, runtime, err
 }
 
-// stale lists our YAML files that speak of the NIC's MAC under another name, or, when it is removed, under any.
-func (b *Backend) stale(a plan.Action) ([]string, error) {
-	names, err := b.Files.Glob(path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"))
+// stale lists our files that speak of the NIC's MAC and are not wanted of it: those under another name, and all where it is removed.
+func (b *Backend) stale(a plan.Action, pattern string, owned func(string) bool, want map[string][]byte) ([]string, error) {
+	names, err := b.Files.Glob(pattern)
 	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", Dir, err)
+		return nil, fmt.Errorf("listing %s: %w", pattern, err)
 	}
 	var out []string
 	for _, name := range names {
-		if !Owned(name) || a.Kind == plan.Configure && name == File(a.NIC) {
+		if !owned(name) || want[name] != nil {
 			continue
 		}
 		data, _, err := b.Files.Read(name)
@@ -210,7 +223,7 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 // What differs between two files of one shape: values in quotes, and numbers behind a key, of so few digits that they fit 32 bits.
 var (
 	quoted  = regexp.MustCompile(`"[0-9a-f:./]+"`)
-	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table)): [0-9]{1,9}$`)
+	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table|priority)): [0-9]{1,9}$`)
 )
 
 func shapeOf(data []byte) string {

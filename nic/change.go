@@ -19,21 +19,30 @@ type Change struct {
 	Del       []netip.Prefix
 	AddRoutes []Route
 	DelRoutes []Route
+	AddRules  []Rule
+	DelRules  []Rule
+	Conf      *Conf // nil: leave
+	HadConf   *Conf
 }
 
 // Empty says that the link is as it should be.
 func (c Change) Empty() bool {
-	return c.Name == "" && c.MTU == 0 && !c.Up && !c.Down && len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes) == 0
+	return c.Name == "" && c.MTU == 0 && !c.Up && !c.Down && c.Conf == nil &&
+		len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes)+len(c.AddRules)+len(c.DelRules) == 0
 }
 
 // Inverse is the change that undoes c, given that c was made of what the link showed.
 func (c Change) Inverse() Change {
-	out := Change{Index: c.Index, MAC: c.MAC, Had: c.Had, Up: c.Down, Down: c.Up, Add: c.Del, Del: c.Add, AddRoutes: c.DelRoutes, DelRoutes: c.AddRoutes}
+	out := Change{Index: c.Index, MAC: c.MAC, Had: c.Had, Up: c.Down, Down: c.Up, Add: c.Del, Del: c.Add, AddRoutes: c.DelRoutes, DelRoutes: c.AddRoutes,
+		AddRules: c.DelRules, DelRules: c.AddRules}
 	if c.Name != "" {
 		out.Name, out.Had = c.Had, c.Name
 	}
 	if c.MTU != 0 {
 		out.MTU, out.HadMTU = c.HadMTU, c.MTU
+	}
+	if c.Conf != nil {
+		out.Conf, out.HadConf = c.HadConf, c.Conf
 	}
 	return out
 }
@@ -54,6 +63,9 @@ func (c Change) String() string {
 	if c.Down {
 		line("~ up -> down")
 	}
+	if c.Conf != nil {
+		line("~ %s -> %s", c.HadConf, c.Conf)
+	}
 	for _, a := range c.Del {
 		line("- address %s", a)
 	}
@@ -65,6 +77,12 @@ func (c Change) String() string {
 	}
 	for _, r := range c.AddRoutes {
 		line("+ route %s", r)
+	}
+	for _, r := range c.DelRules {
+		line("- rule %s", r)
+	}
+	for _, r := range c.AddRules {
+		line("+ rule %s", r)
 	}
 	return b.String()
 }

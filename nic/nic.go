@@ -30,6 +30,8 @@ type Config struct {
 	MTU       int            // bytes; 0: leave as it is
 	Routes    []Route        // through this NIC, unique; nil: only what the addresses bring
 	Gateway   netip.Addr     // default gateway in the NIC's own table; zero: none
+	Rules     []Rule         // which traffic looks into the NIC's own table, unique; made by the planner together with the routes in it
+	Apart     bool           // shares an IPv4 subnet with another link of the host: the link needs the Conf called Apart; made by the planner
 	Adopt     bool           // may take over a link that somebody else configured
 	PortID    string         // OpenStack port, for messages only; may be empty
 }
@@ -40,7 +42,7 @@ func NameFor(id int) string { return fmt.Sprintf("%s%d", NamePrefix, id) }
 // Equal compares all that is wanted; nil and empty lists are the same.
 func (c Config) Equal(o Config) bool {
 	return c.ID == o.ID && c.Name == o.Name && c.MAC == o.MAC && c.MTU == o.MTU && c.Gateway == o.Gateway &&
-		c.Adopt == o.Adopt && slices.Equal(c.Addresses, o.Addresses) && slices.Equal(c.Routes, o.Routes)
+		c.Adopt == o.Adopt && c.Apart == o.Apart && slices.Equal(c.Addresses, o.Addresses) && slices.Equal(c.Routes, o.Routes) && slices.Equal(c.Rules, o.Rules)
 }
 
 // SortConfigs orders by id, then MAC, so that equal input gives equal output.
@@ -58,15 +60,16 @@ type Route struct {
 	Metric   int          // 0: the kernel's default (0 for IPv4, 1024 for IPv6)
 	Table    int          // 0 means main (254)
 	Protocol int          // rtm_protocol as in rtnetlink(7); only read from the kernel, 0 in what is wanted
+	OnLink   bool         // Via need not lie in a subnet of the link; only in what is wanted, never read
 }
 
 // TableMain is the kernel's main routing table (RT_TABLE_MAIN, linux/rtnetlink.h).
 const TableMain = 254
 
-// Key is the route without what the kernel adds (the protocol), with the kernel's defaults filled in:
-// two routes of equal keys on one link are the same route.
+// Key is the route without what the kernel adds (the protocol) and what only counts when it is made (OnLink), with the kernel's
+// defaults filled in: two routes of equal keys on one link are the same route.
 func (r Route) Key() Route {
-	r.Protocol = 0
+	r.Protocol, r.OnLink = 0, false
 	r.To = r.To.Masked()
 	if r.Table == 0 {
 		r.Table = TableMain
@@ -109,15 +112,6 @@ type Address struct {
 	Duplicate bool         // IPv6 duplicate address detection failed: the address is in use elsewhere
 }
 
-// Rule is one policy routing rule, as far as we compare rules. It is comparable.
-type Rule struct {
-	Priority int
-	From     netip.Prefix // zero: any
-	To       netip.Prefix // zero: any
-	Table    int
-	Protocol int
-}
-
 // Link is what the kernel and the host's network managers show of one link.
 type Link struct {
 	Index     int      // ifindex; unique until the next boot
@@ -135,7 +129,9 @@ type Link struct {
 	MaxMTU    int // bytes; 0: not told
 	Addresses []Address
 	Routes    []Route // all tables but local; also those the kernel made for the addresses
-	Claim     *Claim  // nil: no network manager but us has a configuration for it
+	Rules     []Rule  // those of the whole host that have a source: rules belong to no link, so all links have the same
+	Conf      Conf
+	Claim     *Claim // nil: no network manager but us has a configuration for it
 }
 
 // Claim says who, but us, configures a link, and how we know.

@@ -7,8 +7,8 @@ import (
 	"multinicd/nic"
 )
 
-// diff compares a link with what is wanted of it, was wanted of it before (zero: nothing), and is remembered of it. What is neither stays.
-func diff(c, was nic.Config, l nic.Link, o Owned) nic.Change {
+// diff compares a link with what is wanted of it, was remembered of it (zero: nothing is in force), and is to be remembered. What is neither stays.
+func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 	out := nic.Change{Index: l.Index, MAC: c.MAC, Had: l.Name}
 	if l.Name != c.Name && !(o.RenameBlocked && l.Up) {
 		out.Name = c.Name
@@ -16,11 +16,18 @@ func diff(c, was nic.Config, l nic.Link, o Owned) nic.Change {
 	switch {
 	case c.MTU != 0 && c.MTU != l.MTU:
 		out.MTU, out.HadMTU = c.MTU, l.MTU
-	case c.MTU == 0 && was.MTU == l.MTU && o.Found.MTU != 0 && o.Found.MTU != l.MTU:
+	case c.MTU == 0 && was.Config.MTU == l.MTU && o.Found.MTU != 0 && o.Found.MTU != l.MTU:
 		// The object names none any more: without this the link would keep it until the next boot only.
 		out.MTU, out.HadMTU = o.Found.MTU, l.MTU
 	}
 	out.Up = !l.Up
+	switch {
+	case c.Apart && l.Conf != nic.Apart:
+		out.Conf, out.HadConf = &nic.Conf{}, &nic.Conf{}
+		*out.Conf, *out.HadConf = nic.Apart, l.Conf
+	case !c.Apart:
+		undoConf(&out, was, l)
+	}
 	for _, a := range c.Addresses {
 		if !hasAddress(l, a) {
 			out.Add = append(out.Add, a)
@@ -36,7 +43,20 @@ func diff(c, was nic.Config, l nic.Link, o Owned) nic.Change {
 			out.AddRoutes = append(out.AddRoutes, r)
 		}
 	}
+	for _, r := range c.Rules {
+		if !hasRule(l, r) {
+			out.AddRules = append(out.AddRules, r)
+		}
+	}
 	return out
+}
+
+// undoConf adds to ch what the link had before it came to share a subnet, unless somebody has changed it since.
+func undoConf(ch *nic.Change, was Owned, l nic.Link) {
+	if was.Config.Apart && was.Conf != nil && l.Conf == nic.Apart && *was.Conf != nic.Apart {
+		now, before := l.Conf, *was.Conf
+		ch.Conf, ch.HadConf = &before, &now
+	}
 }
 
 // protocolKernel is RTPROT_KERNEL of linux/rtnetlink.h.
@@ -48,6 +68,8 @@ func stale(ch *nic.Change, l nic.Link, retired []Retired) {
 		switch {
 		case r.Route != nil && showsRoute(l.Routes, *r.Route):
 			ch.DelRoutes = append(ch.DelRoutes, *r.Route)
+		case r.Rule != nil && hasRule(l, *r.Rule):
+			ch.DelRules = append(ch.DelRules, *r.Rule)
 		case r.Address.IsValid() && hasAddress(l, r.Address):
 			ch.Del = append(ch.Del, r.Address)
 		}
@@ -69,12 +91,17 @@ func giveBack(o Owned, l nic.Link) nic.Change {
 	if o.Config.MTU != 0 && o.Found.MTU != 0 && l.MTU == o.Config.MTU && l.MTU != o.Found.MTU {
 		out.MTU, out.HadMTU = o.Found.MTU, l.MTU
 	}
+	undoConf(&out, o, l)
 	out.Down = l.Up && !o.Found.Up && o.Found.Name != ""
 	return out
 }
 
 func hasAddress(l nic.Link, p netip.Prefix) bool {
 	return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == p })
+}
+
+func hasRule(l nic.Link, r nic.Rule) bool {
+	return slices.ContainsFunc(l.Rules, func(h nic.Rule) bool { return h.Key() == r.Key() })
 }
 
 // hasRoute says whether a route that is wanted is there: without a source in it, any will do.

@@ -30,7 +30,7 @@ func Guard(l nic.Link, m Machine) *Refusal {
 		}
 	}
 	for _, r := range l.Routes {
-		if r.IsDefault() && (r.Table == 0 || r.Table == nic.TableMain || !ownTable(r.Table)) {
+		if r.IsDefault() && (r.Table == 0 || r.Table == nic.TableMain || !nic.OwnTable(r.Table)) {
 			return refuse(ProtectedLink, "link %s has a default route (%s) that is not ours: the node may live by it; remove that route, or take this NIC out of the object", l.Name, r)
 		}
 	}
@@ -61,11 +61,6 @@ func physical(l nic.Link, kinds []string) bool {
 	}
 	return slices.Contains(kinds, l.Kind)
 }
-
-// The tables that are ours: TableBase + id.
-const TableBase = 10000
-
-func ownTable(t int) bool { return t >= TableBase && t <= TableBase+nic.MaxID }
 
 // foreign says whether somebody else configured the link and the object does not say that it may be taken over.
 func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusal {
@@ -101,8 +96,8 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 			return refuse(NameTaken, "another link (ifindex %d, MAC %s) is called %s already; rename it, or give the NIC another id", o.Index, o.MAC, c.Name)
 		}
 	}
-	if c.Gateway.IsValid() {
-		return refuse(NotSupported, "gateway %s needs a table and rules of its own, which this version does not make; use routes", c.Gateway)
+	if r := p.tableConflict(c, l); r != nil {
+		return r
 	}
 	for _, a := range c.Addresses {
 		if r := p.addressConflict(a, l); r != nil {
@@ -129,7 +124,7 @@ func (p *planner) routeConflict(c nic.Config, r nic.Route, l nic.Link) *Refusal 
 	if r.Table == tableLocal {
 		return refuse(NotSupported, "route %s: table %d is the kernel's own; use another", r, tableLocal)
 	}
-	if r.IsDefault() && !ownTable(r.Table) {
+	if r.IsDefault() && !nic.OwnTable(r.Table) {
 		return refuse(CutsAPIPath, "a default route through %s in table %d would take the node's own; use gateway, which has a table of its own", c.Name, r.Key().Table)
 	}
 	return p.cuts(r.To, r.Key().Table, l)
@@ -197,7 +192,7 @@ func (p *planner) bestBits(a netip.Addr, index int) int {
 // releases says whether link o is ours and will not have the address any more.
 func (p *planner) releases(o nic.Link, a netip.Addr) bool {
 	own, ok := p.changeable(o)
-	if !ok || p.refused[own.MAC] || !contains(own.Config, a) {
+	if _, refused := p.refused[own.MAC]; !ok || refused || !contains(own.Config, a) {
 		return false
 	}
 	return !slices.ContainsFunc(p.want, func(w nic.Config) bool { return w.MAC == own.MAC && contains(w, a) })

@@ -160,7 +160,41 @@ var guardTable = map[string]struct {
 		in.link().Name = "eth1"
 	}, plan.NameTaken, ""},
 	"somebody else gave our other NIC the address": {func(in *input) { in.ours(); in.has(in.other(), "10.2.0.9/24"); in.is("10.2.0.9/24") }, plan.AddressInUse, "multinic2"},
-	"a gateway is not made in this version":        {func(in *input) { in.nic().Gateway = netip.MustParseAddr("10.1.0.1") }, plan.NotSupported, "gateway"},
+	"a gateway": {func(in *input) { in.nic().Gateway = netip.MustParseAddr("10.1.0.1") }, "", ""},
+	"a gateway beside another default route in the table": {func(in *input) {
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.routes(in2(10001, "0.0.0.0/0 10.1.0.2"))
+	}, plan.NotSupported, "gateway"},
+	"a table that somebody else uses": {func(in *input) {
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.Links[0].Routes = append(in.Links[0].Routes, in2(10001, "172.16.0.0/12"))
+	}, plan.TableTaken, "eth0"},
+	"that table, without need for one": {func(in *input) { in.Links[0].Routes = append(in.Links[0].Routes, in2(10001, "172.16.0.0/12")) }, "", ""},
+	"that table, of our own other NIC": {func(in *input) {
+		in.ours()
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.other().Routes = append(in.other().Routes, in2(10001, "172.16.0.0/12"))
+	}, "", ""},
+	"rules of the priority that are somebody else's": {func(in *input) {
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.link().Rules = []nic.Rule{{Priority: 20001, From: prefixes("10.1.0.0/24")[0], Table: 100}}
+	}, plan.TableTaken, "20001"},
+	"our table by a rule that looks at marks": {func(in *input) {
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.link().Rules = []nic.Rule{{Priority: 20001, From: prefixes("10.1.0.5/32")[0], Table: 10001, Other: true}}
+	}, plan.TableTaken, "20001"},
+	"our own rule, left behind": {func(in *input) {
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.link().Rules = []nic.Rule{rule(1, "10.1.0.4/32"), {Priority: 100, From: prefixes("10.1.0.4/32")[0], Table: 10001}}
+	}, "", ""},
+	"a router in an IPv6 subnet that links share": {func(in *input) {
+		in.is("2001:db8:2::11/64")
+		in.routes(route("2001:db8:9::/48 2001:db8:2::1"))
+	}, plan.NotSupported, "table 10001"},
+	"that router, in the own table": {func(in *input) {
+		in.is("2001:db8:2::11/64")
+		in.routes(in2(10001, "2001:db8:9::/48 2001:db8:2::1"))
+	}, "", ""},
 
 	// What traffic it would draw.
 	"the API server's subnet, equally long":              {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.11/24") }, "", ""},

@@ -34,6 +34,8 @@ type Machine struct {
 	Paths []Path   // what must not be cut
 	Deny  []string // more name patterns (path.Match) of links never touched
 	Kinds []string // kinds of virtual link that count as physical; test machines only
+	// SubnetsOff: addresses in a subnet that several links share are set as they are.
+	SubnetsOff bool `json:",omitempty"`
 }
 
 // Path is a way out of the host that the node lives by.
@@ -53,7 +55,7 @@ type Plan struct {
 // Action is what has to happen to one NIC.
 type Action struct {
 	Kind    Kind
-	NIC     nic.Config // wanted; for Remove what was applied last
+	NIC     nic.Config // wanted, laid out for this host; for Remove what was applied last
 	Link    *nic.Link  // as found; nil for Wait, for Remove of an unplugged NIC and for Refuse without a link
 	Change  nic.Change // what differs in the kernel; for Configure and Remove
 	Reason  Reason     // for Refuse and Wait
@@ -66,7 +68,8 @@ type Action struct {
 func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	want = slices.Clone(want)
 	nic.SortConfigs(want)
-	p := planner{want: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]bool{}}
+	p := planner{asked: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}}
+	p.want = p.laidOut()
 	var out Plan
 	for _, o := range rec.NICs {
 		wanted := slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC })
@@ -77,30 +80,40 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 		}
 	}
 	p.settle()
-	for _, c := range want {
-		out.Actions = append(out.Actions, p.configure(c))
+	for _, c := range p.want {
+		a, refused := p.refused[c.MAC]
+		if !refused {
+			a = p.configure(c)
+		}
+		out.Actions = append(out.Actions, a)
 	}
 	return out
 }
 
 type planner struct {
-	want    []nic.Config
+	asked   []nic.Config // as the object has it; sorted
+	want    []nic.Config // the same, laid out for this host; see laidOut
 	hold    []nic.MAC
 	machine Machine
 	record  Record
 	given   map[int]string // by ifindex: the first names that removals in this plan give back
-	refused map[nic.MAC]bool
+	refused map[nic.MAC]Action
 }
 
-// settle finds all that is refused: a NIC that is refused keeps its addresses, for which another may have to be refused too.
+// settle finds all that is refused: a NIC that is refused keeps its addresses, for which another may have to be refused too, and shares
+// its subnets with the others no more than any foreign link does.
 func (p *planner) settle() {
 	for again := true; again; {
 		again = false
 		for _, c := range p.want {
-			if !p.refused[c.MAC] && p.configure(c).Kind == Refuse {
-				p.refused[c.MAC], again = true, true
+			if _, refused := p.refused[c.MAC]; refused {
+				continue
+			}
+			if a := p.configure(c); a.Kind == Refuse {
+				p.refused[c.MAC], again = a, true
 			}
 		}
+		p.want = p.laidOut()
 	}
 }
 
@@ -124,11 +137,10 @@ func (p *planner) configure(c nic.Config) Action {
 		return r.action(c, link)
 	}
 	after := owned.take(c, *link, known)
-	var was nic.Config
-	if owned.Applied {
-		was = owned.Config
+	if !owned.Applied {
+		owned = Owned{}
 	}
-	return Action{Kind: Configure, NIC: c, Link: link, Change: diff(c, was, *link, after), After: &after}
+	return Action{Kind: Configure, NIC: c, Link: link, Change: diff(c, owned, *link, after), After: &after}
 }
 
 // remove plans to give a NIC back. A guarded link is not touched, only our memory and files of it go.

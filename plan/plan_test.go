@@ -201,3 +201,8 @@ func route(s string) nic.Route {
 func in(table int, r nic.Route) nic.Route { r.Table = table; return r }
 
 func from(source string, r nic.Route) nic.Route { r.Source = netip.MustParseAddr(source); return r }
+
+// rule sends what comes from an address into the table of NIC id.
+func rule(id int, from string) nic.Rule {
+	return nic.Rule{Priority: 20000 + id, From: netip.MustParsePrefix(from), Table: 10000 + id}
+}

@@ -19,6 +19,7 @@ const (
 	NameTaken     Reason = "NameTaken"     // another link has the name
 	AddressInUse  Reason = "AddressInUse"  // another link of this host, or a neighbour, has the address
 	CutsAPIPath   Reason = "CutsAPIPath"   // the subnet or route would draw the API server's or the gateway's traffic to this NIC
+	TableTaken    Reason = "TableTaken"    // the NIC's own routing table, or the priority of its rules, is somebody else's
 	MTUTooLarge   Reason = "MTUTooLarge"   // the device cannot do it
 	NotSupported  Reason = "NotSupported"  // this backend cannot do it
 	InvalidSpec   Reason = "InvalidSpec"   // today's rules refuse the entry

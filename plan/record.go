@@ -20,6 +20,7 @@ type Owned struct {
 	Applied bool       // Config is in force; false once the NIC was given back
 	Found   Found      // the link as we first found it
 	Adopted bool       // somebody else's configuration was taken over
+	Conf    *nic.Conf  `json:",omitempty"` // the link's own, before Config.Apart changed it; nil where it does not
 	Retired []Retired  `json:",omitempty"` // what was ours, or what we took over, and is wanted no more; sorted
 	// RenameBlocked: in this boot the kernel refused to rename the link while it is up.
 	RenameBlocked bool `json:",omitempty"`
@@ -32,10 +33,11 @@ type Found struct {
 	Up   bool
 }
 
-// Retired is one address or one route that must not come back. Exactly one of the two is set.
+// Retired is one address, one route or one rule that must not come back. Exactly one of them is set.
 type Retired struct {
 	Address netip.Prefix `json:",omitzero"`
 	Route   *nic.Route   `json:",omitempty"`
+	Rule    *nic.Rule    `json:",omitempty"`
 }
 
 // maxRetired bounds the memory per NIC. A network manager's stale state knows what it read at its own last start, so the oldest may go.
@@ -102,6 +104,12 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 			}
 		}
 	}
+	switch {
+	case !c.Apart:
+		out.Conf = nil
+	case out.Conf == nil:
+		out.Conf = &l.Conf
+	}
 	out.Retired = merge(o.Retired, gone, c)
 	return out
 }
@@ -133,6 +141,11 @@ func retire(old, c nic.Config) []Retired {
 			out = append(out, Retired{Route: &r})
 		}
 	}
+	for _, r := range old.Rules {
+		if !slices.Contains(c.Rules, r) {
+			out = append(out, Retired{Rule: &r})
+		}
+	}
 	return out
 }
 
@@ -140,7 +153,8 @@ func retire(old, c nic.Config) []Retired {
 func merge(old, gone []Retired, c nic.Config) []Retired {
 	var out []Retired
 	for _, r := range append(slices.Clone(old), gone...) {
-		wanted := r.Address.IsValid() && slices.Contains(c.Addresses, r.Address) || r.Route != nil && serves(c, *r.Route)
+		wanted := r.Address.IsValid() && slices.Contains(c.Addresses, r.Address) || r.Route != nil && serves(c, *r.Route) ||
+			r.Rule != nil && slices.Contains(c.Rules, *r.Rule)
 		if !wanted && !slices.ContainsFunc(out, r.equal) {
 			out = append(out, r)
 		}
@@ -155,5 +169,8 @@ func (r Retired) equal(o Retired) bool {
 	if r.Route != nil && o.Route != nil {
 		return r.Route.Key() == o.Route.Key()
 	}
-	return r.Route == nil && o.Route == nil && r.Address == o.Address
+	if r.Rule != nil && o.Rule != nil {
+		return *r.Rule == *o.Rule
+	}
+	return r.Route == nil && o.Route == nil && r.Rule == nil && o.Rule == nil && r.Address == o.Address
 }

@@ -3,6 +3,7 @@ package plan
 import (
 	"io/fs"
 	"net/netip"
+	"slices"
 
 	"multinicd/nic"
 )
@@ -10,7 +11,7 @@ import (
 // Step is one part of a change, made together with its undo. Steps are data, so that a journal can hold them and a daemon that
 // was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
 type Step struct {
-	Name string // "guard", "rename", "mtu", "up", "free", "addresses", "routes", "verify", "probe", "validate", "persist", "runtime"
+	Name string // "guard", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "verify", "probe", "validate", "persist", "runtime"
 	Do   Op
 	Undo Op `json:",omitzero"` // zero: nothing to undo
 	// Final: once this step is done the change is in force at the next boot too, and recovery goes on with it instead of back.
@@ -49,64 +50,84 @@ type File struct {
 	Absent bool
 }
 
-// Live gives the steps that make a change in the kernel, each with its undo, in an order in which no step undoes another:
-// names and MTU while the link may still be down, addresses before the routes that need them. A link that is to go down does so last.
+// Live gives the steps that make a change in the kernel, each with its undo, in an order in which no step undoes another and what comes is there
+// before what it takes the place of goes: name and MTU while the link may still be down, addresses before the routes that need them, a table
+// before the rules that lead there; what is retired last. A link that is to go down does so behind that.
 // With dad, neighbours are asked for new IPv4 addresses first; IPv6 has the kernel's own detection, which CheckVerify waits for.
 func Live(c nic.Change, dad bool) []Step {
 	var steps []Step
 	add := func(name string, part nic.Change) {
+		part.Index, part.MAC, part.Had = c.Index, c.MAC, c.Had
+		if slices.ContainsFunc(steps, func(s Step) bool { return s.Name == "rename" }) {
+			part.Had = c.Name
+		}
 		if part.Empty() {
 			return
 		}
 		inverse := part.Inverse()
 		steps = append(steps, Step{Name: name, Do: Op{Link: &part}, Undo: Op{Link: &inverse}})
 	}
-	part := func() nic.Change { return nic.Change{Index: c.Index, MAC: c.MAC, Had: c.Had} }
-	rename, mtu, up, down, routes, addresses := part(), part(), part(), part(), part(), part()
-	rename.Name = c.Name
-	mtu.MTU, mtu.HadMTU = c.MTU, c.HadMTU
-	up.Up, down.Down = c.Up, c.Down
-	addresses.Add, addresses.Del = c.Add, c.Del
-	routes.AddRoutes, routes.DelRoutes = c.AddRoutes, c.DelRoutes
-	if !c.Down {
+	rename := nic.Change{Name: c.Name}
+	mtu := nic.Change{MTU: c.MTU, HadMTU: c.HadMTU}
+	conf := nic.Change{Conf: c.Conf, HadConf: c.HadConf}
+	if c.Down {
+		add("rules", nic.Change{AddRules: c.AddRules, DelRules: c.DelRules})
+		add("routes", nic.Change{AddRoutes: c.AddRoutes, DelRoutes: c.DelRoutes})
+		add("addresses", nic.Change{Add: c.Add, Del: c.Del})
+		add("conf", conf)
+		add("down", nic.Change{Down: true})
 		add("rename", rename)
-		for _, p := range []*nic.Change{&mtu, &up, &addresses, &routes} {
-			if c.Name != "" {
-				p.Had = c.Name
-			}
-		}
-		add("mtu", mtu)
-		add("up", up)
-		if free := only4(c.Add); dad && len(free) > 0 {
-			steps = append(steps, Step{Name: "free", Do: Op{Check: CheckFree, Addresses: free}})
-		}
-		add("addresses", addresses)
-		if len(c.Del) == 0 {
-			add("routes", routes)
-			return steps
-		}
-		// A deleted route may lead by way of a deleted address: it comes back with that, and cannot before.
-		steps[len(steps)-1].Undo.Link.AddRoutes = c.DelRoutes
-		if add("routes", routes); !routes.Empty() {
-			steps[len(steps)-1].Undo.Link.AddRoutes = nil
-		}
+		add("mtu", mtu) // behind the rename, since udev may set the MTU then
 		return steps
 	}
-	add("routes", routes)
-	add("addresses", addresses)
-	add("down", down)
 	add("rename", rename)
-	if c.Name != "" {
-		mtu.Had = c.Name
+	add("mtu", mtu)
+	add("up", nic.Change{Up: c.Up})
+	if free := newIPv4(c); dad && len(free) > 0 {
+		steps = append(steps, Step{Name: "free", Do: Op{Check: CheckFree, Addresses: free}})
 	}
-	add("mtu", mtu) // behind the rename, since udev may set the MTU then
+	addresses, delLater := apart(c.Del, func(old netip.Prefix) bool {
+		return slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr() == old.Addr() && a.Addr().Is6() })
+	})
+	routes, delRoutesLater := apart(c.DelRoutes, func(old nic.Route) bool {
+		return slices.ContainsFunc(c.AddRoutes, func(r nic.Route) bool { return inTheWay(old.Key(), r.Key()) })
+	})
+	add("conf", conf)
+	add("addresses", nic.Change{Add: c.Add, Del: addresses})
+	add("routes", nic.Change{AddRoutes: c.AddRoutes, DelRoutes: routes})
+	add("rules", nic.Change{AddRules: c.AddRules})
+	retire := nic.Change{Del: delLater, DelRoutes: delRoutesLater, DelRules: c.DelRules}
+	if len(delLater) > 0 {
+		retire.AddRoutes = c.AddRoutes // the kernel's own route may have stood in for one, and goes with its address
+	}
+	if !retire.Empty() {
+		add("retire", retire)
+	}
 	return steps
 }
 
-func only4(ps []netip.Prefix) []netip.Addr {
+// apart parts a list by what f says.
+func apart[T any](list []T, f func(T) bool) (yes, no []T) {
+	for _, x := range list {
+		if f(x) {
+			yes = append(yes, x)
+		} else {
+			no = append(no, x)
+		}
+	}
+	return yes, no
+}
+
+// inTheWay says whether the kernel refuses r while old is there: of IPv6 routes it has one per destination, metric and table.
+func inTheWay(old, r nic.Route) bool {
+	return r.To.Addr().Is6() && old.To == r.To && old.Metric == r.Metric && old.Table == r.Table
+}
+
+// newIPv4 lists the addresses that neighbours are asked for: not those that only get another length. Another link of this host would answer for them.
+func newIPv4(c nic.Change) []netip.Addr {
 	var out []netip.Addr
-	for _, p := range ps {
-		if p.Addr().Is4() {
+	for _, p := range c.Add {
+		if p.Addr().Is4() && !slices.ContainsFunc(c.Del, func(d netip.Prefix) bool { return d.Addr() == p.Addr() }) {
 			out = append(out, p.Addr())
 		}
 	}

@@ -19,20 +19,27 @@ func TestLive(t *testing.T) {
 		Add: prefixes("10.1.0.5/24", "2001:db8::5/64"), Del: prefixes("10.1.0.4/24"), AddRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}
 	back := nic.Change{Index: 11, MAC: mac(1), Name: "eth1", Had: "multinic1", MTU: 1500, HadMTU: 1400, Down: true,
 		Del: prefixes("10.1.0.5/24"), DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}
+	reshape := nic.Change{Add: prefixes("10.1.0.5/32"), Del: prefixes("10.1.0.5/24"), AddRoutes: []nic.Route{in(10001, route("10.1.0.0/24"))}, AddRules: []nic.Rule{rule(1, "10.1.0.5/32")},
+		Conf: &nic.Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}, HadConf: &nic.Conf{RPFilter: 1}}
 	for name, test := range map[string]struct {
 		change nic.Change
 		dad    bool
 		want   []string
 	}{
-		"nothing to do is no step":                        {nic.Change{Index: 11, Had: "eth1"}, true, nil},
-		"a NIC comes: name first, routes last":            {all, false, []string{"rename", "mtu", "up", "addresses", "routes"}},
-		"neighbours are asked once the link is up":        {all, true, []string{"rename", "mtu", "up", "free", "addresses", "routes"}},
-		"a NIC goes: down last, and its name when it is":  {back, true, []string{"routes", "addresses", "down", "rename", "mtu"}},
-		"nobody is asked for an address that goes":        {nic.Change{Del: prefixes("10.1.0.5/24")}, true, []string{"addresses"}},
-		"the kernel asks for IPv6 addresses":              {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"addresses"}},
-		"a changed address is one step, so is its return": {nic.Change{Add: prefixes("10.1.0.5/24"), Del: prefixes("10.1.0.4/24")}, false, []string{"addresses"}},
-		"a route comes back behind the address it needs":  {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "routes"}},
-		"and so does one whose place another took":        {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), AddRoutes: []nic.Route{route("10.0.0.0/8 10.2.0.1")}, DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "routes"}},
+		"nothing to do is no step":                         {nic.Change{Index: 11, Had: "eth1"}, true, nil},
+		"a NIC comes: name first, routes last":             {all, false, []string{"rename", "mtu", "up", "addresses", "routes", "retire"}},
+		"neighbours are asked once the link is up":         {all, true, []string{"rename", "mtu", "up", "free", "addresses", "routes", "retire"}},
+		"a NIC goes: down last, and its name when it is":   {back, true, []string{"routes", "addresses", "down", "rename", "mtu"}},
+		"nobody is asked for an address that goes":         {nic.Change{Del: prefixes("10.1.0.5/24")}, true, []string{"retire"}},
+		"the kernel asks for IPv6 addresses":               {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"addresses"}},
+		"the new address is there before the old one goes": {nic.Change{Add: prefixes("10.1.0.5/24"), Del: prefixes("10.1.0.4/24")}, false, []string{"addresses", "retire"}},
+		"a route comes back behind the address it needs":   {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "retire"}},
+		"and so does one whose place another took":         {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), AddRoutes: []nic.Route{route("10.0.0.0/8 10.2.0.1")}, DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "routes", "retire"}},
+		"a new length is nothing to ask neighbours about":  {nic.Change{Add: prefixes("10.1.0.5/32"), Del: prefixes("10.1.0.5/24")}, true, []string{"addresses", "retire"}},
+		"IPv6 has an address once, so both lengths in one": {nic.Change{Add: prefixes("2001:db8::5/128"), Del: prefixes("2001:db8::5/64")}, true, []string{"addresses"}},
+		"IPv6 has a route once, so both routers in one":    {nic.Change{AddRoutes: []nic.Route{route("2001:db8:9::/48 fe80::1")}, DelRoutes: []nic.Route{route("2001:db8:9::/48 fe80::2")}}, false, []string{"routes"}},
+		"a table before its rules, and gone behind them":   {reshape, false, []string{"conf", "addresses", "routes", "rules", "retire"}},
+		"back again, down last":                            {nic.Change{Down: true, Del: reshape.Add, DelRoutes: reshape.AddRoutes, DelRules: reshape.AddRules, Conf: reshape.HadConf, HadConf: reshape.Conf}, false, []string{"rules", "routes", "addresses", "conf", "down"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			steps := plan.Live(test.change, test.dad)
@@ -58,7 +65,10 @@ func walk(t *testing.T, c nic.Change, steps []plan.Step) {
 	for _, a := range c.Del {
 		start.Addresses = append(start.Addresses, nic.Address{Prefix: a, Permanent: true})
 	}
-	start.Routes = slices.Clone(c.DelRoutes)
+	start.Routes, start.Rules = slices.Clone(c.DelRoutes), slices.Clone(c.DelRules)
+	if c.HadConf != nil {
+		start.Conf = *c.HadConf
+	}
 	do := func(m *plan.Machine, o plan.Op) {
 		if o.Link == nil {
 			return
@@ -70,7 +80,7 @@ func walk(t *testing.T, c nic.Change, steps []plan.Step) {
 			t.Error(err)
 		}
 		for _, r := range o.Link.AddRoutes {
-			if !slices.ContainsFunc(m.Links[0].Addresses, func(a nic.Address) bool { return a.Prefix.Masked().Contains(r.Via) }) {
+			if r.Via.IsValid() && !r.Via.IsLinkLocalUnicast() && !slices.ContainsFunc(m.Links[0].Addresses, func(a nic.Address) bool { return a.Prefix.Masked().Contains(r.Via) }) {
 				t.Errorf("route %s: the network is unreachable", r)
 			}
 		}

@@ -10,7 +10,7 @@ import (
 
 // Mismatch is one difference between what is wanted and what the kernel shows.
 type Mismatch struct {
-	Field string // "name", "mtu", "up", "address", "route"
+	Field string // "name", "mtu", "up", "address", "route", "rule", "conf"
 	Want  string
 	Have  string
 }
@@ -44,6 +44,14 @@ func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 			add("route", r.String(), "absent")
 		}
 	}
+	for _, r := range c.Rules {
+		if !hasRule(l, r) {
+			add("rule", r.String(), "absent")
+		}
+	}
+	if c.Apart && l.Conf != nic.Apart {
+		add("conf", nic.Apart.String(), l.Conf.String())
+	}
 	return append(out, verifyRetired(l, o)...)
 }
 
@@ -76,6 +84,9 @@ func verifyRetired(l nic.Link, o Owned) []Mismatch {
 		}
 		if r.Route != nil && showsRoute(l.Routes, *r.Route) {
 			out = append(out, Mismatch{Field: "route", Want: "absent", Have: r.Route.String()})
+		}
+		if r.Rule != nil && hasRule(l, *r.Rule) {
+			out = append(out, Mismatch{Field: "rule", Want: "absent", Have: r.Rule.String()})
 		}
 	}
 	return out

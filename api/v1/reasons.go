@@ -71,6 +71,9 @@ const (
 	// ReasonCutsAPIPath: the wanted subnet or route would cover the API server,
 	// or the primary's gateway, by a longer prefix.
 	ReasonCutsAPIPath = "CutsAPIPath"
+	// ReasonTableTaken: the NIC's own routing table, or the priority of its rules,
+	// is in use by somebody else.
+	ReasonTableTaken = "TableTaken"
 	// ReasonMTUTooLarge: the link does not take the wanted MTU.
 	ReasonMTUTooLarge = "MTUTooLarge"
 	// ReasonNameTaken: another link of the host has the wanted name.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,6 +24,7 @@ type machine struct {
 	api   *kube.Client // nil: no cluster
 	deny  []string
 	kinds []string
+	plain bool          // NICs that share a subnet get no tables of their own
 	dad   time.Duration // how long neighbours may take to claim an address
 
 	mu        sync.Mutex
@@ -50,7 +52,7 @@ func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
 	for i := range links {
 		links[i].Claim = claims[links[i].Index]
 	}
-	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}, nil
+	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds, SubnetsOff: m.plain}, nil
 }
 
 func (m *machine) paths(ctx context.Context) []plan.Path {
@@ -211,11 +213,18 @@ func (m *machine) Free(ctx context.Context, index int, addrs []netip.Addr) error
 		if err != nil {
 			return fmt.Errorf("asking whether %s is free: %w", a, err)
 		}
-		if used {
+		if used && !m.own(ctx, holder) {
 			return fmt.Errorf("%w: %s is held by the neighbour with MAC %s; give the NIC another address, or free this one", apply.ErrAddressInUse, a, holder)
 		}
 	}
 	return nil
+}
+
+// own says whether a MAC is that of a link of this host. Such a one answers for the addresses of all others until it is told not to, also for one that
+// is just being moved to another NIC; the plan has seen to it that it may be.
+func (m *machine) own(ctx context.Context, mac nic.MAC) bool {
+	links, err := m.host.Links(ctx)
+	return err == nil && slices.ContainsFunc(links, func(l nic.Link) bool { return l.MAC == mac })
 }
 
 // Change changes a link, unless the whole guard forbids it.

@@ -21,6 +21,7 @@ import (
 	"multinicd/internal/daemon"
 	"multinicd/internal/kube"
 	"multinicd/netplan"
+	"multinicd/sysctl"
 )
 
 // wired is the whole program but for who asks it to do what.
@@ -114,7 +115,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	if err != nil {
 		return exitError{exitFailed, fmt.Errorf("finding out who configures the network here: %w", err)}
 	}
-	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, dad: w.dad()}
+	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad()}
 	backend, unsupported := w.backend(stack)
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: backend, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
@@ -183,7 +184,7 @@ func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 		return nil, exitError{exitFailed, err}
 	}
 	// What a killed one was writing. Nobody else writes now.
-	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", "/run/systemd/network": "10-netplan-"} {
+	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", sysctl.Dir: "90-", "/run/systemd/network": "10-netplan-"} {
 		if err := w.host.Sweep(folder, prefix); err != nil {
 			w.log.Warn("a temporary file is left", "file", folder, "err", err)
 		}

@@ -38,6 +38,7 @@ type Config struct {
 	Join    Join
 	Backend Backend
 	Links   Links
+	Routing Routing
 	Probe   Probe
 	State   State
 	Status  Status
@@ -81,6 +82,11 @@ type Links struct {
 	DenyNames    []string // path.Match patterns of link names never touched, besides the built-in ones
 }
 
+// Routing says what is done beyond addresses and routes.
+type Routing struct {
+	SameSubnet string // "auto" or "off"
+}
+
 // Probe says what must still answer after a change that answered before it.
 type Probe struct {
 	API        bool
@@ -116,6 +122,7 @@ func Default() Config {
 		API:      API{Namespace: "multinic-system", ReportNamespace: "multinic-nodes"},
 		Join:     Join{KubeletKubeconfig: "/etc/kubernetes/kubelet.conf"},
 		Backend:  Backend{Name: "auto", Activation: "live", DAD: "fast"},
+		Routing:  Routing{SameSubnet: "auto"},
 		Probe:    Probe{API: true, Timeout: 20 * time.Second},
 		State:    State{Dir: "/var/lib/multinicd"},
 		Status:   Status{Socket: "/run/multinicd/multinicd.sock"},

@@ -62,6 +62,8 @@ dad = "rfc5227"
 [links]
 virtual_kinds = ["veth", "tun"]
 deny_names = ["storage*"]
+[routing]
+same_subnet = "off"
 [probe]
 api = false
 timeout = "25s"
@@ -80,6 +82,7 @@ level = "debug"
 				API:     API{Namespace: "a", ReportNamespace: "b"},
 				Backend: Backend{Name: "ifcfg", Activation: "live", DAD: "rfc5227"},
 				Links:   Links{VirtualKinds: []string{"veth", "tun"}, DenyNames: []string{"storage*"}},
+				Routing: Routing{SameSubnet: "off"},
 				Probe: Probe{
 					Timeout:    25 * time.Second,
 					TCP:        []string{"192.0.2.1:443", "[2001:db8::1]:443", "registry.example.org:5000"},

@@ -52,6 +52,8 @@ func (c *Config) settings() []setting {
 		list("links.virtual_kinds", &c.Links.VirtualKinds, linkKind),
 		list("links.deny_names", &c.Links.DenyNames, namePattern),
 
+		choice("routing.same_subnet", &c.Routing.SameSubnet, "auto", "off"),
+
 		flag("probe.api", &c.Probe.API),
 		duration("probe.timeout", &c.Probe.Timeout, time.Second, 25*time.Second),
 		list("probe.tcp", &c.Probe.TCP, hostPort),

@@ -182,10 +182,13 @@ func generation(w Wish) int64 {
 	return w.Object.Generation
 }
 
-// remember notes the ifindexes of our links, whose events count.
+// remember notes the ifindexes of our links, whose events count, and 0 where rules of ours can be lost.
 func (d *Daemon) remember(m plan.Machine) {
 	d.indexes.Clear()
 	for _, o := range d.Applier.Record().NICs {
+		if len(o.Config.Rules) > 0 {
+			d.indexes.Store(0, struct{}{})
+		}
 		for _, l := range m.Links {
 			if l.HasMAC(o.MAC) {
 				d.indexes.Store(l.Index, struct{}{})

@@ -109,8 +109,12 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		if n.Have != nil {
 			is.MTU = int32(n.Have.MTU)
 			for _, a := range n.Have.Addresses {
-				if len(n.Want.Addresses) > 0 && a == n.Want.Addresses[0] || is.Address == "" {
+				if is.Address == "" {
 					is.Address = a.String()
+				}
+				// In a subnet that links share the kernel has it as a host address; the length that was asked for says more.
+				if len(n.Want.Addresses) > 0 && a.Addr() == n.Want.Addresses[0].Addr() && (a.IsSingleIP() || a == n.Want.Addresses[0]) {
+					is.Address = n.Want.Addresses[0].String()
 				}
 			}
 		}

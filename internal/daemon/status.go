@@ -117,6 +117,7 @@ type View struct {
 	MTU       int            `json:"mtu,omitempty"`
 	Addresses []netip.Prefix `json:"addresses"`
 	Routes    []string       `json:"routes,omitempty"`
+	Rules     []string       `json:"rules,omitempty"` // of the NIC's own table
 }
 
 // Line is the one line for the service manager: generation, NICs ready, last contact.
@@ -184,9 +185,9 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 	for _, r := range results {
 		switch {
 		case r.Action.Kind != plan.Remove:
-			out = append(out, d.nicStatus(r, m))
+			out = append(out, d.nicStatus(r, desired.asked(r.Action.NIC), m))
 		case r.Err != nil:
-			n := d.nicStatus(r, m)
+			n := d.nicStatus(r, r.Action.NIC, m)
 			n.Unwanted, n.Want, n.Difference = true, View{}, nil
 			n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
 			out = append(out, n)
@@ -203,13 +204,15 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 	return out
 }
 
-func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
+// nicStatus says how one NIC is. asked is what the object has of it, in which addresses have the length of their subnet also where several
+// links share that.
+func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NICStatus {
 	c := r.Action.NIC
-	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(c), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
+	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
 	owned, _ := d.Applier.Record().Find(c.MAC)
 	link := findLink(m, c.MAC)
 	if link != nil {
-		v := view(*link)
+		v := view(*link, c)
 		out.Have = &v
 		for _, diff := range plan.Verify(c, *link, owned) {
 			out.Difference = append(out.Difference, diff.String())
@@ -256,11 +259,14 @@ func wanted(c nic.Config) View {
 	for _, r := range c.Routes {
 		v.Routes = append(v.Routes, r.String())
 	}
+	if c.Gateway.IsValid() {
+		v.Routes = append(v.Routes, fmt.Sprintf("default via %s table %d", c.Gateway, nic.Table(c.ID)))
+	}
 	return v
 }
 
 // view leaves out what is not configured by anybody: link-local addresses and the kernel's own routes.
-func view(l nic.Link) View {
+func view(l nic.Link, c nic.Config) View {
 	v := View{Link: l.Name, Up: l.Up, MTU: l.MTU}
 	for _, a := range l.Addresses {
 		if !a.Prefix.Addr().IsLinkLocalUnicast() {
@@ -271,6 +277,11 @@ func view(l nic.Link) View {
 	for _, r := range l.Routes {
 		if r.Protocol != kernel {
 			v.Routes = append(v.Routes, r.String())
+		}
+	}
+	for _, r := range l.Rules {
+		if r.Table == nic.Table(c.ID) {
+			v.Rules = append(v.Rules, r.String())
 		}
 	}
 	return v
@@ -333,6 +344,9 @@ func (v *View) String() string {
 	}
 	for _, r := range v.Routes {
 		parts = append(parts, "route "+r)
+	}
+	for _, r := range v.Rules {
+		parts = append(parts, "rule "+r)
 	}
 	return strings.Join(parts, " ")
 }

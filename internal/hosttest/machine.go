@@ -34,6 +34,7 @@ type Crash struct{ Op int }
 // Machine is a host in memory. One goroutine uses it at a time.
 type Machine struct {
 	Net   []nic.Link
+	Rules []nic.Rule
 	Disk  map[string][]byte
 	Modes map[string]fs.FileMode
 	Paths []plan.Path
@@ -85,8 +86,9 @@ func (m *Machine) Reboot() {
 	for i := range m.Net {
 		l := &m.Net[i]
 		l.Index += 1000
-		l.Addresses, l.Routes = nil, nil
+		l.Addresses, l.Routes, l.Conf = nil, nil, nic.Conf{}
 	}
+	m.Rules = nil
 	for name := range m.Disk {
 		if strings.HasPrefix(name, "/run/") {
 			delete(m.Disk, name)
@@ -109,8 +111,14 @@ func (m *Machine) Text(state string) string {
 			routes = append(routes, r.String())
 		}
 		slices.Sort(routes)
-		fmt.Fprintf(&b, " addresses %v routes %v\n", addrs, routes)
+		fmt.Fprintf(&b, " addresses %v routes %v %s\n", addrs, routes, l.Conf)
 	}
+	rules := []string{}
+	for _, r := range m.Rules {
+		rules = append(rules, r.String())
+	}
+	slices.Sort(rules)
+	fmt.Fprintf(&b, "rules %v\n", rules)
 	for _, name := range slices.Sorted(maps.Keys(m.Disk)) {
 		if !strings.HasPrefix(name, state+"/") {
 			fmt.Fprintf(&b, "file %s %o\n%s\n", name, m.Modes[name], m.Disk[name])
@@ -134,14 +142,16 @@ func (m *Machine) Link(_ context.Context, index int) (nic.Link, error) {
 	if err != nil {
 		return nic.Link{}, err
 	}
-	return *l, nil
+	out := *l
+	out.Rules = slices.Clone(m.Rules)
+	return out, nil
 }
 
 // Look gives the machine to the planner.
 func (m *Machine) Look(context.Context) (plan.Machine, error) {
 	out := plan.Machine{Paths: m.Paths}
 	for _, l := range m.Net {
-		l.Addresses, l.Routes = slices.Clone(l.Addresses), slices.Clone(l.Routes)
+		l.Addresses, l.Routes, l.Rules = slices.Clone(l.Addresses), slices.Clone(l.Routes), slices.Clone(m.Rules)
 		out.Links = append(out.Links, l)
 	}
 	return out, nil
@@ -195,13 +205,16 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 			l.MTU = c.MTU
 		}
 		l.Up = (l.Up || c.Up) && !c.Down
+		for _, a := range c.Del {
+			l.Addresses = slices.DeleteFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == a })
+		}
 		for _, a := range c.Add {
-			if !l.Holds(a.Addr()) {
+			if !slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == a }) {
 				l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: true})
 			}
 		}
-		for _, a := range c.Del {
-			l.Addresses = slices.DeleteFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == a })
+		if c.Conf != nil {
+			l.Conf = *c.Conf
 		}
 		for _, r := range c.DelRoutes {
 			l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() })
@@ -211,6 +224,12 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 				l.Routes = append(l.Routes, r)
 			}
 		}
+		for _, r := range c.AddRules {
+			if !slices.Contains(m.Rules, r) {
+				m.Rules = append(m.Rules, r)
+			}
+		}
+		m.Rules = slices.DeleteFunc(m.Rules, func(r nic.Rule) bool { return slices.Contains(c.DelRules, r) })
 		return nil
 	})
 }

@@ -1,0 +1,59 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"multinicd/nic"
+
+	"golang.org/x/sys/unix"
+)
+
+// changeRules adds first. have are the rules that there are.
+func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) error {
+	there := func(r nic.Rule) bool {
+		return slices.ContainsFunc(have, func(h nic.Rule) bool { return h.Key() == r.Key() })
+	}
+	for _, r := range c.AddRules {
+		if there(r) {
+			continue
+		}
+		body, attributes := ruleRequest(r)
+		err := h.rtnl.do(ctx, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, append(attributes, attr(fraProtocol, []byte{Protocol}))...)
+		if err != nil && !errors.Is(err, unix.EEXIST) {
+			return fmt.Errorf("adding rule %s: %w", r, err)
+		}
+	}
+	for _, r := range c.DelRules {
+		if !there(r) {
+			continue
+		}
+		body, attributes := ruleRequest(r)
+		err := h.rtnl.do(ctx, unix.RTM_DELRULE, 0, body, attributes...)
+		if err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("deleting rule %s: %w", r, err)
+		}
+	}
+	return nil
+}
+
+// ruleRequest is a struct fib_rule_hdr (linux/fib_rules.h), which has the shape of rtmsg, and its attributes.
+func ruleRequest(r nic.Rule) ([]byte, []attribute) {
+	b := make([]byte, unix.SizeofRtMsg)
+	b[0], b[7] = unix.AF_INET, ruleToTable
+	out := []attribute{attrUint32(fraPriority, uint32(r.Priority)), attrUint32(fraTable, uint32(r.Table))}
+	if r.From.Addr().Is6() || r.To.Addr().Is6() {
+		b[0] = unix.AF_INET6
+	}
+	if r.From.IsValid() {
+		b[2] = byte(r.From.Bits())
+		out = append(out, attr(fraSrc, r.From.Addr().AsSlice()))
+	}
+	if r.To.IsValid() {
+		b[1] = byte(r.To.Bits())
+		out = append(out, attr(fraDst, r.To.Addr().AsSlice()))
+	}
+	return b, out
+}

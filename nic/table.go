@@ -1,0 +1,68 @@
+package nic
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// The numbers that are ours in every network namespace: NIC <id> has the table TableBase + id and rules of the priority RuleBase + id, and
+// nothing else in either range is made. They follow from the id alone, so that they are the same after every run, restart and reboot.
+//
+// A rule of a smaller priority is asked first. Ours stand behind all that container networks are known to take (Cilium 9 to 111, Calico 99,
+// the AWS VPC CNI up to 1536, Tailscale 5210 to 5270, OVN-Kubernetes up to 6000) and before main (32766).
+const (
+	TableBase = 10000
+	RuleBase  = 20000
+)
+
+// Table is the routing table of the NIC with that id.
+func Table(id int) int { return TableBase + id }
+
+// Priority is that of the NIC's rules, and the metric of a subnet's route that it holds in main for all who share it: worse than anybody's.
+func Priority(id int) int { return RuleBase + id }
+
+// OwnTable says whether a table is in our range.
+func OwnTable(t int) bool { return t >= TableBase && t <= TableBase+MaxID }
+
+// Rule is one policy routing rule, as far as we compare rules. It is comparable.
+type Rule struct {
+	Priority int
+	From     netip.Prefix // zero: any
+	To       netip.Prefix // zero: any
+	Table    int
+	Protocol int  // fra_protocol; only read from the kernel, 0 in what is wanted
+	Other    bool // it looks at more than this (a mark, a link), or does not look up a table; only read from the kernel
+}
+
+// Key is the rule without what the kernel adds: two rules of equal keys are the same rule.
+func (r Rule) Key() Rule {
+	r.Protocol = 0
+	return r
+}
+
+// String is for messages: "from 192.0.2.7/32 lookup 10001 priority 20001".
+func (r Rule) String() string {
+	s := "from all"
+	if r.From.IsValid() {
+		s = "from " + r.From.String()
+	}
+	if r.To.IsValid() {
+		s += " to " + r.To.String()
+	}
+	return s + fmt.Sprintf(" lookup %d priority %d", r.Table, r.Priority)
+}
+
+// Conf is what the kernel keeps per link of IPv4, net.ipv4.conf.<link> in ip-sysctl(7). It is comparable.
+type Conf struct {
+	ARPIgnore   int // arp_ignore
+	ARPAnnounce int // arp_announce
+	RPFilter    int // rp_filter
+}
+
+// Apart is what a link needs that shares an IPv4 subnet with another of its host: it answers ARP for its own addresses only, asks with its own
+// address only, and takes what comes in from a neighbour although main would answer by the other link.
+var Apart = Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}
+
+func (c Conf) String() string {
+	return fmt.Sprintf("arp_ignore %d arp_announce %d rp_filter %d", c.ARPIgnore, c.ARPAnnounce, c.RPFilter)
+}

@@ -1,0 +1,246 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// laidOut gives all that is wanted in the form in which it can stand beside the rest of this host. What is wanted comes back as it is, but for
+//
+//   - an address in a subnet that another link is in too: it becomes a host address, which brings no route, the subnet gets a route in the
+//     NIC's own table, and a rule sends what comes from the address there. So the answer leaves by the NIC that the question came in on;
+//   - a gateway: a default route in that table, with the rules for it.
+//
+// Unsourced traffic to a shared subnet finds one route in main, that of the lowest id whose NIC is there, and none of ours where another
+// link has one. It follows from what is wanted, from which NICs are there and from the other links alone.
+func (p *planner) laidOut() []nic.Config {
+	out := slices.Clone(p.asked)
+	for i, c := range p.asked {
+		if _, refused := p.refused[c.MAC]; !refused {
+			out[i] = p.layOut(c)
+		}
+	}
+	return out
+}
+
+func (p *planner) layOut(c nic.Config) nic.Config {
+	own := ownTable{id: c.ID}
+	var main []nic.Route
+	shared := map[netip.Prefix]bool{}
+	addresses := slices.Clone(c.Addresses)
+	for i, a := range c.Addresses {
+		s := subnet(a)
+		beside := p.shared(c, s)
+		if !beside && (!c.Gateway.IsValid() || c.Gateway.Is4() != a.Addr().Is4() || a.Addr().IsLinkLocalUnicast()) {
+			continue
+		}
+		own.from(a.Addr(), s)
+		if !beside {
+			continue
+		}
+		addresses[i] = hostPrefix(a.Addr())
+		c.Apart = c.Apart || a.Addr().Is4()
+		if !shared[s] && p.holds(c, s) {
+			main = append(main, inMain(c.ID, s, a.Addr()))
+		}
+		shared[s] = true
+	}
+	if len(own.rules) == 0 {
+		return c
+	}
+	reach := func(r nic.Route) nic.Route { // main may lead to the router by another NIC, and the kernel would refuse it
+		for s := range shared {
+			r.OnLink = r.OnLink || s.Contains(r.Via) && r.Via.Is4()
+		}
+		return r
+	}
+	routes := append(own.subnets, main...)
+	for _, r := range c.Routes {
+		routes = append(routes, reach(r))
+	}
+	for _, r := range c.Routes {
+		if r = reach(r); r.Key().Table == nic.TableMain && own.serves(r.To.Addr()) {
+			r.Table = own.table()
+			routes = append(routes, r)
+		}
+	}
+	if c.Gateway.IsValid() {
+		routes = append(routes, own.byGateway(c.Gateway))
+	}
+	c.Addresses, c.Rules, c.Routes = addresses, own.rules, nil
+	for _, r := range routes {
+		if !slices.ContainsFunc(c.Routes, func(o nic.Route) bool { return o.Key() == r.Key() }) {
+			c.Routes = append(c.Routes, r)
+		}
+	}
+	return c
+}
+
+// ownTable is what a NIC's own table gets.
+type ownTable struct {
+	id      int
+	rules   []nic.Rule
+	subnets []nic.Route
+}
+
+func (t *ownTable) table() int { return nic.Table(t.id) }
+
+// from sends what comes from an address into the table, where its subnet is on the link.
+func (t *ownTable) from(a netip.Addr, s netip.Prefix) {
+	t.rules = append(t.rules, nic.Rule{Priority: nic.Priority(t.id), From: hostPrefix(a), Table: t.table()})
+	if s.IsValid() && !slices.ContainsFunc(t.subnets, func(r nic.Route) bool { return r.To == s }) {
+		t.subnets = append(t.subnets, nic.Route{To: s, Table: t.table()})
+	}
+}
+
+// serves says whether an address of a's family looks into the table.
+func (t *ownTable) serves(a netip.Addr) bool {
+	return slices.ContainsFunc(t.rules, func(r nic.Rule) bool { return r.From.Addr().Is4() == a.Is4() })
+}
+
+func (t *ownTable) byGateway(g netip.Addr) nic.Route {
+	r := nic.Route{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: g, Table: t.table()}
+	if g.Is6() {
+		r.To = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	}
+	r.OnLink = !slices.ContainsFunc(t.subnets, func(s nic.Route) bool { return s.To.Contains(g) }) && !g.IsLinkLocalUnicast()
+	return r
+}
+
+// inMain is the one route to a shared subnet that main has of us. Its metric is worse than anybody's, so that it never draws traffic
+// from a route that comes later, and two NICs' never collide while it changes hands.
+func inMain(id int, s netip.Prefix, source netip.Addr) nic.Route {
+	r := nic.Route{To: s, Metric: nic.Priority(id)}
+	if source.Is4() { // IPv6 chooses the right one by itself, and would have to wait for duplicate address detection
+		r.Source = source
+	}
+	return r
+}
+
+func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// subnet is the network of an address that other links can be in too; zero where there is none.
+func subnet(a netip.Prefix) netip.Prefix {
+	if a.IsSingleIP() || a.Addr().IsLinkLocalUnicast() {
+		return netip.Prefix{}
+	}
+	return a.Masked()
+}
+
+func inSubnet(c nic.Config, s netip.Prefix) bool {
+	return slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return subnet(a) == s })
+}
+
+// shared says whether another link of the host is in the subnet too: one that is wanted, also before it is plugged in, or anybody's.
+func (p *planner) shared(c nic.Config, s netip.Prefix) bool {
+	if !s.IsValid() || p.machine.SubnetsOff {
+		return false
+	}
+	for _, o := range p.asked {
+		if _, refused := p.refused[o.MAC]; !refused && o.MAC != c.MAC && inSubnet(o, s) {
+			return true
+		}
+	}
+	return p.others(func(l nic.Link) bool {
+		return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return subnet(a.Prefix) == s }) ||
+			slices.ContainsFunc(l.Routes, func(r nic.Route) bool { return r.To == s && !r.Via.IsValid() })
+	}) || p.wasBeside(c, s)
+}
+
+// holds says whether main's route to a shared subnet is that of c.
+func (p *planner) holds(c nic.Config, s netip.Prefix) bool {
+	for _, o := range p.asked { // sorted by id
+		if _, refused := p.refused[o.MAC]; refused || !inSubnet(o, s) {
+			continue
+		}
+		if l, _ := p.find(o); l != nil {
+			if o.MAC != c.MAC {
+				return false
+			}
+			break
+		}
+	}
+	return !p.wasBeside(c, s) && !p.others(func(l nic.Link) bool {
+		return slices.ContainsFunc(l.Routes, func(r nic.Route) bool {
+			return r.To == s && !r.Via.IsValid() && r.Key().Table == nic.TableMain
+		})
+	})
+}
+
+// others asks about each link that this plan does not configure or give back.
+func (p *planner) others(is func(nic.Link) bool) bool {
+	return slices.ContainsFunc(p.machine.Links, func(l nic.Link) bool { return !p.ours(l) && is(l) })
+}
+
+func (p *planner) ours(l nic.Link) bool {
+	for _, c := range p.asked {
+		if _, refused := p.refused[c.MAC]; !refused && l.HasMAC(c.MAC) && physical(l, p.machine.Kinds) {
+			return true
+		}
+	}
+	own, ok := p.changeable(l)
+	return ok && !slices.ContainsFunc(p.asked, func(c nic.Config) bool { return c.MAC == own.MAC })
+}
+
+// wasBeside says whether the NIC shared the subnet with a link that is not ours, which has lost its address for now: at boot the primary may get
+// its own later than we look, and must not find our route in its place. It counts while no other link has a default route.
+func (p *planner) wasBeside(c nic.Config, s netip.Prefix) bool {
+	had, _ := p.record.Find(c.MAC)
+	if !had.Applied || !slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool {
+		return subnet(a) == s && slices.Contains(had.Config.Addresses, hostPrefix(a.Addr()))
+	}) ||
+		!slices.ContainsFunc(had.Config.Routes, func(r nic.Route) bool { return r.To == s && r.Table == nic.Table(had.Config.ID) }) {
+		return false
+	}
+	for _, o := range p.record.NICs {
+		if o.Applied && slices.ContainsFunc(o.Config.Routes, func(r nic.Route) bool {
+			return r.To == s && r.Key().Table == nic.TableMain && r.Metric == nic.Priority(o.Config.ID)
+		}) {
+			return false
+		}
+	}
+	return !p.others(func(l nic.Link) bool {
+		return slices.ContainsFunc(l.Routes, func(r nic.Route) bool {
+			return r.IsDefault() && r.To.Addr().Is4() == s.Addr().Is4() && r.Key().Table == nic.TableMain
+		})
+	})
+}
+
+// tableConflict says why the NIC's own table cannot be used: somebody else took its number, or that of its rules. Where it is in use by us, whoever
+// came later is left alone.
+func (p *planner) tableConflict(c nic.Config, l nic.Link) *Refusal {
+	had, _ := p.record.Find(c.MAC)
+	if len(c.Rules) == 0 || had.Applied && had.Config.ID == c.ID && len(had.Config.Rules) > 0 {
+		return nil
+	}
+	table, priority := nic.Table(c.ID), nic.Priority(c.ID)
+	for _, r := range l.Rules {
+		if r.Priority == priority && (r.Table != table || r.To.IsValid() || r.Other) {
+			return refuse(TableTaken, "rule %q has the priority of %s, and is not ours; give the NIC another id, or the rule another priority", r, c.Name)
+		}
+	}
+	for _, o := range p.machine.Links {
+		i := slices.IndexFunc(o.Routes, func(r nic.Route) bool { return r.Table == table })
+		if i >= 0 && o.Index != l.Index && !p.ours(o) {
+			return refuse(TableTaken, "table %d, that of %s, is in use: link %s has the route %q in it; give the NIC another id, or that route another table", table, c.Name, o.Name, o.Routes[i])
+		}
+	}
+	for _, r := range c.Routes {
+		if c.Gateway.IsValid() && r.IsDefault() && r.Table == table && r.Via != c.Gateway && r.Via.Is4() == c.Gateway.Is4() {
+			return refuse(NotSupported, "table %d gets its default route from gateway; take the route %q out of routes", table, r)
+		}
+		if r.Table != table && viaShared(c, r.Via) {
+			return refuse(NotSupported, "route %q: by a router in an IPv6 subnet that links share only the NIC's own table can lead; give the route table %d", r, table)
+		}
+	}
+	return nil
+}
+
+// viaShared says whether a router lies in an IPv6 subnet that c shares. The kernel takes such a route only where its own table, or main, leads
+// to the router by the same link.
+func viaShared(c nic.Config, via netip.Addr) bool {
+	return via.Is6() && slices.ContainsFunc(c.Routes, func(s nic.Route) bool { return s.Table == nic.Table(c.ID) && !s.Via.IsValid() && s.To.Contains(via) }) &&
+		!slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return !a.IsSingleIP() && a.Contains(via) })
+}
