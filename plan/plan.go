@@ -137,6 +137,7 @@ func (p *planner) configure(c nic.Config) Action {
 		return r.action(c, link)
 	}
 	after := owned.take(c, *link, known)
+	after.Beside = p.besides(c.MAC)
 	if !owned.Applied {
 		owned = Owned{}
 	}

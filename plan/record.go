@@ -21,7 +21,9 @@ type Owned struct {
 	Found   Found      // the link as we first found it
 	Adopted bool       // somebody else's configuration was taken over
 	Conf    *nic.Conf  `json:",omitempty"` // the link's own, before Config.Apart changed it; nil where it does not
-	Retired []Retired  `json:",omitempty"` // what was ours, or what we took over, and is wanted no more; sorted
+	// Beside are the subnets of the NIC in which a link was that is not ours, when we last looked.
+	Beside  []netip.Prefix `json:",omitempty"`
+	Retired []Retired      `json:",omitempty"` // what was ours, or what we took over, and is wanted no more; sorted
 	// RenameBlocked: in this boot the kernel refused to rename the link while it is up.
 	RenameBlocked bool `json:",omitempty"`
 }

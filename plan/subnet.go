@@ -143,10 +143,7 @@ func (p *planner) shared(c nic.Config, s netip.Prefix) bool {
 			return true
 		}
 	}
-	return p.others(func(l nic.Link) bool {
-		return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return subnet(a.Prefix) == s }) ||
-			slices.ContainsFunc(l.Routes, func(r nic.Route) bool { return r.To == s && !r.Via.IsValid() })
-	}) || p.wasBeside(c, s)
+	return p.beside(c, s)
 }
 
 // holds says whether main's route to a shared subnet is that of c.
@@ -184,28 +181,33 @@ func (p *planner) ours(l nic.Link) bool {
 	return ok && !slices.ContainsFunc(p.asked, func(c nic.Config) bool { return c.MAC == own.MAC })
 }
 
-// wasBeside says whether the NIC shared the subnet with a link that is not ours, which has lost its address for now: at boot the primary may get
-// its own later than we look, and must not find our route in its place. It counts while no other link has a default route.
+// beside says whether a link that is not ours is in the subnet. One that was, and has lost its address for now, counts while no other link has
+// a default route: at boot the primary may get its address later than we look, and must not find our route in its place.
+func (p *planner) beside(c nic.Config, s netip.Prefix) bool {
+	return p.others(func(l nic.Link) bool {
+		return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return subnet(a.Prefix) == s }) ||
+			slices.ContainsFunc(l.Routes, func(r nic.Route) bool { return r.To == s && !r.Via.IsValid() })
+	}) || p.wasBeside(c, s)
+}
+
 func (p *planner) wasBeside(c nic.Config, s netip.Prefix) bool {
 	had, _ := p.record.Find(c.MAC)
-	if !had.Applied || !slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool {
-		return subnet(a) == s && slices.Contains(had.Config.Addresses, hostPrefix(a.Addr()))
-	}) ||
-		!slices.ContainsFunc(had.Config.Routes, func(r nic.Route) bool { return r.To == s && r.Table == nic.Table(had.Config.ID) }) {
-		return false
-	}
-	for _, o := range p.record.NICs {
-		if o.Applied && slices.ContainsFunc(o.Config.Routes, func(r nic.Route) bool {
-			return r.To == s && r.Key().Table == nic.TableMain && r.Metric == nic.Priority(o.Config.ID)
-		}) {
-			return false
-		}
-	}
-	return !p.others(func(l nic.Link) bool {
+	return had.Applied && slices.Contains(had.Beside, s) && !p.others(func(l nic.Link) bool {
 		return slices.ContainsFunc(l.Routes, func(r nic.Route) bool {
 			return r.IsDefault() && r.To.Addr().Is4() == s.Addr().Is4() && r.Key().Table == nic.TableMain
 		})
 	})
+}
+
+// besides lists the subnets of a NIC in which a link is that is not ours.
+func (p *planner) besides(m nic.MAC) (out []netip.Prefix) {
+	i := slices.IndexFunc(p.asked, func(c nic.Config) bool { return c.MAC == m })
+	for _, a := range p.asked[i].Addresses {
+		if s := subnet(a); s.IsValid() && !p.machine.SubnetsOff && !slices.Contains(out, s) && p.beside(p.asked[i], s) {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // tableConflict says why the NIC's own table cannot be used: somebody else took its number, or that of its rules. Where it is in use by us, whoever
