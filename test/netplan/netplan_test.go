@@ -81,7 +81,16 @@ func (r *random) config(id int) nic.Config {
 	if r.IntN(2) == 0 {
 		c.MTU = r.mtu()
 	}
+	for range r.IntN(3) {
+		c.Rules = append(c.Rules, r.rule(id, r.IntN(2) == 0))
+	}
 	return c
+}
+
+// rule sends what comes from an address into the NIC's own table.
+func (r *random) rule(id int, six bool) nic.Rule {
+	a := r.address(six).Addr()
+	return nic.Rule{Priority: nic.Priority(id), From: netip.PrefixFrom(a, a.BitLen()), Table: nic.Table(id)}
 }
 
 func (r *random) mtu() int { return pick(r, 68, 1280, 1500, 9000, 65535, 68+r.IntN(65000)) }
@@ -121,6 +130,7 @@ func (r *random) route(six, via, metric, table bool) nic.Route {
 	if via {
 		out.Via = r.address(six).Addr()
 	}
+	out.OnLink = via && r.IntN(2) == 0
 	if metric {
 		out.Metric = pick(r, 1, 1024, math.MaxInt32, 1+r.IntN(math.MaxInt32))
 	}
@@ -153,6 +163,9 @@ func (r *random) shapes() (out []file) {
 			}
 			if is(2) {
 				c.Routes = []nic.Route{r.route(is(3), is(4), is(5), is(6))}
+			}
+			for _, six := range families[:r.IntN(len(families)+1)] {
+				c.Rules = append(c.Rules, r.rule(c.ID, six))
 			}
 			out = append(out, file{Config: c, adopted: is(0)})
 		}
