@@ -198,7 +198,12 @@ type definition struct {
 	Routes    []struct {
 		To, Via, From, Scope string
 		Metric, Table        int
+		OnLink               bool `yaml:"on-link"`
 	}
+	Policy []struct {
+		From            string
+		Table, Priority int
+	} `yaml:"routing-policy"`
 }
 
 // parse reads our YAML back into what was wanted.
@@ -250,7 +255,7 @@ func parse(data []byte) (id string, adopted bool, c nic.Config, err error) {
 		return id, adopted, c, fmt.Errorf("link-local %v", e.LinkLocal)
 	}
 	for _, r := range e.Routes {
-		route := nic.Route{Metric: r.Metric, Table: r.Table}
+		route := nic.Route{Metric: r.Metric, Table: r.Table, OnLink: r.OnLink}
 		if route.To, err = netip.ParsePrefix(r.To); err != nil {
 			return id, adopted, c, err
 		}
@@ -264,6 +269,13 @@ func parse(data []byte) (id string, adopted bool, c nic.Config, err error) {
 			return id, adopted, c, fmt.Errorf("scope %q via %q", r.Scope, r.Via)
 		}
 		c.Routes = append(c.Routes, route)
+	}
+	for _, r := range e.Policy {
+		from, err := netip.ParsePrefix(r.From)
+		if err != nil {
+			return id, adopted, c, err
+		}
+		c.Rules = append(c.Rules, nic.Rule{From: from, Table: r.Table, Priority: r.Priority})
 	}
 	return id, adopted, c, nil
 }
@@ -286,12 +298,13 @@ func readsBack(c nic.Config, adopted bool) string {
 		return "its id is " + id
 	}
 	want := c
-	want.Adopt, want.PortID, want.Gateway, want.Routes = false, "", netip.Addr{}, nil
+	want.Adopt, want.PortID, want.Gateway, want.Apart, want.Routes = false, "", netip.Addr{}, false, nil
 	for _, r := range c.Routes {
 		if r.Table == nic.TableMain {
 			r.Table = 0
 		}
 		r.Via, r.Source, r.Protocol = r.Via.WithZone(""), r.Source.WithZone(""), 0
+		r.OnLink = r.OnLink && r.Via.IsValid() // without a router it means nothing
 		want.Routes = append(want.Routes, r)
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
@@ -309,7 +322,9 @@ func TestRenderReadsBackAsWanted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range dirs {
-		for _, c := range load(t, filepath.Dir(d)).want {
+		s := load(t, filepath.Dir(d))
+		for _, a := range plan.Make(s.want, nil, s.machine, s.record).Actions {
+			c := a.NIC
 			for _, adopted := range []bool{false, true} {
 				if wrong := readsBack(c, adopted); wrong != "" {
 					t.Errorf("%s %s: %s", filepath.Dir(d), c.Name, wrong)
@@ -332,12 +347,15 @@ func FuzzRender(f *testing.F) {
 		for i, to := range prefixesFrom(routes) {
 			r := nic.Route{To: to.Masked(), Metric: metric, Table: table}
 			if i%2 == 0 {
-				r.Via = to.Addr().WithZone(zone)
+				r.Via, r.OnLink = to.Addr().WithZone(zone), i%4 == 0
 			}
 			if i%3 == 0 {
 				r.Source = to.Addr().WithZone(zone)
 			}
 			c.Routes = append(c.Routes, r)
+			if table > 0 {
+				c.Rules = append(c.Rules, nic.Rule{From: to, Table: table, Priority: nic.Priority(c.ID)})
+			}
 		}
 		if wrong := readsBack(c, adopted); wrong != "" {
 			t.Errorf("%s\n%s", wrong, netplan.Render(c, adopted))

@@ -119,6 +119,7 @@ func FuzzRetarget(f *testing.F) {
 		c := nic.Config{ID: 1, Name: "multinic1", MTU: mtu, Addresses: prefixesFrom(addresses)}
 		for _, to := range prefixesFrom(routes) {
 			c.Routes = append(c.Routes, nic.Route{To: to.Masked()})
+			c.Rules = append(c.Rules, nic.Rule{From: to, Table: 10001, Priority: 20001})
 		}
 		once := netplan.Retarget(file, c)
 		if diff := cmp.Diff(matches(file), matches(once)); diff != "" {

@@ -38,6 +38,15 @@ func TestChangeInverse(t *testing.T) {
 			with(func(c *Change) {
 				c.AddRoutes, c.DelRoutes = []Route{route("::/0", "fe80::1")}, []Route{route("10.0.0.0/8", "")}
 			})},
+		"a rule by its removal, and the other way round": {
+			with(func(c *Change) {
+				c.AddRules, c.DelRules = []Rule{{Priority: 20001, Table: 10001}}, []Rule{{Priority: 20002, Table: 10002}}
+			}),
+			with(func(c *Change) {
+				c.AddRules, c.DelRules = []Rule{{Priority: 20002, Table: 10002}}, []Rule{{Priority: 20001, Table: 10001}}
+			})},
+		"what the link has of its own by what it had": {with(func(c *Change) { c.Conf, c.HadConf = &Conf{1, 2, 2}, &Conf{0, 0, 1} }),
+			with(func(c *Change) { c.Conf, c.HadConf = &Conf{0, 0, 1}, &Conf{1, 2, 2} })},
 		"all at once": {
 			Change{Index: 3, MAC: MAC{2, 1}, Name: "multinic1", Had: "eth1", MTU: 1400, HadMTU: 1500, Up: true, Add: prefixes("192.0.2.7/24"), AddRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}},
 			Change{Index: 3, MAC: MAC{2, 1}, Name: "eth1", Had: "multinic1", MTU: 1500, HadMTU: 1400, Down: true, Del: prefixes("192.0.2.7/24"), DelRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}}},
@@ -63,6 +72,7 @@ func TestChangeEmpty(t *testing.T) {
 	for name, c := range map[string]Change{
 		"name": {Name: "x"}, "mtu": {MTU: 1}, "up": {Up: true}, "down": {Down: true}, "add": {Add: prefixes("::1/128")}, "del": {Del: prefixes("::1/128")},
 		"add route": {AddRoutes: make([]Route, 1)}, "del route": {DelRoutes: make([]Route, 1)},
+		"add rule": {AddRules: make([]Rule, 1)}, "del rule": {DelRules: make([]Rule, 1)}, "conf": {Conf: &Conf{}},
 	} {
 		if c.Empty() {
 			t.Errorf("%s: empty", name)
@@ -72,14 +82,19 @@ func TestChangeEmpty(t *testing.T) {
 
 func TestChangeString(t *testing.T) {
 	c := Change{Name: "multinic1", Had: "eth1", MTU: 1400, HadMTU: 1500, Up: true, Add: prefixes("192.0.2.7/24"), Del: prefixes("192.0.2.8/24"),
-		AddRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}, DelRoutes: []Route{route("2001:db8::/32", "")}}
+		AddRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}, DelRoutes: []Route{route("2001:db8::/32", "")},
+		Conf: &Apart, HadConf: &Conf{RPFilter: 1}, AddRules: []Rule{{Priority: 20001, From: prefixes("192.0.2.7/32")[0], Table: 10001}},
+		DelRules: []Rule{{Priority: 20001, To: prefixes("192.0.2.8/32")[0], Table: 10001}}}
 	want := `~ name eth1 -> multinic1
 ~ mtu 1500 -> 1400
 ~ down -> up
+~ arp_ignore 0 arp_announce 0 rp_filter 1 -> arp_ignore 1 arp_announce 2 rp_filter 2
 - address 192.0.2.8/24
 + address 192.0.2.7/24
 - route 2001:db8::/32
 + route 10.0.0.0/8 via 192.0.2.1
+- rule from all to 192.0.2.8/32 lookup 10001 priority 20001
++ rule from 192.0.2.7/32 lookup 10001 priority 20001
 `
 	if diff := cmp.Diff(want, c.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

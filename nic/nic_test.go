@@ -22,18 +22,19 @@ func TestRouteKey(t *testing.T) {
 		a, b Route
 		same bool
 	}{
-		"no table is main":                           {v4, with(v4, func(r *Route) { r.Table = 254 }), true},
-		"another table is another route":             {v4, with(v4, func(r *Route) { r.Table = 253 }), false},
-		"who made it does not matter":                {v4, with(v4, func(r *Route) { r.Protocol = 16 }), true},
-		"host bits do not matter":                    {v4, with(v4, func(r *Route) { r.To = netip.MustParsePrefix("10.1.2.3/8") }), true},
-		"another length is another route":            {v4, with(v4, func(r *Route) { r.To = netip.MustParsePrefix("10.0.0.0/9") }), false},
-		"another metric is another route":            {v4, with(v4, func(r *Route) { r.Metric = 1024 }), false},
-		"IPv6 without metric has 1024":               {v6, with(v6, func(r *Route) { r.Metric = 1024 }), true},
-		"IPv6 with another metric is another route":  {v6, with(v6, func(r *Route) { r.Metric = 256 }), false},
-		"another next hop is another route":          {v4, route("10.0.0.0/8", "192.0.2.2"), false},
-		"on link is not by way of a next hop":        {v4, route("10.0.0.0/8", ""), false},
-		"another preferred source is another route":  {v4, with(v4, func(r *Route) { r.Source = netip.MustParseAddr("192.0.2.7") }), false},
-		"the default routes of both families differ": {route("0.0.0.0/0", ""), route("::/0", ""), false},
+		"no table is main":                                  {v4, with(v4, func(r *Route) { r.Table = 254 }), true},
+		"another table is another route":                    {v4, with(v4, func(r *Route) { r.Table = 253 }), false},
+		"who made it does not matter":                       {v4, with(v4, func(r *Route) { r.Protocol = 16 }), true},
+		"host bits do not matter":                           {v4, with(v4, func(r *Route) { r.To = netip.MustParsePrefix("10.1.2.3/8") }), true},
+		"another length is another route":                   {v4, with(v4, func(r *Route) { r.To = netip.MustParsePrefix("10.0.0.0/9") }), false},
+		"another metric is another route":                   {v4, with(v4, func(r *Route) { r.Metric = 1024 }), false},
+		"IPv6 without metric has 1024":                      {v6, with(v6, func(r *Route) { r.Metric = 1024 }), true},
+		"IPv6 with another metric is another route":         {v6, with(v6, func(r *Route) { r.Metric = 256 }), false},
+		"another next hop is another route":                 {v4, route("10.0.0.0/8", "192.0.2.2"), false},
+		"on link is not by way of a next hop":               {v4, route("10.0.0.0/8", ""), false},
+		"another preferred source is another route":         {v4, with(v4, func(r *Route) { r.Source = netip.MustParseAddr("192.0.2.7") }), false},
+		"whether the router is on the link does not matter": {v4, with(v4, func(r *Route) { r.OnLink = true }), true},
+		"the default routes of both families differ":        {route("0.0.0.0/0", ""), route("::/0", ""), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := test.a.Key() == test.b.Key(); got != test.same {
@@ -76,6 +77,8 @@ func TestConfigEqual(t *testing.T) {
 		"another MTU":                      {func(c *Config) { c.MTU = 0 }, false},
 		"another route":                    {func(c *Config) { c.Routes = []Route{route("10.0.0.0/8", "")} }, false},
 		"a gateway":                        {func(c *Config) { c.Gateway = netip.MustParseAddr("192.0.2.1") }, false},
+		"a rule":                           {func(c *Config) { c.Rules = []Rule{{Table: 10001}} }, false},
+		"a subnet that others are in":      {func(c *Config) { c.Apart = true }, false},
 		"leave to take the link over":      {func(c *Config) { c.Adopt = true }, false},
 		"the same routes in another slice": {func(c *Config) { c.Routes = []Route{route("10.0.0.0/8", "192.0.2.1")} }, true},
 	} {

@@ -77,9 +77,9 @@ func stale(ch *nic.Change, l nic.Link, retired []Retired) {
 }
 
 // giveBack is the change that leaves the link as it was found: without what is ours, with its first name and MTU, up or down.
-func giveBack(o Owned, l nic.Link) nic.Change {
+func giveBack(o Owned, retired []Retired, l nic.Link) nic.Change {
 	out := nic.Change{Index: l.Index, MAC: o.MAC, Had: l.Name}
-	stale(&out, l, o.give().Retired)
+	stale(&out, l, retired)
 	// Once it was given back, the link is another's to use. But where it comes up with an address of ours and none besides, that was a network
 	// manager who had not heard of it (networkd, restarted while the file went), and what came with the address goes too.
 	if !o.Applied && (len(out.Del) == 0 || l.Claim != nil || slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return global(a) && !slices.Contains(out.Del, a.Prefix) })) {

@@ -105,11 +105,12 @@ type planner struct {
 func (p *planner) settle() {
 	for again := true; again; {
 		again = false
-		for _, c := range p.want {
+		for i, c := range p.want {
 			if _, refused := p.refused[c.MAC]; refused {
 				continue
 			}
 			if a := p.configure(c); a.Kind == Refuse {
+				a.NIC = p.asked[i]
 				p.refused[c.MAC], again = a, true
 			}
 		}
@@ -138,6 +139,7 @@ func (p *planner) configure(c nic.Config) Action {
 	}
 	after := owned.take(c, *link, known)
 	after.Beside = p.besides(c.MAC)
+	after.Retired = p.nobodys(after.Retired)
 	if !owned.Applied {
 		owned = Owned{}
 	}
@@ -149,6 +151,7 @@ func (p *planner) remove(o Owned) (Action, bool) {
 	a := Action{Kind: Remove, NIC: o.Config}
 	link, _ := p.find(o.Config)
 	after := o.give()
+	after.Retired = p.nobodys(after.Retired)
 	if len(after.Retired) > 0 {
 		a.After = &after
 	}
@@ -156,7 +159,7 @@ func (p *planner) remove(o Owned) (Action, bool) {
 		return a, o.Applied
 	}
 	a.Link = link
-	a.Change = giveBack(o, *link)
+	a.Change = giveBack(o, after.Retired, *link)
 	if p.nameTaken(a.Change.Name, link.Index) {
 		a.Change.Name = "" // the kernel gave its first name to a NIC that came later: it keeps the present one
 	}

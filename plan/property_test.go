@@ -23,7 +23,8 @@ var (
 		"10.3.0.5/24", "10.3.0.6/24", "10.4.0.5/24", "172.16.0.5/16", "2001:db8:3::5/64", "2001:db8:4::5/64")
 	poolRoutes = []nic.Route{route("172.20.0.0/16"), route("172.20.0.0/16 10.1.0.1"), route("172.21.0.0/16"), in2(100, "172.20.0.0/16"), route("10.0.0.0/8 10.1.0.1"), route("10.0.0.0/8"), in2(254, "10.0.0.0/8 10.1.0.1"), in2(100, "10.0.0.0/8"), in2(10001, "0.0.0.0/0 10.1.0.1"),
 		in2(100, "::/0"), route("2001:db8:9::/48 fe80::1"), {To: netip.MustParsePrefix("2001:db8:1::/64"), Metric: 256}, route("128.0.0.0/1"), route("198.51.100.1/32"), in2(255, "10.0.0.0/8")}
-	poolNames = []string{"eth1", "eth2", "eth3", "multinic1", "multinic2", "multinic3"}
+	poolGateways = []netip.Addr{{}, {}, {}, netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("10.9.0.1"), netip.MustParseAddr("2001:db8:1::1"), netip.MustParseAddr("fe80::1")}
+	poolNames    = []string{"eth1", "eth2", "eth3", "multinic1", "multinic2", "multinic3"}
 )
 
 // some draws up to most of a pool, none twice.
@@ -62,7 +63,7 @@ func wants(t *rapid.T) (out []nic.Config) {
 	ids := rapid.Permutation([]int{1, 2, 3, 4}).Draw(t, "ids")
 	for i, n := range most(t, "not wanted", 1, 2, 3) {
 		c := nic.Config{ID: ids[i], Name: nic.NameFor(ids[i]), MAC: mac(byte(n)), MTU: rapid.SampledFrom([]int{0, 0, 1400, 1400, 1500, 1500, 9000, 9000, 9001}).Draw(t, "mtu"),
-			Adopt: chance(t, "adopt", 2), Routes: distinct(some(t, "routes", poolRoutes, 2))}
+			Adopt: chance(t, "adopt", 2), Gateway: rapid.SampledFrom(poolGateways).Draw(t, "gateway"), Routes: distinct(some(t, "routes", poolRoutes, 2))}
 		for _, a := range some(t, "addresses", poolAddresses, 3) {
 			if !used[a.Addr()] {
 				c.Addresses, used[a.Addr()] = append(c.Addresses, a), true
@@ -237,6 +238,7 @@ func TestMakeKeepsItsPromises(t *testing.T) {
 				t.Fatalf("the same input in another order: %s", cmp.Diff(p, again, compare))
 			}
 			quiet := true
+			laidOut(t, p)
 			for _, a := range p.Actions {
 				kinds[a.Kind]++
 				quiet = quiet && a.Change.Empty()
@@ -275,6 +277,42 @@ func TestMakeKeepsItsPromises(t *testing.T) {
 		t.Fatal("it does not come to rest")
 	})
 	t.Logf("%d plans with %v", plans, kinds)
+}
+
+// laidOut holds the NICs of a plan together: each has the tables, rules and priorities of its own id only, a host address has its rule and its
+// subnet's route in that table, and main one route of ours for a subnet that several share.
+func laidOut(t *rapid.T, p plan.Plan) {
+	inMain := map[netip.Prefix]int{}
+	for _, a := range p.Actions {
+		if a.Kind != plan.Configure {
+			continue
+		}
+		c := a.NIC
+		for _, r := range c.Rules {
+			if r.Table != nic.Table(c.ID) || r.Priority != nic.Priority(c.ID) || !r.From.IsSingleIP() || r.To.IsValid() ||
+				!slices.ContainsFunc(c.Addresses, func(h netip.Prefix) bool { return h.Addr() == r.From.Addr() }) {
+				t.Fatalf("%s has the rule %s", c.Name, r)
+			}
+		}
+		for _, r := range c.Routes {
+			if r.IsDefault() && !nic.OwnTable(r.Table) {
+				t.Fatalf("%s has the route %s", c.Name, r)
+			}
+			if r.Metric == nic.Priority(c.ID) && r.Key().Table == nic.TableMain {
+				inMain[r.To]++
+			}
+		}
+		for _, d := range a.Change.DelRules {
+			if d.Priority < nic.RuleBase || d.Priority > nic.RuleBase+nic.MaxID || !nic.OwnTable(d.Table) {
+				t.Fatalf("%s is not ours to delete", d)
+			}
+		}
+	}
+	for s, n := range inMain {
+		if n > 1 {
+			t.Fatalf("main gets %d routes to %s", n, s)
+		}
+	}
 }
 
 // promise holds one action against the machine and the record that it was made of.

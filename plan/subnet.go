@@ -210,6 +210,14 @@ func (p *planner) besides(m nic.MAC) (out []netip.Prefix) {
 	return out
 }
 
+// nobodys leaves out the rules that another NIC has come to want: rules belong to no link, and one that got the address and the id of another has its
+// very rules.
+func (p *planner) nobodys(retired []Retired) []Retired {
+	return slices.DeleteFunc(slices.Clone(retired), func(r Retired) bool {
+		return r.Rule != nil && slices.ContainsFunc(p.want, func(c nic.Config) bool { return slices.Contains(c.Rules, *r.Rule) })
+	})
+}
+
 // tableConflict says why the NIC's own table cannot be used: somebody else took its number, or that of its rules. Where it is in use by us, whoever
 // came later is left alone.
 func (p *planner) tableConflict(c nic.Config, l nic.Link) *Refusal {

@@ -1,0 +1,174 @@
+package plan_test
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// told gives what a NIC is laid out as, in one line: addresses, routes, rules by where they come from, and "apart".
+func laid(c nic.Config) string {
+	var out []string
+	for _, a := range c.Addresses {
+		out = append(out, a.String())
+	}
+	for _, r := range c.Routes {
+		s := r.String()
+		if r.OnLink {
+			s += " onlink"
+		}
+		out = append(out, s)
+	}
+	for _, r := range c.Rules {
+		out = append(out, strings.Replace(r.String(), fmt.Sprintf(" lookup %d priority %d", nic.Table(c.ID), nic.Priority(c.ID)), "", 1))
+	}
+	if c.Apart {
+		out = append(out, "apart")
+	}
+	return strings.Join(out, "; ")
+}
+
+// NICs 1, 2 and 3 are wanted with 10.1.0.5/24, 10.1.0.6/24 and 10.3.0.7/24; 3 is not plugged in.
+func TestMakeLaysOut(t *testing.T) {
+	const (
+		first  = "10.1.0.5/32; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; from 10.1.0.5/32; apart"
+		second = "10.1.0.6/32; 10.1.0.0/24 table 10002; from 10.1.0.6/32; apart"
+		third  = "10.3.0.7/24"
+	)
+	for name, test := range map[string]struct {
+		change func(in *input)
+		want   map[int]string
+	}{
+		"those that share a subnet, and not the one that is alone in its": {func(*input) {}, map[int]string{1: first, 2: second, 3: third}},
+		"none where it is off":                 {func(in *input) { in.SubnetsOff = true }, map[int]string{1: "10.1.0.5/24", 2: "10.1.0.6/24"}},
+		"none where prefixes differ in length": {func(in *input) { in.want[1].Addresses = prefixes("10.1.0.6/25") }, map[int]string{1: "10.1.0.5/24", 2: "10.1.0.6/25"}},
+		"not host addresses": {func(in *input) {
+			in.want[0].Addresses, in.want[1].Addresses = prefixes("10.1.0.5/32"), prefixes("10.1.0.5/32", "10.1.0.6/32")
+		},
+			map[int]string{1: "10.1.0.5/32"}},
+		"not link-local addresses": {func(in *input) {
+			in.Links[0].Routes = nil
+			in.want[0].Addresses, in.want[1].Addresses = prefixes("fe80::5/64", "169.254.1.5/16"), prefixes("fe80::6/64", "169.254.1.6/16")
+		},
+			map[int]string{1: "fe80::5/64; 169.254.1.5/16", 2: "fe80::6/64; 169.254.1.6/16"}},
+		"not two addresses of one NIC": {func(in *input) {
+			in.want[0].Addresses, in.want[1].Addresses = prefixes("10.1.0.5/24", "10.1.0.6/24"), nil
+		}, map[int]string{1: "10.1.0.5/24; 10.1.0.6/24"}},
+		"beside one that is not plugged in yet": {func(in *input) { in.want[1].Addresses, in.want[2].Addresses = nil, prefixes("10.1.0.7/24") },
+			map[int]string{1: first, 2: "", 3: "10.1.0.7/32; 10.1.0.0/24 table 10003; from 10.1.0.7/32; apart"}},
+		"main's route is that of the lowest id that is plugged in": {func(in *input) {
+			in.want[2].ID, in.want[2].Name = 0, "multinic0"
+			in.want[2].Addresses = prefixes("10.1.0.7/24")
+		}, map[int]string{0: "10.1.0.7/32; 10.1.0.0/24 table 10000; from 10.1.0.7/32; apart", 1: first, 2: second}},
+		"not beside one that is refused": {func(in *input) { in.other().Master = 7 }, map[int]string{1: "10.1.0.5/24", 2: "10.1.0.6/24"}},
+		"but beside its link, where that is in the subnet": {func(in *input) {
+			in.other().Master = 7
+			in.has(in.other(), "10.1.0.99/24")
+		}, map[int]string{1: "10.1.0.5/32; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; from 10.1.0.5/32; apart"}},
+		"beside the primary: nothing in main": {func(in *input) { in.want = in.want[:1]; in.is("192.0.2.11/24", "2001:db8:2::11/64") },
+			map[int]string{1: "192.0.2.11/32; 2001:db8:2::11/128; 192.0.2.0/24 table 10001; 2001:db8:2::/64 table 10001; from 192.0.2.11/32; from 2001:db8:2::11/128; apart"}},
+		"beside the primary that has no address yet": {func(in *input) {
+			in.want = in.want[:1]
+			in.is("192.0.2.11/24")
+			c := in.want[0]
+			c.Addresses = prefixes("192.0.2.11/32")
+			in.record = plan.Record{NICs: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Beside: prefixes("192.0.2.0/24")}}}
+			in.Links[0].Addresses, in.Links[0].Routes = nil, nil
+		}, map[int]string{1: "192.0.2.11/32; 192.0.2.0/24 table 10001; from 192.0.2.11/32; apart"}},
+		"not beside a primary that has got another": {func(in *input) {
+			in.want = in.want[:1]
+			in.is("192.0.2.11/24")
+			c := in.want[0]
+			c.Addresses = prefixes("192.0.2.11/32")
+			in.record = plan.Record{NICs: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Beside: prefixes("192.0.2.0/24")}}}
+			in.Links[0].Addresses, in.Links[0].Routes = in.Links[0].Addresses[1:], []nic.Route{route("0.0.0.0/0 198.51.100.254")}
+			in.Paths = nil
+		}, map[int]string{1: "192.0.2.11/24"}},
+		"IPv6 alone leaves ARP as it is": {func(in *input) {
+			in.want[0].Addresses, in.want[1].Addresses = prefixes("2001:db8:7::5/64"), prefixes("2001:db8:7::6/64")
+		},
+			map[int]string{1: "2001:db8:7::5/128; 2001:db8:7::/64 table 10001; 2001:db8:7::/64 metric 20001; from 2001:db8:7::5/128",
+				2: "2001:db8:7::6/128; 2001:db8:7::/64 table 10002; from 2001:db8:7::6/128"}},
+		"the other addresses stay as they are": {func(in *input) { in.is("10.1.0.5/24", "10.9.0.5/24") }, map[int]string{
+			1: "10.1.0.5/32; 10.9.0.5/24; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; from 10.1.0.5/32; apart", 2: second}},
+		"its own routes count for its own traffic too, and need no way in main": {func(in *input) {
+			in.routes(route("10.0.0.0/8 10.1.0.1"), in2(100, "172.16.0.0/12 10.1.0.1"), route("172.20.0.0/16 10.7.0.1"))
+		}, map[int]string{
+			1: "10.1.0.5/32; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; 10.0.0.0/8 via 10.1.0.1 onlink; 172.16.0.0/12 via 10.1.0.1 table 100 onlink; 172.20.0.0/16 via 10.7.0.1; " +
+				"10.0.0.0/8 via 10.1.0.1 table 10001 onlink; 172.20.0.0/16 via 10.7.0.1 table 10001; from 10.1.0.5/32; apart", 2: second}},
+		"a gateway, in a subnet of its own": {func(in *input) {
+			in.want = in.want[:1]
+			in.is("10.1.0.5/24", "10.9.0.5/16", "2001:db8:7::5/64")
+			in.nic().Gateway = netip.MustParseAddr("10.9.0.1")
+		}, map[int]string{1: "10.1.0.5/24; 10.9.0.5/16; 2001:db8:7::5/64; 10.1.0.0/24 table 10001; 10.9.0.0/16 table 10001; default via 10.9.0.1 table 10001; from 10.1.0.5/32; from 10.9.0.5/32"}},
+		"a gateway, in a subnet that others share": {func(in *input) { in.nic().Gateway = netip.MustParseAddr("10.1.0.1") }, map[int]string{
+			1: "10.1.0.5/32; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; default via 10.1.0.1 table 10001; from 10.1.0.5/32; apart", 2: second}},
+		"a gateway of IPv6": {func(in *input) {
+			in.want = in.want[:1]
+			in.Links[0].Routes = nil
+			in.is("10.1.0.5/24", "2001:db8:7::5/64", "fe80::5/64")
+			in.nic().Gateway = netip.MustParseAddr("fe80::1")
+		}, map[int]string{1: "10.1.0.5/24; 2001:db8:7::5/64; fe80::5/64; 2001:db8:7::/64 table 10001; default via fe80::1 table 10001; from 2001:db8:7::5/128"}},
+		"a gateway that is in none of the subnets": {func(in *input) {
+			in.want = in.want[:1]
+			in.is("10.1.0.5/32")
+			in.nic().Gateway = netip.MustParseAddr("10.9.0.1")
+		}, map[int]string{1: "10.1.0.5/32; default via 10.9.0.1 table 10001 onlink; from 10.1.0.5/32"}},
+		"a gateway, also where sharing is off": {func(in *input) { in.SubnetsOff, in.nic().Gateway = true, netip.MustParseAddr("10.1.0.1") },
+			map[int]string{1: "10.1.0.5/24; 10.1.0.0/24 table 10001; default via 10.1.0.1 table 10001; from 10.1.0.5/32", 2: "10.1.0.6/24"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24"), config(2, "10.1.0.6/24"), config(3, "10.3.0.7/24")}}
+			test.change(x)
+			got := map[int]string{}
+			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+				got[a.NIC.ID] = laid(a.NIC)
+				if a.Kind == plan.Refuse && !strings.Contains(name, "refused") && !strings.Contains(name, "its link") {
+					t.Errorf("NIC %d: %s: %s", a.NIC.ID, a.Reason, a.Message)
+				}
+			}
+			for id, want := range test.want {
+				if got[id] != want {
+					t.Errorf("NIC %d: got  %s\nwant %s", id, got[id], want)
+				}
+			}
+		})
+	}
+}
+
+// The subnet is left: all that sharing has brought goes, and what the link had of its own comes back.
+func TestMakeUndoesSharing(t *testing.T) {
+	want := []nic.Config{config(1, "10.1.0.5/24"), config(2, "10.1.0.6/24")}
+	m, rec := host(), plan.Record{}
+	m.Links[1].Conf = nic.Conf{RPFilter: 1}
+	do := func(want []nic.Config) (out []string) {
+		for _, a := range plan.Make(want, nil, m, rec).Actions {
+			if err := carryOut(a.Change, &m); err != nil {
+				t.Fatal(err)
+			}
+			rec = rec.With(a.NIC.MAC, a.After)
+			out = append(out, strings.Split(strings.TrimSpace(a.Change.String()), "\n")...)
+		}
+		return out
+	}
+	do(want)
+	if m.Links[1].Conf != nic.Apart || len(m.Links[1].Rules) != 2 {
+		t.Fatalf("it has %+v", m.Links[1])
+	}
+	const alone = "~ arp_ignore 1 arp_announce 2 rp_filter 2 -> arp_ignore 0 arp_announce 0 rp_filter 1; - address 10.1.0.5/32; + address 10.1.0.5/24; " +
+		"- route 10.1.0.0/24 table 10001; - route 10.1.0.0/24 src 10.1.0.5 metric 20001; - rule from 10.1.0.5/32 lookup 10001 priority 20001"
+	if got := strings.Join(do(want[:1]), "; "); !strings.HasSuffix(got, alone) {
+		t.Errorf("got %s\nwant %s", got, alone)
+	}
+	if got := do(want[:1]); strings.Join(got, "") != "" {
+		t.Errorf("the second time: %s", got)
+	}
+	m.Links[1].Conf = nic.Apart // by hand
+	if got := do(want[:1]); strings.Join(got, "") != "" {
+		t.Errorf("what somebody set is undone: %s", got)
+	}
+}
