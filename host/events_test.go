@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"os"
 	"testing"
 	"time"
 
@@ -53,6 +54,9 @@ func TestEventsWakeForWhatIsRelevantOnly(t *testing.T) {
 		{"ours comes up", nic.Change{Index: ours.Index, MAC: ours.MAC, Up: true}, true},
 		{"ours gets an address", nic.Change{Index: ours.Index, MAC: ours.MAC, Add: prefixes("192.0.2.10/24")}, true},
 		{"ours gets a route", nic.Change{Index: ours.Index, MAC: ours.MAC, AddRoutes: []nic.Route{{To: prefixes("198.51.101.0/24")[0]}}}, true},
+		{"a rule comes", nic.Change{Index: ours.Index, MAC: ours.MAC, AddRules: []nic.Rule{{Priority: 20001, From: prefixes("192.0.2.10/32")[0], Table: 10001}}}, true},
+		{"a rule goes", nic.Change{Index: ours.Index, MAC: ours.MAC, DelRules: []nic.Rule{{Priority: 20001, From: prefixes("192.0.2.10/32")[0], Table: 10001}}}, true},
+		{"ours is told how to answer ARP", nic.Change{Index: ours.Index, MAC: ours.MAC, Conf: &nic.Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}}, true},
 		{"ours loses a route", nic.Change{Index: ours.Index, MAC: ours.MAC, DelRoutes: []nic.Route{{To: prefixes("198.51.101.0/24")[0]}}}, true},
 	} {
 		for woken(wake, 50*time.Millisecond) {
@@ -65,6 +69,38 @@ func TestEventsWakeForWhatIsRelevantOnly(t *testing.T) {
 		if got := woken(wake, wait); got != step.want {
 			t.Errorf("%s: woken is %v", step.name, got)
 		}
+	}
+}
+
+func TestEventsWakeForTheReversePathFilter(t *testing.T) {
+	n := newNamespace(t)
+	ours, _ := n.veth("multinic1", testMAC), n.veth("cali1", "02:00:00:00:01:02")
+	// Which namespace a file of /proc/sys/net is of is settled when it is opened; the thread is taken afterwards.
+	files := map[string]*os.File{}
+	n.in(func() {
+		for _, name := range []string{"cali1", "default", "multinic1"} {
+			f, err := os.OpenFile("/proc/sys/net/ipv4/conf/"+name+"/rp_filter", os.O_WRONLY, 0)
+			if err != nil {
+				t.Error(err)
+			}
+			files[name] = f
+		}
+	})
+	set := func(name, value string) {
+		if _, err := files[name].WriteString(value); err != nil {
+			t.Fatal(err)
+		}
+		n.ok(files[name].Close())
+	}
+	wake := listen(t, n, func(index int, link bool) bool { return index == ours.Index && !link })
+	set("cali1", "1")
+	set("default", "1")
+	if woken(wake, 100*time.Millisecond) {
+		t.Error("woken for another link")
+	}
+	set("multinic1", "2")
+	if !woken(wake, 10*time.Second) {
+		t.Error("nobody was woken")
 	}
 }
 

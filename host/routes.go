@@ -36,25 +36,23 @@ const (
 	fraDst      = 1
 	fraSrc      = 2
 	fraPriority = 6
+	fraSuppress = 14 // FRA_SUPPRESS_PREFIXLEN; -1: does not suppress
 	fraTable    = 15
+	fraPad      = 18
 	fraProtocol = 21
 
 	ruleToTable = 1 // FR_ACT_TO_TBL
+	ruleInvert  = 2 // FIB_RULE_INVERT, a flag
 )
 
-// plainRule are the attributes that say nothing more than nic.Rule does: those above, FRA_PAD, and FRA_SUPPRESS_PREFIXLEN, which is there in any case.
-var plainRule = []uint16{fraDst, fraSrc, fraPriority, fraTable, fraProtocol, fraSuppress, 18}
-
-const (
-	fraSuppress   = 14 // FRA_SUPPRESS_PREFIXLEN; -1: does not suppress
-	fibRuleInvert = 2  // FIB_RULE_INVERT, a flag
-)
+// plainRule are the attributes that may be there in a rule that does nothing more than nic.Rule says.
+var plainRule = []uint16{fraDst, fraSrc, fraPriority, fraSuppress, fraTable, fraPad, fraProtocol}
 
 func parseRule(m []byte) (nic.Rule, bool) {
 	if len(m) < unix.SizeofRtMsg {
 		return nic.Rule{}, false
 	}
-	r := nic.Rule{Table: int(m[4]), Other: m[3] != 0 || m[7] != ruleToTable || binary.NativeEndian.Uint32(m[8:])&fibRuleInvert != 0}
+	r := nic.Rule{Table: int(m[4]), Other: m[3] != 0 || m[7] != ruleToTable || binary.NativeEndian.Uint32(m[8:])&ruleInvert != 0}
 	for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
 		r.Other = r.Other || !slices.Contains(plainRule, kind)
 		switch kind {

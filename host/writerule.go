@@ -13,24 +13,26 @@ import (
 
 // changeRules adds first. have are the rules that there are.
 func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) error {
-	there := func(r nic.Rule) bool {
-		return slices.ContainsFunc(have, func(h nic.Rule) bool { return h.Key() == r.Key() })
+	there := func(r nic.Rule) int {
+		return slices.IndexFunc(have, func(h nic.Rule) bool { return h.Key() == r.Key() })
 	}
 	for _, r := range c.AddRules {
-		if there(r) {
+		if there(r) >= 0 {
 			continue
 		}
+		r.Protocol = Protocol
 		body, attributes := ruleRequest(r)
-		err := h.rtnl.do(ctx, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, append(attributes, attr(fraProtocol, []byte{Protocol}))...)
+		err := h.rtnl.do(ctx, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, attributes...)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("adding rule %s: %w", r, err)
 		}
 	}
 	for _, r := range c.DelRules {
-		if !there(r) {
+		i := there(r)
+		if i < 0 {
 			continue
 		}
-		body, attributes := ruleRequest(r)
+		body, attributes := ruleRequest(have[i]) // with its protocol, so that of two like rules the right one goes
 		err := h.rtnl.do(ctx, unix.RTM_DELRULE, 0, body, attributes...)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("deleting rule %s: %w", r, err)
@@ -43,7 +45,7 @@ func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) e
 func ruleRequest(r nic.Rule) ([]byte, []attribute) {
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0], b[7] = unix.AF_INET, ruleToTable
-	out := []attribute{attrUint32(fraPriority, uint32(r.Priority)), attrUint32(fraTable, uint32(r.Table))}
+	out := []attribute{attrUint32(fraPriority, uint32(r.Priority)), attrUint32(fraTable, uint32(r.Table)), attr(fraProtocol, []byte{byte(r.Protocol)})}
 	if r.From.Addr().Is6() || r.To.Addr().Is6() {
 		b[0] = unix.AF_INET6
 	}
