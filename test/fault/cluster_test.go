@@ -136,6 +136,8 @@ func TestAChangeThatCutsTheWayToTheAPIServerIsUndone(t *testing.T) {
 	c := newCluster(t, b)
 	const name = "cut-off"
 	n := c.newMember(name, testhost.Options{})
+	// Else the NIC would get no route to the primary's subnet in the first place.
+	n.sh("printf '[routing]\\nsame_subnet = \"off\"\\n' >>/etc/multinicd/multinicd.toml; systemctl restart multinicd")
 	c.apply(object(name, entry(2, mac2, bystander)))
 	eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
 	n.sh("ip route add 192.0.2.0/24 dev eth0 src " + n.Address.Addr().String() + " metric 1000; ip route del 192.0.2.0/24 dev eth0 proto kernel metric 0")
