@@ -36,6 +36,8 @@ type Machine struct {
 	Kinds []string // kinds of virtual link that count as physical; test machines only
 	// SubnetsOff: addresses in a subnet that several links share are set as they are.
 	SubnetsOff bool `json:",omitempty"`
+	// Failed are NICs whose last change failed: no route that others need is entrusted to them. Any order.
+	Failed []nic.MAC `json:",omitempty"`
 }
 
 // Path is a way out of the host that the node lives by.

@@ -13,7 +13,7 @@ import (
 //     NIC's own table, and a rule sends what comes from the address there. So the answer leaves by the NIC that the question came in on;
 //   - a gateway: a default route in that table, with the rules for it.
 //
-// Unsourced traffic to a shared subnet finds one route in main, that of the lowest id whose NIC is there, and none of ours where another
+// Unsourced traffic to a shared subnet finds one route in main, that of the lowest id whose NIC is there and does not fail, and none of ours where another
 // link has one. It follows from what is wanted, from which NICs are there and from the other links alone.
 func (p *planner) laidOut() []nic.Config {
 	out := slices.Clone(p.asked)
@@ -149,16 +149,18 @@ func (p *planner) shared(c nic.Config, s netip.Prefix) bool {
 // holds says whether main's route to a shared subnet is that of c.
 func (p *planner) holds(c nic.Config, s netip.Prefix) bool {
 	for _, o := range p.asked { // sorted by id
-		if _, refused := p.refused[o.MAC]; refused || !inSubnet(o, s) {
+		if _, refused := p.refused[o.MAC]; refused || !inSubnet(o, s) || slices.Contains(p.machine.Failed, o.MAC) {
 			continue
 		}
 		if l, _ := p.find(o); l != nil {
-			if o.MAC != c.MAC {
-				return false
-			}
-			break
+			return o.MAC == c.MAC && p.heldByNobody(c, s)
 		}
 	}
+	return false
+}
+
+// heldByNobody says whether main has no route to the subnet by a link that is not ours.
+func (p *planner) heldByNobody(c nic.Config, s netip.Prefix) bool {
 	return !p.wasBeside(c, s) && !p.others(func(l nic.Link) bool {
 		return slices.ContainsFunc(l.Routes, func(r nic.Route) bool {
 			return r.To == s && !r.Via.IsValid() && r.Key().Table == nic.TableMain

@@ -64,6 +64,9 @@ func TestMakeLaysOut(t *testing.T) {
 			in.want[2].ID, in.want[2].Name = 0, "multinic0"
 			in.want[2].Addresses = prefixes("10.1.0.7/24")
 		}, map[int]string{0: "10.1.0.7/32; 10.1.0.0/24 table 10000; from 10.1.0.7/32; apart", 1: first, 2: second}},
+		"nor of one that fails": {func(in *input) { in.Failed = []nic.MAC{mac(1)} }, map[int]string{
+			1: "10.1.0.5/32; 10.1.0.0/24 table 10001; from 10.1.0.5/32; apart",
+			2: "10.1.0.6/32; 10.1.0.0/24 table 10002; 10.1.0.0/24 src 10.1.0.6 metric 20002; from 10.1.0.6/32; apart"}},
 		"not beside one that is refused": {func(in *input) { in.other().Master = 7 }, map[int]string{1: "10.1.0.5/24", 2: "10.1.0.6/24"}},
 		"but beside its link, where that is in the subnet": {func(in *input) {
 			in.other().Master = 7

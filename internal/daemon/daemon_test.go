@@ -33,6 +33,7 @@ type world struct {
 	notify  func(Wish)
 	reports []v1.Report
 	down    atomic.Bool // the cluster takes no report
+	dad     bool        // neighbours are asked
 	beats   atomic.Int64
 	line    string
 	keeper  keeper
@@ -97,7 +98,9 @@ func newWorld(t *testing.T) *world {
 
 // start runs a new daemon on the machine until the returned function is called. It must be called within a synctest bubble.
 func (w *world) start() (stop func()) {
-	a := &apply.Applier{Backend: netplan.New(w.machine, w.machine), Links: w.machine, Files: w.machine, Probe: w, Log: slog.New(slog.DiscardHandler),
+	backend := netplan.New(w.machine, w.machine)
+	backend.DAD = w.dad
+	a := &apply.Applier{Backend: backend, Links: w.machine, Files: w.machine, Probe: w, Log: slog.New(slog.DiscardHandler),
 		Dir: "/state", Boot: "boot", ProbeTimeout: time.Second, VerifyTimeout: time.Second}
 	onDelete := "retain"
 	if w.daemon != nil {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,6 +87,7 @@ func (d *Daemon) desired(wish Wish) Desired {
 
 func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
 	rec := d.Applier.Record()
+	m.Failed = slices.Collect(maps.Keys(d.failures))
 	return plan.Make(desired.NICs, desired.held(rec), m, rec)
 }
 
