@@ -70,6 +70,9 @@ func TestTheScenariosAsNetplanHasThem(t *testing.T) {
 			for _, o := range s.record.NICs {
 				if o.Applied {
 					write(t, m, netplan.File(o.Config), netplan.Render(o.Config, o.Adopted), 0o600)
+					if o.Config.Apart {
+						write(t, m, sysctl.File(o.Config), sysctl.Render(o.Config), 0o644)
+					}
 				}
 			}
 			got := map[string]string{"steps.txt": carryOut(t, netplan.New(m, m), m, plan.Make(s.want, nil, s.machine, s.record))}

@@ -21,7 +21,9 @@ const NamePrefix = "multinic"
 // MaxID is the largest NIC id; ids run from 0.
 const MaxID = 9999
 
-// Config is what the user wants of one NIC, found by its MAC.
+// Config is what the user wants of one NIC, found by its MAC. Behind the planner, in a plan.Action and in what is remembered, it is laid
+// out for the host: Gateway is spelled out in Routes and Rules, and addresses in a subnet that links share are host addresses. A backend
+// writes Addresses, MTU, Routes, Rules and Apart as they stand there, and nothing for Gateway.
 type Config struct {
 	ID        int            // 0..MaxID, unique on the node
 	Name      string         // multinic<ID>; at most 15 bytes
@@ -30,8 +32,8 @@ type Config struct {
 	MTU       int            // bytes; 0: leave as it is
 	Routes    []Route        // through this NIC, unique; nil: only what the addresses bring
 	Gateway   netip.Addr     // default gateway in the NIC's own table; zero: none
-	Rules     []Rule         // which traffic looks into the NIC's own table, unique; made by the planner together with the routes in it
-	Apart     bool           // shares an IPv4 subnet with another link of the host: the link needs the Conf called Apart; made by the planner
+	Rules     []Rule         // from one address into the NIC's own table, each; unique; nil before the planner
+	Apart     bool           // the link needs the Conf of that name; false before the planner
 	Adopt     bool           // may take over a link that somebody else configured
 	PortID    string         // OpenStack port, for messages only; may be empty
 }
