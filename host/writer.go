@@ -88,7 +88,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 			return err
 		}
 	}
-	if err := h.changeAddresses(ctx, c, l, before); err != nil {
+	if err := h.changeAddresses(ctx, c, l, links, before); err != nil {
 		return err
 	}
 	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 { // some may have gone with their address
@@ -142,7 +142,7 @@ func (h *Host) setLink(ctx context.Context, index int, flags, mask uint32, a ...
 
 // changeAddresses adds first and deletes then, so that the link is not without an address in between; but for an IPv6 address that only gets
 // another length: the kernel has it once per link.
-func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, links []nic.Link, before raw) error {
 	has := func(a netip.Prefix) bool {
 		return slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
 	}
@@ -162,7 +162,7 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, be
 			continue
 		}
 		attributes := addressAttributes(a)
-		if slices.ContainsFunc(del, func(d netip.Prefix) bool { return d.Addr() == a.Addr() && checked(before, d) }) {
+		if checked(links, a.Addr()) {
 			attributes = append(attributes, attrUint32(unix.IFA_FLAGS, unix.IFA_F_NODAD))
 		}
 		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), attributes...)
@@ -183,9 +183,12 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, be
 	return h.putBack(ctx, c, l, before)
 }
 
-// checked says whether the link has had the address to itself so far, so that it needs no duplicate address detection under another length.
-func checked(r raw, p netip.Prefix) bool {
-	return p.Addr().Is6() && slices.ContainsFunc(r.addresses, func(a rawAddress) bool { return a.Prefix == p && !a.Tentative && !a.Duplicate })
+// checked says whether the host has an IPv6 address to itself already: on the link under another length, or on one that gives it up next. Nobody
+// is to be asked again then, and the other link would even answer.
+func checked(links []nic.Link, a netip.Addr) bool {
+	return a.Is6() && slices.ContainsFunc(links, func(l nic.Link) bool {
+		return slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix.Addr() == a && !h.Tentative && !h.Duplicate })
+	})
 }
 
 func (h *Host) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) error {

@@ -20,7 +20,9 @@ func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) e
 		if there(r) >= 0 {
 			continue
 		}
-		r.Protocol = Protocol
+		// As networkd and NetworkManager have it: the kernel takes a second rule that differs in its protocol only, and when they add theirs
+		// while we put ours back there would be two (systemd 257, November 2026).
+		r.Protocol = unix.RTPROT_STATIC
 		body, attributes := ruleRequest(r)
 		err := h.rtnl.do(ctx, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, attributes...)
 		if err != nil && !errors.Is(err, unix.EEXIST) {

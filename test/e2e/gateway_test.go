@@ -183,3 +183,27 @@ func TestANICComesAndGoesWithoutLossOnAnother(t *testing.T) {
 	}
 	n.wantLinkStays(portMAC(1, 3), "multinic3 up mtu 1500 192.168.192.13/24 2001:db8:192::13/64")
 }
+
+// Two NICs of one segment swap their addresses at once, although each is asked for among the neighbours first: the host itself is none.
+func TestTwoNICsSwapTheirAddresses(t *testing.T) {
+	t.Parallel()
+	b := bed.New(t)
+	n := portNodes(t, b, "", 1)[0]
+	n.file("/etc/multinicd/multinicd.toml", strings.ReplaceAll(settings("worker-node-01", fromFile), `"off"`, `"fast"`))
+	wish := func(first, second int) string {
+		return nodeObject(nicYAML(1, portMAC(1, 1), port4(1, first)+"/24", fmt.Sprintf("addresses: [%q]", port6(1, first)+"/64")),
+			nicYAML(2, portMAC(1, 2), port4(1, second)+"/24", fmt.Sprintf("addresses: [%q]", port6(1, second)+"/64")))
+	}
+	n.apply(exitDone, wish(1, 2))
+	n.apply(exitDone, wish(2, 1))
+	n.wantLink(portMAC(1, 1), fmt.Sprintf("multinic1 up mtu 1500 %s/32 %s/128", port4(1, 2), port6(1, 2)))
+	n.wantLink(portMAC(1, 2), fmt.Sprintf("multinic2 up mtu 1500 %s/32 %s/128", port4(1, 1), port6(1, 1)))
+	want := fmt.Sprintf("20001: from %s lookup 10001\n20001: from %s lookup 10001\n20002: from %s lookup 10002\n20002: from %s lookup 10002\n", port4(1, 2), port6(1, 2), port4(1, 1), port6(1, 1))
+	if got := n.rules(); got != want {
+		t.Errorf("the rules are\n%s\nwant\n%s", got, want)
+	}
+	if got := n.inMain(); !strings.Contains(got, "192.168.192.0/24 dev multinic1 proto 109 scope link src 192.168.192.12 metric 20001") || strings.Count(got, "192.168.192.0/24") != 1 {
+		t.Errorf("main is\n%s", got)
+	}
+	n.sameAgainDoesNothing("multinicd", "apply", "-f", objectFile)
+}
