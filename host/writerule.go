@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changeRules adds first. have are the rules that there are.
+// changeRules adds first. have are the rules that there are. The planner has seen to it that nobody else uses the priority (plan.TableTaken).
 func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) error {
 	there := func(r nic.Rule) int {
 		return slices.IndexFunc(have, func(h nic.Rule) bool { return h.Key() == r.Key() })
@@ -34,7 +34,7 @@ func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) e
 		if i < 0 {
 			continue
 		}
-		body, attributes := ruleRequest(have[i]) // with its protocol, so that of two like rules the right one goes
+		body, attributes := ruleRequest(have[i]) // with its protocol: else the kernel takes the first that looks like it, whatever more that says
 		err := h.rtnl.do(ctx, unix.RTM_DELRULE, 0, body, attributes...)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("deleting rule %s: %w", r, err)

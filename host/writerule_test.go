@@ -75,7 +75,7 @@ func TestChangeMakesTableRulesAndConfAndASecondTimeNothing(t *testing.T) {
 func mark(t *testing.T, from string) *netlink.Rule {
 	t.Helper()
 	r := netlink.NewRule()
-	r.Src, r.Table, r.Priority, r.Mark, r.Family, r.Protocol = mustNet(t, from), 10001, 20001, 7, netlink.FAMILY_V4, unix.RTPROT_STATIC
+	r.Src, r.Table, r.Priority, r.Mark, r.Family, r.Protocol = mustNet(t, from), 10001, 20001, 7, netlink.FAMILY_V4, unix.RTPROT_BIRD
 	return r
 }
 
