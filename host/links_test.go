@@ -87,9 +87,19 @@ func TestAddressStates(t *testing.T) {
 func TestDuplicateAddress(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)
-	n.quick("eth1p")
-	p := n.link("eth1p")
-	n.change(nic.Change{Index: p.Index, MAC: p.MAC, Add: prefixes("2001:db8::10/64")})
+	neighbour := newNamespace(t) // on the same host nobody would be asked
+	neighbour.in(func() {
+		f, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer f.Close()
+		n.ok(n.LinkSetNsFd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: n.link("eth1p").Index}}, int(f.Fd())))
+	})
+	neighbour.quick("eth1p")
+	p := neighbour.link("eth1p")
+	neighbour.change(nic.Change{Index: p.Index, MAC: p.MAC, Up: true, Add: prefixes("2001:db8::10/64")})
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("2001:db8::10/64")})
 	eventually(t, "the failure of duplicate address detection", func() bool {
 		for _, a := range n.link("eth1").Addresses {
