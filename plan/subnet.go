@@ -28,52 +28,26 @@ func (p *planner) laidOut() []nic.Config {
 func (p *planner) layOut(c nic.Config) nic.Config {
 	own := ownTable{id: c.ID}
 	var main []nic.Route
-	shared := map[netip.Prefix]bool{}
 	addresses := slices.Clone(c.Addresses)
 	for i, a := range c.Addresses {
 		s := subnet(a)
-		beside := p.shared(c, s)
-		if !beside && (!c.Gateway.IsValid() || c.Gateway.Is4() != a.Addr().Is4() || a.Addr().IsLinkLocalUnicast()) {
+		shared := p.shared(c, s)
+		if !shared && (!c.Gateway.IsValid() || c.Gateway.Is4() != a.Addr().Is4() || a.Addr().IsLinkLocalUnicast()) {
 			continue
 		}
 		own.from(a.Addr(), s)
-		if !beside {
+		if !shared {
 			continue
 		}
 		addresses[i] = hostPrefix(a.Addr())
 		c.Apart = c.Apart || a.Addr().Is4()
-		if !shared[s] && p.holds(c, s) {
+		if !slices.Contains(own.shared, s) && p.holds(c, s) {
 			main = append(main, inMain(c.ID, s, a.Addr()))
 		}
-		shared[s] = true
+		own.shared = append(own.shared, s)
 	}
-	if len(own.rules) == 0 {
-		return c
-	}
-	reach := func(r nic.Route) nic.Route { // main may lead to the router by another NIC, and the kernel would refuse it
-		for s := range shared {
-			r.OnLink = r.OnLink || s.Contains(r.Via) && r.Via.Is4()
-		}
-		return r
-	}
-	routes := append(own.subnets, main...)
-	for _, r := range c.Routes {
-		routes = append(routes, reach(r))
-	}
-	for _, r := range c.Routes {
-		if r = reach(r); r.Key().Table == nic.TableMain && own.serves(r.To.Addr()) {
-			r.Table = own.table()
-			routes = append(routes, r)
-		}
-	}
-	if c.Gateway.IsValid() {
-		routes = append(routes, own.byGateway(c.Gateway))
-	}
-	c.Addresses, c.Rules, c.Routes = addresses, own.rules, nil
-	for _, r := range routes {
-		if !slices.ContainsFunc(c.Routes, func(o nic.Route) bool { return o.Key() == r.Key() }) {
-			c.Routes = append(c.Routes, r)
-		}
+	if len(own.rules) > 0 {
+		c.Addresses, c.Routes, c.Rules = addresses, own.routes(c, main), own.rules
 	}
 	return c
 }
@@ -83,6 +57,37 @@ type ownTable struct {
 	id      int
 	rules   []nic.Rule
 	subnets []nic.Route
+	shared  []netip.Prefix // those of the NIC's subnets that another link is in
+}
+
+// routes gives all routes of a NIC that has a table of its own: that table's, those in main, and what the object has, which counts for
+// the NIC's own traffic too.
+func (t *ownTable) routes(c nic.Config, main []nic.Route) (out []nic.Route) {
+	all := append(t.subnets, main...)
+	for _, r := range c.Routes {
+		all = append(all, t.reach(r))
+	}
+	for _, r := range c.Routes {
+		if r.Key().Table == nic.TableMain && t.serves(r.To.Addr()) {
+			r.Table = t.table()
+			all = append(all, t.reach(r))
+		}
+	}
+	if c.Gateway.IsValid() {
+		all = append(all, t.byGateway(c.Gateway))
+	}
+	for _, r := range all {
+		if !slices.ContainsFunc(out, func(o nic.Route) bool { return o.Key() == r.Key() }) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// reach sees to it that the kernel takes a route by way of a router in a shared subnet, to which main may lead by another NIC.
+func (t *ownTable) reach(r nic.Route) nic.Route {
+	r.OnLink = r.OnLink || r.Via.Is4() && slices.ContainsFunc(t.shared, func(s netip.Prefix) bool { return s.Contains(r.Via) })
+	return r
 }
 
 func (t *ownTable) table() int { return nic.Table(t.id) }
