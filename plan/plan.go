@@ -49,7 +49,8 @@ type Path struct {
 	Via    netip.Addr // next hop; zero: on link
 }
 
-// Plan holds one action per NIC, in the order in which they are to be done: removals first, then by id.
+// Plan holds one action per NIC, in the order in which they are to be done: removals first, then by id, then the removals that others take
+// something over from (see lends).
 type Plan struct {
 	Actions []Action
 }
@@ -72,11 +73,13 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	nic.SortConfigs(want)
 	p := planner{asked: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}}
 	p.want = p.laidOut()
-	var out Plan
+	var out, last Plan
 	for _, o := range rec.NICs {
 		wanted := slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC })
 		if !wanted && !slices.Contains(hold, o.MAC) && (o.Applied || len(o.Retired) > 0) {
-			if a, ok := p.remove(o); ok {
+			if a, ok := p.remove(o); ok && p.lends(o) {
+				last.Actions = append(last.Actions, a)
+			} else if ok {
 				out.Actions = append(out.Actions, a)
 			}
 		}
@@ -89,6 +92,7 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 		}
 		out.Actions = append(out.Actions, a)
 	}
+	out.Actions = append(out.Actions, last.Actions...)
 	return out
 }
 

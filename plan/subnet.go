@@ -217,6 +217,17 @@ func (p *planner) besides(m nic.MAC) (out []netip.Prefix) {
 	return out
 }
 
+// lends says whether a NIC that is given back holds main's route to a subnet that others stay in. It goes last, when they have their own,
+// unless one of them takes its name or an address over.
+func (p *planner) lends(o Owned) bool {
+	return o.Applied && slices.ContainsFunc(o.Config.Routes, func(r nic.Route) bool {
+		return r.Metric == nic.Priority(o.Config.ID) && r.Key().Table == nic.TableMain &&
+			slices.ContainsFunc(p.asked, func(c nic.Config) bool { return inSubnet(c, r.To) })
+	}) && !slices.ContainsFunc(p.asked, func(c nic.Config) bool {
+		return c.Name == o.Config.Name || slices.ContainsFunc(o.Config.Addresses, func(a netip.Prefix) bool { return contains(c, a.Addr()) })
+	})
+}
+
 // nobodys leaves out the rules that another NIC has come to want: rules belong to no link, and one that got the address and the id of another has its
 // very rules.
 func (p *planner) nobodys(retired []Retired) []Retired {
