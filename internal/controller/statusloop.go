@@ -117,7 +117,10 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 		l.log.Info("state changed", "node", obj.Name, "generation", obj.Generation,
 			"from", string(obj.Status.State), "to", string(next.State), "ready", next.ReadyInterfaces)
 	}
-	l.tell(obj, next)
+	about := obj.DeepCopy()
+	// Events about the same version of an object are taken for one by the library, whatever they say; and the cache may lag behind.
+	about.ResourceVersion = written.ResourceVersion
+	l.tell(about, next)
 	return nil
 }
 
