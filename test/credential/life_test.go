@@ -98,8 +98,12 @@ func TestANodeHearsThatItsObjectIsGoneBeforeItLosesItsIdentity(t *testing.T) {
 	c := newCluster(t)
 	at := &clock{}
 	c.bridge(at)
-	for node, ends := range map[string]func(as client.Client, o *v1.MultiNicNodeConfig){
-		"reports-removal": func(as client.Client, o *v1.MultiNicNodeConfig) {
+	// In this order: the second sets the clock forward, beyond the end of every join token made after it.
+	for _, tt := range []struct {
+		node string
+		ends func(as client.Client, o *v1.MultiNicNodeConfig)
+	}{
+		{"reports-removal", func(as client.Client, o *v1.MultiNicNodeConfig) {
 			// About another object it says nothing that counts.
 			c.report(as, o.Name, v1.Report{UID: "another", Generation: 1, Phase: v1.PhaseRemoved})
 			c.report(as, o.Name, v1.Report{UID: o.UID, Generation: 1, Phase: v1.PhaseDone})
@@ -108,16 +112,16 @@ func TestANodeHearsThatItsObjectIsGoneBeforeItLosesItsIdentity(t *testing.T) {
 				t.Errorf("before it has reported: %v", err)
 			}
 			c.report(as, o.Name, v1.Report{UID: o.UID, Generation: 1, Phase: v1.PhaseRemoved})
-		},
-		"stays-away": func(_ client.Client, o *v1.MultiNicNodeConfig) {
+		}},
+		{"stays-away", func(_ client.Client, o *v1.MultiNicNodeConfig) {
 			c.noticed(o.Name)
 			at.forward(25 * time.Hour)
 			c.wake(v1.ServiceAccountName(o.Name))
-		},
+		}},
 	} {
-		t.Run(node, func(t *testing.T) {
-			o := c.object(node)
-			as := c.joined(node, v1.DoorJoinToken)
+		t.Run(tt.node, func(t *testing.T) {
+			o := c.object(tt.node)
+			as := c.joined(tt.node, v1.DoorJoinToken)
 			c.delete(o)
 			c.eventually("the node sees that its object is gone", func() string {
 				if err := as.Get(t.Context(), client.ObjectKeyFromObject(o), &v1.MultiNicNodeConfig{}); !apierrors.IsNotFound(err) {
@@ -125,12 +129,12 @@ func TestANodeHearsThatItsObjectIsGoneBeforeItLosesItsIdentity(t *testing.T) {
 				}
 				return ""
 			})
-			ends(as, o)
+			tt.ends(as, o)
 			c.refused(as, "the identity is removed")
 			for _, gone := range []client.Object{
-				&corev1.ServiceAccount{ObjectMeta: inNodes(v1.ServiceAccountName(node))},
-				&corev1.Secret{ObjectMeta: inNodes(v1.ServiceAccountName(node))},
-				&corev1.ConfigMap{ObjectMeta: inNodes(v1.ReportName(node))},
+				&corev1.ServiceAccount{ObjectMeta: inNodes(v1.ServiceAccountName(tt.node))},
+				&corev1.Secret{ObjectMeta: inNodes(v1.ServiceAccountName(tt.node))},
+				&corev1.ConfigMap{ObjectMeta: inNodes(v1.ReportName(tt.node))},
 			} {
 				c.gone(gone)
 			}
