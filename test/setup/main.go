@@ -1,5 +1,5 @@
 // Command setup makes a machine ready for the test bed: it installs the Debian packages that are missing, builds
-// the control plane and the root file systems of the hosts into the cache, and removes what killed test runs
+// the control plane, the root file systems of the hosts and a NetworkManager with the ifcfg plugin into the cache, and removes what killed test runs
 // left. What is there already costs nothing.
 //
 // Arguments are the Debian suites to make root file systems of; bookworm if there are none. It needs root.
@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -48,6 +49,11 @@ func setup(ctx context.Context, suites []string) error {
 	}
 	for _, suite := range suites {
 		if _, err := testhost.RootFS(ctx, logf, suite); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(suites, testhost.DefaultSuite) {
+		if _, err := testhost.IfcfgPlugin(ctx, logf); err != nil {
 			return err
 		}
 	}

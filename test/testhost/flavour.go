@@ -43,47 +43,47 @@ func (h *Host) install() error {
 		{"/etc/resolv.conf", "", 0o644},
 		{"/etc/systemd/system/" + noDMIUnit, noDMI, 0o644},
 	}
+	links := map[string]string{"/etc/systemd/system/sysinit.target.wants/" + noDMIUnit: "../" + noDMIUnit}
 	switch h.Flavour {
 	case Networkd:
-		files = append(files, file{"/etc/netplan/01-primary.yaml", h.primaryYAML(), 0o600})
-		if err := h.installNetworkd(); err != nil {
-			return err
-		}
+		files = append(files, file{"/etc/netplan/01-primary.yaml", h.primaryYAML("networkd"), 0o600})
+		// As systemctl enable would do it.
+		links["/etc/systemd/system/NetworkManager.service"] = "/dev/null"
+		links["/etc/systemd/system/multi-user.target.wants/systemd-networkd.service"] = "/lib/systemd/system/systemd-networkd.service"
+		links["/etc/systemd/system/dbus-org.freedesktop.network1.service"] = "/lib/systemd/system/systemd-networkd.service"
+		links["/etc/systemd/system/sockets.target.wants/systemd-networkd.socket"] = "/lib/systemd/system/systemd-networkd.socket"
 	case NetworkManager:
+		files = append(files, file{"/etc/NetworkManager/system-connections/primary.nmconnection", h.primaryKeyfile(), 0o600})
+	case Ifcfg:
 		files = append(files,
-			file{"/etc/NetworkManager/system-connections/primary.nmconnection", h.primaryKeyfile(), 0o600},
-			file{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644},
+			file{"/etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=ifcfg-rh,keyfile\n", 0o644},
+			file{"/etc/sysconfig/network-scripts/ifcfg-primary", h.primaryIfcfg(), 0o644},
 		)
-		// The rule makes veth unmanaged.
-		if err := h.symlink("/dev/null", "/etc/udev/rules.d/85-nm-unmanaged.rules"); err != nil {
-			return err
-		}
+	case NetplanNetworkManager:
+		files = append(files, file{"/etc/netplan/01-primary.yaml", h.primaryYAML("NetworkManager"), 0o600})
 	default:
 		return fmt.Errorf("unknown flavour %d", h.Flavour)
 	}
-	if err := h.symlink("../"+noDMIUnit, "/etc/systemd/system/sysinit.target.wants/"+noDMIUnit); err != nil {
-		return err
+	if h.Flavour != Networkd {
+		files = append(files, file{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644})
+		// The rule makes veth unmanaged.
+		links["/etc/udev/rules.d/85-nm-unmanaged.rules"] = "/dev/null"
+	}
+	for name, target := range links {
+		if err := h.symlink(target, name); err != nil {
+			return err
+		}
 	}
 	for _, f := range files {
 		if err := h.WriteFile(f.name, []byte(f.content), f.mode); err != nil {
 			return err
 		}
 	}
-	return nil
+	return h.wrapGenerator()
 }
 
-// installNetworkd enables systemd-networkd, as systemctl enable would, and turns NetworkManager off.
-func (h *Host) installNetworkd() error {
-	for name, target := range map[string]string{
-		"/etc/systemd/system/NetworkManager.service":                           "/dev/null",
-		"/etc/systemd/system/multi-user.target.wants/systemd-networkd.service": "/lib/systemd/system/systemd-networkd.service",
-		"/etc/systemd/system/dbus-org.freedesktop.network1.service":            "/lib/systemd/system/systemd-networkd.service",
-		"/etc/systemd/system/sockets.target.wants/systemd-networkd.socket":     "/lib/systemd/system/systemd-networkd.socket",
-	} {
-		if err := h.symlink(target, name); err != nil {
-			return err
-		}
-	}
+// wrapGenerator puts the shim in the place of netplan's generator.
+func (h *Host) wrapGenerator() error {
 	generator, err := h.ReadFile("/usr/libexec/netplan/generate")
 	if err != nil {
 		return err
@@ -95,10 +95,10 @@ func (h *Host) installNetworkd() error {
 }
 
 // primaryYAML is what cloud-init writes for a cloud's first NIC.
-func (h *Host) primaryYAML() string {
+func (h *Host) primaryYAML(renderer string) string {
 	return fmt.Sprintf(`network:
   version: 2
-  renderer: networkd
+  renderer: %s
   ethernets:
     eth0:
       match: {macaddress: %q}
@@ -107,7 +107,7 @@ func (h *Host) primaryYAML() string {
       dhcp6: false
       addresses: [%s]
       routes: [{to: default, via: %s}]
-`, h.PrimaryMAC, h.Address, Gateway)
+`, renderer, h.PrimaryMAC, h.Address, Gateway)
 }
 
 func (h *Host) primaryKeyfile() string {
@@ -126,4 +126,18 @@ address1=%s,%s
 [ipv6]
 method=ignore
 `, h.PrimaryMAC, h.Address, Gateway)
+}
+
+func (h *Host) primaryIfcfg() string {
+	return fmt.Sprintf(`TYPE=Ethernet
+NAME=primary
+UUID=5fb06bd0-0bb0-7ffb-45f1-d6edd65f3e03
+HWADDR=%s
+BOOTPROTO=none
+IPADDR=%s
+PREFIX=%d
+GATEWAY=%s
+IPV6INIT=no
+ONBOOT=yes
+`, h.PrimaryMAC, h.Address.Addr(), h.Address.Bits(), Gateway)
 }

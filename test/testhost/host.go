@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"multinicd/test/artifact"
 )
 
 // Flavour is who owns networking on a host.
@@ -24,9 +26,17 @@ const (
 	// Networkd hosts have netplan with systemd-networkd, as Debian and Ubuntu in a cloud; NetworkManager is
 	// installed and masked.
 	Networkd Flavour = iota
-	// NetworkManager hosts have NetworkManager with keyfiles and no netplan.
+	// NetworkManager hosts have NetworkManager with keyfiles and no YAML of netplan: 1.42 on Debian 12, 1.52 on Debian 13.
 	NetworkManager
+	// Ifcfg hosts have a NetworkManager 1.42 that reads and writes ifcfg files, as RHEL 8 and 9 can; Debian 12 only.
+	Ifcfg
+	// NetplanNetworkManager hosts have netplan with the renderer NetworkManager, as Ubuntu's desktop.
+	NetplanNetworkManager
 )
+
+func (f Flavour) String() string {
+	return [...]string{"networkd", "networkmanager", "ifcfg", "netplan-networkmanager"}[f]
+}
 
 // Options of a host; the zero value is a Debian 12 host with networkd and a primary NIC only.
 type Options struct {
@@ -76,7 +86,7 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 	if o.Suite == "" {
 		o.Suite = cmp.Or(os.Getenv("MULTINICD_TEST_SUITE"), DefaultSuite)
 	}
-	lower, err := RootFS(ctx, w.Logf, o.Suite)
+	lower, err := lowerFS(ctx, w.Logf, o)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +121,19 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 		return nil, fmt.Errorf("installing %s: %w", h.Name, err)
 	}
 	return h, nil
+}
+
+// lowerFS is what an overlay's lowerdir= says: the root file system, and what lies over it.
+func lowerFS(ctx context.Context, logf artifact.Logf, o Options) (string, error) {
+	lower, err := RootFS(ctx, logf, o.Suite)
+	if err != nil || o.Flavour != Ifcfg {
+		return lower, err
+	}
+	if o.Suite != DefaultSuite {
+		return "", fmt.Errorf("making a host: there is no ifcfg plugin for %s", o.Suite)
+	}
+	plugin, err := IfcfgPlugin(ctx, logf)
+	return plugin + ":" + lower, err
 }
 
 // mountDisk puts the host's own changes over the shared root file system. Where the temporary folder is itself on

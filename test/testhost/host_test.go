@@ -190,15 +190,50 @@ func TestFilesAreTheHosts(t *testing.T) {
 	}
 }
 
-func TestANetworkManagerHostBoots(t *testing.T) {
-	h := bootHost(t, world(t), Options{Flavour: NetworkManager, NICs: []NIC{{MAC: "02:00:00:00:01:01"}}})
-	if failed := h.FailedUnits(t.Context()); len(failed) > 0 {
-		t.Errorf("got failed units %q, want none", failed)
-	}
-	run(t, h, "ping -qc1 -W5 192.0.2.1")
-	got := run(t, h, "nmcli -t -f DEVICE,STATE device | grep ^eth | sort")
-	if want := "eth0:connected\neth1:disconnected"; got != want {
-		t.Errorf("got %q, want %q", got, want)
+// One host of each kind that NetworkManager owns: what a test of the product takes for granted there.
+func TestHostsOfNetworkManager(t *testing.T) {
+	w := world(t)
+	const profile = "nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show eth0 | xargs; nmcli -g FILENAME,NAME connection | grep -v ':lo$'"
+	for name, test := range map[string]struct {
+		options Options
+		version string
+		primary string
+	}{
+		"keyfiles, Debian 12": {Options{Flavour: NetworkManager, Suite: "bookworm"}, "1.42.4", "100 (connected) primary\n/etc/NetworkManager/system-connections/primary.nmconnection:primary"},
+		"keyfiles, Debian 13": {Options{Flavour: NetworkManager, Suite: "trixie"}, "1.52.1", "100 (connected) primary\n/etc/NetworkManager/system-connections/primary.nmconnection:primary"},
+		"ifcfg files":         {Options{Flavour: Ifcfg, Suite: "bookworm"}, "1.42.4", "100 (connected) primary\n/etc/sysconfig/network-scripts/ifcfg-primary:primary"},
+		"netplan, Debian 12":  {Options{Flavour: NetplanNetworkManager, Suite: "bookworm"}, "1.42.4", "100 (connected) netplan-eth0\n/run/NetworkManager/system-connections/netplan-eth0.nmconnection:netplan-eth0"},
+		"netplan, Debian 13":  {Options{Flavour: NetplanNetworkManager, Suite: "trixie"}, "1.52.1", "100 (connected) netplan-eth0\n/run/NetworkManager/system-connections/netplan-eth0.nmconnection:netplan-eth0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			test.options.NICs = []NIC{{MAC: "02:00:00:00:01:01"}}
+			h := bootHost(t, w, test.options)
+			check := func(when string) {
+				t.Helper()
+				if failed := h.FailedUnits(t.Context()); len(failed) > 0 {
+					t.Errorf("%s: failed units %q, want none", when, failed)
+				}
+				run(t, h, "nm-online -qs -t 30") // connected, as it sees it, some time after the kernel does
+				if got := run(t, h, profile); got != test.primary {
+					t.Errorf("%s: got %q, want %q", when, got, test.primary)
+				}
+				if got := run(t, h, "nmcli -t -f DEVICE,STATE device | grep ^eth1"); got != "eth1:disconnected" {
+					t.Errorf("%s: got %q, want a NIC that NetworkManager would take", when, got)
+				}
+				if got := run(t, h, "systemctl is-active NetworkManager systemd-networkd || true"); got != "active\ninactive" {
+					t.Errorf("%s: got %q, want NetworkManager alone", when, got)
+				}
+				run(t, h, "ping -qc1 -W5 192.0.2.1")
+			}
+			check("at first")
+			if got := run(t, h, "NetworkManager --version"); !strings.HasPrefix(got, test.version) {
+				t.Errorf("got NetworkManager %s, want %s", got, test.version)
+			}
+			if err := h.Reboot(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			check("after a boot")
+		})
 	}
 }
 
