@@ -2,82 +2,208 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
+	"github.com/godbus/dbus/v5"
 	"go.yaml.in/yaml/v3"
+
+	"multinicd/nic"
 )
 
-// Stack says who configures networking on this host.
-type Stack struct {
-	Backend  string   // "netplan", "networkmanager", or "": nobody that we know how to talk to
-	Evidence []string // sentences for a person, what was found and what was not; never empty
+// Detect finds out who configures links in general here. It asks files, and where those do not tell, for the link with the default route.
+func (h *Host) Detect(ctx context.Context) (Stack, error) {
+	return h.stack(ctx, env.forHost)
 }
 
-// Detect finds out who configures networking here, by files alone.
-func (h *Host) Detect(ctx context.Context) (Stack, error) {
+// Stack finds out who configures one link: who has it in hand, else who is meant to, else whoever configures links in general.
+// NetworkManager is asked over the bus, if it has run in this boot, and nobody else is.
+func (h *Host) Stack(ctx context.Context, l nic.Link) (Stack, error) {
+	return h.stack(ctx, func(e env) Stack { return e.forLink(l) })
+}
+
+// Has says whether a backend can be had still: what it writes for has run in this boot. No bus is asked.
+func (h *Host) Has(backend string) bool {
+	networkd, manager := h.exists(networkdState), h.exists(managerDevices)
+	switch backend {
+	case Netplan:
+		return networkd
+	case NetplanNetworkManager:
+		return manager && slices.ContainsFunc(generators, h.exists)
+	}
+	return manager
+}
+
+func (h *Host) stack(ctx context.Context, choose func(env) Stack) (Stack, error) {
+	ctx, cancel := context.WithTimeout(ctx, busTimeout)
+	defer cancel()
 	if err := ctx.Err(); err != nil {
 		return Stack{}, err
 	}
-	var s Stack
-	found := func(ok bool, yes, no string) bool {
-		if ok {
-			s.Evidence = append(s.Evidence, yes)
-		} else if no != "" {
-			s.Evidence = append(s.Evidence, no)
-		}
-		return ok
-	}
-	if data, _, err := h.Read("/etc/os-release"); err == nil {
-		_ = ini(data, func(_, key, value string) error {
-			found(key == "PRETTY_NAME", "the system is "+strings.Trim(value, `"`), "")
-			return nil
-		})
-	}
-	// The generator moved to libexec in 0.106 (Debian 12), the link from lib stays.
-	generator := h.first("/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/lib/netplan/generate")
-	netplan := found(generator != "", "netplan is installed: "+generator, "netplan is not installed: there is no /usr/libexec/netplan/generate")
-	networkd := found(h.exists("/run/systemd/netif"), "systemd-networkd runs: /run/systemd/netif is there", "systemd-networkd does not run: there is no /run/systemd/netif")
-	manager := found(h.exists("/run/NetworkManager"), "NetworkManager runs: /run/NetworkManager is there", "NetworkManager does not run: there is no /run/NetworkManager")
-	renderer, file, err := h.renderer()
-	if err != nil {
-		return Stack{}, err
-	}
-	found(renderer != "", fmt.Sprintf("netplan's renderer is %s: %s says so", renderer, file), "")
-	switch {
-	case netplan && networkd && renderer != "NetworkManager":
-		s.Backend = "netplan"
-	case manager:
-		s.Backend = "networkmanager"
+	var failed error
+	s := choose(h.env(ctx, &failed))
+	if failed != nil {
+		return Stack{}, fmt.Errorf("finding out who configures the network: %w", failed)
 	}
 	return s, nil
 }
 
-// renderer gives the renderer that netplan's YAML asks for as a whole, and the file; "" is networkd, netplan's default.
-func (h *Host) renderer() (name, file string, err error) {
+// env is this machine. What could not be read is joined to failed.
+func (h *Host) env(ctx context.Context, failed *error) env {
+	return env{
+		exists:      h.exists,
+		system:      h.system(),
+		initialised: func(index int) bool { return h.udevRecord(index) != nil },
+		networkd:    h.networkdWord,
+		manager:     func(link string) (managedDevice, error) { return h.managedDevice(ctx, link) },
+		yaml: func(l nic.Link) ([]definition, string, string) {
+			found, renderer, file, err := h.netplanFor(l)
+			*failed = errors.Join(*failed, err)
+			return found, renderer, file
+		},
+		uplink: func() (nic.Link, bool) {
+			l, ok, err := h.uplink(ctx)
+			*failed = errors.Join(*failed, err)
+			return l, ok
+		},
+	}
+}
+
+// system is PRETTY_NAME of os-release(5), for the reader.
+func (h *Host) system() (name string) {
+	data, _, err := h.Read("/etc/os-release")
+	if err != nil {
+		return ""
+	}
+	_ = ini(data, func(_, key, value string) error {
+		if key == "PRETTY_NAME" {
+			name = strings.Trim(value, `"'`)
+		}
+		return nil
+	})
+	return name
+}
+
+// networkdWord reads what networkd wrote about a link, as sd_network_link_get_setup_state(3) does.
+func (h *Host) networkdWord(index int) (state, file string) {
+	data, _, err := h.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
+	if err != nil {
+		return "", ""
+	}
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "NETWORK_FILE":
+			file = value
+		case "ADMIN_STATE":
+			state = value
+		}
+	}
+	return state, file
+}
+
+// netplanFor gives netplan's definitions that are for a link, and the renderer of the whole with the file that says it, the last one.
+func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string, err error) {
 	files, err := h.sourceFiles(sources[0])
 	if err != nil {
-		return "", "", err
+		return nil, "", "", err
+	}
+	driver := ""
+	if target, err := os.Readlink(h.path("/sys/class/net/" + l.Name + "/device/driver")); err == nil && l.Name != "" {
+		driver = filepath.Base(target)
 	}
 	for _, f := range files {
-		var tree struct{ Network struct{ Renderer string } }
+		var tree netplanTree
 		data, _, err := h.Read(f)
 		if err != nil || yaml.Unmarshal(data, &tree) != nil {
 			continue // netplan itself will say so when it is asked
 		}
 		if tree.Network.Renderer != "" {
-			name, file = tree.Network.Renderer, f // the last one wins
+			renderer, file = tree.Network.Renderer, f
+		}
+		definitions, err := parseNetplan(f, data)
+		if err != nil || l.Name == "" {
+			continue
+		}
+		for _, d := range definitions {
+			if d.matches(l, driver) != "" {
+				found = append(found, d)
+			}
 		}
 	}
-	return name, file, nil
+	return found, renderer, file, nil
 }
 
-// first gives the first path that is there, or "".
-func (h *Host) first(paths ...string) string {
-	for _, p := range paths {
-		if h.exists(p) {
-			return p
+// uplink is the link with a default route in main, of several the one with the least metric.
+func (h *Host) uplink(ctx context.Context) (found nic.Link, ok bool, err error) {
+	links, err := h.Links(ctx)
+	if err != nil {
+		return nic.Link{}, false, err
+	}
+	least := 0
+	for _, l := range links {
+		for _, r := range l.Routes {
+			if main := r.Table == 0 || r.Table == nic.TableMain; main && r.IsDefault() && (!ok || r.Metric < least) {
+				found, least, ok = l, r.Metric, true
+			}
 		}
 	}
-	return ""
+	return found, ok, nil
+}
+
+const (
+	managerService = "org.freedesktop.NetworkManager"
+	managerObject  = "/org/freedesktop/NetworkManager"
+	// managerAnswer bounds one question: NetworkManager answers within a millisecond, and while it starts within some hundred.
+	managerAnswer = 5 * time.Second
+)
+
+// managedDevice asks NetworkManager about a link.
+func (h *Host) managedDevice(ctx context.Context, link string) (managedDevice, error) {
+	ctx, cancel := context.WithTimeout(ctx, managerAnswer)
+	defer cancel()
+	bus, err := h.dialBus(ctx)
+	if err != nil {
+		return managedDevice{}, err
+	}
+	defer bus.close()
+	var device dbus.ObjectPath
+	answered, err := bus.call(ctx, managerService, managerObject, managerService+".GetDeviceByIpIface", []any{link}, &device)
+	if err != nil {
+		if answered {
+			err = errNoDevice
+		}
+		return managedDevice{}, err
+	}
+	var d managedDevice
+	var active, connection dbus.ObjectPath
+	property := func(object dbus.ObjectPath, of, name string, into any) {
+		if err != nil {
+			return
+		}
+		var v dbus.Variant
+		if _, err = bus.call(ctx, managerService, object, "org.freedesktop.DBus.Properties.Get", []any{managerService + of, name}, &v); err == nil {
+			err = v.Store(into)
+		}
+	}
+	var reason struct{ State, Reason uint32 }
+	property(device, ".Device", "Managed", &d.managed)
+	property(device, ".Device", "State", &d.state)
+	property(device, ".Device", "StateReason", &reason)
+	property(device, ".Device", "ActiveConnection", &active)
+	d.reason = reason.Reason
+	if err != nil || active == "/" {
+		return d, err
+	}
+	property(active, ".Connection.Active", "Connection", &connection)
+	property(connection, ".Settings.Connection", "Filename", &d.file)
+	if err != nil { // the profile may just have gone
+		d.file = ""
+	}
+	return d, nil
 }

@@ -6,44 +6,173 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"multinicd/nic"
 )
 
+// What a file of a machine says, where its name alone counts.
+const (
+	hasNetplan  = "/usr/libexec/netplan/generate"
+	hasOlder    = "/usr/lib/netplan/generate"
+	hasNetworkd = "/run/systemd/netif/state"
+	hasManager  = "/run/NetworkManager/devices/2"
+	cloudInit   = "/etc/netplan/50-cloud-init.yaml"
+	cloudYAML   = "network: {version: 2, ethernets: {ens3: {match: {macaddress: \"02:00:00:00:00:01\"}, set-name: ens3, dhcp4: true}}}"
+)
+
+func system(name string) string { return "PRETTY_NAME=\"" + name + "\"\n" }
+
+// networkdHas is networkd's word on the link that is asked about.
+func networkdHas(state string) string {
+	return "# This is private data. Do not parse.\nADMIN_STATE=" + state + "\nOPER_STATE=routable\nNETWORK_FILE=/run/systemd/network/10-netplan-ens4.network\n"
+}
+
+const wordOnLink = "/run/systemd/netif/links/4"
+
+// What NetworkManager says of that link.
+var (
+	free        = &managedDevice{managed: true, state: 30, reason: 40}
+	unmanaged   = &managedDevice{state: 10, reason: 3}
+	byProfile   = &managedDevice{managed: true, state: 100, file: "/etc/NetworkManager/system-connections/ens4.nmconnection"}
+	byNetplan   = &managedDevice{managed: true, state: 100, file: "/run/NetworkManager/system-connections/netplan-ens4.nmconnection"}
+	byDefault   = &managedDevice{state: 10, reason: 69}
+	byConf      = &managedDevice{state: 10, reason: 74}
+	bySettings  = &managedDevice{state: 10, reason: 76}
+	byUdev      = &managedDevice{state: 10, reason: 77}
+	justPlugged = &managedDevice{state: 10, reason: 71}
+)
+
+// A machine is its files, NetworkManager's answer (nil: it knows no such link), and whether its primary link is networkd's.
+func TestStackOfMachines(t *testing.T) {
+	link := nic.Link{Index: 4, Name: "ens4", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
+	for name, test := range map[string]struct {
+		files   map[string]string
+		manager *managedDevice
+		silent  bool // NetworkManager has run and does not answer
+		early   bool // udev has not finished with the link
+		uplink  string
+		want    string
+		owned   bool
+		refusal string // a part of it
+		says    string // a part of the evidence
+	}{
+		"Ubuntu 20.04 in a cloud": {files: map[string]string{"/etc/os-release": system("Ubuntu 20.04.6 LTS"), hasOlder: "", hasNetworkd: "", cloudInit: cloudYAML, wordOnLink: "ADMIN_STATE=unmanaged\n"},
+			want: Netplan, says: "the system is Ubuntu 20.04.6 LTS"},
+		"Ubuntu 22.04, a NIC just plugged in": {files: map[string]string{"/etc/os-release": system("Ubuntu 22.04.5 LTS"), hasOlder: "", hasNetworkd: "", cloudInit: cloudYAML},
+			want: Netplan, says: "systemd-networkd does not know link ens4 yet"},
+		"Ubuntu 24.04, networkd about to look": {files: map[string]string{"/etc/os-release": system("Ubuntu 24.04.3 LTS"), hasNetplan: "", hasNetworkd: "", cloudInit: cloudYAML, wordOnLink: "ADMIN_STATE=pending\n"},
+			want: Netplan, says: "(pending)"},
+		"Ubuntu 26.04, a NIC that cloud-init configured": {files: map[string]string{"/etc/os-release": system("Ubuntu 26.04 LTS"), hasNetplan: "", hasNetworkd: "", cloudInit: "network: {ethernets: {ens4: {dhcp4: true}}}", wordOnLink: networkdHas("configured")},
+			want: Netplan, owned: true, says: "systemd-networkd has link ens4 in hand (configured, by 10-netplan-ens4.network)"},
+		"Ubuntu's desktop": {files: map[string]string{"/etc/os-release": system("Ubuntu 24.04.3 LTS"), hasNetplan: "", hasManager: "", "/etc/netplan/01-network-manager-all.yaml": "network: {version: 2, renderer: NetworkManager}"}, manager: free,
+			want: NetplanNetworkManager, owned: true, says: "netplan's renderer is NetworkManager: /etc/netplan/01-network-manager-all.yaml says so"},
+		"Ubuntu's desktop, the profile in force": {files: map[string]string{hasNetplan: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}"}, manager: byNetplan,
+			want: NetplanNetworkManager, owned: true, says: "by /run/NetworkManager/system-connections/netplan-ens4.nmconnection"},
+		"Ubuntu's desktop, the profile the user's own": {files: map[string]string{hasNetplan: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}"}, manager: byProfile,
+			want: NetworkManager, owned: true},
+		"Ubuntu's server with NetworkManager installed beside": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", cloudInit: cloudYAML, wordOnLink: "ADMIN_STATE=unmanaged\n"}, manager: byConf,
+			want: Netplan, says: "NetworkManager does not manage link ens4: NetworkManager.conf says so"},
+		"netplan for networkd, this one NIC for NetworkManager": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", cloudInit: "network: {renderer: networkd, ethernets: {ens4: {renderer: NetworkManager}}}", wordOnLink: "ADMIN_STATE=unmanaged\n"}, manager: free,
+			want: NetplanNetworkManager, owned: true, says: "defines link ens4 as \"ens4\", for NetworkManager"},
+		"netplan for NetworkManager, this one NIC for networkd": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager, ethernets: {ens4: {renderer: networkd}}}", wordOnLink: networkdHas("configuring")}, manager: unmanaged,
+			want: Netplan, owned: true},
+		"the renderer said of all NICs": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", "/etc/netplan/01.yaml": "network: {ethernets: {renderer: NetworkManager, extra: {match: {macaddress: \"02:00:00:00:01:01\"}}}}"}, manager: justPlugged, early: true,
+			want: NetplanNetworkManager, owned: true, says: "as \"extra\", for NetworkManager"},
+		"the last file about the renderer wins": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}", "/etc/netplan/02.yaml": "network: {renderer: networkd}"}, manager: byDefault,
+			want: Netplan, says: "/etc/netplan/02.yaml says so"},
+		"a YAML that cannot be read": {files: map[string]string{hasNetplan: "", hasNetworkd: "", "/etc/netplan/01.yaml": "network: ["}, want: Netplan},
+		"Debian 11 with netplan":     {files: map[string]string{"/etc/os-release": system("Debian GNU/Linux 11 (bullseye)"), hasOlder: "", hasNetworkd: "", cloudInit: cloudYAML}, want: Netplan},
+		"Debian 12 in a cloud":       {files: map[string]string{"/etc/os-release": system("Debian GNU/Linux 12 (bookworm)"), hasNetplan: "", hasNetworkd: "", cloudInit: cloudYAML}, want: Netplan, says: "netplan is installed: /usr/libexec/netplan/generate"},
+		"Debian 13 with networkd and no netplan": {files: map[string]string{"/etc/os-release": system("Debian GNU/Linux 13 (trixie)"), hasNetworkd: ""},
+			refusal: "systemd-networkd configures the network here without netplan", says: "netplan is not installed"},
+		"Debian 12 with ifupdown": {files: map[string]string{"/etc/os-release": system("Debian GNU/Linux 12 (bookworm)"), "/run/systemd/units/invocation:networking.service": "", "/run/network/ifstate": "lo=lo\nens3=ens3\n"},
+			refusal: "ifupdown configures the network here", says: "ifupdown runs: /run/systemd/units/invocation:networking.service"},
+		"Debian 12 with ifupdown, netplan installed and not in use": {files: map[string]string{hasNetplan: "", "/run/network/ifstate": ""},
+			refusal: "ifupdown configures the network here", says: "netplan is installed"},
+		"Debian 12 with ifupdown for the primary and NetworkManager for the rest": {files: map[string]string{hasManager: "", "/run/network/ifstate": "ens3=ens3\n"}, manager: free, want: NetworkManager, owned: true},
+		"Debian 12 with NetworkManager, netplan installed and not in use":         {files: map[string]string{hasNetplan: "", hasManager: ""}, manager: free, want: NetworkManager, owned: true},
+		"RHEL 8":                        {files: map[string]string{"/etc/os-release": system("Red Hat Enterprise Linux 8.10 (Ootpa)"), hasManager: "", "/etc/sysconfig/network-scripts/ifcfg-ens3": "DEVICE=ens3\n"}, manager: free, want: NetworkManager, owned: true, says: "NetworkManager manages link ens4, and has no profile"},
+		"RHEL 9":                        {files: map[string]string{"/etc/os-release": "PRETTY_NAME='Rocky Linux 9.4'\n", hasManager: ""}, manager: byProfile, want: NetworkManager, owned: true, says: "Rocky Linux 9.4"},
+		"RHEL 10":                       {files: map[string]string{"/etc/os-release": system("Red Hat Enterprise Linux 10.1 (Coughlan)"), hasManager: ""}, manager: free, want: NetworkManager, owned: true},
+		"Fedora, a NIC just plugged in": {files: map[string]string{"/etc/os-release": system("Fedora Linux 43 (Cloud Edition)"), hasManager: ""}, manager: justPlugged, early: true, want: NetworkManager, says: "udev has not finished with it"},
+		"Fedora, a NIC that NetworkManager has not seen":    {files: map[string]string{hasManager: ""}, want: NetworkManager, says: "NetworkManager does not know link ens4 yet"},
+		"RHEL 9 where NetworkManager is being started anew": {files: map[string]string{hasManager: ""}, silent: true, want: NetworkManager, says: "NetworkManager does not answer"},
+		"RHEL 10 told to leave the NIC alone": {files: map[string]string{hasManager: ""}, manager: bySettings,
+			refusal: "NetworkManager is told to leave link ens4 alone (unmanaged-devices or NM_CONTROLLED says so)"},
+		"RHEL 8 told to leave the NIC alone, which gives no reason": {files: map[string]string{hasManager: ""}, manager: unmanaged, refusal: "NetworkManager is told to leave link ens4 alone"},
+		"RHEL 8, a NIC just plugged in, which gives no reason":      {files: map[string]string{hasManager: ""}, manager: unmanaged, early: true, want: NetworkManager},
+		"a test machine whose veths udev forbids":                   {files: map[string]string{hasManager: ""}, manager: byUdev, refusal: "a udev rule says so"},
+		"SLES 15 with wicked": {files: map[string]string{"/etc/os-release": system("SUSE Linux Enterprise Server 15 SP6"), "/run/systemd/units/invocation:wickedd.service": ""},
+			refusal: "wicked configures the network here"},
+		"SLES 16":           {files: map[string]string{"/etc/os-release": system("SUSE Linux Enterprise Server 16.0"), hasManager: ""}, manager: free, want: NetworkManager, owned: true},
+		"Amazon Linux 2023": {files: map[string]string{"/etc/os-release": system("Amazon Linux 2023.9"), hasNetworkd: "", wordOnLink: networkdHas("configured")}, refusal: "systemd-networkd configures link ens4, without netplan"},
+		"Flatcar":           {files: map[string]string{"/etc/os-release": system("Flatcar Container Linux by Kinvolk 4230"), hasNetworkd: ""}, refusal: "install netplan"},
+		"both run, no netplan, the primary is networkd's": {files: map[string]string{hasNetworkd: "", hasManager: "", "/run/systemd/netif/links/2": networkdHas("configured")}, manager: justPlugged, early: true, uplink: "ens3",
+			refusal: "systemd-networkd configures the primary link ens3"},
+		"both run, no netplan, the primary is NetworkManager's": {files: map[string]string{hasNetworkd: "", hasManager: "", "/run/systemd/netif/links/2": "ADMIN_STATE=unmanaged\n"}, manager: justPlugged, early: true, uplink: "ens3", want: NetworkManager},
+		"both run, no netplan, no primary":                      {files: map[string]string{hasNetworkd: "", hasManager: ""}, manager: justPlugged, early: true, want: NetworkManager},
+		"both run, and NetworkManager has this NIC":             {files: map[string]string{hasNetworkd: "", hasManager: "", wordOnLink: "ADMIN_STATE=unmanaged\n"}, manager: free, want: NetworkManager, owned: true},
+		"both run, and networkd has this NIC":                   {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", wordOnLink: networkdHas("configured")}, manager: free, want: Netplan, owned: true},
+		"both have this NIC": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", wordOnLink: networkdHas("configured")}, manager: byProfile,
+			refusal: "both NetworkManager and systemd-networkd have link ens4 in hand"},
+		"NetworkManager removed, its folder left by netplan": {files: map[string]string{hasNetplan: "", hasNetworkd: "", "/run/NetworkManager/conf.d/netplan.conf": ""}, want: Netplan, says: "NetworkManager does not run"},
+		"netplan for a NetworkManager that is not there":     {files: map[string]string{hasNetplan: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}"}, refusal: "nobody configures the network here"},
+		"ConnMan": {files: map[string]string{"/run/systemd/units/invocation:connman.service": ""}, refusal: "ConnMan configures the network here"},
+		"nothing": {refusal: "nobody configures the network here in a way that multinicd writes", says: "NetworkManager does not run"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t)
+			put(t, h, test.files)
+			// What does not have the folder alone, as every Debian has it, counts for nothing.
+			put(t, h, map[string]string{"/run/systemd/netif/leases/x": ""})
+			e := h.env(t.Context(), new(error))
+			e.initialised = func(int) bool { return !test.early }
+			e.uplink = func() (nic.Link, bool) { return nic.Link{Index: 2, Name: test.uplink}, test.uplink != "" }
+			e.manager = func(name string) (managedDevice, error) {
+				switch {
+				case name != link.Name:
+					t.Errorf("asked about %s", name)
+				case test.silent:
+					return managedDevice{}, ErrNoBus
+				case test.manager == nil:
+					return managedDevice{}, errNoDevice
+				}
+				return *test.manager, nil
+			}
+			got := e.forLink(link)
+			evidence := strings.Join(got.Evidence, "\n")
+			if got.Backend != test.want || test.want != "" && got.Owned != test.owned {
+				t.Errorf("got backend %q, owned %v, want %q, %v", got.Backend, got.Owned, test.want, test.owned)
+			}
+			if (got.Backend == "") != (got.Refusal != "") || !strings.Contains(got.Refusal, test.refusal) {
+				t.Errorf("refused with %q, want %q", got.Refusal, test.refusal)
+			}
+			if !strings.Contains(evidence, test.says) {
+				t.Errorf("the evidence does not say %q:\n%s", test.says, evidence)
+			}
+		})
+	}
+}
+
+// The host as a whole: what a NIC gets that nobody has in hand.
 func TestDetect(t *testing.T) {
-	const (
-		generator = "/usr/libexec/netplan/generate"
-		older     = "/usr/lib/netplan/generate"
-		netif     = "/run/systemd/netif/state"
-		manager   = "/run/NetworkManager/no-stub-resolv.conf"
-	)
 	for name, test := range map[string]struct {
 		files map[string]string
 		want  string
-		says  []string
 	}{
-		"nothing":                                {says: []string{"netplan is not installed", "systemd-networkd does not run", "NetworkManager does not run"}},
-		"Debian 12 in a cloud":                   {files: map[string]string{generator: "", netif: "", "/etc/os-release": "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\n"}, want: "netplan", says: []string{"the system is Debian GNU/Linux 12 (bookworm)", "netplan is installed: /usr/libexec/netplan/generate", "systemd-networkd runs"}},
-		"Ubuntu 22.04 with an older netplan":     {files: map[string]string{older: "", netif: ""}, want: "netplan", says: []string{older}},
-		"netplan without networkd":               {files: map[string]string{generator: ""}, says: []string{"systemd-networkd does not run"}},
-		"networkd without netplan":               {files: map[string]string{netif: ""}, says: []string{"netplan is not installed"}},
-		"RHEL 9":                                 {files: map[string]string{manager: "", "/etc/os-release": "PRETTY_NAME='Rocky Linux 9.4'\n"}, want: "networkmanager", says: []string{"Rocky Linux 9.4", "NetworkManager runs"}},
-		"a desktop with netplan for the manager": {files: map[string]string{generator: "", manager: "", "/etc/netplan/01.yaml": "network: {version: 2, renderer: NetworkManager}"}, want: "networkmanager", says: []string{"netplan's renderer is NetworkManager: /etc/netplan/01.yaml"}},
-		"both run, and netplan is the manager's": {files: map[string]string{generator: "", netif: "", manager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}"}, want: "networkmanager"},
-		"both run, and netplan is networkd's":    {files: map[string]string{generator: "", netif: "", manager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}", "/etc/netplan/02.yaml": "network: {renderer: networkd}"}, want: "netplan"},
-		"both run, and no YAML says":             {files: map[string]string{generator: "", netif: "", manager: ""}, want: "netplan"},
-		"a YAML that cannot be read":             {files: map[string]string{generator: "", netif: "", "/etc/netplan/01.yaml": "network: ["}, want: "netplan"},
+		"nothing":                {want: ""},
+		"networkd and netplan":   {map[string]string{hasNetplan: "", hasNetworkd: ""}, Netplan},
+		"NetworkManager":         {map[string]string{hasManager: ""}, NetworkManager},
+		"netplan for it":         {map[string]string{hasNetplan: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}"}, NetplanNetworkManager},
+		"netplan with nobody":    {map[string]string{hasNetplan: ""}, ""},
+		"networkd all by itself": {map[string]string{hasNetworkd: ""}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
 			put(t, h, test.files)
 			got, err := h.Detect(t.Context())
-			if err != nil || got.Backend != test.want {
-				t.Errorf("got %q, error %v, want %q", got.Backend, err, test.want)
-			}
-			evidence := strings.Join(got.Evidence, "\n")
-			for _, s := range test.says {
-				if !strings.Contains(evidence, s) {
-					t.Errorf("the evidence does not say %q:\n%s", s, evidence)
-				}
+			if err != nil || got.Backend != test.want || len(got.Evidence) < 3 {
+				t.Errorf("got %+v, error %v, want %q", got, err, test.want)
 			}
 		})
 	}

@@ -85,20 +85,7 @@ func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) *
 
 // networkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
 func (h *Host) networkdState(l nic.Link, ours func(string) bool) *nic.Claim {
-	data, _, err := h.Read(fmt.Sprintf("/run/systemd/netif/links/%d", l.Index))
-	if err != nil {
-		return nil
-	}
-	file, state := "", ""
-	for line := range strings.Lines(string(data)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "NETWORK_FILE":
-			file = value
-		case "ADMIN_STATE":
-			state = value
-		}
-	}
+	state, file := h.networkdWord(l.Index)
 	if file == "" || state == "unmanaged" || ours(file) {
 		return nil
 	}
@@ -113,6 +100,7 @@ type definition struct {
 	macs            []nic.MAC
 	names           []string // patterns of path.Match; with '!' in front: none of these
 	drivers         []string // patterns
+	renderer        string   // of netplan, where the definition says so
 	unmanaged       bool     // says that the link is to be left alone
 	firstWins       bool     // files after this one do not count for the link
 	broken          []byte   // lower-case content of a file that could not be read; only a MAC in it counts

@@ -3,6 +3,7 @@ package host
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"path"
 	"strings"
@@ -63,25 +64,41 @@ func (o *one) UnmarshalYAML(n *yaml.Node) error {
 	return n.Decode((*[]string)(o))
 }
 
-func parseNetplan(file string, data []byte) ([]definition, error) {
-	var tree struct {
-		Network struct {
-			Ethernets map[string]*struct {
-				Match *struct {
-					MAC    string `yaml:"macaddress"`
-					Name   one    `yaml:"name"`
-					Driver one    `yaml:"driver"`
-				}
-			}
-		}
+// netplanTree is what counts here of a file of netplan's.
+type netplanTree struct {
+	Network struct {
+		Renderer  string
+		Ethernets map[string]yaml.Node // also "renderer", for all of them
 	}
+}
+
+// ethernet is a definition of netplan's.
+type ethernet struct {
+	Renderer string
+	Match    *struct {
+		MAC    string `yaml:"macaddress"`
+		Name   one    `yaml:"name"`
+		Driver one    `yaml:"driver"`
+	}
+}
+
+func parseNetplan(file string, data []byte) ([]definition, error) {
+	var tree netplanTree
 	if err := yaml.Unmarshal(data, &tree); err != nil {
 		return nil, err
 	}
+	renderer := tree.Network.Ethernets["renderer"].Value
 	var out []definition
-	for id, e := range tree.Network.Ethernets {
-		d := definition{owner: "netplan", file: file, id: id, names: []string{id}}
-		if e != nil && e.Match != nil {
+	for id, node := range tree.Network.Ethernets {
+		if node.Kind == yaml.ScalarNode && node.Tag != "!!null" {
+			continue // said of all
+		}
+		var e ethernet
+		if err := node.Decode(&e); err != nil {
+			return nil, err
+		}
+		d := definition{owner: "netplan", file: file, id: id, names: []string{id}, renderer: cmp.Or(e.Renderer, renderer)}
+		if e.Match != nil {
 			d.names, d.drivers = e.Match.Name, e.Match.Driver
 			if e.Match.MAC != "" {
 				m, err := nic.ParseMAC(e.Match.MAC)
