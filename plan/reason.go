@@ -23,6 +23,7 @@ const (
 	MTUTooLarge   Reason = "MTUTooLarge"   // the device cannot do it
 	NotSupported  Reason = "NotSupported"  // this backend cannot do it
 	InvalidSpec   Reason = "InvalidSpec"   // today's rules refuse the entry
+	NoBackend     Reason = "NoBackend"     // nobody configures the link in a way that multinicd writes
 	ChangeCrashed Reason = "ChangeCrashed" // the change ended the daemon more than once and is not tried again
 )
 

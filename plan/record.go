@@ -20,7 +20,10 @@ type Owned struct {
 	Applied bool       // Config is in force; false once the NIC was given back
 	Found   Found      // the link as we first found it
 	Adopted bool       // somebody else's configuration was taken over
-	Conf    *nic.Conf  `json:",omitempty"` // the link's own, before Config.Apart changed it; nil where it does not
+	// Backend wrote Config, for these reasons; "" is netplan, the only one there was at first.
+	Backend  string    `json:",omitempty"`
+	Evidence []string  `json:",omitempty"`
+	Conf     *nic.Conf `json:",omitempty"` // the link's own, before Config.Apart changed it; nil where it does not
 	// Beside are the subnets of the NIC in which a link was that is not ours, when we last looked.
 	Beside  []netip.Prefix `json:",omitempty"`
 	Retired []Retired      `json:",omitempty"` // what was ours, or what we took over, and is wanted no more; sorted

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,6 +25,7 @@ type nicPreview struct {
 	Action  string      `json:"action"` // Configure, Remove, Refuse, Wait, Nothing
 	Reason  string      `json:"reason,omitempty"`
 	Message string      `json:"message,omitempty"`
+	Backend string      `json:"backend,omitempty"`
 	Link    *nic.Change `json:"link,omitempty"`
 	Files   []fileDiff  `json:"files,omitempty"`
 }
@@ -66,8 +68,15 @@ func (w *wired) plan(ctx context.Context, file string) (preview, error) {
 func (w *wired) previewNIC(a plan.Action) (nicPreview, error) {
 	n := nicPreview{Name: a.NIC.Name, MAC: a.NIC.MAC.String(), Action: string(a.Kind), Reason: string(a.Reason), Message: a.Message}
 	steps, err := w.applier.Steps(a)
-	if err != nil {
+	var refusal *plan.RefusalError
+	if errors.As(err, &refusal) {
+		n.Action, n.Reason, n.Message = string(plan.Refuse), string(refusal.Refusal.Reason), refusal.Refusal.Message
+		return n, nil
+	} else if err != nil {
 		return n, err
+	}
+	if a.After != nil && a.Kind == plan.Configure {
+		n.Backend = a.After.Backend
 	}
 	if len(steps) == 0 && a.Kind != plan.Refuse && a.Kind != plan.Wait {
 		n.Action = "Nothing"

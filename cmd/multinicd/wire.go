@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -21,6 +20,7 @@ import (
 	"multinicd/internal/daemon"
 	"multinicd/internal/kube"
 	"multinicd/netplan"
+	"multinicd/plan"
 	"multinicd/sysctl"
 )
 
@@ -116,13 +116,14 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 		return exitError{exitFailed, fmt.Errorf("finding out who configures the network here: %w", err)}
 	}
 	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad()}
-	backend, unsupported := w.backend(stack)
+	backends := &dispatch{stacks: w.host, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
+	stack = backends.override(stack)
 	dir := w.cfg.State.Dir
-	w.applier = &apply.Applier{Backend: backend, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
+	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, At: failpoint()}
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
-		Unsupported: unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
+		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
 	w.machine.reached = w.daemon.Reached
 	w.daemon.SetMode(w.cfg.Source.Mode)
 	w.applier.Probe = w.prober()
@@ -152,23 +153,6 @@ func (w *wired) dad() time.Duration {
 		return 6 * time.Second
 	}
 	return 0
-}
-
-// backend chooses the dialect, or says why there is none for this host.
-func (w *wired) backend(stack host.Stack) (backend apply.Backend, unsupported string) {
-	name := w.cfg.Backend.Name
-	if name == "auto" {
-		name = stack.Backend
-	}
-	switch name {
-	case "netplan":
-		b := netplan.New(w.host, w.host)
-		b.DAD = w.dad() > 0
-		return b, ""
-	case "":
-		return nil, "nobody configures the network here in a way that multinicd writes: " + strings.Join(stack.Evidence, "; ") + "; set backend.name in multinicd.toml if this is wrong"
-	}
-	return nil, fmt.Sprintf("backend %q: this version writes netplan only", name)
 }
 
 // lock keeps two from changing one host.

@@ -23,7 +23,8 @@ import (
 	"multinicd/plan"
 )
 
-// Backend turns an action into steps, and asks the host's own tool about the files among them.
+// Backend turns an action into steps, and asks the host's own tool about the files among them. An error that is a plan.RefusalError means
+// that the NIC cannot be had here, and nothing failed.
 type Backend interface {
 	Steps(a plan.Action) ([]plan.Step, error)
 	Validate(ctx context.Context, steps []plan.Step) error
@@ -140,7 +141,11 @@ func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
 		}
 	}
 	steps, err := a.Backend.Steps(action)
-	if err != nil {
+	var refusal *plan.RefusalError
+	if errors.As(err, &refusal) {
+		res.Outcome, res.Reason, res.Message = Refused, refusal.Refusal.Reason, refusal.Refusal.Message
+		return res
+	} else if err != nil {
 		return res.fail(Failed, plan.ApplyFailed, err)
 	}
 	if len(steps) == 0 {

@@ -80,8 +80,8 @@ type Daemon struct {
 	Dir      string // state folder, absolute
 	Resync   time.Duration
 	Instance string // overrides Machine.Identity where set
-	// Unsupported says why nothing can be done on this host; empty where it can. Applier needs no backend then.
-	Unsupported string
+	// Unsupported says why nothing at all can be done on this host now, "" where it can. nil: it always can.
+	Unsupported func() string
 
 	Source   Source
 	Keeper   Keeper // nil: there is no credential

@@ -75,8 +75,10 @@ func (d *Daemon) desired(wish Wish) Desired {
 	if wish.Object == nil {
 		return Desired{}
 	}
-	if d.Unsupported != "" {
-		return Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: d.Unsupported}}
+	if d.Unsupported != nil {
+		if why := d.Unsupported(); why != "" {
+			return Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: why}}
+		}
 	}
 	obj := wish.InForce()
 	if r := d.identity(obj); r != nil {

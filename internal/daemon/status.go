@@ -104,6 +104,8 @@ type NICStatus struct {
 	Have           *View     `json:"have,omitempty"`       // nil: no such link
 	Difference     []string  `json:"difference,omitempty"` // empty: as wanted
 	LastConfigured time.Time `json:"lastConfigured,omitzero"`
+	Backend        string    `json:"backend,omitempty"`  // by which it is configured
+	Evidence       []string  `json:"evidence,omitempty"` // why by that one
 	// Outcome is what this pass did; empty where nothing was to be done.
 	Outcome apply.Outcome `json:"outcome,omitempty"`
 	// Unwanted: the object names the NIC no more, and it could not be given back.
@@ -210,6 +212,9 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 	c := r.Action.NIC
 	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
 	owned, _ := d.Applier.Record().Find(c.MAC)
+	if owned.Applied {
+		out.Backend, out.Evidence = owned.Backend, owned.Evidence
+	}
 	link := findLink(m, c.MAC)
 	if link != nil {
 		v := view(*link, c)
@@ -321,6 +326,9 @@ func (s Status) Table() string {
 		}
 		for _, diff := range n.Difference {
 			fmt.Fprintf(&b, "  differs in %s\n", diff)
+		}
+		if n.Backend != "" && n.Backend != s.Backend {
+			fmt.Fprintf(&b, "\n%s: backend %s (%s)\n", n.Name, n.Backend, strings.Join(n.Evidence, "; "))
 		}
 	}
 	return b.String()

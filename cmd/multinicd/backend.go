@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"multinicd/host"
+	"multinicd/internal/apply"
+	"multinicd/netplan"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// stacks tells who configures links here; host.Host has the one.
+type stacks interface {
+	Detect(ctx context.Context) (host.Stack, error)
+	Stack(ctx context.Context, l nic.Link) (host.Stack, error)
+	// Has says whether a backend's own tool is there still.
+	Has(backend string) bool
+}
+
+// dispatch gives each NIC the backend of its link: the one that wrote it as long as that is there, else the one that the link's owner calls for.
+type dispatch struct {
+	stacks   stacks
+	name     string                   // backend.name of multinicd.toml
+	backends map[string]apply.Backend // by name
+	record   func() plan.Record
+	log      *slog.Logger
+	said     map[string]bool // choices that were logged
+}
+
+// choiceTimeout bounds the question who owns a link; only NetworkManager is asked over the bus.
+const choiceTimeout = 10 * time.Second
+
+// backends makes those that this version has.
+func (w *wired) backends() map[string]apply.Backend {
+	yaml := netplan.New(w.host, w.host)
+	yaml.DAD = w.dad() > 0
+	return map[string]apply.Backend{host.Netplan: yaml}
+}
+
+// Steps asks the backend of the action's NIC, and notes in a.After which one that is. Files that another one wrote go, as part of the change.
+func (d *dispatch) Steps(a plan.Action) ([]plan.Step, error) {
+	owned, known := d.record().Find(a.NIC.MAC)
+	was := wrote(owned)
+	if a.Kind == plan.Remove {
+		b, err := d.get(was)
+		if err != nil {
+			return nil, err
+		}
+		return b.Steps(a)
+	}
+	if known && owned.Applied && d.stacks.Has(was) && (d.name == "auto" || d.named(was)) {
+		b, err := d.get(was)
+		if err != nil {
+			return nil, err
+		}
+		a.After.Backend, a.After.Evidence = was, owned.Evidence
+		return b.Steps(a)
+	}
+	s, err := d.choose(*a.Link)
+	if err != nil {
+		return nil, err
+	}
+	if s.Backend == "" {
+		return nil, refusal("%s", s.Refusal)
+	}
+	b, err := d.get(s.Backend)
+	if err != nil {
+		return nil, err
+	}
+	a.After.Backend, a.After.Evidence = s.Backend, s.Evidence
+	steps, err := b.Steps(a)
+	if err != nil || !known || !owned.Applied || was == s.Backend {
+		return steps, err
+	}
+	return d.without(was, owned, steps)
+}
+
+// without puts the removal of another backend's files before the step that makes a change final.
+func (d *dispatch) without(was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
+	b, err := d.get(was)
+	if err != nil {
+		return nil, err
+	}
+	old, err := b.Steps(plan.Action{Kind: plan.Remove, NIC: owned.Config})
+	if err != nil {
+		return nil, fmt.Errorf("taking back what %s has of %s: %w", was, owned.Config.Name, err)
+	}
+	var files []plan.Step
+	for _, s := range old {
+		if s.Do.File != nil {
+			s.Final = false
+			files = append(files, s)
+		}
+	}
+	at := slices.IndexFunc(steps, func(s plan.Step) bool { return s.Final })
+	if at < 0 {
+		at = len(steps)
+	}
+	return slices.Insert(steps, at, files...), nil
+}
+
+// Validate asks netplan where its files are among the steps, and the other backends where they are not.
+func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
+	yaml := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && path.Dir(s.Do.File.Path) == netplan.Dir })
+	for name, b := range d.backends {
+		if yaml == (name == host.Netplan) {
+			if err := b.Validate(ctx, steps); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// choose finds the backend for a link that is not ours yet.
+func (d *dispatch) choose(l nic.Link) (host.Stack, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), choiceTimeout)
+	defer cancel()
+	s, err := d.stacks.Stack(ctx, l)
+	if err != nil {
+		return s, err
+	}
+	s = d.override(s)
+	if line := fmt.Sprintf("%d %s %s %q", l.Index, l.Name, s.Backend, s.Evidence); !d.said[line] {
+		d.said[line] = true
+		d.log.Info("who configures a link", "link", l.Name, "mac", l.MAC, "stack", s.Backend, "evidence", strings.Join(s.Evidence, "; "), "reason", s.Refusal)
+	}
+	return s, nil
+}
+
+// override lets multinicd.toml have the last word. Its "netplan" leaves the renderer to netplan.
+func (d *dispatch) override(s host.Stack) host.Stack {
+	if d.name == "auto" || d.named(s.Backend) {
+		return s
+	}
+	s.Evidence = append(slices.Clone(s.Evidence), fmt.Sprintf("backend.name is %q in multinicd.toml", d.name))
+	s.Backend, s.Refusal, s.Hopeless = d.name, "", false
+	return s
+}
+
+// named says whether a backend is one that backend.name of multinicd.toml asks for.
+func (d *dispatch) named(backend string) bool {
+	return backend == d.name || d.name == host.Netplan && backend == host.NetplanNetworkManager
+}
+
+func (d *dispatch) get(name string) (apply.Backend, error) {
+	b, ok := d.backends[name]
+	if !ok {
+		return nil, refusal("backend %q: this version does not write it", name)
+	}
+	return b, nil
+}
+
+// unsupported says why no NIC of this host can be had, as it is when it is asked.
+func (d *dispatch) unsupported() string {
+	ctx, cancel := context.WithTimeout(context.Background(), choiceTimeout)
+	defer cancel()
+	s, err := d.stacks.Detect(ctx)
+	if err != nil {
+		return ""
+	}
+	if s = d.override(s); !s.Hopeless {
+		return ""
+	}
+	return s.Refusal + "; what was seen: " + strings.Join(s.Evidence, "; ")
+}
+
+// wrote is the backend that wrote what we own of a NIC.
+func wrote(o plan.Owned) string {
+	if o.Backend == "" {
+		return host.Netplan
+	}
+	return o.Backend
+}
+
+func refusal(format string, args ...any) error {
+	return &plan.RefusalError{Refusal: plan.Refusal{Reason: plan.NoBackend, Message: fmt.Sprintf(format, args...)}}
+}

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multinicd/host"
+	"multinicd/internal/apply"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// fakeStacks is a host on which links belong to whom the test says.
+type fakeStacks struct {
+	stack host.Stack
+	gone  []string // backends that can be had no more
+	asked int
+}
+
+func (f *fakeStacks) Detect(context.Context) (host.Stack, error) { return f.stack, nil }
+func (f *fakeStacks) Stack(context.Context, nic.Link) (host.Stack, error) {
+	f.asked++
+	return f.stack, nil
+}
+func (f *fakeStacks) Has(backend string) bool { return !slices.Contains(f.gone, backend) }
+
+// fakeBackend writes one file.
+type fakeBackend struct {
+	name      string
+	file      string
+	validated *[]string
+}
+
+func (f fakeBackend) Steps(a plan.Action) ([]plan.Step, error) {
+	verb := strings.ToLower(string(a.Kind))
+	return []plan.Step{
+		{Name: f.name + " validates", Do: plan.Op{Check: plan.CheckValidate}},
+		{Name: f.name + " " + verb, Do: plan.Op{File: &plan.File{Path: f.file, Absent: a.Kind == plan.Remove}}, Final: true},
+	}, nil
+}
+
+func (f fakeBackend) Validate(context.Context, []plan.Step) error {
+	*f.validated = append(*f.validated, f.name)
+	return nil
+}
+
+func TestDispatch(t *testing.T) {
+	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
+	netplanOwns, managerOwns := host.Stack{Backend: host.Netplan}, host.Stack{Backend: host.NetworkManager, Evidence: []string{"it manages link eth1"}}
+	for name, test := range map[string]struct {
+		stack  host.Stack
+		record []plan.Owned
+		gone   []string
+		setting,
+		want string // the steps, or the reason of a refusal
+		backend   string // noted
+		kind      plan.Kind
+		asked     int
+		validates string
+	}{
+		"a new NIC of netplan's":     {stack: netplanOwns, want: "netplan validates, netplan configure (final)", backend: host.Netplan, asked: 1, validates: "netplan"},
+		"a new NIC of the manager's": {stack: managerOwns, want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
+		"a NIC that we have is not asked about": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.NetworkManager}},
+			want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, validates: "networkmanager"},
+		"a NIC that an earlier version has": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true}}, want: "netplan validates, netplan configure (final)", backend: host.Netplan, validates: "netplan"},
+		"a NIC that was given back is asked about anew": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c}},
+			want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
+		"the host has changed sides": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.Netplan}}, gone: []string{host.Netplan},
+			want: "networkmanager validates, netplan remove, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "netplan"},
+		"multinicd.toml has the last word": {stack: netplanOwns, setting: host.NetworkManager, want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
+		"multinicd.toml has another word than before": {stack: netplanOwns, setting: host.NetworkManager, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.Netplan}},
+			want: "networkmanager validates, netplan remove, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "netplan"},
+		"multinicd.toml says what is so anyway": {stack: managerOwns, setting: host.NetworkManager, want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
+		"nobody owns the link":                  {stack: host.Stack{Refusal: "wicked configures the network here"}, want: "NoBackend: wicked configures the network here", asked: 1},
+		"a backend that is not built in":        {stack: host.Stack{Backend: "x"}, want: "NoBackend: backend \"x\": this version does not write it", asked: 1},
+		"who wrote it takes it back": {stack: netplanOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.NetworkManager}}, gone: []string{host.NetworkManager},
+			kind: plan.Remove, want: "networkmanager validates, networkmanager remove (final)", validates: "networkmanager"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var validated []string
+			f := &fakeStacks{stack: test.stack, gone: test.gone}
+			d := &dispatch{stacks: f, name: "auto", log: slog.New(slog.DiscardHandler), said: map[string]bool{},
+				record: func() plan.Record { return plan.Record{NICs: test.record} },
+				backends: map[string]apply.Backend{host.Netplan: fakeBackend{host.Netplan, "/etc/netplan/90-multinic1.yaml", &validated},
+					host.NetworkManager: fakeBackend{host.NetworkManager, "/etc/NetworkManager/system-connections/multinic1.nmconnection", &validated}}}
+			if test.setting != "" {
+				d.name = test.setting
+			}
+			after := plan.Owned{MAC: c.MAC, Config: c, Applied: true}
+			a := plan.Action{Kind: plan.Configure, NIC: c, Link: &nic.Link{Index: 3, Name: "eth1", MAC: c.MAC}, After: &after}
+			if test.kind == plan.Remove {
+				a.Kind, a.After = plan.Remove, nil
+			}
+			steps, err := d.Steps(a)
+			var refused *plan.RefusalError
+			var got []string
+			switch {
+			case errors.As(err, &refused):
+				got = append(got, string(refused.Refusal.Reason)+": "+refused.Refusal.Message)
+			case err != nil:
+				t.Fatal(err)
+			}
+			for _, s := range steps {
+				final := ""
+				if s.Final {
+					final = " (final)"
+				}
+				got = append(got, s.Name+final)
+			}
+			if diff := cmp.Diff(test.want, strings.Join(got, ", ")); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+			if after.Backend != test.backend || f.asked != test.asked {
+				t.Errorf("noted backend %q after %d questions, want %q after %d", after.Backend, f.asked, test.backend, test.asked)
+			}
+			if len(steps) > 0 {
+				if err := d.Validate(t.Context(), steps); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := strings.Join(validated, " "); got != test.validates {
+				t.Errorf("validated by %q, want %q", got, test.validates)
+			}
+		})
+	}
+}
