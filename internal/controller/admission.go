@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -51,6 +52,27 @@ type guard struct {
 	err error
 }
 
+// fault is what is wrong with a policy or its binding. It wraps errAdmission.
+type fault struct {
+	about corev1.ObjectReference
+	err   error
+}
+
+func (f *fault) Error() string   { return errAdmission.Error() + ": " + f.err.Error() }
+func (f *fault) Unwrap() []error { return []error{errAdmission, f.err} }
+
+// wrong makes a fault of a policy or binding, as it was read.
+func wrong(kind string, o client.Object, name, format string, args ...any) error {
+	return &fault{corev1.ObjectReference{
+		APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: kind, Name: name, UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
+	}, fmt.Errorf(format, args...)}
+}
+
+const (
+	policyKind  = "ValidatingAdmissionPolicy"
+	bindingKind = "ValidatingAdmissionPolicyBinding"
+)
+
 type policies struct {
 	policies []admissionv1.ValidatingAdmissionPolicy
 	bindings []admissionv1.ValidatingAdmissionPolicyBinding
@@ -66,13 +88,13 @@ func wantedPolicies() (policies, error) {
 			return out, fmt.Errorf("reading the admission policies: %w", err)
 		}
 		switch kind.Kind {
-		case "ValidatingAdmissionPolicy":
+		case policyKind:
 			var p admissionv1.ValidatingAdmissionPolicy
 			if err := yaml.UnmarshalStrict([]byte(doc), &p); err != nil {
 				return out, fmt.Errorf("reading an admission policy: %w", err)
 			}
 			out.policies = append(out.policies, defaulted(p))
-		case "ValidatingAdmissionPolicyBinding":
+		case bindingKind:
 			var b admissionv1.ValidatingAdmissionPolicyBinding
 			if err := yaml.UnmarshalStrict([]byte(doc), &b); err != nil {
 				return out, fmt.Errorf("reading the binding of an admission policy: %w", err)
@@ -116,21 +138,27 @@ func (g *guard) inForce(ctx context.Context) error {
 	switch {
 	case g.err != nil && (before == nil || before.Error() != g.err.Error()):
 		g.log.Error("handing out nothing: the admission policies are not in force", "err", g.err)
-		g.tell(corev1.EventTypeWarning, v1.ReasonAdmissionMissing, g.err.Error())
+		g.tell(corev1.EventTypeWarning, v1.ReasonAdmissionMissing, g.err)
 	case g.err == nil && (first || before != nil):
 		g.log.Info("admission policies are in force", "policies", len(g.want.policies))
 		if before != nil {
-			g.tell(corev1.EventTypeNormal, eventAdmissionInForce, "the admission policies are in force")
+			g.tell(corev1.EventTypeNormal, eventAdmissionInForce, errors.New("the admission policies are in force"))
 		}
 	}
 	return g.err
 }
 
 // tell makes an Event about the bridge's own ServiceAccount: what it speaks of
-// has no namespace in which the bridge may write.
-func (g *guard) tell(kind, reason, message string) {
+// has no namespace in which the bridge may write. That is named beside it:
+// Events which differ in nothing but their message are taken for one.
+func (g *guard) tell(kind, reason string, what error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
-	g.events.Eventf(account, nil, kind, reason, "CheckAdmission", "%s", v1.Printable(message, maxEvent))
+	var about runtime.Object
+	var f *fault
+	if errors.As(what, &f) {
+		about = &f.about
+	}
+	g.events.Eventf(account, about, kind, reason, "CheckAdmission", "%s", v1.Printable(what.Error(), maxEvent))
 }
 
 // Start looks now and then, until ctx ends.
@@ -150,32 +178,34 @@ func (g *guard) Start(ctx context.Context) error {
 // look asks the API server. A probe is told from other refusals by the message
 // that stands in the policy for it.
 func (g *guard) look(ctx context.Context) error {
+	read := map[string]*admissionv1.ValidatingAdmissionPolicy{}
 	for _, want := range g.want.policies {
-		var have admissionv1.ValidatingAdmissionPolicy
-		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, &have); err != nil {
-			return fmt.Errorf("%w: reading policy %s: %w", errAdmission, want.Name, err)
+		have := &admissionv1.ValidatingAdmissionPolicy{}
+		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, have); err != nil {
+			return wrong(policyKind, have, want.Name, "reading policy %s: %w", want.Name, err)
 		}
 		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
-			return fmt.Errorf("%w: policy %s is not that of deploy/admission.yaml of this version", errAdmission, want.Name)
+			return wrong(policyKind, have, want.Name, "policy %s is not that of deploy/admission.yaml of this version", want.Name)
 		}
+		read[want.Name] = have
 	}
 	for _, want := range g.want.bindings {
-		var have admissionv1.ValidatingAdmissionPolicyBinding
-		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, &have); err != nil {
-			return fmt.Errorf("%w: reading the binding of policy %s: %w", errAdmission, want.Name, err)
+		have := &admissionv1.ValidatingAdmissionPolicyBinding{}
+		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, have); err != nil {
+			return wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", want.Name, err)
 		}
 		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
-			return fmt.Errorf("%w: the binding of policy %s is not that of deploy/admission.yaml of this version", errAdmission, want.Name)
+			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of deploy/admission.yaml of this version", want.Name)
 		}
 	}
 	for _, want := range g.want.policies {
 		err := g.probe(ctx, want.Name)
 		if err == nil {
-			return fmt.Errorf("%w: policy %s let its probe through", errAdmission, want.Name)
+			return wrong(policyKind, read[want.Name], want.Name, "policy %s let its probe through", want.Name)
 		}
 		var refused apierrors.APIStatus
 		if !errors.As(err, &refused) || !strings.Contains(refused.Status().Message, want.Name+" is in force") {
-			return fmt.Errorf("%w: policy %s did not refuse its probe, but: %w", errAdmission, want.Name, err)
+			return wrong(policyKind, read[want.Name], want.Name, "policy %s did not refuse its probe, but: %w", want.Name, err)
 		}
 	}
 	return nil

@@ -12,7 +12,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -286,14 +285,13 @@ func (l *requestLoop) remove(ctx context.Context, a Ask, reply Reply) error {
 }
 
 // tell makes an Event about the request, and one about the node's object if
-// there is one.
+// there is one. The latter names the request beside it: Events which differ in
+// nothing but their message are taken for one.
 func (l *requestLoop) tell(ctx context.Context, r *v1.NodeTokenRequest, kind, reason, message string) {
-	about := []runtime.Object{r}
+	message = v1.Printable(message, maxEvent)
+	l.events.Eventf(r, nil, kind, reason, "AnswerTokenRequest", "%s", message)
 	var object v1.MultiNicNodeConfig
 	if l.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: r.Name}, &object) == nil {
-		about = append(about, &object)
-	}
-	for _, o := range about {
-		l.events.Eventf(o, nil, kind, reason, "AnswerTokenRequest", "%s", v1.Printable(message, maxEvent))
+		l.events.Eventf(&object, r, kind, reason, "AnswerTokenRequest", "%s", message)
 	}
 }
