@@ -184,18 +184,6 @@ func TestAJoinTokenIsGoodForOneJoin(t *testing.T) {
 	c.refused(as, "the machine is replaced")
 }
 
-// refused waits, at most 60 s, until a client's token is worth nothing.
-func (c *cluster) refused(as client.Client, why string) {
-	c.t.Helper()
-	c.eventually("requests are refused: "+why, func() string {
-		err := as.Get(c.t.Context(), client.ObjectKey{Namespace: v1.SystemNamespace, Name: "any"}, &v1.MultiNicNodeConfig{})
-		if !apierrors.IsUnauthorized(err) {
-			return errorText(err)
-		}
-		return ""
-	})
-}
-
 func (c *cluster) delete(o client.Object) {
 	c.t.Helper()
 	if err := c.admin.Delete(c.t.Context(), o); client.IgnoreNotFound(err) != nil {
@@ -205,6 +193,7 @@ func (c *cluster) delete(o client.Object) {
 
 func TestACloudInitSnippetHoldsTheJoinFile(t *testing.T) {
 	c := newCluster(t)
+	c.bridge(nil)
 	out, errs, err := c.command("token", "create", "--node", "by-cloud-init", "--ttl", "10m", "--server", "https://192.0.2.1:6443")
 	if err != nil {
 		t.Fatalf("%v\n%s", err, errs)
@@ -288,7 +277,7 @@ func TestAJoinTokenOpensNothingElse(t *testing.T) {
 	}
 	// The end of its Secret is its end.
 	c.delete(&corev1.Secret{ObjectMeta: inNodes(v1.JoinAccountName(node))})
-	c.refused(join, "its Secret is gone")
+	c.refusedNow(join, "its Secret is gone")
 
 	// A second token ends the first.
 	first := c.bearer(c.invite(node))

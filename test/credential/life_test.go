@@ -178,72 +178,97 @@ func write(ctx context.Context, as client.Client, node, text string) error {
 
 func TestNothingIsHandedOutWithoutAdmission(t *testing.T) {
 	c := newCluster(t)
+	binding := func(does string) func() {
+		return func() {
+			c.patch("validatingadmissionpolicybinding", "multinic-node-reports", `{"spec":`+does+`}`)
+		}
+	}
+	cases := []struct {
+		name, says string
+		spoil      func()
+		restart    bool // the bridge finds it so when it starts
+	}{
+		{"a binding is gone", "reading the binding of policy multinic-node-leases",
+			func() { c.kubectl("delete", "validatingadmissionpolicybinding", "multinic-node-leases") }, false},
+		{"a policy is gone", "reading policy multinic-status", func() { c.kubectl("delete", "validatingadmissionpolicy", "multinic-status") }, false},
+		{"a binding only logs", "the binding of policy multinic-node-reports is not that", binding(`{"validationActions":["Audit"]}`), false},
+		{"a binding spares somebody", "the binding of policy multinic-node-reports is not that",
+			binding(`{"matchResources":{"objectSelector":{"matchLabels":{"x":"y"}}}}`), false},
+		{"a policy has a hole", "policy multinic-node-tokens is not that", func() {
+			c.patch("validatingadmissionpolicy", "multinic-node-tokens", `{"spec":{"matchConditions":[{"name":"hole","expression":"request.name != 'multinic-node-x'"}]}}`)
+		}, false},
+		{"no audiences are named", "policy multinic-node-tokens did not refuse its probe", func() {
+			c.kubectl("delete", "configmap", "-n", v1.SystemNamespace, "multinic-admission")
+			c.eventually("the API server has noticed", func() string {
+				if _, err := c.Kubectl(t.Context(), "create", "token", "multinic-probe-tokens", "-n", v1.NodesNamespace); err == nil || !strings.Contains(err.Error(), "params") {
+					return errorText(err)
+				}
+				return ""
+			})
+		}, false},
+		{"all of it is gone", "reading policy", func() { c.kubectl("delete", "-f", bed.Path(t, "deploy/admission.yaml")) }, true},
+	}
 	restore := func() {
 		// To apply alone would leave what somebody else has added.
 		c.kubectl("delete", "--ignore-not-found", "-f", bed.Path(t, "deploy/admission.yaml"))
 		c.kubectl("apply", "--server-side", "-f", bed.Path(t, "deploy/admission.yaml"))
 	}
-	for name, spoil := range map[string]func(){
-		"a binding is gone": func() { c.kubectl("delete", "validatingadmissionpolicybinding", "multinic-node-leases") },
-		"a policy is gone":  func() { c.kubectl("delete", "validatingadmissionpolicy", "multinic-status") },
-		"a binding only logs": func() {
-			c.patch("validatingadmissionpolicybinding", "multinic-node-reports", `{"spec":{"validationActions":["Audit"]}}`)
-		},
-		"a policy has a hole": func() {
-			c.patch("validatingadmissionpolicy", "multinic-node-tokens", `{"spec":{"matchConditions":[{"name":"hole","expression":"request.name != 'multinic-node-x'"}]}}`)
-		},
-		"no audiences are named": func() { c.kubectl("delete", "configmap", "-n", v1.SystemNamespace, "multinic-admission") },
-	} {
-		t.Run(name, func(t *testing.T) {
+	stop := c.bridge(nil)
+	name := func(i int) string { return fmt.Sprintf("unguarded-%d", i) }
+	kubelets, keys := make([]client.Client, len(cases)), make([]*v1.SealKey, len(cases))
+	for i := range cases {
+		c.node(name(i))
+		kubelets[i], keys[i] = c.kubelet(name(i)), newKey(t)
+	}
+	for i := range cases {
+		c.eventually("the right to ask is there", func() string {
+			return may(kubelets[i].Create(t.Context(), request(t, name(i)), client.DryRunAll))
+		})
+	}
+	for i, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
 			c := newCluster(t)
-			node := "unguarded-" + strings.ReplaceAll(name, " ", "-")
-			c.node(node)
-			stop := c.bridge(nil)
-			c.account(node) // the right to ask is there
-			by := c.kubelet(node)
-			c.eventually("the right to ask is there", func() string {
-				return may(by.Create(t.Context(), request(t, node), client.DryRunAll))
-			})
-			stop()
+			if tt.restart {
+				stop()
+			}
 			defer restore()
-			spoil()
-			c.node(node + "-new")
-			if name == "no audiences are named" {
-				c.eventually("the API server has noticed", func() string {
-					if _, err := c.Kubectl(t.Context(), "create", "token", "multinic-probe-tokens", "-n", v1.NodesNamespace); err == nil || !strings.Contains(err.Error(), "params") {
-						return errorText(err)
-					}
-					return ""
-				})
+			tt.spoil()
+			if tt.restart {
+				stop = c.bridge(nil)
+			} else {
+				time.Sleep(looked) // what the bridge has seen counts for that long
 			}
-			c.bridge(nil)
-			key := newKey(t)
-			if r := c.ask(by, node, v1.DoorKubelet, key); r.Status.Reason != v1.ReasonAdmissionMissing || r.Status.SealedAt != nil {
-				t.Errorf("it is answered with %q, sealed: %v", r.Status.Reason, r.Status.SealedAt)
+			c.node(name(i) + "-new")
+			r := c.ask(kubelets[i], name(i), v1.DoorKubelet, keys[i])
+			if r.Status.Reason != v1.ReasonAdmissionMissing || !strings.Contains(r.Status.Message, tt.says) || r.Status.SealedAt != nil {
+				t.Errorf("it is answered with %q %q, sealed: %v; want %q", r.Status.Reason, r.Status.Message, r.Status.SealedAt, tt.says)
 			}
-			c.event(v1.NodesNamespace, node, v1.ReasonAdmissionMissing, "")
-			c.event(v1.SystemNamespace, v1.BridgeAccount, v1.ReasonAdmissionMissing, "")
+			c.event(v1.NodesNamespace, name(i), v1.ReasonAdmissionMissing, tt.says)
+			c.event(v1.SystemNamespace, v1.BridgeAccount, v1.ReasonAdmissionMissing, tt.says)
 			c.eventually("a new node has its mailbox", func() string {
-				return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(node + "-new")}, &corev1.ConfigMap{}))
+				return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(name(i) + "-new")}, &corev1.ConfigMap{}))
 			})
-			err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(node + "-new")}, &corev1.ServiceAccount{})
+			err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(name(i) + "-new")}, &corev1.ServiceAccount{})
 			if !apierrors.IsNotFound(err) {
 				t.Errorf("a new node gets an identity: %v", err)
 			}
-
-			// As soon as they are back the request is answered, without being
-			// made again.
-			restore()
-			c.eventually("the token is sealed", func() string {
-				if c.answer(by, node).Status.SealedAt == nil {
-					return "it is not"
-				}
-				return ""
-			})
-			open(t, key, c.answer(by, node))
 		})
 	}
+	c.bridge(nil)
+	// As soon as all is back the requests are answered, without being made again.
+	for i := range cases {
+		c.eventually("the token is sealed", func() string {
+			if c.answer(kubelets[i], name(i)).Status.SealedAt == nil {
+				return "it is not"
+			}
+			return ""
+		})
+		open(t, keys[i], c.answer(kubelets[i], name(i)))
+	}
 }
+
+// looked is longer than what the bridge has seen of the policies counts.
+const looked = 3500 * time.Millisecond
 
 func (c *cluster) patch(kind, name, body string) {
 	c.t.Helper()
@@ -344,7 +369,7 @@ func TestANodeThatComesLaterTakesItsIdentityOver(t *testing.T) {
 	}
 	at.forward(3 * time.Hour)
 	c.wake(v1.ServiceAccountName(node))
-	c.refused(as, "the Secret is gone")
+	c.refusedNow(as, "the Secret is gone")
 	if _, err := renewToken(t, c.bearer(token), node, "Node", node); err != nil {
 		t.Errorf("the token that is bound to the Node: %v", err)
 	}

@@ -44,7 +44,7 @@ import (
 
 func TestMain(m *testing.M) {
 	controller.LogLibraries(slog.New(slog.DiscardHandler))
-	os.Exit(bed.Main(m))
+	os.Exit(bed.Main(m, awaitRefusals))
 }
 
 // cluster is the shared control plane with the product's manifests in it.
@@ -52,6 +52,8 @@ type cluster struct {
 	*controlplane.Cluster
 	t     *testing.T
 	admin client.Client
+	// tokens are those of the clients that have nothing else.
+	tokens map[client.Client]string
 }
 
 // installed: the first test that gets the shared control plane fills it.
@@ -59,7 +61,7 @@ var installed sync.Once
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{Cluster: bed.New(t).Cluster(), t: t}
+	c := &cluster{Cluster: bed.New(t).Cluster(), t: t, tokens: map[client.Client]string{}}
 	c.admin = newClient(t, c.Config())
 	installed.Do(c.install)
 	return c
@@ -101,7 +103,9 @@ func newClient(t *testing.T, cfg *rest.Config) client.Client {
 // bearer is a client that has a token and nothing else.
 func (c *cluster) bearer(token string) client.Client {
 	c.t.Helper()
-	return newClient(c.t, c.bearerConfig(token))
+	as := newClient(c.t, c.bearerConfig(token))
+	c.tokens[as] = token
+	return as
 }
 
 func (c *cluster) bearerConfig(token string) *rest.Config {

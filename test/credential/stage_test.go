@@ -1,14 +1,18 @@
 package credential
 
 import (
+	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
-	"testing"
+	"sync"
 
+	batchv1 "k8s.io/api/batch/v1"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -16,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
 )
@@ -29,6 +34,8 @@ type stage struct {
 	admin   dynamic.Interface
 	clients []dynamic.Interface // in the order of identities
 	plain   []*rest.RESTClient
+	// kubelets of A and B, by node.
+	kubelets map[string]client.Client
 }
 
 // newStage makes two nodes that have joined, an invitation for A, and requests
@@ -36,11 +43,12 @@ type stage struct {
 func newStage(c *cluster) *stage {
 	c.t.Helper()
 	stop := c.bridge(nil)
+	kubelets := map[string]client.Client{nodeA: c.kubelet(nodeA), nodeB: c.kubelet(nodeB)}
 	var token string
 	for _, node := range []string{nodeA, nodeB} {
 		c.node(node)
 		c.object(node)
-		kubelet, key := c.kubelet(node), newKey(c.t)
+		kubelet, key := kubelets[node], newKey(c.t)
 		r := c.ask(kubelet, node, v1.DoorKubelet, key)
 		as := open(c.t, key, r)
 		if node == nodeA {
@@ -53,22 +61,24 @@ func newStage(c *cluster) *stage {
 	}
 	join := c.invite(nodeA, "--replace")
 	stop()
-	for _, kind := range []string{"node", "join"} {
-		// One that the bridge or the command has made already is as good.
-		if out, err := c.Kubectl(c.t.Context(), "create", "secret", "generic", "multinic-"+kind+"-"+nodeA, "-n", v1.NodesNamespace); err != nil && !strings.Contains(err.Error(), "AlreadyExists") && !strings.Contains(err.Error(), "already exists") {
-			c.t.Fatal(out, err)
-		}
+	s := &stage{c: c, kubelets: kubelets}
+	for _, name := range []string{v1.ServiceAccountName(nodeA), v1.ServiceAccountName(nodeB), v1.JoinAccountName(nodeA)} {
+		s.have(&corev1.Secret{ObjectMeta: inNodes(name)})
 	}
-	s := &stage{c: c}
 	admin, err := dynamic.NewForConfig(c.Config())
 	if err != nil {
 		c.t.Fatal(err)
 	}
 	s.admin = admin
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: "multinic-bridge"}}
-	if err := c.admin.Create(c.t.Context(), lease); err != nil && !apierrors.IsAlreadyExists(err) {
-		c.t.Fatal(err) // a bridge that stood for election has made it
-	}
+	s.have(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: "multinic-bridge"}})
+	s.have(&v1.MultiNicBizConfig{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: "matrix-old"}})
+	container := corev1.Container{Name: "x", Image: "example.com/x", SecurityContext: &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false), RunAsNonRoot: new(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}}
+	pod := corev1.PodSpec{SchedulerName: "nobody", RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{container}}
+	s.have(&corev1.Pod{ObjectMeta: inNodes("matrix-pod"), Spec: pod})
+	s.have(&batchv1.Job{ObjectMeta: inNodes("matrix-job"), Spec: batchv1.JobSpec{Suspend: new(true), Template: corev1.PodTemplateSpec{Spec: pod}}})
 	der, err := base64.StdEncoding.DecodeString(csr)
 	if err != nil {
 		c.t.Fatal(err)
@@ -102,6 +112,19 @@ func newStage(c *cluster) *stage {
 	return s
 }
 
+// have makes what may be there already, and is removed at the end.
+func (s *stage) have(o client.Object) {
+	s.c.t.Helper()
+	if err := s.c.admin.Create(s.c.t.Context(), o); err != nil && !apierrors.IsAlreadyExists(err) {
+		s.c.t.Fatal(err)
+	}
+	s.c.t.Cleanup(func() {
+		if err := s.c.admin.Delete(context.WithoutCancel(s.c.t.Context()), o, client.PropagationPolicy(metav1.DeletePropagationBackground)); client.IgnoreNotFound(err) != nil {
+			s.c.t.Error(err)
+		}
+	})
+}
+
 // target is what a name of the matrix stands for.
 type target struct {
 	resource        schema.GroupVersionResource
@@ -115,36 +138,59 @@ func gvr(group, version, resource string) schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: group, Version: version, Resource: resource}
 }
 
-// try makes one request as one identity: y, - or p, and what was answered.
-func (s *stage) try(who int, verb, object string) (byte, error) {
-	s.c.t.Helper()
-	ctx := s.c.t.Context()
-	if object == "version of the API server" {
-		return outcome(s.c.t, s.plain[who].Get().AbsPath("/version").Do(ctx).Error())
+// tryAll makes one request as each identity, in order. What is said is in the
+// order of identities too.
+func (s *stage) tryAll(verb, object string) (string, []error) {
+	got, said := make([]byte, len(identities)), make([]error, len(identities))
+	one := func(i int) {
+		err := s.try(i, verb, object)
+		got[i], said[i] = outcome(err), err
 	}
-	tg := s.target(object, who)
+	// Of a node there is one NodeTokenRequest, which each makes or removes first.
+	if strings.Contains(object, "NodeTokenRequest ") {
+		for i := range identities {
+			one(i)
+		}
+		return string(got), said
+	}
+	var all sync.WaitGroup
+	for i := range identities {
+		all.Go(func() { one(i) })
+	}
+	all.Wait()
+	return string(got), said
+}
+
+// try makes one request as one identity.
+func (s *stage) try(who int, verb, object string) error {
+	ctx := s.c.t.Context()
+	if path, ok := paths[object]; ok {
+		return s.plain[who].Get().AbsPath(path).Do(ctx).Error()
+	}
+	tg, err := s.target(object, who)
+	if err != nil {
+		return err
+	}
 	as := in(s.clients[who], tg)
 	var sub []string
 	if tg.sub != "" {
 		sub = []string{tg.sub}
 	}
 	all := []string{metav1.DryRunAll}
-	byName := metav1.ListOptions{FieldSelector: "metadata.name=" + tg.name}
-	var err error
+	list := metav1.ListOptions{}
+	if strings.HasSuffix(verb, " by name") {
+		list.FieldSelector = "metadata.name=" + tg.name
+	} else if strings.HasSuffix(verb, " by label") {
+		list.LabelSelector = v1.NodeNameLabel + "=" + nodeA
+	}
 	switch verb {
 	case "get":
 		_, err = as.Get(ctx, tg.name, metav1.GetOptions{}, sub...)
-	case "list":
-		_, err = as.List(ctx, metav1.ListOptions{})
-	case "list by name":
-		_, err = as.List(ctx, byName)
+	case "list", "list by name", "list by label":
+		_, err = as.List(ctx, list)
 	case "watch", "watch by name":
-		o := metav1.ListOptions{}
-		if verb != "watch" {
-			o = byName
-		}
-		o.TimeoutSeconds = new(int64(1))
-		w, open := as.Watch(ctx, o)
+		list.TimeoutSeconds = new(int64(1))
+		w, open := as.Watch(ctx, list)
 		if err = open; err == nil {
 			w.Stop()
 		}
@@ -154,35 +200,62 @@ func (s *stage) try(who int, verb, object string) (byte, error) {
 			o.Object[k] = v
 		}
 		o.SetGroupVersionKind(tg.resource.GroupVersion().WithKind(tg.kind))
-		if tg.sub == "" {
-			o.SetName(tg.name)
-			_, err = as.Create(ctx, o, metav1.CreateOptions{DryRun: all})
-		} else {
+		if tg.sub == "token" {
 			o.SetGroupVersionKind(schema.GroupVersionKind{Group: "authentication.k8s.io", Version: "v1", Kind: tg.kind})
-			o.SetName(tg.name)
-			_, err = as.Create(ctx, o, metav1.CreateOptions{DryRun: all}, sub...)
 		}
+		o.SetName(tg.name)
+		_, err = as.Create(ctx, o, metav1.CreateOptions{DryRun: all}, sub...)
 	case "update":
-		o, missing := in(s.admin, tg).Get(ctx, tg.name, metav1.GetOptions{})
-		if missing != nil {
-			s.c.t.Fatalf("%s: %v", object, missing)
+		var o *unstructured.Unstructured
+		if o, err = in(s.admin, tg).Get(ctx, tg.name, metav1.GetOptions{}); err == nil {
+			_, err = as.Update(ctx, o, metav1.UpdateOptions{DryRun: all}, sub...)
 		}
-		_, err = as.Update(ctx, o, metav1.UpdateOptions{DryRun: all}, sub...)
 	case "patch":
-		body, bad := (&unstructured.Unstructured{Object: tg.body}).MarshalJSON()
-		if bad != nil {
-			body = []byte(asJSON(s.c.t, tg.body))
+		var body []byte
+		if body, err = json.Marshal(tg.body); err == nil {
+			_, err = as.Patch(ctx, tg.name, types.MergePatchType, body, metav1.PatchOptions{DryRun: all}, sub...)
 		}
-		_, err = as.Patch(ctx, tg.name, types.MergePatchType, body, metav1.PatchOptions{DryRun: all}, sub...)
 	case "delete":
 		err = as.Delete(ctx, tg.name, metav1.DeleteOptions{DryRun: all})
 	case "deletecollection":
 		err = as.DeleteCollection(ctx, metav1.DeleteOptions{DryRun: all}, metav1.ListOptions{})
 	default:
-		s.c.t.Fatalf("no such verb: %s", verb)
+		err = s.review(ctx, who, verb, tg)
 	}
-	return outcome(s.c.t, err)
+	return err
 }
+
+// review asks the API server about a verb for which there is no request of its
+// own: it stands behind another, as impersonation does.
+func (s *stage) review(ctx context.Context, who int, verb string, tg target) error {
+	resources := []string{tg.resource.Resource}
+	if verb == "impersonate" {
+		resources = []string{"users", "groups", "serviceaccounts"}
+	}
+	for _, resource := range resources {
+		about := fields{"verb": verb, "group": tg.resource.Group, "resource": resource, "namespace": tg.namespace, "name": tg.name}
+		if resource == "serviceaccounts" {
+			about["namespace"], about["name"] = inside, v1.ServiceAccountName(nodeA)
+		}
+		o := &unstructured.Unstructured{Object: fields{"spec": fields{"resourceAttributes": about}}}
+		reviews := gvr("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+		o.SetGroupVersionKind(reviews.GroupVersion().WithKind("SelfSubjectAccessReview"))
+		answer, err := s.clients[who].Resource(reviews).Create(ctx, o, metav1.CreateOptions{})
+		if err != nil {
+			return err
+		}
+		switch allowed, found, err := unstructured.NestedBool(answer.Object, "status", "allowed"); {
+		case err != nil || !found:
+			return fmt.Errorf("the review of %s %s has no answer: %w", verb, resource, err)
+		case allowed:
+			return nil
+		}
+	}
+	return errNotAllowed
+}
+
+// errNotAllowed is the answer of a review.
+var errNotAllowed = errors.New("it is not allowed")
 
 func in(as dynamic.Interface, tg target) dynamic.ResourceInterface {
 	if tg.namespace == "" {
@@ -191,44 +264,36 @@ func in(as dynamic.Interface, tg target) dynamic.ResourceInterface {
 	return as.Resource(tg.resource).Namespace(tg.namespace)
 }
 
-// outcome puts an answer into a letter. Who may do something may also find that
-// there is no such thing; anything else that is no refusal is a mistake of the
-// test.
-func outcome(t *testing.T, err error) (byte, error) {
-	t.Helper()
+// outcome puts an answer into a letter. What is neither done nor refused is a
+// mistake of the test: '?'.
+func outcome(err error) byte {
 	var status apierrors.APIStatus
 	switch {
 	case err == nil:
-		return 'y', nil
-	case apierrors.IsUnauthorized(err):
-		return '-', err
+		return 'y'
+	case apierrors.IsUnauthorized(err), errors.Is(err, errNotAllowed):
+		return '-'
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), `User "`) && strings.Contains(err.Error(), `" cannot `):
-		return '-', err
+		return '-'
 	case apierrors.IsForbidden(err):
-		return 'p', err
+		return 'p'
 	case errors.As(err, &status) && strings.Contains(status.Status().Message, "ValidatingAdmissionPolicy"):
-		return 'p', err
+		return 'p'
 	}
-	return '?', err
-}
-
-func (s *stage) key(node string) string {
-	return base64.StdEncoding.EncodeToString([]byte(fmt.Sprintf("%-32s", node)))
+	return '?'
 }
 
 // waiting makes, as whom it belongs to, a request that waits for an answer.
-func (s *stage) waiting(node string) {
-	s.c.t.Helper()
-	as := s.c.kubelet(node)
-	key := newKey(s.c.t)
-	r := &v1.NodeTokenRequest{ObjectMeta: inNodes(node), Spec: v1.NodeTokenRequestSpec{Door: v1.DoorKubelet, PublicKey: key.Public()}}
-	if err := as.Create(s.c.t.Context(), r); err != nil && !apierrors.IsAlreadyExists(err) {
-		s.c.t.Fatal(err)
+func (s *stage) waiting(node string) error {
+	r := &v1.NodeTokenRequest{ObjectMeta: inNodes(node)}
+	r.Spec.Door, r.Spec.PublicKey = v1.DoorKubelet, fmt.Appendf(nil, "%-32s", node)
+	if err := s.kubelets[node].Create(s.c.t.Context(), r); err != nil && !apierrors.IsAlreadyExists(err) {
+		return err
 	}
+	return nil
 }
 
 // absent sees to it that a request can be made.
-func (s *stage) absent(node string) {
-	s.c.t.Helper()
-	s.c.delete(&v1.NodeTokenRequest{ObjectMeta: inNodes(node)})
+func (s *stage) absent(node string) error {
+	return client.IgnoreNotFound(s.admin.Resource(requests).Namespace(inside).Delete(s.c.t.Context(), node, metav1.DeleteOptions{}))
 }

@@ -6,10 +6,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"strings"
-	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/serializer"
@@ -32,33 +31,47 @@ var additions = map[string]fields{
 	" with an annotation": meta(fields{"annotations": fields{"x": "y"}}),
 	" with a finalizer":   meta(fields{"finalizers": []any{"example.com/x"}}),
 	" with an owner":      meta(fields{"ownerReferences": []any{fields{"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "x"}}}),
+
+	", of what the bridge has": {"rules": []any{rule("", "configmaps", "get")}},
+	", of more":                {"rules": []any{rule("", "secrets", "get")}},
+	", to cluster-admin": {
+		"roleRef":  fields{"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
+		"subjects": []any{fields{"kind": "ServiceAccount", "name": "default", "namespace": inside}},
+	},
+}
+
+// baseOf is what a line adds something to.
+func baseOf(object string) (string, bool) {
+	for suffix := range additions {
+		if base, ok := strings.CutSuffix(object, suffix); ok {
+			return base, true
+		}
+	}
+	return "", false
 }
 
 // target finds what a name of the matrix stands for; who asks matters for what
 // only its own door lets through.
-func (s *stage) target(object string, who int) target {
-	s.c.t.Helper()
+func (s *stage) target(object string, who int) (target, error) {
 	if base, ok := strings.CutPrefix(object, "NodeTokenRequest "); ok {
 		return s.request(base, who)
 	}
 	if base, ok := strings.CutPrefix(object, "token of A"); ok {
-		return token(v1.NodesNamespace, v1.ServiceAccountName(nodeA), base)
+		return token(v1.NodesNamespace, v1.ServiceAccountName(nodeA), base), nil
 	}
-	for suffix, body := range additions {
-		if base, ok := strings.CutSuffix(object, suffix); ok {
-			tg := s.target(base, who)
-			tg.body = body
-			return tg
-		}
+	if base, ok := baseOf(object); ok {
+		tg, err := s.target(base, who)
+		tg.body = additions[strings.TrimPrefix(object, base)]
+		return tg, err
 	}
 	tg, ok := targets[object]
 	if !ok {
-		s.c.t.Fatalf("the matrix names %q, which stands for nothing", object)
+		return tg, fmt.Errorf("the matrix names %q, which stands for nothing", object)
 	}
 	if object == "status of NodeTokenRequest A" {
-		s.waiting(nodeA)
+		return tg, s.waiting(nodeA)
 	}
-	return tg
+	return tg, nil
 }
 
 var (
@@ -71,8 +84,8 @@ var (
 	nodes    = gvr("", "v1", "nodes")
 	policy   = gvr("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies")
 	binding  = gvr("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings")
-	roles    = gvr("rbac.authorization.k8s.io", "v1", "roles")
-	grants   = gvr("rbac.authorization.k8s.io", "v1", "rolebindings")
+	roles    = gvr(rbac, "v1", "roles")
+	grants   = gvr(rbac, "v1", "rolebindings")
 	events   = gvr("", "v1", "events")
 )
 
@@ -83,83 +96,130 @@ var (
 	newEvent = fields{"involvedObject": fields{"kind": "Namespace", "name": "x"}, "reason": "X", "type": "Normal"}
 )
 
-const system, inside = v1.SystemNamespace, v1.NodesNamespace
+const system, inside, rbac = v1.SystemNamespace, v1.NodesNamespace, "rbac.authorization.k8s.io"
 
 // newObject is an object as a publisher makes it.
 func newObject(name string) fields {
 	return fields{"spec": fields{"nodeName": name, "interfaces": []any{fields{"id": int64(1), "macAddress": "02:00:00:00:01:01"}}}}
 }
 
-var targets = map[string]target{
-	"object A":                       {objects, "MultiNicNodeConfig", system, nodeA, "", fields{"spec": fields{"specHash": "x"}}},
-	"object B":                       {objects, "MultiNicNodeConfig", system, nodeB, "", fields{"spec": fields{"specHash": "x"}}},
-	"objects":                        {objects, "MultiNicNodeConfig", system, "", "", nil},
-	"a new object":                   {objects, "MultiNicNodeConfig", system, "matrix-new", "", newObject("matrix-new")},
-	"status of object A":             {objects, "MultiNicNodeConfig", system, nodeA, "status", fields{"status": fields{"state": "Configured"}}},
-	"status of object B":             {objects, "MultiNicNodeConfig", system, nodeB, "status", fields{"status": fields{"state": "Configured"}}},
-	"old object (MultiNicBizConfig)": {gvr(v1.Group, v1.Version, "multinicbizconfigs"), "MultiNicBizConfig", system, "x", "", fields{"spec": fields{}}},
+var (
+	biz       = gvr(v1.Group, v1.Version, "multinicbizconfigs")
+	csrs      = gvr("certificates.k8s.io", "v1", "certificatesigningrequests")
+	jobs      = gvr("batch", "v1", "jobs")
+	pods      = gvr("", "v1", "pods")
+	crds      = gvr("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+	clusters  = gvr(rbac, "v1", "clusterroles")
+	clusterTo = gvr(rbac, "v1", "clusterrolebindings")
+	signers   = gvr("certificates.k8s.io", "v1", "signers")
+)
 
-	"report A":               {cms, "ConfigMap", inside, v1.ReportName(nodeA), "", said},
-	"report B":               {cms, "ConfigMap", inside, v1.ReportName(nodeB), "", said},
-	"reports":                {cms, "ConfigMap", inside, "", "", nil},
-	"a new report":           {cms, "ConfigMap", inside, v1.ReportName("matrix-new"), "", said},
-	"Lease A":                {leases, "Lease", inside, v1.LeaseName(nodeA), "", renewed},
-	"Lease B":                {leases, "Lease", inside, v1.LeaseName(nodeB), "", renewed},
-	"Leases":                 {leases, "Lease", inside, "", "", nil},
-	"the bridge's own Lease": {leases, "Lease", system, "multinic-bridge", "", renewed},
+// newName is that of what is made by nobody: it begins the name of a target
+// that stands for a collection.
+const newName = "matrix-new"
+
+var (
+	state  = fields{"status": fields{"state": "Configured"}}
+	noted  = meta(fields{"annotations": fields{"x": "y"}})
+	aJob   = fields{"spec": fields{"suspend": true, "template": fields{"spec": fields{"restartPolicy": "Never", "containers": containers}}}}
+	aPod   = fields{"spec": fields{"nodeName": nodeA, "containers": containers}}
+	newCSR = fields{"spec": fields{"request": csr, "signerName": "example.com/x", "usages": []any{"client auth"}}}
+)
+
+var targets = map[string]target{
+	"object A":                          {objects, "MultiNicNodeConfig", system, nodeA, "", fields{"spec": fields{"specHash": "x"}}},
+	"object B":                          {objects, "MultiNicNodeConfig", system, nodeB, "", fields{"spec": fields{"specHash": "x"}}},
+	"objects":                           {objects, "MultiNicNodeConfig", system, newName, "", newObject(newName)},
+	"objects of all namespaces":         {objects, "", "", "", "", nil},
+	"objects of default":                {objects, "MultiNicNodeConfig", "default", newName, "", newObject(newName)},
+	"status of object A":                {objects, "MultiNicNodeConfig", system, nodeA, "status", state},
+	"status of object B":                {objects, "MultiNicNodeConfig", system, nodeB, "status", state},
+	"an old object (MultiNicBizConfig)": {biz, "MultiNicBizConfig", system, "matrix-old", "", label},
+	"status of an old object":           {biz, "MultiNicBizConfig", system, "matrix-old", "status", fields{"status": fields{}}},
+	"old objects":                       {biz, "MultiNicBizConfig", system, newName, "", fields{"spec": fields{"nodeConfigs": []any{}}}},
+
+	"report A":                            {cms, "ConfigMap", inside, v1.ReportName(nodeA), "", said},
+	"report B":                            {cms, "ConfigMap", inside, v1.ReportName(nodeB), "", said},
+	"reports":                             {cms, "ConfigMap", inside, newName, "", said},
+	"another ConfigMap of multinic-nodes": {cms, "ConfigMap", inside, "kube-root-ca.crt", "", label},
+	"a ConfigMap of multinic-system":      {cms, "ConfigMap", system, "multinic-admission", "", said},
+	"ConfigMaps of multinic-system":       {cms, "ConfigMap", system, newName, "", said},
+	"ConfigMaps of default":               {cms, "ConfigMap", "default", newName, "", said},
+	"Lease A":                             {leases, "Lease", inside, v1.LeaseName(nodeA), "", renewed},
+	"Lease B":                             {leases, "Lease", inside, v1.LeaseName(nodeB), "", renewed},
+	"Leases":                              {leases, "Lease", inside, newName, "", renewed},
+	"the bridge's own Lease":              {leases, "Lease", system, "multinic-bridge", "", renewed},
+	"Leases of kube-node-lease":           {leases, "Lease", "kube-node-lease", newName, "", renewed},
 
 	"token of B, bound to Node B":          token(inside, v1.ServiceAccountName(nodeB), ", bound to Node B"),
 	"join token of A":                      token(inside, v1.JoinAccountName(nodeA), ", bound to its Secret"),
 	"token of the bridge":                  token(system, v1.BridgeAccount, ", bound to nothing"),
 	"token of a ServiceAccount in default": token("default", "default", ", bound to nothing"),
 
-	"ServiceAccount A":           {accounts, "ServiceAccount", inside, v1.ServiceAccountName(nodeA), "", label},
-	"ServiceAccount B":           {accounts, "ServiceAccount", inside, v1.ServiceAccountName(nodeB), "", label},
-	"ServiceAccounts":            {accounts, "ServiceAccount", inside, "matrix-new", "", nil},
-	"Secret A":                   {secrets, "Secret", inside, v1.ServiceAccountName(nodeA), "", label},
-	"Secrets":                    {secrets, "Secret", inside, "", "", nil},
-	"a new Secret":               {secrets, "Secret", inside, "matrix-new", "", nil},
-	"Secrets of multinic-system": {secrets, "Secret", system, "matrix-new", "", nil},
-	"Secrets of kube-system":     {secrets, "Secret", "kube-system", "", "", nil},
+	"ServiceAccount A":               {accounts, "ServiceAccount", inside, v1.ServiceAccountName(nodeA), "", label},
+	"ServiceAccount B":               {accounts, "ServiceAccount", inside, v1.ServiceAccountName(nodeB), "", label},
+	"ServiceAccounts":                {accounts, "ServiceAccount", inside, newName, "", nil},
+	"the bridge's ServiceAccount":    {accounts, "ServiceAccount", system, v1.BridgeAccount, "", label},
+	"ServiceAccounts of kube-system": {accounts, "ServiceAccount", "kube-system", newName, "", nil},
+	"Secret A":                       {secrets, "Secret", inside, v1.ServiceAccountName(nodeA), "", label},
+	"Secret B":                       {secrets, "Secret", inside, v1.ServiceAccountName(nodeB), "", label},
+	"Secrets":                        {secrets, "Secret", inside, newName, "", nil},
+	"Secrets of multinic-system":     {secrets, "Secret", system, newName, "", nil},
+	"Secrets of kube-system":         {secrets, "Secret", "kube-system", newName, "", nil},
 
-	"NodeTokenRequests":            {requests, "NodeTokenRequest", inside, "", "", nil},
+	"NodeTokenRequests":            {requests, "NodeTokenRequest", inside, newName, "", fields{"spec": fields{"door": string(v1.DoorKubelet), "publicKey": publicKey(newName)}}},
 	"status of NodeTokenRequest A": {requests, "NodeTokenRequest", inside, nodeA, "status", fields{"status": fields{"reason": "X"}}},
 
-	"Role in multinic-nodes, of what the bridge has": {roles, "Role", inside, "matrix-new", "", fields{"rules": []any{rule("", "configmaps", "get")}}},
-	"Role in multinic-nodes, of more":                {roles, "Role", inside, "matrix-new", "", fields{"rules": []any{rule("", "secrets", "get")}}},
-	"RoleBinding in multinic-nodes, to cluster-admin": {grants, "RoleBinding", inside, "matrix-new", "", fields{
-		"roleRef":  fields{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
-		"subjects": []any{fields{"kind": "ServiceAccount", "name": "default", "namespace": inside}},
-	}},
-	"Role A":       {roles, "Role", inside, v1.ServiceAccountName(nodeA), "", label},
-	"ClusterRoles": {gvr("rbac.authorization.k8s.io", "v1", "clusterroles"), "ClusterRole", "", "matrix-new", "", fields{"rules": []any{}}},
+	"Role A":                          {roles, "Role", inside, v1.ServiceAccountName(nodeA), "", label},
+	"RoleBinding A":                   {grants, "RoleBinding", inside, v1.ServiceAccountName(nodeA), "", label},
+	"Roles of multinic-nodes":         {roles, "Role", inside, newName, "", nil},
+	"RoleBindings of multinic-nodes":  {grants, "RoleBinding", inside, newName, "", nil},
+	"Roles of default":                {roles, "Role", "default", newName, "", nil},
+	"the bridge's ClusterRole":        {clusters, "ClusterRole", "", "multinic-bridge", "", label},
+	"ClusterRoles":                    {clusters, "ClusterRole", "", newName, "", fields{"rules": []any{}}},
+	"ClusterRoleBindings":             {clusterTo, "ClusterRoleBinding", "", newName, "", nil},
+	"users, groups, ServiceAccount A": {gvr("", "v1", "users"), "", "", "x", "", nil},
 
-	"ConfigMaps of multinic-system":       {cms, "ConfigMap", system, "multinic-admission", "", said},
-	"another ConfigMap of multinic-nodes": {cms, "ConfigMap", inside, "kube-root-ca.crt", "", label},
-	"ConfigMaps of default":               {cms, "ConfigMap", "default", "matrix-new", "", said},
-	"Leases of kube-node-lease":           {leases, "Lease", "kube-node-lease", "", "", nil},
+	"Node A":           {nodes, "Node", "", nodeA, "", noted},
+	"status of Node A": {nodes, "Node", "", nodeA, "status", fields{"status": fields{"phase": "Running"}}},
+	"Node B":           {nodes, "Node", "", nodeB, "", noted},
+	"proxy of Node A":  {nodes, "Node", "", nodeA, "proxy", nil},
+	"Nodes":            {nodes, "Node", "", newName, "", nil},
 
-	"Node A": {nodes, "Node", "", nodeA, "", meta(fields{"annotations": fields{"x": "y"}})},
-	"Node B": {nodes, "Node", "", nodeB, "", meta(fields{"annotations": fields{"x": "y"}})},
-	"Nodes":  {nodes, "Node", "", "", "", nil},
-	"CertificateSigningRequests": {gvr("certificates.k8s.io", "v1", "certificatesigningrequests"), "CertificateSigningRequest", "", "matrix-new", "",
-		fields{"spec": fields{"request": csr, "signerName": "example.com/x", "usages": []any{"client auth"}}}},
-	"approval of a CertificateSigningRequest": {gvr("certificates.k8s.io", "v1", "certificatesigningrequests"), "CertificateSigningRequest", "", "matrix-csr", "approval",
-		fields{"status": fields{"conditions": []any{fields{"type": "Approved", "status": "True", "reason": "X"}}}}},
+	"a CertificateSigningRequest":                         {csrs, "CertificateSigningRequest", "", "matrix-csr", "", label},
+	"CertificateSigningRequests":                          {csrs, "CertificateSigningRequest", "", newName, "", newCSR},
+	"approval of a CertificateSigningRequest":             {csrs, "CertificateSigningRequest", "", "matrix-csr", "approval", approved},
+	"certificate of a CertificateSigningRequest (status)": {csrs, "CertificateSigningRequest", "", "matrix-csr", "status", approved},
+	"signer kubernetes.io/kube-apiserver-client":          {signers, "", "", "kubernetes.io/kube-apiserver-client", "", nil},
+	"any signer": {signers, "", "", "", "", nil},
 
-	"Jobs of multinic-nodes": {gvr("batch", "v1", "jobs"), "Job", inside, "matrix-new", "",
-		fields{"spec": fields{"template": fields{"spec": fields{"restartPolicy": "Never", "containers": containers}}}}},
-	"Pods of multinic-nodes":                  {gvr("", "v1", "pods"), "Pod", inside, "matrix-new", "", fields{"spec": fields{"nodeName": nodeA, "containers": containers}}},
-	"CustomResourceDefinition of our objects": {gvr("apiextensions.k8s.io", "v1", "customresourcedefinitions"), "CustomResourceDefinition", "", "multinicnodeconfigs.multinic.io", "", label},
-	"admission policy":                        {policy, "ValidatingAdmissionPolicy", "", "multinic-status", "", label},
-	"binding of an admission policy":          {binding, "ValidatingAdmissionPolicyBinding", "", "multinic-status", "", label},
-	"admission policies":                      {policy, "ValidatingAdmissionPolicy", "", "matrix-new", "", nil},
-	"Events of multinic-nodes":                {events, "Event", inside, "matrix-new", "", inNamespace(newEvent, inside)},
-	"Events of default":                       {events, "Event", "default", "matrix-new", "", inNamespace(newEvent, "default")},
-	"namespace multinic-nodes":                {gvr("", "v1", "namespaces"), "Namespace", "", inside, "", label},
-	"namespaces":                              {gvr("", "v1", "namespaces"), "Namespace", "", "matrix-new", "", nil},
-	"who am I":                                {gvr("authentication.k8s.io", "v1", "selfsubjectreviews"), "SelfSubjectReview", "", "", "", nil},
+	"a Job of multinic-nodes":                   {jobs, "Job", inside, "matrix-job", "", label},
+	"Jobs of multinic-nodes":                    {jobs, "Job", inside, newName, "", aJob},
+	"a Pod of multinic-nodes":                   {pods, "Pod", inside, "matrix-pod", "", label},
+	"a shell in a Pod of multinic-nodes (exec)": {pods, "Pod", inside, "matrix-pod", "exec", nil},
+	"Pods of multinic-nodes":                    {pods, "Pod", inside, newName, "", aPod},
+	"Pods of kube-system":                       {pods, "Pod", "kube-system", newName, "", aPod},
+	"Deployments of multinic-system":            {gvr("apps", "v1", "deployments"), "Deployment", system, newName, "", nil},
+	"CustomResourceDefinition of our objects":   {crds, "CustomResourceDefinition", "", "multinicnodeconfigs.multinic.io", "", label},
+	"CustomResourceDefinitions":                 {crds, "CustomResourceDefinition", "", newName, "", nil},
+	"admission policy":                          {policy, "ValidatingAdmissionPolicy", "", "multinic-status", "", label},
+	"admission policies":                        {policy, "ValidatingAdmissionPolicy", "", newName, "", nil},
+	"binding of an admission policy":            {binding, "ValidatingAdmissionPolicyBinding", "", "multinic-status", "", label},
+	"bindings of admission policies":            {binding, "ValidatingAdmissionPolicyBinding", "", newName, "", nil},
+	"validating webhooks":                       {gvr("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"), "ValidatingWebhookConfiguration", "", newName, "", nil},
+
+	"Events of multinic-nodes":  {events, "Event", inside, newName, "", inNamespace(newEvent, inside)},
+	"Events of multinic-system": {events, "Event", system, newName, "", inNamespace(newEvent, system)},
+	"Events of default":         {events, "Event", "default", newName, "", inNamespace(newEvent, "default")},
+	"namespace multinic-nodes":  {gvr("", "v1", "namespaces"), "Namespace", "", inside, "", label},
+	"namespaces":                {gvr("", "v1", "namespaces"), "Namespace", "", newName, "", nil},
+	"who am I":                  {gvr("authentication.k8s.io", "v1", "selfsubjectreviews"), "SelfSubjectReview", "", "", "", nil},
 }
+
+// paths are what is asked for beside all resources.
+var paths = map[string]string{"version of the API server": "/version", "metrics of the API server": "/metrics"}
+
+var approved = fields{"status": fields{"conditions": []any{fields{"type": "Approved", "status": "True", "reason": "X"}}}}
 
 var containers = []any{fields{"name": "x", "image": "example.com/x"}}
 
@@ -201,17 +261,18 @@ func token(namespace, account, how string) target {
 
 // request is a NodeTokenRequest as the line words it: each asks through its own
 // door, and who has none through the join token's.
-func (s *stage) request(how string, who int) target {
-	s.c.t.Helper()
+func (s *stage) request(how string, who int) (target, error) {
 	name := nodeA
 	if strings.HasPrefix(how, "B") {
 		name = nodeB
 	}
-	how = strings.TrimLeft(how, "AB")
+	how = how[1:]
+	prepare := s.absent
 	if how == ", made" {
-		s.waiting(name)
-	} else {
-		s.absent(name)
+		prepare = s.waiting
+	}
+	if err := prepare(name); err != nil {
+		return target{}, err
 	}
 	door, other := v1.DoorJoinToken, v1.DoorKubelet
 	if identities[who] == "kubelet of A" {
@@ -220,27 +281,23 @@ func (s *stage) request(how string, who int) target {
 	if how == " through the other door" {
 		door = other
 	}
-	body := fields{"spec": fields{"door": string(door), "publicKey": s.key(name)}}
+	body := fields{"spec": fields{"door": string(door), "publicKey": publicKey(name)}}
 	if how == ", made" {
 		body = label
 	}
 	for k, v := range additions[how] {
 		body[k] = v
 	}
-	return target{requests, "NodeTokenRequest", inside, name, "", body}
+	return target{requests, "NodeTokenRequest", inside, name, "", body}, nil
+}
+
+// publicKey is one of the right length.
+func publicKey(name string) string {
+	return base64.StdEncoding.EncodeToString(fmt.Appendf(nil, "%-32s", name))
 }
 
 func plainCodec() runtime.NegotiatedSerializer {
 	return serializer.WithoutConversionCodecFactory{CodecFactory: scheme.Codecs}
-}
-
-func asJSON(t *testing.T, v any) string {
-	t.Helper()
-	data, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
 }
 
 // csr is a request for a certificate as the API takes it.
