@@ -2,11 +2,18 @@ package join
 
 import (
 	"context"
+	"io/fs"
+	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
+	"sigs.k8s.io/yaml"
+
 	v1 "multinicd/api/v1"
+	"multinicd/test/testhost"
 )
 
 // kubelet puts a kubelet's kubeconfig and client certificate on the host, as kubeadm does.
@@ -49,6 +56,71 @@ func (n *node) joinFile(more ...string) []string {
 	return []string{"multinicd", "join", "--server", n.c.bed.API().URL(), "--token-file", "/root/join", "--ca-hash", hash}
 }
 
+// cloudInit lets the host join by the snippet that token create prints, doing what cloud-init does with one: it writes the files,
+// and runs the commands one after the other.
+func (n *node) cloudInit() {
+	n.c.t.Helper()
+	text := n.c.bridgeOutput("token", "create", "--node", n.name, "--server", n.c.bed.API().URL())
+	var cloud struct {
+		Files []struct{ Path, Permissions, Content string } `json:"write_files"`
+		Run   [][]string                                    `json:"runcmd"`
+	}
+	if first, _, _ := strings.Cut(text, "\n"); first != "#cloud-config" {
+		n.c.t.Errorf("cloud-init takes no snippet that begins with %q", first)
+	}
+	if err := yaml.UnmarshalStrict([]byte(text), &cloud); err != nil {
+		n.c.t.Fatalf("%v\n%s", err, text)
+	}
+	for _, f := range cloud.Files {
+		mode, err := strconv.ParseUint(f.Permissions, 8, 32)
+		if err != nil {
+			n.c.t.Fatal(err)
+		}
+		file, err := v1.ParseJoinFile([]byte(f.Content))
+		if err != nil {
+			n.c.t.Fatal(err)
+		}
+		n.tokens[file.Token] = true
+		if err := n.WriteFile(f.Path, []byte(f.Content), fs.FileMode(mode)); err != nil {
+			n.c.t.Fatal(err)
+		}
+		if got := strings.TrimSpace(n.must("stat", "-c", "%a %U", f.Path)); got != "600 root" {
+			n.c.t.Errorf("%s is %s", f.Path, got)
+		}
+	}
+	for _, command := range cloud.Run {
+		n.must(command...)
+	}
+}
+
+// heard is a server of nothing, which counts who calls it.
+func (c *cluster) heard() (url string, calls func() int) {
+	c.t.Helper()
+	var listener net.Listener
+	err := c.bed.World.Inside(func() (err error) {
+		listener, err = net.Listen("tcp", net.JoinHostPort(testhost.Gateway.String(), "7443"))
+		return err
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var n atomic.Int32
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			n.Add(1)
+			conn.Close()
+		}
+	}()
+	c.t.Cleanup(func() { listener.Close(); <-done })
+	return "https://" + listener.Addr().String(), func() int { return int(n.Load()) }
+}
+
 // revoke ends every token of the node, and sees that the API server refuses the one that it has. Then it breaks the open watch:
 // the API server authorises that when it begins, so that the node would notice with the next renewal of its Lease, or at the
 // watch's end after some minutes.
@@ -61,21 +133,6 @@ func (n *node) revoke() {
 	n.c.bed.API().Heal(n.Host)
 }
 
-// wantModes holds the credential folder to its modes.
-func (n *node) wantModes() {
-	n.c.t.Helper()
-	const want = "700 root .\n600 root ca.crt\n600 root door\n600 root lock\n600 root request\n600 root server\n600 root token"
-	if got := strings.TrimSpace(n.must("sh", "-c", "cd "+credential+" && stat -c '%a %U %n' . $(ls -A)")); got != want {
-		n.c.t.Errorf("the credential folder holds\n%s\nwant\n%s", got, want)
-	}
-	if got := strings.TrimSpace(n.must("sh", "-c", `
-		pid=$(systemctl show -P MainPID multinicd)
-		stat -c %U /proc/$pid/environ
-		grep 'core file' /proc/$pid/limits | tr -s ' ' | cut -d' ' -f5,6`)); !strings.HasPrefix(got, "root\n0 0") {
-		n.c.t.Errorf("the daemon may dump core: %s", got)
-	}
-}
-
 func TestANodeJoinsByAToken(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
@@ -85,9 +142,18 @@ func TestANodeJoinsByAToken(t *testing.T) {
 		t.Errorf("without an argument it ended with %d:\n%s", code, out)
 	}
 	join := n.joinFile()
-	wrong := append(append([]string{}, join[:len(join)-1]...), "sha256:"+strings.Repeat("0", 64))
+	// With another hash it does not even call the server; with the right one it does.
+	url, calls := c.heard()
+	wrong := []string{"multinicd", "join", "--server", url, "--token-file", "/root/join", "--ca-hash", "sha256:" + strings.Repeat("0", 64), "--timeout", "3s"}
 	if code, out := n.run(wrong...); code != 1 || !strings.Contains(out, "not the file that was made with this line") {
 		t.Errorf("with another hash it ended with %d:\n%s", code, out)
+	}
+	if got := calls(); got != 0 {
+		t.Errorf("with another hash it called the server %d times", got)
+	}
+	wrong[7] = join[len(join)-1]
+	if code, out := n.run(wrong...); code != 1 || calls() == 0 {
+		t.Errorf("a server of nothing was called %d times, and it ended with %d:\n%s", calls(), code, out)
 	}
 	n.must(join...)
 	n.token()
@@ -185,10 +251,13 @@ func TestARevokedNodeWithoutAKubeletKeepsItsNICs(t *testing.T) {
 	c := newCluster(t)
 	n := c.newNode("revoked")
 	c.publish(n.name, "10.3.3.1/24")
-	n.must(n.joinFile()...)
+	n.cloudInit()
 	n.address("10.3.3.1/24")
 	c.state(n.name, "Configured 1/1")
 	n.token()
+	if got := n.must("sh", "-c", "ls /run/multinicd-join 2>&1 || true"); !strings.Contains(got, "No such file") {
+		t.Errorf("the join file is left: %s", got)
+	}
 	n.revoke()
 	contains(t, "status", "multinicd join", n.joinNeeded)
 	n.must("ip", "address", "flush", "dev", "multinic1", "scope", "global") // it still repairs

@@ -146,18 +146,47 @@ func (c *cluster) state(node, want string) {
 	})
 }
 
-// bridgeCommand runs multinic-bridge with an administrator's access, on this machine.
+// bridgeCommand runs multinic-bridge with an administrator's access, on this machine, and gives all that it says.
 func (c *cluster) bridgeCommand(args ...string) string {
+	c.t.Helper()
+	out, errs, err := c.runBridge(args...)
+	if err != nil {
+		c.t.Fatalf("multinic-bridge %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
+	}
+	return out + errs
+}
+
+// bridgeOutput is bridgeCommand for its standard output alone.
+func (c *cluster) bridgeOutput(args ...string) string {
+	c.t.Helper()
+	out, errs, err := c.runBridge(args...)
+	if err != nil {
+		c.t.Fatalf("multinic-bridge %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
+	}
+	return out
+}
+
+// bridgeCommandFails is bridgeCommand of what must not work.
+func (c *cluster) bridgeCommandFails(args ...string) string {
+	c.t.Helper()
+	out, errs, err := c.runBridge(args...)
+	if err == nil {
+		c.t.Errorf("multinic-bridge %s: it worked", strings.Join(args, " "))
+	}
+	return out + errs
+}
+
+func (c *cluster) runBridge(args ...string) (stdout, stderr string, err error) {
 	c.t.Helper()
 	kubeconfig := filepath.Join(c.t.TempDir(), "admin.conf")
 	if err := c.WriteKubeconfig(kubeconfig, "", "admin", "system:masters"); err != nil {
 		c.t.Fatal(err)
 	}
-	out, err := exec.CommandContext(c.t.Context(), bed.Build(c.t, "./cmd/bridge"), append(args, "--kubeconfig", kubeconfig)...).CombinedOutput()
-	if err != nil {
-		c.t.Fatalf("multinic-bridge %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return string(out)
+	cmd := exec.CommandContext(c.t.Context(), bed.Build(c.t, "./cmd/bridge"), append(args, "--kubeconfig", kubeconfig)...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
 }
 
 // node is a host with multinicd on it, idle.
@@ -254,47 +283,6 @@ func (n *node) address(want string) {
 	})
 }
 
-// wantNoSecrets looks for every token that it knows in all that was printed anywhere.
-func (n *node) wantNoSecrets() {
-	if !n.Running() {
-		return
-	}
-	ctx := context.WithoutCancel(n.c.t.Context())
-	if text, err := n.ReadFile(credential + "/token"); err == nil {
-		n.tokens[strings.TrimSpace(string(text))] = true
-	}
-	places := map[string]string{
-		"what its programs printed": n.said.String(),
-		"its journal":               n.Journal(ctx),
-		"the bridge's log":          installed.bridge.Log(),
-	}
-	for what, argv := range map[string][]string{
-		"the whole journal": {"journalctl", "--no-pager", "--output=json", "--all"},
-		"its processes":     {"sh", "-c", "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'"},
-		"its status":        {"sh", "-c", "multinicd status; multinicd status -o json; systemctl status multinicd --no-pager --full"},
-		"its cluster":       nil,
-	} {
-		if argv == nil {
-			out, _ := n.c.Kubectl(ctx, "get", "events,mnnc,ntr,configmaps,leases", "-A", "-o", "json")
-			places[what] = out
-			continue
-		}
-		out, _ := n.Run(ctx, argv...) // status fails where the daemon was stopped
-		places[what] = out
-	}
-	for t := range n.tokens {
-		for what, text := range places {
-			// The signature alone would do for a thief who knows what the rest of a token looks like.
-			if i := strings.LastIndexByte(t, '.'); t != "" && (strings.Contains(text, t) || strings.Contains(text, t[i+1:])) {
-				n.c.t.Errorf("%s holds a token of %s", what, n.name)
-			}
-		}
-	}
-	if len(n.tokens) == 0 {
-		n.c.t.Logf("%s has had no token", n.name)
-	}
-}
-
 func eventually(t *testing.T, what, want string, get func() string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
@@ -321,20 +309,6 @@ func contains(t *testing.T, what, part string, get func() string) {
 		}
 		return "it says " + part
 	})
-}
-
-// bridgeCommandFails is bridgeCommand of what must not work.
-func (c *cluster) bridgeCommandFails(args ...string) string {
-	c.t.Helper()
-	kubeconfig := filepath.Join(c.t.TempDir(), "admin.conf")
-	if err := c.WriteKubeconfig(kubeconfig, "", "admin", "system:masters"); err != nil {
-		c.t.Fatal(err)
-	}
-	out, err := exec.CommandContext(c.t.Context(), bed.Build(c.t, "./cmd/bridge"), append(args, "--kubeconfig", kubeconfig)...).CombinedOutput()
-	if err == nil {
-		c.t.Errorf("multinic-bridge %s: it worked", strings.Join(args, " "))
-	}
-	return string(out)
 }
 
 // ask asks the API server for something with a token, and gives the status of its answer.
