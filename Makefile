@@ -73,6 +73,7 @@ unit: ## the tests that need neither root nor a test bed
 bench: ## measure, and write docs/performance/ (as root)
 	$(GO) run ./test/setup
 	$(GO) run ./test/bench -idle 10m
+	$(GO) run ./test/fleet
 
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint

@@ -1,0 +1,364 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+)
+
+// admin is an administrator's client.
+func (f *fleet) admin() (client.WithWatch, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	return client.NewWithWatch(f.cluster.Config(), client.Options{Scheme: scheme})
+}
+
+// know makes Nodes and objects until there are size of them, and waits until the bridge has given each an identity.
+func (f *fleet) know(ctx context.Context, size int) (phase, error) {
+	var p phase
+	admin, err := f.admin()
+	if err != nil {
+		return p, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Minute, errors.New("the bridge takes too long"))
+	defer cancel()
+	before := len(f.nodes)
+	waiting := map[string]bool{}
+	for i := before; i < size; i++ {
+		n := &node{name: nodeName(i), dir: filepath.Join(f.box.Dir, nodeName(i)), news: make(chan struct{}, 1)}
+		if err := os.Mkdir(n.dir, 0o700); err != nil {
+			return p, err
+		}
+		f.nodes = append(f.nodes, n)
+		waiting[v1.JoinAccountName(n.name)] = true // its RoleBinding is made last
+	}
+	watch, err := admin.Watch(ctx, &rbacv1.RoleBindingList{}, client.InNamespace(v1.NodesNamespace))
+	if err != nil {
+		return p, err
+	}
+	defer watch.Stop()
+	m := f.meter()
+	made := make(chan error, 1)
+	go func() {
+		made <- f.each(f.nodes[before:], func(n *node) error {
+			if err := admin.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}); err != nil {
+				return err
+			}
+			return admin.Create(ctx, &v1.MultiNicNodeConfig{
+				ObjectMeta: metav1.ObjectMeta{Name: n.name, Namespace: v1.SystemNamespace},
+				Spec:       v1.MultiNicNodeConfigSpec{NodeName: n.name, Interfaces: []v1.Interface{{ID: new(int32(1)), MACAddress: "02:00:00:00:01:01"}}},
+			})
+		})
+	}()
+	for len(waiting) > 0 {
+		select {
+		case e, ok := <-watch.ResultChan():
+			if !ok {
+				return p, errors.New("the watch of RoleBindings ended")
+			}
+			if o, ok := e.Object.(client.Object); ok {
+				delete(waiting, o.GetName())
+			}
+		case <-ctx.Done():
+			return p, context.Cause(ctx)
+		}
+	}
+	if err := <-made; err != nil {
+		return p, err
+	}
+	return m.read(size - before)
+}
+
+// join lets nodes join, some at once, and waits until the bridge has cleared up behind them.
+func (f *fleet) join(ctx, life context.Context, nodes []*node) (phase, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Minute, errors.New("joining takes too long"))
+	defer cancel()
+	admin, err := f.admin()
+	if err != nil {
+		return phase{}, err
+	}
+	var mu sync.Mutex
+	var took []time.Duration
+	m := f.meter()
+	err = f.each(nodes, func(n *node) error {
+		d, err := n.join(ctx, life, f)
+		mu.Lock()
+		defer mu.Unlock()
+		took = append(took, d)
+		return err
+	})
+	if err != nil {
+		return phase{}, err
+	}
+	for _, n := range nodes {
+		if err := n.seen(ctx, 1); err != nil {
+			return phase{}, err
+		}
+	}
+	for {
+		var left v1.NodeTokenRequestList
+		if err := admin.List(ctx, &left, client.InNamespace(v1.NodesNamespace), client.Limit(1)); err != nil {
+			return phase{}, err
+		}
+		if len(left.Items) == 0 {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	p, err := m.read(len(nodes))
+	p.took(took)
+	return p, err
+}
+
+// held measures while nothing happens but what always does.
+func (f *fleet) held(ctx context.Context) (holding, error) {
+	var h holding
+	if err := rest(ctx, 20*time.Second); err != nil { // the last reports become status
+		return h, err
+	}
+	m := f.meter()
+	begin := time.Now()
+	if err := rest(ctx, f.hold); err != nil {
+		return h, err
+	}
+	var err error
+	if h.phase, err = m.read(len(f.nodes)); err != nil {
+		return h, err
+	}
+	for pid, to := range map[int]*float64{f.cluster.APIServer.PID(): &h.APIServerMiB, f.cluster.Etcd.PID(): &h.EtcdMiB, f.bridge.PID(): &h.BridgeMiB} {
+		if *to, err = resident(pid); err != nil {
+			return h, err
+		}
+	}
+	requests, err := f.cluster.Requests()
+	for _, r := range requests {
+		if !r.Received.Before(begin) && r.Received.Before(begin.Add(f.hold)) {
+			h.Requests++
+			if strings.HasPrefix(r.User.Username, "system:serviceaccount:"+v1.NodesNamespace+":") {
+				h.OfNodes++
+			}
+		}
+	}
+	for _, n := range f.nodes {
+		n.mu.Lock()
+		if n.fail != nil {
+			h.Failed++
+			f.logf("%s: %v", n.name, n.fail)
+		}
+		n.mu.Unlock()
+	}
+	return h, err
+}
+
+// change changes objects, one after the other, and measures until the node's watch tells it, from the API server's answer.
+func (f *fleet) change(ctx context.Context) (phase, error) {
+	admin, err := f.admin()
+	if err != nil {
+		return phase{}, err
+	}
+	var took []time.Duration
+	m := f.meter()
+	for i := range f.changes {
+		n := f.nodes[rand.N(len(f.nodes))]
+		o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.name, Namespace: v1.SystemNamespace}}
+		body := fmt.Appendf(nil, `{"spec":{"specHash":"change-%d"}}`, i)
+		if err := admin.Patch(ctx, o, client.RawPatch(types.MergePatchType, body)); err != nil {
+			return phase{}, err
+		}
+		answered := time.Now()
+		patient, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("it is not told"))
+		err := n.seen(patient, o.Generation)
+		cancel()
+		if err != nil {
+			return phase{}, err
+		}
+		took = append(took, time.Since(answered))
+		if err := rest(ctx, 20*time.Millisecond); err != nil {
+			return phase{}, err
+		}
+	}
+	p, err := m.read(f.changes)
+	p.took(took)
+	return p, err
+}
+
+// cost is what a request costs the API server: of the node's own object, of its Lease, of another's object, and an administrator's.
+func (f *fleet) cost(ctx context.Context) (costs, error) {
+	var c costs
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(f.cluster.CA)
+	caller := func(i int) (*http.Client, string, string, error) {
+		n := f.nodes[i*(len(f.nodes)-1)/callers]
+		token, err := os.ReadFile(filepath.Join(n.dir, "token"))
+		return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}, n.name, strings.TrimSpace(string(token)), err
+	}
+	object := "/apis/multinic.io/v1/namespaces/" + v1.SystemNamespace + "/multinicnodeconfigs/"
+	for _, q := range []struct {
+		to   *float64
+		path func(node string) string
+		want int
+	}{
+		{&c.Object, func(node string) string { return object + node }, 200},
+		{&c.Lease, func(node string) string {
+			return "/apis/coordination.k8s.io/v1/namespaces/" + v1.NodesNamespace + "/leases/" + v1.LeaseName(node)
+		}, 200},
+		{&c.Another, func(string) string { return object + "nobody" }, 403},
+		{&c.Whoami, func(string) string { return "/version" }, 200},
+	} {
+		var all sync.WaitGroup
+		var next atomic.Int64
+		errs := make([]error, callers)
+		work := func(i int, most int64) {
+			h, name, token, err := caller(i)
+			for err == nil && next.Add(1) <= most {
+				err = get(ctx, h, f.cluster.URL+q.path(name), token, q.want)
+			}
+			errs[i] = err
+		}
+		run := func(most int) error {
+			next.Store(0)
+			for i := range callers {
+				all.Go(func() { work(i, int64(most)) })
+			}
+			all.Wait()
+			return errors.Join(errs...)
+		}
+		if err := run(callers * 5); err != nil { // the tokens are known to the API server from here on
+			return c, err
+		}
+		before, err := processor(f.cluster.APIServer.PID())
+		if err != nil {
+			return c, err
+		}
+		if err := run(f.requests); err != nil {
+			return c, err
+		}
+		after, err := processor(f.cluster.APIServer.PID())
+		if err != nil {
+			return c, err
+		}
+		*q.to = (after - before) * 1000 / float64(f.requests)
+	}
+	return c, nil
+}
+
+// callers make requests at the same time, each on connections of its own.
+const callers = 8
+
+func get(ctx context.Context, h *http.Client, url, token string, want int) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := h.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	if resp.StatusCode != want {
+		return fmt.Errorf("%s: %s, want %d", url, resp.Status, want)
+	}
+	return nil
+}
+
+// renewals renews the tokens of some nodes.
+func (f *fleet) renewals(ctx context.Context) (phase, error) {
+	some := f.nodes[:min(len(f.nodes), 500)]
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(f.cluster.CA)
+	h := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}
+	m := f.meter()
+	err := f.each(some, func(n *node) error {
+		token, err := os.ReadFile(filepath.Join(n.dir, "token"))
+		if err != nil {
+			return err
+		}
+		body := fmt.Sprintf(`{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"expirationSeconds":3600,"boundObjectRef":{"apiVersion":"v1","kind":"Node","name":%q}}}`, n.name)
+		url := f.cluster.URL + "/api/v1/namespaces/" + v1.NodesNamespace + "/serviceaccounts/" + v1.ServiceAccountName(n.name) + "/token"
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
+		req.Header.Set("Content-Type", "application/json")
+		resp, err := h.Do(req)
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.StatusCode != http.StatusCreated {
+			return fmt.Errorf("renewing the token of %s: %s", n.name, resp.Status)
+		}
+		return nil
+	})
+	if err != nil {
+		return phase{}, err
+	}
+	return m.read(len(some))
+}
+
+// each does something for every node, atOnce at a time, and stops at the first failure.
+func (f *fleet) each(nodes []*node, do func(*node) error) error {
+	var all sync.WaitGroup
+	var next atomic.Int64
+	var mu sync.Mutex
+	var first error
+	for range min(f.atOnce, len(nodes)) {
+		all.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				mu.Lock()
+				failed := first != nil
+				mu.Unlock()
+				if failed || i >= len(nodes) {
+					return
+				}
+				if err := do(nodes[i]); err != nil {
+					mu.Lock()
+					first = errors.Join(first, err)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return first
+}
+
+func rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
