@@ -109,9 +109,16 @@ PACKAGE_ENV = VERSION='$(VERSION)' CONFFILE='$(CONFFILE)' LICENSES='$(PACKAGED)/
 $(DIST)/bin/$(VERSION)/linux_%/multinicd: go.mod go.sum VERSION $(SOURCES)
 	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
 
+$(DIST)/bin/$(VERSION)/linux_%/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
+	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
+
 $(DIST)/bin/$(VERSION)/LICENSES: go.mod go.sum
 	@mkdir -p $(@D)
 	packaging/licenses.sh >$@
+
+$(DIST)/bin/$(VERSION)/LICENSES.bridge: go.mod go.sum
+	@mkdir -p $(@D)
+	packaging/licenses.sh bridge >$@
 
 .PHONY: deb
 deb: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.deb for amd64 and arm64, the same again byte for byte (installs debhelper)
@@ -122,6 +129,17 @@ deb: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.
 rpm: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.rpm for x86_64 and aarch64, likewise (installs rpm)
 	@packaging/prerequisites.sh rpm
 	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/rpm/build.sh $$arch $(DIST); done
+
+# Images. IMAGE_PREFIX is what their names begin with: localhost/ is nobody's registry, so that nothing is pulled by mistake.
+IMAGE_PREFIX ?= localhost/
+IMAGE = SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run ./tools/image -dir $(DIST) -tag $(VERSION)
+
+.PHONY: image
+image: $(foreach arch,$(GOARCHES),$(PACKAGED)/linux_$(arch)/multinicd $(PACKAGED)/linux_$(arch)/multinic-bridge) $(PACKAGED)/LICENSES $(PACKAGED)/LICENSES.bridge ## dist/*.oci.tar, images for amd64 and arm64 with their SBOM, likewise: multinic-bridge, and multinicd for Jobs
+	@$(IMAGE) -name $(IMAGE_PREFIX)multinic-bridge -title 'the part of multinicd that runs in a cluster' -command multinic-bridge -user 65532:65532 \
+	  -licenses $(PACKAGED)/LICENSES.bridge $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinic-bridge)
+	@$(IMAGE) -name $(IMAGE_PREFIX)multinicd -title 'configures the NICs of the node that it runs on, as a Job' -command multinicd \
+	  -licenses $(PACKAGED)/LICENSES $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinicd)
 
 .PHONY: repo
 repo: ## dist/repo: signed apt and dnf repositories of the packages in dist/ (GPG_KEY=..., else a throwaway key)

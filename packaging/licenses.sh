@@ -1,13 +1,14 @@
 #!/bin/bash
-# licenses.sh: prints the licenses of the Go modules that are linked into cmd/multinicd, each text once, under the names and
-# versions of the modules that it is for. They ask for that, and it goes into the packages.
+# licenses.sh [COMMAND]: prints the licenses of the Go modules that are linked into cmd/multinicd, or another COMMAND of cmd/, each
+# text once, under the names and versions of the modules that it is for. They ask for that, and it goes into packages and images.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C.UTF-8
+command=${1:-multinicd}
 
 # list: "MODULE VERSION FOLDER" per line, sorted.
 list() {
-	go list -deps -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' ./cmd/multinicd | sort -u
+	go list -deps -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' "./cmd/$command" | sort -u
 	go env GOVERSION GOROOT | paste -sd ' ' | sed 's/^/The Go standard library /'
 }
 
@@ -24,7 +25,7 @@ while read -r line; do
 	done
 done < <(list)
 
-echo "multinicd contains the Go modules named below, each above its license."
+echo "$command contains the Go modules named below, each above its license."
 for sum in "${order[@]}"; do
 	printf '\n%s\n%s\n' "$(printf '=%.0s' {1..80})" "${names[$sum]}"
 	cat "${texts[$sum]}"
