@@ -44,7 +44,7 @@ demo: ## one node from nothing: control plane, host, two NICs (as root; KEEP=1 l
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
-	$(GO) run ./test/setup bookworm trixie
+	$(GO) run ./test/setup bookworm trixie kubelet
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
@@ -76,15 +76,25 @@ bench: ## measure, and write docs/performance/ (as root)
 	$(GO) run ./test/fleet
 
 .PHONY: lint
-lint: ## gofmt, go vet, golangci-lint
+lint: ## gofmt, go vet, golangci-lint, helm lint
 	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r gofmt -l); \
 	 if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; fi
 	$(GO) vet ./...
 	$(GOLANGCI_LINT) run --allow-serial-runners ./...
+	@$(HELM) lint --quiet --strict charts/multinic
+
+# The plain manifests are the chart's: deploy/NAME.yaml is templates/NAME.yaml with the default values, and with what is named here. Without the
+# folders of this machine helm is built once for all trees, in minutes.
+MANIFESTS := admission bridge crds deployment publisher
+HELM = CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath' $(GO) tool -modfile=tools/helm/go.mod helm
 
 .PHONY: generate
-generate: ## write the generated files anew: deepcopy code and CRDs from api/, tables in docs/
-	$(GO) generate ./...
+generate: ## write the generated files anew: deepcopy code and CRDs from api/, the manifests of deploy/ from the chart, tables in docs/
+	$(GO) generate ./api/...
+	@for name in $(MANIFESTS); do \
+	  rendered=$$($(HELM) template multinic charts/multinic --namespace multinic-system --set publisher.create=true --show-only templates/$$name.yaml); \
+	  { echo '# Rendered from charts/multinic by `make generate`; do not edit.'; echo "$$rendered" | sed '/^# Source: /d' | cat -s; } >deploy/$$name.yaml; done
+	$(GO) generate $$($(GO) list ./... | grep -v '^multinicd/api/')
 
 # Compares the tree with itself, not with HEAD: uncommitted work is not taken for stale.
 .PHONY: check-generate

@@ -4,7 +4,7 @@
 //
 // In go YAML or JSON of MultiNicNodeConfig, MultiNicBizConfig and Report; out
 // come values, and from Validate, Normalise and ParseReport the reasons why a
-// value is refused. The CustomResourceDefinitions under charts/multinic/crds
+// value is refused. The CustomResourceDefinitions under charts/multinic/files/crds
 // are generated from these types and their markers: `make generate`.
 //
 // It does no I/O, keeps no state, and imports nothing but apimachinery's meta

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -63,12 +62,8 @@ func newCluster(t *testing.T) *cluster {
 // install puts CRDs, namespaces and the bridge's rights in place.
 func (c *cluster) install() {
 	c.t.Helper()
-	crds, err := filepath.Glob(bed.Path(c.t, "charts/multinic/crds/*.yaml"))
-	if err != nil || len(crds) == 0 {
-		c.t.Fatalf("no CRDs: %v", err)
-	}
-	for _, file := range append(crds, bed.Path(c.t, "deploy/bridge.yaml")) {
-		if _, err := c.Kubectl(c.t.Context(), "apply", "--server-side", "--force-conflicts", "-f", file); err != nil {
+	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml"} {
+		if _, err := c.Kubectl(c.t.Context(), "apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, file)); err != nil {
 			c.t.Fatal(err)
 		}
 	}

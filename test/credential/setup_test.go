@@ -69,7 +69,7 @@ func newCluster(t *testing.T) *cluster {
 
 func (c *cluster) install() {
 	c.t.Helper()
-	for _, file := range []string{"charts/multinic/crds", "deploy/bridge.yaml", "deploy/publisher.yaml", "deploy/admission.yaml"} {
+	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/publisher.yaml", "deploy/admission.yaml"} {
 		c.kubectl("apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, file))
 	}
 	c.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd",

@@ -232,3 +232,29 @@ func read(t *testing.T, path string) string {
 	}
 	return string(data)
 }
+
+func TestTheChartIsOfThisVersion(t *testing.T) {
+	version := strings.TrimSpace(read(t, "VERSION"))
+	for _, key := range []string{"version", "appVersion"} {
+		if !strings.Contains(read(t, "charts/multinic/Chart.yaml"), "\n"+key+": "+version+"\n") {
+			t.Errorf("charts/multinic/Chart.yaml has another %s than %s", key, version)
+		}
+	}
+}
+
+// Who is woken by an alert wants to read what to do, under its name.
+func TestEveryAlertHasItsSection(t *testing.T) {
+	page := read(t, "docs/alerts.md")
+	alerts := regexp.MustCompile(`(?m)^  - alert: (\w+)$`).FindAllStringSubmatch(read(t, "charts/multinic/files/alerts.yaml"), -1)
+	if len(alerts) == 0 {
+		t.Fatal("no alerts found")
+	}
+	for _, m := range alerts {
+		if !strings.Contains(page, "\n## "+m[1]+"\n") {
+			t.Errorf("docs/alerts.md has no section %s", m[1])
+		}
+		if !strings.Contains(read(t, "charts/multinic/files/alerts.yaml"), "docs/alerts.md#"+strings.ToLower(m[1])) {
+			t.Errorf("alert %s does not name its section of docs/alerts.md", m[1])
+		}
+	}
+}

@@ -31,7 +31,7 @@ type cluster struct {
 func prepare(t *testing.T, c *controlplane.Cluster) cluster {
 	t.Helper()
 	cl := cluster{c, t}
-	cl.kubectl("apply", "-f", bed.Path(t, "charts/multinic/crds"))
+	cl.kubectl("apply", "-f", bed.Path(t, "deploy/crds.yaml"))
 	cl.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/multinicnodeconfigs.multinic.io")
 	for _, ns := range []string{v1.SystemNamespace, v1.NodesNamespace} {
 		cl.apply("{apiVersion: v1, kind: Namespace, metadata: {name: " + ns + "}}")

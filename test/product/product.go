@@ -29,7 +29,7 @@ func Install(ctx context.Context, c *controlplane.Cluster) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"charts/multinic/crds", "deploy/bridge.yaml", "deploy/admission.yaml"} {
+	for _, name := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/admission.yaml"} {
 		if out, err := c.Kubectl(ctx, "apply", "--server-side", "-f", filepath.Join(root, name)); err != nil {
 			return fmt.Errorf("installing %s: %w\n%s", name, err, out)
 		}

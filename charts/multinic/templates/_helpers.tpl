@@ -1,0 +1,15 @@
+{{/* What all of the bridge's own objects are found by. */}}
+{{- define "multinic.bridgeLabels" -}}
+app.kubernetes.io/name: multinic-bridge
+app.kubernetes.io/part-of: multinic
+{{- end -}}
+
+{{/* An image's whole name; the tag is the chart's own version, unless a digest or another tag is given. */}}
+{{- define "multinic.image" -}}
+{{- $tag := default .chart.AppVersion .image.tag -}}
+{{- if .image.digest -}}
+{{ .image.registry }}/{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.registry }}/{{ .image.repository }}:{{ $tag }}
+{{- end -}}
+{{- end -}}
