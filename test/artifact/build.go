@@ -44,3 +44,21 @@ func BuildCommand(ctx context.Context, logf Logf, pkg string, tags ...string) (s
 	}
 	return out, nil
 }
+
+// Module is a folder with a go.mod of its own, whose tools are built with flags and, if any, more environment variables.
+type Module struct {
+	Dir        string
+	Flags, Env []string
+}
+
+// Build builds a main package of a module into dir, under the package's last name.
+func Build(ctx context.Context, m Module, dir, pkg string) error {
+	args := append([]string{"build", "-o", dir + "/"}, append(m.Flags, pkg)...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = m.Dir
+	cmd.Env = append(GoEnv(), m.Env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}

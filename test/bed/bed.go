@@ -33,6 +33,7 @@ type Bed struct {
 	hosts   []*testhost.Host
 	cluster *controlplane.Cluster
 	api     *testhost.Proxy
+	pods    bool // Pods reach the API server
 }
 
 // New makes an empty network. The test is skipped, or with CI set fails, where the machine cannot.
@@ -59,6 +60,9 @@ func New(t testing.TB) *Bed {
 	}
 	return b
 }
+
+// Sandbox is the id of what all of it lives in.
+func (b *Bed) Sandbox() string { return b.box.ID }
 
 // Host boots a Debian 12 host with a primary NIC and one NIC per MAC: the first on segment data1, the second on
 // data2 and so on.

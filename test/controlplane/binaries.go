@@ -65,6 +65,22 @@ func Binaries(ctx context.Context, logf artifact.Logf) (string, error) {
 	})
 }
 
+// Kubelet returns the folder with the kubelet that belongs to the control plane, built from the same module (1 min).
+func Kubelet(ctx context.Context, logf artifact.Logf) (string, error) {
+	root, err := artifact.RepositoryRoot()
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(root, "test", "controlplane", "module")
+	name, flags, err := version(ctx, module)
+	if err != nil {
+		return "", err
+	}
+	return artifact.Make(ctx, logf, strings.Replace(name, "controlplane-", "kubelet-", 1), func(ctx context.Context, dir string) error {
+		return artifact.Build(ctx, artifact.Module{Dir: module, Flags: flags}, dir, "k8s.io/kubernetes/cmd/kubelet")
+	})
+}
+
 // version names the artifact after all that decides what is built, and returns the build flags.
 func version(ctx context.Context, module string) (name string, flags []string, err error) {
 	cmd := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Version}}", "k8s.io/kubernetes")

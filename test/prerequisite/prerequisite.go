@@ -61,9 +61,17 @@ func compiler() []string {
 	return []string{"gcc", "libc6-dev"}
 }
 
-// Install installs by apt-get what is missing, for the test bed and for the race detector.
+// containerRuntime is what runc is built with: a library in C, found by pkg-config.
+func containerRuntime() []string {
+	if exec.Command("pkg-config", "--exists", "libseccomp").Run() == nil {
+		return nil
+	}
+	return []string{"libseccomp-dev", "pkg-config"}
+}
+
+// Install installs by apt-get what is missing, for the test bed, for the race detector and for runc.
 func Install(ctx context.Context, logf func(string, ...any)) error {
-	missing := append(Missing(), compiler()...)
+	missing := slices.Concat(Missing(), compiler(), containerRuntime())
 	if len(missing) == 0 {
 		return nil
 	}

@@ -78,6 +78,11 @@ func destroy(id string) error {
 		errs = append(errs, removeCgroup(filepath.Join(root, Prefix+id)))
 	}
 	errs = append(errs, killRecorded(filepath.Join(dir, processesFile)))
+	legacy, err := legacyCgroups(Prefix + id)
+	errs = append(errs, err)
+	for _, path := range legacy {
+		errs = append(errs, removeLegacy(path))
+	}
 	errs = append(errs, unmountBelow(dir))
 	namespaces, _ := filepath.Glob(filepath.Join(netnsDir, Prefix+id+"-*")) // fails on a bad pattern only
 	for _, path := range namespaces {
@@ -114,6 +119,15 @@ func Left(id string) ([]string, error) {
 	if root, err := cgroupRoot(); err == nil {
 		paths, _ := filepath.Glob(filepath.Join(root, Prefix+id+"*"))
 		left = append(left, paths...)
+	}
+	legacy, err := legacyCgroups(Prefix + id)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range legacy {
+		if _, err := os.Stat(path); err == nil {
+			left = append(left, path)
+		}
 	}
 	mounts, err := mountsBelow(filepath.Join(registry(), id))
 	if err != nil {

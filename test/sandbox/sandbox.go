@@ -140,8 +140,8 @@ func (s *Sandbox) Netns(name string) (fullName, path string, err error) {
 // RemoveNetns takes away what Netns made.
 func (s *Sandbox) RemoveNetns(path string) error { return removeNetns(path) }
 
-// Start starts cmd inside the sandbox, in the sub-cgroup group, which is made if need be. The name is a plain
-// word. It sets cmd.SysProcAttr, in a session of its own, so that Ctrl-C at a terminal does not reach it first.
+// Start starts cmd inside the sandbox, in the sub-cgroup group, which is made if need be. The name is plain
+// words, with '/' between them. It sets cmd.SysProcAttr, in a session of its own, so that Ctrl-C at a terminal does not reach it first.
 func (s *Sandbox) Start(group string, cmd *exec.Cmd) error {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -154,7 +154,7 @@ func (s *Sandbox) Start(group string, cmd *exec.Cmd) error {
 		return s.record(cmd.Process.Pid)
 	}
 	path := filepath.Join(s.cgroup, group)
-	if err := os.Mkdir(path, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
 		return fmt.Errorf("making cgroup %s: %w", group, err)
 	}
 	dir, err := os.Open(path)

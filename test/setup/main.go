@@ -2,7 +2,8 @@
 // the control plane, the root file systems of the hosts and a NetworkManager with the ifcfg plugin into the cache, and removes what killed test runs
 // left. What is there already costs nothing.
 //
-// Arguments are the Debian suites to make root file systems of; bookworm if there are none. It needs root.
+// Arguments are the Debian suites to make root file systems of, bookworm if there are none, and "kubelet" for what nodes with a kubelet
+// need. It needs root.
 package main
 
 import (
@@ -16,6 +17,7 @@ import (
 
 	"multinicd/test/artifact"
 	"multinicd/test/controlplane"
+	"multinicd/test/kubelet"
 	"multinicd/test/prerequisite"
 	"multinicd/test/sandbox"
 	"multinicd/test/testhost"
@@ -44,6 +46,8 @@ func setup(ctx context.Context, suites []string) error {
 	if err := prerequisite.Install(ctx, logf); err != nil {
 		return err
 	}
+	withNodes := slices.Contains(suites, "kubelet")
+	suites = slices.DeleteFunc(suites, func(s string) bool { return s == "kubelet" })
 	if len(suites) == 0 {
 		suites = []string{testhost.DefaultSuite}
 	}
@@ -59,6 +63,14 @@ func setup(ctx context.Context, suites []string) error {
 	}
 	if _, err := controlplane.Binaries(ctx, logf); err != nil {
 		return err
+	}
+	if withNodes {
+		if _, err := kubelet.Programs(ctx, logf); err != nil {
+			return err
+		}
+		if _, err := kubelet.Helm(ctx, logf); err != nil {
+			return err
+		}
 	}
 	cache, err := artifact.Dir()
 	if err != nil {

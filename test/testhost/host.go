@@ -49,6 +49,8 @@ type Options struct {
 	PrimaryMAC string
 	// NICs are plugged in beside the primary one when the host boots, in this order.
 	NICs []NIC
+	// Over is a folder on this machine that lies over the root file system, to be read only; none if empty.
+	Over string
 }
 
 // Host is a machine, on or off. Its methods are for one goroutine at a time, but for Run, Command, ReadFile and
@@ -113,6 +115,9 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 		if _, err := h.addNIC(n); err != nil {
 			return nil, err
 		}
+	}
+	if o.Over != "" {
+		lower = o.Over + ":" + lower
 	}
 	if err := h.mountDisk(lower); err != nil {
 		return nil, err

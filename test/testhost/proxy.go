@@ -32,10 +32,25 @@ const (
 
 // ServeAPI forwards Gateway:APIPort to target, host:port on this machine, until the sandbox is closed.
 func (w *World) ServeAPI(target string) (*Proxy, error) {
+	return w.serve(target, netip.AddrPortFrom(Gateway, APIPort))
+}
+
+// Service is the address of the API server's Service, by which Pods call it.
+var Service = netip.MustParseAddrPort("10.96.0.1:443")
+
+// ServePods lets Pods call the API server by its Service. It is for a world whose hosts are nodes; see AddRoute.
+func (w *World) ServePods(target string) (*Proxy, error) {
+	if err := w.AddAddress(managementSegment, netip.PrefixFrom(Service.Addr(), Service.Addr().BitLen())); err != nil {
+		return nil, err
+	}
+	return w.serve(target, Service)
+}
+
+func (w *World) serve(target string, at netip.AddrPort) (*Proxy, error) {
 	p := &Proxy{target: target, state: map[netip.Addr]wire{}, conns: map[net.Conn]netip.Addr{}}
 	p.cond = sync.NewCond(&p.mu)
 	err := w.Inside(func() (err error) {
-		p.listener, err = net.Listen("tcp", netip.AddrPortFrom(Gateway, APIPort).String())
+		p.listener, err = net.Listen("tcp", at.String())
 		return err
 	})
 	if err != nil {

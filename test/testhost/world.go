@@ -99,6 +99,15 @@ func (w *World) AddAddress(segment string, address netip.Prefix) error {
 	return nil
 }
 
+// AddRoute has the switch send what is for a network, that of a host's Pods, to that host.
+func (w *World) AddRoute(network netip.Prefix, host *Host) error {
+	to := &net.IPNet{IP: network.Masked().Addr().AsSlice(), Mask: net.CIDRMask(network.Bits(), network.Addr().BitLen())}
+	if err := w.netlink.RouteAdd(&netlink.Route{Dst: to, Gw: host.Address.Addr().AsSlice()}); err != nil {
+		return fmt.Errorf("adding a route to %s by %s: %w", network, host.Name, err)
+	}
+	return nil
+}
+
 // Inside calls f with its thread in the switch's network namespace: sockets that f opens belong there.
 func (w *World) Inside(f func() error) error { return inNetns(w.switchPath, f) }
 
