@@ -1,0 +1,168 @@
+package chart
+
+import (
+	"context"
+	"strings"
+	"testing"
+)
+
+// install is the command of docs/cluster.md.
+var install = []string{"install", "multinic", "charts/multinic", "--namespace", system, "--create-namespace", "--take-ownership", "--wait", "--timeout", "90s"}
+
+func TestTheChartDoesTheMainJob(t *testing.T) {
+	c := newCluster(t)
+	step := func(sentence string, f func(c *cluster)) {
+		t.Helper()
+		t.Run(sentence, func(t *testing.T) {
+			at := *c
+			at.t = t
+			f(&at)
+		})
+		if t.Failed() {
+			t.FailNow() // what follows would fail for want of it
+		}
+	}
+	step("the chart is installed, and a node's NICs are configured", (*cluster).mainJob)
+	step("the leader is killed in mid-rollout: nothing is lost, no status goes backwards", (*cluster).killLeader)
+	step("an upgrade and its rollback disturb no node", (*cluster).upgradeAndBack)
+	step("the chart is uninstalled: objects, NICs, credentials and policies stay", (*cluster).uninstall)
+	step("the plain manifests do the same as the chart", (*cluster).plainManifests)
+	step("the chart takes over what kubectl applied", (*cluster).takeOver)
+	step("every credential is revoked, as the documentation says", (*cluster).revokeAll)
+}
+
+func (c *cluster) mainJob() {
+	c.runHelm(install...)
+	if running := c.pods(); len(running) != 2 {
+		c.t.Errorf("%d replicas run, want 2: %v", len(running), running)
+	}
+	eventuallyLogs(c, "admission policies are in force")
+	c.join()
+	c.kubectl("apply", "-f", "../../examples/worker-node-01.yaml")
+	c.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "-n", system, "mnnc/"+name)
+	c.hasMTU(1500)
+	c.configured()
+	for link, address := range map[string]string{"multinic1": "192.168.100.10/24", "multinic2": "192.168.200.10/24"} {
+		if out, err := c.node.Run(c.t.Context(), "ip", "address", "show", link); err != nil || !strings.Contains(out, "inet "+address) {
+			c.t.Errorf("%s does not have %s: %v\n%s", link, address, err, out)
+		}
+	}
+}
+
+func (c *cluster) killLeader() {
+	h := c.watch()
+	pod, uid := c.leader("")
+	for mtu := 1401; mtu <= 1406; mtu++ {
+		c.setMTU(mtu)
+		if mtu == 1403 {
+			if err := c.node.KillContainers(c.t.Context(), uid); err != nil {
+				c.t.Fatal(err)
+			}
+		}
+	}
+	c.hasMTU(1406)
+	c.configured()
+	h.neverBackwards(c.t)
+	if now, _ := c.leader(""); now == pod {
+		c.t.Logf("%s leads again after its container was killed", pod)
+	}
+	if restarts := c.kubectl("get", "pod", "-n", system, pod, "-o", "jsonpath={.status.containerStatuses[0].restartCount}"); restarts == "0" {
+		c.t.Error("the leader was not killed")
+	}
+}
+
+func (c *cluster) upgradeAndBack() {
+	undisturbed := c.undisturbed()
+	// What a newer version's schema has, this one brings back; see docs/upgrade.md.
+	c.kubectl("patch", "crd", "multinicnodeconfigs.multinic.io", "--type=json", "-p", `[{"op": "remove", "path": "/spec/names/shortNames"}]`)
+	before := c.pods()
+	c.runHelm("upgrade", "multinic", "charts/multinic", "--namespace", system, "--set", "bridge.logLevel=debug", "--wait", "--timeout", "90s")
+	if c.kubectl("get", "crd", "multinicnodeconfigs.multinic.io", "-o", "jsonpath={.spec.names.shortNames}") == "" {
+		c.t.Error("helm upgrade did not bring the CRD up to date")
+	}
+	for pod := range c.pods() {
+		if before[pod] != "" {
+			c.t.Errorf("%s runs as before the upgrade", pod)
+		}
+	}
+	c.runHelm("rollback", "multinic", "1", "--namespace", system, "--wait", "--timeout", "90s")
+	if args := c.kubectl("get", "deployment", "-n", system, "multinic-bridge", "-o", "jsonpath={.spec.template.spec.containers[0].args}"); !strings.Contains(args, "--log-level=info") {
+		c.t.Errorf("after the rollback the bridge runs with %s", args)
+	}
+	c.configured()
+	undisturbed()
+	c.setMTU(1410)
+	c.hasMTU(1410)
+	c.configured()
+}
+
+func (c *cluster) uninstall() {
+	undisturbed := c.undisturbed()
+	c.runHelm("uninstall", "multinic", "--namespace", system, "--wait", "--timeout", "90s")
+	for _, what := range []string{
+		"namespace/multinic-system", "namespace/multinic-nodes", "crd/multinicnodeconfigs.multinic.io", "crd/multinicbizconfigs.multinic.io",
+		"validatingadmissionpolicy/multinic-node-tokens", "validatingadmissionpolicybinding/multinic-node-tokens",
+		"validatingadmissionpolicy/multinic-status", "validatingadmissionpolicybinding/multinic-status",
+	} {
+		c.kubectl("get", what)
+	}
+	c.kubectl("get", "-n", system, "mnnc/"+name, "configmap/multinic-admission")
+	c.kubectl("get", "-n", "multinic-nodes", "serviceaccount/multinic-node-"+name, "configmap/multinic-report-"+name, "lease/multinic-"+name)
+	if left := c.kubectl("get", "deployments,services,poddisruptionbudgets,networkpolicies", "-n", system, "-o", "name"); left != "" {
+		c.t.Errorf("uninstalling left %s", left)
+	}
+	undisturbed()
+	// The node works without the bridge; only its status stands still.
+	c.setMTU(1420)
+	c.hasMTU(1420)
+}
+
+func (c *cluster) plainManifests() {
+	undisturbed := c.undisturbed()
+	c.kubectl(manifests(c.t)...)
+	c.kubectl("rollout", "status", "-n", system, "deployment/multinic-bridge", "--timeout=90s")
+	c.configured()
+	undisturbed()
+}
+
+func (c *cluster) takeOver() {
+	undisturbed := c.undisturbed()
+	c.runHelm(append(install, "--force-conflicts")...)
+	undisturbed()
+	c.setMTU(1430)
+	c.hasMTU(1430)
+	c.configured()
+}
+
+func (c *cluster) revokeAll() {
+	c.kubectl("run", "-n", "default", "pause", "--image=localhost/pause:1")
+	c.kubectl("wait", "-n", "default", "--for=condition=Ready", "--timeout=60s", "pod/pause")
+	c.runHelm("uninstall", "multinic", "--namespace", system, "--wait", "--timeout", "90s")
+	c.kubectl("delete", "serviceaccounts,secrets", "-n", "multinic-nodes", "--all")
+	token, err := c.node.ReadFile("/var/lib/multinicd/credential/token")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	eventually(c.t, "the node's token is refused", func(ctx context.Context) string {
+		out, err := c.Kubectl(ctx, "--kubeconfig=/dev/null", "--server="+c.URL, "--insecure-skip-tls-verify", "--token="+strings.TrimSpace(string(token)),
+			"get", "mnnc", "-n", system, name)
+		if err == nil {
+			return out
+		}
+		if !strings.Contains(err.Error(), "Unauthorized") && !strings.Contains(err.Error(), "must be logged in") {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// eventuallyLogs waits until a replica says it.
+func eventuallyLogs(c *cluster, text string) {
+	c.t.Helper()
+	eventually(c.t, "the bridge says "+text, func(context.Context) string {
+		if logs := c.bridgeLogs(); !strings.Contains(logs, text) {
+			return logs
+		}
+		return ""
+	})
+}

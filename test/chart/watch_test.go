@@ -1,0 +1,85 @@
+package chart
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+
+	v1 "multinicd/api/v1"
+)
+
+// history is every status that the object had while it was watched, in order.
+type history struct {
+	mu  sync.Mutex
+	all []v1.MultiNicNodeConfig
+}
+
+// watch records until the test ends.
+func (c *cluster) watch() *history {
+	c.t.Helper()
+	client, err := dynamic.NewForConfig(c.Config())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
+	w, err := client.Resource(v1.GroupVersion.WithResource("multinicnodeconfigs")).Namespace(system).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	h := &history{}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for event := range w.ResultChan() {
+			u, ok := event.Object.(*unstructured.Unstructured)
+			if !ok {
+				continue
+			}
+			var o v1.MultiNicNodeConfig
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &o); err != nil {
+				c.t.Errorf("reading the object: %v", err)
+				continue
+			}
+			h.mu.Lock()
+			h.all = append(h.all, o)
+			h.mu.Unlock()
+		}
+	})
+	c.t.Cleanup(func() { cancel(); w.Stop(); done.Wait() })
+	return h
+}
+
+// neverBackwards fails the test where a status took something back: an older generation, an earlier time, or less than Configured of a
+// generation that had been.
+func (h *history) neverBackwards(t *testing.T) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.all) < 3 {
+		t.Errorf("the object was seen %d times only: the watch is broken", len(h.all))
+	}
+	var before v1.MultiNicNodeConfigStatus
+	for i, o := range h.all {
+		s := o.Status
+		wrong := ""
+		switch {
+		case s.ObservedGeneration < before.ObservedGeneration:
+			wrong = fmt.Sprintf("generation %d after %d", s.ObservedGeneration, before.ObservedGeneration)
+		case s.ObservedGeneration > o.Generation:
+			wrong = fmt.Sprintf("generation %d of %d", s.ObservedGeneration, o.Generation)
+		case s.ObservedGeneration == before.ObservedGeneration && before.State == v1.StateConfigured && s.State != v1.StateConfigured:
+			wrong = fmt.Sprintf("%s after Configured", s.State)
+		case before.LastProcessed != nil && (s.LastProcessed == nil || s.LastProcessed.Before(before.LastProcessed)):
+			wrong = fmt.Sprintf("last processed %v after %v", s.LastProcessed, before.LastProcessed)
+		}
+		if wrong != "" {
+			t.Errorf("status number %d went backwards: %s", i, wrong)
+		}
+		before = s
+	}
+}
