@@ -11,24 +11,48 @@ import (
 // Step is one part of a change, made together with its undo. Steps are data, so that a journal can hold them and a daemon that
 // was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
 type Step struct {
-	Name string // "guard", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "verify", "probe", "validate", "persist", "runtime"
-	Do   Op
+	// Name is one of "guard", "hold", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "kernel", "profile", "persist",
+	// "load", "activate", "settle", "verify", "probe", "release", "validate", "runtime".
+	Name string
+	Do   Op `json:",omitzero"` // zero: nothing to do; the step is there for its undo
 	Undo Op `json:",omitzero"` // zero: nothing to undo
 	// Final: once this step is done the change is in force at the next boot too, and recovery goes on with it instead of back.
 	Final bool `json:",omitempty"`
 }
 
-// Op is one thing to do. At most one of Link, File and Check is set.
+// Op is one thing to do. At most one of Link, File, Check and Manage is set.
 type Op struct {
-	Link  *nic.Change `json:",omitempty"`
-	File  *File       `json:",omitempty"`
-	Check Check       `json:",omitempty"`
+	Link   *nic.Change `json:",omitempty"`
+	File   *File       `json:",omitempty"`
+	Check  Check       `json:",omitempty"`
+	Manage *Manage     `json:",omitempty"`
 	// Addresses are what CheckFree asks about, and set only with it.
 	Addresses []netip.Addr `json:",omitempty"`
 }
 
 // Zero says that there is nothing to do.
-func (o Op) Zero() bool { return o.Link == nil && o.File == nil && o.Check == "" }
+func (o Op) Zero() bool { return o.Link == nil && o.File == nil && o.Check == "" && o.Manage == nil }
+
+// Manage is something that the host's network manager is asked for.
+type Manage struct {
+	Verb  Verb
+	Index int      // ifindex of the link
+	MAC   nic.MAC  // of the NIC; finds the link where the ifindex is of another boot
+	Files []string `json:",omitempty"` // profiles that are to be read anew, or forgotten where they are gone; absolute, sorted
+	UUID  string   `json:",omitempty"` // the profile that is to be in force on the link
+}
+
+// Verb says what a network manager is asked for.
+type Verb string
+
+// The verbs. Each may be asked again without harm.
+const (
+	Hold     Verb = "hold"     // to go back by itself if it does not hear from us
+	Release  Verb = "release"  // not to, any more
+	Load     Verb = "load"     // to read Files, and nothing else
+	Activate Verb = "activate" // to bring UUID in force on the link as it was read last
+	Restore  Verb = "restore"  // Load, and Activate where UUID is not empty. For an undo: a manager that does not run has nothing to restore
+)
 
 // Check is a look at the world that may end a change.
 type Check string
@@ -38,6 +62,7 @@ const (
 	CheckGuard    Check = "guard"    // the link may still be touched: rule 1 again, right before the change
 	CheckFree     Check = "free"     // no neighbour has the addresses that are to be added
 	CheckVerify   Check = "verify"   // the kernel shows what is wanted
+	CheckSettle   Check = "settle"   // the same, waited for a while; never fails
 	CheckProbe    Check = "probe"    // what answered before the change still answers
 	CheckValidate Check = "validate" // the host's own tool accepts the files that are to be put in place
 )

@@ -51,6 +51,11 @@ type Files interface {
 	Remove(name string) error
 }
 
+// Manager asks the host's network manager over the bus. Every call has a deadline of its own. It answers nic.ErrNoManager and nic.ErrLinkGone.
+type Manager interface {
+	Manage(ctx context.Context, m plan.Manage) error
+}
+
 // Prober tells whether the node still has what it lives by. Before notes what answers now and gives the check for afterwards,
 // which asks again only for what answered, for as long as ctx lasts.
 type Prober interface {
@@ -86,6 +91,7 @@ type Applier struct {
 	Backend Backend
 	Links   Links
 	Files   Files
+	Manager Manager // nil: the host's network manager is not asked; see Recover
 	Probe   Prober
 	Log     *slog.Logger
 	Dir     string // state folder, absolute
@@ -94,6 +100,8 @@ type Applier struct {
 	ProbeTimeout time.Duration
 	// VerifyTimeout bounds the wait for IPv6 duplicate address detection.
 	VerifyTimeout time.Duration
+	// SettleTimeout bounds the wait for what a network manager goes on to do after it has said that it is done.
+	SettleTimeout time.Duration
 	// At, for tests, is called right before each step by its name, and before "journal", "record", "done" and "recovered". nil in service.
 	At func(point string)
 
@@ -219,6 +227,10 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 		return err
 	case s.Do.File != nil:
 		return t.put(*s.Do.File)
+	case s.Do.Manage != nil:
+		return t.Manager.Manage(ctx, *s.Do.Manage)
+	case s.Do.Zero():
+		return nil
 	}
 	switch s.Do.Check {
 	case plan.CheckGuard:
@@ -231,6 +243,9 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 		return err
 	case plan.CheckVerify:
 		return t.verify(ctx)
+	case plan.CheckSettle:
+		t.settled(ctx)
+		return nil
 	case plan.CheckProbe:
 		ctx, cancel := context.WithTimeout(ctx, t.ProbeTimeout)
 		defer cancel()
@@ -288,6 +303,25 @@ func (t *transaction) verify(ctx context.Context) error {
 	}
 }
 
+// settled waits until the link shows what is wanted of it, or it is time to help.
+func (t *transaction) settled(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, t.SettleTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l, err := t.Links.Link(ctx, t.entry.Index)
+		if err != nil || !slices.ContainsFunc(t.mismatches(l), func(m plan.Mismatch) bool { return m.Have != "tentative" && m.Have != "duplicate" }) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
 func (t *transaction) mismatches(l nic.Link) []plan.Mismatch {
 	if t.entry.Kind == plan.Remove {
 		return plan.VerifyGone(l, t.entry.After)
@@ -331,7 +365,9 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 
 // touched says whether a step before or at last could have changed the machine.
 func (t *transaction) touched(last int) bool {
-	return slices.ContainsFunc(t.entry.Steps[:last+1], func(s plan.Step) bool { return s.Do.Check == "" })
+	return slices.ContainsFunc(t.entry.Steps[:last+1], func(s plan.Step) bool {
+		return s.Do.Link != nil || s.Do.File != nil || s.Do.Manage != nil && s.Do.Manage.Verb != plan.Hold
+	})
 }
 
 // stepError gives a failed step its reason.

@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"io/fs"
 	"path"
+	"slices"
 	"strconv"
 
 	"multinicd/nic"
@@ -55,6 +56,11 @@ func newEntry(boot string, a plan.Action, steps []plan.Step, rec plan.Record) en
 	sum := sha256.Sum256(wish)
 	e.Digest = hex.EncodeToString(sum[:8])
 	return e
+}
+
+// managed says whether the undo needs a network manager.
+func (e entry) managed() bool {
+	return slices.ContainsFunc(e.Steps, func(s plan.Step) bool { return s.Undo.Manage != nil })
 }
 
 func (a *Applier) journal() string { return path.Join(a.Dir, journalFile) }

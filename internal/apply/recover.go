@@ -19,10 +19,13 @@ type Recovered struct {
 	NIC     nic.Config
 	Forward bool // the change had been persisted and was finished; else it was undone
 	Damaged bool // the journal could not be read and was set aside
+	Pending bool // files and links are as before; the network manager has yet to be told, by a Recover that has a Manager
 }
 
 // Recover reads what is remembered and undoes, or finishes, what a crash or power cut interrupted. It runs before the first plan, needs
-// neither bus nor API, and may itself be cut off and run again. nil: nothing was interrupted.
+// no API, and may itself be cut off and run again. nil: nothing was interrupted.
+//
+// Without a Manager it needs no bus either: then, if the change was begun in this boot and a network manager had a part in it, the journal stays.
 //
 // A change is finished where its last durable step had been done, since the next boot would make it so anyway, and undone otherwise.
 // After a boot only files are put back: links are new, and everything below /run is.
@@ -50,10 +53,13 @@ func (a *Applier) settle(ctx context.Context) (*Recovered, error) {
 		a.Log.Error("the journal is damaged and was set aside", "file", a.journal()+".damaged", "err", err)
 		return &Recovered{Damaged: true}, a.setAside(data)
 	}
+	out := &Recovered{NIC: e.NIC, Forward: a.final(e), Pending: a.Manager == nil && e.Boot == a.Boot && e.managed()}
+	if out.Pending {
+		return out, a.rewind(ctx, e, len(e.Steps)-1)
+	}
 	if err := a.count(e.Digest); err != nil {
 		a.Log.Error("the attempt cannot be counted", "err", err) // a full disk must not keep the host half way
 	}
-	out := &Recovered{NIC: e.NIC, Forward: a.final(e)}
 	return out, a.conclude(ctx, e)
 }
 
@@ -155,6 +161,13 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 		case u.Link != nil && e.Boot == a.Boot:
 			err := a.Links.Restore(ctx, *u.Link)
 			if err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrRenameBusy) {
+				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
+			}
+		case u.Manage != nil && a.Manager != nil:
+			if u.Manage.Verb == plan.Release && len(errs) > 0 {
+				continue // what we could not put back, it may
+			}
+			if err := a.Manager.Manage(ctx, *u.Manage); err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrNoManager) {
 				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
 			}
 		case u.File != nil && a.standing(e, *u.File):
