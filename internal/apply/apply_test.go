@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/hosttest"
 	"multinicd/netplan"
@@ -29,8 +31,12 @@ func (p probe) Before(context.Context) func(context.Context) error {
 }
 
 func newApplier(m *hosttest.Machine, boot string, probeErr error) *apply.Applier {
-	return &apply.Applier{Backend: netplan.New(m, m), Links: m, Files: m, Probe: probe{probeErr}, Log: slog.New(slog.DiscardHandler),
+	a := &apply.Applier{Backend: netplan.New(m, m), Links: m, Files: m, Probe: probe{probeErr}, Log: slog.New(slog.DiscardHandler),
 		Dir: stateDir, Boot: boot, ProbeTimeout: time.Second, VerifyTimeout: time.Second}
+	if m.NM != nil {
+		a.Backend, a.Manager = &ifcfg.Backend{Files: m, Dialect: ifcfg.Dialect(m.NM.Dialect)}, ifcfg.Manager{Bus: m}
+	}
+	return a
 }
 
 func mac(last byte) nic.MAC { return nic.MAC{2, 0, 0, 0, 1, last} }
@@ -83,6 +89,8 @@ func start(t *testing.T, m *hosttest.Machine, boot string) *apply.Applier {
 type scenario struct {
 	before, after []nic.Config
 	runtime       bool
+	dialect       ifcfg.Dialect // of NetworkManager; "": netplan
+	loses         bool          // hosttest.Manager.Loses
 }
 
 func scenarios() map[string]scenario {
@@ -93,18 +101,26 @@ func scenarios() map[string]scenario {
 	with := func(c nic.Config, change func(*nic.Config)) nic.Config { change(&c); return c }
 	gateway := with(config(1, "192.0.2.10/24", "2001:db8::1/64"), func(c *nic.Config) { c.Gateway = netip.MustParseAddr("192.0.2.1") })
 	one, two := config(1, "192.0.2.10/24", "2001:db8::1/64"), config(2, "192.0.2.20/24", "2001:db8::2/64")
-	return map[string]scenario{
-		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true},
-		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false},
-		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true},
-		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true},
-		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true},
-		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false},
-		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false},
-		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true},
-		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true},
-		"a NIC is removed":                                 {[]nic.Config{route}, nil, true},
+	out := map[string]scenario{
+		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true, "", false},
+		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false, "", false},
+		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true, "", false},
+		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true, "", false},
+		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true, "", false},
+		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false, "", false},
+		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false, "", false},
+		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true, "", false},
+		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, "", false},
+		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, "", false},
 	}
+	for name, s := range maps.Clone(out) {
+		for _, s.dialect = range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
+			out[name+" by "+string(s.dialect)] = s
+		}
+		s.dialect, s.loses = ifcfg.Keyfile, true
+		out[name+" by keyfile, and its IPv6 addresses are lost"] = s
+	}
+	return out
 }
 
 const runtimeFile = "/run/systemd/network/10-netplan-multinic1.network"
@@ -113,9 +129,12 @@ const runtimeFile = "/run/systemd/network/10-netplan-multinic1.network"
 func prepared(t *testing.T, s scenario) *hosttest.Machine {
 	t.Helper()
 	m := hosttest.New(link(1), link(2))
+	if s.dialect != "" {
+		manage(m, s)
+	}
 	a := start(t, m, "boot-1")
 	converge(t, m, a, s.before...)
-	if s.runtime {
+	if s.runtime && s.dialect == "" {
 		m.Disk[runtimeFile] = []byte("[Match]\nPermanentMACAddress=02:00:00:00:01:01\nName=multinic1\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n")
 		m.Modes[runtimeFile] = 0o640
 		linkFile := strings.TrimSuffix(runtimeFile, "network") + "link"

@@ -57,6 +57,9 @@ type Machine struct {
 	Refuse error
 	// Asked counts questions to the host's tool.
 	Asked int
+
+	// NM is the network manager; nil: there is none that does anything.
+	NM *Manager
 }
 
 // New gives a machine with the links.
@@ -81,7 +84,7 @@ func (m *Machine) op(do func() error) error {
 	return err
 }
 
-// Reboot forgets what no boot keeps: every link is new, and down, and /run is empty. The network managers of the fake do nothing.
+// Reboot forgets what no boot keeps: every link is new, and down, and /run is empty. See StartManager for who configures them.
 func (m *Machine) Reboot() {
 	for i := range m.Net {
 		l := &m.Net[i]
@@ -123,6 +126,9 @@ func (m *Machine) Text(state string) string {
 		if !strings.HasPrefix(name, state+"/") {
 			fmt.Fprintf(&b, "file %s %o\n%s\n", name, m.Modes[name], m.Disk[name])
 		}
+	}
+	if m.NM != nil {
+		b.WriteString(m.NM.text())
 	}
 	return b.String()
 }

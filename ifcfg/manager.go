@@ -1,0 +1,51 @@
+package ifcfg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Bus asks NetworkManager. Each call has a deadline of its own, and answers nic.ErrNoManager where NetworkManager does not run and nic.ErrLinkGone where
+// it has no such link.
+type Bus interface {
+	// NMHold has NetworkManager take the link back to what it is now, if it hears no NMRelease.
+	NMHold(ctx context.Context, index int, mac nic.MAC) error
+	NMRelease(ctx context.Context, index int, mac nic.MAC) error
+	// NMLoad has it read these profiles, absolute paths, and forget those that are gone.
+	NMLoad(ctx context.Context, files []string) error
+	// NMActivate brings a profile in force as it was read last, and waits until it is; known says whether there is such a profile.
+	NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error)
+}
+
+// Manager carries out what the steps ask of NetworkManager.
+type Manager struct{ Bus Bus }
+
+// Manage implements apply.Manager.
+func (m Manager) Manage(ctx context.Context, what plan.Manage) error {
+	switch what.Verb {
+	case plan.Hold:
+		return m.Bus.NMHold(ctx, what.Index, what.MAC)
+	case plan.Release:
+		return m.Bus.NMRelease(ctx, what.Index, what.MAC)
+	case plan.Load:
+		return m.Bus.NMLoad(ctx, what.Files)
+	case plan.Activate:
+		known, err := m.Bus.NMActivate(ctx, what.Index, what.MAC, what.UUID)
+		if err == nil && !known {
+			err = errors.New("NetworkManager does not take the profile: journalctl -u NetworkManager says why")
+		}
+		return err
+	case plan.Restore:
+		if err := m.Bus.NMLoad(ctx, what.Files); err != nil || what.UUID == "" {
+			return err
+		}
+		// One that NetworkManager had made itself, for what it found on the link, is gone for good; the kernel gets what it stood for.
+		_, err := m.Bus.NMActivate(ctx, what.Index, what.MAC, what.UUID)
+		return err
+	}
+	return fmt.Errorf("asking NetworkManager: unknown verb %q", what.Verb)
+}

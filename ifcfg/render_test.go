@@ -1,0 +1,372 @@
+package ifcfg_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"multinicd/ifcfg"
+	"multinicd/internal/hosttest"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+var update = flag.Bool("update", false, "write golden files anew")
+
+// scenarios are shared by all dialects; see plan's tests.
+const scenarios = "../plan/testdata"
+
+type scenario struct {
+	want    []nic.Config
+	machine plan.Machine
+	record  plan.Record
+}
+
+func load(t *testing.T, dir string) (s scenario) {
+	t.Helper()
+	for name, v := range map[string]any{"want.json": &s.want, "links.json": &s.machine, "record.json": &s.record} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) && name == "record.json" {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(data, v); err != nil {
+			t.Fatalf("reading %s: %v", filepath.Join(dir, name), err)
+		}
+	}
+	return s
+}
+
+// each calls f for all scenarios.
+func each(t *testing.T, f func(t *testing.T, name string, s scenario)) {
+	t.Helper()
+	dirs, err := filepath.Glob(scenarios + "/*/want.json")
+	if err != nil || len(dirs) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, d := range dirs {
+		name := filepath.Base(filepath.Dir(d))
+		t.Run(name, func(t *testing.T) { f(t, name, load(t, filepath.Dir(d))) })
+	}
+}
+
+// Each scenario on a host that has the files of what its record says is applied, and has them in force: the steps, and the files afterwards.
+func TestTheScenariosAsNetworkManagerHasThem(t *testing.T) {
+	each(t, func(t *testing.T, name string, s scenario) {
+		got := map[string]string{}
+		for _, dialect := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
+			m := hosttest.New(s.machine.Links...)
+			for _, o := range s.record.NICs {
+				if o.Applied {
+					for file, data := range dialect.Files(o.Config) {
+						write(t, m, file, data, ifcfg.Mode(file))
+					}
+					for _, l := range s.machine.Links {
+						if l.HasMAC(o.MAC) {
+							write(t, m, fmt.Sprintf("/run/NetworkManager/devices/%d", l.Index), []byte("[device]\nconnection-uuid="+ifcfg.UUID(o.MAC)+"\n"), 0o644)
+						}
+					}
+				}
+			}
+			b := &ifcfg.Backend{Files: m, Dialect: dialect, DAD: true}
+			got[string(dialect)+"/steps.txt"] = carryOut(t, b, m, plan.Make(s.want, nil, s.machine, s.record))
+			for file, data := range m.Disk {
+				if strings.HasPrefix(file, "/run/") {
+					continue
+				}
+				got[string(dialect)+file] = string(data)
+				if !ifcfg.Owned(file) || m.Modes[file] != ifcfg.Mode(file) {
+					t.Errorf("%s is not ours, or has mode %o", file, m.Modes[file])
+				}
+			}
+		}
+		golden(t, filepath.Join("testdata", name), got)
+	})
+}
+
+// carryOut puts the files of a plan in place, and says what all its steps are.
+func carryOut(t *testing.T, b *ifcfg.Backend, m *hosttest.Machine, p plan.Plan) string {
+	t.Helper()
+	var out strings.Builder
+	for _, a := range p.Actions {
+		fmt.Fprintf(&out, "%s %s\n", a.Kind, a.NIC.Name)
+		if a.Kind != plan.Configure && a.Kind != plan.Remove {
+			continue
+		}
+		steps, err := b.Steps(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range steps {
+			out.WriteString(tell(s))
+			if f := s.Do.File; f != nil && f.Absent {
+				delete(m.Disk, f.Path)
+			} else if f != nil {
+				write(t, m, f.Path, f.Data, f.Mode)
+			}
+		}
+		if again, err := b.Steps(a); err != nil || slices.ContainsFunc(again, func(s plan.Step) bool { return s.Do.File != nil }) {
+			t.Errorf("the second time there is still something to write: %v, %v", again, err)
+		}
+	}
+	return out.String()
+}
+
+func tell(s plan.Step) string {
+	out := "  " + s.Name
+	if f := s.Do.File; f != nil && f.Absent {
+		out += " remove " + f.Path
+	} else if f != nil {
+		out += fmt.Sprintf(" write %s %o", f.Path, f.Mode)
+	}
+	if m := s.Do.Manage; m != nil {
+		out += tellManage(m)
+	}
+	if m := s.Undo.Manage; m != nil {
+		out += " undo " + string(m.Verb) + tellManage(m)
+	}
+	out += "\n"
+	if s.Do.Link != nil {
+		for line := range strings.Lines(s.Do.Link.String()) {
+			out += "    " + line
+		}
+	}
+	if s.Do.Zero() && s.Undo.Link != nil {
+		for line := range strings.Lines(s.Undo.Link.String()) {
+			out += "    undo " + line
+		}
+	}
+	return out
+}
+
+func tellManage(m *plan.Manage) (out string) {
+	for _, f := range m.Files {
+		out += " " + path.Base(f)
+	}
+	if m.UUID != "" {
+		out += " " + m.UUID
+	}
+	return out
+}
+
+func write(t *testing.T, m *hosttest.Machine, name string, data []byte, mode fs.FileMode) {
+	t.Helper()
+	if err := m.Write(name, data, mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// golden compares a tree of files with a folder of testdata.
+func golden(t *testing.T, dir string, got map[string]string) {
+	t.Helper()
+	if *update {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		for name, data := range got {
+			file := filepath.Join(dir, filepath.FromSlash(name))
+			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(file, []byte(data), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	want := map[string]string{}
+	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		want[name] = string(data)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("%s: -want +got (-update writes it anew):\n%s", dir, diff)
+	}
+}
+
+// readsBack says what is wrong with the files of a NIC; "" if they say what c says, and no more.
+func readsBack(d ifcfg.Dialect, c nic.Config) string {
+	files := d.Files(c)
+	p, err := ifcfg.Read(d.File(c.Name), func(file string) []byte { return files[file] })
+	if err != nil {
+		return err.Error()
+	}
+	if p.UUID != ifcfg.UUID(c.MAC) {
+		return "its UUID is " + p.UUID
+	}
+	want := nic.Config{ID: c.ID, Name: c.Name, MAC: c.MAC, MTU: c.MTU}
+	for _, is := range []func(netip.Addr) bool{netip.Addr.Is4, netip.Addr.Is6} {
+		family := len(want.Addresses)
+		for _, a := range c.Addresses {
+			if is(a.Addr()) {
+				want.Addresses = append(want.Addresses, a)
+			}
+		}
+		if len(want.Addresses) == family {
+			continue // without an address neither routes nor rules can be
+		}
+		for _, r := range c.Routes {
+			if is(r.To.Addr()) {
+				if r.Table == nic.TableMain {
+					r.Table = 0
+				}
+				r.Via, r.Source = r.Via.WithZone(""), r.Source.WithZone("")
+				r.OnLink = r.OnLink && r.Via.IsValid()
+				want.Routes = append(want.Routes, r)
+			}
+		}
+		for _, r := range c.Rules {
+			if is(r.From.Addr()) {
+				want.Rules = append(want.Rules, r)
+			}
+		}
+	}
+	if diff := cmp.Diff(want, p.Config, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
+		return "-want +got:\n" + diff
+	}
+	for file, data := range d.Files(c) {
+		if !bytes.Equal(data, files[file]) {
+			return "the second time it is another: " + file
+		}
+	}
+	return ""
+}
+
+func TestRenderReadsBackAsWanted(t *testing.T) {
+	each(t, func(t *testing.T, _ string, s scenario) {
+		for _, a := range plan.Make(s.want, nil, s.machine, s.record).Actions {
+			for _, d := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
+				if wrong := readsBack(d, a.NIC); wrong != "" {
+					t.Errorf("%s %s: %s", d, a.NIC.Name, wrong)
+				}
+			}
+		}
+	})
+}
+
+// Names come from ids, and MACs, addresses and numbers are typed: no garbage gets further than that.
+func FuzzRender(f *testing.F) {
+	f.Add(1, []byte{2, 0, 0, 0, 1, 1}, 1500, []byte{24, 192, 0, 2, 7}, []byte("\x18\x0a\x00\x00\x00"), "eth0", 5, 100)
+	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), "x\nIPADDR9=$(id)", 1, 1<<31)
+	f.Add(0, []byte{}, 65535, []byte{24, 192, 0, 2, 7, 32, 192, 0, 2, 8, 25, 192, 0, 2, 9}, []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "%", 254, 0)
+	f.Fuzz(func(t *testing.T, id int, mac []byte, mtu int, addresses, routes []byte, zone string, metric, table int) {
+		c := nic.Config{ID: int(uint(id) % (nic.MaxID + 1)), MTU: int(uint16(mtu)), MAC: nic.MAC{2}}
+		c.Name = nic.NameFor(c.ID)
+		copy(c.MAC[1:], mac)
+		c.Addresses = prefixesFrom(addresses)
+		for i, to := range prefixesFrom(routes) {
+			r := nic.Route{To: to.Masked(), Metric: int(uint32(metric)), Table: int(uint32(table))}
+			if i%2 == 0 && !to.Addr().IsUnspecified() {
+				r.Via, r.OnLink = to.Addr().WithZone(zone), i%4 == 0
+			}
+			if i%3 == 0 {
+				r.Source = to.Addr().WithZone(zone)
+			}
+			c.Routes = append(c.Routes, r)
+			if table > 0 {
+				c.Rules = append(c.Rules, nic.Rule{From: to, Table: int(uint32(table)), Priority: nic.Priority(c.ID)})
+			}
+		}
+		for _, d := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
+			if wrong := readsBack(d, c); wrong != "" {
+				t.Errorf("%s: %s\n%s", d, wrong, d.Files(c)[d.File(c.Name)])
+			}
+		}
+	})
+}
+
+// prefixesFrom takes a length and an address of either family, as often as there are bytes.
+func prefixesFrom(b []byte) (out []netip.Prefix) {
+	for len(b) >= 5 {
+		n, addr := int(b[0]), netip.AddrFrom4([4]byte(b[1:5]))
+		b = b[5:]
+		if n > 32 && len(b) >= 12 {
+			six := addr.As4()
+			addr, b = netip.AddrFrom16([16]byte(append(six[:], b[:12]...))), b[12:]
+		}
+		if p := netip.PrefixFrom(addr, n); p.IsValid() && !addr.Is4In6() {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// Whatever is read as a profile of ours is written as one that reads the same.
+func FuzzRead(f *testing.F) {
+	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, MTU: 1400, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24"), netip.MustParsePrefix("2001:db8::7/64")},
+		Routes: []nic.Route{{To: netip.MustParsePrefix("10.0.0.0/8"), Via: netip.MustParseAddr("192.0.2.1"), OnLink: true, Table: 10001}}}
+	f.Add(ifcfg.RenderKeyfile(c), []byte(nil), []byte(nil))
+	f.Add(ifcfg.RenderIfcfg(c), ifcfg.Ifcfg.Files(c)[ifcfg.ScriptsDir+"/route-multinic1"], []byte("2001:db8:1::/48 via 2001:db8::1 metric 5\n"))
+	f.Add([]byte("[connection]\nid=multinic1\ntype=ethernet\n[ethernet]\nmac-address=\\s\n"), []byte("10.0.0.0/8 via"), []byte("onlink"))
+	f.Add([]byte("NAME=\"a\\\"b\"\nHWADDR=$'\\040'\nIPADDR=1\n"), []byte("#"), []byte("x"))
+	f.Fuzz(func(t *testing.T, data, routes, routes6 []byte) {
+		if p, err := ifcfg.ReadKeyfile(data); err == nil {
+			if again, err := ifcfg.ReadKeyfile(ifcfg.RenderKeyfile(p.Config)); err != nil {
+				t.Errorf("%v does not read back: %v, %v", p, again, err)
+			}
+		}
+		_, _ = ifcfg.ReadIfcfg(data, routes, routes6) // must not panic
+	})
+}
+
+func TestUUIDFollowsFromTheMACAlone(t *testing.T) {
+	const want = "42d9da22-93f0-5741-aa26-cc619de5cdf4"
+	if got := ifcfg.UUID(nic.MAC{2, 0, 0, 0, 1, 1}); got != want {
+		t.Errorf("got %s, want %s: profiles of earlier versions have that one", got, want)
+	}
+	if ifcfg.UUID(nic.MAC{2, 0, 0, 0, 1, 2}) == want {
+		t.Error("another MAC has the same")
+	}
+}
+
+func TestOwned(t *testing.T) {
+	for file, want := range map[string]bool{
+		"/etc/NetworkManager/system-connections/multinic0.nmconnection":     true,
+		"/etc/NetworkManager/system-connections/multinic9999.nmconnection":  true,
+		"/etc/NetworkManager/system-connections/multinic12345.nmconnection": false,
+		"/etc/NetworkManager/system-connections/multinic1":                  false,
+		"/etc/NetworkManager/system-connections/multinic.nmconnection":      false,
+		"/etc/NetworkManager/system-connections/multinics.nmconnection":     false,
+		"/etc/NetworkManager/system-connections/eth1.nmconnection":          false,
+		"/run/NetworkManager/system-connections/multinic1.nmconnection":     false,
+		"/etc/sysconfig/network-scripts/ifcfg-multinic1":                    true,
+		"/etc/sysconfig/network-scripts/route-multinic1":                    true,
+		"/etc/sysconfig/network-scripts/route6-multinic1":                   true,
+		"/etc/sysconfig/network-scripts/rule-multinic1":                     false,
+		"/etc/sysconfig/network-scripts/keys-multinic1":                     false,
+		"/etc/sysconfig/network-scripts/ifcfg-multinic1.bak":                false,
+		"/etc/sysconfig/network-scripts/ifcfg-eth1":                         false,
+		"/etc/sysconfig/network-scripts/multinic1":                          false,
+		"/etc/systemd/network/10-multinic1.link":                            true,
+		"/etc/systemd/network/10-multinic1.network":                         false,
+		"/etc/systemd/network/multinic1.link":                               false,
+		"/etc/systemd/network/99-default.link":                              false,
+		"/etc/sysctl.d/90-multinic1.conf":                                   true,
+		"/etc/netplan/90-multinic1.yaml":                                    false,
+	} {
+		if got := ifcfg.Owned(file); got != want {
+			t.Errorf("%s: got %v", file, got)
+		}
+	}
+}

@@ -1,0 +1,311 @@
+package ifcfg
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Files reads files of the host. Read passes fs.ErrNotExist through.
+type Files interface {
+	Read(name string) ([]byte, fs.FileMode, error)
+	Glob(pattern string) ([]string, error)
+}
+
+// Backend makes the steps for hosts of NetworkManager. One goroutine uses it at a time.
+type Backend struct {
+	Files   Files
+	Dialect Dialect
+	DAD     bool // ask neighbours before an IPv4 address is taken
+}
+
+// Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
+// It reads files and changes nothing; an error means that a file could not be read.
+//
+// Where a profile has to change, or ours is not in force, NetworkManager makes the change and netlink only what that leaves undone: 1.42 loses the
+// IPv6 addresses of a link whose IPv4 addresses it changes (November 2026). Where only the kernel has lost something, netlink puts it back:
+// a Reapply of 1.42 does not.
+func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
+	persist, profiles, err := b.files(a)
+	if err != nil {
+		return nil, err
+	}
+	if a.Link == nil {
+		return b.unplugged(a, persist, profiles)
+	}
+	active := ActiveProfile(b.Files, a.Link.Index)
+	lost := a.Kind == plan.Configure && !a.Change.Empty() && active != UUID(a.NIC.MAC) && a.Link.Carrier
+	if len(profiles) > 0 || lost {
+		return b.managed(a, persist, profiles, active), nil
+	}
+	var steps []plan.Step
+	if !a.Change.Empty() {
+		steps = append(steps, check("guard", plan.CheckGuard))
+		steps = append(steps, plan.Live(a.Change, b.DAD)...)
+		steps = append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe))
+	}
+	return append(steps, persist...), nil
+}
+
+// Validate has nobody to ask: NetworkManager judges a profile when it reads it.
+func (b *Backend) Validate(context.Context, []plan.Step) error { return nil }
+
+func check(name string, c plan.Check) plan.Step { return plan.Step{Name: name, Do: plan.Op{Check: c}} }
+
+// managed has NetworkManager make the change. What undoes it stands in front, so that it comes when the files are as they were:
+// NetworkManager reads those again, and the kernel gets what it does not put back.
+func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string, active string) []plan.Step {
+	ask := func(v plan.Verb, files []string, uuid string) *plan.Manage {
+		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
+	}
+	if file := b.Dialect.File(a.NIC.Name); a.Kind == plan.Configure && !slices.Contains(profiles, file) {
+		profiles = append(profiles, file)
+	}
+	back := kernelBefore(a)
+	before, after := b.around(a)
+	steps := []plan.Step{check("guard", plan.CheckGuard), {Name: "hold", Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
+	steps = append(steps, before...)
+	steps = append(steps, plan.Step{Name: "kernel", Undo: plan.Op{Link: &back}},
+		plan.Step{Name: "profile", Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
+	steps = append(steps, persist...)
+	steps = append(steps, plan.Step{Name: "load", Do: plan.Op{Manage: ask(plan.Load, profiles, "")}})
+	if a.Kind == plan.Configure {
+		steps = append(steps, plan.Step{Name: "activate", Do: plan.Op{Manage: ask(plan.Activate, nil, UUID(a.NIC.MAC))}})
+	}
+	steps = append(steps, check("settle", plan.CheckSettle))
+	steps = append(steps, after...)
+	return append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe), plan.Step{Name: "release", Do: plan.Op{Manage: ask(plan.Release, nil, "")}})
+}
+
+// around gives what netlink does of a change: before NetworkManager, what that has no part in, and behind it all else, which is there already if all is well.
+func (b *Backend) around(a plan.Action) (before, after []plan.Step) {
+	if a.Kind == plan.Remove {
+		for _, s := range plan.Live(a.Change, false) {
+			after = append(after, ownUndo(s))
+		}
+		return nil, after
+	}
+	for _, s := range plan.Live(a.Change, b.DAD) {
+		switch s.Name {
+		case "rename", "up", "free", "conf":
+			before = append(before, s)
+		case "mtu":
+			after = append(after, s)
+		}
+	}
+	whole := a.Change
+	whole.Name, whole.MTU, whole.Up, whole.Conf = "", 0, false, nil
+	whole.Add, whole.AddRoutes, whole.AddRules = a.NIC.Addresses, a.NIC.Routes, a.NIC.Rules
+	for _, s := range plan.Live(whole, false) {
+		after = append(after, ownUndo(s))
+	}
+	return before, after
+}
+
+// ownUndo leaves a step its undo only where kernelBefore does not do it.
+func ownUndo(s plan.Step) plan.Step {
+	switch s.Name {
+	case "addresses", "routes", "rules", "retire":
+		s.Undo = plan.Op{}
+	}
+	return s
+}
+
+// Values of rtm_protocol that tell of somebody who brings a route again by himself: RTPROT_KERNEL, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h.
+var transient = []int{2, 9, 16}
+
+// kernelBefore puts back all that the link had, not only what the change takes: NetworkManager may have taken more.
+func kernelBefore(a plan.Action) nic.Change {
+	l := *a.Link
+	out := nic.Change{Index: l.Index, MAC: a.NIC.MAC, Had: l.Name, MTU: l.MTU, HadMTU: l.MTU, AddRules: slices.Clone(a.Change.DelRules), DelRules: a.Change.AddRules}
+	for _, h := range l.Addresses {
+		if h.Permanent && !h.Duplicate && !h.Prefix.Addr().IsLinkLocalUnicast() {
+			out.Add = append(out.Add, h.Prefix)
+		}
+	}
+	for _, p := range a.Change.Add {
+		if !slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == p }) {
+			out.Del = append(out.Del, p)
+		}
+	}
+	for _, r := range l.Routes {
+		if !slices.Contains(transient, r.Protocol) {
+			r.Protocol = 0
+			r.OnLink = r.Via.IsValid() && r.Via.Is4()
+			out.AddRoutes = append(out.AddRoutes, r)
+		}
+	}
+	for _, r := range a.Change.AddRoutes {
+		if !slices.ContainsFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() }) {
+			out.DelRoutes = append(out.DelRoutes, r)
+		}
+	}
+	for _, r := range a.NIC.Rules {
+		if slices.ContainsFunc(l.Rules, func(h nic.Rule) bool { return h.Key() == r.Key() }) && !slices.Contains(out.AddRules, r) {
+			out.AddRules = append(out.AddRules, r)
+		}
+	}
+	return out
+}
+
+// unplugged is for a NIC that is not there, or whose link must not be touched: NetworkManager is told only if the profile is in force nowhere.
+func (b *Backend) unplugged(a plan.Action, persist []plan.Step, profiles []string) ([]plan.Step, error) {
+	states, err := b.Files.Glob(stateDir + "/*")
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", stateDir, err)
+	}
+	if len(profiles) == 0 || slices.ContainsFunc(states, func(file string) bool { return profileIn(b.Files, file) == UUID(a.NIC.MAC) }) {
+		return persist, nil
+	}
+	load := func(v plan.Verb) plan.Op {
+		return plan.Op{Manage: &plan.Manage{Verb: v, MAC: a.NIC.MAC, Files: profiles}}
+	}
+	steps := append([]plan.Step{{Name: "profile", Undo: load(plan.Restore)}}, persist...)
+	return append(steps, plan.Step{Name: "load", Do: load(plan.Load)}), nil
+}
+
+// stateDir is where NetworkManager (1.10 and later) writes what it has in force on each link, in a file named by its ifindex.
+const stateDir = "/run/NetworkManager/devices"
+
+// ActiveProfile is the UUID of the profile that NetworkManager has in force on a link; "" where there is none, or no NetworkManager.
+func ActiveProfile(f Files, index int) string {
+	return profileIn(f, fmt.Sprintf("%s/%d", stateDir, index))
+}
+
+func profileIn(f Files, file string) string {
+	data, _, err := f.Read(file)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if uuid, ok := strings.CutPrefix(line, "connection-uuid="); ok {
+			return strings.TrimSpace(uuid)
+		}
+	}
+	return ""
+}
+
+// files gives the steps that put the files of a NIC in place, the profile last and what is stale behind it, and the profiles among them.
+func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, err error) {
+	want := map[string][]byte{}
+	if a.Kind == plan.Configure {
+		want = b.Dialect.Files(a.NIC)
+	}
+	stale, err := b.stale(a, want)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := slices.Sorted(maps.Keys(want))
+	slices.SortStableFunc(names, func(x, y string) int { return rank(x) - rank(y) })
+	for _, name := range slices.Concat(names, stale) {
+		step, err := b.replace(name, want[name])
+		if err != nil {
+			return nil, nil, err
+		}
+		steps = append(steps, step...)
+		if p := profileOf(name); len(step) > 0 && p != "" && !slices.Contains(profiles, p) {
+			profiles = append(profiles, p)
+		}
+	}
+	slices.Sort(profiles)
+	return steps, profiles, nil
+}
+
+func rank(file string) int {
+	if profileOf(file) == file {
+		return 1
+	}
+	return 0
+}
+
+// profileOf is the profile that a file of ours belongs to, "" for one of those that NetworkManager does not read.
+func profileOf(file string) string {
+	dir, base := path.Split(file)
+	switch dir {
+	case KeyfileDir + "/":
+		return file
+	case ScriptsDir + "/":
+		_, name, _ := strings.Cut(base, "-")
+		return Ifcfg.File(name)
+	}
+	return ""
+}
+
+// stale lists our files that speak of the NIC and are not wanted of it: those under another name or of another dialect, and all where it is removed.
+// Files of routes speak of the NIC of their profile.
+func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, err error) {
+	for _, pattern := range patterns {
+		names, err := b.Files.Glob(pattern)
+		if err != nil {
+			return nil, fmt.Errorf("listing %s: %w", pattern, err)
+		}
+		for _, name := range names {
+			if !Owned(name) || want[name] != nil {
+				continue
+			}
+			of := name
+			if p := profileOf(name); p != "" {
+				of = p
+			}
+			if want[of] == nil {
+				data, _, err := b.Files.Read(of)
+				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+					return nil, fmt.Errorf("reading %s: %w", of, err)
+				}
+				if !bytes.Contains(bytes.ToLower(data), []byte(a.NIC.MAC.String())) {
+					continue
+				}
+			}
+			out = append(out, name)
+		}
+	}
+	return out, nil
+}
+
+// replace gives no step where the file is right already. nil data: the file is to be absent.
+func (b *Backend) replace(name string, data []byte) ([]plan.Step, error) {
+	before := plan.File{Path: name}
+	old, mode, err := b.Files.Read(name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		before.Absent = true
+	case err != nil:
+		return nil, fmt.Errorf("reading %s: %w", name, err)
+	default:
+		before.Data, before.Mode = old, mode
+	}
+	after := plan.File{Path: name, Data: data, Mode: Mode(name), Absent: data == nil}
+	if after.Absent {
+		after.Mode = 0
+	}
+	if before.Absent && after.Absent || !before.Absent && !after.Absent && bytes.Equal(old, data) && mode == after.Mode {
+		return nil, nil
+	}
+	return []plan.Step{{Name: "persist", Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
+}
+
+// settledAddresses says whether a link has all addresses of a NIC.
+func settledAddresses(c nic.Config, l nic.Link) bool {
+	return !slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool {
+		return !slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == a })
+	})
+}
+
+// Settling says whether NetworkManager is about to bring the NIC's profile in force by itself, as it does at boot.
+func (d Dialect) Settling(f Files, c nic.Config, l nic.Link) bool {
+	if _, _, err := f.Read(d.File(c.Name)); err != nil || !l.Carrier || settledAddresses(c, l) {
+		return false
+	}
+	data, _, err := f.Read(fmt.Sprintf("%s/%d", stateDir, l.Index))
+	return err != nil || bytes.Contains(data, []byte("connection-uuid="+UUID(c.MAC)))
+}
