@@ -1,0 +1,343 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/godbus/dbus/v5"
+
+	"multinicd/nic"
+)
+
+// NetworkManager's D-Bus interface, see https://networkmanager.dev/docs/api/latest/spec.html.
+const (
+	nmService  = "org.freedesktop.NetworkManager"
+	nmObject   = "/org/freedesktop/NetworkManager"
+	nmSettings = "/org/freedesktop/NetworkManager/Settings"
+	nmProfile  = nmService + ".Settings.Connection"
+	nmDevice   = nmService + ".Device"
+	nmActive   = nmService + ".Connection.Active"
+
+	// nmTimeout bounds one call: 1 to 50 ms when all is well.
+	nmTimeout = 5 * time.Second
+	// nmActivateTimeout bounds the wait for a profile to be in force: 0.1 to 0.3 s when all is well.
+	nmActivateTimeout = 10 * time.Second
+	// nmHold is after how many seconds NetworkManager takes a link back that we hold: longer than a change takes with all its probes, and a number
+	// that nobody else is likely to choose: by it we know a checkpoint of ours that a crash has left.
+	nmHold uint32 = 83
+)
+
+// States of a device, NMDeviceState in nm-dbus-interface.h.
+const (
+	nmUnmanaged    = 10
+	nmUnavailable  = 20
+	nmDisconnected = 30
+	nmActivated    = 100
+	nmFailed       = 120
+)
+
+// Flags of NetworkManager's methods.
+const (
+	nmDeleteNewConnections = 0x02 // of CheckpointCreate: a profile that came since goes
+	nmAllowOverlapping     = 0x08 // of CheckpointCreate
+	nmPreserveExternal     = 0x01 // of Reapply (1.42): addresses that others have added stay
+)
+
+// nm is one conversation with NetworkManager.
+type nm struct {
+	bus  systemBus
+	host *Host
+}
+
+// nmAsk begins one, unless NetworkManager does not run (nic.ErrNoManager). It is never started by us.
+func (h *Host) nmAsk(ctx context.Context) (nm, error) {
+	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
+	defer cancel()
+	if !h.exists("/run/NetworkManager") {
+		return nm{}, nic.ErrNoManager // it has not run in this boot
+	}
+	bus, err := h.dialBus(ctx)
+	if err != nil {
+		return nm{}, err
+	}
+	var running bool
+	if _, err := bus.call(ctx, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner", []any{nmService}, &running); err != nil {
+		bus.close()
+		return nm{}, err
+	}
+	if !running {
+		bus.close()
+		return nm{}, nic.ErrNoManager
+	}
+	return nm{bus, h}, nil
+}
+
+func (m nm) close() { m.bus.close() }
+
+func (m nm) call(ctx context.Context, object dbus.ObjectPath, method string, args []any, results ...any) (answered bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
+	defer cancel()
+	return m.bus.call(ctx, nmService, object, method, args, results...)
+}
+
+// get reads one property.
+func (m nm) get(ctx context.Context, object dbus.ObjectPath, iface, name string, into any) error {
+	var v dbus.Variant
+	if _, err := m.call(ctx, object, "org.freedesktop.DBus.Properties.Get", []any{iface, name}, &v); err != nil {
+		return fmt.Errorf("reading %s of %s: %w", name, object, err)
+	}
+	if err := v.Store(into); err != nil {
+		return fmt.Errorf("reading %s of %s: %w", name, object, err)
+	}
+	return nil
+}
+
+// device finds NetworkManager's device for a link: the one of that index, or, in another boot, the only one with the MAC that is in no bond or bridge.
+func (m nm) device(ctx context.Context, index int, mac nic.MAC) (object dbus.ObjectPath, name string, err error) {
+	links, err := m.host.Links(ctx)
+	if err != nil {
+		return "", "", fmt.Errorf("reading the links: %w", err)
+	}
+	at := slices.IndexFunc(links, func(l nic.Link) bool { return l.Index == index && l.HasMAC(mac) })
+	for i, l := range links {
+		if at < 0 && l.HasMAC(mac) && l.Master == 0 && !slices.Contains([]string{"vlan", "bond", "bridge", "macvlan", "ipvlan", "team"}, l.Kind) {
+			at = i
+		}
+	}
+	if at < 0 {
+		return "", "", fmt.Errorf("finding NIC %s: %w", mac, nic.ErrLinkGone)
+	}
+	name = links[at].Name
+	for begin := time.Now(); ; {
+		answered, err := m.call(ctx, nmObject, nmService+".GetDeviceByIpIface", []any{name}, &object)
+		switch {
+		case err == nil:
+			return object, name, nil
+		case answered && time.Since(begin) > nmNews:
+			err = fmt.Errorf("%w: %w", nic.ErrLinkGone, err)
+			fallthrough
+		case !answered:
+			return "", "", fmt.Errorf("asking NetworkManager for link %s: %w", name, err)
+		}
+		select { // it may not have heard of a new name yet
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return "", "", fmt.Errorf("asking NetworkManager for link %s: %w", name, ctx.Err())
+		}
+	}
+}
+
+// nmNews bounds the wait for NetworkManager to hear of what the kernel has already done.
+const nmNews = time.Second
+
+// NMHold makes a checkpoint of the one link: if NMRelease does not come, NetworkManager takes it back to what it is now after 83 s. It is a second net,
+// beneath our own journal, since NetworkManager loses it when it is killed. One that we have left is taken away first; one of somebody else stays, and counts first.
+func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
+	m, err := h.nmAsk(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	dev, name, err := m.device(ctx, index, mac)
+	if err != nil {
+		return err
+	}
+	var state uint32
+	if err := m.get(ctx, dev, nmDevice, "State", &state); err != nil {
+		return err
+	}
+	if state <= nmUnmanaged {
+		return fmt.Errorf("holding link %s: NetworkManager does not manage it; see nmcli device, and unmanaged-devices in its configuration", name)
+	}
+	foreign, err := m.releaseOurs(ctx, dev)
+	if err != nil {
+		return err
+	}
+	flags := uint32(nmDeleteNewConnections)
+	if foreign {
+		flags |= nmAllowOverlapping
+	}
+	var checkpoint dbus.ObjectPath
+	if _, err := m.call(ctx, nmObject, nmService+".CheckpointCreate", []any{[]dbus.ObjectPath{dev}, nmHold, flags}, &checkpoint); err != nil {
+		return fmt.Errorf("making a checkpoint of link %s: %w", name, err)
+	}
+	return nil
+}
+
+// NMRelease takes our checkpoint of the link away. That there is none is fine.
+func (h *Host) NMRelease(ctx context.Context, index int, mac nic.MAC) error {
+	m, err := h.nmAsk(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	dev, _, err := m.device(ctx, index, mac)
+	if err != nil {
+		return err
+	}
+	_, err = m.releaseOurs(ctx, dev)
+	return err
+}
+
+// releaseOurs takes our checkpoints of a device away, and says whether somebody else has one that covers it.
+func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool, err error) {
+	var all []dbus.ObjectPath
+	if err := m.get(ctx, nmObject, nmService, "Checkpoints", &all); err != nil {
+		return false, err
+	}
+	const iface = nmService + ".Checkpoint"
+	for _, c := range all {
+		var devices []dbus.ObjectPath
+		var timeout uint32
+		if err := errors.Join(m.get(ctx, c, iface, "Devices", &devices), m.get(ctx, c, iface, "RollbackTimeout", &timeout)); err != nil {
+			continue // it has run out meanwhile
+		}
+		switch {
+		case !slices.Contains(devices, dev):
+		case len(devices) == 1 && timeout == nmHold:
+			if answered, err := m.call(ctx, nmObject, nmService+".CheckpointDestroy", []any{c}); err != nil && !answered {
+				return false, fmt.Errorf("taking checkpoint %s away: %w", c, err)
+			}
+		default:
+			foreign = true
+		}
+	}
+	return foreign, nil
+}
+
+// NMLoad has NetworkManager read these profiles and no other: nm-settings of the service, LoadConnections. A profile whose file is gone is forgotten,
+// and no longer in force anywhere. Measured with 1.42 and 1.52.
+func (h *Host) NMLoad(ctx context.Context, files []string) error {
+	m, err := h.nmAsk(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	var done bool
+	var failed []string
+	if _, err := m.call(ctx, nmSettings, nmService+".Settings.LoadConnections", []any{files}, &done, &failed); err != nil {
+		return fmt.Errorf("loading %s into NetworkManager: %w", strings.Join(files, ", "), err)
+	}
+	failed = slices.DeleteFunc(failed, func(f string) bool { return !h.exists(f) })
+	if len(failed) > 0 {
+		return fmt.Errorf("NetworkManager refuses %s: journalctl -u NetworkManager says why", strings.Join(failed, ", "))
+	}
+	return nil
+}
+
+// NMActivate brings a profile in force on the link as it was read last. Where it is in force already, in an older form, that is a Reapply, which changes what
+// differs and nothing else; the same again causes no event. known says whether NetworkManager has the profile.
+//
+// A link without a carrier is left alone: NetworkManager brings the profile in force by itself once it has one.
+func (h *Host) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, nmActivateTimeout)
+	defer cancel()
+	m, err := h.nmAsk(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer m.close()
+	dev, name, err := m.device(ctx, index, mac)
+	if err != nil {
+		return false, err
+	}
+	var profile dbus.ObjectPath
+	if answered, err := m.call(ctx, nmSettings, nmService+".Settings.GetConnectionByUuid", []any{uuid}, &profile); answered && err != nil {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("asking NetworkManager for profile %s: %w", uuid, err)
+	}
+	s, err := m.state(ctx, dev)
+	if err != nil {
+		return true, err
+	}
+	if s.uuid == uuid && s.state == nmActivated {
+		again, err := m.reapply(ctx, dev)
+		if err != nil || !again {
+			return true, err
+		}
+		s = nmState{} // it cannot be done so: it has to be activated anew
+	}
+	if s.state == nmUnavailable {
+		return true, nil
+	}
+	// A profile that has just been read may be on its way by itself.
+	if s.uuid != uuid || s.state < nmDisconnected || s.state >= nmActivated {
+		var active dbus.ObjectPath
+		if _, err := m.call(ctx, nmObject, nmService+".ActivateConnection", []any{profile, dev, dbus.ObjectPath("/")}, &active); err != nil {
+			return true, fmt.Errorf("activating the profile of link %s: %w", name, err)
+		}
+	}
+	return true, m.await(ctx, dev, name, uuid)
+}
+
+// nmState is what a device is in, and the UUID of the profile that is, or is about to be, in force on it.
+type nmState struct {
+	state uint32
+	uuid  string
+}
+
+func (m nm) state(ctx context.Context, dev dbus.ObjectPath) (s nmState, err error) {
+	if err := m.get(ctx, dev, nmDevice, "State", &s.state); err != nil {
+		return s, err
+	}
+	var active dbus.ObjectPath
+	if err := m.get(ctx, dev, nmDevice, "ActiveConnection", &active); err != nil || active == "/" {
+		return s, err
+	}
+	if err := m.get(ctx, active, nmActive, "Uuid", &s.uuid); err != nil {
+		s.uuid = "" // it has gone meanwhile
+	}
+	return s, nil
+}
+
+// reapply changes what differs between the profile and what is in force; again says that this profile cannot be brought in force so.
+func (m nm) reapply(ctx context.Context, dev dbus.ObjectPath) (again bool, err error) {
+	var applied map[string]map[string]dbus.Variant
+	var version uint64
+	if _, err := m.call(ctx, dev, nmDevice+".GetAppliedConnection", []any{uint32(0)}, &applied, &version); err != nil {
+		return false, fmt.Errorf("asking for what is in force: %w", err)
+	}
+	asSaved := map[string]map[string]dbus.Variant{}
+	answered, err := m.call(ctx, dev, nmDevice+".Reapply", []any{asSaved, version, uint32(nmPreserveExternal)})
+	if answered && err != nil { // before 1.42 there is no such flag
+		answered, err = m.call(ctx, dev, nmDevice+".Reapply", []any{asSaved, version, uint32(0)})
+	}
+	if answered && err != nil {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reapplying the profile: %w", err)
+	}
+	return false, nil
+}
+
+// await waits until the profile is in force.
+func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	begin := time.Now()
+	for {
+		s, err := m.state(ctx, dev)
+		if err != nil {
+			return fmt.Errorf("waiting for the profile of link %s: %w", name, err)
+		}
+		switch {
+		case s.state == nmActivated && s.uuid == uuid:
+			return nil
+		case s.state == nmFailed, s.state <= nmDisconnected && time.Since(begin) > time.Second:
+			var reason struct{ State, Reason uint32 }
+			_ = m.get(ctx, dev, nmDevice, "StateReason", &reason)
+			return fmt.Errorf("activating the profile of link %s: NetworkManager gave up (state %d, reason %d of NMDeviceStateReason); journalctl -u NetworkManager says why", name, s.state, reason.Reason)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for the profile of link %s: %w", name, ctx.Err())
+		}
+	}
+}
