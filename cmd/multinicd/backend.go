@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"multinicd/host"
+	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/netplan"
 	"multinicd/nic"
@@ -41,8 +42,19 @@ const choiceTimeout = 10 * time.Second
 func (w *wired) backends() map[string]apply.Backend {
 	yaml := netplan.New(w.host, w.host)
 	yaml.DAD = w.dad() > 0
-	return map[string]apply.Backend{host.Netplan: yaml}
+	out := map[string]apply.Backend{host.Netplan: yaml,
+		host.NetworkManager: &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Keyfile, DAD: w.dad() > 0}}
+	for _, pattern := range ifcfgPlugin {
+		if found, err := w.host.Glob(pattern); err == nil && len(found) > 0 {
+			out[string(ifcfg.Ifcfg)] = &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Ifcfg, DAD: w.dad() > 0}
+		}
+	}
+	return out
 }
+
+// ifcfgPlugin is where distributions have what makes NetworkManager read ifcfg files.
+var ifcfgPlugin = []string{"/usr/lib64/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so", "/usr/lib/*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so",
+	"/usr/lib/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"}
 
 // Steps asks the backend of the action's NIC, and notes in a.After which one that is. Files that another one wrote go, as part of the change.
 func (d *dispatch) Steps(a plan.Action) ([]plan.Step, error) {
@@ -82,9 +94,12 @@ func (d *dispatch) Steps(a plan.Action) ([]plan.Step, error) {
 	return d.without(was, owned, steps)
 }
 
-// without puts the removal of another backend's files before the step that makes a change final.
+// without puts the removal of another backend's files before the step that makes a change final. NetworkManager's two dialects know each other's files.
 func (d *dispatch) without(was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
 	b, err := d.get(was)
+	if _, manager := b.(*ifcfg.Backend); manager && slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && ifcfg.Owned(s.Do.File.Path) }) {
+		return steps, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -152,6 +167,9 @@ func (d *dispatch) named(backend string) bool {
 
 func (d *dispatch) get(name string) (apply.Backend, error) {
 	b, ok := d.backends[name]
+	if !ok && name == string(ifcfg.Ifcfg) {
+		return nil, refusal("backend.name is \"ifcfg\", and NetworkManager's plugin ifcfg-rh is not installed; set \"networkmanager\", which works with every NetworkManager")
+	}
 	if !ok {
 		return nil, refusal("backend %q: this version does not write it", name)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"multinicd/host"
+	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/kube"
 	"multinicd/netplan"
@@ -45,7 +46,7 @@ func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("reading the links: %w", err)
 	}
-	claims, err := m.host.Claims(ctx, links, netplan.Owned)
+	claims, err := m.host.Claims(ctx, links, func(file string) bool { return netplan.Owned(file) || ifcfg.Owned(file) })
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("reading who configures the links: %w", err)
 	}
@@ -114,7 +115,7 @@ func (m *machine) servers(ctx context.Context) []netip.Addr {
 	return m.endpoints
 }
 
-// Settle waits, at a start, until networkd has done with the links that our files tell it of: what it is about to do by itself is no drift.
+// Settle waits, at a start, until networkd, or NetworkManager, has done with the links that our files tell it of: what it is about to do by itself is no drift.
 func (m *machine) Settle(ctx context.Context, owned []nic.Config) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
@@ -138,6 +139,11 @@ func (m *machine) settling(ctx context.Context, owned []nic.Config) bool {
 		return false
 	}
 	for _, c := range owned {
+		if slices.ContainsFunc(links, func(l nic.Link) bool {
+			return l.HasMAC(c.MAC) && (ifcfg.Keyfile.Settling(m.host, c, l) || ifcfg.Ifcfg.Settling(m.host, c, l))
+		}) {
+			return true
+		}
 		if !netplan.KnownToNetworkd(m.host, c) {
 			continue
 		}

@@ -15,11 +15,13 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/host"
+	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/config"
 	"multinicd/internal/daemon"
 	"multinicd/internal/kube"
 	"multinicd/netplan"
+	"multinicd/nic"
 	"multinicd/plan"
 	"multinicd/sysctl"
 )
@@ -119,8 +121,8 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	backends := &dispatch{stacks: w.host, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
 	stack = backends.override(stack)
 	dir := w.cfg.State.Dir
-	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Log: w.log, Dir: dir, Boot: boot,
-		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, At: failpoint()}
+	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: ifcfg.Manager{Bus: w.host}, Log: w.log, Dir: dir, Boot: boot,
+		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log}
@@ -168,7 +170,8 @@ func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 		return nil, exitError{exitFailed, err}
 	}
 	// What a killed one was writing. Nobody else writes now.
-	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", sysctl.Dir: "90-", "/run/systemd/network": "10-netplan-"} {
+	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", sysctl.Dir: "90-", "/run/systemd/network": "10-netplan-",
+		ifcfg.KeyfileDir: nic.NamePrefix, ifcfg.ScriptsDir: "*-" + nic.NamePrefix, ifcfg.LinkDir: "10-" + nic.NamePrefix} {
 		if err := w.host.Sweep(folder, prefix); err != nil {
 			w.log.Warn("a temporary file is left", "file", folder, "err", err)
 		}
