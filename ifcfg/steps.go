@@ -71,6 +71,7 @@ func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string,
 	if file := b.Dialect.File(a.NIC.Name); a.Kind == plan.Configure && !slices.Contains(profiles, file) {
 		profiles = append(profiles, file)
 	}
+	names, persist := apartNames(persist)
 	back := kernelBefore(a)
 	before, after := b.around(a)
 	steps := []plan.Step{check("guard", plan.CheckGuard), {Name: "hold", Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
@@ -84,7 +85,24 @@ func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string,
 	}
 	steps = append(steps, check("settle", plan.CheckSettle))
 	steps = append(steps, after...)
-	return append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe), plan.Step{Name: "release", Do: plan.Op{Manage: ask(plan.Release, nil, "")}})
+	steps = append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe), plan.Step{Name: "release", Do: plan.Op{Manage: ask(plan.Release, nil, "")}})
+	if len(names) > 0 {
+		names[len(names)-1].Final = true
+	}
+	return append(steps, names...)
+}
+
+// apartNames parts the files by which udev names links from all others. They come last: udev reads them at boot before anything of ours can put them
+// right, and until then nobody does.
+func apartNames(persist []plan.Step) (names, others []plan.Step) {
+	for _, s := range persist {
+		if path.Dir(s.Do.File.Path) == LinkDir {
+			names = append(names, s)
+		} else {
+			others = append(others, s)
+		}
+	}
+	return names, others
 }
 
 // around gives what netlink does of a change: before NetworkManager, what that has no part in, and behind it all else, which is there already if all is well.

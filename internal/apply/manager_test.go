@@ -1,11 +1,17 @@
 package apply_test
 
 import (
+	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"multinicd/ifcfg"
+	"multinicd/internal/apply"
 	"multinicd/internal/hosttest"
 	"multinicd/nic"
 )
@@ -32,4 +38,128 @@ func manage(m *hosttest.Machine, s scenario) {
 			return out
 		}}
 	m.StartManager()
+}
+
+// boot is a boot up to where NetworkManager starts: udev has named the links.
+func boot(m *hosttest.Machine) {
+	m.Reboot()
+	for i := range m.Net {
+		l := &m.Net[i]
+		l.Name, l.Up, l.MTU = fmt.Sprintf("eth%d", i+1), false, 1500
+		for file, data := range m.Disk {
+			if strings.HasSuffix(file, ".link") && strings.Contains(string(data), l.MAC.String()) {
+				l.Name = strings.TrimSuffix(strings.TrimPrefix(file, ifcfg.LinkDir+"/10-"), ".link")
+			}
+		}
+	}
+}
+
+// A change that is cut off at any step, and a boot: NetworkManager configures each NIC as before or as wanted. With `multinicd recover` before it, which has
+// no bus; and without, where the daemon puts right what NetworkManager has read.
+func TestBootAfterACrashByNetworkManager(t *testing.T) {
+	booted := func(m *hosttest.Machine) string {
+		boot(m)
+		m.StartManager()
+		return m.Text(stateDir)
+	}
+	for name, s := range scenarios() {
+		if s.dialect == "" {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			allowed := outcomes(t, s, booted)
+			m := prepared(t, s)
+			run(t, m, s)
+			steps := m.Ops
+			for n := 1; n <= steps; n++ {
+				for _, early := range []bool{true, false} {
+					if !early && s.loses {
+						continue // what it loses when it goes back, the daemon's first pass puts right
+					}
+					m := prepared(t, s)
+					m.CrashAt = n
+					run(t, m, s)
+					m.CrashAt = 0
+					boot(m)
+					a := newApplier(m, "boot-2", nil)
+					if early {
+						a.Manager = nil
+						if _, err := a.Recover(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+						m.StartManager()
+					} else {
+						m.StartManager()
+						if _, err := a.Recover(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+					}
+					if got := m.Text(stateDir); !slices.Contains(allowed, got) {
+						t.Errorf("crash at %d, then a boot, recovered before NetworkManager: %v: neither as before nor as wanted:\n%s\ndifference to what was before:\n%s", n, early, got, cmp.Diff(allowed[0], got))
+					}
+				}
+			}
+		})
+	}
+}
+
+// Without a bus, in the boot of the crash: files and links are as before, and what NetworkManager has in memory is left to one who can ask it.
+func TestRecoverWithoutABusLeavesTheRestToTheDaemon(t *testing.T) {
+	s := scenarios()["an address and routes change by keyfile"]
+	before := prepared(t, s).Text(stateDir)
+	m := prepared(t, s)
+	run(t, m, s)
+	for n := 1; n <= m.Ops; n++ {
+		m := prepared(t, s)
+		m.CrashAt = n
+		if _, crashed := run(t, m, s); !crashed {
+			t.Fatalf("no crash at %d", n)
+		}
+		m.CrashAt = 0
+		a := newApplier(m, "boot-1", nil)
+		a.Manager = nil
+		r, err := a.Recover(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := m.Read(stateDir + "/journal"); (err == nil) != (r != nil && r.Pending) {
+			t.Fatalf("crash at %d: the journal is there: %v, and Recover says %+v", n, err == nil, r)
+		}
+		start(t, m, "boot-1")
+		check(t, m, before, m.Text(stateDir))
+		if r != nil {
+			check(t, m, before)
+		}
+	}
+}
+
+// Nothing is done while NetworkManager is away, and what was begun is undone without it.
+func TestNetworkManagerGoesAway(t *testing.T) {
+	s := scenarios()["an address and routes change by keyfile"]
+	m := prepared(t, s)
+	before := m.Text(stateDir)
+	m.NM.Gone = true
+	results, _ := run(t, m, s)
+	check(t, m, before)
+	if r := results[0]; r.Outcome != apply.Failed || !errors.Is(r.Err, nic.ErrNoManager) {
+		t.Errorf("got %s: %v", r.Outcome, r.Err)
+	}
+	m = prepared(t, s)
+	run(t, m, s)
+	for n := 1; n <= m.Ops; n++ {
+		m := prepared(t, s)
+		m.At(n, func() { m.NM.Gone = true })
+		results, _ := run(t, m, s)
+		if results[0].Outcome == apply.RollbackFailed {
+			t.Errorf("gone at %d: %s", n, results[0].Message)
+		}
+		// It starts again, and reads what it finds.
+		m.NM.Gone = false
+		start(t, m, "boot-1")
+		for _, l := range m.Net {
+			if results[0].Outcome != apply.Done && l.HasMAC(mac(1)) && !slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == prefixes("192.0.2.10/24")[0] }) {
+				t.Errorf("gone at %d: %s, and the address before is not there: %v", n, results[0].Outcome, l.Addresses)
+			}
+		}
+	}
 }

@@ -44,6 +44,7 @@ type Machine struct {
 	FailAt, CrashAt int
 	CrashAfter      bool
 	Ops             int
+	at              func(op int)
 	// FailFrom lets that operation fail and all after it, until it is set back to 0.
 	FailFrom int
 
@@ -67,9 +68,21 @@ func New(links ...nic.Link) *Machine {
 	return &Machine{Net: links, Disk: map[string][]byte{}, Modes: map[string]fs.FileMode{}}
 }
 
+// At has f called right before the n-th operation.
+func (m *Machine) At(n int, f func()) {
+	m.at = func(op int) {
+		if op == n {
+			f()
+		}
+	}
+}
+
 // op runs one changing operation, or fails or crashes in its place.
 func (m *Machine) op(do func() error) error {
 	m.Ops++
+	if m.at != nil {
+		m.at(m.Ops)
+	}
 	if m.Ops == m.FailAt || m.FailFrom > 0 && m.Ops >= m.FailFrom {
 		return ErrInjected
 	}
@@ -96,6 +109,9 @@ func (m *Machine) Reboot() {
 		if strings.HasPrefix(name, "/run/") {
 			delete(m.Disk, name)
 		}
+	}
+	if m.NM != nil {
+		m.NM.loaded, m.NM.active, m.NM.mtu, m.NM.held = nil, nil, nil, nil
 	}
 }
 

@@ -49,8 +49,9 @@ func (m *Machine) manager(do func(n *Manager) error) error {
 func (m *Machine) StartManager() {
 	n := m.NM
 	n.loaded, n.active, n.mtu, n.held = map[string]profile{}, map[int]profile{}, map[int]int{}, map[int]bool{}
-	for _, l := range m.Net {
-		m.state(l.Index)
+	for i := range m.Net {
+		m.Net[i].Up = true // so it is told of their carrier
+		m.state(m.Net[i].Index)
 	}
 	for _, file := range n.Profiles() {
 		_ = m.read(file)
