@@ -58,7 +58,7 @@ func (h *Host) env(ctx context.Context, failed *error) env {
 	return env{
 		exists:      h.exists,
 		system:      h.system(),
-		initialised: func(index int) bool { return h.udevRecord(index) != nil },
+		initialised: func(index int) bool { return h.exists(fmt.Sprintf("/run/udev/data/n%d", index)) }, // where udev keeps what it knows of a link
 		networkd:    h.networkdWord,
 		manager:     func(link string) (managedDevice, error) { return h.managedDevice(ctx, link) },
 		yaml: func(l nic.Link) ([]definition, string, string) {

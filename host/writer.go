@@ -110,13 +110,15 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	return nil
 }
 
+// rename changes the name and nothing else: what udev does to the MTU at that is undone.
 func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
-	before := h.udevRecord(l.Index)
+	news := h.followUdev()
+	defer news.close()
 	err := h.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
 	switch {
 	case err == nil:
-		h.udevDone(ctx, l.Index, before)
-		return nil
+		news.renamed(ctx, l.Index, name)
+		return h.keepMTU(ctx, l)
 	case errors.Is(err, unix.EBUSY):
 		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)
 	case errors.Is(err, unix.EEXIST):
@@ -125,6 +127,26 @@ func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
 		err = gone(err)
 	}
 	return fmt.Errorf("renaming link %s to %s: %w", l.Name, name, err)
+}
+
+// keepMTU gives a link the MTU that it had when l was read.
+func (h *Host) keepMTU(ctx context.Context, l nic.Link) error {
+	now := l
+	err := h.rtnl.request(unix.RTM_GETLINK, 0, ifInfo(l.Index, 0, 0), nil, unix.RTM_NEWLINK, func(m []byte) {
+		if found, ok := h.parseLink(m); ok {
+			now = found
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("reading the MTU of link %s: %w", l.Name, gone(err))
+	}
+	if now.MTU == l.MTU {
+		return nil
+	}
+	if err := h.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(l.MTU))); err != nil {
+		return fmt.Errorf("keeping the MTU of link %s at %d: %w", l.Name, l.MTU, gone(err))
+	}
+	return nil
 }
 
 // gone makes the kernel's word for an ifindex that is not there ours.
