@@ -46,7 +46,7 @@ func TestARenameLeavesTheMTUWhateverUdevMakesOfIt(t *testing.T) {
 	var err error
 	n.in(func() { udev, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_KOBJECT_UEVENT) })
 	n.ok(err)
-	t.Cleanup(func() { unix.Close(udev) })
+	t.Cleanup(func() { _ = unix.Close(udev) })
 	tell := func(name string) {
 		// ECONNREFUSED: nobody listens.
 		if err := unix.Sendto(udev, udevMessage(l.Index, name), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (udevGroup - 1)}); err != nil {

@@ -1,66 +1,26 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"multinicd/test/bed"
-	"multinicd/test/controlplane"
-	"multinicd/test/product"
-	"multinicd/test/sandbox"
+	"multinicd/test/installed"
 	"multinicd/test/testhost"
 )
 
 // cluster is a control plane with the product in it.
 type cluster struct {
-	*controlplane.Cluster
+	*installed.Cluster
 	t   *testing.T
 	bed *bed.Bed
-}
-
-// installed is done once for the control plane that all tests share; each test's own bridge would write the same, so one is enough.
-var installed struct {
-	sync.Once
-	err    error
-	bridge *product.Bridge
-	box    *sandbox.Sandbox
 }
 
 // newCluster gives the shared control plane, with CRDs and a running bridge.
 func newCluster(t *testing.T, b *bed.Bed) *cluster {
 	t.Helper()
-	c := &cluster{Cluster: b.Cluster(), t: t, bed: b}
-	installed.Do(func() {
-		if installed.err = product.Install(t.Context(), c.Cluster); installed.err != nil {
-			return
-		}
-		if installed.box, installed.err = sandbox.New(context.WithoutCancel(t.Context()), func(string, ...any) {}); installed.err != nil {
-			return
-		}
-		installed.bridge, installed.err = product.StartBridge(t.Context(), installed.box, c.Cluster, bed.Build(t, "./cmd/bridge"))
-	})
-	if installed.err != nil {
-		t.Fatal(installed.err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			log := installed.bridge.Log()
-			t.Logf("the bridge said, at the end:\n%s", log[max(0, len(log)-4000):])
-		}
-	})
-	return c
-}
-
-// closeInstalled ends what newCluster started, after the last test.
-func closeInstalled() error {
-	if installed.box == nil {
-		return nil
-	}
-	return installed.box.Close()
+	return &cluster{Cluster: installed.NewCluster(t, b), t: t, bed: b}
 }
 
 func (c *cluster) kubectl(args ...string) string {
@@ -74,9 +34,7 @@ func (c *cluster) kubectl(args ...string) string {
 
 func (c *cluster) apply(yaml string) {
 	c.t.Helper()
-	if out, err := c.Apply(c.t.Context(), yaml); err != nil {
-		c.t.Fatalf("applying: %v\n%s", err, out)
-	}
+	c.Want(yaml)
 }
 
 // get reads one field of a node's object, "" where there is none.
@@ -102,31 +60,17 @@ func (c *cluster) wantState(node, state, ready string) {
 	})
 }
 
-// object is the example's object for another node and other addresses, so that tests can share a control plane.
-func object(node string, nics ...string) string {
-	return fmt.Sprintf(`apiVersion: multinic.io/v1
-kind: MultiNicNodeConfig
-metadata: {name: %[1]s, namespace: multinic-system}
-spec:
-  nodeName: %[1]s
-  specHash: %[2]q
-  interfaces:
-  - %[3]s
-`, node, fmt.Sprintf("hash-%d", len(strings.Join(nics, ""))), strings.Join(nics, "\n  - "))
-}
+func object(node string, nics ...string) string { return installed.Object(node, nics...) }
 
 func nicYAML(id int, mac, cidr string, more ...string) string {
-	return fmt.Sprintf("{id: %d, macAddress: %q, cidr: %q%s}", id, mac, cidr, strings.Join(append([]string{""}, more...), ", "))
+	return installed.Entry(id, mac, cidr, more...)
 }
 
 // newMember boots a host that is a node of the cluster: it holds its own credential, and multinicd runs.
 func (c *cluster) newMember(t *testing.T, name, source string, o testhost.Options) *node {
 	t.Helper()
 	o.Name = name
-	n := newNode(t, c.bed, o, settings(name, source))
-	if err := product.Join(t.Context(), c.Cluster, n.Host, name, c.bed.API().URL()); err != nil {
-		t.Fatal(err)
-	}
+	n := &node{Node: c.Member(o, settings(name, source)), t: t, bed: c.bed}
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -239,6 +183,6 @@ func TestWithoutTheAPIServer(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	code := bed.Main(m, closeInstalled)
+	code := bed.Main(m, installed.Close)
 	os.Exit(code)
 }

@@ -10,6 +10,7 @@ import (
 
 	"multinicd/internal/daemon"
 	"multinicd/test/bed"
+	"multinicd/test/installed"
 	"multinicd/test/testhost"
 )
 
@@ -93,7 +94,7 @@ func TestWhatMustNotBeTouchedIsRefusedAndTheOthersAreConfigured(t *testing.T) {
 				t.Errorf("%s: the message is %q, want %q in it", nic.Name, nic.Message, nics[i].mentioned)
 			}
 		}
-		return shortly(s)
+		return installed.NICs(s)
 	}
 	for range 2 {
 		if got, want := apply(), strings.Join(status, ", "); got != want {

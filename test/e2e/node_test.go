@@ -1,60 +1,36 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"multinicd/internal/daemon"
 	"multinicd/test/bed"
+	"multinicd/test/installed"
 	"multinicd/test/testhost"
 )
 
 const (
-	mac1 = "02:00:00:00:01:01"
-	mac2 = "02:00:00:00:01:02"
+	mac1 = installed.MAC1
+	mac2 = installed.MAC2
 )
 
 // node is a host with multinicd on it.
 type node struct {
-	*testhost.Host
+	*installed.Node
 	t   *testing.T
 	bed *bed.Bed
 }
 
-// settings is what every multinicd.toml of a test says: veths stand for NICs here, and nothing else may differ from a node in service.
-func settings(node, source string) string {
-	return fmt.Sprintf("node = %q\n%s\n[links]\nvirtual_kinds = [\"veth\"]\n[backend]\ndad = \"off\"\n", node, source)
-}
+// settings is what every multinicd.toml of a test says.
+func settings(node, source string) string { return installed.Settings(node, source, "off") }
 
 // newNode boots a host with the two NICs of examples/worker-node-01.yaml and installs multinicd, which is not started.
 func newNode(t *testing.T, b *bed.Bed, o testhost.Options, config string) *node {
 	t.Helper()
-	if o.NICs == nil {
-		o.NICs = bed.NICs(mac1, mac2)
-	}
-	n := &node{Host: b.HostWith(o), t: t, bed: b}
-	n.install(config)
-	return n
-}
-
-// install puts multinicd on the host: as built from this tree, or, where MULTINICD_TEST_DEB names a package, from that.
-func (n *node) install(config string) {
-	n.t.Helper()
-	var err error
-	if deb := os.Getenv("MULTINICD_TEST_DEB"); deb != "" {
-		err = n.InstallPackage(n.t.Context(), deb, config)
-	} else {
-		err = n.InstallDaemon(n.t.Context(), bed.Build(n.t, "./cmd/multinicd"), bed.Path(n.t, "systemd/multinicd.service"), config)
-	}
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	return &node{Node: installed.New(t, b, o, config), t: t, bed: b}
 }
 
 // must runs a command on the host.
@@ -76,34 +52,6 @@ func (n *node) file(name, text string) string {
 	return name
 }
 
-// link is what `ip -json address` shows of one.
-type link struct {
-	Name      string   `json:"ifname"`
-	MTU       int      `json:"mtu"`
-	MAC       string   `json:"address"`
-	Flags     []string `json:"flags"`
-	Addresses []struct {
-		Local  string `json:"local"`
-		Length int    `json:"prefixlen"`
-		Scope  string `json:"scope"`
-	} `json:"addr_info"`
-}
-
-// String is name, up or down, MTU and global addresses.
-func (l link) String() string {
-	state := "down"
-	if slices.Contains(l.Flags, "UP") {
-		state = "up"
-	}
-	out := fmt.Sprintf("%s %s mtu %d", l.Name, state, l.MTU)
-	for _, a := range l.Addresses {
-		if a.Scope == "global" {
-			out += fmt.Sprintf(" %s/%d", a.Local, a.Length)
-		}
-	}
-	return out
-}
-
 // link reads the link with a MAC as text; "absent" where there is none.
 func (n *node) link(mac string) string {
 	n.t.Helper()
@@ -111,7 +59,7 @@ func (n *node) link(mac string) string {
 	if err != nil {
 		return err.Error()
 	}
-	var links []link
+	var links []installed.Link
 	if err := json.Unmarshal([]byte(out), &links); err != nil {
 		return err.Error()
 	}
@@ -129,7 +77,6 @@ func (n *node) wantLink(mac, want string) {
 	n.eventually("link "+mac, want, func() string { return n.link(mac) })
 }
 
-// eventually waits for a text to become what is wanted. The wait is long, since the machine is shared; what is waited for is not slow.
 func (n *node) eventually(what, want string, get func() string) {
 	n.t.Helper()
 	eventually(n.t, n.Name+": "+what, want, get)
@@ -137,22 +84,10 @@ func (n *node) eventually(what, want string, get func() string) {
 
 func eventually(t *testing.T, what, want string, get func() string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
-	defer cancel()
-	var got string
-	for {
-		if got = get(); got == want {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: got %q, want %q", what, got, want)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	installed.Eventually(t, what, want, get)
 }
 
-// status asks the daemon.
+// status asks the daemon, as an administrator does.
 func (n *node) status() (daemon.Status, error) {
 	var s daemon.Status
 	out, err := n.Run(n.t.Context(), "multinicd", "status", "-o", "json")
@@ -168,15 +103,7 @@ func (n *node) nics() string {
 	if err != nil {
 		return err.Error()
 	}
-	return shortly(s)
-}
-
-func shortly(s daemon.Status) string {
-	var out []string
-	for _, i := range s.NICs {
-		out = append(out, fmt.Sprintf("%s %s %s", i.Name, i.Status, i.Reason))
-	}
-	return strings.Join(out, ", ")
+	return installed.NICs(s)
 }
 
 func example(t *testing.T) string {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"multinicd/test/bed"
+	"multinicd/test/installed"
 	"multinicd/test/testhost"
 )
 
@@ -44,14 +45,14 @@ func fileNode(t *testing.T, b *bed.Bed, o testhost.Options, files map[string]str
 	if o.NICs == nil {
 		o.NICs = bed.NICs(mac1, mac2)
 	}
-	n := &node{Host: b.NewHost(o), t: t, bed: b}
+	n := &node{Node: installed.On(t, b.NewHost(o)), t: t, bed: b}
 	for name, text := range files {
 		n.file(name, text)
 	}
 	if err := n.Boot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.install(settings("worker-node-01", fromFile))
+	n.Install(settings("worker-node-01", fromFile))
 	n.must("systemctl", "--quiet", "disable", "multinicd")
 	return n
 }

@@ -1,78 +1,42 @@
 package fault
 
 import (
-	"context"
 	"encoding/json"
 	"net/netip"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"multinicd/test/bed"
-	"multinicd/test/controlplane"
-	"multinicd/test/product"
-	"multinicd/test/sandbox"
+	"multinicd/test/installed"
 	"multinicd/test/testhost"
 )
 
 // cluster is a control plane with the product in it.
 type cluster struct {
-	*controlplane.Cluster
+	*installed.Cluster
 	t   *testing.T
 	bed *bed.Bed
 }
 
-// installed is done once for the control plane that all tests share.
-var installed struct {
-	sync.Once
-	err error
-	box *sandbox.Sandbox
-}
-
 func newCluster(t *testing.T, b *bed.Bed) *cluster {
 	t.Helper()
-	c := &cluster{Cluster: b.Cluster(), t: t, bed: b}
-	installed.Do(func() {
-		if installed.err = product.Install(t.Context(), c.Cluster); installed.err != nil {
-			return
-		}
-		if installed.box, installed.err = sandbox.New(context.WithoutCancel(t.Context()), func(string, ...any) {}); installed.err != nil {
-			return
-		}
-		_, installed.err = product.StartBridge(t.Context(), installed.box, c.Cluster, bed.Build(t, "./cmd/bridge"))
-	})
-	if installed.err != nil {
-		t.Fatal(installed.err)
-	}
-	return c
-}
-
-// closeInstalled ends what newCluster started, after the last test.
-func closeInstalled() error {
-	if installed.box == nil {
-		return nil
-	}
-	return installed.box.Close()
+	return &cluster{Cluster: installed.NewCluster(t, b), t: t, bed: b}
 }
 
 // newMember boots a host that is a node of the cluster, and starts multinicd there.
 func (c *cluster) newMember(name string, o testhost.Options) *node {
 	c.t.Helper()
 	o.Name = name
-	n := newNode(c.t, c.bed, o, settings(name, "", "off"))
-	if err := product.Join(c.t.Context(), c.Cluster, n.Host, name, c.bed.API().URL()); err != nil {
-		c.t.Fatal(err)
-	}
+	n := &node{Node: c.Member(o, settings(name, "", "off"), failpoint), t: c.t, bed: c.bed}
+	n.sh("systemctl disable multinicd")
 	n.start()
 	return n
 }
 
 func (c *cluster) apply(yaml string) {
 	c.t.Helper()
-	if out, err := c.Apply(c.t.Context(), yaml); err != nil {
-		c.t.Fatalf("applying: %v\n%s", err, out)
-	}
+	c.Want(yaml)
 }
 
 // summary is what the object of a node says of its present generation: "Failed multinic1=ProbeFailed".

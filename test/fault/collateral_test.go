@@ -189,7 +189,7 @@ func TestRandomChangesTouchNothingElse(t *testing.T) {
 			t.Fatalf("step %d: %v", step, err)
 		}
 		n.eventually(fmt.Sprintf("the status at step %d", step), fmt.Sprintf("%d Configured %d", obj.GetGeneration(), len(list)), func() string {
-			s, err := n.status()
+			s, err := n.Status()
 			if err != nil {
 				return err.Error()
 			}

@@ -73,7 +73,7 @@ func (n *node) settled(o operation) string {
 	n.t.Helper()
 	var said string
 	n.eventually("the try of "+o.name, "over", func() string {
-		s, err := n.status()
+		s, err := n.Status()
 		if err != nil {
 			said = "nothing: the daemon is not there"
 			if state := n.sh("systemctl show --property=SubState --value multinicd"); state != "auto-restart" && state != "failed" {

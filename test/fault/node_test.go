@@ -10,7 +10,6 @@
 package fault
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -21,62 +20,43 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"multinicd/internal/daemon"
 	"multinicd/test/bed"
+	"multinicd/test/installed"
 	"multinicd/test/testhost"
 )
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	_ = flag.Set("test.parallel", "4") // most of the time they wait
-	os.Exit(bed.Main(m, closeInstalled))
+	os.Exit(bed.Main(m, installed.Close))
 }
 
 const (
-	mac1       = "02:00:00:00:01:01"
-	mac2       = "02:00:00:00:01:02"
+	mac1       = installed.MAC1
+	mac2       = installed.MAC2
 	nodeName   = "worker-node-01"
 	objectFile = "/etc/multinicd/node.yaml"
 	fromFile   = "[source]\nmode = \"file\"\nfile = \"" + objectFile + "\"\ninterval = \"5s\"\n"
 )
 
-// settings is multinicd.toml: veths stand for NICs here, and neighbours are asked only where the test is about them.
-func settings(node, source, dad string) string {
-	return fmt.Sprintf("node = %q\n%s\n[links]\nvirtual_kinds = [\"veth\"]\n[backend]\ndad = %q\n", node, source, dad)
-}
+func settings(node, source, dad string) string { return installed.Settings(node, source, dad) }
 
 // node is a host with the multinicd that has failpoints, installed and neither started nor enabled.
 type node struct {
-	*testhost.Host
+	*installed.Node
 	t   *testing.T
 	bed *bed.Bed
 }
 
+// failpoint is the build tag; a package that MULTINICD_TEST_DEB names is made with it too (TAGS=failpoint).
+const failpoint = "failpoint"
+
 func newNode(t *testing.T, b *bed.Bed, o testhost.Options, config string) *node {
 	t.Helper()
-	if o.NICs == nil {
-		o.NICs = bed.NICs(mac1, mac2)
-	}
-	n := &node{Host: b.HostWith(o), t: t, bed: b}
-	n.install(config)
+	n := &node{Node: installed.New(t, b, o, config, failpoint), t: t, bed: b}
 	n.sh("systemctl disable multinicd")
 	return n
-}
-
-// install puts multinicd on the host: as built from this tree, or, where MULTINICD_TEST_DEB names a package made with TAGS=failpoint, from that.
-func (n *node) install(config string) {
-	n.t.Helper()
-	var err error
-	if deb := os.Getenv("MULTINICD_TEST_DEB"); deb != "" {
-		err = n.InstallPackage(n.t.Context(), deb, config)
-	} else {
-		err = n.InstallDaemon(n.t.Context(), bed.Build(n.t, "./cmd/multinicd", "failpoint"), bed.Path(n.t, "systemd/multinicd.service"), config)
-	}
-	if err != nil {
-		n.t.Fatal(err)
-	}
 }
 
 // sh runs a script on the host, to its first failure.
@@ -96,17 +76,10 @@ func (n *node) wish(text string) {
 	}
 }
 
-// object is the node's object with these interfaces.
-func object(name string, interfaces ...string) string {
-	list := " []"
-	if len(interfaces) > 0 {
-		list = "\n  - " + strings.Join(interfaces, "\n  - ")
-	}
-	return fmt.Sprintf("apiVersion: multinic.io/v1\nkind: MultiNicNodeConfig\nmetadata: {name: %[1]s, namespace: multinic-system}\nspec:\n  nodeName: %[1]s\n  interfaces:%[2]s\n", name, list)
-}
+func object(name string, interfaces ...string) string { return installed.Object(name, interfaces...) }
 
 func entry(id int, mac, cidr string, more ...string) string {
-	return fmt.Sprintf("{id: %d, macAddress: %q, cidr: %q%s}", id, mac, cidr, strings.Join(append([]string{""}, more...), ", "))
+	return installed.Entry(id, mac, cidr, more...)
 }
 
 // start starts the service and waits for it to be ready.
@@ -160,19 +133,6 @@ func (n *node) resume() {
 	n.sh("systemctl kill --kill-whom=main --signal=SIGCONT multinicd")
 }
 
-// link is what `ip -json address` shows of one.
-type link struct {
-	Name      string   `json:"ifname"`
-	MTU       int      `json:"mtu"`
-	MAC       string   `json:"address"`
-	Flags     []string `json:"flags"`
-	Addresses []struct {
-		Local  string `json:"local"`
-		Length int    `json:"prefixlen"`
-		Scope  string `json:"scope"`
-	} `json:"addr_info"`
-}
-
 type route struct {
 	Dev      string `json:"dev"`
 	To       string `json:"dst"`
@@ -191,7 +151,7 @@ func (n *node) text() string {
 		ip -json route show table all; echo @@
 		find /etc/netplan /run/systemd/network -type f -name '*multinic*' | sort | while read -r f; do stat -c '%n %a' "$f"; cat "$f"; done`)
 	parts := strings.SplitN(out, "@@", 3)
-	var links []link
+	var links []installed.Link
 	var routes []route
 	if err := errors.Join(json.Unmarshal([]byte(parts[0]), &links), json.Unmarshal([]byte(parts[1]), &routes)); err != nil {
 		n.t.Fatal(err)
@@ -201,16 +161,7 @@ func (n *node) text() string {
 		if l.MAC != mac1 && l.MAC != mac2 {
 			continue
 		}
-		state := "down"
-		if slices.Contains(l.Flags, "UP") {
-			state = "up"
-		}
-		line := fmt.Sprintf("%s %s %s mtu %d", l.MAC, l.Name, state, l.MTU)
-		for _, a := range l.Addresses {
-			if a.Scope == "global" {
-				line += fmt.Sprintf(" %s/%d", a.Local, a.Length)
-			}
-		}
+		line := l.MAC + " " + l.String()
 		for _, r := range routes {
 			if r.Dev == l.Name && r.Protocol != "kernel" { // who made it differs: multinicd, or networkd at a boot
 				line += fmt.Sprintf(" route %s via %s metric %d table %v", r.To, r.Via, r.Metric, r.Table)
@@ -222,34 +173,13 @@ func (n *node) text() string {
 	return strings.Join(lines, "\n") + "\n" + strings.TrimSpace(parts[2])
 }
 
-// status asks the daemon at its socket.
-func (n *node) status() (daemon.Status, error) {
-	var r daemon.Reply
-	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/%d/root/run/multinicd/multinicd.sock", n.Leader()), time.Second)
-	if err != nil {
-		return r.Status, err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
-		return r.Status, err
-	}
-	if _, err := conn.Write([]byte(daemon.AskStatus + "\n")); err != nil {
-		return r.Status, err
-	}
-	return r.Status, json.NewDecoder(conn).Decode(&r)
-}
-
-// nics is the status in short: "multinic1 Configured Configured, multinic2 Failed ProtectedLink".
+// nics is the status in short, where there is one.
 func (n *node) nics() string {
-	s, err := n.status()
+	s, err := n.Status()
 	if err != nil {
 		return "no status"
 	}
-	var out []string
-	for _, i := range s.NICs {
-		out = append(out, fmt.Sprintf("%s %s %s", i.Name, i.Status, i.Reason))
-	}
-	return strings.Join(out, ", ")
+	return installed.NICs(s)
 }
 
 func (n *node) eventually(what, want string, get func() string) {
@@ -257,22 +187,9 @@ func (n *node) eventually(what, want string, get func() string) {
 	eventually(n.t, n.Name+": "+what, want, get)
 }
 
-// eventually waits for a text to become what is wanted. The wait is long, since the machine is shared; what is waited for is not slow.
 func eventually(t *testing.T, what, want string, get func() string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	var got string
-	for {
-		if got = get(); got == want {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: got %q, want %q", what, got, want)
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	installed.Eventually(t, what, want, get)
 }
 
 // exit runs a command that may fail, and gives its exit code and all that it says.

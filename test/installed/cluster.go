@@ -1,0 +1,79 @@
+package installed
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"multinicd/test/bed"
+	"multinicd/test/controlplane"
+	"multinicd/test/product"
+	"multinicd/test/sandbox"
+	"multinicd/test/testhost"
+)
+
+// Cluster is a control plane with the product in it.
+type Cluster struct {
+	*controlplane.Cluster
+	t   testing.TB
+	bed *bed.Bed
+}
+
+// shared is done once for the control plane that all tests of a package share: each test's own bridge would write the same.
+var shared struct {
+	sync.Once
+	err    error
+	bridge *product.Bridge
+	box    *sandbox.Sandbox
+}
+
+// NewCluster gives the control plane that the package shares, with the API and a running bridge. Close has to be among what bed.Main ends.
+func NewCluster(t testing.TB, b *bed.Bed) *Cluster {
+	t.Helper()
+	c := &Cluster{Cluster: b.Cluster(), t: t, bed: b}
+	shared.Do(func() {
+		if shared.err = product.Install(t.Context(), c.Cluster); shared.err != nil {
+			return
+		}
+		if shared.box, shared.err = sandbox.New(context.WithoutCancel(t.Context()), func(string, ...any) {}); shared.err != nil {
+			return
+		}
+		shared.bridge, shared.err = product.StartBridge(t.Context(), shared.box, c.Cluster, bed.Build(t, "./cmd/bridge"))
+	})
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			log := shared.bridge.Log()
+			t.Logf("the bridge said, at the end:\n%s", log[max(0, len(log)-4000):])
+		}
+	})
+	return c
+}
+
+// Close ends what NewCluster started, after the last test.
+func Close() error {
+	if shared.box == nil {
+		return nil
+	}
+	return shared.box.Close()
+}
+
+// Member boots a host that is a node of the cluster: it holds its own credential, and multinicd is installed.
+func (c *Cluster) Member(o testhost.Options, config string, tags ...string) *Node {
+	c.t.Helper()
+	n := New(c.t, c.bed, o, config, tags...)
+	if err := product.Join(c.t.Context(), c.Cluster, n.Host, o.Name, c.bed.API().URL()); err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+// Want applies manifests.
+func (c *Cluster) Want(yaml string) {
+	c.t.Helper()
+	if out, err := c.Apply(c.t.Context(), yaml); err != nil {
+		c.t.Fatalf("applying: %v\n%s", err, out)
+	}
+}

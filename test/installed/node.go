@@ -1,0 +1,168 @@
+// Package installed is what the tests of whole nodes share: a host with multinicd on it, and a cluster with the product in it.
+//
+// In go hosts and a control plane of the test bed, and where MULTINICD_TEST_DEB names a package, that; out come a Node and a Cluster that a test asks
+// for what it wants to see as a line of text, and waits for.
+//
+// It must not hold any test's wishes: settings, objects and what is to come of them are the test's own.
+//
+// Start reading at New and NewCluster.
+package installed
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"multinicd/internal/daemon"
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+// The MACs of the NICs of examples/worker-node-01.yaml, which a Node has if the test names no others.
+const (
+	MAC1 = "02:00:00:00:01:01"
+	MAC2 = "02:00:00:00:01:02"
+)
+
+// Node is a host with multinicd on it.
+type Node struct {
+	*testhost.Host
+	t testing.TB
+}
+
+// New boots a host and installs multinicd, which is enabled and not started; tags are those that it is built with.
+func New(t testing.TB, b *bed.Bed, o testhost.Options, config string, tags ...string) *Node {
+	t.Helper()
+	if o.NICs == nil {
+		o.NICs = bed.NICs(MAC1, MAC2)
+	}
+	n := On(t, b.HostWith(o))
+	n.Install(config, tags...)
+	return n
+}
+
+// On is a node without multinicd yet, on a host that may be off.
+func On(t testing.TB, h *testhost.Host) *Node { return &Node{Host: h, t: t} }
+
+// Settings is multinicd.toml: veths stand for NICs here, and neighbours are asked as dad says ("off", "fast", "rfc5227"). source is text too.
+func Settings(node, source, dad string) string {
+	return fmt.Sprintf("node = %q\n%s\n[links]\nvirtual_kinds = [\"veth\"]\n[backend]\ndad = %q\n", node, source, dad)
+}
+
+// Install puts multinicd on the host: as built from this tree, or, where MULTINICD_TEST_DEB names a package (made with the same tags), from that.
+func (n *Node) Install(config string, tags ...string) {
+	n.t.Helper()
+	var err error
+	if deb := os.Getenv("MULTINICD_TEST_DEB"); deb != "" {
+		err = n.InstallPackage(n.t.Context(), deb, config)
+	} else {
+		err = n.InstallDaemon(n.t.Context(), bed.Build(n.t, "./cmd/multinicd", tags...), bed.Path(n.t, "systemd/multinicd.service"), config)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// Link is what `ip -json address` shows of one.
+type Link struct {
+	Name      string   `json:"ifname"`
+	MTU       int      `json:"mtu"`
+	MAC       string   `json:"address"`
+	Flags     []string `json:"flags"`
+	Addresses []struct {
+		Local  string `json:"local"`
+		Length int    `json:"prefixlen"`
+		Scope  string `json:"scope"`
+	} `json:"addr_info"`
+}
+
+// String is name, up or down, MTU and global addresses: "multinic1 up mtu 1500 192.168.100.10/24".
+func (l Link) String() string {
+	state := "down"
+	if slices.Contains(l.Flags, "UP") {
+		state = "up"
+	}
+	out := fmt.Sprintf("%s %s mtu %d", l.Name, state, l.MTU)
+	for _, a := range l.Addresses {
+		if a.Scope == "global" {
+			out += fmt.Sprintf(" %s/%d", a.Local, a.Length)
+		}
+	}
+	return out
+}
+
+// Status asks the daemon at its socket.
+func (n *Node) Status() (daemon.Status, error) {
+	var r daemon.Reply
+	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/%d/root/run/multinicd/multinicd.sock", n.Leader()), time.Second)
+	if err != nil {
+		return r.Status, err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		return r.Status, err
+	}
+	if _, err := conn.Write([]byte(daemon.AskStatus + "\n")); err != nil {
+		return r.Status, err
+	}
+	return r.Status, json.NewDecoder(conn).Decode(&r)
+}
+
+// NICs is the status in short: "multinic1 Configured Configured, multinic2 Failed ProtectedLink"; the error if there is none.
+func (n *Node) NICs() string {
+	s, err := n.Status()
+	if err != nil {
+		return err.Error()
+	}
+	return NICs(s)
+}
+
+// NICs is the short form of a status.
+func NICs(s daemon.Status) string {
+	var out []string
+	for _, i := range s.NICs {
+		out = append(out, fmt.Sprintf("%s %s %s", i.Name, i.Status, i.Reason))
+	}
+	return strings.Join(out, ", ")
+}
+
+// patience is long, since the machine is shared; what is waited for is not slow.
+const patience = 90 * time.Second
+
+// Eventually waits for a text to become what is wanted.
+func Eventually(t testing.TB, what, want string, get func() string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	var got string
+	for {
+		if got = get(); got == want {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("%s: got %q, want %q", what, got, want)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Object is the object of a node with these interfaces, one YAML flow mapping each.
+func Object(node string, interfaces ...string) string {
+	list := " []"
+	if len(interfaces) > 0 {
+		list = "\n  - " + strings.Join(interfaces, "\n  - ")
+	}
+	return fmt.Sprintf("apiVersion: multinic.io/v1\nkind: MultiNicNodeConfig\nmetadata: {name: %[1]s, namespace: multinic-system}\nspec:\n  nodeName: %[1]s\n  interfaces:%[2]s\n", node, list)
+}
+
+// Entry is an interface of an object; more are further fields of it ("mtu: 1400").
+func Entry(id int, mac, cidr string, more ...string) string {
+	return fmt.Sprintf("{id: %d, macAddress: %q, cidr: %q%s}", id, mac, cidr, strings.Join(append([]string{""}, more...), ", "))
+}
