@@ -32,8 +32,10 @@ type world struct {
 	wake    chan<- struct{}
 	notify  func(Wish)
 	reports []v1.Report
-	down    atomic.Bool // the cluster takes no report
-	dad     bool        // neighbours are asked
+	down    atomic.Bool  // the cluster takes no report
+	busy    atomic.Int64 // nor while this, a duration, is not 0
+	asked   []time.Time  // for a report to be taken
+	dad     bool         // neighbours are asked
 	beats   atomic.Int64
 	line    string
 	keeper  keeper
@@ -61,7 +63,17 @@ func (w *world) Run(ctx context.Context, notify func(Wish)) error {
 	return nil
 }
 
+// busy is the refusal of a server that asks to be left alone for a while.
+type busy time.Duration
+
+func (b busy) Error() string           { return "the server is busy" }
+func (b busy) Patience() time.Duration { return time.Duration(b) }
+
 func (w *world) Report(_ context.Context, data []byte) error {
+	w.asked = append(w.asked, time.Now())
+	if d := w.busy.Load(); d > 0 {
+		return fmt.Errorf("writing the report: %w", busy(d))
+	}
 	if w.down.Load() {
 		return errors.New("no API server")
 	}
@@ -72,7 +84,13 @@ func (w *world) Report(_ context.Context, data []byte) error {
 	w.reports = append(w.reports, r)
 	return nil
 }
-func (w *world) Beat(context.Context) error      { w.beats.Add(1); return nil }
+func (w *world) Beat(context.Context) error {
+	w.beats.Add(1)
+	if d := w.busy.Load(); d > 0 {
+		return busy(d)
+	}
+	return nil
+}
 func (w *world) Ready()                          {}
 func (w *world) Status(line string)              { w.line = line }
 func (w *world) Watchdog()                       {}
@@ -210,6 +228,36 @@ func TestAReportThatCannotBeDeliveredOutlivesARestartAndIsDeliveredOnce(t *testi
 		stop()
 		if len(w.reports) != 1 || w.reports[0].Generation != 3 {
 			t.Errorf("reports: %+v", w.reports)
+		}
+	})
+}
+
+func TestAServerThatAsksForPatienceGetsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		const asked = 10 * time.Minute
+		w.busy.Store(int64(asked))
+		stop := w.start()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")}) // a newer report is no reason to ask
+		w.want("multinic1 192.0.2.2/24")
+		sleep(time.Hour)
+		if n := w.beats.Load(); n < 5 || n > 6 {
+			t.Errorf("%d renewals of the Lease in an hour, want one in 10 min and a little more", n)
+		}
+		w.busy.Store(0)
+		sleep(15 * time.Minute)
+		stop()
+		if n := len(w.asked); n < 6 || n > 7 {
+			t.Errorf("a report was sent %d times in an hour and a quarter, want once in 10 min and a little more", n)
+		}
+		for i := range w.asked[1:] {
+			if gap := w.asked[i+1].Sub(w.asked[i]); gap < asked {
+				t.Errorf("asked again after %v", gap)
+			}
+		}
+		if len(w.reports) != 1 || w.reports[0].Generation != 2 {
+			t.Errorf("reports: %+v, want the newest, once", w.reports)
 		}
 	})
 }

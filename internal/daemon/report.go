@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -258,13 +259,24 @@ func nextBeat() time.Duration {
 // A report that cannot be delivered is tried again after this, doubled each time, give or take, up to a minute or two.
 const retryReport = 150 * time.Millisecond
 
-// run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time.
+// patience is how long the server asks to be left alone, where an error says so.
+func patience(err error) time.Duration {
+	var p interface{ Patience() time.Duration }
+	if errors.As(err, &p) {
+		return p.Patience()
+	}
+	return 0
+}
+
+// run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time, and not before the server wants to be
+// asked again: a newer report waits for that too.
 func (o *outbox) run(ctx context.Context) error {
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
 	lease := time.NewTimer(0)
 	defer lease.Stop()
 	fails := 0
+	quiet := false // until retry
 	for {
 		select {
 		case <-ctx.Done():
@@ -273,19 +285,25 @@ func (o *outbox) run(ctx context.Context) error {
 			next := nextBeat()
 			if err := o.reporter.Beat(ctx); err != nil {
 				o.log.Debug("renewing the lease", "err", err)
-				next = 10*time.Second + rand.N(10*time.Second)
+				next = patience(err) + 10*time.Second + rand.N(10*time.Second)
 			}
 			lease.Reset(next)
 			continue
 		case <-o.news:
+			if quiet {
+				continue // flush sends the newest
+			}
 		case <-retry.C:
 		}
+		quiet = false
 		if err := o.flush(ctx); err != nil {
 			fails++
 			if fails == 1 {
 				o.log.Warn("the report cannot be delivered; it is kept and tried again", "err", err)
 			}
-			retry.Reset(retryReport<<min(fails-1, 9) + rand.N(retryReport<<min(fails-1, 9)))
+			wait := patience(err)
+			quiet = wait > 0
+			retry.Reset(wait + retryReport<<min(fails-1, 9) + rand.N(retryReport<<min(fails-1, 9)))
 			continue
 		}
 		if fails > 0 {

@@ -68,6 +68,12 @@ type Error struct {
 // Error is Op and Err.
 func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
 
+// Patience is RetryAfter, up to a quarter of an hour: for how long whoever asked is to leave the server alone.
+func (e *Error) Patience() time.Duration { return min(e.RetryAfter, maxPatience) }
+
+// maxPatience is how much of a wait that a server asks for it gets.
+const maxPatience = 15 * time.Minute
+
 // Unwrap is Err.
 func (e *Error) Unwrap() error { return e.Err }
 
@@ -112,10 +118,25 @@ func statusError(op string, resp *http.Response, body []byte) error {
 	}
 	status.Code = int32(resp.StatusCode)
 	e := statusClass(op, &status)
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = time.Duration(s) * time.Second
-	}
+	e.RetryAfter = max(e.RetryAfter, retryAfter(resp.Header, time.Now()))
 	return e
+}
+
+// retryAfter reads a Retry-After header: seconds, or a date (RFC 9110, 10.2.3), which is compared with the date of the answer, since the host's
+// clock may be wrong; with now where the answer has none. 0: none, or one that has passed.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	value := h.Get("Retry-After")
+	if s, err := strconv.Atoi(value); err == nil {
+		return time.Duration(max(0, min(s, 1<<30))) * time.Second
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return max(0, at.Sub(now))
 }
 
 // statusClass classes a Status, which also comes as the object of an ERROR event in a watch.

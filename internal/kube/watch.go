@@ -209,7 +209,7 @@ func (b *backoff) next(err error) time.Duration {
 	var e *Error
 	if errors.As(err, &e) {
 		// Added, not the greater of the two: all nodes are told the same number of seconds.
-		d += min(e.RetryAfter, 15*time.Minute)
+		d += e.Patience()
 	}
 	return d
 }

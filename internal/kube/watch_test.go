@@ -141,6 +141,22 @@ func TestWatchTellsErrorsByClassAndTheirEnd(t *testing.T) {
 				w.Header().Set("Retry-After", "30")
 				status(w, 429, "TooManyRequests", "")
 			}, Throttled, 30*time.Second + 500*time.Millisecond, "it is TooManyRequests"},
+		"a server that asks for patience until a date, by a clock of its own": {
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Date", "Wed, 21 Oct 2015 07:28:00 GMT")
+				w.Header().Set("Retry-After", "Wed, 21 Oct 2015 07:28:40 GMT")
+				status(w, 429, "TooManyRequests", "")
+			}, Throttled, 40*time.Second + 500*time.Millisecond, "it is TooManyRequests"},
+		"a server that asks for patience until a date that has passed": {
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat))
+				status(w, 429, "TooManyRequests", "")
+			}, Throttled, 500 * time.Millisecond, "it is TooManyRequests"},
+		"a server that asks for patience in no language": {
+			func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", "-5 minutes")
+				status(w, 503, "ServiceUnavailable", "")
+			}, Server, 500 * time.Millisecond, "it is ServiceUnavailable"},
 		"a server that asks for patience in its Status": {
 			func(w http.ResponseWriter, _ *http.Request) {
 				status(w, 503, "ServiceUnavailable", `,"details":{"retryAfterSeconds":7}`)
