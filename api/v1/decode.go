@@ -17,6 +17,9 @@ func ParseNodeConfig(data []byte) (*MultiNicNodeConfig, error) {
 	var c MultiNicNodeConfig
 	err := json.Unmarshal(data, &c)
 	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && wrong.Field == "" && pathAt(data, wrong.Offset) == "" {
+		return nil, fmt.Errorf("reading %s: it is a %s, want an object", NodeConfigKind, wrong.Value)
+	}
 	if errors.As(err, &wrong) {
 		return nil, FieldErrors{{
 			Field:   pathAt(data, wrong.Offset),

@@ -160,6 +160,12 @@ func TestAnotherKindIsRefused(t *testing.T) {
 	if _, err := ParseNodeConfig([]byte(`{"kind":`)); err == nil {
 		t.Error("half an object is read")
 	}
+	for _, text := range []string{`"text"`, `[1]`} {
+		var errs FieldErrors
+		if _, err := ParseNodeConfig([]byte(text)); errors.As(err, &errs) || err == nil || !strings.Contains(err.Error(), "want an object") {
+			t.Errorf("%s: %v, which names no field", text, err)
+		}
+	}
 }
 
 func FuzzParseNodeConfig(f *testing.F) {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"k8s.io/client-go/rest"
@@ -16,7 +18,7 @@ import (
 func env(name string) []string { return []string{"MULTINIC_BRIDGE_" + name} }
 
 func newApp() *cli.App {
-	return &cli.App{
+	app := &cli.App{
 		Name:    "multinic-bridge",
 		Usage:   "turns the reports of nodes into the status of their MultiNicNodeConfig, and gives nodes their credentials",
 		Version: version,
@@ -58,17 +60,60 @@ func newApp() *cli.App {
 			},
 			tokenCommand(),
 			{
-				Name:   "version",
-				Usage:  "print the version",
-				Action: func(c *cli.Context) error { _, err := fmt.Fprintln(c.App.Writer, version); return err },
+				Name:  "version",
+				Usage: "print the version",
+				Action: func(c *cli.Context) error {
+					if c.Args().Present() {
+						return fmt.Errorf("%w: version takes no arguments, got %q", errUsage, c.Args().First())
+					}
+					_, err := fmt.Fprintln(c.App.Writer, version)
+					return err
+				},
 			},
 		},
+	}
+	strict(app)
+	return app
+}
+
+// strict makes a wrong command line one error in one line, for the app and all its commands.
+func strict(app *cli.App) {
+	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+		return fmt.Errorf("%w: %w; see multinic-bridge help", errUsage, err)
+	}
+	app.Action = unknown("multinic-bridge", cli.ShowAppHelp)
+	var all func(path string, commands []*cli.Command)
+	all = func(path string, commands []*cli.Command) {
+		for _, command := range commands {
+			path := path + " " + command.Name
+			command.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+				return fmt.Errorf("%w: %w; see %s --help", errUsage, err, path)
+			}
+			if len(command.Subcommands) > 0 {
+				command.Action = unknown(path, cli.ShowSubcommandHelp)
+			}
+			all(path, command.Subcommands)
+		}
+	}
+	all("multinic-bridge", app.Commands)
+}
+
+// unknown is what happens where a command was left out, or is none.
+func unknown(path string, help func(*cli.Context) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if c.Args().Present() {
+			return fmt.Errorf("%w: there is no command %q; see %s --help", errUsage, c.Args().First(), path)
+		}
+		return help(c)
 	}
 }
 
 func run(c *cli.Context) error {
 	if c.Args().Present() {
-		return fmt.Errorf("run takes no arguments, got %q", c.Args().First())
+		return fmt.Errorf("%w: run takes no arguments, got %q", errUsage, c.Args().First())
+	}
+	if d := c.Duration("silent-after"); d < minSilent {
+		return fmt.Errorf("%w: --silent-after %s is too short: nodes renew their Leases every 2 min, give or take a fifth; at least %s", errUsage, d, minSilent)
 	}
 	log, err := newLogger(c.App.ErrWriter, c.String("log-level"), c.String("log-format"))
 	if err != nil {
@@ -90,9 +135,16 @@ func run(c *cli.Context) error {
 	})
 }
 
+// minSilent is two renewals of a Lease and a little: with less every node would be silent now and then.
+const minSilent = 5 * time.Minute
+
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
-		return rest.InClusterConfig()
+		cfg, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			err = errors.New("this is no Pod: name a file with --kubeconfig")
+		}
+		return cfg, err
 	}
 	return clientcmd.BuildConfigFromFlags("", kubeconfig)
 }
@@ -100,7 +152,7 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(level)); err != nil {
-		return nil, fmt.Errorf("reading --log-level: %w", err)
+		return nil, fmt.Errorf("%w: --log-level %q is none of debug, info, warn and error", errUsage, level)
 	}
 	o := &slog.HandlerOptions{Level: l}
 	switch format {
@@ -109,5 +161,5 @@ func newLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, o)), nil
 	}
-	return nil, fmt.Errorf("reading --log-format: %q is neither json nor text", format)
+	return nil, fmt.Errorf("%w: --log-format %q is neither json nor text", errUsage, format)
 }

@@ -16,6 +16,17 @@ import (
 )
 
 func newApp() *cli.App {
+	app := commands()
+	// Without it each command prints its help first.
+	for _, command := range app.Commands {
+		command.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
+			return exitError{exitUsage, fmt.Errorf("%w; see multinicd %s --help", err, command.Name)}
+		}
+	}
+	return app
+}
+
+func commands() *cli.App {
 	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table"}
 	file := &cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the MultiNicNodeConfig from `FILE` (YAML or JSON, - for standard input), not from the API server"}
 	return &cli.App{
@@ -48,13 +59,18 @@ func newApp() *cli.App {
 				&cli.StringFlag{Name: "node", Usage: "`NAME` of this node, like the global option"},
 				&cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`", Value: 2 * time.Minute}}},
 			{Name: "version", Usage: "print the version", Action: func(c *cli.Context) error {
+				if err := noArguments(c); err != nil {
+					return err
+				}
 				_, err := fmt.Fprintln(c.App.Writer, "multinicd "+version)
 				return err
 			}},
 		},
 		// Errors are printed, and turned into the exit code, in main.
 		ExitErrHandler: func(*cli.Context, error) {},
-		OnUsageError:   func(_ *cli.Context, err error, _ bool) error { return exitError{exitUsage, err} },
+		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
+			return exitError{exitUsage, fmt.Errorf("%w; see multinicd help", err)}
+		},
 		Action: func(c *cli.Context) error {
 			if c.Args().Present() {
 				return exitError{exitUsage, fmt.Errorf("there is no command %q; see multinicd help", c.Args().First())}
@@ -65,6 +81,9 @@ func newApp() *cli.App {
 }
 
 func runCommand(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
 	w, err := wire(c)
 	if err != nil {
 		return err
@@ -177,9 +196,10 @@ func rollbackCommand(c *cli.Context) error {
 func joinCommand(c *cli.Context) error {
 	o := joinOptions{server: c.String("server"), tokenFile: c.String("token-file"), caHash: c.String("ca-hash"), kubeconfig: c.String("kubeconfig"), timeout: c.Duration("timeout")}
 	byToken := o.server != "" || o.tokenFile != "" || o.caHash != ""
+	if err := noArguments(c); err != nil {
+		return err
+	}
 	switch {
-	case c.Args().Present():
-		return exitError{exitUsage, fmt.Errorf("join takes no arguments, got %q", c.Args().First())}
 	case byToken && (c.Bool("kubelet") || o.kubeconfig != ""):
 		return exitError{exitUsage, errors.New("join by a token, or with --kubelet: not both")}
 	case byToken && (o.server == "" || o.tokenFile == "" || o.caHash == ""):
@@ -207,6 +227,13 @@ func joinCommand(c *cli.Context) error {
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s has joined by %s; its credential is in %s, and a running multinicd takes it up by itself\n", w.node, joined.Server, w.cfg.CredentialDir())
 	return err
+}
+
+func noArguments(c *cli.Context) error {
+	if c.Args().Present() {
+		return exitError{exitUsage, fmt.Errorf("%s takes no arguments, got %q", c.Command.Name, c.Args().First())}
+	}
+	return nil
 }
 
 func checkOutput(c *cli.Context) error {

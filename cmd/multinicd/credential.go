@@ -126,10 +126,10 @@ const maxJoinFile = 1 << 20
 func readJoinFile(name string) ([]byte, error) {
 	info, err := os.Stat(name)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxJoinFile) {
-		err = fmt.Errorf("reading %s: it is no join file", name)
+		err = fmt.Errorf("%s is none", name)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("reading the join file: %w", err)
 	}
 	return os.ReadFile(name)
 }

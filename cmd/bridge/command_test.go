@@ -1,0 +1,46 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
+	for line, want := range map[string]string{
+		"nope":                           `there is no command "nope"`,
+		"--nope":                         "-nope; see multinic-bridge help",
+		"run extra":                      "run takes no arguments",
+		"run --nope":                     "-nope; see multinic-bridge run --help",
+		"run --log-level loud":           "debug, info, warn and error",
+		"run --log-format xml":           "neither json nor text",
+		"run --silent-after 1m":          "too short",
+		"run --silent-after -6m":         "too short",
+		"run --silent-after soon":        "see multinic-bridge run --help",
+		"token nope":                     `there is no command "nope"; see multinic-bridge token --help`,
+		"token create":                   "--node is missing",
+		"token create --node":            "needs an argument",
+		"token create --node n --ttl 5":  "see multinic-bridge token create --help",
+		"token create --node n --ttl 9m": "no token for less than 10m",
+		"token create --node n extra":    "token create takes no arguments",
+		"token create --node UPPER":      "no node name",
+		"token create --node ../../x":    "no node name",
+		"token revoke":                   "--node is missing",
+		"token list extra":               "token list takes no arguments",
+		"token list --output json":       "see multinic-bridge token list --help",
+		"version extra":                  "version takes no arguments",
+	} {
+		t.Run(line, func(t *testing.T) {
+			app := newApp()
+			var out strings.Builder
+			app.Writer, app.ErrWriter = &out, &out
+			err := app.RunContext(t.Context(), append([]string{"multinic-bridge"}, strings.Fields(line)...))
+			if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v, want a wrong command line and %q", err, want)
+			}
+			if out.Len() > 0 {
+				t.Errorf("it prints %q", out.String())
+			}
+		})
+	}
+}
