@@ -70,7 +70,7 @@ func (r results) text() string {
 	row := func(what string, p phase, timed bool) {
 		took := " | | "
 		if timed {
-			took = fmt.Sprintf("%.0f | %.0f | %.0f", p.P50, p.P99, p.Max)
+			took = fmt.Sprintf("%.1f | %.1f | %.1f", p.P50, p.P99, p.Max)
 		}
 		line("| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %s |", what, p.Seconds, p.APIServer, p.Etcd, p.Bridge, p.APIServer*1000/float64(p.Things), took)
 	}
