@@ -144,6 +144,9 @@ func (b *Bed) serve(c *controlplane.Cluster) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
+	if api.Identity.Certificate, api.Identity.Roots, err = c.Identity(); err != nil {
+		b.t.Fatal(err)
+	}
 	b.cluster, b.api = c, api
 }
 

@@ -182,6 +182,17 @@ func (c *Cluster) WriteKubeconfig(path, server, user string, groups ...string) e
 	return c.writeKubeconfig(path, server, cert)
 }
 
+// Identity is the API server's own certificate, and the authority that vouches for it: for what stands in the server's place.
+func (c *Cluster) Identity() (tls.Certificate, *x509.CertPool, error) {
+	cert, err := tls.LoadX509KeyPair(filepath.Join(c.dir, "apiserver.crt"), filepath.Join(c.dir, "apiserver.key"))
+	if err != nil {
+		return cert, nil, fmt.Errorf("loading the API server's certificate: %w", err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(c.ca.cert)
+	return cert, roots, nil
+}
+
 func (c *Cluster) writeKubeconfig(path, server string, cert pair) error {
 	b64 := base64.StdEncoding.EncodeToString
 	text := fmt.Sprintf(`apiVersion: v1

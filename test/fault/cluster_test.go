@@ -151,40 +151,6 @@ func TestAChangeThatCutsTheWayToTheAPIServerIsUndone(t *testing.T) {
 	})
 }
 
-// The API server goes away in the middle of a change: what answered before it must answer after it, whoever is to blame.
-func TestTheAPIServerHangsInMidChange(t *testing.T) {
-	t.Parallel()
-	b := bed.New(t)
-	c := newCluster(t, b)
-	const name = "hangs"
-	n := c.newMember(name, testhost.Options{})
-	n.stop()
-	n.sh("systemctl set-environment 'MULTINICD_FAILPOINT=stop probe'")
-	n.start()
-	before := n.text()
-	kernel, err := n.MonitorKernel()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer kernel.Stop()
-	c.apply(object(name, entry(1, mac1, "192.168.100.10/24")))
-	n.eventually("multinicd before the probe", "T", func() string {
-		return n.sh("cut -d' ' -f3 /proc/$(systemctl show --property=MainPID --value multinicd)/stat")
-	})
-	b.API().Hang(n.Host)
-	n.resume()
-	n.eventually("the host while the API server hangs", before, n.text)
-	n.eventually("the status while the API server hangs", "multinic1 Failed ProbeFailed", n.nics)
-	if got := held(t, kernel, "192.168.100.10"); got == 0 || got > undoneIn+5*time.Second { // and the time that it was stopped
-		t.Errorf("the address was there for %v", got)
-	} else {
-		t.Logf("undone after %v", got)
-	}
-	b.API().Heal(n.Host)
-	eventually(t, "the object", "Failed multinic1=ProbeFailed", func() string { return c.summary(name) })
-	eventually(t, "the object, once the API server answers", "Configured multinic1=Configured", func() string { return c.summary(name) })
-}
-
 func TestAnAddressOfANeighbourIsRefusedWithItsMAC(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)

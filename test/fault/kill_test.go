@@ -120,9 +120,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 	wanted := n.wantedTexts()
 	table := newMatrix("killed", "killed right before", "netplan: add", "netplan: change", "netplan: remove")
 	for _, p := range order {
-		if table.cells[rowOf(p)] == nil {
-			table.rows, table.cells[rowOf(p)] = append(table.rows, rowOf(p)), map[string]string{}
-		}
+		table.row(rowOf(p))
 	}
 	most := 0
 	for _, o := range operations {

@@ -20,6 +20,7 @@ type matrix struct {
 	head    string // of the first column
 	columns []string
 	rows    []string // in order
+	mu      sync.Mutex
 	cells   map[string]map[string]string
 }
 
@@ -33,12 +34,21 @@ const (
 	asWanted = "as wanted"
 )
 
+// row makes a row that has no outcome yet, for the sake of the order.
+func (m *matrix) row(name string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.cells[name] == nil {
+		m.rows = append(m.rows, name)
+		m.cells[name] = map[string]string{}
+	}
+}
+
 // set notes an outcome; a fault that is met several times has to end the same way each time, or in both.
 func (m *matrix) set(row, column, outcome string) {
-	if m.cells[row] == nil {
-		m.rows = append(m.rows, row)
-		m.cells[row] = map[string]string{}
-	}
+	m.row(row)
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	switch old := m.cells[row][column]; {
 	case old == "":
 		m.cells[row][column] = outcome

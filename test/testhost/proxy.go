@@ -12,6 +12,9 @@ import (
 // between one host and the API server can be made to fail there, while the other hosts go on. For a network
 // that is down altogether, pull the cable of the primary NIC.
 type Proxy struct {
+	// Identity is needed for Between alone, and set before it.
+	Identity Identity
+
 	target   string
 	listener net.Listener
 
@@ -19,6 +22,8 @@ type Proxy struct {
 	cond  *sync.Cond
 	state map[netip.Addr]wire
 	conns map[net.Conn]netip.Addr
+	// between is what speaks for the API server, by host; see Between.
+	between map[netip.Addr]*between
 }
 
 // wire is how a host's way to the API server is.
@@ -47,7 +52,7 @@ func (w *World) ServePods(target string) (*Proxy, error) {
 }
 
 func (w *World) serve(target string, at netip.AddrPort) (*Proxy, error) {
-	p := &Proxy{target: target, state: map[netip.Addr]wire{}, conns: map[net.Conn]netip.Addr{}}
+	p := &Proxy{target: target, state: map[netip.Addr]wire{}, conns: map[net.Conn]netip.Addr{}, between: map[netip.Addr]*between{}}
 	p.cond = sync.NewCond(&p.mu)
 	err := w.Inside(func() (err error) {
 		p.listener, err = net.Listen("tcp", at.String())
@@ -62,6 +67,9 @@ func (w *World) serve(target string, at netip.AddrPort) (*Proxy, error) {
 		p.listener.Close()
 		p.set(netip.Addr{}, cut)
 		running.Wait()
+		for _, b := range p.between {
+			b.close()
+		}
 	})
 	return p, nil
 }
@@ -156,6 +164,13 @@ func (p *Proxy) serve(conn net.Conn) {
 	}()
 	if !p.pass(from) {
 		reset(conn)
+		return
+	}
+	p.mu.Lock()
+	other := p.between[from]
+	p.mu.Unlock()
+	if other != nil {
+		other.serve(conn)
 		return
 	}
 	server, err := net.Dial("tcp", p.target)
