@@ -37,6 +37,34 @@ func Guard(l nic.Link, m Machine) *Refusal {
 	return nil
 }
 
+// Again asks once more, right before a change and of the machine as it is then, what Make asked: whether link l may be touched, and whether what is
+// wanted of it can stand beside the rest of the host. c is as Make laid it out, rec as Make knew it, and was what it knew of this NIC; nil: nothing.
+// Addresses that other links of ours are to give up may still be there.
+func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal {
+	if r := Guard(l, m); r != nil {
+		return r
+	}
+	p := planner{asked: []nic.Config{c}, want: []nic.Config{c}, machine: m, record: rec}
+	var known Owned
+	if was != nil {
+		known = *was
+	}
+	if r := p.foreign(c, l, known, was != nil); r != nil {
+		return r
+	}
+	for _, a := range c.Addresses {
+		if r := p.addressConflict(a, l); r != nil {
+			return r
+		}
+	}
+	for _, route := range c.Routes {
+		if r := p.routeConflict(c, route, l); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
 // NotOurs says why the link is of a kind that is never touched. It is the part of Guard that holds for an undo too: what we changed we may
 // put back, also where the change itself has drawn the node's path to the link.
 func NotOurs(l nic.Link, m Machine) *Refusal {

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -282,6 +283,38 @@ func TestMakeRefuses(t *testing.T) {
 				return
 			}
 			t.Error("NIC 1 has no action")
+		})
+	}
+}
+
+// What Make refuses for a link's sake is refused right before the change too, if it has come up since; and nothing that Make allows.
+func TestAgainRefusesWhatMakeRefuses(t *testing.T) {
+	// The rest is for the kernel to refuse, or about the plan as a whole.
+	lasting := []plan.Reason{plan.ProtectedLink, plan.NotPhysical, plan.ForeignConfig, plan.AddressInUse, plan.CutsAPIPath}
+	for name, test := range guardTable {
+		t.Run(name, func(t *testing.T) {
+			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+			test.change(x)
+			want := test.reason
+			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+				if a.NIC.MAC != mac(1) || a.Kind == plan.Remove || a.Link == nil {
+					continue
+				}
+				if want != "" && !slices.Contains(lasting, want) || want == plan.AddressInUse && (len(x.want) > 1 || x.hold != nil) {
+					return
+				}
+				var was *plan.Owned
+				if o, ok := x.record.Find(mac(1)); ok {
+					was = &o
+				}
+				var got plan.Reason
+				if r := plan.Again(a.NIC, *a.Link, x.Machine, x.record, was); r != nil {
+					got = r.Reason
+				}
+				if got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+			}
 		})
 	}
 }

@@ -198,20 +198,6 @@ func (m *machine) Link(ctx context.Context, index int) (nic.Link, error) {
 	return nic.Link{}, fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
 }
 
-// Guard asks rule 1 again, of the machine as it is now.
-func (m *machine) Guard(ctx context.Context, index int) error {
-	now, err := m.Look(ctx)
-	if err != nil {
-		return err
-	}
-	for _, l := range now.Links {
-		if l.Index == index {
-			return guardError(plan.Guard(l, now))
-		}
-	}
-	return fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
-}
-
 // Free asks the neighbours.
 func (m *machine) Free(ctx context.Context, index int, addrs []netip.Addr) error {
 	for _, a := range addrs {

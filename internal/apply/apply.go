@@ -34,7 +34,8 @@ type Backend interface {
 // Both are idempotent and answer nic.ErrLinkGone and nic.ErrRenameBusy.
 type Links interface {
 	Link(ctx context.Context, index int) (nic.Link, error)
-	Guard(ctx context.Context, index int) error
+	// Look shows the whole machine, with who claims each link and the paths that must not be cut.
+	Look(ctx context.Context) (plan.Machine, error)
 	// Free asks the neighbours of a link for addresses. The error, if one has it, names the neighbour and wraps ErrAddressInUse.
 	Free(ctx context.Context, index int, addrs []netip.Addr) error
 	Change(ctx context.Context, c nic.Change) error
@@ -234,7 +235,7 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 	}
 	switch s.Do.Check {
 	case plan.CheckGuard:
-		return t.Links.Guard(ctx, t.entry.Index)
+		return t.guard(ctx)
 	case plan.CheckFree:
 		err := t.Links.Free(ctx, t.entry.Index, s.Do.Addresses)
 		if errors.Is(err, ErrAddressInUse) {
@@ -263,6 +264,26 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 		return nil
 	}
 	return fmt.Errorf("step %q does nothing", s.Name)
+}
+
+// guard asks the planner's questions again: minutes may have passed, and other changes been made, since it answered.
+func (t *transaction) guard(ctx context.Context) error {
+	now, err := t.Links.Look(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(now.Links, func(l nic.Link) bool { return l.Index == t.entry.Index })
+	if i < 0 {
+		return fmt.Errorf("reading link %d: %w", t.entry.Index, nic.ErrLinkGone)
+	}
+	r := plan.Guard(now.Links[i], now)
+	if t.entry.Kind == plan.Configure {
+		r = plan.Again(t.entry.NIC, now.Links[i], now, t.record, t.entry.Before)
+	}
+	if r != nil {
+		return &plan.RefusalError{Refusal: *r}
+	}
+	return nil
 }
 
 func (t *transaction) put(f plan.File) error {

@@ -382,7 +382,23 @@ func TestResults(t *testing.T) {
 		"the link became protected": {func(m *hosttest.Machine) {
 			m.Net[0].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1")}}
 		}, nil, apply.Refused, plan.ProtectedLink},
-		"the link was unplugged": {func(m *hosttest.Machine) { m.Net = m.Net[1:] }, nil, apply.Failed, plan.ApplyFailed},
+		"somebody has configured the link meanwhile": {func(m *hosttest.Machine) {
+			m.Net[0].Claim = &nic.Claim{Owner: "netplan", Evidence: "50-cloud-init.yaml names its MAC"}
+		}, nil, apply.Refused, plan.ForeignConfig},
+		"somebody gave the link an address meanwhile": {func(m *hosttest.Machine) {
+			m.Net[0].Addresses = []nic.Address{{Prefix: netip.MustParsePrefix("10.9.0.1/24"), Permanent: true}}
+		}, nil, apply.Refused, plan.ForeignConfig},
+		"another link took the address meanwhile": {func(m *hosttest.Machine) {
+			m.Net[1].Addresses = []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/32"), Permanent: true}}
+		}, nil, apply.Refused, plan.AddressInUse},
+		"the API server has moved into the subnet": {func(m *hosttest.Machine) {
+			m.Paths = []plan.Path{{What: "the API server", To: netip.MustParseAddr("192.0.2.77"), Index: 12}}
+		}, nil, apply.Refused, plan.CutsAPIPath},
+		"the way to the API server has moved to the link": {func(m *hosttest.Machine) {
+			m.Paths = []plan.Path{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
+		}, nil, apply.Refused, plan.ProtectedLink},
+		"the link became part of a bond": {func(m *hosttest.Machine) { m.Net[0].Master = 9 }, nil, apply.Refused, plan.NotPhysical},
+		"the link was unplugged":         {func(m *hosttest.Machine) { m.Net = m.Net[1:] }, nil, apply.Failed, plan.ApplyFailed},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -179,13 +179,12 @@ func (m *Machine) Look(context.Context) (plan.Machine, error) {
 	return out, nil
 }
 
-// Guard implements apply.Links.
-func (m *Machine) Guard(ctx context.Context, index int) error {
+func (m *Machine) guard(index int) error {
 	l, err := m.link(index)
 	if err != nil {
 		return err
 	}
-	now, _ := m.Look(ctx)
+	now, _ := m.Look(context.Background()) // which never fails
 	if r := plan.Guard(*l, now); r != nil {
 		return &plan.RefusalError{Refusal: *r}
 	}
@@ -204,7 +203,7 @@ func (m *Machine) Free(_ context.Context, _ int, addrs []netip.Addr) error {
 
 // Change implements apply.Links.
 func (m *Machine) Change(ctx context.Context, c nic.Change) error {
-	if err := m.Guard(ctx, c.Index); err != nil {
+	if err := m.guard(c.Index); err != nil {
 		return err
 	}
 	return m.Restore(ctx, c)
