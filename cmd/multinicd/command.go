@@ -50,6 +50,7 @@ func commands() *cli.App {
 			{Name: "plan", Usage: "say what apply would do, and change nothing", Action: planCommand, Flags: []cli.Flag{file, output}},
 			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{output}},
 			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{output}},
+			{Name: "recover", Usage: "undo a change that a crash cut off, without bus or API (what multinicd-recover.service runs before NetworkManager)", Action: recoverCommand},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
 				&cli.StringFlag{Name: "token-file", Usage: "join `FILE` as multinic-bridge token create wrote it: the join token and the CA"},

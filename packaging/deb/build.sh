@@ -12,6 +12,7 @@ tree=$scratch/multinicd # dpkg-buildpackage writes beside it
 stage "$tree"
 cp -r packaging/deb/debian "$tree/debian"
 mv "$tree/multinicd.service" "$tree/debian/" # where dh_installsystemd looks for it
+mv "$tree/multinicd-recover.service" "$tree/debian/multinicd.multinicd-recover.service"
 maintainer=$(sed -n 's/^Maintainer: //p' "$tree/debian/control")
 {
 	printf 'multinicd (%s) stable; urgency=medium\n\n' "$VERSION"

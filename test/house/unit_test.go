@@ -12,13 +12,20 @@ import (
 // mostExposure is the goal of the project; for comparison, systemd 257's own networkd has 3.1, the kubelet 9.6.
 const mostExposure = 2.5
 
-func TestTheUnitIsSandboxed(t *testing.T) {
+func TestTheUnitsAreSandboxed(t *testing.T) {
+	for _, unit := range []string{"multinicd.service", "multinicd-recover.service"} {
+		t.Run(unit, func(t *testing.T) { sandboxed(t, unit) })
+	}
+}
+
+func sandboxed(t *testing.T, unit string) {
+	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "security", "--offline=yes", "--no-pager",
-		filepath.Join(root, "systemd/multinicd.service")).CombinedOutput()
+		filepath.Join(root, "systemd", unit)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("systemd-analyze security (of Debian's systemd): %v\n%s", err, out)
 	}
-	m := regexp.MustCompile(`Overall exposure level for multinicd\.service: ([0-9.]+)`).FindSubmatch(out)
+	m := regexp.MustCompile(`Overall exposure level for ` + regexp.QuoteMeta(unit) + `: ([0-9.]+)`).FindSubmatch(out)
 	if m == nil {
 		t.Fatalf("systemd-analyze says no overall exposure:\n%s", out)
 	}

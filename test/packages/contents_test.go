@@ -20,6 +20,7 @@ import (
 // both is what either package installs, beside its documentation: mode and path. The rpm has a preset too.
 var both = []string{
 	"-rw-r--r-- /etc/multinicd/multinicd.toml",
+	"-rw-r--r-- /usr/lib/systemd/system/multinicd-recover.service",
 	"-rw-r--r-- /usr/lib/systemd/system/multinicd.service",
 	"-rw-r--r-- /usr/share/bash-completion/completions/multinicd",
 	"-rw-r--r-- /usr/share/man/man5/multinicd.toml.5.gz",
