@@ -17,7 +17,7 @@ import (
 )
 
 // Claims says for which links somebody but us has a configuration, by ifindex. ours tells our own files by their path. Files are
-// all that is asked: netplan's YAML, networkd's units and its state, NetworkManager's profiles, ifupdown's stanzas. A link has one
+// all that is asked: netplan's YAML, networkd's units and its state, NetworkManager's profiles and its state, ifupdown's stanzas. A link has one
 // claim at most, the first in that order. The loopback link has none.
 //
 // It reads a file again only if its size, time or inode has changed, so it may be called at every event. A file that cannot be
@@ -80,7 +80,33 @@ func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) *
 			}
 		}
 	}
-	return h.networkdState(l, ours)
+	if c := h.networkdState(l, ours); c != nil {
+		return c
+	}
+	return h.managerState(l, lists, ours)
+}
+
+// managerState asks what NetworkManager wrote of a link, since 1.10: the UUID of the profile that is in force on it.
+func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) bool) *nic.Claim {
+	data, _, err := h.Read(fmt.Sprintf("%s/%d", managerDevices, l.Index))
+	if err != nil {
+		return nil
+	}
+	uuid := ""
+	_ = ini(data, func(_, key, value string) error {
+		if key == "connection-uuid" {
+			uuid = value
+		}
+		return nil
+	})
+	for _, list := range lists {
+		for _, d := range list {
+			if uuid != "" && d.uuid == uuid && !ours(d.file) {
+				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("NetworkManager has brought %s in force on it", d.file)}
+			}
+		}
+	}
+	return nil
 }
 
 // networkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
@@ -103,6 +129,8 @@ type definition struct {
 	renderer        string   // of netplan, where the definition says so
 	unmanaged       bool     // says that the link is to be left alone
 	firstWins       bool     // files after this one do not count for the link
+	uuid            string   // of a profile of NetworkManager
+	anyLink         bool     // a profile that names no link: one that it is in force on is meant, and no other
 	broken          []byte   // lower-case content of a file that could not be read; only a MAC in it counts
 }
 
@@ -114,6 +142,9 @@ func (d definition) matches(l nic.Link, driver string) string {
 				return fmt.Sprintf("cannot be read, but names its MAC %s", m)
 			}
 		}
+		return ""
+	}
+	if d.anyLink {
 		return ""
 	}
 	var how []string

@@ -116,6 +116,18 @@ func TestClaims(t *testing.T) {
 			files: map[string]string{"/run/systemd/netif/x": "", "/etc/systemd/network/10-cni.network": "[Match]\nName=ens4\n[Link]\nUnmanaged=yes\n", "/etc/systemd/network/20-all.network": "[Match]\nName=*\n[Network]\nDHCP=yes\n"}},
 		"what netplan generated does not speak for itself": {
 			files: map[string]string{"/run/systemd/netif/x": "", "/run/systemd/network/10-netplan-ens4.network": "[Match]\nName=ens4\n"}},
+		"a keyfile that names no link is in force on it": {
+			files: map[string]string{"/etc/NetworkManager/system-connections/any.nmconnection": "[connection]\nid=any\nuuid=u-1\ntype=ethernet\n", "/run/NetworkManager/devices/3": "[device]\nmanaged=true\nconnection-uuid=u-1\n"},
+			want:  "NetworkManager /etc/NetworkManager/system-connections/any.nmconnection any", says: "in force"},
+		"a keyfile that names no link is in force on another": {
+			files: map[string]string{"/etc/NetworkManager/system-connections/any.nmconnection": "[connection]\nid=any\nuuid=u-1\ntype=ethernet\n", "/run/NetworkManager/devices/4": "[device]\nconnection-uuid=u-1\n"}},
+		"an ifcfg file that names no link is in force on it": {
+			files: map[string]string{"/etc/sysconfig/network-scripts/ifcfg-any": "TYPE=Ethernet\nUUID=u-1\n", "/run/NetworkManager/devices/3": "[device]\nconnection-uuid=u-1\n"},
+			want:  "NetworkManager /etc/sysconfig/network-scripts/ifcfg-any any"},
+		"our keyfile is in force on it": {
+			files: map[string]string{"/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=u-1\ntype=ethernet\n[ethernet]\nmac-address=02:00:00:00:01:01\n", "/run/NetworkManager/devices/3": "[device]\nconnection-uuid=u-1\n"}},
+		"NetworkManager made a profile of its own, for want of another": {
+			files: map[string]string{"/run/NetworkManager/system-connections/Wired connection 1.nmconnection": "[connection]\nid=Wired connection 1\nuuid=u-1\ntype=ethernet\ninterface-name=ens4\n\n[.nmmeta]\nnm-generated=true\n", "/run/NetworkManager/devices/3": "[device]\nconnection-uuid=u-1\n"}},
 		"a keyfile names the link": {
 			files: map[string]string{"/etc/NetworkManager/system-connections/lan.nmconnection": "[connection]\nid=Office LAN\ntype=ethernet\ninterface-name=ens4\n"},
 			want:  "NetworkManager /etc/NetworkManager/system-connections/lan.nmconnection Office LAN"},

@@ -167,13 +167,17 @@ func parseNetwork(file string, data []byte) ([]definition, error) {
 
 func parseKeyfile(file string, data []byte) ([]definition, error) {
 	d := definition{owner: "NetworkManager", file: file, id: strings.TrimSuffix(path.Base(file), ".nmconnection")}
-	kind := ""
+	kind, generated := "", false
 	err := ini(data, func(section, key, value string) error {
 		switch section + "." + key {
 		case "connection.id":
 			d.id = value
+		case "connection.uuid":
+			d.uuid = value
 		case "connection.type":
 			kind = value
+		case ".nmmeta.nm-generated": // for what it found on a link, or because it found nothing: nobody's wish
+			generated = truth(value)
 		case "connection.interface-name":
 			d.names = []string{value}
 		case "ethernet.mac-address", "802-3-ethernet.mac-address":
@@ -185,10 +189,11 @@ func parseKeyfile(file string, data []byte) ([]definition, error) {
 		}
 		return nil
 	})
-	// A profile without either is for any NIC that has no better one: it is no claim to this one.
-	if err != nil || d.names == nil && d.macs == nil || kind != "ethernet" && kind != "802-3-ethernet" {
+	if err != nil || generated || kind != "ethernet" && kind != "802-3-ethernet" {
 		return nil, err
 	}
+	// A profile without either is for any NIC that has no better one: it is no claim to this one, unless it is in force there.
+	d.anyLink = d.names == nil && d.macs == nil
 	return []definition{d}, nil
 }
 
@@ -217,12 +222,15 @@ func parseIfcfg(file string, data []byte) ([]definition, error) {
 			d.macs = []nic.MAC{m}
 		case "NAME":
 			d.id = value
+		case "UUID":
+			d.uuid = value
 		}
 		return nil
 	})
-	if err != nil || d.names == nil && d.macs == nil {
+	if err != nil {
 		return nil, err
 	}
+	d.anyLink = d.names == nil && d.macs == nil
 	return []definition{d}, nil
 }
 
