@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -113,17 +112,18 @@ func scenarios() map[string]scenario {
 		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, "", false},
 		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, "", false},
 	}
-	for name, s := range maps.Clone(out) {
+	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "a NIC gets another id", "a NIC is removed"} {
+		s := out[name]
 		s.dialect = ifcfg.Keyfile
 		out[name+" by keyfile"] = s
 	}
-	for _, name := range []string{"a NIC gets another id", "an address and routes change", "a NIC is removed"} {
-		s := out[name]
-		s.dialect = ifcfg.Ifcfg
-		out[name+" by ifcfg"] = s
-		s.dialect, s.loses = ifcfg.Keyfile, true
-		out[name+" by keyfile, and its IPv6 addresses are lost"] = s
-	}
+	changed := out["an address and routes change"]
+	changed.dialect = ifcfg.Ifcfg
+	out["an address and routes change by ifcfg"] = changed
+	changed.dialect = ifcfg.Keyfile
+	out["an address and routes change by keyfile"] = changed
+	changed.loses = true
+	out["an address and routes change by keyfile, and the IPv6 addresses are lost"] = changed
 	return out
 }
 
