@@ -73,7 +73,31 @@ func (h *Host) nmAsk(ctx context.Context) (nm, error) {
 		bus.close()
 		return nm{}, nic.ErrNoManager
 	}
-	return nm{bus, h}, nil
+	m := nm{bus, h}
+	if err := m.ready(ctx); err != nil {
+		bus.close()
+		return nm{}, err
+	}
+	return m, nil
+}
+
+// ready waits until NetworkManager answers for its settings: right after it was started it has its name on the bus, and nothing else yet.
+func (m nm) ready(ctx context.Context) error {
+	for {
+		var modify dbus.Variant
+		answered, err := m.bus.call(ctx, nmService, nmSettings, "org.freedesktop.DBus.Properties.Get", []any{nmService + ".Settings", "CanModify"}, &modify)
+		if err == nil {
+			return nil
+		}
+		if !answered {
+			return fmt.Errorf("asking NetworkManager: %w", err)
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for NetworkManager to be ready: %w: %w", ErrNoBus, err)
+		}
+	}
 }
 
 func (m nm) close() { m.bus.close() }

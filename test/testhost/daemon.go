@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
 
-const unit = "multinicd.service"
+const (
+	unit        = "multinicd.service"
+	recoverUnit = "multinicd-recover.service"
+)
 
 // InstallDaemon puts multinicd where its package would and enables it: the binary and the unit are paths on
 // this machine, config is the text of multinicd.toml, none if empty. It is not started: that is for StartDaemon,
@@ -36,16 +40,16 @@ func (h *Host) InstallDaemon(ctx context.Context, binary, unitFile, config strin
 			return err
 		}
 	}
-	// What systemctl enable would do, on a host that may be off.
-	for line := range strings.Lines(string(service)) {
-		targets, ok := strings.CutPrefix(strings.TrimSpace(line), "WantedBy=")
-		if !ok {
-			continue
+	if err := h.enable(unit, service); err != nil {
+		return err
+	}
+	// The other unit of the package, where the first lies beside it.
+	if beside, err := os.ReadFile(filepath.Join(filepath.Dir(unitFile), recoverUnit)); err == nil {
+		if err := h.WriteFile("/usr/lib/systemd/system/"+recoverUnit, beside, 0o644); err != nil {
+			return err
 		}
-		for _, target := range strings.Fields(targets) {
-			if err := h.symlink("/usr/lib/systemd/system/"+unit, "/etc/systemd/system/"+target+".wants/"+unit); err != nil {
-				return err
-			}
+		if err := h.enable(recoverUnit, beside); err != nil {
+			return err
 		}
 	}
 	if !h.Running() {
@@ -53,6 +57,22 @@ func (h *Host) InstallDaemon(ctx context.Context, binary, unitFile, config strin
 	}
 	_, err = h.Run(ctx, "systemctl", "daemon-reload")
 	return err
+}
+
+// enable is what systemctl enable would do, on a host that may be off.
+func (h *Host) enable(name string, unit []byte) error {
+	for line := range strings.Lines(string(unit)) {
+		targets, ok := strings.CutPrefix(strings.TrimSpace(line), "WantedBy=")
+		if !ok {
+			continue
+		}
+		for _, target := range strings.Fields(targets) {
+			if err := h.symlink("/usr/lib/systemd/system/"+name, "/etc/systemd/system/"+target+".wants/"+name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // InstallPackage is InstallDaemon from a .deb on this machine, by the package's own scripts. The host must be on.
