@@ -7,11 +7,12 @@ const (
 	Version      = "v1"
 	AlphaVersion = "v1alpha1"
 
-	// NodeConfigKind, BizConfigKind and TokenRequestKind are the kinds of the
-	// group.
+	// NodeConfigKind, BizConfigKind, TokenRequestKind and NodeRunKind are the kinds
+	// of the group.
 	NodeConfigKind   = "MultiNicNodeConfig"
 	BizConfigKind    = "MultiNicBizConfig"
 	TokenRequestKind = "NodeTokenRequest"
+	NodeRunKind      = "MultiNicNodeRun"
 
 	// SystemNamespace holds the objects that publishers write, and the bridge.
 	SystemNamespace = "multinic-system"

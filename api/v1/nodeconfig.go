@@ -245,6 +245,10 @@ type MultiNicNodeConfigStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	RequestedRun string `json:"requestedRun,omitempty"`
 
+	// requestedAction is what that run asks for: trigger, or cleanup.
+	// +optional
+	RequestedAction RunAction `json:"requestedAction,omitempty"`
+
 	// releasedGeneration is the newest generation that the rollout brake lets
 	// the node apply; 0 or absent where there is no brake.
 	// +optional

@@ -23,6 +23,9 @@ var BizConfigs = GroupVersion.WithResource("multinicbizconfigs")
 // TokenRequests is the resource of NodeTokenRequest.
 var TokenRequests = GroupVersion.WithResource("nodetokenrequests")
 
+// NodeRuns is the resource of MultiNicNodeRun.
+var NodeRuns = GroupVersion.WithResource("multinicnoderuns")
+
 // AddToScheme registers the kinds under the stored version only: a scheme that
 // knows one type under two versions cannot tell which to ask for. The error is
 // always nil; the signature is the one that scheme builders take.
@@ -30,7 +33,8 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion,
 		&MultiNicNodeConfig{}, &MultiNicNodeConfigList{},
 		&MultiNicBizConfig{}, &MultiNicBizConfigList{},
-		&NodeTokenRequest{}, &NodeTokenRequestList{})
+		&NodeTokenRequest{}, &NodeTokenRequestList{},
+		&MultiNicNodeRun{}, &MultiNicNodeRunList{})
 	metav1.AddToGroupVersion(s, GroupVersion)
 	return nil
 }

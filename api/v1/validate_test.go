@@ -87,6 +87,9 @@ func TestGoodObjectsAreAccepted(t *testing.T) {
 func TestExamplesParse(t *testing.T) {
 	for file, data := range objects(t, "../../examples/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
+			if strings.Contains(string(data), "kind: Job") {
+				return // no object of ours: test/credential applies it
+			}
 			if strings.Contains(string(data), "kind: MultiNicBizConfig") {
 				var biz MultiNicBizConfig
 				if err := yaml.UnmarshalStrict(data, &biz); err != nil {

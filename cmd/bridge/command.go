@@ -72,6 +72,7 @@ func newApp() *cli.App {
 			},
 		},
 	}
+	app.Commands = append(app.Commands, runCommands()...)
 	strict(app)
 	return app
 }

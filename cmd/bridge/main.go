@@ -33,6 +33,10 @@ func main() {
 		if errors.Is(err, errUsage) {
 			os.Exit(2)
 		}
+		var code exitError
+		if errors.As(err, &code) {
+			os.Exit(code.code)
+		}
 		os.Exit(1)
 	}
 }

@@ -232,6 +232,11 @@ func (g *guard) probe(ctx context.Context, policy string) error {
 		return g.client.SubResource("token").Create(ctx, account, &authenticationv1.TokenRequest{}, client.DryRunAll)
 	case "multinic-token-requests":
 		return g.client.Create(ctx, request("multinic-probe-token-requests"), client.DryRunAll)
+	case "multinic-node-runs":
+		return g.client.Create(ctx, &v1.MultiNicNodeRun{
+			ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-node-runs", Namespace: v1.SystemNamespace},
+			Spec:       v1.MultiNicNodeRunSpec{Node: "multinic-probe-node-runs", Action: v1.ActionTrigger},
+		}, client.DryRunAll)
 	case "multinic-status":
 		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
 	}

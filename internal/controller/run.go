@@ -73,6 +73,9 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := watch(mgr, loop, o.Now); err != nil {
 		return fmt.Errorf("setting up the status loop: %w", err)
 	}
+	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), events: recorder, log: o.Log, now: o.Now}); err != nil {
+		return fmt.Errorf("setting up the loop of runs: %w", err)
+	}
 	want, err := wantedPolicies()
 	if err != nil {
 		return err
@@ -136,6 +139,10 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 			&coordinationv1.Lease{}: {
 				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
 				Label:      labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentLease}),
+				Transform:  cache.TransformStripManagedFields(),
+			},
+			&v1.MultiNicNodeRun{}: {
+				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}},
 				Transform:  cache.TransformStripManagedFields(),
 			},
 			&v1.NodeTokenRequest{}: {
@@ -224,6 +231,7 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("status").
 		For(&v1.MultiNicNodeConfig{}).
 		Watches(&corev1.ConfigMap{}, reports).
+		Watches(&v1.MultiNicNodeRun{}, handler.EnqueueRequestsFromMapFunc(nodeOfRun)).
 		WatchesRawSource(source.Kind(mgr.GetCache(), &coordinationv1.Lease{}, leases)).
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,

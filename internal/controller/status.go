@@ -24,6 +24,8 @@ type Gathered struct {
 	Report string
 	// Pulse of the node's Lease.
 	Pulse Pulse
+	// Runs of the node that are not deleted yet, in any order.
+	Runs []v1.MultiNicNodeRun
 	// Now by the bridge's clock.
 	Now time.Time
 	// SilentAfter; 0 means the constant.
@@ -42,6 +44,9 @@ type finding struct {
 	// unheard: no node has spoken about this object.
 	unheard bool
 }
+
+// metaTime is a time as the API server keeps it.
+func metaTime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
 
 // State is the API's.
 type State = v1.State
@@ -66,7 +71,7 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 		f = underway(obj)
 	case prev.ObservedGeneration == obj.Generation && prev.State != "":
 		if rep == nil && err == nil {
-			return prev
+			return in.requested(prev, rep)
 		}
 		f = kept(prev)
 	case prev.LastProcessed != nil:
@@ -86,7 +91,6 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 		LastJobName:        prev.LastJobName,
 		State:              f.state,
 		ReadyInterfaces:    fmt.Sprintf("%d/%d", f.count(v1.StateConfigured), len(f.nics)),
-		RequestedRun:       prev.RequestedRun,
 		ReleasedGeneration: prev.ReleasedGeneration,
 		InterfaceStatuses:  f.nics,
 		Conditions:         f.conditions(obj.Generation, prev.Conditions, in.Now),
@@ -94,16 +98,31 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 	if counts {
 		next.LastJobName = cmp.Or(rep.JobName, rep.Run, prev.LastJobName)
 		if !equality.Semantic.DeepEqual(withoutReady(prev), withoutReady(next)) {
-			now := metav1.NewTime(in.Now.Truncate(time.Second))
+			now := metaTime(in.Now)
 			next.LastProcessed = &now
 		}
 	}
-	return next
+	return in.requested(next, rep)
 }
 
-// withoutReady is s without the one condition that also moves by what a node
-// does not say.
+// requested is s with the run that the node is to do next, none where nothing is
+// asked of it.
+func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report) v1.MultiNicNodeConfigStatus {
+	done := ""
+	if rep != nil {
+		done = rep.Run
+	}
+	s.RequestedRun, s.RequestedAction = "", ""
+	if run := nextRun(in.Runs, done); run != nil {
+		s.RequestedRun, s.RequestedAction = string(run.UID), run.Spec.Action
+	}
+	return s
+}
+
+// withoutReady is s without what also moves by other things than what the node
+// says.
 func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
+	s.RequestedRun, s.RequestedAction = "", ""
 	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c metav1.Condition) bool {
 		return c.Type == v1.ConditionReady
 	})

@@ -64,8 +64,12 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := l.client.Get(ctx, key, &report); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("reading report of %s: %w", node, err)
 	}
+	runs, err := runsOf(ctx, l.client, node)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	in := Gathered{
-		Object: &obj, Report: report.Data[v1.ReportKey], Pulse: l.pulses.of(node),
+		Object: &obj, Report: report.Data[v1.ReportKey], Pulse: l.pulses.of(node), Runs: runs,
 		Now: l.now(), SilentAfter: l.silentAfter,
 	}
 	next := Status(in)

@@ -225,6 +225,7 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 	if err := d.open(ctx); err != nil {
 		return Status{}, err
 	}
+	d.wish.Cleaned = false // who calls this wants the NICs
 	d.take(wish, make(chan struct{}, 1))
 	d.Machine.Settle(ctx, d.owned()) // it may be right after a boot here, too
 	d.pass(ctx)
@@ -272,6 +273,7 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 			d.wish, d.fresh = d.wish.with(w.Object, w.Gone), true
 		} else {
 			d.wish.Object = w.Object
+			changed = d.wish.due() != nil
 		}
 	}
 	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.wish.Unread) {

@@ -72,7 +72,7 @@ func (d *Daemon) blind(ctx context.Context, err error) time.Duration {
 }
 
 func (d *Daemon) desired(wish Wish) Desired {
-	if wish.Object == nil {
+	if wish.Object == nil || wish.Cleaned {
 		return Desired{}
 	}
 	if d.Unsupported != nil {
@@ -109,6 +109,10 @@ func (d *Daemon) Preview(ctx context.Context, wish Wish) (plan.Plan, Desired, er
 // current gives the wish, after it was made durable: what we act upon must be known after a reboot too.
 func (d *Daemon) current() Wish {
 	d.mu.Lock()
+	if run := d.wish.due(); run != nil {
+		d.begin(run)
+		d.fresh = true
+	}
 	w, fresh := d.wish, d.fresh
 	d.fresh = false
 	d.mu.Unlock()

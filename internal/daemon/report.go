@@ -29,6 +29,8 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 		s.State, s.Message = string(v1.StateFailed), fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message)
 	case wish.Held:
 		s.State, s.Message = string(v1.StateFailed), heldMessage(wish)
+	case wish.Cleaned && len(s.NICs) == 0:
+		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
 	case wish.Gone:
 		s.State, s.Message = string(v1.PhaseRemoved), "the object was deleted; on_delete = "+d.OnDelete
 	}
@@ -78,7 +80,10 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		return v1.Report{}, false
 	}
 	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
-		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone}
+		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, Run: wish.lastRun()}
+	if wish.Cleaned && len(s.NICs) == 0 {
+		r.Phase = v1.PhaseRemoved
+	}
 	if wish.Gone {
 		r.Phase = v1.PhaseRemoved
 		if len(s.NICs) > 0 {

@@ -28,6 +28,10 @@ type Wish struct {
 	// is in force until Object changes.
 	Before *v1.MultiNicNodeConfig `json:",omitempty"`
 	Held   bool                   `json:",omitempty"`
+	// Cleaned: the cluster asked for all NICs to be given back; so it stays until Object changes, or the cluster asks for a trigger. Ran are the
+	// uids of the runs that it asked for and that were done, the newest last.
+	Cleaned bool     `json:",omitempty"`
+	Ran     []string `json:",omitempty"`
 	// Unread says of which generation it is known only that it cannot be read; Object stays in force meanwhile. nil: Object is the newest.
 	Unread *Unread `json:",omitempty"`
 	// Of the source, not of the object:
@@ -55,7 +59,7 @@ func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
 	if was := w.InForce(); was != nil && (obj == nil || !reflect.DeepEqual(was.Spec, obj.Spec)) {
 		w.Before = was
 	}
-	w.Object, w.Gone, w.Held, w.Unread = obj, gone, false, nil
+	w.Object, w.Gone, w.Held, w.Cleaned, w.Unread = obj, gone, false, false, nil
 	return w
 }
 

@@ -68,7 +68,7 @@ func (c *cluster) install() {
 		}
 	}
 	if _, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Established", "--timeout=60s", "crd",
-		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io"); err != nil {
+		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "multinicnoderuns.multinic.io"); err != nil {
 		c.t.Fatal(err)
 	}
 }

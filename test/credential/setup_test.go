@@ -73,7 +73,7 @@ func (c *cluster) install() {
 		c.kubectl("apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, file))
 	}
 	c.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd",
-		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io")
+		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
 }
 
 func (c *cluster) kubectl(args ...string) string {

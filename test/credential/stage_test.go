@@ -83,6 +83,10 @@ func newStage(c *cluster) *stage {
 	if err != nil {
 		c.t.Fatal(err)
 	}
+	c.create(&v1.MultiNicNodeRun{
+		ObjectMeta: metav1.ObjectMeta{Name: "matrix-run", Namespace: v1.SystemNamespace},
+		Spec:       v1.MultiNicNodeRunSpec{Node: nodeA, Action: v1.ActionTrigger},
+	})
 	c.create(&certificatesv1.CertificateSigningRequest{
 		ObjectMeta: metav1.ObjectMeta{Name: "matrix-csr"},
 		Spec: certificatesv1.CertificateSigningRequestSpec{

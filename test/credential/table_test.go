@@ -105,6 +105,14 @@ var matrix = []attempt{
 	{"status of NodeTokenRequest A", "patch", "----y-"},
 	{"status of NodeTokenRequest A", "get, update", "------"},
 
+	{"a run of A", "get, list by name, watch by name, delete", "----y-"},
+	{"a run of A", "update, patch", "------"},
+	{"status of a run", "patch", "----y-"},
+	{"status of a run", "get, update", "------"},
+	{"runs", "list, watch", "----y-"},
+	{"runs", "create", "----p-"},
+	{"runs", "deletecollection", "------"},
+
 	{"Role A", "get, list by name, watch by name, patch, delete", "----y-"},
 	{"Role A", "update, escalate, bind", "------"},
 	{"Role A, of more", "patch", "----p-"},

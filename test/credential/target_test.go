@@ -76,6 +76,7 @@ func (s *stage) target(object string, who int) (target, error) {
 
 var (
 	objects  = gvr(v1.Group, v1.Version, "multinicnodeconfigs")
+	runs     = gvr(v1.Group, v1.Version, "multinicnoderuns")
 	requests = gvr(v1.Group, v1.Version, "nodetokenrequests")
 	cms      = gvr("", "v1", "configmaps")
 	leases   = gvr("coordination.k8s.io", "v1", "leases")
@@ -167,7 +168,11 @@ var targets = map[string]target{
 	"Secrets of multinic-system":     {secrets, "Secret", system, newName, "", nil},
 	"Secrets of kube-system":         {secrets, "Secret", "kube-system", newName, "", nil},
 
-	"NodeTokenRequests":            {requests, "NodeTokenRequest", inside, newName, "", fields{"spec": fields{"door": string(v1.DoorKubelet), "publicKey": publicKey(newName)}}},
+	"NodeTokenRequests": {requests, "NodeTokenRequest", inside, newName, "", fields{"spec": fields{"door": string(v1.DoorKubelet), "publicKey": publicKey(newName)}}},
+	"a run of A":        {runs, "MultiNicNodeRun", system, "matrix-run", "", label},
+	"status of a run":   {runs, "MultiNicNodeRun", system, "matrix-run", "status", fields{"status": fields{"state": "Succeeded"}}},
+	"runs":              {runs, "MultiNicNodeRun", system, newName, "", fields{"spec": fields{"node": nodeA, "action": "trigger"}}},
+
 	"status of NodeTokenRequest A": {requests, "NodeTokenRequest", inside, nodeA, "status", fields{"status": fields{"reason": "X"}}},
 
 	"Role A":                          {roles, "Role", inside, v1.ServiceAccountName(nodeA), "", label},

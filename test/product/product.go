@@ -34,7 +34,7 @@ func Install(ctx context.Context, c *controlplane.Cluster) error {
 			return fmt.Errorf("installing %s: %w\n%s", name, err, out)
 		}
 	}
-	out, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io")
+	out, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
 	if err != nil {
 		return fmt.Errorf("waiting for the CRDs: %w\n%s", err, out)
 	}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+)
+
+// exitTimeout is that of a run which has not ended in time; the others are those
+// of the node's work.
+const exitTimeout = 8
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e exitError) Error() string { return e.err.Error() }
+func (e exitError) Unwrap() error { return e.err }
+
+// runCommands are trigger and cleanup: the same for two actions.
+func runCommands() []*cli.Command {
+	flags := func() []cli.Flag {
+		return []cli.Flag{
+			&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of the node; may be given more than once"},
+			&cli.StringFlag{Name: "selector", Aliases: []string{"l"}, Usage: "the nodes whose objects have these `LABELS`, such as pool=a"},
+			&cli.BoolFlag{Name: "wait", Usage: "wait until every node has answered; the exit code says how it ended"},
+			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "with --wait: give up after `TIME`, which ends with exit code 8"},
+			&cli.StringFlag{Name: "kubeconfig", Usage: "`FILE` that says how to reach the API server; absent: $KUBECONFIG, then ~/.kube/config, then the Pod's own credential"},
+		}
+	}
+	const codes = "Exit codes, with --wait, the gravest of all nodes': 0 done; 1 failed before any change; 2 usage; 3 failed and\n" +
+		"rolled back; 4 rollback failed; 5 some NICs wait to be plugged in; 6 some NICs were refused; 8 not ended in time.\n" +
+		"It takes the right to create and get multinicnoderuns, and the verb %s on the node's multinicnodeconfigs."
+	command := func(action v1.RunAction, usage, what string) *cli.Command {
+		return &cli.Command{
+			Name: string(action), Usage: usage, Flags: flags(), Description: what + "\n" + fmt.Sprintf(codes, action),
+			Action: func(c *cli.Context) error { return askForRuns(c, action) },
+		}
+	}
+	return []*cli.Command{
+		command(v1.ActionTrigger, "have nodes reconcile now, and wait for the result",
+			"Asks each node to make its NICs as its object says now, without waiting for the next retry."),
+		command(v1.ActionCleanup, "have nodes give all their NICs back, and wait for the result",
+			"Asks each node to give back every NIC that multinicd configured, as it was found. It stays so until the\n"+
+				"object changes, or trigger is asked for."),
+	}
+}
+
+func askForRuns(c *cli.Context, action v1.RunAction) error {
+	nodes, selector := c.StringSlice("node"), c.String("selector")
+	switch {
+	case c.Args().Present():
+		return fmt.Errorf("%w: %s takes no arguments, got %q", errUsage, action, c.Args().First())
+	case (len(nodes) == 0) == (selector == ""):
+		return fmt.Errorf("%w: give --node or --selector", errUsage)
+	case c.Duration("timeout") <= 0:
+		return fmt.Errorf("%w: --timeout must be more than nothing", errUsage)
+	}
+	a, err := newAdmin(c.String("kubeconfig"))
+	if err != nil {
+		return err
+	}
+	if selector != "" {
+		if nodes, err = a.nodesBy(c.Context, selector); err != nil {
+			return err
+		}
+	}
+	runs, failed := a.makeRuns(c.Context, nodes, action)
+	for _, r := range runs {
+		fmt.Fprintf(c.App.Writer, "%s: asked for %s, run %s\n", r.Spec.Node, action, r.Name)
+	}
+	if !c.Bool("wait") {
+		return failed
+	}
+	code, err := a.await(c.Context, c.App.Writer, runs, c.Duration("timeout"))
+	if failed != nil {
+		code = int(v1.Gravest(int32(code), v1.ExitFailed))
+	}
+	if err = errors.Join(failed, err); err == nil && code != v1.ExitDone {
+		err = errors.New("not every node is done")
+	}
+	if err == nil {
+		return nil
+	}
+	return exitError{code, err}
+}
+
+// nodesBy lists the nodes whose objects a selector matches.
+func (a *admin) nodesBy(ctx context.Context, selector string) ([]string, error) {
+	parsed, err := labels.Parse(selector)
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading --selector: %w", errUsage, err)
+	}
+	var list v1.MultiNicNodeConfigList
+	if err := a.client.List(ctx, &list, client.InNamespace(v1.SystemNamespace), client.MatchingLabelsSelector{Selector: parsed}); err != nil {
+		return nil, fmt.Errorf("listing objects: %w", err)
+	}
+	if len(list.Items) == 0 {
+		return nil, fmt.Errorf("no object matches --selector %s", selector)
+	}
+	var out []string
+	for _, o := range list.Items {
+		out = append(out, o.Name)
+	}
+	return out, nil
+}
+
+// makeRuns asks every node. One that cannot be asked does not keep the others
+// from being asked.
+func (a *admin) makeRuns(ctx context.Context, nodes []string, action v1.RunAction) ([]v1.MultiNicNodeRun, error) {
+	var out []v1.MultiNicNodeRun
+	var failed error
+	for _, node := range nodes {
+		r := v1.MultiNicNodeRun{
+			ObjectMeta: metav1.ObjectMeta{GenerateName: node + "-", Namespace: v1.SystemNamespace},
+			Spec:       v1.MultiNicNodeRunSpec{Node: node, Action: action},
+		}
+		if err := a.client.Create(ctx, &r); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("asking %s: %w", node, err))
+			continue
+		}
+		out = append(out, r)
+	}
+	return out, failed
+}
+
+// await tells how each run ended, as soon as it has. It gives the gravest exit
+// code, and an error where some have not ended in time.
+func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRun, timeout time.Duration) (int, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	var codes []int32
+	for pause := 200 * time.Millisecond; len(runs) > 0; pause = min(2*pause, 2*time.Second) {
+		var open []v1.MultiNicNodeRun
+		for _, r := range runs {
+			err := a.client.Get(ctx, client.ObjectKeyFromObject(&r), &r)
+			switch {
+			case apierrors.IsNotFound(err):
+				return v1.ExitFailed, fmt.Errorf("run %s is gone: somebody deleted it", r.Name)
+			case apierrors.IsForbidden(err):
+				return v1.ExitFailed, fmt.Errorf("reading run %s: %w", r.Name, err)
+			case err != nil || r.Status.ExitCode == nil:
+				open = append(open, r) // the API server may be away for a while
+			default:
+				codes = append(codes, *r.Status.ExitCode)
+				fmt.Fprintf(w, "%s: %s, exit code %d: %s: %s\n", r.Spec.Node, r.Status.State, *r.Status.ExitCode, r.Status.Reason, r.Status.Message)
+			}
+		}
+		if runs = open; len(runs) == 0 {
+			break
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			var names []string
+			for _, r := range runs {
+				names = append(names, r.Spec.Node)
+			}
+			return exitTimeout, fmt.Errorf("no answer within %s from %s: is multinicd running there?", timeout, strings.Join(names, ", "))
+		}
+	}
+	return int(v1.Gravest(codes...)), nil
+}

@@ -1,0 +1,102 @@
+package controller
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	v1 "multinicd/api/v1"
+)
+
+const (
+	// keepRun is how long a run stays after it has ended.
+	keepRun = time.Hour
+	// runPatience is how long a node may leave a run unanswered.
+	runPatience = time.Hour
+)
+
+// RunIn is all from which the bridge decides what is said of a run.
+type RunIn struct {
+	// Run is not changed.
+	Run *v1.MultiNicNodeRun
+	// Object of the node, nil where there is none; with the status as it was
+	// written last.
+	Object *v1.MultiNicNodeConfig
+	// Report is what stands in the node's report, unread.
+	Report string
+	// Now by the bridge's clock.
+	Now time.Time
+}
+
+// RunOut is what becomes of a run.
+type RunOut struct {
+	// Delete it. Else Status is what its status is to be.
+	Delete bool
+	Status v1.MultiNicNodeRunStatus
+	// Again is when to look again; 0: at the next event.
+	Again time.Duration
+}
+
+// JudgeRun decides. It is a pure function.
+//
+// Only a report that names the run's uid tells how it ended. What has ended
+// never changes any more.
+func JudgeRun(in RunIn) RunOut {
+	run := in.Run
+	if ended(run) {
+		left := keepRun
+		if run.Status.FinishedAt != nil {
+			left = run.Status.FinishedAt.Add(keepRun).Sub(in.Now)
+		}
+		return RunOut{Delete: left <= 0, Status: run.Status, Again: max(left, 0)}
+	}
+	end := func(code int32, generation int64, reason, message string) RunOut {
+		now := metaTime(in.Now)
+		s := v1.MultiNicNodeRunStatus{State: v1.RunFailed, ExitCode: &code, ObservedGeneration: generation, Reason: reason,
+			Message: v1.Printable(message, maxConditionMessage), FinishedAt: &now}
+		if code == v1.ExitDone {
+			s.State = v1.RunSucceeded
+		}
+		return RunOut{Status: s, Again: keepRun}
+	}
+	if in.Object == nil {
+		return end(v1.ExitFailed, 0, v1.ReasonNoObject, fmt.Sprintf("there is no MultiNicNodeConfig %s, by which the node could be asked", run.Spec.Node))
+	}
+	if r, err := read(Gathered{Object: in.Object, Report: in.Report}); err == nil && r != nil && r.Run == string(run.UID) && r.Phase != v1.PhaseApplying {
+		code, reason, message := r.Outcome(run.Spec.Action)
+		return end(code, r.Generation, reason, message)
+	}
+	left := run.CreationTimestamp.Add(runPatience).Sub(in.Now)
+	if left <= 0 {
+		return end(v1.ExitFailed, 0, v1.ReasonRunUnanswered, "the node has not answered within an hour: is multinicd running there, and joined?")
+	}
+	s := v1.MultiNicNodeRunStatus{State: v1.RunPending, Reason: v1.ReasonQueued, Message: "an older run of this node comes first"}
+	if in.Object.Status.RequestedRun == string(run.UID) {
+		s = v1.MultiNicNodeRunStatus{State: v1.RunRunning, Reason: v1.ReasonAwaitingNode, Message: "the node has been asked"}
+	}
+	return RunOut{Status: s, Again: left}
+}
+
+func ended(run *v1.MultiNicNodeRun) bool {
+	return run.Status.State == v1.RunSucceeded || run.Status.State == v1.RunFailed
+}
+
+// nextRun is the run that the node is to do: the oldest that has not ended; nil
+// where none is left. reported is the run that the node's report answers, which
+// has ended even where its status does not say so yet.
+func nextRun(runs []v1.MultiNicNodeRun, reported string) *v1.MultiNicNodeRun {
+	var open []v1.MultiNicNodeRun
+	for _, r := range runs {
+		if !ended(&r) && string(r.UID) != reported && r.DeletionTimestamp == nil {
+			open = append(open, r)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	oldest := slices.MinFunc(open, func(a, b v1.MultiNicNodeRun) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
+	})
+	return &oldest
+}

@@ -1,0 +1,163 @@
+package controller
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+)
+
+// runLoop says of runs how they are, and deletes old ones. What the node is
+// asked to do rides on its object's status, which the status loop writes.
+type runLoop struct {
+	client client.Client // reads from the caches
+	events events.EventRecorder
+	log    *slog.Logger
+	now    func() time.Time
+}
+
+// nodeIndex is the cache's index of runs by node.
+const nodeIndex = "spec.node"
+
+// runsOf lists the runs of a node.
+func runsOf(ctx context.Context, c client.Client, node string) ([]v1.MultiNicNodeRun, error) {
+	var list v1.MultiNicNodeRunList
+	if err := c.List(ctx, &list, client.InNamespace(v1.SystemNamespace), client.MatchingFields{nodeIndex: node}); err != nil {
+		return nil, fmt.Errorf("listing the runs of %s: %w", node, err)
+	}
+	return list.Items, nil
+}
+
+// nodeOfRun wakes a loop of nodes.
+func nodeOfRun(_ context.Context, o client.Object) []reconcile.Request {
+	run, ok := o.(*v1.MultiNicNodeRun)
+	if !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: run.Spec.Node}}}
+}
+
+// watchRuns wakes the loop for a run, and for the runs of a node whose object or
+// report says something.
+func watchRuns(mgr manager.Manager, loop *runLoop) error {
+	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1.MultiNicNodeRun{}, nodeIndex, func(o client.Object) []string {
+		if run, ok := o.(*v1.MultiNicNodeRun); ok {
+			return []string{run.Spec.Node}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	of := func(node func(client.Object) string) handler.EventHandler {
+		return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
+			runs, err := runsOf(ctx, loop.client, node(o))
+			if err != nil {
+				return nil // the cache is not there yet; it will speak of every run once it is
+			}
+			var out []reconcile.Request
+			for _, r := range runs {
+				if !ended(&r) {
+					out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&r)})
+				}
+			}
+			return out
+		})
+	}
+	return ctrl.NewControllerManagedBy(mgr).Named("run").
+		For(&v1.MultiNicNodeRun{}).
+		Watches(&v1.MultiNicNodeConfig{}, of(client.Object.GetName)).
+		Watches(&corev1.ConfigMap{}, of(func(o client.Object) string { return nodeOf(o.GetName(), v1.ReportName("")) })).
+		WithOptions(controller.Options{
+			SkipNameValidation: new(true),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+				50*time.Millisecond, 30*time.Second),
+		}).
+		Complete(loop)
+}
+
+// Reconcile brings one run's status to where it should be.
+func (l *runLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var run v1.MultiNicNodeRun
+	if err := l.client.Get(ctx, req.NamespacedName, &run); apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading run %s: %w", req.Name, err)
+	}
+	in := RunIn{Run: &run, Now: l.now()}
+	obj := &v1.MultiNicNodeConfig{}
+	err := l.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: run.Spec.Node}, obj)
+	if err == nil {
+		in.Object = obj
+	} else if !apierrors.IsNotFound(err) {
+		return reconcile.Result{}, fmt.Errorf("reading object of %s: %w", run.Spec.Node, err)
+	}
+	var report corev1.ConfigMap
+	err = l.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(run.Spec.Node)}, &report)
+	if client.IgnoreNotFound(err) != nil {
+		return reconcile.Result{}, fmt.Errorf("reading report of %s: %w", run.Spec.Node, err)
+	}
+	in.Report = report.Data[v1.ReportKey]
+	out := JudgeRun(in)
+	if out.Delete {
+		uid := run.UID
+		if err := l.client.Delete(ctx, &run, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+			return reconcile.Result{}, fmt.Errorf("deleting run %s: %w", run.Name, err)
+		}
+		return reconcile.Result{}, nil
+	}
+	if !equality.Semantic.DeepEqual(run.Status, out.Status) {
+		if err := l.write(ctx, &run, out.Status); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	return reconcile.Result{RequeueAfter: out.Again}, nil
+}
+
+// write says it of the run as it was read; one that has changed since wakes the
+// loop again.
+func (l *runLoop) write(ctx context.Context, run *v1.MultiNicNodeRun, s v1.MultiNicNodeRunStatus) error {
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": run.UID, "resourceVersion": run.ResourceVersion},
+		"status":   s,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding status of run %s: %w", run.Name, err)
+	}
+	written := &v1.MultiNicNodeRun{ObjectMeta: metav1.ObjectMeta{Name: run.Name, Namespace: run.Namespace}}
+	err = l.client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1.BridgeFieldOwner))
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("writing status of run %s: %w", run.Name, err)
+	}
+	if s.FinishedAt == nil {
+		return nil
+	}
+	l.log.Info("run ended", "node", run.Spec.Node, "run", run.Name, "action", string(run.Spec.Action), "exit", *s.ExitCode, "reason", s.Reason)
+	kind := corev1.EventTypeNormal
+	if s.State == v1.RunFailed {
+		kind = corev1.EventTypeWarning
+	}
+	l.events.Eventf(written, nil, kind, s.Reason, "Run", "%s",
+		v1.Printable(fmt.Sprintf("%s on %s ended with exit code %d: %s", run.Spec.Action, run.Spec.Node, *s.ExitCode, s.Message), maxEvent))
+	return nil
+}

@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "multinicd/api/v1"
+)
+
+// ask gives the object as it is with a run that is asked for.
+func ask(obj *v1.MultiNicNodeConfig, run string, action v1.RunAction) Wish {
+	obj = obj.DeepCopy()
+	obj.Status.RequestedRun, obj.Status.RequestedAction = run, action
+	return Wish{Object: obj}
+}
+
+func TestATriggerTriesAtOnceWhatWaitsForItsRetryAndIsAnswered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		broken := true
+		w.probed = func(context.Context) error {
+			if broken {
+				return errors.New("no answer")
+			}
+			return nil
+		}
+		defer w.start()()
+		obj := object("u1", 1, "192.0.2.1/24")
+		w.tell(Wish{Object: obj})
+		sleep(5 * time.Second)
+		if r := w.lastReport(); r.Interfaces[0].Status != v1.StateFailed {
+			t.Fatalf("the change did not fail: %+v", r.Interfaces[0])
+		}
+		broken = false
+		w.tell(ask(obj, "run-1", v1.ActionTrigger))
+		w.want("multinic1 192.0.2.1/24")
+		if r := w.lastReport(); r.Run != "run-1" || r.Interfaces[0].Status != v1.StateConfigured {
+			t.Errorf("the report: run %q, %+v", r.Run, r.Interfaces[0])
+		}
+		reports := len(w.reports)
+		w.tell(ask(obj, "run-1", v1.ActionTrigger))
+		w.machine.Ops = 0
+		w.tell(ask(obj, "run-2", v1.ActionTrigger))
+		if len(w.reports) != reports+1 || w.lastReport().Run != "run-2" || w.machine.Ops != 0 {
+			t.Errorf("%d more reports, the last for %q, %d operations: want one report for run-2 and no operation",
+				len(w.reports)-reports, w.lastReport().Run, w.machine.Ops)
+		}
+	})
+}
+
+func TestACleanupHoldsUntilTheObjectChangesOrATriggerComes(t *testing.T) {
+	const configured = "multinic1 192.0.2.1/24, multinic2 198.51.100.1/24"
+	for name, next := range map[string]Wish{
+		"a trigger":            ask(object("u1", 1, "192.0.2.1/24", "198.51.100.1/24"), "run-2", v1.ActionTrigger),
+		"another generation":   {Object: object("u1", 2, "192.0.2.1/24", "198.51.100.1/24")},
+		"the object made anew": {Object: object("u2", 1, "192.0.2.1/24", "198.51.100.1/24")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				stop := w.start()
+				obj := object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")
+				w.tell(Wish{Object: obj})
+				w.want(configured)
+				w.tell(ask(obj, "run-1", v1.ActionCleanup))
+				w.want("")
+				if r := w.lastReport(); r.Run != "run-1" || r.Phase != v1.PhaseRemoved {
+					t.Errorf("the report: run %q, phase %s", r.Run, r.Phase)
+				}
+				stop()
+				stop = w.start() // with what is on disk
+				w.tell(ask(obj, "run-1", v1.ActionCleanup))
+				sleep(time.Hour)
+				w.want("")
+				w.tell(next)
+				w.want(configured)
+				stop()
+			})
+		})
+	}
+}
