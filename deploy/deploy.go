@@ -1,7 +1,8 @@
 // Package deploy holds the manifests of the cluster's side, and gives the bridge
-// the one that it compares with the cluster.
+// those that it compares with the cluster.
 //
-// In goes nothing; out comes the text of admission.yaml, as it is applied.
+// In goes nothing; out comes the text of admission.yaml and jobs.yaml, as they
+// are applied.
 //
 // It must not hold a second copy of anything: who applies a file of this folder
 // and who runs the bridge of the same version speak of the same bytes.
@@ -16,3 +17,9 @@ import _ "embed"
 //
 //go:embed admission.yaml
 var Admission string
+
+// Jobs is jobs.yaml, likewise: what the bridge needs beyond where it may make
+// Jobs.
+//
+//go:embed jobs.yaml
+var Jobs string

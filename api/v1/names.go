@@ -36,6 +36,17 @@ const (
 	ComponentLease  = "lease"
 	ComponentNode   = "node" // a node's identity and its rights
 	ComponentJoin   = "join" // what a machine has until it has joined
+	ComponentJob    = "job"  // a Job, and its Pods
+
+	// ExecutionAnnotation on a MultiNicNodeConfig says daemon, job or auto for that
+	// node, where the bridge may make Jobs at all.
+	ExecutionAnnotation = "multinic.io/execution"
+
+	// ObjectUIDAnnotation, GenerationAnnotation and RunAnnotation on a Job say what
+	// it works on.
+	ObjectUIDAnnotation  = "multinic.io/object-uid"
+	GenerationAnnotation = "multinic.io/generation"
+	RunAnnotation        = "multinic.io/run"
 
 	// NodeNameAnnotation carries the whole node name on what the bridge made.
 	NodeNameAnnotation = "multinic.io/node-name"

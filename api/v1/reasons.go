@@ -35,6 +35,12 @@ const (
 	ReasonSettled = "Settled"
 	// ReasonAsExpected (Degraded): nothing needs a person.
 	ReasonAsExpected = "AsExpected"
+	// ReasonJobFailed (Ready, Degraded): the Job of this generation failed, and the
+	// node has not reported.
+	ReasonJobFailed = "JobFailed"
+	// ReasonJobStuck (Degraded): the Pod of the Job of this generation cannot
+	// start, or has failed and is tried again.
+	ReasonJobStuck = "JobStuck"
 	// ReasonReportRefused (Degraded): what stands in the node's report cannot be
 	// used; the message says why.
 	ReasonReportRefused = "ReportRefused"

@@ -49,6 +49,18 @@ func newApp() *cli.App {
 						Usage: "how long a node's Lease may stand still until Ready turns Unknown; nodes renew it every 2 min",
 					},
 					&cli.StringFlag{
+						Name: "execution", EnvVars: env("EXECUTION"), Value: string(controller.ExecutionDaemon),
+						Usage: "by whom nodes are configured: daemon; job; or auto: by Jobs where no daemon lives (docs/jobs.md)",
+					},
+					&cli.StringFlag{
+						Name: "job-image", EnvVars: env("JOB_IMAGE"),
+						Usage: "`IMAGE` of the Jobs: the one that the ConfigMap multinic-jobs names",
+					},
+					&cli.DurationFlag{
+						Name: "job-deadline", EnvVars: env("JOB_DEADLINE"), Value: controller.JobDeadline,
+						Usage: "how long a Job may take, and wait for NICs",
+					},
+					&cli.StringFlag{
 						Name: "log-level", EnvVars: env("LOG_LEVEL"), Value: "info",
 						Usage: "debug, info, warn or error",
 					},
@@ -120,6 +132,10 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	jobs, err := jobOptions(c)
+	if err != nil {
+		return err
+	}
 	controller.LogLibraries(log)
 	cfg, err := restConfig(c.String("kubeconfig"))
 	if err != nil {
@@ -133,11 +149,26 @@ func run(c *cli.Context) error {
 		HealthAddress:  c.String("health-address"),
 		MetricsAddress: c.String("metrics-address"),
 		SilentAfter:    c.Duration("silent-after"),
+		Jobs:           jobs,
 	})
 }
 
 // minSilent is two renewals of a Lease and a little: with less every node would be silent now and then.
 const minSilent = 5 * time.Minute
+
+func jobOptions(c *cli.Context) (controller.JobOptions, error) {
+	o := controller.JobOptions{Image: c.String("job-image"), Deadline: c.Duration("job-deadline")}
+	var err error
+	switch o.Execution, err = controller.ParseExecution(c.String("execution")); {
+	case err != nil:
+		return o, fmt.Errorf("%w: reading --execution: %w", errUsage, err)
+	case o.Execution != controller.ExecutionDaemon && o.Image == "":
+		return o, fmt.Errorf("%w: --execution %s takes --job-image", errUsage, o.Execution)
+	case o.Deadline < time.Minute:
+		return o, fmt.Errorf("%w: --job-deadline %s is too short: at least 1m", errUsage, o.Deadline)
+	}
+	return o, nil
+}
 
 func restConfig(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {

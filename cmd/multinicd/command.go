@@ -40,6 +40,7 @@ func commands() *cli.App {
 			&cli.StringFlag{Name: "config", Usage: "`FILE` with the configuration", Value: "/etc/multinicd/multinicd.toml", EnvVars: []string{"MULTINICD_CONFIG"}},
 			&cli.StringFlag{Name: "node", Usage: "`NAME` of this node, instead of what the configuration or the host says", EnvVars: []string{"MULTINICD_NODE"}},
 			&cli.StringFlag{Name: "root", Usage: "`FOLDER` under which the host's files are", Value: "/", EnvVars: []string{"MULTINICD_ROOT"}},
+			&cli.StringFlag{Name: "job", Usage: "`NAME` of the Kubernetes Job in whose Pod this runs: the Pod's own credential is used", EnvVars: []string{"MULTINICD_JOB"}},
 		},
 		HideVersion: true,
 		Commands: []*cli.Command{

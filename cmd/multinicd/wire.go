@@ -34,13 +34,19 @@ type wired struct {
 	host    *host.Host
 	api     *kube.Client // nil: no cluster is configured
 	idle    string       // why there is none
+	job     string       // in whose Pod this runs; empty: in none
 	machine *machine
 	applier *apply.Applier
 	daemon  *daemon.Daemon
 }
 
+// loadConfig reads the configuration of the host, which in a Job is not that of the container.
 func loadConfig(c *cli.Context) (config.Config, error) {
-	cfg, err := config.Load(c.String("config"))
+	path := c.String("config")
+	if !c.IsSet("config") {
+		path = filepath.Join(c.String("root"), path)
+	}
+	cfg, err := config.Load(path)
 	if errors.Is(err, fs.ErrNotExist) && !c.IsSet("config") {
 		return config.Default(), nil
 	}
@@ -67,7 +73,7 @@ func wireHost(c *cli.Context) (*wired, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wired{cfg: cfg, log: slog.New(host.LogHandler(os.Stderr, cfg.Log.Level))}
+	w := &wired{cfg: cfg, job: c.String("job"), log: slog.New(host.LogHandler(os.Stderr, cfg.Log.Level))}
 	if w.host, err = host.New(c.String("root"), w.log); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
@@ -87,6 +93,9 @@ func wireHost(c *cli.Context) (*wired, error) {
 }
 
 func (w *wired) wireAPI() error {
+	if w.job != "" {
+		return w.wirePod()
+	}
 	exists := func(path string) bool { _, err := os.Stat(filepath.Join(w.host.Root, path)); return err == nil }
 	if w.idle = w.cfg.Idle(exists); w.idle != "" || w.cfg.Source.Mode == "file" {
 		return nil
@@ -103,6 +112,28 @@ func (w *wired) wireAPI() error {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("reading the credential: %w", err)
+	}
+	w.api = client
+	return nil
+}
+
+// podCredential is where the kubelet puts what a Pod's ServiceAccount needs.
+const podCredential = "/var/run/secrets/kubernetes.io/serviceaccount"
+
+// wirePod reaches the API server as every Pod does. The paths are the container's, whatever the root is.
+func (w *wired) wirePod() error {
+	server := os.Getenv("KUBERNETES_SERVICE_HOST")
+	if server == "" {
+		return errors.New("KUBERNETES_SERVICE_HOST is not set: --job is for a Pod of the cluster")
+	}
+	port := os.Getenv("KUBERNETES_SERVICE_PORT")
+	if port == "" {
+		port = "443"
+	}
+	client, err := kube.New(kube.Options{Node: w.node, Namespace: w.cfg.API.Namespace, ReportNamespace: w.cfg.API.ReportNamespace, Version: version,
+		Server: "https://" + net.JoinHostPort(server, port), CAFile: filepath.Join(podCredential, "ca.crt"), TokenFile: filepath.Join(podCredential, "token"), Log: w.log})
+	if err != nil {
+		return fmt.Errorf("reading the Pod's credential: %w", err)
 	}
 	w.api = client
 	return nil
@@ -235,7 +266,7 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 		return daemon.Status{}, err
 	}
 	defer release()
-	w.daemon.Executor = v1.ExecutorJob
+	w.daemon.Executor, w.daemon.Job = v1.ExecutorJob, w.job
 	if file == "" {
 		w.daemon.Reporter = apiReporter{w.api, w.node}
 	} else {

@@ -11,8 +11,10 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,7 +24,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
-	"multinicd/deploy"
 )
 
 // How long a look at the policies counts, and how often the bridge looks where
@@ -36,9 +37,9 @@ const (
 // handed out.
 var errAdmission = errors.New("admission policies are not in force")
 
-// guard knows whether the admission policies of deploy/admission.yaml stand in
-// the cluster, word for word, and refuse what they must. Its methods may be
-// called at any time.
+// guard knows whether the admission policies of a manifest stand in the cluster,
+// word for word, and refuse what they must. Its methods may be called at any
+// time.
 type guard struct {
 	reader client.Reader // asks the API server
 	client client.Client // as the bridge: it makes the probes
@@ -78,11 +79,11 @@ type policies struct {
 	bindings []admissionv1.ValidatingAdmissionPolicyBinding
 }
 
-// wantedPolicies are those of deploy/admission.yaml, as the API server stores
+// wantedPolicies are those of a manifest of deploy/, as the API server stores
 // them.
-func wantedPolicies() (policies, error) {
+func wantedPolicies(manifest string) (policies, error) {
 	var out policies
-	for doc := range strings.SplitSeq(deploy.Admission, "\n---\n") {
+	for doc := range strings.SplitSeq(manifest, "\n---\n") {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal([]byte(doc), &kind); err != nil {
 			return out, fmt.Errorf("reading the admission policies: %w", err)
@@ -185,7 +186,7 @@ func (g *guard) look(ctx context.Context) error {
 			return wrong(policyKind, have, want.Name, "reading policy %s: %w", want.Name, err)
 		}
 		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
-			return wrong(policyKind, have, want.Name, "policy %s is not that of deploy/admission.yaml of this version", want.Name)
+			return wrong(policyKind, have, want.Name, "policy %s is not that of this version", want.Name)
 		}
 		read[want.Name] = have
 	}
@@ -195,7 +196,7 @@ func (g *guard) look(ctx context.Context) error {
 			return wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", want.Name, err)
 		}
 		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
-			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of deploy/admission.yaml of this version", want.Name)
+			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of this version", want.Name)
 		}
 	}
 	for _, want := range g.want.policies {
@@ -237,6 +238,12 @@ func (g *guard) probe(ctx context.Context, policy string) error {
 			ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-node-runs", Namespace: v1.SystemNamespace},
 			Spec:       v1.MultiNicNodeRunSpec{Node: "multinic-probe-node-runs", Action: v1.ActionTrigger},
 		}, client.DryRunAll)
+	case "multinic-workloads", "multinic-workload-kinds":
+		job := &batchv1.Job{ObjectMeta: meta(strings.Replace(policy, "multinic-", "multinic-probe-", 1))}
+		job.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "x", Image: "x"}}}
+		return g.client.Create(ctx, job, client.DryRunAll)
+	case "multinic-bridge-roles":
+		return g.client.Create(ctx, &rbacv1.Role{ObjectMeta: meta("multinic-probe-bridge-roles")}, client.DryRunAll)
 	case "multinic-status":
 		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
 	}

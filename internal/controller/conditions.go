@@ -62,6 +62,8 @@ func (f finding) readyCondition(generation int64) metav1.Condition {
 		c.Message = "the node has stopped renewing its Lease; what is said here is the last it said"
 	case f.garbage != "":
 		c.Status, c.Reason, c.Message = metav1.ConditionUnknown, v1.ReasonReportRefused, f.garbage
+	case f.job != nil && f.job.Reason == v1.ReasonJobFailed:
+		c.Reason, c.Message = f.job.Reason, f.job.Message
 	case f.unheard:
 		c.Status, c.Reason = metav1.ConditionUnknown, v1.ReasonNoReport
 		c.Message = "the node has not reported on this object yet: is multinicd running and joined there?"
@@ -102,6 +104,8 @@ func (f finding) degradedCondition() metav1.Condition {
 		c.Reason, c.Message = v1.ReasonInterfacesFailed, f.list(v1.StateFailed)
 	case f.degraded != nil:
 		c.Reason, c.Message = f.degraded.Reason, f.degraded.Message
+	case f.job != nil:
+		c.Reason, c.Message = f.job.Reason, f.job.Message
 	default:
 		c.Status, c.Reason = metav1.ConditionFalse, v1.ReasonAsExpected
 	}

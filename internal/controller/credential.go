@@ -12,7 +12,7 @@ import (
 // Annotations by which the bridge remembers, on the node's ServiceAccount.
 const (
 	// objectAnnotation is the uid of the node's last object.
-	objectAnnotation = "multinic.io/object-uid"
+	objectAnnotation = v1.ObjectUIDAnnotation
 	// sinceAnnotation is since when nothing speaks for the node any more.
 	sinceAnnotation = "multinic.io/unclaimed-since"
 	// secretAnnotation says "true" where the Secret may be there to which tokens

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
+	"multinicd/deploy"
 )
 
 func account(owner string, notes ...string) *corev1.ServiceAccount {
@@ -191,10 +192,15 @@ func TestKeysAreRememberedUpToABound(t *testing.T) {
 
 // Every policy has its binding and its probe, and the bridge may read each.
 func TestPoliciesAreBoundAndProbed(t *testing.T) {
-	want, err := wantedPolicies()
+	want, err := wantedPolicies(deploy.Admission)
 	if err != nil {
 		t.Fatal(err)
 	}
+	jobs, err := wantedPolicies(deploy.Jobs)
+	if err != nil || len(jobs.policies) != 3 {
+		t.Fatal(len(jobs.policies), err)
+	}
+	want.policies, want.bindings = append(want.policies, jobs.policies...), append(want.bindings, jobs.bindings...)
 	var bound []string
 	for _, b := range want.bindings {
 		bound = append(bound, b.Name)

@@ -12,6 +12,8 @@ type Pulse struct {
 	Seen time.Time
 	// Moved: it changed since the bridge started.
 	Moved bool
+	// Renewed: some daemon has renewed it, whenever that was.
+	Renewed bool
 }
 
 // pulses remembers Leases by node name. Its methods may be called at any time.
@@ -35,13 +37,13 @@ func (p *pulses) observe(node, renewed string, now time.Time) bool {
 	defer p.mu.Unlock()
 	b, ok := p.nodes[node]
 	if !ok {
-		p.nodes[node] = &beat{Pulse: Pulse{Seen: now}, renewed: renewed}
+		p.nodes[node] = &beat{Pulse: Pulse{Seen: now, Renewed: renewed != ""}, renewed: renewed}
 		return false
 	}
 	if b.renewed == renewed {
 		return false
 	}
-	b.Seen, b.Moved, b.renewed = now, true, renewed
+	b.Seen, b.Moved, b.Renewed, b.renewed = now, true, renewed != "", renewed
 	return b.silent
 }
 

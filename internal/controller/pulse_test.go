@@ -14,13 +14,13 @@ func TestPulses(t *testing.T) {
 		t.Error("a Lease seen for the first time is a return from silence")
 	}
 	p.observe(node, "a", clock(time.Minute))
-	if got, want := p.of(node), (Pulse{Seen: clock(0)}); got != want {
+	if got, want := p.of(node), (Pulse{Seen: clock(0), Renewed: true}); got != want {
 		t.Errorf("an unchanged Lease moved the pulse to %v, want %v", got, want)
 	}
 	if p.observe(node, "b", clock(2*time.Minute)) {
 		t.Error("a renewal of a node that was not silent wakes the loop")
 	}
-	if got, want := p.of(node), (Pulse{Seen: clock(2 * time.Minute), Moved: true}); got != want {
+	if got, want := p.of(node), (Pulse{Seen: clock(2 * time.Minute), Moved: true, Renewed: true}); got != want {
 		t.Errorf("pulse %v, want %v", got, want)
 	}
 	p.judged(node, true)

@@ -9,6 +9,7 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -30,6 +32,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "multinicd/api/v1"
+	"multinicd/deploy"
 )
 
 // Options of the bridge. The zero value of each is its default, but for Log.
@@ -42,6 +45,8 @@ type Options struct {
 	HealthAddress, MetricsAddress string
 	// SilentAfter; 0 means the constant.
 	SilentAfter time.Duration
+	// Jobs says whether and how nodes without a daemon get Jobs.
+	Jobs JobOptions
 	// Now is the bridge's clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -58,6 +63,9 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if o.SilentAfter == 0 {
 		o.SilentAfter = SilentAfter
 	}
+	if o.Jobs.Execution == "" {
+		o.Jobs.Execution = ExecutionDaemon
+	}
 	mgr, err := newManager(cfg, o)
 	if err != nil {
 		return fmt.Errorf("setting up the bridge: %w", err)
@@ -68,7 +76,12 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		pulses: newPulses(),
 		brake:  newBrake(writeEvery, writeBurst),
 		events: recorder, eventBrake: newBrake(eventEvery, eventBurst),
-		said: map[string]said{},
+		said: map[string]said{}, jobs: o.Jobs.Execution != ExecutionDaemon,
+	}
+	if loop.jobs {
+		if err := indexJobs(mgr); err != nil {
+			return fmt.Errorf("setting up the index of Jobs: %w", err)
+		}
 	}
 	if err := watch(mgr, loop, o.Now); err != nil {
 		return fmt.Errorf("setting up the status loop: %w", err)
@@ -76,7 +89,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), events: recorder, log: o.Log, now: o.Now}); err != nil {
 		return fmt.Errorf("setting up the loop of runs: %w", err)
 	}
-	want, err := wantedPolicies()
+	want, err := wantedPolicies(deploy.Admission)
 	if err != nil {
 		return err
 	}
@@ -99,17 +112,41 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := watchCredentials(mgr, creds, requests); err != nil {
 		return fmt.Errorf("setting up the credential loop: %w", err)
 	}
+	if o.Jobs.Execution != ExecutionDaemon {
+		if err := runJobs(mgr, o, loop, recorder); err != nil {
+			return fmt.Errorf("setting up the loop of Jobs: %w", err)
+		}
+	}
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("running the bridge: %w", err)
 	}
 	return nil
 }
 
+// runJobs adds the loop of Jobs, with a look at the policies of its own: where
+// they are missing no Job is made, and all else goes on.
+func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events.EventRecorder) error {
+	want, err := wantedPolicies(deploy.Jobs)
+	if err != nil {
+		return err
+	}
+	policies := &guard{
+		reader: mgr.GetAPIReader(), client: mgr.GetClient(), events: recorder, log: o.Log, now: time.Now, want: want,
+	}
+	if err := mgr.Add(policies); err != nil {
+		return err
+	}
+	return watchJobs(mgr, &jobLoop{
+		client: mgr.GetClient(), reader: mgr.GetAPIReader(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
+		pulses: status.pulses, guard: policies, options: o.Jobs, last: map[string]time.Time{},
+	})
+}
+
 func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, coordinationv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme,
-		admissionregistrationv1.AddToScheme, v1.AddToScheme,
+		admissionregistrationv1.AddToScheme, batchv1.AddToScheme, v1.AddToScheme,
 	} {
 		if err := add(scheme); err != nil {
 			return nil, err
@@ -124,6 +161,9 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 		return nil, err
 	}
 	ours := labels.NewSelector().Add(*marked)
+	// Jobs and Pods are asked for only where the loops of Jobs are there: else the
+	// bridge may not see them.
+	ofJobs := labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentJob})
 	mgr, err := manager.New(cfg, manager.Options{
 		Scheme: scheme, Logger: libraryLog(o.Log),
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
@@ -165,6 +205,16 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 				Transform:  cache.TransformStripManagedFields(),
 			},
 			nodeShell(): {Transform: slimNode},
+			&batchv1.Job{}: {
+				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
+				Label:      ofJobs,
+				Transform:  cache.TransformStripManagedFields(),
+			},
+			&corev1.Pod{}: {
+				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
+				Label:      ofJobs,
+				Transform:  cache.TransformStripManagedFields(),
+			},
 		}},
 		HealthProbeBindAddress: orNone(o.HealthAddress), Metrics: server.Options{BindAddress: orNone(o.MetricsAddress)},
 		LeaderElection: o.LeaderElect, LeaderElectionID: "multinic-bridge", LeaderElectionNamespace: v1.SystemNamespace,
@@ -228,11 +278,16 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 			add(ofLease(e.Object), q)
 		},
 	}
-	return ctrl.NewControllerManagedBy(mgr).Named("status").
+	b := ctrl.NewControllerManagedBy(mgr).Named("status").
 		For(&v1.MultiNicNodeConfig{}).
 		Watches(&corev1.ConfigMap{}, reports).
 		Watches(&v1.MultiNicNodeRun{}, handler.EnqueueRequestsFromMapFunc(nodeOfRun)).
-		WatchesRawSource(source.Kind(mgr.GetCache(), &coordinationv1.Lease{}, leases)).
+		WatchesRawSource(source.Kind(mgr.GetCache(), &coordinationv1.Lease{}, leases))
+	if loop.jobs {
+		ofJob := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request { return wake(nodeOfJob(o)) })
+		b = b.Watches(&batchv1.Job{}, ofJob).Watches(&corev1.Pod{}, ofJob)
+	}
+	return b.
 		WithOptions(controller.Options{
 			MaxConcurrentReconciles: workers,
 			SkipNameValidation:      new(true),

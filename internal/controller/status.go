@@ -24,6 +24,10 @@ type Gathered struct {
 	Report string
 	// Pulse of the node's Lease.
 	Pulse Pulse
+	// Job of the object's present generation, "" for none, and what is wrong with
+	// it, nil for nothing: see JobTrouble.
+	Job        string
+	JobTrouble *v1.Remark
 	// Runs of the node that are not deleted yet, in any order.
 	Runs []v1.MultiNicNodeRun
 	// Now by the bridge's clock.
@@ -43,6 +47,9 @@ type finding struct {
 	silent  bool
 	// unheard: no node has spoken about this object.
 	unheard bool
+	// job is what is wrong with the Job that shall make the node speak; nil where
+	// it has spoken, or nothing is.
+	job *v1.Remark
 }
 
 // metaTime is a time as the API server keeps it.
@@ -70,7 +77,7 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 	case rep != nil && rep.UID == obj.UID:
 		f = underway(obj)
 	case prev.ObservedGeneration == obj.Generation && prev.State != "":
-		if rep == nil && err == nil {
+		if rep == nil && err == nil && in.Job == "" {
 			return in.requested(prev, rep)
 		}
 		f = kept(prev)
@@ -83,12 +90,15 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 		f.garbage = err.Error()
 	}
 	f.silent = silent(in, rep)
+	if !counts {
+		f.job = in.JobTrouble
+	}
 
 	next := v1.MultiNicNodeConfigStatus{
 		ObservedGeneration: obj.Generation,
 		ObservedSpecHash:   obj.Spec.SpecHash,
 		LastProcessed:      prev.LastProcessed,
-		LastJobName:        prev.LastJobName,
+		LastJobName:        cmp.Or(in.Job, prev.LastJobName),
 		State:              f.state,
 		ReadyInterfaces:    fmt.Sprintf("%d/%d", f.count(v1.StateConfigured), len(f.nics)),
 		ReleasedGeneration: prev.ReleasedGeneration,
@@ -224,7 +234,7 @@ func unheard(obj *v1.MultiNicNodeConfig) finding {
 func kept(prev v1.MultiNicNodeConfigStatus) finding {
 	f := finding{state: prev.State, nics: prev.InterfaceStatuses, unheard: prev.LastProcessed == nil}
 	if c := find(prev.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue &&
-		c.Reason != v1.ReasonInterfacesFailed && c.Reason != v1.ReasonReportRefused {
+		!slices.Contains([]string{v1.ReasonInterfacesFailed, v1.ReasonReportRefused, v1.ReasonJobFailed, v1.ReasonJobStuck}, c.Reason) {
 		f.degraded = &v1.Remark{Reason: c.Reason, Message: c.Message}
 	}
 	return f

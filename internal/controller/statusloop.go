@@ -34,6 +34,7 @@ type statusLoop struct {
 	brake       *brake
 	events      events.EventRecorder
 	eventBrake  *brake
+	jobs        bool // there are Jobs
 
 	mu   sync.Mutex
 	said map[string]said // by node
@@ -72,6 +73,11 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		Object: &obj, Report: report.Data[v1.ReportKey], Pulse: l.pulses.of(node), Runs: runs,
 		Now: l.now(), SilentAfter: l.silentAfter,
 	}
+	if l.jobs {
+		if err := l.gatherJob(ctx, &in); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
 	next := Status(in)
 	ready := find(next.Conditions, v1.ConditionReady)
 	isSilent := ready != nil && ready.Reason == v1.ReasonNodeSilent
@@ -88,6 +94,20 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, nil // the Lease's next renewal wakes us
 	}
 	return reconcile.Result{RequeueAfter: max(in.Pulse.Seen.Add(l.silentAfter).Sub(in.Now), time.Millisecond)}, nil
+}
+
+// gatherJob reads of the node's Jobs what a status says of them.
+func (l *statusLoop) gatherJob(ctx context.Context, in *Gathered) error {
+	jobs, err := cachedJobs(ctx, l.client, in.Object.Name)
+	if err != nil || len(jobs) == 0 {
+		return err
+	}
+	pods, err := podsOf(ctx, l.client, in.Object.Name)
+	if err != nil {
+		return err
+	}
+	in.Job, in.JobTrouble = JobTrouble(in.Object, jobs, pods)
+	return nil
 }
 
 // write applies a status. The uid makes the API server refuse it for an object

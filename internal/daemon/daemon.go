@@ -74,6 +74,7 @@ type Daemon struct {
 	Node     string
 	Version  string
 	Executor v1.Executor
+	Job      string // in which Once runs; empty: in none
 	OnDelete string // "retain" or "restore"
 	Backend  string // for status
 	Evidence []string

@@ -80,7 +80,7 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		return v1.Report{}, false
 	}
 	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
-		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, Run: wish.lastRun()}
+		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.lastRun()}
 	if wish.Cleaned && len(s.NICs) == 0 {
 		r.Phase = v1.PhaseRemoved
 	}

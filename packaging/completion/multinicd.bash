@@ -6,7 +6,7 @@ _multinicd() {
 
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		case ${COMP_WORDS[i]} in
-		--config | --node | --root) i=$((i + 1)) ;;
+		--config | --node | --root | --job) i=$((i + 1)) ;;
 		-*) ;;
 		*)
 			command=${COMP_WORDS[i]}
@@ -27,7 +27,7 @@ _multinicd() {
 		return
 		;;
 	--output | -o) words='table json' ;;
-	--node | --wait | --server | --ca-hash | --timeout) return ;;
+	--node | --job | --wait | --server | --ca-hash | --timeout) return ;;
 	*)
 		if [[ $current == -* ]]; then
 			# Each option is at the start of its line, its short form behind a comma.

@@ -108,15 +108,18 @@ const bridgeAgent = "multinic-bridge/test"
 // beyond, until the test ends or stop is called.
 func (c *cluster) startBridge(silentAfter time.Duration) (stop func()) {
 	c.t.Helper()
+	return c.startBridgeWith(controller.Options{SilentAfter: silentAfter})
+}
+
+func (c *cluster) startBridgeWith(o controller.Options) (stop func()) {
+	c.t.Helper()
+	o.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil))
 	cfg := c.config("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
 	cfg.UserAgent = bridgeAgent
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
 	go func() {
-		done <- controller.Run(ctx, cfg, controller.Options{
-			Log:         slog.New(slog.NewTextHandler(c.t.Output(), nil)),
-			SilentAfter: silentAfter,
-		})
+		done <- controller.Run(ctx, cfg, o)
 	}()
 	ended := false
 	stop = func() {

@@ -1,0 +1,243 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+)
+
+// jobLoop makes and ends the Jobs of nodes. One goroutine at a time works on a
+// node; several nodes are worked on at once.
+type jobLoop struct {
+	client      client.Client // reads from the caches
+	reader      client.Reader // asks the API server
+	log         *slog.Logger
+	now         func() time.Time
+	silentAfter time.Duration
+	pulses      *pulses
+	guard       *guard
+	options     JobOptions
+	braked      bool
+
+	mu   sync.Mutex
+	last map[string]time.Time // by node: when a Job was made last
+}
+
+// nodeOfJob is the node that a Job, or a Pod of one, belongs to; "" for none.
+func nodeOfJob(o client.Object) string { return o.GetAnnotations()[v1.NodeNameAnnotation] }
+
+// jobsOf asks the API server for a node's Jobs.
+func jobsOf(ctx context.Context, c client.Reader, node string) ([]batchv1.Job, error) {
+	var list batchv1.JobList
+	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingLabels(jobLabels(node))); err != nil {
+		return nil, fmt.Errorf("listing the Jobs of %s: %w", node, err)
+	}
+	return list.Items, nil
+}
+
+// podsOf lists the Pods of a node's Jobs.
+func podsOf(ctx context.Context, c client.Reader, node string) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingFields{jobIndex: node}); err != nil {
+		return nil, fmt.Errorf("listing the Pods of %s: %w", node, err)
+	}
+	return list.Items, nil
+}
+
+// jobIndex is the caches' index of Jobs and Pods by node.
+const jobIndex = "node"
+
+func indexJobs(mgr manager.Manager) error {
+	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
+		err := mgr.GetFieldIndexer().IndexField(context.Background(), o, jobIndex, func(o client.Object) []string { return []string{nodeOfJob(o)} })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cachedJobs is jobsOf from the cache, by its index.
+func cachedJobs(ctx context.Context, c client.Reader, node string) ([]batchv1.Job, error) {
+	var list batchv1.JobList
+	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingFields{jobIndex: node}); err != nil {
+		return nil, fmt.Errorf("listing the Jobs of %s: %w", node, err)
+	}
+	return list.Items, nil
+}
+
+// watchJobs wakes the loop for what JudgeJobs decides from.
+func watchJobs(mgr manager.Manager, loop *jobLoop) error {
+	by := func(node func(client.Object) string) handler.EventHandler {
+		return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+			if name := node(o); name != "" {
+				return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: name}}}
+			}
+			return nil
+		})
+	}
+	comesAndGoes := predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+	return ctrl.NewControllerManagedBy(mgr).Named("job").
+		For(&v1.MultiNicNodeConfig{}).
+		Watches(&batchv1.Job{}, by(nodeOfJob)).
+		Watches(&corev1.ConfigMap{}, by(func(o client.Object) string { return nodeOf(o.GetName(), v1.ReportName("")) })).
+		// A daemon that begins or ends to live tells by its first renewal, and by a timer of ours.
+		Watches(&coordinationv1.Lease{}, by(func(o client.Object) string { return nodeOf(o.GetName(), v1.LeaseName("")) }), builder.WithPredicates(predicate.Funcs{
+			UpdateFunc: func(e event.UpdateEvent) bool { return holder(e.ObjectNew) != holder(e.ObjectOld) },
+		})).
+		WatchesMetadata(&corev1.Node{}, by(client.Object.GetName), builder.WithPredicates(comesAndGoes)).
+		Watches(&corev1.ServiceAccount{}, by(func(o client.Object) string { return nodeOf(o.GetName(), v1.ServiceAccountName("")) }), builder.WithPredicates(comesAndGoes)).
+		WithOptions(controller.Options{
+			MaxConcurrentReconciles: workers,
+			SkipNameValidation:      new(true),
+			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
+				50*time.Millisecond, 30*time.Second),
+		}).
+		Complete(loop)
+}
+
+// Reconcile brings one node's Jobs to where they should be.
+func (l *jobLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	node := req.Name
+	in, again, err := l.gather(ctx, node)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	out := JudgeJobs(in)
+	switch {
+	case out.Delete != nil:
+		return reconcile.Result{}, l.end(ctx, node, out.Delete, out.Why)
+	case out.Create != nil:
+		return l.make(ctx, node, in, *out.Create)
+	}
+	return reconcile.Result{RequeueAfter: again}, nil
+}
+
+// gather reads from the caches. again is when a daemon that lives now would
+// count as silent.
+func (l *jobLoop) gather(ctx context.Context, node string) (in JobIn, again time.Duration, err error) {
+	in = JobIn{Execution: l.options.Execution, Braked: l.braked}
+	obj := &v1.MultiNicNodeConfig{}
+	if err := l.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}, obj); err == nil {
+		in.Object = obj
+	} else if !apierrors.IsNotFound(err) {
+		return in, 0, fmt.Errorf("reading object of %s: %w", node, err)
+	}
+	shell := nodeShell()
+	if err := l.client.Get(ctx, client.ObjectKey{Name: node}, shell); err == nil {
+		in.Node = shell.DeletionTimestamp == nil
+	} else if !apierrors.IsNotFound(err) {
+		return in, 0, fmt.Errorf("reading Node %s: %w", node, err)
+	}
+	var report corev1.ConfigMap
+	err = l.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(node)}, &report)
+	if client.IgnoreNotFound(err) != nil {
+		return in, 0, fmt.Errorf("reading report of %s: %w", node, err)
+	}
+	in.Report = report.Data[v1.ReportKey]
+	pulse := l.pulses.of(node)
+	if !pulse.Renewed {
+		// The status loop may not have seen the Lease yet that the cache has.
+		var lease coordinationv1.Lease
+		err = l.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
+		if client.IgnoreNotFound(err) != nil {
+			return in, 0, fmt.Errorf("reading Lease of %s: %w", node, err)
+		}
+		if err == nil && renewal(&lease) != "" {
+			in.Alive, again = true, time.Second
+		}
+	} else {
+		in.Alive, again = lives(pulse, in.Object, l.now(), l.silentAfter)
+	}
+	in.Jobs, err = cachedJobs(ctx, l.client, node)
+	return in, again, err
+}
+
+// lives: a daemon renews the node's Lease, or did when the bridge looked first
+// and has not been seen to stop. left is how long it goes on to count as living.
+func lives(p Pulse, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (alive bool, left time.Duration) {
+	if !p.Renewed {
+		return false, 0
+	}
+	if obj != nil && !p.Moved {
+		if ready := find(obj.Status.Conditions, v1.ConditionReady); ready != nil && ready.Reason == v1.ReasonNodeSilent {
+			return false, 0
+		}
+	}
+	left = p.Seen.Add(silentAfter).Sub(now)
+	return left > 0, max(left, 0)
+}
+
+// make makes the Job, unless the API server knows better than the caches.
+func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (reconcile.Result, error) {
+	var account corev1.ServiceAccount
+	err := l.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(node)}, &account)
+	if apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil // being made, which wakes us
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading the ServiceAccount of %s: %w", node, err)
+	}
+	if l.guard.inForce(ctx) != nil {
+		return reconcile.Result{RequeueAfter: admissionRetry}, nil // it has told why
+	}
+	if in.Jobs, err = jobsOf(ctx, l.reader, node); err != nil {
+		return reconcile.Result{}, err
+	}
+	if out := JudgeJobs(in); out.Create == nil {
+		return reconcile.Result{RequeueAfter: time.Second}, nil // the cache is about to show it
+	}
+	now := l.now()
+	l.mu.Lock()
+	wait := l.last[node].Add(time.Second).Sub(now) // two Jobs of a second would bear one name
+	if wait <= 0 {
+		l.last[node] = now
+	}
+	l.mu.Unlock()
+	if wait > 0 {
+		return reconcile.Result{RequeueAfter: wait}, nil
+	}
+	job := newJob(node, key, l.options, now)
+	if err := l.client.Create(ctx, job); apierrors.IsAlreadyExists(err) {
+		return reconcile.Result{RequeueAfter: time.Second}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("making Job %s: %w", job.Name, err)
+	}
+	l.log.Info("made a Job", "node", node, "job", job.Name, "generation", key.Generation, "run", key.Run)
+	return reconcile.Result{}, nil
+}
+
+// end deletes a Job, which stays until its Pod has ended.
+func (l *jobLoop) end(ctx context.Context, node string, job *batchv1.Job, why string) error {
+	uid := job.UID
+	err := l.client.Delete(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}},
+		client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationForeground))
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("deleting Job %s: %w", job.Name, err)
+	}
+	l.log.Info("ended a Job", "node", node, "job", job.Name, "reason", why)
+	return nil
+}

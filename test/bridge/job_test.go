@@ -1,0 +1,410 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/controller"
+	"multinicd/test/bed"
+)
+
+// jobImage is that of the ConfigMap in deploy/jobs.yaml.
+const jobImage = "multinicd:latest"
+
+// withJobs lets the bridge make Jobs, by the manifest that is for it.
+func (c *cluster) withJobs() {
+	c.t.Helper()
+	if _, err := c.Kubectl(c.t.Context(), "apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, "deploy/jobs.yaml")); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// worker is a node with a kubelet, which the test plays.
+type worker struct{ *node }
+
+// worker makes the Node and the ServiceAccount, which credentials are not the
+// subject of these tests.
+func (c *cluster) worker(name string) worker {
+	c.t.Helper()
+	n := c.node(name)
+	made := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if err := c.admin.Create(c.t.Context(), made); err != nil {
+		c.t.Fatal(err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(name)}}
+	body := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multinic.io/component":"node"}}}`))
+	if err := c.admin.Patch(c.t.Context(), account, body); err != nil {
+		c.t.Fatal(err)
+	}
+	w := worker{n}
+	c.t.Cleanup(func() {
+		ctx := context.WithoutCancel(c.t.Context())
+		for _, j := range w.jobs() {
+			_ = c.admin.Delete(ctx, &j, client.PropagationPolicy(metav1.DeletePropagationBackground))
+		}
+		for _, p := range w.pods() {
+			_ = c.admin.Delete(ctx, &p, client.GracePeriodSeconds(0))
+		}
+		_ = c.admin.Delete(ctx, made)
+	})
+	return w
+}
+
+// jobs of the node, the oldest first.
+func (w worker) jobs() []batchv1.Job {
+	var list batchv1.JobList
+	if err := w.c.admin.List(context.WithoutCancel(w.c.t.Context()), &list, client.InNamespace(v1.NodesNamespace)); err != nil {
+		w.c.t.Error(err)
+	}
+	list.Items = slices.DeleteFunc(list.Items, func(j batchv1.Job) bool { return j.Annotations[v1.NodeNameAnnotation] != w.name })
+	slices.SortFunc(list.Items, func(a, b batchv1.Job) int { return strings.Compare(a.Name, b.Name) })
+	return list.Items
+}
+
+func (w worker) pods() []corev1.Pod {
+	var list corev1.PodList
+	if err := w.c.admin.List(context.WithoutCancel(w.c.t.Context()), &list, client.InNamespace(v1.NodesNamespace)); err != nil {
+		w.c.t.Error(err)
+	}
+	return slices.DeleteFunc(list.Items, func(p corev1.Pod) bool { return p.Spec.NodeName != w.name })
+}
+
+// show is what there is of Jobs: "1 running, 2 deleted".
+func (w worker) show() string {
+	var out []string
+	for _, j := range w.jobs() {
+		state := "running"
+		for _, c := range j.Status.Conditions {
+			if c.Status == corev1.ConditionTrue && (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) {
+				state = strings.ToLower(string(c.Type))
+			}
+		}
+		if j.DeletionTimestamp != nil {
+			state = "leaving"
+		}
+		out = append(out, j.Annotations[v1.GenerationAnnotation]+" "+state)
+	}
+	return strings.Join(out, ", ")
+}
+
+func (w worker) shows(want string) {
+	w.c.t.Helper()
+	w.c.eventually("the Jobs of "+w.name+" are "+want, func() string {
+		if got := w.show(); got != want {
+			return "they are " + got
+		}
+		return ""
+	})
+}
+
+// pod waits for a Pod of a generation's Job that has not ended, other than
+// before.
+func (w worker) pod(generation int64, before ...string) corev1.Pod {
+	w.c.t.Helper()
+	var found corev1.Pod
+	w.c.eventually(fmt.Sprintf("there is a Pod of %s, generation %d", w.name, generation), func() string {
+		for _, j := range w.jobs() {
+			if j.Annotations[v1.GenerationAnnotation] != fmt.Sprint(generation) {
+				continue
+			}
+			for _, p := range w.pods() {
+				if p.Labels[batchv1.JobNameLabel] == j.Name && !slices.Contains(before, p.Name) && p.DeletionTimestamp == nil {
+					found = p
+					return ""
+				}
+			}
+		}
+		return "there is none"
+	})
+	return found
+}
+
+// ends plays the kubelet: the Pod's container ended.
+func (w worker) ends(p corev1.Pod, code int32, words string) {
+	w.c.t.Helper()
+	w.state(p, corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Message: words, FinishedAt: metav1.Now()}})
+}
+
+func (w worker) state(p corev1.Pod, s corev1.ContainerState) {
+	w.c.t.Helper()
+	p.Status.Phase = corev1.PodPending
+	if s.Terminated != nil {
+		if p.Status.Phase = corev1.PodFailed; s.Terminated.ExitCode == 0 {
+			p.Status.Phase = corev1.PodSucceeded
+		}
+	}
+	p.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "multinicd", State: s, Image: jobImage}}
+	w.c.eventually("the status of Pod "+p.Name+" can be written", func() string {
+		fresh := p.DeepCopy()
+		if err := w.c.admin.Get(w.c.t.Context(), client.ObjectKeyFromObject(fresh), fresh); err != nil {
+			return err.Error()
+		}
+		fresh.Status.Phase, fresh.Status.ContainerStatuses = p.Status.Phase, p.Status.ContainerStatuses
+		if err := w.c.admin.Status().Update(w.c.t.Context(), fresh); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// works plays multinicd in the Pod.
+func (w worker) works(o *v1.MultiNicNodeConfig, p corev1.Pod, s v1.State, reason string) {
+	w.c.t.Helper()
+	r := w.report(o, s, reason)
+	r.Executor, r.JobName = v1.ExecutorJob, p.Labels[batchv1.JobNameLabel]
+	w.say(r)
+}
+
+// gone plays the kubelet of a Pod that is deleted.
+func (w worker) gone(p corev1.Pod) {
+	w.c.t.Helper()
+	if err := client.IgnoreNotFound(w.c.admin.Delete(w.c.t.Context(), &p, client.GracePeriodSeconds(0))); err != nil {
+		w.c.t.Fatal(err)
+	}
+}
+
+func (w worker) conditions() string {
+	var out []string
+	for _, c := range w.status().Conditions {
+		out = append(out, fmt.Sprintf("%s=%s %s: %s", c.Type, c.Status, c.Reason, c.Message))
+	}
+	return strings.Join(out, "\n")
+}
+
+func (w worker) says(text string) {
+	w.c.t.Helper()
+	w.c.eventually("the conditions of "+w.name+" say "+text, func() string {
+		if got := w.conditions(); !strings.Contains(got, text) {
+			return "they say " + got
+		}
+		return ""
+	})
+}
+
+func TestANodeWithoutADaemonIsWorkedOnByOneJobAtATime(t *testing.T) {
+	c := newCluster(t)
+	c.withJobs()
+	c.startBridgeWith(controller.Options{Jobs: controller.JobOptions{Execution: controller.ExecutionAuto, Image: jobImage}})
+
+	t.Run("one Job per generation, and its success speaks for no other", func(t *testing.T) {
+		w := c.worker("job-" + strings.Repeat("x", 59)) // 63 characters
+		o := w.publish()
+		p := w.pod(1)
+		if p.Spec.NodeName != w.name || p.Spec.ServiceAccountName != v1.ServiceAccountName(w.name) {
+			t.Errorf("the Pod is on %s as %s", p.Spec.NodeName, p.Spec.ServiceAccountName)
+		}
+		w.works(o, p, v1.StateConfigured, v1.ReasonConfigured)
+		w.ends(p, 0, "")
+		w.shows("1 complete")
+		w.becomes(done)
+		if s := w.status(); s.LastJobName != p.Labels[batchv1.JobNameLabel] || len(s.LastJobName) > 63 || !strings.HasPrefix(s.LastJobName, "multinic-agent-job-xxx") {
+			t.Errorf("lastJobName is %q, the Job is %s", s.LastJobName, p.Labels[batchv1.JobNameLabel])
+		}
+		w.change("two")
+		w.shows("1 complete, 2 running")
+		w.becomes("InProgress Ready=False Applying 0/2 generation 2")
+		second := w.pod(2)
+		o = w.change("three")
+		w.shows("1 complete, 2 leaving") // its Pod may be in the middle of a change
+		time.Sleep(500 * time.Millisecond)
+		w.shows("1 complete, 2 leaving")
+		w.gone(second)
+		w.shows("1 complete, 3 running")
+		w.works(o, w.pod(3), v1.StateConfigured, v1.ReasonConfigured)
+		w.ends(w.pod(3), 0, "")
+		w.becomes("Configured Ready=True AllInterfacesConfigured 2/2 generation 3")
+	})
+	t.Run("an object that is deleted and made again at once", func(t *testing.T) {
+		w := c.worker("job-again")
+		w.publish()
+		first := w.pod(1)
+		if err := c.admin.Delete(t.Context(), w.shell()); err != nil {
+			t.Fatal(err)
+		}
+		o := w.publish()
+		w.shows("1 leaving")
+		w.gone(first)
+		second := w.pod(1, first.Name)
+		w.works(o, second, v1.StateConfigured, v1.ReasonConfigured)
+		w.becomes(done)
+	})
+	t.Run("a Pod that is killed, and NICs that wait, are tried again; a rollback is not", func(t *testing.T) {
+		w := c.worker("job-retry")
+		o := w.publish()
+		p := w.pod(1)
+		w.ends(p, 137, "")
+		w.says("ended with exit code 137")
+		again := w.pod(1, p.Name) // after the Job controller's backoff of 10 s
+		w.works(o, again, v1.StatePending, v1.ReasonWaitingForNIC)
+		w.ends(again, v1.ExitWaiting, "")
+		w.becomes("Pending Ready=False InterfacesWaiting 0/2 generation 1")
+		third := w.pod(1, p.Name, again.Name)
+		if j := w.jobs()[0]; j.Status.Failed != 1 {
+			t.Errorf("%d failures are counted, want that of the kill alone", j.Status.Failed)
+		}
+		w.ends(third, v1.ExitRolledBack, "the API server does not answer")
+		w.shows("1 failed")
+		o = w.change("two")
+		p = w.pod(2)
+		w.ends(p, v1.ExitUsage, "no such flag")
+		w.says("Ready=False JobFailed: Job multinic-agent-job-retry-")
+		w.says("ended with exit code 2: no such flag")
+		w.becomes("InProgress Ready=False JobFailed 0/2 generation 2")
+		w.works(o, p, v1.StateConfigured, v1.ReasonConfigured)
+		w.becomes("Configured Ready=True AllInterfacesConfigured 2/2 generation 2")
+		w.says("Degraded=False AsExpected")
+	})
+	t.Run("an image that is missing is told", func(t *testing.T) {
+		w := c.worker("job-image")
+		w.publish()
+		w.state(w.pod(1), corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "no such image"}})
+		w.says("Degraded=True JobStuck")
+		w.says("cannot start: ImagePullBackOff: no such image")
+	})
+	t.Run("a daemon that appears in the middle", func(t *testing.T) {
+		w := c.worker("job-daemon")
+		o := w.publish()
+		p := w.pod(1)
+		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.LeaseName(w.name)}}
+		if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(lease), lease); err != nil {
+			t.Fatal(err)
+		}
+		lease.Spec.HolderIdentity, lease.Spec.RenewTime = new(w.name), new(metav1.NowMicro())
+		if err := w.client.Update(t.Context(), lease); err != nil {
+			t.Fatal(err)
+		}
+		w.shows("1 leaving")
+		w.gone(p)
+		w.shows("")
+		w.say(w.report(o, v1.StateConfigured, v1.ReasonConfigured))
+		w.becomes(done)
+		w.change("two")
+		w.becomes("InProgress Ready=False Applying 0/2 generation 2")
+		time.Sleep(time.Second)
+		w.shows("")
+	})
+	t.Run("a node that is gone", func(t *testing.T) {
+		w := c.worker("job-gone")
+		w.publish()
+		w.pod(1)
+		if err := c.admin.Delete(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: w.name}}); err != nil {
+			t.Fatal(err)
+		}
+		w.shows("1 leaving")
+	})
+}
+
+// Whoever makes it, and in whichever way it is more than the bridge's own.
+func TestPodsAndJobsOfTheNodesAreHeldToOneForm(t *testing.T) {
+	c := newCluster(t)
+	c.withJobs()
+	w := c.worker("form")
+	stop := c.startBridgeWith(controller.Options{Jobs: controller.JobOptions{Execution: controller.ExecutionJob, Image: jobImage}})
+	w.publish()
+	w.pod(1)
+	stop()
+	made := w.jobs()[0]
+	good := func() (*batchv1.Job, *corev1.Pod) {
+		j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: "form-try"}, Spec: *made.Spec.DeepCopy()}
+		j.Spec.Selector, j.Spec.Template.Labels = nil, nil
+		return j, &corev1.Pod{ObjectMeta: j.ObjectMeta, Spec: *j.Spec.Template.Spec.DeepCopy()}
+	}
+	for name, change := range map[string]func(*corev1.PodSpec){
+		"":                func(*corev1.PodSpec) {},
+		"another image":   func(p *corev1.PodSpec) { p.Containers[0].Image = "evil" },
+		"a command":       func(p *corev1.PodSpec) { p.Containers[0].Command = []string{"sh"} },
+		"other arguments": func(p *corev1.PodSpec) { p.Containers[0].Args = []string{"apply", "-f", "/host/etc/x"} },
+		"another variable": func(p *corev1.PodSpec) {
+			p.Containers[0].Env = append(p.Containers[0].Env, corev1.EnvVar{Name: "X", Value: "y"})
+		},
+		"another node's name": func(p *corev1.PodSpec) { p.Containers[0].Env[1].Value = "other" },
+		"a second container": func(p *corev1.PodSpec) {
+			p.Containers = append(p.Containers, corev1.Container{Name: "x", Image: jobImage})
+		},
+		"an init container": func(p *corev1.PodSpec) { p.InitContainers = []corev1.Container{{Name: "x", Image: jobImage}} },
+		"a privileged container": func(p *corev1.PodSpec) {
+			p.Containers[0].SecurityContext.Privileged = new(true)
+			p.Containers[0].SecurityContext.AllowPrivilegeEscalation = new(true)
+		},
+		"a further capability": func(p *corev1.PodSpec) {
+			p.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"SYS_ADMIN"}
+		},
+		"the host's processes": func(p *corev1.PodSpec) { p.HostPID = true },
+		"a hook": func(p *corev1.PodSpec) {
+			p.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
+		},
+		"another ServiceAccount": func(p *corev1.PodSpec) { p.ServiceAccountName = "default" },
+		"another node":           func(p *corev1.PodSpec) { p.NodeName = "other" },
+		"no node":                func(p *corev1.PodSpec) { p.NodeName = "" },
+		"a token by itself":      func(p *corev1.PodSpec) { p.AutomountServiceAccountToken = nil },
+		"a token for another":    func(p *corev1.PodSpec) { p.Volumes[0].Projected.Sources[0].ServiceAccountToken.Audience = "vault" },
+		"the host's root":        func(p *corev1.PodSpec) { p.Volumes[1].HostPath.Path = "/" },
+		"a Secret": func(p *corev1.PodSpec) {
+			p.Volumes[1].VolumeSource = corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "x"}}
+		},
+		"what is for reading, to write": func(p *corev1.PodSpec) {
+			for i := range p.Containers[0].VolumeMounts {
+				p.Containers[0].VolumeMounts[i].ReadOnly = false
+			}
+		},
+	} {
+		j, p := good()
+		change(&j.Spec.Template.Spec)
+		change(&p.Spec)
+		for what, o := range map[string]client.Object{"Job": j, "Pod": p} {
+			err := c.admin.Create(t.Context(), o, client.DryRunAll)
+			refused := err != nil && strings.Contains(err.Error(), "multinic-workloads") && strings.Contains(err.Error(), "denied request")
+			if name == "" && err != nil || name != "" && !refused {
+				t.Errorf("a %s with %q: %v", what, name, err)
+			}
+		}
+	}
+	labels := map[string]string{"a": "b"}
+	_, pod := good()
+	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod.Spec}
+	template.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	for what, o := range map[string]client.Object{
+		"ReplicationController": &corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Selector: labels, Template: &template}},
+		"PodTemplate":           &corev1.PodTemplate{Template: template},
+		"CronJob":               &batchv1.CronJob{Spec: batchv1.CronJobSpec{Schedule: "* * * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod.Spec}}}}},
+	} {
+		o.SetNamespace(v1.NodesNamespace)
+		o.SetName("form-try")
+		if err := c.admin.Create(t.Context(), o, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "no other workload") {
+			t.Errorf("a %s: %v", what, err)
+		}
+	}
+	for _, kind := range []string{"deployment", "statefulset", "daemonset", "replicaset"} {
+		yaml := fmt.Sprintf(`{apiVersion: apps/v1, kind: %s, metadata: {name: form-try, namespace: multinic-nodes}, spec: {serviceName: x, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: x}]}}}}`,
+			map[string]string{"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet", "replicaset": "ReplicaSet"}[kind])
+		if out, err := c.Apply(t.Context(), yaml, "--validate=false", "--dry-run=server"); err == nil || !strings.Contains(out+err.Error(), "no other workload") {
+			t.Errorf("a %s: %s %v", kind, out, err)
+		}
+	}
+	if out, err := c.Kubectl(t.Context(), "exec", "-n", v1.NodesNamespace, w.pods()[0].Name, "--", "id"); err == nil || !strings.Contains(out+err.Error(), "nobody enters them") {
+		t.Errorf("exec: %s %v", out, err)
+	}
+	bridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
+	for what, rule := range map[string][2]string{"Jobs": {"batch", "jobs"}, "Pods": {"", "pods"}} {
+		_, err := c.Apply(t.Context(), fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: form-try, namespace: multinic-nodes}, rules: [{apiGroups: [%q], resources: [%q], verbs: [get]}]}`, rule[0], rule[1]),
+			"--as=system:serviceaccount:multinic-system:multinic-bridge", "--dry-run=server")
+		if err == nil || !strings.Contains(err.Error(), "no Role that the bridge makes names Jobs or Pods") {
+			t.Errorf("the bridge makes a Role that names %s: %v", what, err)
+		}
+	}
+	if err := bridge.Create(t.Context(), &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, client.DryRunAll); !apierrors.IsForbidden(err) {
+		t.Errorf("the bridge makes a Pod itself: %v", err)
+	}
+}
