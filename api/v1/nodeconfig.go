@@ -250,7 +250,8 @@ type MultiNicNodeConfigStatus struct {
 	RequestedAction RunAction `json:"requestedAction,omitempty"`
 
 	// releasedGeneration is the newest generation that the rollout brake lets
-	// the node apply; 0 or absent where there is no brake.
+	// the node apply: -1 none of this object; 0 or absent where there is no
+	// brake.
 	// +optional
 	ReleasedGeneration int64 `json:"releasedGeneration,omitempty"`
 

@@ -144,3 +144,6 @@ const (
 // ReasonRemoved (NIC): the node gave the NIC back, although the object still
 // wants it: somebody ran `multinicd cleanup` there.
 const ReasonRemoved = "Removed"
+
+// WaitingForReleaseMessage goes with ReasonWaitingForRelease, on both sides.
+const WaitingForReleaseMessage = "the rollout has not released this generation for the node yet"

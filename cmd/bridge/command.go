@@ -61,6 +61,14 @@ func newApp() *cli.App {
 						Usage: "how long a Job may take, and wait for NICs",
 					},
 					&cli.StringFlag{
+						Name: "rollout-max", EnvVars: env("ROLLOUT_MAX"),
+						Usage: "at most so many `NODES` change at once: a number, or a percentage such as 10%; absent: no brake (docs/rollout.md)",
+					},
+					&cli.IntFlag{
+						Name: "rollout-stop-after", EnvVars: env("ROLLOUT_STOP_AFTER"), Value: 3,
+						Usage: "with --rollout-max: release nothing more once so many nodes have failed; 0: never stop",
+					},
+					&cli.StringFlag{
 						Name: "log-level", EnvVars: env("LOG_LEVEL"), Value: "info",
 						Usage: "debug, info, warn or error",
 					},
@@ -136,6 +144,10 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	rollout := controller.RolloutOptions{Max: c.String("rollout-max"), StopAfter: c.Int("rollout-stop-after")}
+	if err := rollout.Check(); err != nil {
+		return fmt.Errorf("%w: reading --rollout-max: %w", errUsage, err)
+	}
 	controller.LogLibraries(log)
 	cfg, err := restConfig(c.String("kubeconfig"))
 	if err != nil {
@@ -150,6 +162,7 @@ func run(c *cli.Context) error {
 		MetricsAddress: c.String("metrics-address"),
 		SilentAfter:    c.Duration("silent-after"),
 		Jobs:           jobs,
+		Rollout:        rollout,
 	})
 }
 

@@ -62,6 +62,8 @@ func exitCode(s daemon.Status) int {
 	switch s.State {
 	case string(v1.StateFailed): // the whole object was refused
 		return exitRefused
+	case string(v1.StatePending): // the whole object waits for its release
+		return exitWaiting
 	case string(v1.StateConfigured), string(v1.PhaseRemoved):
 		return exitDone
 	}

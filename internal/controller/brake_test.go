@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestBrake(t *testing.T) {
+func TestWriteBrake(t *testing.T) {
 	b := newBrake(writeEvery, writeBurst)
 	for i := range writeBurst {
 		if got := b.wait(node, noon); got != 0 {

@@ -7,6 +7,8 @@ const (
 	eventJoined           = "NodeJoined"
 	eventTokenNotUsed     = "TokenNotUsed"
 	eventAdmissionInForce = "AdmissionInForce"
+	eventRolloutStopped   = "RolloutStopped"
+	eventRolloutGoesOn    = "RolloutGoesOn"
 )
 
 // maxEvent in bytes; the API server takes 1,024.

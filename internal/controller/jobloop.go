@@ -156,22 +156,46 @@ func (l *jobLoop) gather(ctx context.Context, node string) (in JobIn, again time
 		return in, 0, fmt.Errorf("reading report of %s: %w", node, err)
 	}
 	in.Report = report.Data[v1.ReportKey]
-	pulse := l.pulses.of(node)
-	if !pulse.Renewed {
-		// The status loop may not have seen the Lease yet that the cache has.
-		var lease coordinationv1.Lease
-		err = l.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
-		if client.IgnoreNotFound(err) != nil {
-			return in, 0, fmt.Errorf("reading Lease of %s: %w", node, err)
-		}
-		if err == nil && renewal(&lease) != "" {
-			in.Alive, again = true, time.Second
-		}
-	} else {
-		in.Alive, again = lives(pulse, in.Object, l.now(), l.silentAfter)
+	if in.Alive, again, err = daemonLives(ctx, l.client, l.pulses, node, in.Object, l.now(), l.silentAfter); err != nil {
+		return in, 0, err
 	}
 	in.Jobs, err = cachedJobs(ctx, l.client, node)
 	return in, again, err
+}
+
+// daemonLives is lives of a node's Lease as the cache has it, which the status loop
+// may not have seen yet.
+func daemonLives(ctx context.Context, c client.Client, p *pulses, node string, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (bool, time.Duration, error) {
+	pulse := p.of(node)
+	if pulse.Renewed {
+		alive, left := lives(pulse, obj, now, silentAfter)
+		return alive, left, nil
+	}
+	var lease coordinationv1.Lease
+	err := c.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
+	if client.IgnoreNotFound(err) != nil {
+		return false, 0, fmt.Errorf("reading Lease of %s: %w", node, err)
+	}
+	if err != nil || renewal(&lease) == "" {
+		return false, 0, nil
+	}
+	return true, time.Second, nil
+}
+
+// reachable tells whether somebody would act on a node's object now: its daemon,
+// or a Job.
+func reachable(c client.Client, p *pulses, o Options) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
+	return func(ctx context.Context, obj *v1.MultiNicNodeConfig) (bool, error) {
+		alive, _, err := daemonLives(ctx, c, p, obj.Name, obj, o.Now(), o.SilentAfter)
+		if err != nil || alive || o.Jobs.Execution.of(obj) == ExecutionDaemon {
+			return alive, err
+		}
+		err = c.Get(ctx, client.ObjectKey{Name: obj.Name}, nodeShell())
+		if client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("reading Node %s: %w", obj.Name, err)
+		}
+		return err == nil, nil
+	}
 }
 
 // lives: a daemon renews the node's Lease, or did when the bridge looked first

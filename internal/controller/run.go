@@ -47,6 +47,8 @@ type Options struct {
 	SilentAfter time.Duration
 	// Jobs says whether and how nodes without a daemon get Jobs.
 	Jobs JobOptions
+	// Rollout brakes changes of many nodes.
+	Rollout RolloutOptions
 	// Now is the bridge's clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -81,6 +83,16 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if loop.jobs {
 		if err := indexJobs(mgr); err != nil {
 			return fmt.Errorf("setting up the index of Jobs: %w", err)
+		}
+	}
+	loop.reachable = reachable(mgr.GetClient(), loop.pulses, o)
+	if o.Rollout.On() {
+		loop.rollout = &rollout{
+			client: mgr.GetClient(), log: o.Log, events: recorder, options: o.Rollout, reachable: loop.reachable,
+			wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]), granted: map[types.UID]int64{},
+		}
+		if err := watchRollout(mgr, loop.rollout); err != nil {
+			return fmt.Errorf("setting up the rollout brake: %w", err)
 		}
 	}
 	if err := watch(mgr, loop, o.Now); err != nil {
@@ -138,7 +150,7 @@ func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events
 	}
 	return watchJobs(mgr, &jobLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
-		pulses: status.pulses, guard: policies, options: o.Jobs, last: map[string]time.Time{},
+		pulses: status.pulses, guard: policies, options: o.Jobs, braked: o.Rollout.On(), last: map[string]time.Time{},
 	})
 }
 
@@ -286,6 +298,9 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 	if loop.jobs {
 		ofJob := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request { return wake(nodeOfJob(o)) })
 		b = b.Watches(&batchv1.Job{}, ofJob).Watches(&corev1.Pod{}, ofJob)
+	}
+	if loop.rollout != nil {
+		b = b.WatchesRawSource(source.Channel(loop.rollout.wake, &handler.TypedEnqueueRequestForObject[*v1.MultiNicNodeConfig]{}))
 	}
 	return b.
 		WithOptions(controller.Options{

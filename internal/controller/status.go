@@ -28,6 +28,11 @@ type Gathered struct {
 	// it, nil for nothing: see JobTrouble.
 	Job        string
 	JobTrouble *v1.Remark
+	// Released is the generation up to which the rollout brake lets the node act:
+	// -1 none yet, 0 where there is no brake. Reachable: somebody there would act
+	// on a release.
+	Released  int64
+	Reachable bool
 	// Runs of the node that are not deleted yet, in any order.
 	Runs []v1.MultiNicNodeRun
 	// Now by the bridge's clock.
@@ -74,6 +79,8 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 	case rep != nil && rep.UID == obj.UID && rep.Generation == obj.Generation:
 		counts = true
 		f = reported(obj, rep)
+	case in.Released != 0 && in.Released < obj.Generation && in.Reachable:
+		f = heldBack(obj)
 	case rep != nil && rep.UID == obj.UID:
 		f = underway(obj)
 	case prev.ObservedGeneration == obj.Generation && prev.State != "":
@@ -101,7 +108,6 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 		LastJobName:        cmp.Or(in.Job, prev.LastJobName),
 		State:              f.state,
 		ReadyInterfaces:    fmt.Sprintf("%d/%d", f.count(v1.StateConfigured), len(f.nics)),
-		ReleasedGeneration: prev.ReleasedGeneration,
 		InterfaceStatuses:  f.nics,
 		Conditions:         f.conditions(obj.Generation, prev.Conditions, in.Now),
 	}
@@ -115,13 +121,14 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 	return in.requested(next, rep)
 }
 
-// requested is s with the run that the node is to do next, none where nothing is
-// asked of it.
+// requested is s with what the node is to do: the run that is asked for next, and
+// the generation that it may act on.
 func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report) v1.MultiNicNodeConfigStatus {
 	done := ""
 	if rep != nil {
 		done = rep.Run
 	}
+	s.ReleasedGeneration = in.Released
 	s.RequestedRun, s.RequestedAction = "", ""
 	if run := nextRun(in.Runs, done); run != nil {
 		s.RequestedRun, s.RequestedAction = string(run.UID), run.Spec.Action
@@ -132,7 +139,7 @@ func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report) v1.M
 // withoutReady is s without what also moves by other things than what the node
 // says.
 func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
-	s.RequestedRun, s.RequestedAction = "", ""
+	s.RequestedRun, s.RequestedAction, s.ReleasedGeneration = "", "", 0
 	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c metav1.Condition) bool {
 		return c.Type == v1.ConditionReady
 	})
@@ -218,6 +225,17 @@ func underway(obj *v1.MultiNicNodeConfig) finding {
 				f.nics[i].LastConfigured = before.LastConfigured
 			}
 		}
+	}
+	return f
+}
+
+// heldBack: the rollout has not released this generation, and the node has not
+// spoken about it.
+func heldBack(obj *v1.MultiNicNodeConfig) finding {
+	f := underway(obj)
+	f.state = v1.StatePending
+	for i := range f.nics {
+		f.nics[i].Status, f.nics[i].Reason, f.nics[i].Message = v1.StatePending, v1.ReasonWaitingForRelease, v1.WaitingForReleaseMessage
 	}
 	return f
 }

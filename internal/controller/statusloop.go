@@ -34,7 +34,9 @@ type statusLoop struct {
 	brake       *brake
 	events      events.EventRecorder
 	eventBrake  *brake
-	jobs        bool // there are Jobs
+	jobs        bool     // there are Jobs
+	rollout     *rollout // nil: no brake
+	reachable   func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 
 	mu   sync.Mutex
 	said map[string]said // by node
@@ -72,6 +74,11 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	in := Gathered{
 		Object: &obj, Report: report.Data[v1.ReportKey], Pulse: l.pulses.of(node), Runs: runs,
 		Now: l.now(), SilentAfter: l.silentAfter,
+	}
+	if in.Released = l.rollout.of(&obj); in.Released != 0 {
+		if in.Reachable, err = l.reachable(ctx, &obj); err != nil {
+			return reconcile.Result{}, err
+		}
 	}
 	if l.jobs {
 		if err := l.gatherJob(ctx, &in); err != nil {

@@ -269,12 +269,17 @@ func (d *Daemon) open(ctx context.Context) error {
 func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 	d.mu.Lock()
 	changed := false
-	if w.Object != nil || w.Gone {
+	if w.Object != nil && d.wish.waits(w.Object) {
+		changed = d.holdBack(w.Object)
+	} else if w.Object != nil || w.Gone {
 		if changed = !sameWish(d.wish, w); changed {
 			d.wish, d.fresh = d.wish.with(w.Object, w.Gone), true
 		} else {
 			d.wish.Object = w.Object
 			changed = d.wish.due() != nil
+		}
+		if w.Object != nil {
+			d.wish.Braked = w.Object.Status.ReleasedGeneration != 0
 		}
 	}
 	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.wish.Unread) {
@@ -295,6 +300,21 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 		default:
 		}
 	}
+}
+
+// holdBack notes an object that waits for its release, and tells whether that is news. What is asked of the node meanwhile is done with the
+// object that is in force. d.mu must be held.
+func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
+	was := d.wish.Unreleased
+	news := was == nil || was.UID != obj.UID || was.Generation != obj.Generation
+	d.wish.Unreleased, d.wish.Braked = obj, true
+	d.fresh = d.fresh || news
+	if d.wish.Object != nil {
+		now := d.wish.Object.DeepCopy()
+		now.Status.RequestedRun, now.Status.RequestedAction = obj.Status.RequestedRun, obj.Status.RequestedAction
+		d.wish.Object = now
+	}
+	return news || d.wish.due() != nil
 }
 
 // keep notes how the credential is. It wakes the loop where a problem came or went: that is reported.

@@ -33,6 +33,10 @@ const (
 func (d *Daemon) pass(ctx context.Context) time.Duration {
 	start := d.now()
 	wish := d.current()
+	if wish.Object == nil && !wish.Gone && wish.Unreleased != nil {
+		d.finish(ctx, wish, Desired{}, nil, nil)
+		return time.Hour
+	}
 	if wish.Object == nil && wish.Unread != nil {
 		d.finish(ctx, wish, Desired{}, nil, nil)
 		return time.Hour

@@ -29,6 +29,8 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 		s.State, s.Message = string(v1.StateFailed), fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message)
 	case wish.Held:
 		s.State, s.Message = string(v1.StateFailed), heldMessage(wish)
+	case wish.Unreleased != nil:
+		s.State, s.Message = string(v1.StatePending), fmt.Sprintf("generation %d waits: %s", wish.Unreleased.Generation, v1.WaitingForReleaseMessage)
 	case wish.Cleaned && len(s.NICs) == 0:
 		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
 	case wish.Gone:
@@ -69,6 +71,9 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
 func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) {
+	if wish.Unreleased != nil {
+		return d.waitingReport(wish), true
+	}
 	obj := wish.Object
 	switch {
 	case obj == nil && wish.Unread != nil:
@@ -127,6 +132,18 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.Interfaces = append(r.Interfaces, is)
 	}
 	return r, true
+}
+
+// waitingReport says of an object that waits for its release just that.
+func (d *Daemon) waitingReport(wish Wish) v1.Report {
+	obj := wish.Unreleased
+	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
+		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.lastRun(), Degraded: d.clockSkew()}
+	for _, n := range Parse(obj, d.Node).NICs {
+		r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC.String(),
+			Status: v1.StatePending, Reason: v1.ReasonWaitingForRelease, Message: v1.WaitingForReleaseMessage})
+	}
+	return r
 }
 
 // clockSkew is the remark about the host's clock, nil for none. Until the API server has answered, what was said last holds: a restart is no

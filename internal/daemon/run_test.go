@@ -82,3 +82,55 @@ func TestACleanupHoldsUntilTheObjectChangesOrATriggerComes(t *testing.T) {
 		})
 	}
 }
+
+// released gives the object as it is with what the bridge says of its release, and of which generation it has spoken.
+func released(obj *v1.MultiNicNodeConfig, release, observed int64) Wish {
+	obj = obj.DeepCopy()
+	obj.Status.ReleasedGeneration, obj.Status.ObservedGeneration = release, observed
+	return Wish{Object: obj}
+}
+
+func TestAGenerationWaitsForItsRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		waits := func(generation int64) {
+			t.Helper()
+			r := w.lastReport()
+			if r.Generation != generation || len(r.Interfaces) != 1 || r.Interfaces[0].Reason != v1.ReasonWaitingForRelease {
+				t.Errorf("the report: generation %d, %+v", r.Generation, r.Interfaces)
+			}
+		}
+		w.tell(released(object("u1", 1, "192.0.2.1/24"), -1, 1)) // the first object, and the brake is on
+		w.want("")
+		waits(1)
+		w.tell(released(object("u1", 1, "192.0.2.1/24"), 1, 1))
+		w.want("multinic1 192.0.2.1/24")
+		w.tell(released(object("u1", 2, "192.0.2.2/24"), 1, 1)) // the bridge is down: nobody releases
+		w.want("multinic1 192.0.2.1/24")
+		waits(2)
+		stop()
+		stop = w.start() // what is held back is so after a restart without the cluster, too
+		sleep(time.Hour)
+		w.want("multinic1 192.0.2.1/24")
+		w.tell(ask(released(object("u1", 2, "192.0.2.2/24"), 1, 2).Object, "run-1", v1.ActionTrigger)) // a trigger is no release
+		w.want("multinic1 192.0.2.1/24")
+		waits(2)
+		if r := w.lastReport(); r.Run != "run-1" {
+			t.Errorf("the run is not answered: %q", r.Run)
+		}
+		w.tell(released(object("u1", 2, "192.0.2.2/24"), 2, 2))
+		w.want("multinic1 192.0.2.2/24")
+		if r := w.lastReport(); r.Generation != 2 || r.Interfaces[0].Status != v1.StateConfigured {
+			t.Errorf("the report: %+v", r)
+		}
+		w.tell(released(object("u2", 1, "192.0.2.3/24"), 0, 0)) // made anew, and the bridge has not spoken of it
+		w.want("multinic1 192.0.2.2/24")
+		waits(1)
+		w.tell(released(object("u2", 1, "192.0.2.3/24"), 0, 1)) // the brake was taken off
+		w.want("multinic1 192.0.2.3/24")
+		w.tell(released(object("u2", 2, "192.0.2.4/24"), 0, 1)) // and stays off
+		w.want("multinic1 192.0.2.4/24")
+		stop()
+	})
+}

@@ -32,6 +32,10 @@ type Wish struct {
 	// uids of the runs that it asked for and that were done, the newest last.
 	Cleaned bool     `json:",omitempty"`
 	Ran     []string `json:",omitempty"`
+	// Unreleased is the newest object where the rollout has not released it for this node yet; Object stays in force meanwhile. Braked: there was
+	// a release to wait for when the cluster last spoke of this node.
+	Unreleased *v1.MultiNicNodeConfig `json:",omitempty"`
+	Braked     bool                   `json:",omitempty"`
 	// Unread says of which generation it is known only that it cannot be read; Object stays in force meanwhile. nil: Object is the newest.
 	Unread *Unread `json:",omitempty"`
 	// Of the source, not of the object:
@@ -59,8 +63,20 @@ func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
 	if was := w.InForce(); was != nil && (obj == nil || !reflect.DeepEqual(was.Spec, obj.Spec)) {
 		w.Before = was
 	}
-	w.Object, w.Gone, w.Held, w.Cleaned, w.Unread = obj, gone, false, false, nil
+	w.Object, w.Gone, w.Held, w.Cleaned, w.Unread, w.Unreleased = obj, gone, false, false, nil, nil
 	return w
+}
+
+// waits says whether obj is to be left until the rollout releases it. A bridge that has spoken of this generation and named no release holds
+// nothing back; one that has not spoken yet may be about to, where it held something back before.
+func (w Wish) waits(obj *v1.MultiNicNodeConfig) bool {
+	if w.Object != nil && w.Object.UID == obj.UID && w.Object.Generation == obj.Generation {
+		return false // it is in force already
+	}
+	if r := obj.Status.ReleasedGeneration; r != 0 {
+		return r < obj.Generation
+	}
+	return w.Braked && obj.Status.ObservedGeneration < obj.Generation
 }
 
 // Files in the state folder.
@@ -87,7 +103,7 @@ func (s store) loadWish() (Wish, error) {
 }
 
 func (s store) saveWish(w Wish) error {
-	w.Object, w.Before = slim(w.Object), slim(w.Before)
+	w.Object, w.Before, w.Unreleased = slim(w.Object), slim(w.Before), slim(w.Unreleased)
 	return s.save(wishFile, w)
 }
 
