@@ -20,14 +20,23 @@ import (
 	"multinicd/test/bed"
 )
 
-// jobImage is that of the ConfigMap in deploy/jobs.yaml.
-const jobImage = "multinicd:latest"
+// jobImage is that of the ConfigMap in these tests.
+const jobImage = "registry.example.com/multinicd:test"
 
 // withJobs lets the bridge make Jobs, by the manifest that is for it.
 func (c *cluster) withJobs() {
 	c.t.Helper()
 	if _, err := c.Kubectl(c.t.Context(), "apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, "deploy/jobs.yaml")); err != nil {
 		c.t.Fatal(err)
+	}
+	// What the page and the head of the file say to set.
+	for _, args := range [][]string{
+		{"label", "namespace", v1.NodesNamespace, "pod-security.kubernetes.io/enforce=privileged", "--overwrite"},
+		{"patch", "configmap", "multinic-jobs", "-n", v1.SystemNamespace, "--type=merge", "-p", `{"data":{"image":"` + jobImage + `"}}`},
+	} {
+		if out, err := c.Kubectl(c.t.Context(), args...); err != nil {
+			c.t.Fatal(out, err)
+		}
 	}
 }
 
