@@ -4,25 +4,18 @@ import (
 	"context"
 	"strings"
 	"testing"
+
+	"multinicd/test/bed"
 )
 
 // install is the command of docs/cluster.md.
-var install = []string{"install", "multinic", "charts/multinic", "--namespace", system, "--create-namespace", "--take-ownership", "--wait", "--timeout", "90s"}
+var install = []string{"install", "multinic", "charts/multinic", "--namespace", system, "--create-namespace", "--take-ownership", "--wait", "--timeout", "3m"}
 
 func TestTheChartDoesTheMainJob(t *testing.T) {
-	c := newCluster(t)
-	step := func(sentence string, f func(c *cluster)) {
-		t.Helper()
-		t.Run(sentence, func(t *testing.T) {
-			at := *c
-			at.t = t
-			f(&at)
-		})
-		if t.Failed() {
-			t.FailNow() // what follows would fail for want of it
-		}
-	}
+	c := newCluster(t, "worker-node-01") // the node of the example
+	step := c.steps(t)
 	step("the chart is installed, and a node's NICs are configured", (*cluster).mainJob)
+	step("a plain Job without privileges has the node act, and ends when it has", (*cluster).triggerJob)
 	step("the leader is killed in mid-rollout: nothing is lost, no status goes backwards", (*cluster).killLeader)
 	step("an upgrade and its rollback disturb no node", (*cluster).upgradeAndBack)
 	step("the chart is uninstalled: objects, NICs, credentials and policies stay", (*cluster).uninstall)
@@ -39,13 +32,24 @@ func (c *cluster) mainJob() {
 	eventuallyLogs(c, "admission policies are in force")
 	c.join()
 	c.kubectl("apply", "-f", "../../examples/worker-node-01.yaml")
-	c.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "-n", system, "mnnc/"+name)
+	c.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "-n", system, "mnnc/"+c.name)
 	c.hasMTU(1500)
 	c.configured()
 	for link, address := range map[string]string{"multinic1": "192.168.100.10/24", "multinic2": "192.168.200.10/24"} {
 		if out, err := c.node.Run(c.t.Context(), "ip", "address", "show", link); err != nil || !strings.Contains(out, "inet "+address) {
 			c.t.Errorf("%s does not have %s: %v\n%s", link, address, err, out)
 		}
+	}
+}
+
+func (c *cluster) triggerJob() {
+	c.kubectl("apply", "-f", bed.Path(c.t, "examples/trigger-job.yaml"))
+	const job = "job/multinic-trigger-worker-node-01"
+	if out, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Complete", "--timeout=60s", "-n", system, job); err != nil {
+		c.t.Errorf("%v\n%s\n%s", err, out, c.kubectl("describe", "-n", system, job, "mnnr"))
+	}
+	if runs, o := c.kubectl("get", "mnnr", "-n", system, "-o", "jsonpath={.items[*].metadata.uid}"), c.object(); o.Status.LastJobName == "" || !strings.Contains(runs, o.Status.LastJobName) {
+		c.t.Errorf("status names Job %q, want the run, one of %s", o.Status.LastJobName, runs)
 	}
 }
 
@@ -72,11 +76,14 @@ func (c *cluster) killLeader() {
 }
 
 func (c *cluster) upgradeAndBack() {
+	if use, err := c.node.Run(c.t.Context(), "ps", "-C", "multinic-bridge", "-o", "rss=,cputimes=,etimes="); err == nil {
+		c.t.Logf("what the replicas use: KiB, seconds of CPU, seconds since their start:\n%s", use)
+	}
 	undisturbed := c.undisturbed()
 	// What a newer version's schema has, this one brings back; see docs/upgrade.md.
 	c.kubectl("patch", "crd", "multinicnodeconfigs.multinic.io", "--type=json", "-p", `[{"op": "remove", "path": "/spec/names/shortNames"}]`)
 	before := c.pods()
-	c.runHelm("upgrade", "multinic", "charts/multinic", "--namespace", system, "--set", "bridge.logLevel=debug", "--wait", "--timeout", "90s")
+	c.runHelm("upgrade", "multinic", "charts/multinic", "--namespace", system, "--set", "bridge.logLevel=debug", "--wait", "--timeout", "3m")
 	if c.kubectl("get", "crd", "multinicnodeconfigs.multinic.io", "-o", "jsonpath={.spec.names.shortNames}") == "" {
 		c.t.Error("helm upgrade did not bring the CRD up to date")
 	}
@@ -85,7 +92,7 @@ func (c *cluster) upgradeAndBack() {
 			c.t.Errorf("%s runs as before the upgrade", pod)
 		}
 	}
-	c.runHelm("rollback", "multinic", "1", "--namespace", system, "--wait", "--timeout", "90s")
+	c.runHelm("rollback", "multinic", "1", "--namespace", system, "--wait", "--timeout", "3m")
 	if args := c.kubectl("get", "deployment", "-n", system, "multinic-bridge", "-o", "jsonpath={.spec.template.spec.containers[0].args}"); !strings.Contains(args, "--log-level=info") {
 		c.t.Errorf("after the rollback the bridge runs with %s", args)
 	}
@@ -98,7 +105,7 @@ func (c *cluster) upgradeAndBack() {
 
 func (c *cluster) uninstall() {
 	undisturbed := c.undisturbed()
-	c.runHelm("uninstall", "multinic", "--namespace", system, "--wait", "--timeout", "90s")
+	c.runHelm("uninstall", "multinic", "--namespace", system, "--wait", "--timeout", "3m")
 	for _, what := range []string{
 		"namespace/multinic-system", "namespace/multinic-nodes", "crd/multinicnodeconfigs.multinic.io", "crd/multinicbizconfigs.multinic.io",
 		"validatingadmissionpolicy/multinic-node-tokens", "validatingadmissionpolicybinding/multinic-node-tokens",
@@ -106,8 +113,8 @@ func (c *cluster) uninstall() {
 	} {
 		c.kubectl("get", what)
 	}
-	c.kubectl("get", "-n", system, "mnnc/"+name, "configmap/multinic-admission")
-	c.kubectl("get", "-n", "multinic-nodes", "serviceaccount/multinic-node-"+name, "configmap/multinic-report-"+name, "lease/multinic-"+name)
+	c.kubectl("get", "-n", system, "mnnc/"+c.name, "configmap/multinic-admission")
+	c.kubectl("get", "-n", "multinic-nodes", "serviceaccount/multinic-node-"+c.name, "configmap/multinic-report-"+c.name, "lease/multinic-"+c.name)
 	if left := c.kubectl("get", "deployments,services,poddisruptionbudgets,networkpolicies", "-n", system, "-o", "name"); left != "" {
 		c.t.Errorf("uninstalling left %s", left)
 	}
@@ -120,7 +127,7 @@ func (c *cluster) uninstall() {
 func (c *cluster) plainManifests() {
 	undisturbed := c.undisturbed()
 	c.kubectl(manifests(c.t)...)
-	c.kubectl("rollout", "status", "-n", system, "deployment/multinic-bridge", "--timeout=90s")
+	c.kubectl("rollout", "status", "-n", system, "deployment/multinic-bridge", "--timeout=3m")
 	c.configured()
 	undisturbed()
 }
@@ -137,7 +144,7 @@ func (c *cluster) takeOver() {
 func (c *cluster) revokeAll() {
 	c.kubectl("run", "-n", "default", "pause", "--image=localhost/pause:1")
 	c.kubectl("wait", "-n", "default", "--for=condition=Ready", "--timeout=60s", "pod/pause")
-	c.runHelm("uninstall", "multinic", "--namespace", system, "--wait", "--timeout", "90s")
+	c.runHelm("uninstall", "multinic", "--namespace", system, "--wait", "--timeout", "3m")
 	c.kubectl("delete", "serviceaccounts,secrets", "-n", "multinic-nodes", "--all")
 	token, err := c.node.ReadFile("/var/lib/multinicd/credential/token")
 	if err != nil {
@@ -145,7 +152,7 @@ func (c *cluster) revokeAll() {
 	}
 	eventually(c.t, "the node's token is refused", func(ctx context.Context) string {
 		out, err := c.Kubectl(ctx, "--kubeconfig=/dev/null", "--server="+c.URL, "--insecure-skip-tls-verify", "--token="+strings.TrimSpace(string(token)),
-			"get", "mnnc", "-n", system, name)
+			"get", "mnnc", "-n", system, c.name)
 		if err == nil {
 			return out
 		}

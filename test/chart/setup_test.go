@@ -4,9 +4,9 @@
 // In go the chart, the plain manifests, the images; out come a configured NIC and a status. What is upgraded, rolled back, killed and
 // uninstalled meanwhile must cost the node nothing.
 //
-// There is one cluster with one node, on which the Pods run too: the steps of the one test are a story, in order.
+// There is one cluster with one node per test, on which the Pods run too: its steps are a story, in order.
 //
-// Start reading at TestTheChartDoesTheMainJob.
+// Start reading at TestTheChartDoesTheMainJob and TestNodesWithoutADaemonHaveJobs.
 package chart
 
 import (
@@ -27,11 +27,7 @@ import (
 	"multinicd/test/sandbox"
 )
 
-const (
-	system = "multinic-system"
-	// name is the node of examples/worker-node-01.yaml.
-	name = "worker-node-01"
-)
+const system = "multinic-system"
 
 // cluster is a control plane and one node, on which Pods run.
 type cluster struct {
@@ -40,9 +36,11 @@ type cluster struct {
 	bed  *bed.Bed
 	helm string
 	node *kubelet.Node
+	name string // the node's
 }
 
-func newCluster(t *testing.T) *cluster {
+// newCluster has one node, with two NICs.
+func newCluster(t *testing.T, name string) *cluster {
 	t.Helper()
 	var b *bed.Bed
 	// After the bed has been cleared away, with Pods that still ran: cgroups and mounts of theirs are not the host's.
@@ -55,7 +53,7 @@ func newCluster(t *testing.T) *cluster {
 		}
 	})
 	b = bed.New(t)
-	c := &cluster{Cluster: b.OwnCluster(controlplane.Options{}), t: t, bed: b}
+	c := &cluster{Cluster: b.OwnCluster(controlplane.Options{}), t: t, bed: b, name: name}
 	var err error
 	if c.helm, err = kubelet.Helm(t.Context(), t.Logf); err != nil {
 		t.Fatal(err)
@@ -107,7 +105,7 @@ func (c *cluster) join() {
 func (c *cluster) object() v1.MultiNicNodeConfig {
 	c.t.Helper()
 	var o v1.MultiNicNodeConfig
-	if err := json.Unmarshal([]byte(c.kubectl("get", "mnnc", "-n", system, name, "-o", "json")), &o); err != nil {
+	if err := json.Unmarshal([]byte(c.kubectl("get", "mnnc", "-n", system, c.name, "-o", "json")), &o); err != nil {
 		c.t.Fatal(err)
 	}
 	return o
@@ -117,7 +115,7 @@ func (c *cluster) object() v1.MultiNicNodeConfig {
 func (c *cluster) setMTU(mtu int) {
 	c.t.Helper()
 	patch := fmt.Sprintf(`[{"op": "replace", "path": "/spec/interfaces/0/mtu", "value": %d}, {"op": "replace", "path": "/spec/interfaces/1/mtu", "value": %d}]`, mtu, mtu)
-	c.kubectl("patch", "mnnc", "-n", system, name, "--type=json", "-p", patch)
+	c.kubectl("patch", "mnnc", "-n", system, c.name, "--type=json", "-p", patch)
 }
 
 // hasMTU waits until the kernel has it on both NICs.
@@ -223,6 +221,21 @@ func manifests(t *testing.T) []string {
 		args = append(args, "-f", filepath.Join(bed.Path(t, "deploy"), name+".yaml"))
 	}
 	return args
+}
+
+// steps are the steps of a story, each of which stands on those before.
+func (c *cluster) steps(t *testing.T) func(sentence string, f func(c *cluster)) {
+	return func(sentence string, f func(c *cluster)) {
+		t.Helper()
+		t.Run(sentence, func(t *testing.T) {
+			at := *c
+			at.t = t
+			f(&at)
+		})
+		if t.Failed() {
+			t.FailNow()
+		}
+	}
 }
 
 // eventually waits until f says nothing any more.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -18,6 +19,33 @@ import (
 type history struct {
 	mu  sync.Mutex
 	all []v1.MultiNicNodeConfig
+	at  []time.Time // when each was seen
+}
+
+// published waits until the object's newest generation is Configured. It gives when that generation was seen first, and when it was seen
+// to be Configured.
+func (h *history) published(c *cluster) (published, configured time.Time) {
+	c.t.Helper()
+	generation := c.object().Generation
+	eventually(c.t, fmt.Sprintf("generation %d is seen to be Configured", generation), func(context.Context) string {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		published = time.Time{}
+		for i, o := range h.all {
+			if o.Generation != generation {
+				continue
+			}
+			if published.IsZero() {
+				published = h.at[i]
+			}
+			if o.Status.ObservedGeneration == generation && o.Status.State == v1.StateConfigured {
+				configured = h.at[i]
+				return ""
+			}
+		}
+		return fmt.Sprintf("it was seen %d times", len(h.all))
+	})
+	return published, configured
 }
 
 // watch records until the test ends.
@@ -28,7 +56,7 @@ func (c *cluster) watch() *history {
 		c.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
-	w, err := client.Resource(v1.GroupVersion.WithResource("multinicnodeconfigs")).Namespace(system).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + name})
+	w, err := client.Resource(v1.GroupVersion.WithResource("multinicnodeconfigs")).Namespace(system).Watch(ctx, metav1.ListOptions{FieldSelector: "metadata.name=" + c.name})
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -46,7 +74,7 @@ func (c *cluster) watch() *history {
 				continue
 			}
 			h.mu.Lock()
-			h.all = append(h.all, o)
+			h.all, h.at = append(h.all, o), append(h.at, time.Now())
 			h.mu.Unlock()
 		}
 	})
@@ -81,5 +109,26 @@ func (h *history) neverBackwards(t *testing.T) {
 			t.Errorf("status number %d went backwards: %s", i, wrong)
 		}
 		before = s
+	}
+}
+
+// aJobPerGeneration fails the test where a generation was Configured by no Job, or by that of another one.
+func (h *history) aJobPerGeneration(t *testing.T) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	generations := map[string]int64{}
+	for _, o := range h.all {
+		s := o.Status
+		if s.State != v1.StateConfigured {
+			continue
+		}
+		if s.LastJobName == "" {
+			t.Errorf("generation %d is Configured by no Job", s.ObservedGeneration)
+		}
+		if before, ok := generations[s.LastJobName]; ok && before != s.ObservedGeneration {
+			t.Errorf("Job %s speaks for generations %d and %d", s.LastJobName, before, s.ObservedGeneration)
+		}
+		generations[s.LastJobName] = s.ObservedGeneration
 	}
 }

@@ -111,6 +111,12 @@ func (n *Node) Import(ctx context.Context, archive string) error {
 	return nil
 }
 
+// RemoveImage takes an image from the node's containerd.
+func (n *Node) RemoveImage(ctx context.Context, image string) error {
+	_, err := n.Run(ctx, binDir+"/ctr", "-a", socket, "-n", "k8s.io", "images", "rm", "--sync", image)
+	return err
+}
+
 // Log is the end of what kubelet or containerd said.
 func (n *Node) Log(program string) string {
 	b, err := n.ReadFile(filepath.Join(logDir, program+".log"))
