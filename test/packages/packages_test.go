@@ -21,11 +21,12 @@ import (
 
 	"multinicd/internal/config"
 	"multinicd/test/bed"
+	"multinicd/test/installed"
 	"multinicd/test/prerequisite"
 )
 
 func TestMain(m *testing.M) {
-	code := bed.Main(m)
+	code := bed.Main(m, installed.Close)
 	if built.dir != "" {
 		if err := os.RemoveAll(built.dir); err != nil {
 			fmt.Fprintln(os.Stderr, "cleaning up:", err)
