@@ -17,7 +17,7 @@ stage() {
 	install -m 644 packaging/man/multinicd.8 packaging/man/multinicd.toml.5 "$1"
 	install -m 644 packaging/completion/multinicd.bash "$1/completion/multinicd" # the name of the command that it completes
 	install -m 644 "$LICENSES" "$1/doc/LICENSES"
-	install -m 644 docs/{install,upgrade,uninstall,configuration,reasons,recovery,networkmanager}.md examples/worker-node-01.yaml "$1/doc"
+	install -m 644 docs/*.md examples/worker-node-01.yaml "$1/doc"
 }
 
 # changes FIRST REST: what CHANGELOG.md says of VERSION, its items folded, their first lines after FIRST, the others after REST.
