@@ -256,6 +256,8 @@ func hangsInMidChange(t *testing.T, table *matrix) {
 	}
 	b.API().Heal(n.Host)
 	eventually(t, "the object", "Failed multinic1=ProbeFailed", func() string { return c.summary(name) })
+	// The same would be tried again after a minute; another wish is at once.
+	c.apply(object(name, entry(1, mac1, "192.168.100.11/24")))
 	eventually(t, "the object, once the API server answers", "Configured multinic1=Configured", func() string { return c.summary(name) })
 	table.set(hangs, table.columns[1], asWanted)
 }

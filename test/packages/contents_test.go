@@ -72,6 +72,19 @@ func TestBothFormatsInstallTheSame(t *testing.T) {
 	}
 }
 
+func TestTheInstallPageListsEveryFile(t *testing.T) {
+	page, err := os.ReadFile(bed.Path(t, "docs/install.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range both {
+		_, path, _ := strings.Cut(file, " ")
+		if !regexp.MustCompile("(?m)^\\| .*/" + regexp.QuoteMeta(filepath.Base(path)) + "`.* \\|").Match(page) {
+			t.Errorf("docs/install.md does not list %s", path)
+		}
+	}
+}
+
 // The other architecture is built, not run: there is no machine for it here.
 func TestTheBinariesAreStaticAndOfTheirArchitecture(t *testing.T) {
 	build(t)
