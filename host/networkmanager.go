@@ -155,8 +155,8 @@ func (m nm) device(ctx context.Context, index int, mac nic.MAC) (object dbus.Obj
 	}
 }
 
-// nmNews bounds the wait for NetworkManager to hear of what the kernel has already done.
-const nmNews = time.Second
+// nmNews bounds the wait for NetworkManager to hear of what the kernel and udev have already done, or are about to do.
+const nmNews = 2 * time.Second
 
 // NMHold makes a checkpoint of the one link: if NMRelease does not come, NetworkManager takes it back to what it is now after 83 s. It is a second net,
 // beneath our own journal, since NetworkManager loses it when it is killed. One that we have left is taken away first; one of somebody else stays, and counts first.
@@ -170,11 +170,11 @@ func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
 	if err != nil {
 		return err
 	}
-	var state uint32
-	if err := m.get(ctx, dev, nmDevice, "State", &state); err != nil {
+	managed, err := m.managed(ctx, dev)
+	if err != nil {
 		return err
 	}
-	if state <= nmUnmanaged {
+	if !managed {
 		return fmt.Errorf("holding link %s: NetworkManager does not manage it; see nmcli device, and unmanaged-devices in its configuration", name)
 	}
 	foreign, err := m.releaseOurs(ctx, dev)
@@ -190,6 +190,24 @@ func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
 		return fmt.Errorf("making a checkpoint of link %s: %w", name, err)
 	}
 	return nil
+}
+
+// managed says whether NetworkManager manages a device. One that was just plugged in it does as soon as udev has finished with it.
+func (m nm) managed(ctx context.Context, dev dbus.ObjectPath) (bool, error) {
+	for begin := time.Now(); ; {
+		var state uint32
+		if err := m.get(ctx, dev, nmDevice, "State", &state); err != nil {
+			return false, err
+		}
+		if state > nmUnmanaged || time.Since(begin) > nmNews {
+			return state > nmUnmanaged, nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return false, fmt.Errorf("waiting for NetworkManager to manage a link: %w", ctx.Err())
+		}
+	}
 }
 
 // NMRelease takes our checkpoint of the link away. That there is none is fine.

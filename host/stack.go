@@ -16,6 +16,7 @@ const (
 	Netplan               = "netplan"                // netplan's YAML, for systemd-networkd
 	NetplanNetworkManager = "netplan-networkmanager" // netplan's YAML, for NetworkManager
 	NetworkManager        = "networkmanager"         // NetworkManager's own profiles
+	Ifcfg                 = "ifcfg"                  // the same in the form of ifcfg files; never chosen by itself
 )
 
 // Stack says who configures a link, or links in general, on this host.

@@ -62,23 +62,34 @@ func (b *Backend) Validate(context.Context, []plan.Step) error { return nil }
 
 func check(name string, c plan.Check) plan.Step { return plan.Step{Name: name, Do: plan.Op{Check: c}} }
 
-// managed has NetworkManager make the change. What undoes it stands in front, so that it comes when the files are as they were:
-// NetworkManager reads those again, and the kernel gets what it does not put back.
+// managed is Managed with the files of this dialect.
 func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string, active string) []plan.Step {
-	ask := func(v plan.Verb, files []string, uuid string) *plan.Manage {
-		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
-	}
 	if file := b.Dialect.File(a.NIC.Name); a.Kind == plan.Configure && !slices.Contains(profiles, file) {
 		profiles = append(profiles, file)
 	}
 	names, persist := apartNames(persist)
+	if len(names) > 0 {
+		names[len(names)-1].Final = true
+	}
+	return b.Managed(a, persist, profiles, active, names)
+}
+
+// Managed has NetworkManager make the change of a link that is there: files are put in place, profiles among them are read anew, and that of the NIC's
+// UUID is brought in force where active was before. late are put in place once all is verified.
+//
+// What undoes it stands in front, so that it comes when the files are as they were: NetworkManager reads those again, and the kernel gets what it
+// does not put back.
+func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, active string, late []plan.Step) []plan.Step {
+	ask := func(v plan.Verb, files []string, uuid string) *plan.Manage {
+		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
+	}
 	back := kernelBefore(a)
 	before, after := b.around(a)
 	steps := []plan.Step{check("guard", plan.CheckGuard), {Name: "hold", Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
 	steps = append(steps, before...)
 	steps = append(steps, plan.Step{Name: "kernel", Undo: plan.Op{Link: &back}},
 		plan.Step{Name: "profile", Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
-	steps = append(steps, persist...)
+	steps = append(steps, files...)
 	steps = append(steps, plan.Step{Name: "load", Do: plan.Op{Manage: ask(plan.Load, profiles, "")}})
 	if a.Kind == plan.Configure {
 		steps = append(steps, plan.Step{Name: "activate", Do: plan.Op{Manage: ask(plan.Activate, nil, UUID(a.NIC.MAC))}})
@@ -86,10 +97,7 @@ func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string,
 	steps = append(steps, check("settle", plan.CheckSettle))
 	steps = append(steps, after...)
 	steps = append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe), plan.Step{Name: "release", Do: plan.Op{Manage: ask(plan.Release, nil, "")}})
-	if len(names) > 0 {
-		names[len(names)-1].Final = true
-	}
-	return append(steps, names...)
+	return append(steps, late...)
 }
 
 // apartNames parts the files by which udev names links from all others. They come last: udev reads them at boot before anything of ours can put them
@@ -321,7 +329,12 @@ func settledAddresses(c nic.Config, l nic.Link) bool {
 
 // Settling says whether NetworkManager is about to bring the NIC's profile in force by itself, as it does at boot.
 func (d Dialect) Settling(f Files, c nic.Config, l nic.Link) bool {
-	if _, _, err := f.Read(d.File(c.Name)); err != nil || !l.Carrier || settledAddresses(c, l) {
+	return Settling(f, d.File(c.Name), c, l)
+}
+
+// Settling is the same of any profile of ours.
+func Settling(f Files, profile string, c nic.Config, l nic.Link) bool {
+	if _, _, err := f.Read(profile); err != nil || !l.Carrier || settledAddresses(c, l) {
 		return false
 	}
 	data, _, err := f.Read(fmt.Sprintf("%s/%d", stateDir, l.Index))

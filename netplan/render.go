@@ -58,6 +58,10 @@ func Owned(file string) bool {
 		id, ok := strings.CutPrefix(base, "10-netplan-")
 		stem := strings.TrimSuffix(strings.TrimSuffix(id, ".network"), ".link")
 		return ok && stem != id && ownName(strings.TrimPrefix(strings.TrimPrefix(stem, "0-"), "zz-"))
+	case ProfileDir:
+		id, ok := strings.CutPrefix(base, "netplan-")
+		stem, profile := strings.CutSuffix(id, ".nmconnection")
+		return ok && profile && ownName(strings.TrimPrefix(strings.TrimPrefix(stem, "0-"), "zz-"))
 	}
 	return false
 }
@@ -70,7 +74,10 @@ func ownName(name string) bool {
 // Render gives the whole YAML of one NIC. Every value in it is typed, so no text of a user can reach the file; the same input
 // gives the same bytes. Keys that the live change does not make are off: no DHCP, no router advertisements, and no IPv6
 // link-local address where no IPv6 is wanted. optional keeps a boot from waiting for a NIC that is not plugged in.
-func Render(c nic.Config, adopted bool) []byte {
+func Render(c nic.Config, adopted bool) []byte { return render(c, adopted, "networkd", nil) }
+
+// render gives the same for a renderer. more writes what else is to stand in the definition.
+func render(c nic.Config, adopted bool, renderer string, more func(line func(format string, args ...any))) []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("# Written by multinicd: changes made here are overwritten. NIC %s, MAC %s.", c.Name, c.MAC)
@@ -78,7 +85,7 @@ func Render(c nic.Config, adopted bool) []byte {
 	line("  version: 2")
 	line("  ethernets:")
 	line("    %s:", ID(c, adopted))
-	line("      renderer: networkd")
+	line("      renderer: %s", renderer)
 	line("      match:")
 	line("        macaddress: \"%s\"", c.MAC)
 	line("      set-name: %s", c.Name)
@@ -99,7 +106,7 @@ func Render(c nic.Config, adopted bool) []byte {
 	if len(c.Routes) > 0 {
 		line("      routes:")
 		for _, r := range c.Routes {
-			renderRoute(line, r)
+			renderRoute(line, r, renderer != "networkd")
 		}
 	}
 	if len(c.Rules) > 0 {
@@ -110,9 +117,12 @@ func Render(c nic.Config, adopted bool) []byte {
 			line("        priority: %d", r.Priority)
 		}
 	}
+	if more != nil {
+		more(line)
+	}
 	if adopted {
 		line("    %s:", lastID(c))
-		line("      renderer: networkd")
+		line("      renderer: %s", renderer)
 		line("      match:")
 		line("        macaddress: \"%s\"", c.MAC)
 		line("      set-name: %s", c.Name)
@@ -121,7 +131,8 @@ func Render(c nic.Config, adopted bool) []byte {
 	return []byte(b.String())
 }
 
-func renderRoute(line func(string, ...any), r nic.Route) {
+// renderRoute writes a metric of 0 too where another would be taken by default.
+func renderRoute(line func(string, ...any), r nic.Route, zero bool) {
 	line("      - to: \"%s\"", r.To)
 	if r.Via.IsValid() {
 		line("        via: \"%s\"", r.Via.WithZone(""))
@@ -134,7 +145,7 @@ func renderRoute(line func(string, ...any), r nic.Route) {
 	if r.Source.IsValid() {
 		line("        from: \"%s\"", r.Source.WithZone(""))
 	}
-	if r.Metric != 0 {
+	if r.Metric != 0 || zero {
 		line("        metric: %d", r.Metric)
 	}
 	if r.Table != 0 && r.Table != nic.TableMain {

@@ -33,15 +33,18 @@ type Bus interface {
 
 // Backend makes the steps for hosts of netplan and networkd. One goroutine uses it at a time.
 type Backend struct {
-	Files Files
-	Bus   Bus
-	DAD   bool // ask neighbours before an IPv4 address is taken
+	Files  Files
+	Bus    Bus
+	DAD    bool // ask neighbours before an IPv4 address is taken
+	render func(c nic.Config, adopted bool) []byte
 	// accepted remembers the shapes that the real netplan has accepted; see Validate.
 	accepted map[string]bool
 }
 
 // New gives a backend that has accepted nothing yet.
-func New(f Files, b Bus) *Backend { return &Backend{Files: f, Bus: b, accepted: map[string]bool{}} }
+func New(f Files, b Bus) *Backend {
+	return &Backend{Files: f, Bus: b, render: Render, accepted: map[string]bool{}}
+}
 
 // Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
 // It reads files and changes nothing; an error means that a file could not be read.
@@ -70,7 +73,7 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 	want := map[string][]byte{}
 	adopted := a.After != nil && a.After.Adopted
 	if a.Kind == plan.Configure {
-		want[File(a.NIC)] = Render(a.NIC, adopted)
+		want[File(a.NIC)] = b.render(a.NIC, adopted)
 		if data := sysctl.Render(a.NIC); data != nil {
 			want[sysctl.File(a.NIC)] = data
 		}

@@ -42,11 +42,11 @@ const choiceTimeout = 10 * time.Second
 func (w *wired) backends() map[string]apply.Backend {
 	yaml := netplan.New(w.host, w.host)
 	yaml.DAD = w.dad() > 0
-	out := map[string]apply.Backend{host.Netplan: yaml,
+	out := map[string]apply.Backend{host.Netplan: yaml, host.NetplanNetworkManager: netplan.NewManager(w.host, w.host, w.dad() > 0),
 		host.NetworkManager: &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Keyfile, DAD: w.dad() > 0}}
 	for _, pattern := range ifcfgPlugin {
 		if found, err := w.host.Glob(pattern); err == nil && len(found) > 0 {
-			out[string(ifcfg.Ifcfg)] = &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Ifcfg, DAD: w.dad() > 0}
+			out[host.Ifcfg] = &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Ifcfg, DAD: w.dad() > 0}
 		}
 	}
 	return out
@@ -125,7 +125,7 @@ func (d *dispatch) without(was string, owned plan.Owned, steps []plan.Step) ([]p
 func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 	yaml := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && path.Dir(s.Do.File.Path) == netplan.Dir })
 	for name, b := range d.backends {
-		if yaml == (name == host.Netplan) {
+		if yaml == (name == host.Netplan) && name != host.NetplanNetworkManager {
 			if err := b.Validate(ctx, steps); err != nil {
 				return err
 			}
@@ -167,7 +167,7 @@ func (d *dispatch) named(backend string) bool {
 
 func (d *dispatch) get(name string) (apply.Backend, error) {
 	b, ok := d.backends[name]
-	if !ok && name == string(ifcfg.Ifcfg) {
+	if !ok && name == host.Ifcfg {
 		return nil, refusal("backend.name is \"ifcfg\", and NetworkManager's plugin ifcfg-rh is not installed; set \"networkmanager\", which works with every NetworkManager")
 	}
 	if !ok {

@@ -140,7 +140,7 @@ func (m *machine) settling(ctx context.Context, owned []nic.Config) bool {
 	}
 	for _, c := range owned {
 		if slices.ContainsFunc(links, func(l nic.Link) bool {
-			return l.HasMAC(c.MAC) && (ifcfg.Keyfile.Settling(m.host, c, l) || ifcfg.Ifcfg.Settling(m.host, c, l))
+			return l.HasMAC(c.MAC) && (ifcfg.Keyfile.Settling(m.host, c, l) || ifcfg.Ifcfg.Settling(m.host, c, l) || netplan.Settling(m.host, c, l))
 		}) {
 			return true
 		}

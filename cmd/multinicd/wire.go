@@ -202,7 +202,7 @@ func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 	}
 	// What a killed one was writing. Nobody else writes now.
 	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", sysctl.Dir: "90-", "/run/systemd/network": "10-netplan-",
-		ifcfg.KeyfileDir: nic.NamePrefix, ifcfg.ScriptsDir: "*-" + nic.NamePrefix, ifcfg.LinkDir: "10-" + nic.NamePrefix} {
+		ifcfg.KeyfileDir: nic.NamePrefix, netplan.ProfileDir: "netplan-", ifcfg.ScriptsDir: "*-" + nic.NamePrefix, ifcfg.LinkDir: "10-" + nic.NamePrefix} {
 		if err := w.host.Sweep(folder, prefix); err != nil {
 			w.log.Warn("a temporary file is left", "file", folder, "err", err)
 		}

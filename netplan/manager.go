@@ -1,0 +1,169 @@
+package netplan
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"path"
+	"slices"
+	"strings"
+
+	"multinicd/ifcfg"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// ProfileDir is where netplan's generator writes profiles for NetworkManager at boot.
+const ProfileDir = "/run/NetworkManager/system-connections"
+
+// ManagerBackend makes the steps for links that netplan leaves to NetworkManager. That makes the change, by the profile which netplan's generator would write
+// for it; once it is verified and probed the YAML persists it. A boot before that has the old YAML, and the old profile made from it.
+type ManagerBackend struct {
+	*Backend
+	Manager *ifcfg.Backend
+}
+
+// NewManager gives a backend that has accepted nothing yet.
+func NewManager(f Files, b Bus, dad bool) *ManagerBackend {
+	out := &ManagerBackend{Backend: New(f, b), Manager: &ifcfg.Backend{Files: f, Dialect: ifcfg.Keyfile, DAD: dad}}
+	out.render, out.DAD = RenderForManager, dad
+	return out
+}
+
+// RenderForManager gives the whole YAML of a NIC whose renderer is NetworkManager. What netplan has no words for there, or does not pass on (routing
+// rules before 1.0), stands under passthrough, in those of nm-settings-keyfile(5); they are those of ifcfg.RenderKeyfile.
+func RenderForManager(c nic.Config, adopted bool) []byte {
+	rules := c.Rules
+	c.Rules = nil
+	return render(c, adopted, "NetworkManager", func(line func(string, ...any)) {
+		line("      networkmanager:")
+		line("        uuid: \"%s\"", ifcfg.UUID(c.MAC))
+		line("        name: \"%s\"", c.Name)
+		line("        passthrough:")
+		line("          connection.autoconnect-priority: \"999\"")
+		for _, f := range []struct {
+			name, metric, more string
+			is                 func(netip.Addr) bool
+		}{{"ipv4", "0", "dad-timeout: \"0\"", netip.Addr.Is4}, {"ipv6", "256", "addr-gen-mode: \"eui64\"", netip.Addr.Is6}} {
+			if !slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return f.is(p.Addr()) }) {
+				line("          %s.method: \"disabled\"", f.name)
+				continue
+			}
+			line("          %s.never-default: \"true\"", f.name)
+			line("          %s.route-metric: \"%s\"", f.name, f.metric)
+			line("          %s.%s", f.name, f.more)
+			n := 0
+			for _, r := range rules {
+				if f.is(r.From.Addr()) {
+					n++
+					line("          %s.routing-rule%d: \"priority %d from %s table %d\"", f.name, n, r.Priority, r.From, r.Table)
+				}
+			}
+		}
+	})
+}
+
+func profileFile(id string) string { return path.Join(ProfileDir, "netplan-"+id+".nmconnection") }
+
+// Settling says whether NetworkManager is about to bring in force by itself what netplan's generator has told it of a NIC, as it does at boot.
+func Settling(f Files, c nic.Config, l nic.Link) bool {
+	return ifcfg.Settling(f, profileFile(ID(c, false)), c, l) || ifcfg.Settling(f, profileFile(ID(c, true)), c, l)
+}
+
+// Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
+func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
+	persist, runtime, err := b.files(a)
+	if err != nil {
+		return nil, err
+	}
+	var late []plan.Step
+	if len(persist) > 0 {
+		persist[len(persist)-1].Final = true
+		late = append([]plan.Step{{Name: "validate", Do: plan.Op{Check: plan.CheckValidate}}}, persist...)
+	}
+	late = append(late, runtime...)
+	active := ""
+	if a.Link != nil {
+		active = ifcfg.ActiveProfile(b.Files, a.Link.Index)
+	}
+	lost := a.Link != nil && a.Kind == plan.Configure && !a.Change.Empty() && active != ifcfg.UUID(a.NIC.MAC) && a.Link.Carrier
+	if len(persist) > 0 || lost {
+		return b.managed(a, persist, active, late)
+	}
+	var steps []plan.Step
+	if !a.Change.Empty() {
+		steps = append(steps, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
+		steps = append(steps, plan.Live(a.Change, b.DAD)...)
+		steps = append(steps, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}}, plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
+	}
+	return append(steps, late...), nil
+}
+
+// managed has NetworkManager make the change by the profiles.
+func (b *ManagerBackend) managed(a plan.Action, persist []plan.Step, active string, late []plan.Step) ([]plan.Step, error) {
+	files, profiles, err := b.profiles(a, persist)
+	if err != nil {
+		return nil, err
+	}
+	if a.Link != nil {
+		return b.Manager.Managed(a, files, profiles, active, late), nil
+	}
+	if len(profiles) == 0 {
+		return late, nil
+	}
+	ask := func(v plan.Verb) plan.Op {
+		return plan.Op{Manage: &plan.Manage{Verb: v, MAC: a.NIC.MAC, Files: profiles}}
+	}
+	steps := append([]plan.Step{{Name: "profile", Undo: ask(plan.Restore)}}, files...)
+	return append(append(steps, plan.Step{Name: "load", Do: ask(plan.Load)}), late...), nil
+}
+
+// profiles gives the steps that make the profiles what the YAML will be at the next boot, and which ones there are.
+func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []plan.Step, profiles []string, err error) {
+	add := func(file string, data []byte) error {
+		step, err := b.replace("profile", file, data, 0o600)
+		if err == nil && (len(step) > 0 || data != nil) {
+			steps, profiles = append(steps, step...), append(profiles, file)
+		}
+		return err
+	}
+	adopted := a.After != nil && a.After.Adopted
+	if a.Kind == plan.Configure {
+		file := profileFile(ID(a.NIC, adopted))
+		old, _, err := b.Files.Read(file)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, nil, fmt.Errorf("reading %s: %w", file, err)
+		}
+		if err := add(file, profile(a.NIC, old)); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, s := range persist {
+		name, ours := strings.CutPrefix(path.Base(s.Do.File.Path), "90-")
+		name, yaml := strings.CutSuffix(name, ".yaml")
+		if !s.Do.File.Absent || !ours || !yaml {
+			continue
+		}
+		own := nic.Config{Name: name}
+		for _, id := range []string{ID(own, false), ID(own, true), lastID(own)} {
+			if err := add(profileFile(id), nil); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+	return steps, profiles, nil
+}
+
+// profile is what netplan's generator makes of RenderForManager's YAML, in effect. By what it finds its link, name or MAC, stays as it is in the present
+// profile: NetworkManager would have to take the link down to change that. A new one finds it by the MAC, since an old kernel may name the link at the next boot only.
+func profile(c nic.Config, old []byte) []byte {
+	out := ifcfg.RenderKeyfile(c)
+	name := []byte("\ninterface-name=" + c.Name + "\n")
+	if !bytes.Contains(old, name) {
+		return out
+	}
+	out = bytes.Replace(out, []byte("\ntype=ethernet\n"), append([]byte("\ntype=ethernet"), name...), 1)
+	return bytes.Replace(out, []byte("mac-address="+c.MAC.String()+"\n"), nil, 1)
+}

@@ -1,0 +1,153 @@
+package netplan_test
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multinicd/ifcfg"
+	"multinicd/internal/hosttest"
+	"multinicd/netplan"
+	"multinicd/nic"
+)
+
+func TestRenderForManager(t *testing.T) {
+	c := config(1, "192.0.2.7/32", "2001:db8::7/64")
+	c.MTU = 1400
+	c.Routes = []nic.Route{route("10.20.0.0/16", "192.0.2.1")}
+	c.Rules = []nic.Rule{{From: netip.MustParsePrefix("192.0.2.7/32"), Table: 10001, Priority: 20001}}
+	want := `# Written by multinicd: changes made here are overwritten. NIC multinic1, MAC 02:00:00:00:01:01.
+network:
+  version: 2
+  ethernets:
+    multinic1:
+      renderer: NetworkManager
+      match:
+        macaddress: "02:00:00:00:01:01"
+      set-name: multinic1
+      optional: true
+      dhcp4: false
+      dhcp6: false
+      accept-ra: false
+      link-local: [ipv6]
+      mtu: 1400
+      addresses:
+      - "192.0.2.7/32"
+      - "2001:db8::7/64"
+      routes:
+      - to: "10.20.0.0/16"
+        via: "192.0.2.1"
+        metric: 0
+      networkmanager:
+        uuid: "` + ifcfg.UUID(c.MAC) + `"
+        name: "multinic1"
+        passthrough:
+          connection.autoconnect-priority: "999"
+          ipv4.never-default: "true"
+          ipv4.route-metric: "0"
+          ipv4.dad-timeout: "0"
+          ipv4.routing-rule1: "priority 20001 from 192.0.2.7/32 table 10001"
+          ipv6.never-default: "true"
+          ipv6.route-metric: "256"
+          ipv6.addr-gen-mode: "eui64"
+`
+	if diff := cmp.Diff(want, string(netplan.RenderForManager(c, false))); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	if four := string(netplan.RenderForManager(config(2, "192.0.2.9/24"), false)); !strings.Contains(four, "          ipv6.method: \"disabled\"\n") {
+		t.Errorf("IPv6 is not off where none is wanted:\n%s", four)
+	}
+}
+
+// The steps of a change: NetworkManager makes it, the YAML comes when it is verified, and only the YAML makes it final.
+func TestStepsForManager(t *testing.T) {
+	const profile = "/run/NetworkManager/system-connections/netplan-multinic1.nmconnection"
+	one := config(1, "192.0.2.7/24")
+	file, data := netplan.File(one), string(netplan.RenderForManager(one, false))
+	link := nic.Link{Index: 11, Name: "multinic1", MAC: one.MAC, Up: true, Carrier: true}
+	change := nic.Change{Index: 11, MAC: one.MAC, Had: "multinic1", Add: one.Addresses}
+	for name, test := range map[string]struct {
+		disk   map[string]string
+		change nic.Change
+		remove bool
+		gone   bool
+		want   string
+	}{
+		"a new NIC":                 {change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release validate persist(final)"},
+		"the same again is nothing": {disk: map[string]string{file: data, profile: "what netplan's generator made of it"}, want: ""},
+		"an address that somebody deleted": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "[device]\nconnection-uuid=" + ifcfg.UUID(one.MAC) + "\n"}, change: change,
+			want: "guard addresses verify probe"},
+		"our profile is not in force": {disk: map[string]string{file: data, profile: "another"}, change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release"},
+		"a NIC is given back": {disk: map[string]string{file: data, profile: "x"}, remove: true,
+			want: "guard hold kernel profile profile load settle verify probe release validate persist(final)"},
+		"a NIC that is unplugged is given back": {disk: map[string]string{file: data, profile: "x"}, remove: true, gone: true, want: "profile profile load validate persist(final)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New()
+			for f, text := range test.disk {
+				write(t, m, f, []byte(text), 0o600)
+			}
+			a := configure(one)
+			if test.remove {
+				a = remove(one)
+			}
+			a.Change = test.change
+			if !test.gone {
+				a.Link = &link
+			}
+			steps, err := netplan.NewManager(m, m, false).Steps(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, s := range steps {
+				step := s.Name
+				if s.Final {
+					step += "(final)"
+				}
+				got = append(got, step)
+			}
+			if diff := cmp.Diff(test.want, strings.Join(got, " ")); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+// NetworkManager brings a profile in force again without taking the link down only if it still finds its link by the same.
+func TestAProfileKeepsWhatItFindsItsLinkBy(t *testing.T) {
+	const profile = "/run/NetworkManager/system-connections/netplan-multinic1.nmconnection"
+	one, other := config(1, "192.0.2.7/24"), config(1, "192.0.2.8/24")
+	for old, want := range map[string]string{
+		"": "mac-address=02:00:00:00:01:01",
+		"[connection]\nid=multinic1\ninterface-name=multinic1\n": "interface-name=multinic1",
+		"[ethernet]\nmac-address=02:00:00:00:01:01\n":            "mac-address=02:00:00:00:01:01",
+	} {
+		m := hosttest.New()
+		write(t, m, netplan.File(one), netplan.RenderForManager(one, false), 0o600)
+		if old != "" {
+			write(t, m, profile, []byte(old), 0o600)
+		}
+		a := configure(other)
+		a.Link = &nic.Link{Index: 11, Name: "multinic1", MAC: one.MAC}
+		steps, err := netplan.NewManager(m, m, false).Steps(a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := ""
+		for _, s := range steps {
+			if f := s.Do.File; f != nil && f.Path == profile {
+				for line := range strings.Lines(string(f.Data)) {
+					if strings.HasPrefix(line, "mac-address=") || strings.HasPrefix(line, "interface-name=") {
+						found += strings.TrimSpace(line)
+					}
+				}
+			}
+		}
+		if found != want {
+			t.Errorf("of %q comes a profile with %q, want %q", old, found, want)
+		}
+	}
+}
