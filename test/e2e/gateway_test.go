@@ -151,7 +151,7 @@ func TestANICInThePrimarysSubnet(t *testing.T) {
 func TestANICComesAndGoesWithoutLossOnAnother(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)
-	n := portNodes(t, b, "", 1)[0]
+	n := portNodes(t, b, kind{}, 1)[0]
 	for _, a := range []string{"192.168.192.1/24", "2001:db8:192::1/64"} {
 		if err := b.World.AddAddress("data1", netip.MustParsePrefix(a)); err != nil {
 			t.Fatal(err)
@@ -188,7 +188,7 @@ func TestANICComesAndGoesWithoutLossOnAnother(t *testing.T) {
 func TestTwoNICsSwapTheirAddresses(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)
-	n := portNodes(t, b, "", 1)[0]
+	n := portNodes(t, b, kind{}, 1)[0]
 	n.file("/etc/multinicd/multinicd.toml", strings.ReplaceAll(settings("worker-node-01", fromFile), `"off"`, `"fast"`))
 	wish := func(first, second int) string {
 		return nodeObject(nicYAML(1, portMAC(1, 1), port4(1, first)+"/24", fmt.Sprintf("addresses: [%q]", port6(1, first)+"/64")),

@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -29,15 +30,17 @@ func portsObject(n int, ids ...int) string {
 }
 
 // portNodes boots hosts with five NICs each, all on one segment.
-func portNodes(t *testing.T, b *bed.Bed, suite string, hosts int) (out []*node) {
+func portNodes(t *testing.T, b *bed.Bed, k kind, hosts int) (out []*node) {
 	t.Helper()
 	for n := 1; n <= hosts; n++ {
-		o := testhost.Options{Suite: suite}
+		o := testhost.Options{Flavour: k.flavour, Suite: k.suite}
 		for id := 1; id <= ports; id++ {
 			o.NICs = append(o.NICs, testhost.NIC{MAC: portMAC(n, id), Segment: "data1"})
 		}
 		// As hosts of the RHEL family come: the strictest reverse path filter.
-		out = append(out, fileNode(t, b, o, map[string]string{"/etc/sysctl.d/99-strict.conf": "net.ipv4.conf.all.rp_filter = 1\nnet.ipv4.conf.default.rp_filter = 1\n"}))
+		one := fileNode(t, b, o, map[string]string{"/etc/sysctl.d/99-strict.conf": "net.ipv4.conf.all.rp_filter = 1\nnet.ipv4.conf.default.rp_filter = 1\n"})
+		one.file("/etc/multinicd/multinicd.toml", settings("worker-node-01", fromFile)+k.toml)
+		out = append(out, one)
 	}
 	return out
 }
@@ -109,7 +112,7 @@ func TestFiveNICsInOneSubnetOnTwoHosts(t *testing.T) {
 
 func fiveNICs(t *testing.T, suite string) {
 	b := bed.New(t)
-	nodes := portNodes(t, b, suite, 2)
+	nodes := portNodes(t, b, kind{flavour: testhost.Networkd, suite: suite}, 2)
 	f := watch(t, b)
 	one := nodes[0]
 	const foreign = "ip rule add fwmark 0x200/0xf00 lookup 2004 priority 9; ip rule add from 10.244.0.0/16 lookup 100 priority 100; ip rule add from 198.51.100.7 lookup 100 priority 20500;" +
@@ -249,6 +252,67 @@ func fiveNICs(t *testing.T, suite string) {
 			t.Errorf("%s was\n%s\nis\n%s", what, is[0], is[1])
 		}
 	}
+}
+
+// The same on hosts of NetworkManager: what is laid out is so at once, after a boot without us, and when NetworkManager is started anew.
+func TestFiveNICsInOneSubnetOnEveryKindOfHost(t *testing.T) {
+	everyKind(t, func(t *testing.T, k kind) {
+		if k.flavour == testhost.Networkd {
+			t.Skip("TestFiveNICsInOneSubnetOnTwoHosts shows more of it")
+		}
+		if k.flavour != testhost.NetworkManager && os.Getenv("MULTINIC_LONG") == "" {
+			t.Skip("a long test, with two hosts of each kind: set MULTINIC_LONG")
+		}
+		b := bed.New(t)
+		nodes := portNodes(t, b, k, 2)
+		f := watch(t, b)
+		one := nodes[0]
+		inMain := one.inMain()
+		for i, n := range nodes {
+			n.start(portsObject(i+1, 1, 2, 3, 4, 5))
+		}
+		const all = "multinic1 Configured Configured, multinic2 Configured Configured, multinic3 Configured Configured, multinic4 Configured Configured, multinic5 Configured Configured"
+		for _, n := range nodes {
+			n.wantNICs(all)
+		}
+		laidOut := func(when string) {
+			t.Helper()
+			var rules []string
+			for id := 1; id <= ports; id++ {
+				one.wantLink(portMAC(1, id), fmt.Sprintf("multinic%d up mtu 1500 %s/32 %s/128", id, port4(1, id), port6(1, id)))
+				rules = append(rules, fmt.Sprintf("%d: from %s lookup %d", 20000+id, port4(1, id), 10000+id), fmt.Sprintf("%d: from %s lookup %d", 20000+id, port6(1, id), 10000+id))
+				one.eventually("the table "+when, fmt.Sprintf("192.168.192.0/24 dev multinic%d scope link\n2001:db8:192::/64 dev multinic%[1]d metric 1024 pref medium\n", id), func() string {
+					return one.must("sh", "-c", fmt.Sprintf("(ip route show table %d; ip -6 route show table %[1]d) | sed 's/ proto [^ ]*//; s/ *$//'", 10000+id))
+				})
+			}
+			slices.Sort(rules)
+			one.eventually("rules "+when, strings.Join(rules, "\n")+"\n", one.rules)
+			plain := func(text string) string {
+				return sortLines(strings.NewReplacer("proto static", "proto 109", "proto kernel ", "").Replace(text))
+			}
+			want := plain(inMain + "192.168.192.0/24 dev multinic1 proto 109 scope link src 192.168.192.11 metric 20001\n2001:db8:192::/64 dev multinic1 proto 109 metric 20001 pref medium\n")
+			one.eventually("main "+when, want, func() string { return plain(one.inMain()) })
+			wantEveryPair(t, f, nodes[0], nodes[1])
+		}
+		laidOut("at first")
+		one.sameAgainDoesNothing("systemctl", "restart", "multinicd")
+		one.must("systemctl", "restart", "NetworkManager")
+		one.must("nm-online", "-qs", "-t", "30")
+		laidOut("after NetworkManager was started anew")
+		for _, n := range nodes {
+			n.reboot()
+		}
+		laidOut("after a boot")
+		if err := one.StartDaemon(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		one.wantNICs(all)
+		one.sameAgainDoesNothing("systemctl", "restart", "multinicd")
+		one.file(objectFile, nodeObject())
+		one.must("systemctl", "restart", "multinicd")
+		one.eventually("what is ours", "", one.profiles)
+		one.eventually("rules of ours", "", one.rules)
+	})
 }
 
 func sortLines(text string) string {
