@@ -44,6 +44,10 @@ func newApp() *cli.App {
 						Name: "metrics-address", EnvVars: env("METRICS_ADDRESS"), Value: ":8080",
 						Usage: "`HOST:PORT` of /metrics; 0 serves none",
 					},
+					&cli.StringFlag{
+						Name: "pprof-address", EnvVars: env("PPROF_ADDRESS"),
+						Usage: "`HOST:PORT` of Go's profiles, for whoever can reach it; absent: none",
+					},
 					&cli.DurationFlag{
 						Name: "silent-after", EnvVars: env("SILENT_AFTER"), Value: controller.SilentAfter,
 						Usage: "how long a node's Lease may stand still until Ready turns Unknown; nodes renew it every 2 min",
@@ -92,7 +96,7 @@ func newApp() *cli.App {
 			},
 		},
 	}
-	app.Commands = append(app.Commands, runCommands()...)
+	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand())
 	strict(app)
 	return app
 }
@@ -160,6 +164,7 @@ func run(c *cli.Context) error {
 		LeaderElect:    c.Bool("leader-elect"),
 		HealthAddress:  c.String("health-address"),
 		MetricsAddress: c.String("metrics-address"),
+		PprofAddress:   c.String("pprof-address"),
 		SilentAfter:    c.Duration("silent-after"),
 		Jobs:           jobs,
 		Rollout:        rollout,

@@ -49,7 +49,8 @@ func commands() *cli.App {
 				&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done, as plan does"},
 				&cli.DurationFlag{Name: "wait", Usage: "wait as long as `TIME` for another multinicd to end"}, output}},
 			{Name: "plan", Usage: "say what apply would do, and change nothing", Action: planCommand, Flags: []cli.Flag{file, output}},
-			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{output}},
+			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table, json, or metrics for node_exporter's textfile collector", Value: "table"}}},
 			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{output}},
 			{Name: "recover", Usage: "undo a change that a crash cut off, without bus or API (what multinicd-recover.service runs before NetworkManager)", Action: recoverCommand},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
@@ -136,7 +137,8 @@ func planCommand(c *cli.Context) error {
 }
 
 func statusCommand(c *cli.Context) error {
-	if err := checkOutput(c); err != nil {
+	metrics := c.String("output") == "metrics"
+	if err := checkOutput(c); err != nil && (!metrics || c.Args().Present()) {
 		return err
 	}
 	cfg, err := loadConfig(c)
@@ -146,6 +148,10 @@ func statusCommand(c *cli.Context) error {
 	r, err := ask(cfg.Status.Socket, daemon.AskStatus, 5*time.Second)
 	if err != nil {
 		return exitError{exitFailed, fmt.Errorf("%w; is it running? See: systemctl status multinicd", err)}
+	}
+	if metrics {
+		_, err := io.WriteString(c.App.Writer, r.Status.Metrics())
+		return err
 	}
 	return write(c.App.Writer, c.String("output"), r.Status, r.Status.Table())
 }

@@ -37,6 +37,7 @@ type jobLoop struct {
 	silentAfter time.Duration
 	pulses      *pulses
 	guard       *guard
+	meters      *meters
 	options     JobOptions
 	braked      bool
 
@@ -247,6 +248,7 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("making Job %s: %w", job.Name, err)
 	}
+	l.meters.jobs.WithLabelValues("made").Inc()
 	l.log.Info("made a Job", "node", node, "job", job.Name, "generation", key.Generation, "run", key.Run)
 	return reconcile.Result{}, nil
 }
@@ -262,6 +264,7 @@ func (l *jobLoop) end(ctx context.Context, node string, job *batchv1.Job, why st
 	if err != nil {
 		return fmt.Errorf("deleting Job %s: %w", job.Name, err)
 	}
+	l.meters.jobs.WithLabelValues("ended").Inc()
 	l.log.Info("ended a Job", "node", node, "job", job.Name, "reason", why)
 	return nil
 }

@@ -44,6 +44,14 @@ type rollout struct {
 	mu      sync.Mutex
 	granted map[types.UID]int64 // released, and not in the cache yet
 	stopped bool
+	out     Rollout // what was decided last
+}
+
+// last is what was decided last.
+func (r *rollout) last() Rollout {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.out
 }
 
 // of is the generation up to which an object is released, as far as is known: -1
@@ -94,6 +102,7 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	r.out = out
 	r.tell(out)
 	for _, n := range out.Release {
 		r.granted[n.UID] = n.Generation

@@ -43,6 +43,9 @@ type Options struct {
 	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics, both
 	// host:port; "" or "0" serves nothing.
 	HealthAddress, MetricsAddress string
+	// PprofAddress serves Go's profiles, host:port, to whoever can reach it; ""
+	// serves none.
+	PprofAddress string
 	// SilentAfter; 0 means the constant.
 	SilentAfter time.Duration
 	// Jobs says whether and how nodes without a daemon get Jobs.
@@ -95,10 +98,17 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 			return fmt.Errorf("setting up the rollout brake: %w", err)
 		}
 	}
+	m := newMeters(mgr.GetClient(), loop.rollout)
+	unregister, err := m.register()
+	if err != nil {
+		return err
+	}
+	defer unregister()
+	loop.meters = m
 	if err := watch(mgr, loop, o.Now); err != nil {
 		return fmt.Errorf("setting up the status loop: %w", err)
 	}
-	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), events: recorder, log: o.Log, now: o.Now}); err != nil {
+	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), events: recorder, log: o.Log, now: o.Now, meters: m}); err != nil {
 		return fmt.Errorf("setting up the loop of runs: %w", err)
 	}
 	want, err := wantedPolicies(deploy.Admission)
@@ -150,7 +160,7 @@ func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events
 	}
 	return watchJobs(mgr, &jobLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
-		pulses: status.pulses, guard: policies, options: o.Jobs, braked: o.Rollout.On(), last: map[string]time.Time{},
+		pulses: status.pulses, guard: policies, meters: status.meters, options: o.Jobs, braked: o.Rollout.On(), last: map[string]time.Time{},
 	})
 }
 
@@ -229,7 +239,8 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 			},
 		}},
 		HealthProbeBindAddress: orNone(o.HealthAddress), Metrics: server.Options{BindAddress: orNone(o.MetricsAddress)},
-		LeaderElection: o.LeaderElect, LeaderElectionID: "multinic-bridge", LeaderElectionNamespace: v1.SystemNamespace,
+		PprofBindAddress: o.PprofAddress,
+		LeaderElection:   o.LeaderElect, LeaderElectionID: "multinic-bridge", LeaderElectionNamespace: v1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true,
 	})
 	if err != nil {

@@ -31,6 +31,7 @@ type runLoop struct {
 	events events.EventRecorder
 	log    *slog.Logger
 	now    func() time.Time
+	meters *meters
 }
 
 // nodeIndex is the cache's index of runs by node.
@@ -153,6 +154,7 @@ func (l *runLoop) write(ctx context.Context, run *v1.MultiNicNodeRun, s v1.Multi
 		return nil
 	}
 	l.log.Info("run ended", "node", run.Spec.Node, "run", run.Name, "action", string(run.Spec.Action), "exit", *s.ExitCode, "reason", s.Reason)
+	l.meters.runs.WithLabelValues(string(run.Spec.Action), fmt.Sprint(*s.ExitCode)).Inc()
 	kind := corev1.EventTypeNormal
 	if s.State == v1.RunFailed {
 		kind = corev1.EventTypeWarning

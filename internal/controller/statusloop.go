@@ -34,6 +34,7 @@ type statusLoop struct {
 	brake       *brake
 	events      events.EventRecorder
 	eventBrake  *brake
+	meters      *meters
 	jobs        bool     // there are Jobs
 	rollout     *rollout // nil: no brake
 	reachable   func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
@@ -142,6 +143,7 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 		return fmt.Errorf("writing status of %s: %w", obj.Name, err)
 	}
 	l.mu.Lock()
+	l.meters.writes.Inc()
 	l.said[obj.Name] = said{uid: obj.UID, version: written.ResourceVersion, status: next}
 	l.mu.Unlock()
 	if obj.Status.State != next.State {

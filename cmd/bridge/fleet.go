@@ -1,0 +1,233 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	v1 "multinicd/api/v1"
+)
+
+// fleetNode is what is known of one node. The JSON names are stable.
+type fleetNode struct {
+	Node       string   `json:"node"`
+	State      v1.State `json:"state"`
+	Ready      string   `json:"ready"`
+	Reason     string   `json:"reason"`
+	Message    string   `json:"message,omitempty"`
+	Interfaces string   `json:"interfaces"`
+	Generation int64    `json:"generation"`
+	Observed   int64    `json:"observedGeneration"`
+	Released   int64    `json:"releasedGeneration,omitempty"`
+	// Drift names the NICs that another writer fights over, or that are not as wanted.
+	Drift []string `json:"drift,omitempty"`
+	// Degraded is the reason for which a person should look; empty: none.
+	Degraded string `json:"degraded,omitempty"`
+	Version  string `json:"version,omitempty"`  // of multinicd, as it last reported
+	Executor string `json:"executor,omitempty"` // daemon or job
+	LastJob  string `json:"lastJobName,omitempty"`
+	// Times by who wrote them: the bridge, the node, the API server. nil: never, or not known.
+	Changed    *time.Time `json:"lastProcessed,omitempty"`
+	Seen       *time.Time `json:"leaseRenewed,omitempty"`
+	Credential *time.Time `json:"credentialMade,omitempty"`
+}
+
+func fleetCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "fleet",
+		Usage: "list all nodes: state, reason, age, drift, version, credential",
+		Description: "AGE is since the bridge last took something new over from the node, SEEN since the node renewed its Lease,\n" +
+			"CREDENTIAL since its identity was made; the tokens of that live for an hour each.",
+		Action: listFleet,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide, json or yaml"},
+			&cli.StringSliceFlag{Name: "state", Usage: "only nodes in `STATE`: Pending, InProgress, Configured, Failed"},
+			&cli.StringSliceFlag{Name: "reason", Usage: "only nodes whose Ready, Degraded or a NIC has `REASON`"},
+			&cli.StringFlag{Name: "selector", Aliases: []string{"l"}, Usage: "only nodes whose objects have these `LABELS`"},
+			&cli.BoolFlag{Name: "not-ready", Usage: "only nodes that are not Ready"},
+			&cli.StringFlag{Name: "kubeconfig", Usage: "`FILE` that says how to reach the API server; absent: $KUBECONFIG, then ~/.kube/config, then the Pod's own credential"},
+		},
+	}
+}
+
+func listFleet(c *cli.Context) error {
+	output := c.String("output")
+	if c.Args().Present() || !slices.Contains([]string{"table", "wide", "json", "yaml"}, output) {
+		return fmt.Errorf("%w: fleet takes -o table, wide, json or yaml, and no arguments", errUsage)
+	}
+	selector, err := labels.Parse(c.String("selector"))
+	if err != nil {
+		return fmt.Errorf("%w: reading --selector: %w", errUsage, err)
+	}
+	a, err := newAdmin(c.String("kubeconfig"))
+	if err != nil {
+		return err
+	}
+	nodes, err := a.fleet(c.Context, selector, func(o *v1.MultiNicNodeConfig, n fleetNode) bool {
+		return (len(c.StringSlice("state")) == 0 || slices.Contains(c.StringSlice("state"), string(n.State))) &&
+			(len(c.StringSlice("reason")) == 0 || hasReason(o, c.StringSlice("reason"))) &&
+			(!c.Bool("not-ready") || n.Ready != "True")
+	})
+	if err != nil {
+		return err
+	}
+	switch output {
+	case "json":
+		enc := json.NewEncoder(c.App.Writer)
+		enc.SetIndent("", "  ")
+		return enc.Encode(nodes)
+	case "yaml":
+		data, err := yaml.Marshal(nodes)
+		if err != nil {
+			return fmt.Errorf("encoding the fleet: %w", err)
+		}
+		_, err = c.App.Writer.Write(data)
+		return err
+	}
+	return fleetTable(c.App.Writer, nodes, output == "wide", time.Now())
+}
+
+func hasReason(o *v1.MultiNicNodeConfig, reasons []string) bool {
+	for _, c := range o.Status.Conditions {
+		if slices.Contains(reasons, c.Reason) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(o.Status.InterfaceStatuses, func(n v1.InterfaceStatus) bool { return slices.Contains(reasons, n.Reason) })
+}
+
+// fleet reads four lists, whatever the number of nodes. What belongs to multinic-nodes is left
+// out where the reader may not see it. The result is sorted by name and never nil.
+func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(*v1.MultiNicNodeConfig, fleetNode) bool) ([]fleetNode, error) {
+	var objects v1.MultiNicNodeConfigList
+	if err := a.client.List(ctx, &objects, client.InNamespace(v1.SystemNamespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
+		return nil, fmt.Errorf("listing objects: %w", err)
+	}
+	in := func(component string) []client.ListOption {
+		return []client.ListOption{client.InNamespace(v1.NodesNamespace), client.MatchingLabels{v1.ComponentLabel: component}}
+	}
+	var reports corev1.ConfigMapList
+	if err := a.client.List(ctx, &reports, in(v1.ComponentReport)...); err != nil {
+		return nil, fmt.Errorf("listing reports: %w", err)
+	}
+	var leases coordinationv1.LeaseList
+	if err := a.client.List(ctx, &leases, in(v1.ComponentLease)...); err != nil {
+		return nil, fmt.Errorf("listing Leases: %w", err)
+	}
+	var accounts corev1.ServiceAccountList
+	if err := a.client.List(ctx, &accounts, in(v1.ComponentNode)...); err != nil {
+		return nil, fmt.Errorf("listing ServiceAccounts: %w", err)
+	}
+	said, seen, made := map[string]v1.Report{}, map[string]time.Time{}, map[string]time.Time{}
+	for _, cm := range reports.Items {
+		if r, err := v1.ParseReport([]byte(cm.Data[v1.ReportKey])); err == nil {
+			said[cm.Name] = r
+		}
+	}
+	for _, l := range leases.Items {
+		if l.Spec.RenewTime != nil {
+			seen[l.Name] = l.Spec.RenewTime.Time
+		}
+	}
+	for _, s := range accounts.Items {
+		made[s.Name] = s.CreationTimestamp.Time
+	}
+	out := []fleetNode{}
+	for i := range objects.Items {
+		o := &objects.Items[i]
+		n := describe(o)
+		if r, ok := said[v1.ReportName(o.Name)]; ok && r.Node == o.Name {
+			n.Version, n.Executor = r.Version, string(r.Executor)
+		}
+		n.Seen, n.Credential = timeIn(seen, v1.LeaseName(o.Name)), timeIn(made, v1.ServiceAccountName(o.Name))
+		if keep(o, n) {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(a, b fleetNode) int { return cmp.Compare(a.Node, b.Node) })
+	return out, nil
+}
+
+func describe(o *v1.MultiNicNodeConfig) fleetNode {
+	s := o.Status
+	n := fleetNode{Node: o.Name, State: s.State, Ready: "Unknown", Interfaces: s.ReadyInterfaces, Generation: o.Generation,
+		Observed: s.ObservedGeneration, Released: s.ReleasedGeneration, LastJob: s.LastJobName}
+	for _, c := range s.Conditions {
+		switch {
+		case c.Type == v1.ConditionReady:
+			n.Ready, n.Reason, n.Message = string(c.Status), c.Reason, c.Message
+		case c.Type == v1.ConditionDegraded && c.Status == "True":
+			n.Degraded = c.Reason
+		}
+	}
+	for _, i := range s.InterfaceStatuses {
+		if i.Reason == v1.ReasonDriftFighting || i.Status == v1.StateInProgress && s.ObservedGeneration == o.Generation && s.State != v1.StateInProgress {
+			n.Drift = append(n.Drift, i.Name)
+		}
+	}
+	if s.LastProcessed != nil {
+		n.Changed = &s.LastProcessed.Time
+	}
+	return n
+}
+
+func timeIn(times map[string]time.Time, name string) *time.Time {
+	if t, ok := times[name]; ok {
+		return &t
+	}
+	return nil
+}
+
+func fleetTable(out io.Writer, nodes []fleetNode, wide bool, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	header := []string{"NODE", "STATE", "READY", "REASON", "INTERFACES", "AGE", "DRIFT", "VERSION", "CREDENTIAL"}
+	if wide {
+		header = append(header, "SEEN", "GENERATION", "EXECUTOR", "DEGRADED", "LAST JOB", "MESSAGE")
+	}
+	fmt.Fprintln(w, strings.Join(header, "\t"))
+	for _, n := range nodes {
+		row := []string{n.Node, string(n.State), n.Ready, n.Reason, n.Interfaces, age(n.Changed, now), strings.Join(n.Drift, ","), n.Version, age(n.Credential, now)}
+		if wide {
+			generation := fmt.Sprint(n.Generation)
+			if n.Observed != n.Generation {
+				generation = fmt.Sprintf("%d (at %d)", n.Generation, n.Observed)
+			}
+			row = append(row, age(n.Seen, now), generation, n.Executor, n.Degraded, n.LastJob, n.Message)
+		}
+		for i := range row {
+			row[i] = orDash(v1.Printable(row[i], 200))
+		}
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	return w.Flush()
+}
+
+// age is a span as kubectl prints it, in its two greatest units at most; "" where there is none.
+func age(since *time.Time, now time.Time) string {
+	if since == nil {
+		return ""
+	}
+	d := max(now.Sub(*since), 0)
+	switch {
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < 3*time.Hour:
+		return fmt.Sprintf("%dm", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh", int(d.Hours()))
+	}
+	return fmt.Sprintf("%dd", int(d.Hours()/24))
+}

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	v1 "multinicd/api/v1"
+)
+
+func TestFleetTable(t *testing.T) {
+	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	ago := func(d time.Duration) *time.Time { at := noon.Add(-d); return &at }
+	o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: "b", Generation: 3}}
+	o.Status = v1.MultiNicNodeConfigStatus{ObservedGeneration: 3, State: v1.StateFailed, ReadyInterfaces: "1/2",
+		Conditions: []metav1.Condition{{Type: v1.ConditionReady, Status: "False", Reason: v1.ReasonInterfacesFailed, Message: "multinic2:\nwhy"},
+			{Type: v1.ConditionDegraded, Status: "True", Reason: v1.ReasonInterfacesFailed}},
+		InterfaceStatuses: []v1.InterfaceStatus{{Name: "multinic1", Status: v1.StateConfigured}, {Name: "multinic2", Status: v1.StateFailed, Reason: v1.ReasonDriftFighting}}}
+	n := describe(o)
+	n.Changed, n.Seen, n.Credential, n.Version = ago(90*time.Second), ago(100*time.Minute), ago(50*time.Hour), "1.2.3"
+	var b strings.Builder
+	if err := fleetTable(&b, []fleetNode{{Node: "a", Ready: "Unknown"}, n}, false, noon); err != nil {
+		t.Fatal(err)
+	}
+	want := `NODE   STATE    READY     REASON             INTERFACES   AGE   DRIFT       VERSION   CREDENTIAL
+a      -        Unknown   -                  -            -     -           -         -
+b      Failed   False     InterfacesFailed   1/2          90s   multinic2   1.2.3     2d
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Error(diff)
+	}
+	b.Reset()
+	if err := fleetTable(&b, []fleetNode{n}, true, noon); err != nil || !strings.Contains(b.String(), "multinic2: why") || !strings.Contains(b.String(), "100m") {
+		t.Errorf("%v\n%s", err, b.String())
+	}
+	for reason, want := range map[string]bool{v1.ReasonDriftFighting: true, v1.ReasonInterfacesFailed: true, v1.ReasonNameTaken: false} {
+		if hasReason(o, []string{reason}) != want {
+			t.Errorf("the filter by %s", reason)
+		}
+	}
+}

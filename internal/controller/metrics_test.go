@@ -1,0 +1,112 @@
+package controller
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"github.com/prometheus/common/expfmt"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	v1 "multinicd/api/v1"
+)
+
+// page is what a scrape of a fleet gives: one node of each kind that matters.
+func page(t *testing.T) string {
+	t.Helper()
+	var objects []client.Object
+	add := func(name string, in Gathered) {
+		o := in.Object
+		o.Name, o.Namespace = name, v1.SystemNamespace
+		o.Status = Status(in)
+		objects = append(objects, o)
+	}
+	add(node, Gathered{Object: object(1), Report: text(t, report(1, configured(1), configured(2))), Now: noon})
+	strange := report(1)
+	strange.Refused = &v1.Remark{Reason: "AWordThatOnlyThisNodeKnows"}
+	add(node, Gathered{Object: object(1), Report: text(t, strange), Now: noon})
+	objects[1].SetName("strange")
+	add("unheard", Gathered{Object: object(1), Now: noon})
+	scheme := runtime.NewScheme()
+	if err := v1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	m := newMeters(fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1.MultiNicNodeConfig{}).Build(),
+		&rollout{out: Rollout{Waiting: 7, Changing: 2, Failed: 3, Stopped: true}})
+	m.runs.WithLabelValues("trigger", "0").Inc()
+	m.jobs.WithLabelValues("made").Inc()
+	registry := prometheus.NewPedanticRegistry()
+	for _, c := range m.collectors() {
+		if err := registry.Register(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v %v", problems, err)
+	}
+	var b strings.Builder
+	for _, f := range families {
+		if _, err := expfmt.MetricFamilyToText(&b, f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.String()
+}
+
+func TestMetricsCountTheFleetWithoutNamingAnybody(t *testing.T) {
+	got := page(t)
+	for _, line := range []string{
+		`multinic_nodes{state="Configured"} 1`,
+		`multinic_nodes{state="Failed"} 1`,
+		`multinic_nodes{state="Pending"} 1`,
+		`multinic_nodes{state="InProgress"} 0`,
+		`multinic_nodes_ready{reason="AllInterfacesConfigured",status="True"} 1`,
+		`multinic_nodes_ready{reason="other",status="False"} 1`,
+		`multinic_nodes_ready{reason="NoReport",status="Unknown"} 1`,
+		`multinic_nodes_degraded{reason="other"} 1`,
+		`multinic_interfaces{status="Configured"} 2`,
+		`multinic_rollout_nodes{phase="waiting"} 7`,
+		`multinic_rollout_stopped 1`,
+		`multinic_runs_total{action="trigger",exit_code="0"} 1`,
+	} {
+		if !strings.Contains(got, line+"\n") {
+			t.Errorf("there is no %s", line)
+		}
+	}
+	if strings.Contains(got, node) || strings.Contains(got, "AWordThat") {
+		t.Error("a node, or a word of its own, is a label")
+	}
+	if t.Failed() {
+		t.Log(got)
+	}
+}
+
+func TestEveryMetricHasARow(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(pattern, text string) []string {
+		var out []string
+		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
+			out = append(out, m[1])
+		}
+		slices.Sort(out)
+		return slices.Compact(out)
+	}
+	if diff := cmp.Diff(names(`(?m)^# TYPE (\w+)`, page(t)), names("(?m)^\\| `(multinic_\\w+)`", string(doc))); diff != "" {
+		t.Errorf("docs/metrics.md (-metrics +rows)\n%s", diff)
+	}
+}

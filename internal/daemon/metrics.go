@@ -1,0 +1,47 @@
+package daemon
+
+import (
+	"fmt"
+	"strings"
+
+	v1 "multinicd/api/v1"
+)
+
+// Metrics is the status in the text format that node_exporter's textfile collector reads (Prometheus exposition format 0.0.4). docs/metrics.md
+// has a row for each.
+func (s Status) Metrics() string {
+	var b strings.Builder
+	metric := func(name, help string, samples ...string) {
+		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+		for _, sample := range samples {
+			b.WriteString(name + sample + "\n")
+		}
+	}
+	metric("multinicd_info", "Version of multinicd, and who configures the network on this host.", fmt.Sprintf("{version=%q,backend=%q} 1", s.Version, s.Backend))
+	counts, different := map[v1.State]int{}, 0
+	for _, n := range s.NICs {
+		counts[n.Status]++
+		if len(n.Difference) > 0 {
+			different++
+		}
+	}
+	var samples []string
+	for _, state := range []v1.State{v1.StatePending, v1.StateInProgress, v1.StateConfigured, v1.StateFailed} {
+		samples = append(samples, fmt.Sprintf("{status=%q} %d", state, counts[state]))
+	}
+	metric("multinicd_interfaces", "NICs that the object names, by status.", samples...)
+	metric("multinicd_interfaces_different", "NICs that are not as wanted now.", fmt.Sprintf(" %d", different))
+	metric("multinicd_object_generation", "Generation of the object that the node works on.", fmt.Sprintf(" %d", s.Generation))
+	delivered := 0
+	if s.Delivered {
+		delivered = 1
+	}
+	metric("multinicd_report_delivered", "1 where the cluster has the last report.", fmt.Sprintf(" %d", delivered))
+	if !s.Source.Contact.IsZero() {
+		metric("multinicd_last_contact_timestamp_seconds", "When the API server last answered.", fmt.Sprintf(" %d", s.Source.Contact.Unix()))
+	}
+	if c := s.Credential; c != nil && !c.Ends.IsZero() {
+		metric("multinicd_credential_expiry_timestamp_seconds", "When the node's token ends.", fmt.Sprintf(" %d", c.Ends.Unix()))
+	}
+	return b.String()
+}
