@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		pulses: newPulses(),
 		brake:  newBrake(writeEvery, writeBurst),
 		events: recorder, eventBrake: newBrake(eventEvery, eventBurst),
-		said: map[string]said{}, jobs: o.Jobs.Execution != ExecutionDaemon,
+		said: map[string]said{}, settled: map[string]string{}, jobs: o.Jobs.Execution != ExecutionDaemon,
 	}
 	if loop.jobs {
 		if err := indexJobs(mgr); err != nil {

@@ -39,8 +39,9 @@ type statusLoop struct {
 	rollout     *rollout // nil: no brake
 	reachable   func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 
-	mu   sync.Mutex
-	said map[string]said // by node
+	mu      sync.Mutex
+	said    map[string]said   // by node
+	settled map[string]string // by node: the reason of Ready when it was last told of
 }
 
 // said is the status that was written last, until the cache shows it.
@@ -154,7 +155,36 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 	// Events about the same version of an object are taken for one by the library, whatever they say; and the cache may lag behind.
 	about.ResourceVersion = written.ResourceVersion
 	l.tell(about, next)
+	l.tellSettled(about, next)
 	return nil
+}
+
+// tellSettled makes an Event where a node settles on something else than it was
+// settled on before: a change that ends as the last one did is none. What a node
+// was settled on before this bridge is read from the object, where it says so.
+func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
+	now := find(next.Conditions, v1.ConditionReady)
+	if now == nil || now.Reason == v1.ReasonApplying {
+		return
+	}
+	l.mu.Lock()
+	before, known := l.settled[obj.Name]
+	if !known {
+		if ready := find(obj.Status.Conditions, v1.ConditionReady); ready != nil && ready.Reason != v1.ReasonApplying {
+			before, known = ready.Reason, true
+		}
+	}
+	l.settled[obj.Name] = now.Reason
+	l.mu.Unlock()
+	if !known || before == now.Reason || now.Reason == v1.ReasonReportRefused || l.eventBrake.wait(obj.Name, l.now()) > 0 {
+		return
+	}
+	kind := corev1.EventTypeWarning
+	if next.State == v1.StateConfigured && now.Status == metav1.ConditionTrue || now.Reason == v1.ReasonInterfacesWaiting {
+		kind = corev1.EventTypeNormal
+	}
+	l.events.Eventf(obj, nil, kind, now.Reason, "Settle", "%s",
+		v1.Printable(fmt.Sprintf("generation %d: %s", next.ObservedGeneration, now.Message), maxEvent))
 }
 
 // tell makes an Event of a report that cannot be used, naming whose it is, when
@@ -192,6 +222,7 @@ func (l *statusLoop) forget(node string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.said, node)
+	delete(l.settled, node)
 	l.brake.forget(node)
 	l.eventBrake.forget(node)
 }
