@@ -274,7 +274,7 @@ func (h *Host) NMLoad(ctx context.Context, files []string) error {
 // NMActivate brings a profile in force on the link as it was read last. Where it is in force already, in an older form, that is a Reapply, which changes what
 // differs and nothing else; the same again causes no event. known says whether NetworkManager has the profile.
 //
-// A link without a carrier is left alone: NetworkManager brings the profile in force by itself once it has one.
+// A link without a carrier is left alone: NetworkManager would wait for one, and give up.
 func (h *Host) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nmActivateTimeout)
 	defer cancel()

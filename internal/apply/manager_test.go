@@ -14,6 +14,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/hosttest"
 	"multinicd/nic"
+	"multinicd/plan"
 )
 
 // foreign is the profile of somebody else for NIC 1, in a dialect of the fake's own.
@@ -46,8 +47,8 @@ func boot(m *hosttest.Machine) {
 	for i := range m.Net {
 		l := &m.Net[i]
 		l.Name, l.Up, l.MTU = fmt.Sprintf("eth%d", i+1), false, 1500
-		for file, data := range m.Disk {
-			if strings.HasSuffix(file, ".link") && strings.Contains(string(data), l.MAC.String()) {
+		for _, file := range slices.Backward(slices.Sorted(maps.Keys(m.Disk))) { // the first that is for a link counts
+			if strings.HasSuffix(file, ".link") && strings.Contains(string(m.Disk[file]), l.MAC.String()) {
 				l.Name = strings.TrimSuffix(strings.TrimPrefix(file, ifcfg.LinkDir+"/10-"), ".link")
 			}
 		}
@@ -161,5 +162,35 @@ func TestNetworkManagerGoesAway(t *testing.T) {
 				t.Errorf("gone at %d: %s, and the address before is not there: %v", n, results[0].Outcome, l.Addresses)
 			}
 		}
+	}
+}
+
+// A crash, and a NetworkManager that hangs when the daemon comes back: files and links are as before, the daemon lives, and goes on when it answers again.
+func TestNetworkManagerHangsWhileRecovering(t *testing.T) {
+	s := scenarios()["an address and routes change by keyfile"]
+	m := prepared(t, s)
+	run(t, m, s)
+	for n := 1; n <= m.Ops; n++ {
+		m := prepared(t, s)
+		before := m.Text(stateDir)
+		m.CrashAt = n
+		run(t, m, s)
+		m.CrashAt, m.NM.Hangs = 0, true
+		a := newApplier(m, "boot-1", nil)
+		r, err := a.Recover(t.Context())
+		if err != nil {
+			t.Fatalf("crash at %d: the daemon does not start: %v", n, err)
+		}
+		m.NM.Hangs = false
+		if r == nil || !r.Pending {
+			continue
+		}
+		now, _ := m.Look(t.Context())
+		actions := plan.Make(s.after, nil, now, a.Record()).Actions
+		if res := a.Do(t.Context(), actions[0]); res.Outcome != apply.Failed {
+			t.Errorf("crash at %d: got %s: %s", n, res.Outcome, res.Message)
+		}
+		check(t, m, before)
+		converge(t, m, a, s.after...)
 	}
 }

@@ -19,7 +19,7 @@ type Recovered struct {
 	NIC     nic.Config
 	Forward bool // the change had been persisted and was finished; else it was undone
 	Damaged bool // the journal could not be read and was set aside
-	Pending bool // files and links are as before; the network manager has yet to be told, by a Recover that has a Manager
+	Pending bool // files and links are as before; the network manager has yet to be told: by a Recover that has a Manager, or before the next change
 }
 
 // Recover reads what is remembered and undoes, or finishes, what a crash or power cut interrupted. It runs before the first plan, needs
@@ -54,14 +54,24 @@ func (a *Applier) settle(ctx context.Context) (*Recovered, error) {
 		return &Recovered{Damaged: true}, a.setAside(data)
 	}
 	out := &Recovered{NIC: e.NIC, Forward: a.final(e), Pending: a.Manager == nil && e.Boot == a.Boot && e.managed()}
-	if out.Pending {
+	if out.Pending && !out.Forward {
 		return out, a.rewind(ctx, e, len(e.Steps)-1)
 	}
+	out.Pending = false
 	if err := a.count(e.Digest); err != nil {
 		a.Log.Error("the attempt cannot be counted", "err", err) // a full disk must not keep the host half way
 	}
-	return out, a.conclude(ctx, e)
+	err = a.conclude(ctx, e)
+	if errors.Is(err, errManager) { // one that hangs must not keep all other NICs from being looked after
+		a.Log.Error("the network manager could not be told of an undo; it is asked again before the next change", "mac", e.NIC.MAC, "err", err)
+		a.stuck, out.Pending = &e, true
+		return out, nil
+	}
+	return out, err
 }
+
+// errManager: all is undone but for what the network manager has in memory.
+var errManager = errors.New("the network manager cannot be asked")
 
 // conclude finishes a change whose last durable step had been done, and undoes another.
 func (a *Applier) conclude(ctx context.Context, e entry) error {
@@ -154,7 +164,7 @@ func (a *Applier) standing(e entry, f plan.File) bool {
 // Every step is tried.
 func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 	t := transaction{Applier: a, entry: e}
-	var errs []error
+	var errs, unasked []error
 	for i := last; i >= 0; i-- {
 		u := e.Steps[i].Undo
 		switch {
@@ -164,11 +174,11 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
 			}
 		case u.Manage != nil && a.Manager != nil:
-			if u.Manage.Verb == plan.Release && len(errs) > 0 {
+			if u.Manage.Verb == plan.Release && len(errs)+len(unasked) > 0 {
 				continue // what we could not put back, it may
 			}
 			if err := a.Manager.Manage(ctx, *u.Manage); err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrNoManager) {
-				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
+				unasked = append(unasked, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
 			}
 		case u.File != nil && a.standing(e, *u.File):
 			if a.matches(*u.File) {
@@ -179,7 +189,13 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 			}
 		}
 	}
-	return errors.Join(append(errs, a.recall(e))...)
+	if err := a.recall(e); err != nil {
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 && len(unasked) > 0 {
+		return fmt.Errorf("%w: %w", errManager, errors.Join(unasked...))
+	}
+	return errors.Join(append(errs, unasked...)...)
 }
 
 // recall puts the record back to what it was before the change.

@@ -22,6 +22,8 @@ type Manager struct {
 	Profiles func() []string
 	// Gone: it does not run.
 	Gone bool
+	// Hangs: it runs, and does not answer.
+	Hangs bool
 	// Loses: a profile that is reapplied loses the link's IPv6 addresses, as with NetworkManager 1.42.
 	Loses bool
 
@@ -38,8 +40,11 @@ type profile struct {
 
 func (m *Machine) manager(do func(n *Manager) error) error {
 	return m.op(func() error {
-		if m.NM.Gone {
+		switch {
+		case m.NM.Gone:
 			return nic.ErrNoManager
+		case m.NM.Hangs:
+			return errors.New("no answer in time")
 		}
 		return do(m.NM)
 	})
