@@ -34,6 +34,7 @@ func main() {
 	flag.IntVar(&b.tries, "methods", 20, "changes by each other method")
 	flag.DurationVar(&b.idle, "idle", time.Minute, "how long the daemon idles before memory and processor are read; a full run takes 10m")
 	flag.DurationVar(&b.pause, "pause", 300*time.Millisecond, "rest after each change, give or take a third")
+	flag.BoolVar(&b.only, "only-backends", false, "measure nothing but what a change costs with each backend")
 	flag.StringVar(&b.out, "out", "docs/performance", "`folder` for text, data and plots, from the top of the repository; empty: only print")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -56,6 +57,7 @@ type bench struct {
 	changes, tries int
 	idle, pause    time.Duration
 	out            string
+	only           bool // backends
 
 	begin time.Time
 	stand *stand
@@ -69,6 +71,23 @@ func (b *bench) run(ctx context.Context) error {
 	root, err := artifact.RepositoryRoot()
 	if err != nil {
 		return err
+	}
+	if !filepath.IsAbs(b.out) && b.out != "" {
+		b.out = filepath.Join(root, b.out)
+	}
+	b.logf("the same change with each backend and by others, %d times each", b.tries)
+	table, err := b.backends(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Print(table)
+	if b.out != "" {
+		if err := writeBackends(b.out, table); err != nil {
+			return err
+		}
+	}
+	if b.only {
+		return nil
 	}
 	res := results{Date: b.begin.UTC().Truncate(time.Second), Changes: b.changes, LoadBefore: load()}
 	b.stand = &stand{logf: b.logf, root: root}
@@ -100,9 +119,6 @@ func (b *bench) run(ctx context.Context) error {
 	fmt.Print(res.text())
 	if b.out == "" {
 		return nil
-	}
-	if !filepath.IsAbs(b.out) {
-		b.out = filepath.Join(root, b.out)
 	}
 	return res.write(b.out)
 }
