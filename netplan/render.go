@@ -80,7 +80,7 @@ func Render(c nic.Config, adopted bool) []byte { return render(c, adopted, "netw
 func render(c nic.Config, adopted bool, renderer string, more func(line func(format string, args ...any))) []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("# Written by multinicd: changes made here are overwritten. NIC %s, MAC %s.", c.Name, c.MAC)
+	line(mark+" changes made here are overwritten. NIC %s, MAC %s.", c.Name, c.MAC)
 	line("network:")
 	line("  version: 2")
 	line("  ethernets:")

@@ -62,7 +62,7 @@ type Action struct {
 	Link    *nic.Link  // as found; nil for Wait, for Remove of an unplugged NIC and for Refuse without a link
 	Change  nic.Change // what differs in the kernel; for Configure and Remove
 	Reason  Reason     // for Refuse and Wait
-	Message string     // for Refuse and Wait: what, and what to do; at most 256 bytes
+	Message string     // for Refuse and Wait: what, and what to do; for Remove why the link is left as it is; at most 256 bytes
 	After   *Owned     // the record once the action is done; nil: forget the NIC. For Configure and Remove
 }
 
@@ -161,7 +161,11 @@ func (p *planner) remove(o Owned) (Action, bool) {
 	if len(after.Retired) > 0 {
 		a.After = &after
 	}
-	if link == nil || Guard(*link, p.machine) != nil {
+	if link == nil {
+		return a, o.Applied
+	}
+	if r := Guard(*link, p.machine); r != nil {
+		a.Message = r.Message
 		return a, o.Applied
 	}
 	a.Link = link

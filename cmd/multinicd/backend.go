@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -119,6 +121,23 @@ func (d *dispatch) without(was string, owned plan.Owned, steps []plan.Step) ([]p
 		at = len(steps)
 	}
 	return slices.Insert(steps, at, files...), nil
+}
+
+// Owned reads back what the files of all backends say.
+func (d *dispatch) Owned() ([]plan.Owned, error) {
+	var out []plan.Owned
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(d.backends)) {
+		if k, ok := d.backends[name].(apply.Keeper); ok {
+			found, err := k.Owned()
+			errs = append(errs, err)
+			for _, o := range found {
+				o.Backend = name
+				out = append(out, o)
+			}
+		}
+	}
+	return out, errors.Join(errs...)
 }
 
 // Validate asks netplan where its files are among the steps, and the other backends where they are not.

@@ -53,6 +53,8 @@ func commands() *cli.App {
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table, json, or metrics for node_exporter's textfile collector", Value: "table"}}},
 			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{output}},
 			{Name: "recover", Usage: "undo a change that a crash cut off, without bus or API (what multinicd-recover.service runs before NetworkManager)", Action: recoverCommand},
+			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: cleanupCommand, Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}, output}},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
 				&cli.StringFlag{Name: "token-file", Usage: "join `FILE` as multinic-bridge token create wrote it: the join token and the CA"},
@@ -197,6 +199,35 @@ func rollbackCommand(c *cli.Context) error {
 		if n.Status != v1.StateConfigured {
 			return exitError{exitCode(status), nil}
 		}
+	}
+	return nil
+}
+
+func cleanupCommand(c *cli.Context) error {
+	if err := checkOutput(c); err != nil {
+		return err
+	}
+	w, err := wire(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if c.Bool("dry-run") {
+		preview, err := w.previewCleanup(c.Context)
+		if err != nil {
+			return err
+		}
+		return write(c.App.Writer, c.String("output"), preview, preview.Text())
+	}
+	status, given, err := w.cleanup(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := write(c.App.Writer, c.String("output"), given, daemon.GivenText(given)); err != nil {
+		return err
+	}
+	if code := exitCode(status); code != exitDone {
+		return exitError{code, nil}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"multinicd/internal/daemon"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -44,6 +45,21 @@ func (w *wired) plan(ctx context.Context, file string) (preview, error) {
 	if err := w.applier.Open(); err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
+	return w.preview(ctx, wish)
+}
+
+// previewCleanup says what cleanup would do, likewise.
+func (w *wired) previewCleanup(ctx context.Context) (preview, error) {
+	if err := w.applier.Open(); err != nil {
+		return preview{}, exitError{exitFailed, err}
+	}
+	if err := w.applier.Complete(); err != nil {
+		return preview{}, exitError{exitFailed, err}
+	}
+	return w.preview(ctx, daemon.Wish{Left: true})
+}
+
+func (w *wired) preview(ctx context.Context, wish daemon.Wish) (preview, error) {
 	out := preview{Node: w.node, Backend: w.daemon.Backend, NICs: []nicPreview{}}
 	p, desired, err := w.daemon.Preview(ctx, wish)
 	if err != nil {

@@ -282,26 +282,50 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 
 // rollback asks the daemon where one runs, and does it itself where none does.
 func (w *wired) rollback(ctx context.Context) (daemon.Status, error) {
+	r, err := w.byDaemon(ctx, daemon.AskRollback, func() (r daemon.Reply, err error) {
+		r.Status, err = w.daemon.Rollback(ctx)
+		return r, err
+	})
+	return r.Status, err
+}
+
+// cleanup likewise.
+func (w *wired) cleanup(ctx context.Context) (daemon.Status, []daemon.Given, error) {
+	r, err := w.byDaemon(ctx, daemon.AskCleanup, func() (r daemon.Reply, err error) {
+		if w.api != nil {
+			w.daemon.Reporter = apiReporter{w.api, w.node}
+		}
+		r.Status, r.Given, err = w.daemon.Cleanup(ctx)
+		return r, err
+	})
+	if r.Given == nil {
+		r.Given = []daemon.Given{}
+	}
+	return r.Status, r.Given, err
+}
+
+// byDaemon has a request carried out by the daemon where one runs, and by do, under the lock, where none does.
+func (w *wired) byDaemon(ctx context.Context, request string, do func() (daemon.Reply, error)) (daemon.Reply, error) {
 	release, err := w.lock(ctx, 0)
 	var code exitError
 	if errors.As(err, &code) && code.code == exitLocked {
-		r, askErr := ask(w.cfg.Status.Socket, daemon.AskRollback, 70*time.Second)
+		r, askErr := ask(w.cfg.Status.Socket, request, 70*time.Second)
 		if askErr != nil {
-			return daemon.Status{}, exitError{exitLocked, errors.Join(err, askErr)}
+			return daemon.Reply{}, exitError{exitLocked, errors.Join(err, askErr)}
 		}
 		if r.Error != "" {
-			return daemon.Status{}, exitError{exitFailed, errors.New(r.Error)}
+			return daemon.Reply{}, exitError{exitFailed, errors.New(r.Error)}
 		}
-		return r.Status, nil
+		return r, nil
 	} else if err != nil {
-		return daemon.Status{}, err
+		return daemon.Reply{}, err
 	}
 	defer release()
-	status, err := w.daemon.Rollback(ctx)
+	r, err := do()
 	if err != nil {
-		return status, exitError{exitFailed, err}
+		return r, exitError{exitFailed, err}
 	}
-	return status, nil
+	return r, nil
 }
 
 // wish reads the object once.

@@ -84,6 +84,7 @@ type Result struct {
 	Reason  plan.Reason
 	Message string   // for a person; what failed, and what to do
 	Steps   []string // names of the steps done, in order
+	Files   []string // paths written or removed, in order
 	Err     error    // set where something was tried: Failed, RolledBack, RollbackFailed, and Refused by a neighbour
 }
 
@@ -116,6 +117,26 @@ const validateTimeout = 20 * time.Second
 
 // maxAttempts bounds how often a change that ended the daemon is begun.
 const maxAttempts = 3
+
+// Keeper is a Backend that can read back from its files what they say, for the time after the record was lost.
+type Keeper interface {
+	Owned() ([]plan.Owned, error)
+}
+
+// Complete adds to the record, in memory, the NICs of which only our files are left. What cannot be read is named in the error, and the rest counts.
+func (a *Applier) Complete() error {
+	k, ok := a.Backend.(Keeper)
+	if !ok {
+		return nil
+	}
+	found, err := k.Owned()
+	for _, o := range found {
+		if _, known := a.record.Find(o.MAC); !known {
+			a.record = a.record.With(o.MAC, &o)
+		}
+	}
+	return err
+}
 
 // Record is what we own now.
 func (a *Applier) Record() plan.Record { return a.record }
@@ -206,6 +227,9 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 			return t.undo(ctx, res, i, err)
 		}
 		res.Steps = append(res.Steps, s.Name)
+		if s.Do.File != nil {
+			res.Files = append(res.Files, s.Do.File.Path)
+		}
 	}
 	if err := t.commit(); err != nil {
 		return t.undo(ctx, res, len(t.entry.Steps)-1, err)

@@ -47,6 +47,7 @@ type Applier interface {
 	Do(ctx context.Context, a plan.Action) apply.Result
 	Steps(a plan.Action) ([]plan.Step, error)
 	Record() plan.Record
+	Complete() error
 }
 
 // Machine shows what is there, and wakes on what the kernel says.
@@ -103,6 +104,7 @@ type Daemon struct {
 	commands chan command
 	indexes  sync.Map // ifindex of our links -> struct{}
 	failures map[nic.MAC]failure
+	given    []Given // by the last pass
 	reports  *outbox
 }
 

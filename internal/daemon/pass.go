@@ -33,6 +33,9 @@ const (
 func (d *Daemon) pass(ctx context.Context) time.Duration {
 	start := d.now()
 	wish := d.current()
+	if wish.Left {
+		return d.act(ctx, wish, Desired{}, start)
+	}
 	if wish.Object == nil && !wish.Gone && wish.Unreleased != nil {
 		d.finish(ctx, wish, Desired{}, nil, nil)
 		return time.Hour
@@ -50,12 +53,18 @@ func (d *Daemon) pass(ctx context.Context) time.Duration {
 		d.finish(ctx, wish, desired, nil, nil)
 		return time.Hour
 	}
+	return d.act(ctx, wish, desired, start)
+}
+
+// act makes the machine as desired, and says how it is.
+func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time.Time) time.Duration {
 	machine, err := d.Machine.Look(ctx)
 	if err != nil {
 		return d.blind(ctx, err)
 	}
 	p := d.plan(desired, machine)
 	results, changed := d.carryOut(ctx, p)
+	d.given = given(results)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
 			return d.blind(ctx, err)
@@ -76,7 +85,7 @@ func (d *Daemon) blind(ctx context.Context, err error) time.Duration {
 }
 
 func (d *Daemon) desired(wish Wish) Desired {
-	if wish.Object == nil || wish.Cleaned {
+	if wish.Object == nil || wish.Cleaned || wish.Left {
 		return Desired{}
 	}
 	if d.Unsupported != nil {
@@ -100,7 +109,7 @@ func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
 // Preview says what a pass would do for wish, and does nothing.
 func (d *Daemon) Preview(ctx context.Context, wish Wish) (plan.Plan, Desired, error) {
 	desired := d.desired(wish)
-	if desired.Refused != nil || wish.Gone && d.OnDelete != "restore" {
+	if desired.Refused != nil || wish.Gone && !wish.Left && d.OnDelete != "restore" {
 		return plan.Plan{}, desired, nil
 	}
 	machine, err := d.Machine.Look(ctx)

@@ -23,6 +23,8 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	s := Status{NICs: d.statuses(desired, results, m)}
 	s.State = string(overall(s.NICs))
 	switch {
+	case wish.Left:
+		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
 	case desired.Refused != nil:
 		s.State, s.Message = string(v1.StateFailed), desired.Refused.Message
 	case wish.Unread != nil:
@@ -89,13 +91,15 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 	if wish.Cleaned && len(s.NICs) == 0 {
 		r.Phase = v1.PhaseRemoved
 	}
-	if wish.Gone {
+	if wish.Gone || wish.Left {
 		r.Phase = v1.PhaseRemoved
 		if len(s.NICs) > 0 {
 			r.Phase = v1.PhaseApplying // some could not be given back yet
 		}
 	}
-	if wish.Unread != nil {
+	if wish.Left {
+		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
+	} else if wish.Unread != nil {
 		r.UID, r.Generation, r.SpecHash = wish.Unread.UID, wish.Unread.Generation, ""
 		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: wish.Unread.Message}
 	} else if wish.Held {

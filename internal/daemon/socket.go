@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,12 +18,14 @@ import (
 const (
 	AskStatus   = "status"
 	AskRollback = "rollback"
+	AskCleanup  = "cleanup"
 )
 
 // Reply is the answer to each, one JSON document. Error is empty where what was asked was done.
 type Reply struct {
-	Status Status `json:"status"`
-	Error  string `json:"error,omitempty"`
+	Status Status  `json:"status"`
+	Given  []Given `json:"given,omitempty"` // to AskCleanup
+	Error  string  `json:"error,omitempty"`
 }
 
 // command is a request that the loop has to carry out, since it alone owns the machine.
@@ -66,8 +69,8 @@ func (d *Daemon) answer(ctx context.Context, conn net.Conn) error {
 	switch line {
 	case AskStatus + "\n":
 		r.Status = d.Status()
-	case AskRollback + "\n":
-		r = d.ask(ctx, AskRollback)
+	case AskRollback + "\n", AskCleanup + "\n":
+		r = d.ask(ctx, strings.TrimSpace(line))
 	default:
 		r.Error = fmt.Sprintf("there is no request %q", line)
 	}
@@ -98,11 +101,24 @@ func (d *Daemon) ask(ctx context.Context, name string) Reply {
 // obey carries a command out, and gives the time after which the loop wants to run again.
 func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
 	next := d.nextRetry()
-	err := d.hold()
-	if err == nil {
+	var r Reply
+	switch c.name {
+	case AskRollback:
+		err := d.hold()
+		if err == nil {
+			next = d.pass(ctx)
+		}
+		r.Error = errText(err)
+	case AskCleanup:
+		if err := d.clean(); err != nil {
+			r.Error = err.Error()
+			break
+		}
 		next = d.pass(ctx)
+		r.Given = d.given
 	}
-	c.reply <- Reply{Status: d.Status(), Error: errText(err)}
+	r.Status = d.Status()
+	c.reply <- r
 	return next
 }
 

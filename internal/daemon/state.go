@@ -38,6 +38,8 @@ type Wish struct {
 	Braked     bool                   `json:",omitempty"`
 	// Unread says of which generation it is known only that it cannot be read; Object stays in force meanwhile. nil: Object is the newest.
 	Unread *Unread `json:",omitempty"`
+	// Left: everything was given back by hand, and nothing is configured before the daemon starts anew.
+	Left bool `json:"-"`
 	// Of the source, not of the object:
 	Err     error     `json:"-"` // why the source could not be asked last time
 	Contact time.Time `json:"-"` // when it last answered; zero: never in this run

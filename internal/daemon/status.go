@@ -188,7 +188,7 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 		switch {
 		case r.Action.Kind != plan.Remove:
 			out = append(out, d.nicStatus(r, desired.asked(r.Action.NIC), m))
-		case r.Err != nil:
+		case undone(r):
 			n := d.nicStatus(r, r.Action.NIC, m)
 			n.Unwanted, n.Want, n.Difference = true, View{}, nil
 			n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message

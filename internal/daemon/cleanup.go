@@ -1,0 +1,106 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"multinicd/internal/apply"
+	"multinicd/plan"
+)
+
+// Given is one NIC that a cleanup gave back, or tried to.
+type Given struct {
+	Name    string        `json:"name"`
+	MAC     string        `json:"macAddress"`
+	Outcome apply.Outcome `json:"outcome"`
+	Reason  string        `json:"reason,omitempty"`  // where it failed
+	Message string        `json:"message,omitempty"` // where it failed, or the link was left as it is
+	Link    string        `json:"link,omitempty"`    // its name before
+	Change  []string      `json:"change,omitempty"`  // what was changed on it, a line each
+	Files   []string      `json:"files,omitempty"`   // that were removed
+}
+
+// Cleanup is what `multinicd cleanup` does where no daemon runs: one pass that gives back all that is ours.
+func (d *Daemon) Cleanup(ctx context.Context) (Status, []Given, error) {
+	if err := d.open(ctx); err != nil {
+		return Status{}, nil, err
+	}
+	if err := d.clean(); err != nil {
+		return Status{}, nil, err
+	}
+	d.Machine.Settle(ctx, d.owned())
+	d.pass(ctx)
+	if d.Reporter != nil {
+		if err := d.reports.flush(ctx); err != nil {
+			d.Log.Warn("the report cannot be delivered", "err", err) // what was asked for is done all the same
+		}
+	}
+	return d.Status(), d.given, nil
+}
+
+// clean has every pass from now on give back what is ours, until the daemon starts anew.
+func (d *Daemon) clean() error {
+	if err := d.Applier.Complete(); err != nil {
+		d.Log.Warn("a file of ours cannot be read; its NIC is left as it is", "err", err)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.wish.Left = true
+	return nil
+}
+
+// leftMessage says how it is after a cleanup.
+const leftMessage = "everything was given back by multinicd cleanup; the NICs are configured again when the service starts anew (systemctl restart multinicd)"
+
+// given says what became of each NIC that was given back.
+func given(results []apply.Result) []Given {
+	var out []Given
+	for _, r := range results {
+		if r.Action.Kind != plan.Remove {
+			continue
+		}
+		c := r.Action.Change
+		g := Given{Name: r.Action.NIC.Name, MAC: r.Action.NIC.MAC.String(), Outcome: r.Outcome, Message: r.Message, Files: r.Files}
+		if undone(r) {
+			g.Reason = string(r.Reason)
+		} else if !c.Empty() {
+			g.Link, g.Change = c.Had, strings.Split(strings.TrimSpace(c.String()), "\n")
+		}
+		out = append(out, g)
+	}
+	return out
+}
+
+// undone says that a NIC could not be given back.
+func undone(r apply.Result) bool {
+	return r.Action.Kind == plan.Remove && r.Outcome != apply.Done && r.Outcome != apply.Unchanged
+}
+
+// GivenText is for a person.
+func GivenText(list []Given) string {
+	if len(list) == 0 {
+		return "nothing here is ours: there is nothing to give back\n"
+	}
+	var b strings.Builder
+	for _, g := range list {
+		if g.Reason != "" {
+			fmt.Fprintf(&b, "%s (%s): %s, %s: %s\n", g.Name, g.MAC, g.Outcome, g.Reason, g.Message)
+			continue
+		}
+		fmt.Fprintf(&b, "%s (%s): given back\n", g.Name, g.MAC)
+		if g.Message != "" {
+			fmt.Fprintf(&b, "  the link is left as it is: %s\n", g.Message)
+		}
+		if g.Link != "" {
+			fmt.Fprintf(&b, "  link %s\n", g.Link)
+		}
+		for _, c := range g.Change {
+			fmt.Fprintf(&b, "    %s\n", c)
+		}
+		for _, f := range g.Files {
+			fmt.Fprintf(&b, "  file %s\n", f)
+		}
+	}
+	return b.String()
+}

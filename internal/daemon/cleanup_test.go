@@ -1,0 +1,117 @@
+package daemon
+
+import (
+	"context"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/nic"
+)
+
+// left lists the files of the fake host that are not the state folder's.
+func (w *world) left() string {
+	var out []string
+	for _, f := range slices.Sorted(maps.Keys(w.machine.Disk)) {
+		if !strings.HasPrefix(f, "/state/") {
+			out = append(out, f)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func TestACleanupGivesEverythingBackUntilTheDaemonStartsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		r := w.daemon.ask(context.Background(), AskCleanup)
+		if r.Error != "" || len(r.Given) != 2 || r.Given[0].Outcome != apply.Done || len(r.Given[0].Files) != 1 || !slices.Contains(r.Given[0].Change, "~ name multinic1 -> eth1") {
+			t.Errorf("the reply is %+v", r)
+		}
+		w.machine.Ops = 0
+		w.wake <- struct{}{}
+		sleep(time.Second)
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.9/24")})
+		sleep(time.Hour)
+		w.want("")
+		if w.left() != "" || w.machine.Net[0].Name != "eth1" || w.machine.Net[0].Up || w.machine.Ops != 0 {
+			t.Errorf("left: %q %+v after %d operations", w.left(), w.machine.Net, w.machine.Ops)
+		}
+		if r := w.lastReport(); r.Phase != v1.PhaseRemoved || r.Generation != 2 || r.Degraded == nil || r.Degraded.Reason != v1.ReasonRemoved {
+			t.Errorf("the report says %+v", r)
+		}
+		if r := w.daemon.ask(context.Background(), AskCleanup); r.Error != "" || len(r.Given) != 0 {
+			t.Errorf("a second time: %+v", r)
+		}
+		stop()
+		stop = w.start()
+		w.want("multinic1 192.0.2.9/24")
+		stop()
+	})
+}
+
+func TestACleanupWithoutTheRecordGoesByTheFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		stop()
+		delete(w.machine.Disk, "/state/record.json")
+		w.machine.Disk["/etc/netplan/90-multinic7.yaml"] = []byte("network: {ethernets: {multinic7: {match: {macaddress: \"02:00:00:00:01:07\"}}}}\n") // not of our making
+		w.start()()                                                                                                                                    // makes a daemon
+		delete(w.machine.Disk, "/state/record.json")
+		status, given, err := w.daemon.Cleanup(t.Context())
+		if err != nil || len(given) != 2 || status.State != string(v1.PhaseRemoved) {
+			t.Errorf("got %+v %+v %v", status, given, err)
+		}
+		w.want("")
+		if w.left() != "/etc/netplan/90-multinic7.yaml" {
+			t.Errorf("left: %s", w.left())
+		}
+	})
+}
+
+func TestACleanupThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.machine.Refuse = context.DeadlineExceeded
+		r := w.daemon.ask(context.Background(), AskCleanup)
+		if len(r.Given) != 1 || r.Given[0].Reason != v1.ReasonValidationFailed || len(r.Status.NICs) != 1 || r.Status.NICs[0].Outcome != apply.RolledBack {
+			t.Errorf("the reply is %+v", r)
+		}
+		if text := GivenText(r.Given); !strings.Contains(text, "RolledBack, ValidationFailed") {
+			t.Errorf("the text is %s", text)
+		}
+		w.want("multinic1 192.0.2.1/24")
+		w.machine.Refuse = nil
+		w.wake <- struct{}{}
+		sleep(time.Minute)
+		w.want("")
+		if r := w.lastReport(); r.Phase != v1.PhaseRemoved {
+			t.Errorf("the report says %+v", r)
+		}
+	})
+}
+
+func TestACleanupLeavesALinkThatTheNodeHasComeToLiveBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.machine.Net[0].Routes = append(w.machine.Net[0].Routes, nic.Route{To: netip.MustParsePrefix("0.0.0.0/0")})
+		r := w.daemon.ask(context.Background(), AskCleanup)
+		if len(r.Given) != 1 || !strings.Contains(r.Given[0].Message, "default route") || w.left() != "" {
+			t.Errorf("the reply is %+v, left %s", r, w.left())
+		}
+		w.want("multinic1 192.0.2.1/24")
+	})
+}

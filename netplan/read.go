@@ -1,0 +1,226 @@
+package netplan
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/netip"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Definition is one entry of netplan's ethernets, as far as it says what a nic.Config can say.
+type Definition struct {
+	ID     string
+	Config nic.Config // its MAC is zero where the entry has none
+	// Beyond are the keys that say more than a nic.Config does (dhcp4: true, nameservers), sorted; nil: it says no more.
+	Beyond []string
+}
+
+// Read gives the Ethernet definitions of a YAML file, sorted by ID. What cannot be read as a value of its kind is an error, as netplan makes it.
+func Read(data []byte) ([]Definition, error) {
+	var tree struct {
+		Network struct {
+			Ethernets map[string]map[string]yaml.Node
+		}
+	}
+	if err := yaml.Unmarshal(data, &tree); err != nil {
+		return nil, fmt.Errorf("reading YAML: %w", err)
+	}
+	var out []Definition
+	for _, id := range slices.Sorted(maps.Keys(tree.Network.Ethernets)) {
+		d := Definition{ID: id, Config: nic.Config{Name: id}}
+		keys := tree.Network.Ethernets[id]
+		for _, key := range slices.Sorted(maps.Keys(keys)) {
+			value := keys[key]
+			known, err := d.take(key, &value)
+			if err != nil {
+				return nil, fmt.Errorf("reading %s of %s: %w", key, id, err)
+			}
+			if !known {
+				d.Beyond = append(d.Beyond, key)
+			}
+		}
+		if n, err := strconv.Atoi(strings.TrimPrefix(d.Config.Name, nic.NamePrefix)); err == nil && ownName(d.Config.Name) {
+			d.Config.ID = n
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
+// take reads one key; known says that a nic.Config says all of it, or that it is what we write for every NIC.
+func (d *Definition) take(key string, value *yaml.Node) (known bool, err error) {
+	c := &d.Config
+	switch key {
+	case "match":
+		var m map[string]string
+		if err := value.Decode(&m); err != nil {
+			return false, err
+		}
+		if m["macaddress"] != "" {
+			c.MAC, err = nic.ParseMAC(m["macaddress"])
+		}
+		return m["macaddress"] != "" && len(m) == 1, err
+	case "set-name":
+		return true, value.Decode(&c.Name)
+	case "mtu":
+		return true, value.Decode(&c.MTU)
+	case "addresses":
+		var list []netip.Prefix
+		for _, n := range value.Content {
+			p, err := netip.ParsePrefix(n.Value)
+			if err != nil {
+				return false, err // also an address with options of its own, which is a mapping
+			}
+			list = append(list, p)
+		}
+		c.Addresses = list
+		return true, nil
+	case "routes":
+		return d.takeRoutes(value)
+	case "routing-policy":
+		return d.takeRules(value)
+	case "dhcp4", "dhcp6", "accept-ra":
+		var on bool
+		err := value.Decode(&on)
+		return !on, err
+	case "renderer":
+		return value.Value == "networkd", nil
+	case "optional", "link-local":
+		return true, nil // about booting, and about what no object can say
+	}
+	return false, nil
+}
+
+func (d *Definition) takeRoutes(value *yaml.Node) (known bool, err error) {
+	var list []map[string]string
+	if err := value.Decode(&list); err != nil {
+		return false, err
+	}
+	known = true
+	for _, m := range list {
+		r := nic.Route{}
+		for key, v := range m {
+			var err error
+			switch key {
+			case "to":
+				r.To, err = destination(v, m["via"])
+			case "via":
+				r.Via, err = netip.ParseAddr(v)
+			case "from":
+				r.Source, err = netip.ParseAddr(v)
+			case "metric":
+				r.Metric, err = strconv.Atoi(v)
+			case "table":
+				r.Table, err = strconv.Atoi(v)
+			case "on-link":
+				r.OnLink = v == "true"
+			case "scope":
+				known = known && v == "link"
+			default:
+				known = false
+			}
+			if err != nil {
+				return false, err
+			}
+		}
+		d.Config.Routes = append(d.Config.Routes, r)
+	}
+	return known, nil
+}
+
+// destination reads "default", an address, or a prefix.
+func destination(to, via string) (netip.Prefix, error) {
+	if to == "default" {
+		to = "0.0.0.0/0"
+		if strings.Contains(via, ":") {
+			to = "::/0"
+		}
+	}
+	if a, err := netip.ParseAddr(to); err == nil {
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(to)
+	return p.Masked(), err
+}
+
+func (d *Definition) takeRules(value *yaml.Node) (known bool, err error) {
+	var list []map[string]string
+	if err := value.Decode(&list); err != nil {
+		return false, err
+	}
+	known = true
+	for _, m := range list {
+		r := nic.Rule{}
+		for key, v := range m {
+			var err error
+			switch key {
+			case "from":
+				r.From, err = destination(v, "")
+			case "to":
+				r.To, err = destination(v, "")
+			case "table":
+				r.Table, err = strconv.Atoi(v)
+			case "priority":
+				r.Priority, err = strconv.Atoi(v)
+			default:
+				known = false
+			}
+			if err != nil {
+				return false, err
+			}
+		}
+		d.Config.Rules = append(d.Config.Rules, r)
+	}
+	return known, nil
+}
+
+// mark starts every file that we write.
+const mark = "# Written by multinicd:"
+
+// Owned reads back what our files say: all that is known of them where the record was lost. It is sorted by file; how the links were
+// found is not known. A file that cannot be read is left out, and named in the error beside the rest.
+func (b *Backend) Owned() ([]plan.Owned, error) {
+	pattern := path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml")
+	names, err := b.Files.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", pattern, err)
+	}
+	var out []plan.Owned
+	var errs []error
+	for _, name := range names {
+		if !Owned(name) {
+			continue
+		}
+		data, _, err := b.Files.Read(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err == nil && !bytes.HasPrefix(data, []byte(mark)) {
+			continue // somebody else's, under a name of ours
+		}
+		var list []Definition
+		if err == nil {
+			list, err = Read(data)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("reading %s: %w", name, err))
+		}
+		for _, d := range list {
+			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) {
+				out = append(out, plan.Owned{MAC: d.Config.MAC, Config: d.Config, Applied: true, Adopted: d.ID == ID(d.Config, true)})
+			}
+		}
+	}
+	return out, errors.Join(errs...)
+}
