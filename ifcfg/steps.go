@@ -123,7 +123,7 @@ func (b *Backend) around(a plan.Action) (before, after []plan.Step) {
 	}
 	for _, s := range plan.Live(a.Change, b.DAD) {
 		switch s.Name {
-		case "rename", "up", "free", "conf":
+		case "makeway", "rename", "up", "free", "conf":
 			before = append(before, s)
 		case "mtu":
 			after = append(after, s)

@@ -16,7 +16,7 @@ type section struct {
 
 // Retarget rewrites a .network or .link file that netplan's generator made for a NIC at boot, so that it says what is wanted now, as
 // the generator would at the next boot: networkd reads it again when it is restarted, udev when the link is announced again.
-// Everything else in it, [Match] first of all, stays as the generator of this host wrote it. What is right already comes back as it was.
+// Everything else in it, the form of [Match] first of all, stays as the generator of this host wrote it. What is right already comes back as it was.
 func Retarget(file []byte, c nic.Config) []byte {
 	sections := parse(string(file))
 	has := func(name string) bool {
@@ -26,6 +26,10 @@ func Retarget(file []byte, c nic.Config) []byte {
 	var out []section
 	for _, s := range sections {
 		switch s.name {
+		case "Match":
+			if !c.MAC.IsZero() {
+				s.lines = rematch(s.lines, c.MAC)
+			}
 		case "Link":
 			s.lines = replace(s.lines, "MTUBytes", mtu(c), "")
 			if len(s.lines) == 0 {
@@ -51,6 +55,18 @@ func Retarget(file []byte, c nic.Config) []byte {
 		}
 	}
 	return []byte(format(out))
+}
+
+// rematch puts the NIC's MAC in place of another's, which had its id before.
+func rematch(lines []string, mac nic.MAC) (out []string) {
+	for _, l := range lines {
+		key, value, _ := strings.Cut(l, "=")
+		if k := strings.TrimSpace(key); (k == "MACAddress" || k == "PermanentMACAddress") && !strings.EqualFold(strings.TrimSpace(value), mac.String()) {
+			l = k + "=" + mac.String()
+		}
+		out = append(out, l)
+	}
+	return out
 }
 
 func mtu(c nic.Config) []string {

@@ -23,6 +23,8 @@ type Change struct {
 	DelRules  []Rule
 	Conf      *Conf // nil: leave
 	HadConf   *Conf
+	// Way, set with Name only, is the other link that is called so now, renamed to make way for this one. It is done first.
+	Way *Change `json:",omitempty"`
 }
 
 // Empty says that the link is as it should be.
@@ -51,6 +53,9 @@ func (c Change) Inverse() Change {
 func (c Change) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
+	if c.Way != nil {
+		line("~ name %s -> %s, of the NIC %s, to make way", c.Way.Had, c.Way.Name, c.Way.MAC)
+	}
 	if c.Name != "" {
 		line("~ name %s -> %s", c.Had, c.Name)
 	}

@@ -119,10 +119,13 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 		return refuse(MTUTooLarge, "MTU %d is outside of what link %s can do (%d to %d)", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
 	}
 	for _, o := range p.machine.Links {
-		leaves := o.Name == c.Name && p.given[o.Index] != ""
+		leaves := o.Name == c.Name && (p.given[o.Index] != "" || p.movesOn(o, c.Name))
 		if o.Index != l.Index && (o.Answers(c.Name) && !leaves || p.given[o.Index] == c.Name) {
 			return refuse(NameTaken, "another link (ifindex %d, MAC %s) is called %s already; rename it, or give the NIC another id", o.Index, o.MAC, c.Name)
 		}
+	}
+	if slices.Contains(l.AltNames, c.Name) {
+		return refuse(NameTaken, "%s is an alternative name of link %s itself, and the kernel gives no name twice; remove it (ip link property del dev %s altname %[1]s)", c.Name, l.Name, l.Name)
 	}
 	if r := p.tableConflict(c, l); r != nil {
 		return r

@@ -154,6 +154,11 @@ func kernelRoutes(l *nic.Link) {
 
 // carryOut does to a simple model of a host what the writer of links does to the kernel.
 func carryOut(c nic.Change, m *plan.Machine) error {
+	if c.Way != nil {
+		if err := carryOut(*c.Way, m); err != nil {
+			return err
+		}
+	}
 	for i := range m.Links {
 		l := &m.Links[i]
 		if l.Index != c.Index {
@@ -258,6 +263,9 @@ func TestMakeKeepsItsPromises(t *testing.T) {
 				}
 				rec = rec.With(a.NIC.MAC, a.After)
 				done[a.NIC.MAC] = a
+				if a.Change.Way != nil {
+					break // the rest is planned anew
+				}
 				if a.Link == nil {
 					continue
 				}
@@ -325,6 +333,12 @@ func promise(t *rapid.T, a plan.Action, m plan.Machine, rec plan.Record) {
 	}
 	if r := plan.Guard(*a.Link, m); r != nil {
 		t.Fatalf("the link must not be touched: %s: %s", r.Message, a.Change)
+	}
+	if w := a.Change.Way; w != nil {
+		i := slices.IndexFunc(m.Links, func(l nic.Link) bool { return l.Index == w.Index })
+		if own, ok := rec.Find(w.MAC); !ok || !own.Applied || plan.Guard(m.Links[i], m) != nil || m.Links[i].Name != a.NIC.Name {
+			t.Fatalf("%s is not ours to make way for %s", m.Links[i].Name, a.NIC.Name)
+		}
 	}
 	o, _ := rec.Find(a.NIC.MAC)
 	takeOver := a.Kind == plan.Configure && a.Link.Claim != nil && a.NIC.Adopt && !o.Applied

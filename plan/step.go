@@ -11,7 +11,7 @@ import (
 // Step is one part of a change, made together with its undo. Steps are data, so that a journal can hold them and a daemon that
 // was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
 type Step struct {
-	// Name is one of "guard", "hold", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "kernel", "profile", "persist",
+	// Name is one of "guard", "hold", "makeway", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "kernel", "profile", "persist",
 	// "load", "activate", "settle", "verify", "probe", "release", "validate", "runtime".
 	Name string
 	Do   Op `json:",omitzero"` // zero: nothing to do; the step is there for its undo
@@ -104,6 +104,10 @@ func Live(c nic.Change, dad bool) []Step {
 		add("rename", rename)
 		add("mtu", mtu) // behind the rename, since udev may set the MTU then
 		return steps
+	}
+	if c.Name != "" && c.Way != nil {
+		inverse := c.Way.Inverse()
+		steps = append(steps, Step{Name: "makeway", Do: Op{Link: c.Way}, Undo: Op{Link: &inverse}})
 	}
 	add("rename", rename)
 	add("mtu", mtu)

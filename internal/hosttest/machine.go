@@ -220,6 +220,9 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 			if m.RenameBusy && l.Up {
 				return nic.ErrRenameBusy
 			}
+			if slices.ContainsFunc(m.Net, func(o nic.Link) bool { return o.Answers(c.Name) }) {
+				return fmt.Errorf("renaming %s: the name %s is taken", l.Name, c.Name)
+			}
 			l.Name = c.Name
 		}
 		if c.MTU != 0 {
