@@ -44,6 +44,9 @@ func openRTNL() (*rtnl, error) {
 
 func (r *rtnl) close() { r.sockets[unix.NETLINK_ROUTE].Close() }
 
+// port is the address of the socket, by which the kernel says who asked for a change.
+func (r *rtnl) port() (uint32, error) { return r.sockets[unix.NETLINK_ROUTE].Socket.GetPid() }
+
 // request makes one request of the fixed-size header body and attributes, and gives the replies of type reply to each.
 func (r *rtnl) request(kind, flags int, body []byte, attributes []attribute, reply uint16, each func(m []byte)) error {
 	req := nl.NewNetlinkRequest(kind, flags)

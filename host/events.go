@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
-	"syscall"
 	"time"
 
 	"multinicd/nic"
@@ -99,7 +97,17 @@ func (h *Host) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relevan
 		if from.Pid != nl.PidKernel {
 			continue
 		}
-		if slices.ContainsFunc(messages, func(m syscall.NetlinkMessage) bool { return concerns(m.Header.Type, m.Data, relevant) }) {
+		concern := false
+		for _, m := range messages {
+			concern = concerns(m.Header.Type, m.Data, func(index int, link bool) bool {
+				yes := relevant(index, link)
+				if yes {
+					h.noteAuthor(index, m.Header.Pid)
+				}
+				return yes
+			}) || concern
+		}
+		if concern {
 			nudge(wake)
 		}
 	}

@@ -28,8 +28,9 @@ type Host struct {
 
 	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
 
-	claims claimCache
-	nodes  nodeCache
+	claims  claimCache
+	authors authors
+	nodes   nodeCache
 }
 
 // New opens the host whose files are under root. The netlink socket is opened here and stays in the network namespace of the

@@ -93,6 +93,8 @@ type Daemon struct {
 	Machine  Machine
 	Files    Files
 	Log      *slog.Logger
+	// Whose says who, but us, changed something about the link with an ifindex last, 0 for rules, and forgets it; "": not known. nil: nobody knows.
+	Whose func(index int) string
 	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.
 	Now func() time.Time
 
@@ -104,6 +106,7 @@ type Daemon struct {
 	commands chan command
 	indexes  sync.Map // ifindex of our links -> struct{}
 	failures map[nic.MAC]failure
+	brakes   map[nic.MAC]*brake
 	given    []Given // by the last pass
 	reports  *outbox
 }
@@ -156,7 +159,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 }
 
 // settle is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
-const settle = 50 * time.Millisecond
+// While somebody fights with us, events are no news: it is longer then.
+func (d *Daemon) settle() time.Duration {
+	if len(d.fights()) > 0 {
+		return 300 * time.Millisecond
+	}
+	return 50 * time.Millisecond
+}
 
 func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Duration) {
 	resync := time.NewTicker(d.Resync)
@@ -175,7 +184,7 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			d.Notify.Watchdog()
 			continue
 		case <-wake:
-			if rest := settle - d.now().Sub(last); rest > 0 {
+			if rest := d.settle() - d.now().Sub(last); rest > 0 {
 				select {
 				case <-time.After(rest):
 				case <-ctx.Done():
@@ -242,7 +251,7 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 
 // open recovers from a crash and reads what was known.
 func (d *Daemon) open(ctx context.Context) error {
-	d.failures = map[nic.MAC]failure{}
+	d.failures, d.brakes = map[nic.MAC]failure{}, map[nic.MAC]*brake{}
 	d.commands = make(chan command)
 	st := store{d.Files, d.Dir}
 	rec, err := d.Applier.Recover(ctx)

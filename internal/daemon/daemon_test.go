@@ -19,6 +19,7 @@ import (
 	"multinicd/internal/hosttest"
 	"multinicd/netplan"
 	"multinicd/nic"
+	"multinicd/plan"
 )
 
 // world is a daemon on a fake machine, with a cluster that the test plays.
@@ -41,6 +42,7 @@ type world struct {
 	keeper  keeper
 	clock   func() time.Time
 	probed  func(context.Context) error // the probe after a change; nil: passes
+	fight   atomic.Bool                 // somebody deletes all addresses of the first link before each look
 }
 
 func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<- struct{}) error {
@@ -55,6 +57,13 @@ func (w *world) Identity() []string                   { return w.ids }
 type machine struct {
 	*hosttest.Machine
 	*world
+}
+
+func (m machine) Look(ctx context.Context) (plan.Machine, error) {
+	if m.fight.Load() { // in the goroutine that owns the machine
+		m.Net[0].Addresses = nil
+	}
+	return m.Machine.Look(ctx)
 }
 
 func (w *world) Run(ctx context.Context, notify func(Wish)) error {

@@ -62,9 +62,17 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	if err != nil {
 		return d.blind(ctx, err)
 	}
-	p := d.plan(desired, machine)
-	results, changed := d.carryOut(ctx, p)
-	d.given = given(results)
+	d.given = nil
+	results, changed := d.carryOut(ctx, d.plan(desired, machine))
+	for d.cutShort(results) {
+		d.given = append(d.given, given(results)...)
+		d.logChange(wish, results, d.now().Sub(start))
+		if machine, err = d.Machine.Look(ctx); err != nil {
+			return d.blind(ctx, err)
+		}
+		results, _ = d.carryOut(ctx, d.plan(desired, machine))
+	}
+	d.given = append(d.given, given(results)...)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
 			return d.blind(ctx, err)
@@ -148,9 +156,21 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			results = append(results, f.result)
 			continue
 		}
+		b, drift := d.brake(a)
+		if drift && b.holds(d.now()) {
+			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: b.message()})
+			continue
+		}
 		res := d.Applier.Do(ctx, a)
 		d.alive() // several changes, each with its probes, may take longer than one watchdog interval
+		if drift {
+			d.drifted(b, res)
+		} else if b != nil && res.Outcome == apply.Unchanged && b.peace(d.now()) {
+			d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)
+		}
 		switch {
+		case drift && b.fighting() && res.Err != nil: // undone by the other before it could be verified; the brake says when to go on
+			changed = true
 		case res.Err != nil:
 			if !failed || !f.wanted.Equal(a.NIC) {
 				f = failure{wanted: a.NIC}
@@ -169,14 +189,29 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			delete(d.failures, a.NIC.MAC)
 		}
 		results = append(results, res)
+		if d.cutShort(results) {
+			break
+		}
 	}
 	return results, changed
+}
+
+// cutShort says that the last action gave another NIC a name for the time being, on which the rest must be planned anew.
+func (d *Daemon) cutShort(results []apply.Result) bool {
+	if len(results) == 0 {
+		return false
+	}
+	last := results[len(results)-1]
+	return last.Outcome == apply.Done && last.Action.Change.Way != nil
 }
 
 func (d *Daemon) nextRetry() time.Duration {
 	next := time.Hour
 	for _, f := range d.failures {
 		next = min(next, max(f.next.Sub(d.now()), 10*time.Millisecond))
+	}
+	for _, b := range d.fights() {
+		next = min(next, max(b.next(d.now()).Sub(d.now()), 10*time.Millisecond))
 	}
 	return next
 }
@@ -207,6 +242,9 @@ func generation(w Wish) int64 {
 func (d *Daemon) remember(m plan.Machine) {
 	d.indexes.Clear()
 	for _, o := range d.Applier.Record().NICs {
+		if d.brakes[o.MAC].holds(d.now()) {
+			continue // what is told of it wakes us for nothing
+		}
 		if len(o.Config.Rules) > 0 {
 			d.indexes.Store(0, struct{}{})
 		}

@@ -117,11 +117,14 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 			r.Degraded = &v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
 			continue
 		}
+		if n.Reason == v1.ReasonDriftFighting {
+			r.Degraded = &v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
+		}
 		if _, err := nic.ParseMAC(n.MAC); err != nil {
 			n.MAC = noMAC // the wire takes no other text; the message has it
 		}
 		is := v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC, Status: n.Status, Reason: n.Reason, Message: n.Message}
-		if n.Have != nil {
+		if n.Have != nil && n.Reason != v1.ReasonDriftFighting { // what it has is another thing each time
 			is.MTU = int32(n.Have.MTU)
 			for _, a := range n.Have.Addresses {
 				if is.Address == "" {

@@ -244,6 +244,9 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 	default:
 		out.Status = v1.StateFailed
 	}
+	if b := d.brakes[c.MAC]; b.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
+		out.Status, out.Reason, out.Message = v1.StateInProgress, v1.ReasonDriftFighting, b.message()
+	}
 	return out
 }
 

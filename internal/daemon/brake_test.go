@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "multinicd/api/v1"
+)
+
+func TestBrake(t *testing.T) {
+	at := time.Unix(0, 0)
+	for name, test := range map[string]struct {
+		every    time.Duration // somebody changes the NIC
+		during   time.Duration // so long
+		verified bool
+		want     string // when a fight is seen and when it ends, in seconds
+		repairs  int    // at most
+	}{
+		"one change is no fight":                                 {10 * time.Second, time.Second, true, "", 1},
+		"seven changes at once are none":                         {100 * time.Millisecond, 700 * time.Millisecond, true, "", 7},
+		"a change every five seconds is none":                    {5 * time.Second, time.Minute, true, "", 13},
+		"ten in a second are one, and it ends with them":         {100 * time.Millisecond, 2 * time.Second, true, "+0.7 -10.7", 9},
+		"one change per second is one":                           {time.Second, 20 * time.Second, true, "+7.0 -28.0", 11},
+		"the longer it lasts the rarer we try":                   {100 * time.Millisecond, 10 * time.Minute, true, "+0.7 -621.9", 40},
+		"what is undone before it is verified counts for more":   {100 * time.Millisecond, 2 * time.Second, false, "+0.1 -10.1", 3},
+		"a single repair that cannot be verified is no evidence": {time.Minute, time.Second, false, "", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, got, repairs := &brake{index: 3}, "", 0
+			broken := false
+			for ms := time.Duration(0); ms < 20*time.Minute; ms += 100 * time.Millisecond {
+				now := at.Add(ms)
+				if ms < test.during && ms%test.every == 0 {
+					broken = true
+				}
+				if b.holds(now) {
+					continue
+				}
+				was := b.fighting()
+				if broken {
+					repairs++
+					b.repaired(now, test.verified, "address")
+					broken = false
+				} else if b.peace(now) {
+					got += fmt.Sprintf(" -%.1f", ms.Seconds())
+				}
+				if !was && b.fighting() {
+					got += fmt.Sprintf(" +%.1f", ms.Seconds())
+				}
+			}
+			if strings.TrimSpace(got) != test.want || repairs > test.repairs {
+				t.Errorf("got %s after %d repairs, want %s after at most %d", got, repairs, test.want, test.repairs)
+			}
+		})
+	}
+}
+
+func TestAFightIsBrakedReportedAndEndsWithPeace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.daemon.Whose = func(index int) string { return fmt.Sprintf("a script on link %d", index) }
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.machine.Ops = 0
+		fight := func(d time.Duration) {
+			w.fight.Store(true)
+			for range d / (100 * time.Millisecond) {
+				w.wake <- struct{}{}
+				sleep(100 * time.Millisecond)
+			}
+			w.fight.Store(false)
+		}
+		fight(10 * time.Second)
+		r := w.lastReport()
+		if r.Degraded == nil || r.Degraded.Reason != v1.ReasonDriftFighting || r.Interfaces[0].Reason != v1.ReasonDriftFighting ||
+			r.Interfaces[0].Status != v1.StateInProgress || r.Interfaces[1].Status != v1.StateConfigured {
+			t.Fatalf("the report is %+v", r)
+		}
+		if !strings.Contains(r.Degraded.Message, "multinic1: another writer keeps changing it: address: want 192.0.2.1/24, have absent (by a script on link 11)") {
+			t.Errorf("the message is %q", r.Degraded.Message)
+		}
+		reports := len(w.reports)
+		fight(time.Minute)
+		if len(w.reports) != reports || w.machine.Ops > 80 {
+			t.Errorf("%d reports and %d operations within a minute of fight", len(w.reports)-reports, w.machine.Ops)
+		}
+		w.wake <- struct{}{}
+		sleep(2 * time.Minute)
+		w.want("multinic1 192.0.2.1/24, multinic2 198.51.100.1/24")
+		if r := w.lastReport(); r.Degraded != nil || r.Interfaces[0].Status != v1.StateConfigured {
+			t.Errorf("after peace: %+v", r)
+		}
+	})
+}
+
+func TestSomethingNewIsTriedInMidFight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.fight.Store(true)
+		for range 100 {
+			w.wake <- struct{}{}
+			sleep(100 * time.Millisecond)
+		}
+		w.want("")
+		w.fight.Store(false)
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		w.want("multinic1 192.0.2.2/24")
+	})
+}
+
+// A NIC that comes and goes is no fight, however often.
+func TestANICThatIsPluggedAgainAndAgainIsNoFight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		for i := range 30 {
+			l := link(1)
+			l.Index = 100 + i
+			w.machine.Net[0] = l
+			w.wake <- struct{}{}
+			sleep(100 * time.Millisecond)
+			w.want("multinic1 192.0.2.1/24")
+		}
+	})
+}

@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"multinicd/test/bed"
+	"multinicd/test/testhost"
+)
+
+// Other programs of the host, and somebody who never stops.
+func TestOthersAreUndoneAndAFightIsBraked(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{NICs: []testhost.NIC{{MAC: mac1, Segment: "data1"}, {MAC: mac2, Segment: "data1"}}}, nil)
+	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400"), nicYAML(2, mac2, "192.168.100.11/24", "gateway: 192.168.100.1")))
+	const configured = "multinic1 Configured Configured, multinic2 Configured Configured"
+	n.wantNICs(configured)
+	n.must("systemctl", "enable", "multinicd")
+	n.reboot() // from here on networkd knows the NICs
+	n.wantNICs(configured)
+
+	const want = "multinic1 up mtu 1400 192.168.100.10/32; multinic2 up mtu 1500 192.168.100.11/32; multinic1 1 2 2 multinic2 1 2 2; " +
+		"20001: from 192.168.100.10 lookup 10001 20002: from 192.168.100.11 lookup 10002; default via 192.168.100.1 dev multinic2"
+	state := func() string {
+		rules := n.must("sh", "-c", "ip -4 rule | grep lookup.1000 | tr -s '\\t ' ' ' | sed 's/ proto [^ ]*//; s/ *$//'")
+		route := n.must("sh", "-c", "ip route show table 10002 default | sed 's/ proto.*//; s/ *$//' | sort -u")
+		return strings.Join([]string{n.link(mac1), n.link(mac2), strings.Join(strings.Fields(n.conf()), " "), strings.Join(strings.Split(strings.TrimSpace(rules), "\n"), " "), strings.TrimSpace(route)}, "; ")
+	}
+	n.eventually("the host", want, state)
+	for _, by := range []struct{ name, script string }{
+		{"a rule is deleted", "ip rule del priority 20001"},
+		{"a gateway is deleted", "ip route del default table 10002"},
+		{"a sysctl is changed", "sysctl -q -w net.ipv4.conf.multinic1.rp_filter=1"},
+		{"all sysctls are changed", "sysctl -q -w net.ipv4.conf.multinic2.arp_ignore=0 net.ipv4.conf.multinic2.arp_announce=0 net.ipv4.conf.multinic2.rp_filter=0"},
+		{"systemd generates anew", "systemctl daemon-reload"},
+		{"networkd is told to read its files again", "networkctl reload"},
+		{"netplan generates, and networkd reads", "netplan generate; networkctl reload"},
+		{"networkd configures anew", "networkctl reconfigure multinic1"},
+		{"networkd is started anew", "systemctl restart systemd-networkd"},
+		{"the links go down and up", "ip link set multinic1 down; ip link set multinic2 down; ip link set multinic1 up; ip link set multinic2 up"},
+	} {
+		n.must("sh", "-ec", by.script)
+		n.eventually("when "+by.name, want, state)
+		n.wantNICs(configured)
+	}
+	n.wantStays("the host", want, state)
+	n.must("ip", "route", "del", "default", "table", "10002")
+	n.eventually("the host", want, state)
+	if log := n.Journal(t.Context()); !strings.Contains(log, "put back what somebody changed") || !strings.Contains(log, "systemd-networkd") || !strings.Contains(log, "want default via 192.168.100.1 table 10002, have absent") {
+		t.Errorf("the log does not say what was changed, and by whom:\n%s", log)
+	}
+
+	// Ten times a second.
+	n.must("systemd-run", "--quiet", "--unit=fight", "sh", "-c", "while :; do ip address del 192.168.100.10/32 dev multinic1 2>/dev/null; sleep 0.1; done")
+	begun := time.Now()
+	n.wantNICs("multinic1 InProgress DriftFighting, multinic2 Configured Configured")
+	if braked := time.Since(begun); braked > 10*time.Second {
+		t.Errorf("the brake took %s", braked)
+	}
+	before := n.cpu()
+	const watched = 10 * time.Second
+	n.must("sleep", fmt.Sprint(watched.Seconds()))
+	if used := n.cpu() - before; used > watched/20 {
+		t.Errorf("the daemon used %s of %s during the fight", used, watched)
+	}
+	n.wantNICs("multinic1 InProgress DriftFighting, multinic2 Configured Configured")
+	if status := n.must("multinicd", "status"); !strings.Contains(status, "another writer keeps changing it: address: want 192.168.100.10/32, have absent") {
+		t.Errorf("the status does not say what the fight is about:\n%s", status)
+	}
+	n.must("systemctl", "stop", "fight")
+	n.wantNICs(configured)
+	n.eventually("the host in peace", want, state)
+}
+
+// cpu is the time that the daemon has used.
+func (n *node) cpu() time.Duration {
+	n.t.Helper()
+	pid, err := n.DaemonPID(n.t.Context())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	fields := strings.Fields(n.must("nsenter", "--target", "1", "--pid", "--mount", "cat", fmt.Sprintf("/proc/%d/stat", pid)))
+	var ticks int
+	for _, f := range fields[13:15] { // utime and stime of proc(5), of 10 ms
+		t, err := strconv.Atoi(f)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		ticks += t
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
+
+func TestNICsSwapTheirNames(t *testing.T) {
+	t.Parallel()
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.10/24"), nicYAML(2, mac2, "192.168.200.10/24")))
+	const configured = "multinic1 Configured Configured, multinic2 Configured Configured"
+	n.wantNICs(configured)
+	n.must("systemctl", "enable", "multinicd")
+	swapped := func() {
+		t.Helper()
+		n.wantLink(mac1, "multinic2 up mtu 1500 192.168.100.10/24")
+		n.wantLink(mac2, "multinic1 up mtu 1500 192.168.200.10/24")
+		n.wantNICs(configured)
+		n.wantLinkStays(mac1, "multinic2 up mtu 1500 192.168.100.10/24")
+	}
+	back := func() {
+		t.Helper()
+		n.wantLink(mac1, example1)
+		n.wantLink(mac2, example2)
+		n.wantNICs(configured)
+	}
+	swap := func(a, b int) {
+		t.Helper()
+		n.file(objectFile, nodeObject(nicYAML(a, mac1, "192.168.100.10/24"), nicYAML(b, mac2, "192.168.200.10/24")))
+		n.must("systemctl", "restart", "multinicd")
+	}
+	swap(2, 1)
+	swapped()
+	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
+	n.reboot()
+	swapped()
+	swap(1, 2)
+	back()
+	n.must("systemctl", "restart", "systemd-networkd")
+	n.wantNICs(configured)
+	n.wantLinkStays(mac1, example1)
+	n.wantLinkStays(mac2, example2)
+
+	// By hand: also back, although each has the other's name.
+	n.must("sh", "-ec", "for i in 1 2; do ip link set multinic$i down; done; ip link set multinic1 name other; ip link set multinic2 name multinic1; ip link set other name multinic2")
+	back()
+
+	// A name that is somebody else's, and one that is an alternative name, are refused, with the way out.
+	n.must("ip", "link", "add", "multinic5", "type", "bridge")
+	n.must("ip", "link", "property", "add", "dev", "eth0", "altname", "multinic6")
+	n.file(objectFile, nodeObject(nicYAML(5, mac1, "192.168.100.10/24"), nicYAML(6, mac2, "192.168.200.10/24")))
+	n.must("systemctl", "restart", "multinicd")
+	n.wantNICs("multinic5 Failed NameTaken, multinic6 Failed NameTaken")
+	n.wantLinkStays(mac1, example1)
+	n.must("ip", "link", "del", "multinic5")
+	n.must("ip", "link", "property", "del", "dev", "eth0", "altname", "multinic6")
+	n.wantLink(mac1, "multinic5 up mtu 1500 192.168.100.10/24")
+	n.wantNICs("multinic5 Configured Configured, multinic6 Configured Configured")
+}
