@@ -55,6 +55,7 @@ func commands() *cli.App {
 			{Name: "recover", Usage: "undo a change that a crash cut off, without bus or API (what multinicd-recover.service runs before NetworkManager)", Action: recoverCommand},
 			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: cleanupCommand, Flags: []cli.Flag{
 				&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}, output}},
+			{Name: "doctor", Usage: "say what would bite on this host, with evidence and advice; change nothing (exit code 1: something must be done)", Action: doctorCommand, Flags: []cli.Flag{output}},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
 				&cli.StringFlag{Name: "token-file", Usage: "join `FILE` as multinic-bridge token create wrote it: the join token and the CA"},

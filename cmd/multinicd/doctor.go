@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	v1 "multinicd/api/v1"
+	"multinicd/host"
+	"multinicd/internal/daemon"
+	"multinicd/internal/doctor"
+	"multinicd/netplan"
+	"multinicd/sysctl"
+)
+
+// doctorCommand gathers facts, without the lock, without the API server and without a change of anything.
+func doctorCommand(c *cli.Context) error {
+	if err := checkOutput(c); err != nil {
+		return err
+	}
+	w, err := wireHost(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	if err := w.wireDaemon(c.Context); err != nil {
+		return err
+	}
+	facts, err := w.facts(c.Context)
+	if err != nil {
+		return exitError{exitFailed, err}
+	}
+	list := doctor.Examine(facts)
+	if err := write(c.App.Writer, c.String("output"), list, doctor.Text(list)); err != nil {
+		return err
+	}
+	if doctor.MustAct(list) {
+		return exitError{exitFailed, nil}
+	}
+	return nil
+}
+
+func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
+	if err := w.applier.Open(); err != nil {
+		return doctor.Facts{}, err
+	}
+	m, err := w.machine.Look(ctx)
+	if err != nil {
+		return doctor.Facts{}, err
+	}
+	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
+		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
+		Kubelet: w.host.Kubelet(), NodeIPs: w.host.NodeIPs(), Unsynced: host.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+	for _, l := range m.Links {
+		s, err := w.host.Stack(ctx, l)
+		switch {
+		case err != nil:
+			f.Owners[l.Index] = err.Error()
+		case s.Backend == "":
+			f.Owners[l.Index] = s.Refusal
+		default:
+			f.Owners[l.Index] = fmt.Sprintf("renderer %s (%s)", s.Backend, strings.Join(s.Evidence, "; "))
+		}
+	}
+	for _, s := range w.host.NetworkdSettings("ManageForeignRoutes", "ManageForeignRoutingPolicyRules") {
+		f.Foreign = append(f.Foreign, doctor.Setting{Key: s.Key, Off: s.Off(), File: s.File, InForce: s.InForce})
+	}
+	agents := w.host.Agents()
+	for _, name := range slices.Sorted(maps.Keys(agents)) {
+		f.Agents = append(f.Agents, doctor.Agent{Name: name, Evidence: agents[name]})
+	}
+	if files := w.former(); len(files) > 0 {
+		f.Agents = append(f.Agents, doctor.Agent{Name: doctor.Former, Evidence: "its files are here: " + strings.Join(files, ", ")})
+	}
+	return f, nil
+}
+
+// running is what the daemon says of itself; nil where none answers.
+func (w *wired) running() *doctor.Daemon {
+	r, err := ask(w.cfg.Status.Socket, daemon.AskStatus, 5*time.Second)
+	if err != nil {
+		return nil
+	}
+	out := &doctor.Daemon{State: r.Status.State}
+	for _, n := range r.Status.NICs {
+		if n.Status == v1.StateFailed || n.Reason == v1.ReasonDriftFighting {
+			out.Failed = append(out.Failed, fmt.Sprintf("%s: %s: %s", n.Name, n.Reason, n.Message))
+		}
+	}
+	if c := r.Status.Credential; c != nil {
+		out.ClockSkew, out.JoinNeeded, out.Trouble = c.ClockSkew, c.JoinNeeded, c.Trouble
+	}
+	return out
+}
+
+// token looks at the node's token on the disk; of what stands in it only the end is taken.
+func (w *wired) token() doctor.Token {
+	file := w.cfg.API.TokenFile
+	if file == "" && w.cfg.API.Kubeconfig == "" {
+		file = path.Join(w.cfg.CredentialDir(), "token")
+	}
+	data, _, err := w.host.Read(file)
+	if file == "" || err != nil {
+		return doctor.Token{}
+	}
+	out := doctor.Token{File: file}
+	parts := strings.Split(strings.TrimSpace(string(data)), ".")
+	var claims struct {
+		Ends int64 `json:"exp"`
+	}
+	if len(parts) == 3 {
+		if text, err := base64.RawURLEncoding.DecodeString(parts[1]); err == nil && json.Unmarshal(text, &claims) == nil && claims.Ends > 0 {
+			out.Ends = time.Unix(claims.Ends, 0)
+		}
+	}
+	return out
+}
+
+// files lists those of ours whose permissions matter, with them.
+func (w *wired) files() (out []doctor.File) {
+	look := func(name string, secret bool) {
+		if mode, uid, ok := w.host.Permissions(name); ok && mode&fs.ModeSymlink == 0 {
+			out = append(out, doctor.File{Path: name, Mode: mode, UID: uid, Secret: secret})
+		}
+	}
+	look("/etc/multinicd", false)
+	look("/etc/multinicd/multinicd.toml", false)
+	look(w.cfg.State.Dir, true)
+	look(w.cfg.CredentialDir(), true)
+	for pattern, secret := range map[string]bool{path.Join(w.cfg.CredentialDir(), "*"): true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false} {
+		names, err := w.host.Glob(pattern)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		for _, name := range names {
+			if secret && path.Dir(name) == w.cfg.CredentialDir() || netplan.Owned(name) || sysctl.Owned(name) {
+				look(name, secret)
+			}
+		}
+	}
+	if w.cfg.API.TokenFile != "" {
+		look(w.cfg.API.TokenFile, true)
+	}
+	return out
+}
+
+// formerFiles are the names under which the former agent has left its configuration. Ours are told apart by what stands in them.
+var formerFiles = []string{"/etc/netplan/9*-multinic*.yaml", "/etc/NetworkManager/system-connections/*multinic*.nmconnection",
+	"/etc/systemd/network/9*-multinic*.link", "/etc/sysconfig/network-scripts/ifcfg-multinic*"}
+
+func (w *wired) former() (out []string) {
+	for _, pattern := range formerFiles {
+		names, _ := w.host.Glob(pattern) // the patterns are good
+		for _, name := range names {
+			if data, _, err := w.host.Read(name); err == nil && !strings.Contains(string(data), "Written by multinicd") {
+				out = append(out, name)
+			}
+		}
+	}
+	return out
+}
