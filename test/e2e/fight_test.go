@@ -55,10 +55,13 @@ func TestOthersAreUndoneAndAFightIsBraked(t *testing.T) {
 
 	// Ten times a second.
 	n.must("systemd-run", "--quiet", "--unit=fight", "sh", "-c", "while :; do ip address del 192.168.100.10/32 dev multinic1 2>/dev/null; sleep 0.1; done")
-	begun := time.Now()
+	begun := strings.TrimSpace(n.must("date", "+%H:%M:%S"))
 	n.wantNICs("multinic1 InProgress DriftFighting, multinic2 Configured Configured")
-	if braked := time.Since(begun); braked > 10*time.Second {
-		t.Errorf("the brake took %s", braked)
+	// Within ten seconds where the script has its ten times a second; what it gets of a busy machine is another matter.
+	log := n.must("journalctl", "-u", "multinicd", "--since", begun, "-o", "cat", "--no-pager")
+	braked, _, found := strings.Cut(log, "standing back")
+	if repairs := strings.Count(braked, "put back what somebody changed"); !found || repairs > 12 {
+		t.Errorf("%d repairs before the brake:\n%s", repairs, log)
 	}
 	before := n.cpu()
 	const watched = 10 * time.Second
@@ -131,8 +134,8 @@ func TestNICsSwapTheirNames(t *testing.T) {
 	n.wantLinkStays(mac1, example1)
 	n.wantLinkStays(mac2, example2)
 
-	// By hand: also back, although each has the other's name.
-	n.must("sh", "-ec", "for i in 1 2; do ip link set multinic$i down; done; ip link set multinic1 name other; ip link set multinic2 name multinic1; ip link set other name multinic2")
+	// By hand, while nobody looks: also back, although each has the other's name.
+	n.must("sh", "-ec", "systemctl stop multinicd; for i in 1 2; do ip link set multinic$i down; done; ip link set multinic1 name other; ip link set multinic2 name multinic1; ip link set other name multinic2; systemctl start multinicd")
 	back()
 
 	// A name that is somebody else's, and one that is an alternative name, are refused, with the way out.
