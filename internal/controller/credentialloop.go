@@ -19,6 +19,9 @@ import (
 // again.
 const admissionRetry = 5 * time.Second
 
+// cacheLag is when to look again after the cache was behind.
+const cacheLag = 100 * time.Millisecond
+
 // credentialLoop makes and removes the identities of nodes, and what they write
 // into. One goroutine at a time works on a node; several nodes are worked on at
 // once.
@@ -80,8 +83,15 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 	if c.Object != "" {
 		i.notes[objectAnnotation] = string(c.Object)
 	}
-	for _, o := range append([]client.Object{i.account()}, i.rights()...) {
-		if err := l.maker.make(ctx, o); err != nil {
+	account := i.account()
+	if c.Account != nil {
+		// Its notes are written as a whole: those that somebody has added since it was read must not be lost.
+		account.UID, account.ResourceVersion = c.Account.UID, c.Account.ResourceVersion
+	}
+	for _, o := range append([]client.Object{account}, i.rights()...) {
+		if err := l.maker.make(ctx, o); o == account && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
+			return reconcile.Result{RequeueAfter: cacheLag}, nil
+		} else if err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -157,13 +167,14 @@ func (l *credentialLoop) remove(ctx context.Context, i identity, why string) err
 	gone := []client.Object{i.account()}
 	gone = append(gone, i.rights()...)
 	gone = append(gone, i.mailboxes()...)
-	if i.notes[secretAnnotation] != "" {
+	var before corev1.ServiceAccount
+	had := l.client.Get(ctx, client.ObjectKeyFromObject(gone[0]), &before) == nil
+	// The note about it may be newer than the cache, and the bridge cannot look.
+	if had || i.notes[secretAnnotation] != "" {
 		if err := dropSecret(ctx, l.client, v1.ServiceAccountName(i.name)); err != nil {
 			return err
 		}
 	}
-	var before corev1.ServiceAccount
-	had := l.client.Get(ctx, client.ObjectKeyFromObject(gone[0]), &before) == nil
 	for _, o := range gone {
 		if err := l.maker.remove(ctx, o); err != nil {
 			return err

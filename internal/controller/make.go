@@ -24,8 +24,9 @@ type maker struct {
 	client client.Client // reads from the caches
 	now    func() time.Time
 
-	mu   sync.Mutex
-	made map[string]made // by kind, namespace and name
+	mu    sync.Mutex
+	made  map[string]made // by kind, namespace and name
+	swept time.Time       // when what is old was last thrown out of it
 }
 
 // made is what was written last, until the cache shows it.
@@ -58,9 +59,12 @@ func (m *maker) make(ctx context.Context, want client.Object) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for old, last := range m.made {
-		if now.Sub(last.at) > remake {
-			delete(m.made, old)
+	if now.Sub(m.swept) > remake {
+		m.swept = now
+		for old, last := range m.made {
+			if now.Sub(last.at) > remake {
+				delete(m.made, old)
+			}
 		}
 	}
 	m.made[id(want)] = made{now, want}
