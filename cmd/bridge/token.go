@@ -129,7 +129,8 @@ func createToken(c *cli.Context) error {
 	}
 	if path := c.String("output-file"); path != "" {
 		if err := writeSecret(path, file.Encode()); err != nil {
-			return errors.Join(err, a.dropJoin(context.WithoutCancel(c.Context), node))
+			_, failed := a.dropJoin(context.WithoutCancel(c.Context), node)
+			return errors.Join(err, failed)
 		}
 		_, err = fmt.Fprintf(c.App.Writer, "%s is good for one join of node %s, until %s. It holds a secret. On the machine:\n\n  %s\n",
 			path, node, expires.Local().Format(time.RFC3339), joinLine(server, filepath.Base(path), hash))
@@ -230,12 +231,13 @@ func (a *admin) joinable(ctx context.Context, node string, replace bool) error {
 // makeJoin makes the join token of a node, ends an older one, and puts the token
 // into the file. Where it fails it leaves none behind.
 func (a *admin) makeJoin(ctx context.Context, node string, ttl time.Duration, replace bool, file *v1.JoinFile) (expires time.Time, err error) {
-	if err := a.dropJoin(ctx, node); err != nil {
+	if _, err := a.dropJoin(ctx, node); err != nil {
 		return expires, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, a.dropJoin(context.WithoutCancel(ctx), node))
+			_, failed := a.dropJoin(context.WithoutCancel(ctx), node)
+			err = errors.Join(err, failed)
 		}
 	}()
 	name := v1.JoinAccountName(node)
@@ -273,18 +275,22 @@ func (a *admin) makeJoin(ctx context.Context, node string, ttl time.Duration, re
 	return token.Status.ExpirationTimestamp.Time, nil
 }
 
-// dropJoin ends a node's join token, with the request that was made by it.
-func (a *admin) dropJoin(ctx context.Context, node string) error {
+// dropJoin ends a node's join token, then the request that was made by it, and
+// tells whether there was a token.
+func (a *admin) dropJoin(ctx context.Context, node string) (bool, error) {
+	found, err := a.drop(ctx, v1.JoinAccountName(node))
+	if err != nil {
+		return found, err
+	}
 	var request v1.NodeTokenRequest
-	err := a.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}, &request)
+	err = a.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}, &request)
 	if err == nil && request.Spec.Door == v1.DoorJoinToken {
 		err = a.client.Delete(ctx, &request)
 	}
 	if client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("removing the request of %s: %w", node, err)
+		return found, fmt.Errorf("removing the request of %s: %w", node, err)
 	}
-	_, err = a.drop(ctx, v1.JoinAccountName(node))
-	return err
+	return found, nil
 }
 
 // drop deletes a Secret and the ServiceAccount of the same name, and tells
@@ -312,15 +318,14 @@ func revokeToken(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	// The way in first: with it a token could be had of the identity that the
+	// bridge makes as soon as the old one is gone.
+	invited, err := a.dropJoin(c.Context, node)
+	if err != nil {
+		return err
+	}
 	joined, err := a.drop(c.Context, v1.ServiceAccountName(node))
 	if err != nil {
-		return err
-	}
-	invited, err := a.drop(c.Context, v1.JoinAccountName(node))
-	if err != nil {
-		return err
-	}
-	if err := a.dropJoin(c.Context, node); err != nil {
 		return err
 	}
 	if !joined && !invited {
