@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,8 +84,11 @@ func TestARevokedNodeGetsANewIdentityAndItsTokensAreWorthNothing(t *testing.T) {
 		as = c.bearer(token)
 	}
 	c.bridge(nil)
+	join := c.bearer(c.invite(node, "--replace"))
 	c.must("token", "revoke", "--node", node)
 	c.refused(as, "its token is revoked")
+	c.refused(join, "the join token is revoked with it")
+	c.wantWayInGoneFirst(node)
 	c.eventually("there is a new identity", func() string {
 		if c.account(node).UID == before.UID {
 			return "it is the old one"
@@ -92,6 +96,26 @@ func TestARevokedNodeGetsANewIdentityAndItsTokensAreWorthNothing(t *testing.T) {
 		return ""
 	})
 	c.joined(node, v1.DoorKubelet)
+}
+
+// wantWayInGoneFirst looks that a revocation has ended the join token before the identity: by it a token could be had of the one that
+// the bridge makes next.
+func (c *cluster) wantWayInGoneFirst(node string) {
+	c.t.Helper()
+	all, err := c.Requests()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	var order []string
+	for _, r := range all {
+		if r.Verb == "delete" && r.ObjectRef.Resource == "serviceaccounts" && strings.HasPrefix(r.UserAgent, "multinic-bridge/") && r.ResponseStatus.Code == 200 &&
+			(r.ObjectRef.Name == v1.ServiceAccountName(node) || r.ObjectRef.Name == v1.JoinAccountName(node)) {
+			order = append(order, r.ObjectRef.Name)
+		}
+	}
+	if want := []string{v1.JoinAccountName(node), v1.ServiceAccountName(node)}; !slices.Equal(order, want) {
+		c.t.Errorf("it was deleted in the order %v, want %v", order, want)
+	}
 }
 
 func TestANodeHearsThatItsObjectIsGoneBeforeItLosesItsIdentity(t *testing.T) {

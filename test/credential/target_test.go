@@ -33,6 +33,7 @@ var additions = map[string]fields{
 	" with an owner":      meta(fields{"ownerReferences": []any{fields{"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "x"}}}),
 
 	", of what the bridge has": {"rules": []any{rule("", "configmaps", "get")}},
+	", to somebody else":       {"subjects": []any{fields{"kind": "ServiceAccount", "name": v1.BridgeAccount, "namespace": system}}},
 	", of more":                {"rules": []any{rule("", "secrets", "get")}},
 	", to cluster-admin": {
 		"roleRef":  fields{"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
