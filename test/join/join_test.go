@@ -121,14 +121,19 @@ func (c *cluster) heard() (url string, calls func() int) {
 	return "https://" + listener.Addr().String(), func() int { return int(n.Load()) }
 }
 
-// revoke ends every token of the node, and sees that the API server refuses the one that it has. Then it breaks the open watch:
-// the API server authorises that when it begins, so that the node would notice with the next renewal of its Lease, or at the
-// watch's end after some minutes.
+// revoke ends every token of the node, and sees that the API server refuses the one that it has.
 func (n *node) revoke() {
 	n.c.t.Helper()
 	old := n.token()
 	n.said.WriteString(n.c.bridgeCommand("token", "revoke", "--node", n.name))
-	eventually(n.c.t, "the API server's answer to the revoked token", "401 Unauthorized", func() string { return n.c.ask(old) })
+	n.refused(old)
+}
+
+// refused waits until the API server refuses a token of the node, which has ended. Then it breaks the open watch: the API server authorises that
+// when it begins, so that the node would notice with the next renewal of its Lease, or at the watch's end after some minutes.
+func (n *node) refused(old string) {
+	n.c.t.Helper()
+	eventually(n.c.t, "the API server's answer to the ended token", "401 Unauthorized", func() string { return n.c.ask(old) })
 	n.c.bed.API().Cut(n.Host)
 	n.c.bed.API().Heal(n.Host)
 }
@@ -181,6 +186,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	}
 
 	// Deleted while the node is away: it comes back, sees that, reports, and only then loses its credential.
+	token := n.token()
 	c.bed.API().Cut(n.Host)
 	c.kubectl("delete", "mnnc", n.name, "-n", "multinic-system")
 	n.must("systemctl", "restart", "multinicd")
@@ -191,6 +197,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	c.bed.API().Heal(n.Host)
 	eventually(t, "state", "Removed", func() string { return n.status().State })
 	c.gone("serviceaccount", "multinic-node-"+n.name, "-n", "multinic-nodes")
+	n.refused(token)
 	contains(t, "status", "multinicd join", n.joinNeeded)
 	contains(t, "STATUS=", v1.ReasonJoinNeeded, func() string { return n.must("systemctl", "show", "-P", "StatusText", "multinicd") })
 	if got := strings.Count(n.Journal(t.Context()), "takes the node's token no more; the last known good"); got != 1 {
