@@ -120,15 +120,18 @@ func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAd
 	return p
 }
 
-// inForce gives nil where every policy is bound and refuses its probe. The
-// answer may be admissionFresh old.
+// inForce gives nil where every policy is bound and refuses its probe. The look
+// behind the answer began admissionFresh before the question at most: who waits
+// for one that goes on takes it, or with a slow API server each would have to
+// look for himself, one after the other.
 func (g *guard) inForce(ctx context.Context) error {
+	asked := g.now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now := g.now()
-	if !g.at.IsZero() && now.Sub(g.at) < admissionFresh {
+	if !g.at.IsZero() && asked.Sub(g.at) < admissionFresh {
 		return g.err
 	}
+	now := g.now()
 	before, first := g.err, g.at.IsZero()
 	g.err = g.look(ctx)
 	if ctx.Err() != nil {
@@ -176,38 +179,52 @@ func (g *guard) Start(ctx context.Context) error {
 	}
 }
 
-// look asks the API server. A probe is told from other refusals by the message
-// that stands in the policy for it.
+// look asks the API server about all policies at once, and tells of the first,
+// in the order of the file, that is not in force.
 func (g *guard) look(ctx context.Context) error {
-	read := map[string]*admissionv1.ValidatingAdmissionPolicy{}
-	for _, want := range g.want.policies {
-		have := &admissionv1.ValidatingAdmissionPolicy{}
-		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, have); err != nil {
-			return wrong(policyKind, have, want.Name, "reading policy %s: %w", want.Name, err)
+	errs := make([]error, len(g.want.policies))
+	var all sync.WaitGroup
+	for i, policy := range g.want.policies {
+		all.Go(func() { errs[i] = g.lookAt(ctx, policy) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
 		}
-		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
-			return wrong(policyKind, have, want.Name, "policy %s is not that of this version", want.Name)
-		}
-		read[want.Name] = have
+	}
+	return nil
+}
+
+// lookAt asks about one policy and its bindings, and probes it. A probe is told
+// from other refusals by the message that stands in the policy for it.
+func (g *guard) lookAt(ctx context.Context, want admissionv1.ValidatingAdmissionPolicy) error {
+	policy := &admissionv1.ValidatingAdmissionPolicy{}
+	if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, policy); err != nil {
+		return wrong(policyKind, policy, want.Name, "reading policy %s: %w", want.Name, err)
+	}
+	if !equality.Semantic.DeepEqual(want.Spec, policy.Spec) {
+		return wrong(policyKind, policy, want.Name, "policy %s is not that of this version", want.Name)
 	}
 	for _, want := range g.want.bindings {
+		if want.Spec.PolicyName != policy.Name {
+			continue
+		}
 		have := &admissionv1.ValidatingAdmissionPolicyBinding{}
 		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, have); err != nil {
-			return wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", want.Name, err)
+			return wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", policy.Name, err)
 		}
 		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
-			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of this version", want.Name)
+			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of this version", policy.Name)
 		}
 	}
-	for _, want := range g.want.policies {
-		err := g.probe(ctx, want.Name)
-		if err == nil {
-			return wrong(policyKind, read[want.Name], want.Name, "policy %s let its probe through", want.Name)
-		}
-		var refused apierrors.APIStatus
-		if !errors.As(err, &refused) || !strings.Contains(refused.Status().Message, want.Name+" is in force") {
-			return wrong(policyKind, read[want.Name], want.Name, "policy %s did not refuse its probe, but: %w", want.Name, err)
-		}
+	err := g.probe(ctx, want.Name)
+	if err == nil {
+		return wrong(policyKind, policy, want.Name, "policy %s let its probe through", want.Name)
+	}
+	var refused apierrors.APIStatus
+	if !errors.As(err, &refused) || !strings.Contains(refused.Status().Message, want.Name+" is in force") {
+		return wrong(policyKind, policy, want.Name, "policy %s did not refuse its probe, but: %w", want.Name, err)
 	}
 	return nil
 }
