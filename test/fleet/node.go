@@ -76,7 +76,8 @@ func (n *node) observe(ctx context.Context, o kube.Observation) {
 		case n.news <- struct{}{}:
 		default:
 		}
-		report := v1.Report{Node: n.name, UID: o.Object.UID, Generation: o.Object.Generation, Phase: v1.PhaseDone, Executor: v1.ExecutorDaemon, Version: "fleet"}
+		report := v1.Report{Node: n.name, UID: o.Object.UID, Generation: o.Object.Generation, Phase: v1.PhaseDone, Executor: v1.ExecutorDaemon, Version: "fleet",
+			Interfaces: []v1.InterfaceStatus{{ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: v1.StateConfigured, Reason: v1.ReasonConfigured}}}
 		text, err := report.Encode()
 		if err == nil {
 			err = n.client.PutReport(ctx, text)

@@ -75,7 +75,7 @@ func (r results) text() string {
 		line("| %s | %.1f | %.1f | %.1f | %.1f | %.1f | %s |", what, p.Seconds, p.APIServer, p.Etcd, p.Bridge, p.APIServer*1000/float64(p.Things), took)
 	}
 	row(fmt.Sprintf("%d nodes become known: Node, object, identity", r.Known.Things), r.Known, false)
-	row(fmt.Sprintf("%d nodes join, watch, report, are Configured", r.Joined.Things), r.Joined, true)
+	row(fmt.Sprintf("%d nodes join, watch and report", r.Joined.Things), r.Joined, true)
 	row(fmt.Sprintf("%d changes, until the node is told", r.Change.Things), r.Change, true)
 	row(fmt.Sprintf("%d renewals of a token", r.Renewal.Things), r.Renewal, false)
 	line("")
