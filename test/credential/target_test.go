@@ -181,6 +181,8 @@ var targets = map[string]target{
 	"Roles of multinic-nodes":         {roles, "Role", inside, newName, "", nil},
 	"RoleBindings of multinic-nodes":  {grants, "RoleBinding", inside, newName, "", nil},
 	"Roles of default":                {roles, "Role", "default", newName, "", nil},
+	"the publisher's Role":            {roles, "Role", system, "multinic-viola", "", label},
+	"the publisher's RoleBinding":     {grants, "RoleBinding", system, "multinic-viola", "", label},
 	"the bridge's ClusterRole":        {clusters, "ClusterRole", "", "multinic-bridge", "", label},
 	"ClusterRoles":                    {clusters, "ClusterRole", "", newName, "", fields{"rules": []any{}}},
 	"ClusterRoleBindings":             {clusterTo, "ClusterRoleBinding", "", newName, "", nil},
