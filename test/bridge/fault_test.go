@@ -116,7 +116,12 @@ func TestStatusSurvivesAnAPIServerInTrouble(t *testing.T) {
 	go func() {
 		done <- controller.Run(ctx, cfg, controller.Options{Log: slog.New(slog.DiscardHandler), Rollout: controller.RolloutOptions{Max: "100%"}})
 	}()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("the bridge ended: %v", err)
+		}
+	}()
 	f.play()
 	f.settle("map[Configured Configured:10]")
 	before := trouble.asked.Load()

@@ -4,8 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -27,7 +26,7 @@ func (p *Proxy) Between(h *Host, f func(server http.Handler) http.Handler) {
 		server := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "https", Host: p.target})
 		server.FlushInterval = -1 // a watch
 		server.Transport = &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: p.Identity.Roots}}
-		server.ErrorLog = log.New(io.Discard, "", 0) // of hosts that have been cut off
+		server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of hosts that have been cut off
 		next = newBetween(f(server), p.Identity.Certificate)
 	}
 	from := h.Address.Addr()
@@ -54,7 +53,7 @@ type between struct {
 
 func newBetween(h http.Handler, c tls.Certificate) *between {
 	b := &between{conns: make(chan net.Conn), closed: make(chan struct{}), done: make(chan struct{})}
-	b.server = &http.Server{Handler: h, TLSConfig: &tls.Config{Certificates: []tls.Certificate{c}}, ErrorLog: log.New(io.Discard, "", 0)}
+	b.server = &http.Server{Handler: h, TLSConfig: &tls.Config{Certificates: []tls.Certificate{c}}, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 	go func() {
 		defer close(b.done)
 		_ = b.server.ServeTLS(b, "", "") // until it is closed
