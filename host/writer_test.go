@@ -218,6 +218,22 @@ func TestChangeLeavesAnotherLinksRouteOfTheSameKeyAlone(t *testing.T) {
 	}
 }
 
+// An undo puts a route back as whoever's it was: NetworkManager, which brings its own back too, does not have a second one beside it then.
+func TestARouteComesBackAsWhoseItWas(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("multinic1", testMAC)
+	n.quick("multinic1")
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24")})
+	to, via := prefixes("198.51.100.0/24")[0], prefixes("192.0.2.1/32")[0].Addr()
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, AddRoutes: []nic.Route{{To: to, Via: via, Protocol: 4}, {To: to, Via: via, Table: 10001}}})
+	want := []string{"198.51.100.0/24 via 192.0.2.1 proto 4", "198.51.100.0/24 via 192.0.2.1 table 10001 proto 109"}
+	got := slices.DeleteFunc(routes(n.link("multinic1")), func(r string) bool { return !strings.HasPrefix(r, "198.51.100.0/24") })
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestRouteWithAnIPv6SourceWaitsForItsAddress(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("multinic1", testMAC)

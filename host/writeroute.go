@@ -117,10 +117,13 @@ func (h *Host) existing(ctx context.Context, l nic.Link, r nic.Route, exists err
 
 // routeRequest is a struct rtmsg (linux/rtnetlink.h) and its attributes.
 func routeRequest(index int, r nic.Route) ([]byte, []attribute) {
-	onlink := r.OnLink
+	onlink, protocol := r.OnLink, byte(Protocol)
+	if r.Protocol != 0 { // an undo puts back what was there: as another's, if it was
+		protocol = byte(r.Protocol)
+	}
 	r = r.Key()
 	b := make([]byte, unix.SizeofRtMsg)
-	b[0], b[1], b[5], b[7] = unix.AF_INET, byte(r.To.Bits()), Protocol, unix.RTN_UNICAST
+	b[0], b[1], b[5], b[7] = unix.AF_INET, byte(r.To.Bits()), protocol, unix.RTN_UNICAST
 	if r.To.Addr().Is6() {
 		b[0] = unix.AF_INET6
 	} else if !r.Via.IsValid() {
