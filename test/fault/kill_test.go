@@ -2,6 +2,7 @@ package fault
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -30,11 +31,6 @@ var operations = []operation{
 		[]string{"guard", "routes", "addresses", "down", "rename", "mtu", "verify", "probe", "validate", "persist", "runtime", "runtime#2"}},
 }
 
-// points are where a change is cut off: after one step is before the next.
-func (o operation) points() []string {
-	return slices.Concat([]string{"journal"}, o.steps, []string{"record", "done"})
-}
-
 // order is that of the rows: as the steps come in any operation.
 var order = []string{"journal", "guard", "routes", "addresses", "down", "rename", "mtu", "up", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2", "record", "done"}
 
@@ -55,10 +51,24 @@ func rowOf(point string) string {
 	return "`" + step + "`"
 }
 
-// prepare gives a host on which the first operation can begin.
-func prepare(t *testing.T) *node {
+// stand is a kind of host that faults are tried on.
+type stand struct {
+	name    string // of its columns
+	table   string // of docs/reliability.md, of those killed at every step
+	options testhost.Options
+}
+
+var (
+	onNetplan = stand{name: "netplan", table: "killed"}
+	onManager = stand{name: "netplan for NetworkManager", options: testhost.Options{Flavour: testhost.NetplanNetworkManager}}
+)
+
+// prepare gives a host of networkd on which the first operation can begin.
+func prepare(t *testing.T) *node { return onNetplan.prepare(t) }
+
+func (s stand) prepare(t *testing.T) *node {
 	t.Helper()
-	n := newNode(t, bed.New(t), testhost.Options{}, settings(nodeName, fromFile, "off"))
+	n := newNode(t, bed.New(t), s.options, settings(nodeName, fromFile, "off"))
 	last := operations[len(operations)-1]
 	n.wish(last.object)
 	n.converge(last, "")
@@ -95,17 +105,47 @@ func (n *node) outcome(what, before, wanted string) string {
 // wantedTexts walks through the operations once, undisturbed: the host's text after each, as it is when multinicd has just done it.
 func (n *node) wantedTexts() map[string]string {
 	n.t.Helper()
-	out := map[string]string{}
+	out, steps := n.walk()
 	for _, o := range operations {
+		if got, want := strings.Join(steps[o.name], " "), strings.Join(o.steps, " "); got != want {
+			n.t.Fatalf("steps of %s: got %q, want %q", o.name, got, want)
+		}
+	}
+	return out
+}
+
+// walk gives the steps of each operation too: "persist", and "persist#2" for the second.
+func (n *node) walk() (texts map[string]string, steps map[string][]string) {
+	n.t.Helper()
+	texts, steps = map[string]string{}, map[string][]string{}
+	for _, o := range operations {
+		before := n.changes()
 		n.wish(o.object)
 		n.start()
 		n.eventually("status after "+o.name, o.nics, n.nics)
-		out[o.name] = n.text()
-		n.eventually("steps of "+o.name, strings.ReplaceAll(strings.Join(o.steps, " "), "#2", ""), n.lastSteps)
+		texts[o.name] = n.text()
+		n.eventually("news of "+o.name, "true", func() string { return strconv.FormatBool(n.changes() > before) })
+		seen := map[string]int{}
+		for _, s := range strings.Fields(n.lastSteps()) {
+			if seen[s]++; seen[s] > 1 {
+				s += "#" + strconv.Itoa(seen[s])
+			}
+			steps[o.name] = append(steps[o.name], s)
+		}
 		n.stop()
 		n.sh("systemctl daemon-reload")
 	}
-	return out
+	return texts, steps
+}
+
+// changes counts the changes of a NIC that the log tells of.
+func (n *node) changes() int {
+	n.t.Helper()
+	count, err := strconv.Atoi(n.sh(`journalctl --unit=multinicd --output=cat --no-pager --quiet | grep -c '^changed a NIC' || true`))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return count
 }
 
 // lastSteps is what the log says of the last change.
@@ -116,26 +156,37 @@ func (n *node) lastSteps() string {
 
 func TestKilledAtEveryStep(t *testing.T) {
 	t.Parallel()
-	n := prepare(t)
+	n := onNetplan.prepare(t)
 	wanted := n.wantedTexts()
-	table := newMatrix("killed", "killed right before", "netplan: add", "netplan: change", "netplan: remove")
-	for _, p := range order {
+	steps := map[string][]string{}
+	for _, o := range operations {
+		steps[o.name] = o.steps
+	}
+	n.killEverywhere(onNetplan, wanted, steps, order)
+}
+
+// killEverywhere kills the daemon right before each step of each operation.
+func (n *node) killEverywhere(s stand, wanted map[string]string, steps map[string][]string, rows []string) {
+	n.t.Helper()
+	table := newMatrix(s.table, "killed right before", s.name+": add", s.name+": change", s.name+": remove")
+	for _, p := range rows {
 		table.row(rowOf(p))
 	}
-	most := 0
+	points, most := map[string][]string{}, 0
 	for _, o := range operations {
-		most = max(most, len(o.points()))
+		points[o.name] = slices.Concat([]string{"journal"}, steps[o.name], []string{"record", "done"})
+		most = max(most, len(points[o.name]))
 	}
 	for i := range most {
 		for _, o := range operations {
 			before := n.text()
-			if i < len(o.points()) {
-				point := o.points()[i]
+			if i < len(points[o.name]) {
+				point := points[o.name][i]
 				n.wish(o.object)
 				n.startAndDie(point)
 				n.startAndDie("recovered") // the one start
-				table.set(rowOf(point), "netplan: "+o.name, n.outcome(o.name+" killed before "+point, before, wanted[o.name]))
-				if t.Failed() {
+				table.set(rowOf(point), s.name+": "+o.name, n.outcome(o.name+" killed before "+point, before, wanted[o.name]))
+				if n.t.Failed() {
 					return
 				}
 			}
@@ -143,8 +194,30 @@ func TestKilledAtEveryStep(t *testing.T) {
 			n.converge(o, wanted[o.name])
 		}
 	}
-	if left := n.sh("find /etc/netplan /run/systemd/network /var/lib/multinicd | grep -E 'tmp-|journal|damaged' || true"); left != "" {
-		t.Errorf("left behind: %s", left)
+	if left := n.sh("find /etc /run/systemd/network /run/NetworkManager /var/lib/multinicd 2>/dev/null | grep -E 'tmp-|journal|damaged' | grep -v '^/etc/systemd/journal' || true"); left != "" {
+		n.t.Errorf("left behind: %s", left)
 	}
-	table.publish(t)
+	table.publish(n.t)
+}
+
+// NetworkManager is killed and started anew while a change is held at a step of it: the change is made, or undone and made again.
+func TestNetworkManagerIsKilledInMidChangeUnderNetplan(t *testing.T) {
+	t.Parallel()
+	n := onManager.prepare(t)
+	wanted, _ := n.walk()
+	others := n.others()
+	for i, point := range []string{"kernel", "load", "activate", "settle", "verify", "release"} {
+		o := operations[i%len(operations)]
+		if o.name == "remove" && point == "activate" {
+			continue
+		}
+		n.wish(o.object)
+		n.pause(point)
+		n.sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 30")
+		n.resume()
+		n.eventually("status after "+o.name+" with NetworkManager killed at "+point, o.nics, n.nics)
+		n.eventually("the host after "+o.name+" with NetworkManager killed at "+point, wanted[o.name], n.text)
+		n.stop()
+		n.eventually("the rest of the host", others, n.others) // NetworkManager, just started, sets up the primary NIC's link-local address anew
+	}
 }

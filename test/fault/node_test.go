@@ -149,7 +149,8 @@ func (n *node) text() string {
 	out := n.sh(`
 		ip -json address; echo @@
 		ip -json route show table all; echo @@
-		find /etc/netplan /run/systemd/network -type f -name '*multinic*' | sort | while read -r f; do stat -c '%n %a' "$f"; cat "$f"; done`)
+		find /etc/netplan /run/systemd/network /etc/systemd/network /etc/NetworkManager/system-connections /run/NetworkManager/system-connections /etc/sysconfig/network-scripts \
+			-type f -name '*multinic*' 2>/dev/null | LC_ALL=C sort | while read -r f; do stat -c '%n %a' "$f"; cat "$f"; done`)
 	parts := strings.SplitN(out, "@@", 3)
 	var links []installed.Link
 	var routes []route
