@@ -27,6 +27,25 @@ func TestCleanupLeavesTheHostAsItWasFound(t *testing.T) {
 	n.start(text)
 	configured()
 
+	// The doctor changes nothing, and says what must be done, with the daemon and without.
+	n.sameAgainDoesNothing("sh", "-c", "multinicd doctor -o json | grep -q networkd-foreign")
+	for _, must := range []struct {
+		script string
+		code   int
+		says   string
+	}{
+		{"true", 0, "multinicd, as multinic1"},
+		{"chmod 644 /etc/netplan/90-multinic1.yaml", 1, "chmod go= /etc/netplan/90-multinic1.yaml"},
+		{"chmod 600 /etc/netplan/90-multinic1.yaml; systemctl stop multinicd", 0, "daemon-down"},
+		{"systemctl start multinicd", 0, "link-owner"},
+	} {
+		n.must("sh", "-ec", must.script)
+		if code, out := n.exit("multinicd", "doctor"); code != must.code || !strings.Contains(out, must.says) {
+			t.Errorf("after %s doctor ended with %d, want %d, and %q in:\n%s", must.script, code, must.code, must.says, out)
+		}
+	}
+	configured()
+
 	// Saying what would be done does nothing.
 	n.sameAgainDoesNothing("sh", "-c", "multinicd cleanup --dry-run | grep -q 'multinic2 .*: remove'")
 
