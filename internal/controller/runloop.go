@@ -125,15 +125,19 @@ func (l *runLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		return reconcile.Result{}, nil
 	}
 	if !equality.Semantic.DeepEqual(run.Status, out.Status) {
-		if err := l.write(ctx, &run, out.Status); err != nil {
+		err := l.write(ctx, &run, out.Status)
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: conflictRetry}, nil // the cache is about to show why
+		}
+		if err != nil {
 			return reconcile.Result{}, err
 		}
 	}
 	return reconcile.Result{RequeueAfter: out.Again}, nil
 }
 
-// write says it of the run as it was read; one that has changed since wakes the
-// loop again.
+// write says it of the run as it was read; one that has changed since is a
+// conflict.
 func (l *runLoop) write(ctx context.Context, run *v1.MultiNicNodeRun, s v1.MultiNicNodeRunStatus) error {
 	body, err := json.Marshal(map[string]any{
 		"metadata": map[string]any{"uid": run.UID, "resourceVersion": run.ResourceVersion},
@@ -144,7 +148,7 @@ func (l *runLoop) write(ctx context.Context, run *v1.MultiNicNodeRun, s v1.Multi
 	}
 	written := &v1.MultiNicNodeRun{ObjectMeta: metav1.ObjectMeta{Name: run.Name, Namespace: run.Namespace}}
 	err = l.client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1.BridgeFieldOwner))
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {

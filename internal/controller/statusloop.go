@@ -51,6 +51,9 @@ type said struct {
 	status  v1.MultiNicNodeConfigStatus
 }
 
+// conflictRetry is when a write that met a conflict is tried again.
+const conflictRetry = 200 * time.Millisecond
+
 // Reconcile brings one node's status to where it should be.
 func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	node := req.Name
@@ -95,7 +98,13 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		if delay := l.brake.wait(node, in.Now); delay > 0 {
 			return reconcile.Result{RequeueAfter: delay}, nil
 		}
-		if err := l.write(ctx, &obj, next); err != nil {
+		err := l.write(ctx, &obj, next)
+		if apierrors.IsConflict(err) {
+			// Another object by now, or an API server that could not get it written: only
+			// for the first an event is on its way.
+			return reconcile.Result{RequeueAfter: conflictRetry}, nil
+		}
+		if err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -119,8 +128,8 @@ func (l *statusLoop) gatherJob(ctx context.Context, in *Gathered) error {
 	return nil
 }
 
-// write applies a status. The uid makes the API server refuse it for an object
-// that was deleted and made anew meanwhile; that one's own event is on its way.
+// write applies a status. The uid makes the API server refuse it, as a conflict,
+// for an object that was deleted and made anew meanwhile.
 func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) error {
 	body, err := json.Marshal(struct {
 		metav1.TypeMeta `json:",inline"`
@@ -137,7 +146,7 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 	written := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: obj.Name, Namespace: obj.Namespace}}
 	err = l.client.Status().Patch(ctx, written, client.RawPatch(types.ApplyPatchType, body),
 		client.FieldOwner(v1.BridgeFieldOwner), client.ForceOwnership)
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) {
 		return nil
 	}
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 // faulty stands between a bridge and the API server, and answers some requests
 // as a server in trouble does. It counts what it was asked.
 type faulty struct {
+	on    atomic.Bool
 	asked atomic.Int64 // but for watches
 	mu    sync.Mutex
 	did   map[string]int
@@ -56,6 +57,10 @@ func (f *faulty) wrap(c *cluster, cfg *rest.Config) *rest.Config {
 }
 
 func (f *faulty) serve(proxy http.Handler, w http.ResponseWriter, r *http.Request) {
+	if !f.on.Load() {
+		proxy.ServeHTTP(w, r)
+		return
+	}
 	if r.URL.Query().Get("watch") != "" {
 		// A watch ends in the middle after a while: what came meanwhile has to be asked for.
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second+rand.N(4*time.Second))
@@ -114,7 +119,7 @@ func TestStatusSurvivesAnAPIServerInTrouble(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() {
-		done <- controller.Run(ctx, cfg, controller.Options{Log: slog.New(slog.DiscardHandler), Rollout: controller.RolloutOptions{Max: "100%"}})
+		done <- controller.Run(ctx, cfg, controller.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Rollout: controller.RolloutOptions{Max: "100%"}})
 	}()
 	defer func() {
 		cancel()
@@ -124,6 +129,7 @@ func TestStatusSurvivesAnAPIServerInTrouble(t *testing.T) {
 	}()
 	f.play()
 	f.settle("map[Configured Configured:10]")
+	trouble.on.Store(true) // a bridge that cannot even start ends, and Kubernetes starts it again
 	before := trouble.asked.Load()
 	began := time.Now()
 	for round := range rounds {
