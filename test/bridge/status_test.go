@@ -340,7 +340,13 @@ func TestANodeThatTalksAllTheTimeIsHeldBack(t *testing.T) {
 	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
 	n.becomes(done)
 	most := 200 + int(time.Since(began)/(50*time.Millisecond)) + 1
-	if got := len(c.bridgeRequests()) - before; got > most {
+	got := 0 // about this node: the bridge may be at work on what an earlier test has left
+	for _, r := range c.bridgeRequests()[before:] {
+		if strings.HasSuffix(r, " "+n.name) {
+			got++
+		}
+	}
+	if got > most {
 		t.Errorf("1001 reports made %d writes, want at most %d", got, most)
 	}
 }
