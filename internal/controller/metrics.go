@@ -39,8 +39,12 @@ func (m *meters) collectors() []prometheus.Collector {
 }
 
 // register puts the metrics on the page that the manager serves, until the
-// returned function is called.
-func (m *meters) register() (func(), error) {
+// returned function is called. That page is the process's: a bridge that serves
+// none leaves it alone, so that several can run in one process.
+func (m *meters) register(served bool) (func(), error) {
+	if !served {
+		return func() {}, nil
+	}
 	var done []prometheus.Collector
 	end := func() {
 		for _, c := range done {

@@ -99,7 +99,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		}
 	}
 	m := newMeters(mgr.GetClient(), loop.rollout)
-	unregister, err := m.register()
+	unregister, err := m.register(o.MetricsAddress != "")
 	if err != nil {
 		return err
 	}
