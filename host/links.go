@@ -15,7 +15,7 @@ import (
 )
 
 // Links gives every link of the network namespace, sorted by ifindex, with its addresses and with its unicast routes of all
-// tables but local; the routes of a multipath route are given to each of its links. Claim is not filled: see Claims.
+// tables but local; the routes of a multipath route are given to each of its links. Claim and Former are not filled: see Claims.
 // AltNames, Addresses, Routes and Rules are sorted or in the kernel's order, and nil where there is none.
 //
 // It makes six dumps. What appears or goes between them may be missing from one of the lists; the kernel's event about it comes later.

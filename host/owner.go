@@ -18,7 +18,7 @@ import (
 
 // Claims says for which links somebody but us has a configuration, by ifindex. ours tells our own files by their path. Files are
 // all that is asked: netplan's YAML, networkd's units and its state, NetworkManager's profiles and its state, ifupdown's stanzas. A link has one
-// claim at most, the first in that order. The loopback link has none.
+// claim at most, the first in that order. The loopback link has none, and what the former agent left is none: see Former.
 //
 // It reads a file again only if its size, time or inode has changed, so it may be called at every event. A file that cannot be
 // read as what it should be claims a link only if it names the link's MAC.
@@ -52,7 +52,11 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 		if l.Name == "lo" {
 			continue
 		}
-		if c := h.claim(l, lists, ours); c != nil {
+		former, err := h.former(l, ours)
+		if err != nil {
+			return nil, err
+		}
+		if c := h.claim(l, lists, func(file string) bool { return ours(file) || former.left(file) }); c != nil {
 			out[l.Index] = c
 		}
 	}

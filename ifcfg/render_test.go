@@ -71,6 +71,11 @@ func TestTheScenariosAsNetworkManagerHasThem(t *testing.T) {
 		got := map[string]string{}
 		for _, dialect := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
 			m := hosttest.New(s.machine.Links...)
+			for _, l := range s.machine.Links {
+				for _, file := range l.Former {
+					write(t, m, file, []byte("of the former agent"), 0o600)
+				}
+			}
 			for _, o := range s.record.NICs {
 				if o.Applied {
 					for file, data := range dialect.Files(o.Config) {

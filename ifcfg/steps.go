@@ -233,6 +233,9 @@ func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, er
 	}
 	names := slices.Sorted(maps.Keys(want))
 	slices.SortStableFunc(names, func(x, y string) int { return rank(x) - rank(y) })
+	if a.Kind == plan.Configure && a.Link != nil {
+		stale = slices.Concat(stale, a.Link.Former)
+	}
 	for _, name := range slices.Concat(names, stale) {
 		step, err := b.replace(name, want[name])
 		if err != nil {

@@ -67,6 +67,11 @@ func TestTheScenariosAsNetplanHasThem(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := load(t, filepath.Dir(d))
 			m := hosttest.New(s.machine.Links...)
+			for _, l := range s.machine.Links {
+				for _, file := range l.Former {
+					write(t, m, file, []byte("of the former agent"), 0o600)
+				}
+			}
 			for _, o := range s.record.NICs {
 				if o.Applied {
 					write(t, m, netplan.File(o.Config), netplan.Render(o.Config, o.Adopted), 0o600)

@@ -97,7 +97,11 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 		}
 		persist = append(persist, step...)
 	}
-	for _, name := range slices.Concat(conf, stale) {
+	var former []string // behind ours: a boot in between finds both, which say the same NIC's name
+	if a.Kind == plan.Configure && a.Link != nil {
+		former = a.Link.Former
+	}
+	for _, name := range slices.Concat(conf, stale, former) {
 		step, err := b.replace("persist", name, nil, 0)
 		if err != nil {
 			return nil, nil, err

@@ -133,7 +133,9 @@ type Link struct {
 	Routes    []Route // all tables but local; also those the kernel made for the addresses
 	Rules     []Rule  // those of the whole host that have a source: rules belong to no link, so all links have the same
 	Conf      Conf
-	Claim     *Claim // nil: no network manager but us has a configuration for it
+	Claim     *Claim // nil: no network manager but us has a configuration for it, or the former agent only
+	// Former are the files that the former agent left for it; sorted.
+	Former []string `json:",omitempty"`
 }
 
 // Claim says who, but us, configures a link, and how we know.

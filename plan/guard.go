@@ -30,7 +30,7 @@ func Guard(l nic.Link, m Machine) *Refusal {
 		}
 	}
 	for _, r := range l.Routes {
-		if r.IsDefault() && (r.Table == 0 || r.Table == nic.TableMain || !nic.OwnTable(r.Table)) {
+		if r.IsDefault() && !nic.OwnTable(r.Table) && (len(l.Former) == 0 || !nic.FormerTable(r.Table)) {
 			return refuse(ProtectedLink, "link %s has a default route (%s) that is not ours: the node may live by it; remove that route, or take this NIC out of the object", l.Name, r)
 		}
 	}
@@ -97,6 +97,9 @@ func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusa
 	}
 	if l.Claim != nil {
 		return refuse(ForeignConfig, "link %s is configured by %s: %s; remove that, or set adopt: true to take it over", l.Name, l.Claim.Owner, l.Claim.Evidence)
+	}
+	if len(l.Former) > 0 {
+		return nil // it did what we do now, for the same NICs
 	}
 	for _, a := range l.Addresses {
 		retired := slices.ContainsFunc(o.Retired, func(r Retired) bool { return r.Address == a.Prefix })

@@ -105,19 +105,24 @@ var guardTable = map[string]struct {
 	"a path that leads nowhere protects no link by index": {func(in *input) { in.Paths[0] = apiNowhere; in.link().Index = 0 }, "", ""},
 
 	// Whose configuration it has.
-	"netplan has a definition for it":                     {func(in *input) { in.link().Claim = claim }, plan.ForeignConfig, "50-cloud-init.yaml"},
-	"netplan's definition may be taken over":              {func(in *input) { in.link().Claim = claim; in.nic().Adopt = true }, "", ""},
-	"a definition counts not once the NIC is ours":        {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
-	"a definition counts again once the NIC was given up": {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
-	"somebody gave it an address":                         {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
-	"somebody gave it an address of IPv6":                 {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
-	"somebody's address may be taken over":                {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
-	"the address that is wanted is there already":         {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
-	"the address that is wanted has another length":       {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
-	"DHCP gave it an address":                             {func(in *input) { in.temporary("10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
-	"a router gave it an address":                         {func(in *input) { in.temporary("2001:db8:7::1/64") }, "", ""},
-	"it has a link-local address":                         {func(in *input) { in.has(in.link(), "fe80::1/64", "169.254.7.7/16") }, "", ""},
-	"it has an address of ours that is to go":             {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.retired("10.9.0.1/24") }, "", ""},
+	"netplan has a definition for it":                            {func(in *input) { in.link().Claim = claim }, plan.ForeignConfig, "50-cloud-init.yaml"},
+	"netplan's definition may be taken over":                     {func(in *input) { in.link().Claim = claim; in.nic().Adopt = true }, "", ""},
+	"the former agent's definition is taken over":                {func(in *input) { in.link().Former = former; in.has(in.link(), "10.9.0.5/24") }, "", ""},
+	"but not another's beside it":                                {func(in *input) { in.link().Former, in.link().Claim = former, claim }, plan.ForeignConfig, "50-cloud-init.yaml"},
+	"the former agent's default route in its table goes with it": {func(in *input) { in.link().Former = former; in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, "", ""},
+	"the former agent's default route in main stays":             {func(in *input) { in.link().Former = former; in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
+	"a default route in such a table without that agent stays":   {func(in *input) { in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
+	"a definition counts not once the NIC is ours":               {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
+	"a definition counts again once the NIC was given up":        {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
+	"somebody gave it an address":                                {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"somebody gave it an address of IPv6":                        {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
+	"somebody's address may be taken over":                       {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
+	"the address that is wanted is there already":                {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
+	"the address that is wanted has another length":              {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
+	"DHCP gave it an address":                                    {func(in *input) { in.temporary("10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"a router gave it an address":                                {func(in *input) { in.temporary("2001:db8:7::1/64") }, "", ""},
+	"it has a link-local address":                                {func(in *input) { in.has(in.link(), "fe80::1/64", "169.254.7.7/16") }, "", ""},
+	"it has an address of ours that is to go":                    {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.retired("10.9.0.1/24") }, "", ""},
 
 	// Whether it can stand beside the rest of the host.
 	"an MTU above what the device can do":            {func(in *input) { in.nic().MTU = 9001 }, plan.MTUTooLarge, "9001"},
@@ -376,4 +381,12 @@ func TestMessagesAreBounded(t *testing.T) {
 	if len(a.Message) != 256 || !strings.HasSuffix(a.Message, "...") {
 		t.Errorf("got %d bytes: %s", len(a.Message), a.Message)
 	}
+}
+
+var former = []string{"/etc/netplan/91-multinic1.yaml"}
+
+func inTable(table int, text string) []nic.Route {
+	r := route(text)
+	r.Table, r.Protocol = table, 4
+	return []nic.Route{r}
 }

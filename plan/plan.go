@@ -145,6 +145,9 @@ func (p *planner) configure(c nic.Config) Action {
 	}
 	after := owned.take(c, *link, known)
 	after.Beside = p.besides(c.MAC)
+	if len(link.Former) > 0 {
+		after.Retired = merge(after.Retired, p.formerRules(c, *link), c)
+	}
 	after.Retired = p.nobodys(after.Retired)
 	if !owned.Applied {
 		owned = Owned{}

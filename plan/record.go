@@ -95,8 +95,12 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 	var gone []Retired
 	if o.Applied {
 		gone = retire(o.Config, c)
-	} else if l.Claim != nil && c.Adopt {
+	}
+	foreign := !o.Applied && l.Claim != nil && c.Adopt
+	if foreign {
 		out.Adopted = true
+	}
+	if foreign || len(l.Former) > 0 { // the former agent may have come back to what is ours, and a boot between its file and ours brings both
 		for _, a := range l.Addresses {
 			if global(a) && !slices.Contains(c.Addresses, a.Prefix) {
 				gone = append(gone, Retired{Address: a.Prefix})

@@ -22,9 +22,15 @@ func retired(things ...any) (out []plan.Retired) {
 			out = append(out, plan.Retired{Address: netip.MustParsePrefix(x)})
 		case nic.Route:
 			out = append(out, plan.Retired{Route: &x})
+		case nic.Rule:
+			out = append(out, plan.Retired{Rule: &x})
 		}
 	}
 	return out
+}
+
+func fromRule(prefix string, table, priority int) nic.Rule {
+	return nic.Rule{From: netip.MustParsePrefix(prefix), Table: table, Priority: priority}
 }
 
 // What is remembered of NIC 1 once a plan is done.
@@ -79,6 +85,22 @@ func TestMakeRemembers(t *testing.T) {
 			}
 		}, remember(kept, func(o *plan.Owned) {
 			o.Config.Adopt, o.Adopted, o.Retired = true, true, retired("10.9.0.5/24", route("172.16.0.0/12 10.9.0.1"))
+		})},
+		"a NIC of the former agent retires what that configured, and the rules of its addresses": {func(in *input) {
+			in.record.NICs = nil
+			*in.link() = link(1)
+			in.link().Former = []string{"/etc/netplan/91-multinic1.yaml"}
+			in.has(in.link(), "10.9.0.5/24", "10.1.0.5/24", "fe80::1/64")
+			in.link().Routes = append(inTable(0, "172.16.0.0/12 10.9.0.1"), inTable(101, "0.0.0.0/0 10.9.0.1")...)
+			elsewhere := route("10.7.0.0/16")
+			elsewhere.Table = 102
+			in.other().Routes = append(in.other().Routes, elsewhere)
+			in.link().Rules = []nic.Rule{fromRule("10.9.0.5/32", 101, 32765), fromRule("10.1.0.5/32", 101, 32764), fromRule("10.9.0.5/32", 102, 32763), // another's table
+				fromRule("10.9.0.0/24", 101, 32762), fromRule("10.8.0.5/32", 101, 32761), fromRule("10.9.0.5/32", 99, 32760), fromRule("10.9.0.5/32", 254, 32759)}
+		}, remember(kept, func(o *plan.Owned) {
+			table101 := route("0.0.0.0/0 10.9.0.1")
+			table101.Table = 101
+			o.Retired = retired("10.9.0.5/24", route("172.16.0.0/12 10.9.0.1"), table101, fromRule("10.9.0.5/32", 101, 32765), fromRule("10.1.0.5/32", 101, 32764))
 		})},
 		"leave to take over that is not needed takes nothing over": {func(in *input) {
 			in.record.NICs = nil

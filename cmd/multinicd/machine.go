@@ -46,15 +46,21 @@ func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("reading the links: %w", err)
 	}
-	claims, err := m.host.Claims(ctx, links, func(file string) bool { return netplan.Owned(file) || ifcfg.Owned(file) })
+	claims, err := m.host.Claims(ctx, links, ourFile)
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("reading who configures the links: %w", err)
 	}
 	for i := range links {
 		links[i].Claim = claims[links[i].Index]
+		if links[i].Former, err = m.host.Former(links[i], ourFile); err != nil {
+			return plan.Machine{}, fmt.Errorf("looking for what the former agent left: %w", err)
+		}
 	}
 	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds, SubnetsOff: m.plain}, nil
 }
+
+// ourFile says whether a file is ours, whatever backend wrote it.
+func ourFile(file string) bool { return netplan.Owned(file) || ifcfg.Owned(file) }
 
 func (m *machine) paths(ctx context.Context) []plan.Path {
 	var out []plan.Path
@@ -222,6 +228,10 @@ func (m *machine) own(ctx context.Context, mac nic.MAC) bool {
 // Change changes a link, unless the whole guard forbids it.
 func (m *machine) Change(ctx context.Context, c nic.Change) error {
 	return m.host.Writer(func(l nic.Link) error {
+		var err error
+		if l.Former, err = m.host.Former(l, ourFile); err != nil {
+			return fmt.Errorf("looking for what the former agent left: %w", err)
+		}
 		return guardError(plan.Guard(l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}))
 	}).Change(ctx, c)
 }
