@@ -48,7 +48,17 @@ func (l *requestLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading request of %s: %w", req.Name, err)
 	}
-	a, claim, err := l.gather(ctx, &r)
+	result, err := l.answer(ctx, &r)
+	if apierrors.IsConflict(err) {
+		// Another request by now, or an API server that could not get it written: only
+		// for the first an event is on its way.
+		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	}
+	return result, err
+}
+
+func (l *requestLoop) answer(ctx context.Context, r *v1.NodeTokenRequest) (reconcile.Result, error) {
+	a, claim, err := l.gather(ctx, r)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -57,10 +67,10 @@ func (l *requestLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	case reply.Delete:
 		return reconcile.Result{}, l.remove(ctx, a, reply)
 	case reply.Refuse != nil:
-		return reconcile.Result{RequeueAfter: reply.Again}, l.refuse(ctx, &r, *reply.Refuse)
+		return reconcile.Result{RequeueAfter: reply.Again}, l.refuse(ctx, r, *reply.Refuse)
 	case reply.Seal:
 		if err := l.guard.inForce(ctx); err != nil {
-			return reconcile.Result{RequeueAfter: admissionRetry}, l.refuse(ctx, &r,
+			return reconcile.Result{RequeueAfter: admissionRetry}, l.refuse(ctx, r,
 				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
 		}
 		return l.seal(ctx, a, claim, reply.Replace)
@@ -232,7 +242,8 @@ func (l *requestLoop) refuse(ctx context.Context, r *v1.NodeTokenRequest, why v1
 	return nil
 }
 
-// write answers the request as it was read; false where it is another by now.
+// write answers the request as it was read; false where it is gone. One that is
+// another by now, or has changed, is a conflict.
 func (l *requestLoop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.NodeTokenRequestStatus) (bool, error) {
 	status := map[string]any{"reason": s.Reason, "message": s.Message}
 	if s.SealedAt != nil {
@@ -248,7 +259,7 @@ func (l *requestLoop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.No
 	}
 	written := &v1.NodeTokenRequest{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Namespace: r.Namespace}}
 	err = l.client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1.BridgeFieldOwner))
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if apierrors.IsNotFound(err) {
 		return false, nil
 	}
 	if err != nil {
@@ -268,7 +279,7 @@ func (l *requestLoop) remove(ctx context.Context, a Ask, reply Reply) error {
 		}
 	}
 	uid := r.UID
-	if err := l.client.Delete(ctx, r, client.Preconditions{UID: &uid}); apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	if err := l.client.Delete(ctx, r, client.Preconditions{UID: &uid}); apierrors.IsNotFound(err) {
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("deleting request of %s: %w", r.Name, err)
