@@ -246,7 +246,15 @@ func TestNetplanWithOtherClients(t *testing.T) {
 		t.Errorf("another client's Try is pending: got %v", err)
 	}
 	shell(t, th, "busctl call io.netplan.Netplan "+path+" io.netplan.Netplan.Config Cancel")
-	if err := h.NetplanValidate(t.Context(), good); err != nil {
+	// netplan answers Cancel before its try has ended, which first puts the old configuration back in force.
+	var err error
+	for range 100 {
+		if err = h.NetplanValidate(t.Context(), good); !errors.Is(err, host.ErrPending) {
+			break
+		}
+		time.Sleep(200 * time.Millisecond)
+	}
+	if err != nil {
 		t.Errorf("after the other client's Cancel: %v", err)
 	}
 }
