@@ -1,6 +1,7 @@
 package controller
 
 import (
+	"encoding/json"
 	"os"
 	"regexp"
 	"slices"
@@ -108,5 +109,40 @@ func TestEveryMetricHasARow(t *testing.T) {
 	}
 	if diff := cmp.Diff(names(`(?m)^# TYPE (\w+)`, page(t)), names("(?m)^\\| `(multinic_\\w+)`", string(doc))); diff != "" {
 		t.Errorf("docs/metrics.md (-metrics +rows)\n%s", diff)
+	}
+}
+
+// An alert on a metric that has been renamed never fires, and says nothing about it.
+func TestDashboardAndAlertsAskForMetricsThatAreThere(t *testing.T) {
+	// Those of the libraries: client-go and controller-runtime register them in their own time, Go and Prometheus itself add theirs.
+	theirs := []string{"controller_runtime_reconcile_errors_total", "controller_runtime_reconcile_total", "leader_election_master_status",
+		"process_cpu_seconds_total", "process_resident_memory_bytes", "rest_client_requests_total", "up", "workqueue_depth"}
+	ours := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^# TYPE (\w+)`).FindAllStringSubmatch(page(t), -1) {
+		ours[m[1]] = true
+	}
+	// What is left of an expression without strings, labels and functions is names of metrics.
+	other := regexp.MustCompile(`"[^"]*"|\{[^}]*\}|\[\w+\]|\bby \([^)]*\)|\b(sum|max|rate|absent)\b`)
+	for file, pattern := range map[string]string{"dashboard.json": `(?m)^ *"expr": (".*"),?$`, "alerts.yaml": `(?m)^ *expr: (.*)$`} {
+		text, err := os.ReadFile("../../charts/multinic/files/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		exprs := regexp.MustCompile(pattern).FindAllStringSubmatch(string(text), -1)
+		if len(exprs) < 5 || len(exprs) != len(regexp.MustCompile(`\bexpr"?:`).FindAll(text, -1)) {
+			t.Fatalf("%s: %d expressions were understood", file, len(exprs))
+		}
+		for _, m := range exprs {
+			expr := m[1]
+			if file == "dashboard.json" {
+				if err := json.Unmarshal([]byte(m[1]), &expr); err != nil {
+					t.Fatal(err)
+				}
+			}
+			names := regexp.MustCompile(`\b[a-z]\w+`).FindAllString(other.ReplaceAllString(expr, " "), -1)
+			if len(names) != 1 || (!ours[names[0]] && !slices.Contains(theirs, names[0])) {
+				t.Errorf("%s: %s asks for %q", file, expr, names)
+			}
+		}
 	}
 }
