@@ -216,7 +216,7 @@ func parseRoute(m []byte, each func(index int, r nic.Route)) {
 	if kind != unix.RTN_UNICAST || table == unix.RT_TABLE_LOCAL || binary.NativeEndian.Uint32(m[8:])&unix.RTM_F_CLONED != 0 {
 		return
 	}
-	r := nic.Route{Table: table, Protocol: protocol}
+	r := nic.Route{Table: table, Protocol: protocol, OnLink: binary.NativeEndian.Uint32(m[8:])&unix.RTNH_F_ONLINK != 0}
 	to, index := netip.IPv4Unspecified(), 0
 	if family == unix.AF_INET6 {
 		to = netip.IPv6Unspecified()
@@ -259,6 +259,7 @@ func parseRoute(m []byte, each func(index int, r nic.Route)) {
 			return
 		}
 		hop := r
+		hop.OnLink = multipath[2]&unix.RTNH_F_ONLINK != 0
 		for kind, v := range attributes(multipath[unix.SizeofRtNexthop:size]) {
 			if kind == unix.RTA_GATEWAY {
 				hop.Via, _ = netip.AddrFromSlice(v)

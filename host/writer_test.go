@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"multinicd/nic"
 
@@ -231,6 +232,55 @@ func TestARouteComesBackAsWhoseItWas(t *testing.T) {
 	slices.Sort(got)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// The kernel holds two routes that differ in "onlink" for two, so an undo has to leave one without it as it was.
+func TestARouteComesBackOnLinkOnlyIfItWas(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("multinic1", testMAC)
+	n.quick("multinic1")
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24")})
+	near, far := prefixes("192.0.2.1/32")[0].Addr(), prefixes("203.0.113.1/32")[0].Addr()
+	had := []nic.Route{
+		{To: prefixes("198.51.100.0/26")[0], Via: near, Table: nic.TableMain, Protocol: 4},
+		{To: prefixes("198.51.100.64/26")[0], Via: near, Table: nic.TableMain, Protocol: 4, OnLink: true},
+		{To: prefixes("198.51.100.128/26")[0], Via: far, Table: nic.TableMain, Protocol: 4}, // its address went, and comes back later
+	}
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, AddRoutes: had})
+	want := []string{"198.51.100.0/26 via 192.0.2.1", "198.51.100.64/26 via 192.0.2.1 onlink", "198.51.100.128/26 via 203.0.113.1 onlink"}
+	var got []string
+	for _, r := range n.link("multinic1").Routes {
+		if r.Protocol == 4 && r.OnLink {
+			got = append(got, r.String()+" onlink")
+		} else if r.Protocol == 4 {
+			got = append(got, r.String())
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// NetworkManager, while it brings back an address, makes the route of the subnet by itself, a moment later.
+func TestARouteComesBackOnceItsRouterIsReached(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("multinic1", testMAC)
+	n.quick("multinic1")
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true})
+	came := make(chan error)
+	go func() {
+		time.Sleep(200 * time.Millisecond)
+		address, _ := netlink.ParseAddr("192.0.2.10/24")
+		came <- n.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index}}, address)
+	}()
+	to, via := prefixes("198.51.100.0/24")[0], prefixes("192.0.2.1/32")[0].Addr()
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, AddRoutes: []nic.Route{{To: to, Via: via, Protocol: 4}}})
+	n.ok(<-came)
+	for _, r := range n.link("multinic1").Routes {
+		if r.Via == via && r.OnLink {
+			t.Errorf("%s came back onlink, which it was not", r)
+		}
 	}
 }
 

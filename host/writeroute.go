@@ -74,31 +74,49 @@ func sameRoute(have, want nic.Route) bool {
 // a random delay of up to 1 s, one probe of 1 s), with some room.
 const duplicateAddressDetection = 4 * time.Second
 
+// subnetRoute is how long NetworkManager may take from an address to the route of its subnet, which it makes itself: far less.
+const subnetRoute = 2 * time.Second
+
 func (h *Host) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
-	body, attributes := routeRequest(l.Index, r)
-	add := func() error {
-		err := h.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(body), body, attributes...)
-		if errors.Is(err, unix.EEXIST) {
-			return h.existing(ctx, l, r, err)
+	err := h.tryRoute(ctx, l, r)
+	switch {
+	case errors.Is(err, unix.EINVAL) && r.Source.Is6():
+		// The kernel refuses an IPv6 source address until it is known to be unique.
+		return h.retryRoute(ctx, l, r, unix.EINVAL, duplicateAddressDetection)
+	case errors.Is(err, unix.ENETUNREACH) && r.Protocol != 0 && r.Via.Is4():
+		// An undo, while NetworkManager brings back the way to the router. If it does not, that is for later, and the route for now.
+		err = h.retryRoute(ctx, l, r, unix.ENETUNREACH, subnetRoute)
+		if errors.Is(err, unix.ENETUNREACH) {
+			r.OnLink = true
+			err = h.tryRoute(ctx, l, r)
 		}
-		return err
 	}
-	err := add()
-	if !errors.Is(err, unix.EINVAL) || !r.Source.Is6() {
-		return err
-	}
-	// The kernel refuses an IPv6 source address until it is known to be unique.
-	ctx, cancel := context.WithTimeout(ctx, duplicateAddressDetection)
+	return err
+}
+
+// retryRoute tries until the kernel refuses for another reason, or not, or the time is over.
+func (h *Host) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal error, most time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for errors.Is(err, unix.EINVAL) {
+	for {
 		select {
 		case <-ctx.Done():
-			return err
+			return refusal
 		case <-tick.C:
-			err = add()
+			if err := h.tryRoute(ctx, l, r); !errors.Is(err, refusal) {
+				return err
+			}
 		}
+	}
+}
+
+func (h *Host) tryRoute(ctx context.Context, l nic.Link, r nic.Route) error {
+	body, attributes := routeRequest(l.Index, r)
+	err := h.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(body), body, attributes...)
+	if errors.Is(err, unix.EEXIST) {
+		return h.existing(ctx, l, r, err)
 	}
 	return err
 }

@@ -166,8 +166,7 @@ func kernelBefore(a plan.Action) nic.Change {
 	}
 	for _, r := range l.Routes {
 		if !slices.Contains(transient, r.Protocol) {
-			// With its protocol: NetworkManager, which brings its own back a moment later, would put a second one beside ours.
-			r.OnLink = r.Via.IsValid() && r.Via.Is4()
+			// As it was in all: NetworkManager, which brings its own back a moment later, would put a second one beside another.
 			out.AddRoutes = append(out.AddRoutes, r)
 		}
 	}

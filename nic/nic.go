@@ -62,7 +62,7 @@ type Route struct {
 	Metric   int          // 0: the kernel's default (0 for IPv4, 1024 for IPv6)
 	Table    int          // 0 means main (254)
 	Protocol int          // rtm_protocol as in rtnetlink(7); 0 in what is wanted, which is ours
-	OnLink   bool         // Via need not lie in a subnet of the link; only in what is wanted, never read
+	OnLink   bool         // Via need not lie in a subnet of the link
 }
 
 // TableMain is the kernel's main routing table (RT_TABLE_MAIN, linux/rtnetlink.h).
