@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,11 +45,25 @@ func rowOf(point string) string {
 	case "done":
 		return "the journal is removed"
 	}
-	step, second, _ := strings.Cut(point, "#")
-	if second != "" {
-		return "the second `" + step + "`"
+	step, again, _ := strings.Cut(point, "#")
+	return map[string]string{"2": "the second ", "3": "the third ", "4": "the fourth "}[again] + "`" + step + "`"
+}
+
+// rowIn is rowOf for a change of these steps: what comes once NetworkManager holds the link no more is counted anew.
+func rowIn(steps []string, point string) string {
+	release := slices.Index(steps, "release")
+	at := slices.Index(steps, point)
+	if release < 0 || at <= release {
+		return rowOf(point)
 	}
-	return "`" + step + "`"
+	step, _, _ := strings.Cut(point, "#")
+	count := 0
+	for _, s := range steps[release+1 : at+1] {
+		if s, _, _ = strings.Cut(s, "#"); s == step {
+			count++
+		}
+	}
+	return rowOf(step+"#"+strconv.Itoa(count)) + " after `release`"
 }
 
 // stand is a kind of host that faults are tried on.
@@ -56,11 +71,17 @@ type stand struct {
 	name    string // of its columns
 	table   string // of docs/reliability.md, of those killed at every step
 	options testhost.Options
+	toml    string // more of multinicd.toml's [backend]
 }
 
 var (
 	onNetplan = stand{name: "netplan", table: "killed"}
-	onManager = stand{name: "netplan for NetworkManager", options: testhost.Options{Flavour: testhost.NetplanNetworkManager}}
+	// On hosts of NetworkManager steps are taken from what the log says of them.
+	managerStands = []stand{
+		{name: "keyfile", table: "killed-keyfile", options: testhost.Options{Flavour: testhost.NetworkManager}},
+		{name: "ifcfg", table: "killed-ifcfg", options: testhost.Options{Flavour: testhost.Ifcfg, Suite: "bookworm"}, toml: "name = \"ifcfg\"\n"},
+		{name: "netplan for NetworkManager", table: "killed-netplan-manager", options: testhost.Options{Flavour: testhost.NetplanNetworkManager}},
+	}
 )
 
 // prepare gives a host of networkd on which the first operation can begin.
@@ -68,7 +89,7 @@ func prepare(t *testing.T) *node { return onNetplan.prepare(t) }
 
 func (s stand) prepare(t *testing.T) *node {
 	t.Helper()
-	n := newNode(t, bed.New(t), s.options, settings(nodeName, fromFile, "off"))
+	n := newNode(t, bed.New(t), s.options, settings(nodeName, fromFile, "off")+s.toml)
 	last := operations[len(operations)-1]
 	n.wish(last.object)
 	n.converge(last, "")
@@ -162,20 +183,72 @@ func TestKilledAtEveryStep(t *testing.T) {
 	for _, o := range operations {
 		steps[o.name] = o.steps
 	}
-	n.killEverywhere(onNetplan, wanted, steps, order)
+	var rows []string
+	for _, p := range order {
+		rows = append(rows, rowOf(p))
+	}
+	n.killEverywhere(onNetplan, wanted, steps, rows)
 }
 
-// killEverywhere kills the daemon right before each step of each operation.
+// The same on hosts of NetworkManager. In short only a few of the steps, of one kind of host.
+func TestKilledAtEveryStepOfNetworkManagers(t *testing.T) {
+	whole := os.Getenv("MULTINIC_LONG") != "" || *update
+	t.Parallel()
+	for _, s := range managerStands {
+		t.Run(s.name, func(t *testing.T) {
+			if s.name != "keyfile" && !whole {
+				t.Skip("a long test, with dozens of kills: set MULTINIC_LONG")
+			}
+			t.Parallel()
+			n := s.prepare(t)
+			wanted, steps := n.walk()
+			if whole {
+				n.killEverywhere(s, wanted, steps, rowsOf(steps))
+				return
+			}
+			n.killAt(s, wanted, steps, map[string][]string{"add": {"settle", "done"}, "change": {"activate", "release"}, "remove": {"persist", "verify"}}, nil).check(t)
+		})
+	}
+}
+
+// rowsOf puts the steps of all operations in an order that is that of each.
+func rowsOf(steps map[string][]string) []string {
+	rows := []string{rowOf("journal")}
+	for _, o := range operations {
+		at := 0
+		for _, step := range steps[o.name] {
+			row := rowIn(steps[o.name], step)
+			if i := slices.Index(rows, row); i >= 0 {
+				at = i
+				continue
+			}
+			at++
+			rows = slices.Insert(rows, at, row)
+		}
+	}
+	return append(rows, rowOf("record"), rowOf("done"))
+}
+
+// killEverywhere kills the daemon right before each step of each operation, and publishes the table.
 func (n *node) killEverywhere(s stand, wanted map[string]string, steps map[string][]string, rows []string) {
+	n.t.Helper()
+	points := map[string][]string{}
+	for _, o := range operations {
+		points[o.name] = slices.Concat([]string{"journal"}, steps[o.name], []string{"record", "done"})
+	}
+	n.killAt(s, wanted, steps, points, rows).publish(n.t)
+}
+
+// killAt kills the daemon right before points of each operation.
+func (n *node) killAt(s stand, wanted map[string]string, steps, points map[string][]string, rows []string) *matrix {
 	n.t.Helper()
 	table := newMatrix(s.table, "killed right before", s.name+": add", s.name+": change", s.name+": remove")
 	for _, p := range rows {
-		table.row(rowOf(p))
+		table.row(p)
 	}
-	points, most := map[string][]string{}, 0
-	for _, o := range operations {
-		points[o.name] = slices.Concat([]string{"journal"}, steps[o.name], []string{"record", "done"})
-		most = max(most, len(points[o.name]))
+	most := 0
+	for _, of := range points {
+		most = max(most, len(of))
 	}
 	for i := range most {
 		for _, o := range operations {
@@ -185,9 +258,9 @@ func (n *node) killEverywhere(s stand, wanted map[string]string, steps map[strin
 				n.wish(o.object)
 				n.startAndDie(point)
 				n.startAndDie("recovered") // the one start
-				table.set(rowOf(point), s.name+": "+o.name, n.outcome(o.name+" killed before "+point, before, wanted[o.name]))
+				table.set(rowIn(steps[o.name], point), s.name+": "+o.name, n.outcome(o.name+" killed before "+point, before, wanted[o.name]))
 				if n.t.Failed() {
-					return
+					return table
 				}
 			}
 			n.wish(o.object)
@@ -197,27 +270,35 @@ func (n *node) killEverywhere(s stand, wanted map[string]string, steps map[strin
 	if left := n.sh("find /etc /run/systemd/network /run/NetworkManager /var/lib/multinicd 2>/dev/null | grep -E 'tmp-|journal|damaged' | grep -v '^/etc/systemd/journal' || true"); left != "" {
 		n.t.Errorf("left behind: %s", left)
 	}
-	table.publish(n.t)
+	return table
 }
 
 // NetworkManager is killed and started anew while a change is held at a step of it: the change is made, or undone and made again.
-func TestNetworkManagerIsKilledInMidChangeUnderNetplan(t *testing.T) {
+func TestNetworkManagerIsKilledInMidChange(t *testing.T) {
 	t.Parallel()
-	n := onManager.prepare(t)
-	wanted, _ := n.walk()
-	others := n.others()
-	for i, point := range []string{"kernel", "load", "activate", "settle", "verify", "release"} {
-		o := operations[i%len(operations)]
-		if o.name == "remove" && point == "activate" {
-			continue
-		}
-		n.wish(o.object)
-		n.pause(point)
-		n.sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 30")
-		n.resume()
-		n.eventually("status after "+o.name+" with NetworkManager killed at "+point, o.nics, n.nics)
-		n.eventually("the host after "+o.name+" with NetworkManager killed at "+point, wanted[o.name], n.text)
-		n.stop()
-		n.eventually("the rest of the host", others, n.others) // NetworkManager, just started, sets up the primary NIC's link-local address anew
+	for _, s := range managerStands {
+		t.Run(s.name, func(t *testing.T) {
+			if s.name != "netplan for NetworkManager" && os.Getenv("MULTINIC_LONG") == "" {
+				t.Skip("a long test, shown by one kind of host otherwise: set MULTINIC_LONG")
+			}
+			t.Parallel()
+			n := s.prepare(t)
+			wanted, _ := n.walk()
+			others := n.others()
+			for i, point := range []string{"kernel", "load", "activate", "settle", "verify", "release"} {
+				o := operations[i%len(operations)]
+				if o.name == "remove" && point == "activate" {
+					continue
+				}
+				n.wish(o.object)
+				n.pause(point)
+				n.sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 30")
+				n.resume()
+				n.eventually("status after "+o.name+" with NetworkManager killed at "+point, o.nics, n.nics)
+				n.eventually("the host after "+o.name+" with NetworkManager killed at "+point, wanted[o.name], n.text)
+				n.stop()
+				n.eventually("the rest of the host", others, n.others) // NetworkManager, just started, sets up the primary NIC's link-local address anew
+			}
+		})
 	}
 }

@@ -84,19 +84,9 @@ func (m *matrix) publish(t *testing.T) {
 	}
 	page.Lock()
 	defer page.Unlock()
-	path := bed.Path(t, "docs/reliability.md")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin, end := "<!-- "+m.name+": written by go test ./test/fault -update -->\n", "<!-- end of "+m.name+" -->\n"
-	head, rest, ok1 := strings.Cut(string(text), begin)
-	got, tail, ok2 := strings.Cut(rest, end)
-	if !ok1 || !ok2 {
-		t.Fatalf("docs/reliability.md has no place for the table %q: want\n%s%s", m.name, begin, end)
-	}
+	path, head, got, tail := m.published(t)
 	if *update {
-		if err := os.WriteFile(path, []byte(head+begin+m.String()+end+tail), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(head+m.String()+tail), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -104,4 +94,48 @@ func (m *matrix) publish(t *testing.T) {
 	if diff := cmp.Diff(got, m.String()); diff != "" {
 		t.Errorf("docs/reliability.md does not say what happens (-page +what happened); write it anew with: go test ./test/fault -update\n%s", diff)
 	}
+}
+
+// check compares the cells that have an outcome with those of docs/reliability.md: for a test that tried only some.
+func (m *matrix) check(t *testing.T) {
+	t.Helper()
+	page.Lock()
+	defer page.Unlock()
+	_, _, text, _ := m.published(t)
+	says := map[string][]string{}
+	for line := range strings.Lines(text) {
+		cells := strings.Split(strings.Trim(line, "| \n"), " | ")
+		says[cells[0]] = cells[1:]
+	}
+	if diff := cmp.Diff(says[m.head], m.columns); diff != "" {
+		t.Fatalf("columns of the table %q of docs/reliability.md (-page +here):\n%s", m.name, diff)
+	}
+	for _, row := range m.rows {
+		for i, c := range m.columns {
+			got, said := m.cells[row][c], "nothing"
+			if i < len(says[row]) {
+				said = says[row][i]
+			}
+			if got != "" && !strings.Contains(said, got) {
+				t.Errorf("%s, %s: the host is %s, and docs/reliability.md says %s", row, c, got, said)
+			}
+		}
+	}
+}
+
+// published cuts docs/reliability.md at the markers of the table.
+func (m *matrix) published(t *testing.T) (path, head, table, tail string) {
+	t.Helper()
+	path = bed.Path(t, "docs/reliability.md")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin, end := "<!-- "+m.name+": written by go test ./test/fault -update -->\n", "<!-- end of "+m.name+" -->\n"
+	head, rest, ok1 := strings.Cut(string(text), begin)
+	table, tail, ok2 := strings.Cut(rest, end)
+	if !ok1 || !ok2 {
+		t.Fatalf("docs/reliability.md has no place for the table %q: want\n%s%s", m.name, begin, end)
+	}
+	return path, head + begin, table, end + tail
 }
