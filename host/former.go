@@ -1,9 +1,11 @@
 package host
 
 import (
+	"bytes"
 	"maps"
 	"path"
 	"slices"
+	"strings"
 
 	"multinicd/nic"
 
@@ -16,23 +18,22 @@ type formers struct {
 	ids   []string // of netplan's definitions in them
 }
 
-// Former lists the files of the former agent that speak of the link, and of nothing else; sorted. They have its names (nic.FormerFiles), and
-// none of ours.
-func (h *Host) Former(l nic.Link, ours func(file string) bool) ([]string, error) {
-	f, err := h.former(l, ours)
+// ourMark stands in every file of ours. Some of the former agent have names that ours have too.
+const ourMark = "Written by multinicd"
+
+// Former lists the files of the former agent that speak of the link, and of nothing else; sorted. They have its names (nic.FormerFiles).
+func (h *Host) Former(l nic.Link) ([]string, error) {
+	f, err := h.former(l)
 	return f.files, err
 }
 
-func (h *Host) former(l nic.Link, ours func(string) bool) (out formers, err error) {
+func (h *Host) former(l nic.Link) (out formers, err error) {
 	for _, pattern := range nic.FormerFiles {
 		names, err := h.Glob(pattern)
 		if err != nil {
 			return formers{}, err
 		}
 		for _, name := range names {
-			if ours(name) {
-				continue
-			}
 			if ids, ok := h.speaksOnlyOf(name, l); ok {
 				out.files, out.ids = append(out.files, name), append(out.ids, ids...)
 			}
@@ -42,24 +43,31 @@ func (h *Host) former(l nic.Link, ours func(string) bool) (out formers, err erro
 	return out, nil
 }
 
-// speaksOnlyOf says whether all that a file configures is the link, by its MAC.
+// speaksOnlyOf says whether all that a file configures is the link, by its MAC or by a name that only the agent or we can have given it.
 func (h *Host) speaksOnlyOf(file string, l nic.Link) (ids []string, ok bool) {
 	data, _, err := h.Read(file)
-	if err != nil {
+	if err != nil || bytes.Contains(data, []byte(ourMark)) {
 		return nil, false
 	}
-	parse := parseNetwork // a .link file has the same conditions
-	if path.Ext(file) == ".yaml" {
+	parse := parseIfcfg
+	switch path.Ext(file) {
+	case ".yaml":
 		if parse = parseNetplan; !onlyEthernets(data) {
 			return nil, false
 		}
+	case ".link": // which has the conditions of a .network
+		parse = parseNetwork
+	case ".nmconnection":
+		parse = parseKeyfile
 	}
 	definitions, err := parse(file, data)
 	if err != nil || len(definitions) == 0 {
 		return nil, false
 	}
 	for _, d := range definitions {
-		if len(d.macs) != 1 || !l.HasMAC(d.macs[0]) {
+		byMAC := len(d.macs) == 1 && l.HasMAC(d.macs[0])
+		byName := d.macs == nil && len(d.names) == 1 && d.names[0] == l.Name && strings.HasPrefix(l.Name, nic.NamePrefix)
+		if !byMAC && !byName {
 			return nil, false
 		}
 		ids = append(ids, d.id)

@@ -17,10 +17,17 @@ func TestFormer(t *testing.T) {
 		want  []string
 		claim string // the file that still claims the link
 	}{
-		"a bare machine":        {},
-		"a YAML and a link":     {files: map[string]string{"/etc/netplan/91-multinic1.yaml": one, "/etc/systemd/network/91-multinic1.link": link}, want: []string{"/etc/netplan/91-multinic1.yaml", "/etc/systemd/network/91-multinic1.link"}},
-		"a MAC without quotes":  {files: map[string]string{"/etc/netplan/91-multinic1.yaml": yamlHead + "    x: {match: {macaddress: 02:00:00:00:01:01}}\n"}, want: []string{"/etc/netplan/91-multinic1.yaml"}},
-		"ours":                  {files: map[string]string{"/etc/netplan/90-multinic1.yaml": one}},
+		"a bare machine":                  {},
+		"a YAML and a link":               {files: map[string]string{"/etc/netplan/91-multinic1.yaml": one, "/etc/systemd/network/91-multinic1.link": link}, want: []string{"/etc/netplan/91-multinic1.yaml", "/etc/systemd/network/91-multinic1.link"}},
+		"a MAC without quotes":            {files: map[string]string{"/etc/netplan/91-multinic1.yaml": yamlHead + "    x: {match: {macaddress: 02:00:00:00:01:01}}\n"}, want: []string{"/etc/netplan/91-multinic1.yaml"}},
+		"ours":                            {files: map[string]string{"/etc/netplan/90-multinic1.yaml": "# Written by multinicd: x\n" + one}},
+		"a name of ours without our word": {files: map[string]string{"/etc/netplan/90-multinic0.yaml": one}, want: []string{"/etc/netplan/90-multinic0.yaml"}},
+		"a profile of NetworkManager": {files: map[string]string{"/etc/NetworkManager/system-connections/91-multinic1.nmconnection": "[connection]\ntype=ethernet\nuuid=u1\n[ethernet]\nmac-address=02:00:00:00:01:01\n",
+			"/run/NetworkManager/devices/3": "[device]\nconnection-uuid=u1\n"}, want: []string{"/etc/NetworkManager/system-connections/91-multinic1.nmconnection"}},
+		"a profile of another MAC": {files: map[string]string{"/etc/NetworkManager/system-connections/91-multinic1.nmconnection": "[connection]\ntype=ethernet\n[ethernet]\nmac-address=02:00:00:00:01:02\n"}},
+		"a profile of a name that is not the agent's": {files: map[string]string{"/etc/NetworkManager/system-connections/91-multinic1.nmconnection": "[connection]\ntype=ethernet\ninterface-name=ens4\n"},
+			claim: "/etc/NetworkManager/system-connections/91-multinic1.nmconnection"},
+		"an ifcfg file":         {files: map[string]string{"/etc/sysconfig/network-scripts/ifcfg-multinic1": "HWADDR=02:00:00:00:01:01\n"}, want: []string{"/etc/sysconfig/network-scripts/ifcfg-multinic1"}},
 		"another's name":        {files: map[string]string{"/etc/netplan/91-nic1.yaml": one}, claim: "/etc/netplan/91-nic1.yaml"},
 		"another NIC":           {files: map[string]string{"/etc/netplan/91-multinic1.yaml": yamlHead + "    multinic1: {match: {macaddress: \"02:00:00:00:01:02\"}}\n"}},
 		"two NICs":              {files: map[string]string{"/etc/netplan/91-multinic1.yaml": one + "    other: {match: {macaddress: \"02:00:00:00:01:02\"}}\n"}, claim: "/etc/netplan/91-multinic1.yaml"},
@@ -33,7 +40,7 @@ func TestFormer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
 			put(t, h, test.files)
-			got, err := h.Former(testLink, ourFile)
+			got, err := h.Former(testLink)
 			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 				t.Errorf("-want +got: %s%v", diff, err)
 			}

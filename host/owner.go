@@ -52,7 +52,7 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 		if l.Name == "lo" {
 			continue
 		}
-		former, err := h.former(l, ours)
+		former, err := h.former(l)
 		if err != nil {
 			return nil, err
 		}

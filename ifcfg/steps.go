@@ -43,6 +43,14 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 	if a.Link == nil {
 		return b.unplugged(a, persist, profiles)
 	}
+	if Same(a) {
+		names, others := apartNames(persist)
+		persist = slices.Concat(others, names)
+		if len(persist) > 0 {
+			persist[len(persist)-1].Final = true
+		}
+		return persist, nil
+	}
 	active := ActiveProfile(b.Files, a.Link.Index)
 	lost := a.Kind == plan.Configure && !a.Change.Empty() && active != UUID(a.NIC.MAC) && a.Link.Carrier
 	if len(profiles) > 0 || lost {
@@ -55,6 +63,12 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 		steps = append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe))
 	}
 	return append(steps, persist...), nil
+}
+
+// Same says whether the former agent's profile means what is wanted. It stays in force until the next boot, or until something of it has to change: for
+// NetworkManager another profile is another life of the link, without addresses in between.
+func Same(a plan.Action) bool {
+	return a.Kind == plan.Configure && a.Link != nil && len(a.Link.Former) > 0 && a.Change.Empty()
 }
 
 // Validate has nobody to ask: NetworkManager judges a profile when it reads it.
@@ -100,11 +114,11 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 	return append(steps, late...)
 }
 
-// apartNames parts the files by which udev names links from all others. They come last: udev reads them at boot before anything of ours can put them
-// right, and until then nobody does.
+// apartNames parts the files by which udev names links, and those of the former agent, from all others. They come last: udev reads them at boot before
+// anything of ours can put them right, and until then nobody does; and as long as the former agent's are there, what it did may be taken back.
 func apartNames(persist []plan.Step) (names, others []plan.Step) {
 	for _, s := range persist {
-		if path.Dir(s.Do.File.Path) == LinkDir {
+		if f := s.Do.File; path.Dir(f.Path) == LinkDir || f.Absent && nic.FormerFile(f.Path) && !Owned(f.Path) {
 			names = append(names, s)
 		} else {
 			others = append(others, s)
@@ -233,7 +247,11 @@ func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, er
 	names := slices.Sorted(maps.Keys(want))
 	slices.SortStableFunc(names, func(x, y string) int { return rank(x) - rank(y) })
 	if a.Kind == plan.Configure && a.Link != nil {
-		stale = slices.Concat(stale, a.Link.Former)
+		for _, f := range a.Link.Former {
+			if want[f] == nil && !slices.Contains(stale, f) {
+				stale = append(stale, f)
+			}
+		}
 	}
 	for _, name := range slices.Concat(names, stale) {
 		step, err := b.replace(name, want[name])
@@ -241,7 +259,7 @@ func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, er
 			return nil, nil, err
 		}
 		steps = append(steps, step...)
-		if p := profileOf(name); len(step) > 0 && p != "" && !slices.Contains(profiles, p) {
+		if p := profileOf(name); len(step) > 0 && (want[name] != nil || Owned(name)) && p != "" && !slices.Contains(profiles, p) {
 			profiles = append(profiles, p)
 		}
 	}

@@ -88,6 +88,9 @@ func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
 	if a.Link != nil {
 		active = ifcfg.ActiveProfile(b.Files, a.Link.Index)
 	}
+	if ifcfg.Same(a) {
+		return late, nil
+	}
 	lost := a.Link != nil && a.Kind == plan.Configure && !a.Change.Empty() && active != ifcfg.UUID(a.NIC.MAC) && a.Link.Carrier
 	if len(persist) > 0 || lost {
 		return b.managed(a, persist, active, late)

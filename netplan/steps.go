@@ -99,7 +99,7 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 	}
 	var former []string // behind ours: a boot in between finds both, which say the same NIC's name
 	if a.Kind == plan.Configure && a.Link != nil {
-		former = a.Link.Former
+		former = slices.DeleteFunc(slices.Clone(a.Link.Former), func(f string) bool { return want[f] != nil || slices.Contains(stale, f) })
 	}
 	for _, name := range slices.Concat(conf, stale, former) {
 		step, err := b.replace("persist", name, nil, 0)

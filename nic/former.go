@@ -9,6 +9,8 @@ import (
 var FormerFiles = []string{
 	"/etc/netplan/9*-" + NamePrefix + "*.yaml",
 	"/etc/systemd/network/9*-" + NamePrefix + "*.link",
+	"/etc/NetworkManager/system-connections/9*-" + NamePrefix + "*.nmconnection",
+	"/etc/sysconfig/network-scripts/ifcfg-" + NamePrefix + "*",
 }
 
 // FormerFile says whether the former agent may have left a file, by its name.

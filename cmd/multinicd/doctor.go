@@ -20,6 +20,7 @@ import (
 	"multinicd/internal/daemon"
 	"multinicd/internal/doctor"
 	"multinicd/netplan"
+	"multinicd/nic"
 	"multinicd/sysctl"
 )
 
@@ -154,12 +155,9 @@ func (w *wired) files() (out []doctor.File) {
 	return out
 }
 
-// formerFiles are the names under which the former agent has left its configuration. Ours are told apart by what stands in them.
-var formerFiles = []string{"/etc/netplan/9*-multinic*.yaml", "/etc/NetworkManager/system-connections/*multinic*.nmconnection",
-	"/etc/systemd/network/9*-multinic*.link", "/etc/sysconfig/network-scripts/ifcfg-multinic*"}
-
+// former lists what the former agent has left. Ours are told apart by what stands in them.
 func (w *wired) former() (out []string) {
-	for _, pattern := range formerFiles {
+	for _, pattern := range nic.FormerFiles {
 		names, _ := w.host.Glob(pattern) // the patterns are good
 		for _, name := range names {
 			if data, _, err := w.host.Read(name); err == nil && !strings.Contains(string(data), "Written by multinicd") {

@@ -52,7 +52,7 @@ func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
 	}
 	for i := range links {
 		links[i].Claim = claims[links[i].Index]
-		if links[i].Former, err = m.host.Former(links[i], ourFile); err != nil {
+		if links[i].Former, err = m.host.Former(links[i]); err != nil {
 			return plan.Machine{}, fmt.Errorf("looking for what the former agent left: %w", err)
 		}
 	}
@@ -229,7 +229,7 @@ func (m *machine) own(ctx context.Context, mac nic.MAC) bool {
 func (m *machine) Change(ctx context.Context, c nic.Change) error {
 	return m.host.Writer(func(l nic.Link) error {
 		var err error
-		if l.Former, err = m.host.Former(l, ourFile); err != nil {
+		if l.Former, err = m.host.Former(l); err != nil {
 			return fmt.Errorf("looking for what the former agent left: %w", err)
 		}
 		return guardError(plan.Guard(l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}))

@@ -230,7 +230,7 @@ func agents(f Facts) (out []Finding) {
 	advice := map[string]string{
 		"cloud-init":     "take hotplug out of updates.network.when in /etc/cloud/cloud.cfg.d, or disable cloud-init-hotplugd.socket: it configures NICs that are plugged in, ours too",
 		"nm-cloud-setup": "systemctl disable --now nm-cloud-setup.timer nm-cloud-setup.service: it takes addresses and rules away that it does not know of",
-		Former:           "end its Job or DaemonSet; on netplan hosts its files of a NIC are taken over once that NIC is in the object (docs/former.md), elsewhere with adopt: true; remove what is left then",
+		Former:           "end its Job or DaemonSet; its files of a NIC are taken over once that NIC is in the object (docs/former.md); remove what is left then, or set adopt: true on the NIC",
 	}
 	for _, a := range f.Agents {
 		severity := Warning
