@@ -42,6 +42,10 @@ const (
 	// node, where the bridge may make Jobs at all.
 	ExecutionAnnotation = "multinic.io/execution"
 
+	// ReadyLabel on a Node says "true", "false" or "unknown", as the condition Ready
+	// of the node's object does, where the bridge was told to keep it.
+	ReadyLabel = "multinic.io/ready"
+
 	// ObjectUIDAnnotation, GenerationAnnotation and RunAnnotation on a Job say what
 	// it works on.
 	ObjectUIDAnnotation  = "multinic.io/object-uid"

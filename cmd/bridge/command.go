@@ -72,6 +72,10 @@ func newApp() *cli.App {
 						Name: "rollout-stop-after", EnvVars: env("ROLLOUT_STOP_AFTER"), Value: 3,
 						Usage: "with --rollout-max: release nothing more once so many nodes have failed; 0: never stop",
 					},
+					&cli.BoolFlag{
+						Name: "node-label", EnvVars: env("NODE_LABEL"),
+						Usage: "keep the label multinic.io/ready of Nodes: true, false or unknown (docs/cluster.md)",
+					},
 					&cli.StringFlag{
 						Name: "log-level", EnvVars: env("LOG_LEVEL"), Value: "info",
 						Usage: "debug, info, warn or error",
@@ -168,6 +172,7 @@ func run(c *cli.Context) error {
 		SilentAfter:    c.Duration("silent-after"),
 		Jobs:           jobs,
 		Rollout:        rollout,
+		NodeLabel:      c.Bool("node-label"),
 	})
 }
 

@@ -52,6 +52,9 @@ type Options struct {
 	Jobs JobOptions
 	// Rollout brakes changes of many nodes.
 	Rollout RolloutOptions
+	// NodeLabel: the label v1.ReadyLabel of Nodes is kept, which takes the rights of
+	// deploy/nodelabel.yaml.
+	NodeLabel bool
 	// Now is the bridge's clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -133,6 +136,11 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	}
 	if err := watchCredentials(mgr, creds, requests); err != nil {
 		return fmt.Errorf("setting up the credential loop: %w", err)
+	}
+	if o.NodeLabel {
+		if err := watchLabels(mgr, &labelLoop{client: mgr.GetClient()}); err != nil {
+			return fmt.Errorf("setting up the loop of labels: %w", err)
+		}
 	}
 	if o.Jobs.Execution != ExecutionDaemon {
 		if err := runJobs(mgr, o, loop, recorder); err != nil {

@@ -107,6 +107,10 @@ func slimNode(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
+	label, labelled := n.Labels[v1.ReadyLabel]
 	n.ManagedFields, n.Labels, n.Annotations, n.OwnerReferences, n.Finalizers = nil, nil, nil, nil, nil
+	if labelled {
+		n.Labels = map[string]string{v1.ReadyLabel: label}
+	}
 	return n, nil
 }

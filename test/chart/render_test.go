@@ -14,7 +14,7 @@ import (
 
 // everything switches on what is off by default.
 var everything = []string{"--set", "jobs.execution=auto,rollout.max=10%,publisher.create=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true," +
-	"metrics.dashboard.enabled=true,imagePullSecrets[0].name=pull,bridge.priorityClassName=system-cluster-critical,bridge.podLabels.a=b," +
+	"metrics.dashboard.enabled=true,imagePullSecrets[0].name=pull,bridge.priorityClassName=system-cluster-critical,bridge.podLabels.a=b,bridge.nodeLabel=true," +
 	"bridge.podAnnotations.a=b,bridge.nodeSelector.a=b,bridge.tolerations[0].operator=Exists,bridge.extraArgs[0]=--log-format=text," +
 	"networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b,metrics.serviceMonitor.labels.a=b,metrics.prometheusRule.labels.a=b"}
 
@@ -91,7 +91,8 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"ServiceMonitor multinic-system/multinic-bridge", "PrometheusRule multinic-system/multinic", "ConfigMap multinic-system/multinic-dashboard",
-		"ServiceAccount multinic-system/multinic-viola", "ValidatingAdmissionPolicy /multinic-workloads", "Role multinic-nodes/multinic-bridge-jobs"} {
+		"ServiceAccount multinic-system/multinic-viola", "ValidatingAdmissionPolicy /multinic-workloads", "Role multinic-nodes/multinic-bridge-jobs",
+		"ClusterRole /multinic-bridge-node-label", "ClusterRoleBinding /multinic-bridge-node-label", "ValidatingAdmissionPolicy /multinic-node-label"} {
 		if with[key].Kind == "" {
 			t.Errorf("%s is not there when it is asked for", key)
 		}

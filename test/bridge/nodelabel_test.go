@@ -1,0 +1,97 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/controller"
+	"multinicd/test/bed"
+)
+
+func TestNodeLabelFollowsReady(t *testing.T) {
+	c := newCluster(t)
+	n := c.node("labelled")
+	made := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name, Labels: map[string]string{"pool": "a"}}}
+	if err := c.admin.Create(t.Context(), made); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.admin.Delete(context.WithoutCancel(t.Context()), made) })
+	bridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
+	patch := func(body string) error {
+		return bridge.Patch(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}, client.RawPatch("application/merge-patch+json", []byte(body)))
+	}
+	if err := patch(`{"metadata":{"labels":{"multinic.io/ready":"true"}}}`); !apierrors.IsForbidden(err) {
+		t.Errorf("without deploy/nodelabel.yaml the bridge may label a Node: %v", err)
+	}
+	file := bed.Path(t, "deploy/nodelabel.yaml")
+	if _, err := c.Kubectl(t.Context(), "apply", "--server-side", "-f", file); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if _, err := c.Kubectl(context.WithoutCancel(t.Context()), "delete", "-f", file); err != nil {
+			t.Error(err)
+		}
+	})
+	refused := func(body string) string {
+		if err := patch(body); err == nil || !strings.Contains(err.Error(), "multinic-node-label") {
+			return fmt.Sprint("got ", err)
+		}
+		return ""
+	}
+	tries := 0
+	c.eventually("the policy is in force", func() string {
+		tries++ // what changes nothing is never refused
+		return refused(fmt.Sprintf(`{"metadata":{"annotations":{"try":"%d"}}}`, tries))
+	})
+	for name, body := range map[string]string{
+		"taint it":                   `{"spec":{"taints":[{"key":"a","effect":"NoExecute"}]}}`,
+		"cordon it":                  `{"spec":{"unschedulable":true}}`,
+		"label it otherwise":         `{"metadata":{"labels":{"node-role.kubernetes.io/control-plane":""}}}`,
+		"change another label":       `{"metadata":{"labels":{"pool":"b"}}}`,
+		"take another label away":    `{"metadata":{"labels":{"pool":null}}}`,
+		"annotate it":                `{"metadata":{"annotations":{"a":"c"}}}`,
+		"keep it from being deleted": `{"metadata":{"finalizers":["a.example/b"]}}`,
+		"own it":                     `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"a","uid":"b"}]}}`,
+		"say a word of its own":      `{"metadata":{"labels":{"multinic.io/ready":"perhaps"}}}`,
+	} {
+		if got := refused(body); got != "" {
+			t.Errorf("the bridge may %s: %s", name, got)
+		}
+	}
+	c.startBridgeWith(controller.Options{NodeLabel: true})
+	shows := func(want string) {
+		t.Helper()
+		c.eventually("the label of the Node is "+want, func() string {
+			var got corev1.Node
+			if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(made), &got); err != nil {
+				return err.Error()
+			}
+			if label := got.Labels[v1.ReadyLabel]; label != want {
+				return "it is " + label
+			}
+			return ""
+		})
+	}
+	o := n.publish()
+	shows("unknown")
+	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
+	shows("true")
+	if err := c.admin.Patch(t.Context(), made.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multinic.io/ready":null}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	shows("true")
+	n.change("two")
+	shows("false")
+	if err := c.admin.Delete(t.Context(), n.shell()); err != nil {
+		t.Fatal(err)
+	}
+	shows("")
+}
