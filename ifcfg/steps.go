@@ -97,7 +97,7 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 	ask := func(v plan.Verb, files []string, uuid string) *plan.Manage {
 		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
 	}
-	back := kernelBefore(a)
+	back := KernelBefore(a)
 	before, after := b.around(a)
 	steps := []plan.Step{check("guard", plan.CheckGuard), {Name: "hold", Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
 	steps = append(steps, before...)
@@ -152,7 +152,7 @@ func (b *Backend) around(a plan.Action) (before, after []plan.Step) {
 	return before, after
 }
 
-// ownUndo leaves a step its undo only where kernelBefore does not do it.
+// ownUndo leaves a step its undo only where KernelBefore does not do it.
 func ownUndo(s plan.Step) plan.Step {
 	switch s.Name {
 	case "addresses", "routes", "rules", "retire":
@@ -164,8 +164,8 @@ func ownUndo(s plan.Step) plan.Step {
 // Values of rtm_protocol that tell of somebody who brings a route again by himself: RTPROT_KERNEL, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h.
 var transient = []int{2, 9, 16}
 
-// kernelBefore puts back all that the link had, not only what the change takes: NetworkManager may have taken more.
-func kernelBefore(a plan.Action) nic.Change {
+// KernelBefore puts back all that the link of an action had, not only what the change takes: a network manager may have taken more.
+func KernelBefore(a plan.Action) nic.Change {
 	l := *a.Link
 	out := nic.Change{Index: l.Index, MAC: a.NIC.MAC, Had: l.Name, MTU: l.MTU, HadMTU: l.MTU, AddRules: slices.Clone(a.Change.DelRules), DelRules: a.Change.AddRules}
 	for _, h := range l.Addresses {

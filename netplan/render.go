@@ -4,8 +4,8 @@
 // In go a plan.Action and the files as they are; out come []plan.Step: the one link is changed over netlink first, then verified and
 // probed, and only then persisted, so that a crash before the end boots the old configuration by itself.
 //
-// It never asks netplan or networkd to apply anything: that deletes routes, rules and addresses of other links
-// (systemd 252 and 257, netplan 0.106 and 1.1.2, measured November 2026).
+// It asks netplan or networkd to apply something only where multinicd.toml wants that (activate.go): it deletes routes, rules and addresses of
+// other links (systemd 252 and 257, netplan 0.106 and 1.1.2, measured November 2026).
 //
 // Start reading at Render, then Backend.Steps in steps.go.
 package netplan

@@ -33,10 +33,12 @@ type Bus interface {
 
 // Backend makes the steps for hosts of netplan and networkd. One goroutine uses it at a time.
 type Backend struct {
-	Files  Files
-	Bus    Bus
-	DAD    bool // ask neighbours before an IPv4 address is taken
-	render func(c nic.Config, adopted bool) []byte
+	Files Files
+	Bus   Bus
+	DAD   bool // ask neighbours before an IPv4 address is taken
+	// Activation says who is asked to take over what netlink has done: see the constants.
+	Activation string
+	render     func(c nic.Config, adopted bool) []byte
 	// accepted remembers the shapes that the real netplan has accepted; see Validate.
 	accepted map[string]bool
 }
@@ -53,19 +55,19 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	var steps []plan.Step
+	var live, late []plan.Step
 	if !a.Change.Empty() {
-		steps = append(steps, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
-		steps = append(steps, plan.Live(a.Change, b.DAD)...)
-		steps = append(steps, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}},
+		live = append(live, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
+		live = append(live, plan.Live(a.Change, b.DAD)...)
+		live = append(live, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}},
 			plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
 	}
 	if len(persist) > 0 {
-		steps = append(steps, plan.Step{Name: "validate", Do: plan.Op{Check: plan.CheckValidate}})
+		late = append(late, plan.Step{Name: "validate", Do: plan.Op{Check: plan.CheckValidate}})
 		persist[len(persist)-1].Final = true
-		steps = append(steps, persist...)
+		late = append(late, persist...)
 	}
-	return append(steps, runtime...), nil
+	return b.activated(a, live, append(late, runtime...)), nil
 }
 
 // files gives the steps that put the YAML, and what networkd knows of it, in place.
@@ -156,7 +158,9 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 	network, link := runtimeFiles(ID(a.NIC, adopted))
 	for _, f := range []string{network, link} {
 		data, mode, err := b.Files.Read(f)
-		if errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) && b.Activation == Networkd && f == network {
+			data, mode = skeleton(a.NIC), 0o644
+		} else if errors.Is(err, fs.ErrNotExist) {
 			continue
 		} else if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", f, err)

@@ -12,7 +12,7 @@ import (
 // was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
 type Step struct {
 	// Name is one of "guard", "hold", "makeway", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "kernel", "profile", "persist",
-	// "load", "activate", "settle", "verify", "probe", "release", "validate", "runtime".
+	// "load", "activate", "settle", "verify", "probe", "release", "validate", "service", "runtime".
 	Name string
 	Do   Op `json:",omitzero"` // zero: nothing to do; the step is there for its undo
 	Undo Op `json:",omitzero"` // zero: nothing to undo
@@ -39,7 +39,10 @@ type Manage struct {
 	Index int      // ifindex of the link
 	MAC   nic.MAC  // of the NIC; finds the link where the ifindex is of another boot
 	Files []string `json:",omitempty"` // profiles that are to be read anew, or forgotten where they are gone; absolute, sorted
-	UUID  string   `json:",omitempty"` // the profile that is to be in force on the link
+	UUID  string   `json:",omitempty"` // the profile that is to be in force on the link; of Reload and Apply, what tells this change from others
+	// Name is what the link has to be called for Reload and Apply, which then see to it that networkd has it by the one file in Files. Empty: networkd need not have it.
+	Name string `json:",omitempty"`
+	Undo bool   `json:",omitempty"` // of Reload and Apply: only if this change came as far before
 }
 
 // Verb says what a network manager is asked for.
@@ -52,6 +55,8 @@ const (
 	Load     Verb = "load"     // to read Files, and nothing else
 	Activate Verb = "activate" // to bring UUID in force on the link as it was read last
 	Restore  Verb = "restore"  // Load, and Activate where UUID is not empty. For an undo: a manager that does not run has nothing to restore
+	Reload   Verb = "reload"   // networkd, to read its files again, if that can touch no other link
+	Apply    Verb = "apply"    // netplan, to bring all its files in force, on all links
 )
 
 // Check is a look at the world that may end a change.

@@ -43,7 +43,7 @@ const choiceTimeout = 10 * time.Second
 // backends makes those that this version has.
 func (w *wired) backends() map[string]apply.Backend {
 	yaml := netplan.New(w.host, w.host)
-	yaml.DAD = w.dad() > 0
+	yaml.DAD, yaml.Activation = w.dad() > 0, w.cfg.Backend.Activation
 	out := map[string]apply.Backend{host.Netplan: yaml, host.NetplanNetworkManager: netplan.NewManager(w.host, w.host, w.dad() > 0),
 		host.NetworkManager: &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Keyfile, DAD: w.dad() > 0}}
 	for _, pattern := range ifcfgPlugin {

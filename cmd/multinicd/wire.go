@@ -152,7 +152,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	backends := &dispatch{stacks: w.host, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
 	stack = backends.override(stack)
 	dir := w.cfg.State.Dir
-	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: ifcfg.Manager{Bus: w.host}, Log: w.log, Dir: dir, Boot: boot,
+	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.host, Others: ifcfg.Manager{Bus: w.host}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,

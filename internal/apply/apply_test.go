@@ -35,6 +35,11 @@ func newApplier(m *hosttest.Machine, boot string, probeErr error) *apply.Applier
 	if m.NM != nil {
 		a.Backend, a.Manager = &ifcfg.Backend{Files: m, Dialect: ifcfg.Dialect(m.NM.Dialect)}, ifcfg.Manager{Bus: m}
 	}
+	if n := m.Networkd; n != nil {
+		b := netplan.New(m, m)
+		b.Activation = n.Activation
+		a.Backend, a.Manager = b, &netplan.Services{Bus: m, Log: a.Log}
+	}
 	return a
 }
 
@@ -93,6 +98,7 @@ type scenario struct {
 	runtime       bool
 	dialect       ifcfg.Dialect // of NetworkManager; "": netplan
 	loses         bool          // hosttest.Manager.Loses
+	activation    string        // netplan.Backend.Activation
 }
 
 func scenarios() map[string]scenario {
@@ -104,22 +110,29 @@ func scenarios() map[string]scenario {
 	gateway := with(config(1, "192.0.2.10/24", "2001:db8::1/64"), func(c *nic.Config) { c.Gateway = netip.MustParseAddr("192.0.2.1") })
 	one, two := config(1, "192.0.2.10/24", "2001:db8::1/64"), config(2, "192.0.2.20/24", "2001:db8::2/64")
 	out := map[string]scenario{
-		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true, "", false},
-		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false, "", false},
-		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true, "", false},
-		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true, "", false},
-		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true, "", false},
-		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false, "", false},
-		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false, "", false},
-		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true, "", false},
-		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, "", false},
-		swap:                                               {[]nic.Config{one, config(2, "198.51.100.20/24")}, []nic.Config{swapped(one, 2), swapped(config(2, "198.51.100.20/24"), 1)}, true, "", false},
-		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, "", false},
+		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true, "", false, ""},
+		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false, "", false, ""},
+		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true, "", false, ""},
+		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true, "", false, ""},
+		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true, "", false, ""},
+		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false, "", false, ""},
+		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false, "", false, ""},
+		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true, "", false, ""},
+		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, "", false, ""},
+		swap:                                               {[]nic.Config{one, config(2, "198.51.100.20/24")}, []nic.Config{swapped(one, 2), swapped(config(2, "198.51.100.20/24"), 1)}, true, "", false, ""},
+		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, "", false, ""},
 	}
 	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "a NIC gets another id", "a NIC is removed"} {
 		s := out[name]
 		s.dialect = ifcfg.Keyfile
 		out[name+" by keyfile"] = s
+	}
+	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "an address and routes change", "a NIC gets another id", swap, "a NIC is removed"} {
+		for _, activation := range []string{netplan.Networkd, netplan.Netplan} {
+			s := out[name]
+			s.activation = activation
+			out[name+", activated by "+activation] = s
+		}
 	}
 	changed := out["an address and routes change"]
 	changed.dialect = ifcfg.Ifcfg
@@ -146,6 +159,14 @@ func prepared(t *testing.T, s scenario) *hosttest.Machine {
 	m := hosttest.New(link(1), link(2))
 	if s.dialect != "" {
 		manage(m, s)
+	}
+	if s.activation != "" {
+		m.Networkd = &hosttest.Networkd{Activation: s.activation, Read: func(disk map[string][]byte) map[string]nic.Config {
+			return hosttest.NetworkFiles(netplan.RuntimeDir, disk)
+		}}
+		if s.activation == netplan.Netplan {
+			m.Networkd.Read = readYAML
+		}
 	}
 	a := start(t, m, "boot-1")
 	converge(t, m, a, s.before...)

@@ -72,7 +72,7 @@ type Join struct {
 // Backend says in which dialect the host's configuration is written, and how a change gets into the kernel.
 type Backend struct {
 	Name       string // "auto", "netplan", "networkmanager" or "ifcfg"
-	Activation string // "live"
+	Activation string // "live", "networkd" or "netplan"
 	DAD        string // "off", "fast" or "rfc5227"
 }
 

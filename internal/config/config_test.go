@@ -57,7 +57,7 @@ report_namespace = "b"
 kubelet_kubeconfig = ""
 [backend]
 name = "ifcfg"
-activation = "live"
+activation = "networkd"
 dad = "rfc5227"
 [links]
 virtual_kinds = ["veth", "tun"]
@@ -80,7 +80,7 @@ level = "debug"
 				Node: "worker-node-01.example.org", InstanceID: "i-0123456789abcdef0", OnDelete: "restore",
 				Source:  Source{Mode: "watch", Interval: 30 * time.Second, Resync: 30 * time.Second},
 				API:     API{Namespace: "a", ReportNamespace: "b"},
-				Backend: Backend{Name: "ifcfg", Activation: "live", DAD: "rfc5227"},
+				Backend: Backend{Name: "ifcfg", Activation: "networkd", DAD: "rfc5227"},
 				Links:   Links{VirtualKinds: []string{"veth", "tun"}, DenyNames: []string{"storage*"}},
 				Routing: Routing{SameSubnet: "off"},
 				Probe: Probe{
@@ -155,9 +155,9 @@ func TestParseRefuses(t *testing.T) {
 		"an unknown choice": {
 			"[source]\nmode = 'push'\n",
 			`multinicd.toml:2: source.mode "push" is not one of "watch", "poll" or "file"`},
-		"an activation that is not built yet": {
-			"[backend]\nactivation = 'networkd'\n",
-			`multinicd.toml:2: backend.activation "networkd" is not built into this version, only "live" is`},
+		"an unknown activation": {
+			"[backend]\nactivation = 'reboot'\n",
+			`multinicd.toml:2: backend.activation "reboot" is not one of "live", "networkd" or "netplan"`},
 		"a number as the node's name": {
 			"node = 1.5\n",
 			`multinicd.toml:1: node must be a string, not a float`},

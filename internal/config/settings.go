@@ -46,7 +46,7 @@ func (c *Config) settings() []setting {
 		text("join.kubelet_kubeconfig", &c.Join.KubeletKubeconfig, optional(absolute)),
 
 		choice("backend.name", &c.Backend.Name, "auto", "netplan", "networkmanager", "ifcfg"),
-		reserved(choice("backend.activation", &c.Backend.Activation, "live", "networkd", "netplan"), "live"),
+		choice("backend.activation", &c.Backend.Activation, "live", "networkd", "netplan"),
 		choice("backend.dad", &c.Backend.DAD, "off", "fast", "rfc5227"),
 
 		list("links.virtual_kinds", &c.Links.VirtualKinds, linkKind),
@@ -107,22 +107,6 @@ func choice(key string, into *string, choices ...string) setting {
 		*into = s
 		return nil
 	}}
-}
-
-// reserved refuses choices that are named already and not built yet: an operator who asks for one must not get
-// another in silence.
-func reserved(s setting, built string) setting {
-	set := s.set
-	s.set = func(value any) error {
-		if err := set(value); err != nil {
-			return err
-		}
-		if value != built {
-			return fmt.Errorf("%q is not built into this version, only %q is", value, built)
-		}
-		return nil
-	}
-	return s
 }
 
 func duration(key string, into *time.Duration, least, most time.Duration) setting {

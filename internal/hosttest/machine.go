@@ -61,6 +61,8 @@ type Machine struct {
 
 	// NM is the network manager; nil: there is none that does anything.
 	NM *Manager
+	// Networkd takes over what netlink has done, where it is asked; nil: it is not.
+	Networkd *Networkd
 }
 
 // New gives a machine with the links.
@@ -109,6 +111,9 @@ func (m *Machine) Reboot() {
 		if strings.HasPrefix(name, "/run/") {
 			delete(m.Disk, name)
 		}
+	}
+	if m.Networkd != nil {
+		m.Networkd.had = nil
 	}
 	if m.NM != nil {
 		m.NM.loaded, m.NM.active, m.NM.mtu, m.NM.held = nil, nil, nil, nil

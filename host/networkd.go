@@ -1,0 +1,295 @@
+package host
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"multinicd/nic"
+)
+
+const (
+	networkdService = "org.freedesktop.network1"
+	networkdObject  = "/org/freedesktop/network1"
+	// networkdTimeout bounds a reload and the wait for what comes of it: 0.1 to 0.5 s when all is well.
+	networkdTimeout = 8 * time.Second
+	// networkdStill is for how long networkd has to be done with a link: it begins with one only after it has answered the reload.
+	networkdStill = 300 * time.Millisecond
+	// netplanApplyTimeout bounds an apply: 1 to 3 s when all is well.
+	netplanApplyTimeout = 15 * time.Second
+)
+
+// networkdDirs are where networkd reads .network and .netdev files.
+var networkdDirs = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"}
+
+// NetworkdReload has networkd read its files again, if that cannot touch anything but the files that are ours. unsafe says why it was not done: networkd
+// would act on what others have changed since it was started, or delete what it does not know, and does so on every link that it has (systemd 252
+// and 257, measured November 2026).
+//
+// file and name say which file of ours is to configure the link index, under which name; with an empty name none is.
+func (h *Host) NetworkdReload(ctx context.Context, index int, name, file string, ours func(file string) bool) (unsafe string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
+	defer cancel()
+	if unsafe, err = h.networkdUnsafe(ctx, ours); unsafe != "" || err != nil {
+		return unsafe, err
+	}
+	if name != "" {
+		if unsafe, err = h.networkdWouldDelete(ctx, index, name, file); unsafe != "" || err != nil {
+			return unsafe, err
+		}
+	}
+	bus, err := h.dialBus(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer bus.close()
+	if _, err := bus.call(ctx, networkdService, networkdObject, networkdService+".Manager.Reload", nil); err != nil {
+		return "", fmt.Errorf("having networkd read its files: %w", err)
+	}
+	return "", nil
+}
+
+// NetworkdDone waits until networkd is done with a link: it has configured it by that file, or, where the file is "", it is in no hurry with it.
+func (h *Host) NetworkdDone(ctx context.Context, index int, file string) error {
+	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
+	defer cancel()
+	since := time.Now()
+	for {
+		state, by := h.networkdWord(index)
+		done := state == "configured" && by == file
+		if file == "" {
+			done = slices.Contains([]string{"", "configured", "unmanaged", "failed", "linger"}, state)
+		}
+		if !done {
+			since = time.Now()
+		} else if time.Since(since) >= networkdStill {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for networkd to configure link %d by %s: its state is %q by %q: %w", index, file, state, by, ctx.Err())
+		}
+	}
+}
+
+// networkdUnsafe says what of others a reload would touch.
+func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (string, error) {
+	started := h.started("systemd-networkd.service")
+	if started.IsZero() || !h.NetworkdRuns() {
+		return "systemd-networkd does not run", nil
+	}
+	known := map[nic.Rule]bool{}
+	for _, dir := range networkdDirs {
+		for _, pattern := range []string{"/*.network", "/*.netdev", "/*.network.d/*.conf", "/*.netdev.d/*.conf"} {
+			files, err := h.Glob(dir + pattern)
+			if err != nil {
+				return "", err
+			}
+			for _, f := range files {
+				info, err := os.Stat(h.path(f))
+				if err != nil {
+					return "networkd's file " + f + " cannot be looked at", nil
+				}
+				if !ours(f) && changed(info).After(started) {
+					return fmt.Sprintf("%s has changed since networkd was started, and networkd would act on that too", f), nil
+				}
+				data, _, err := h.Read(f)
+				if err != nil {
+					return "", fmt.Errorf("reading %s: %w", f, err)
+				}
+				rulesOf(data, known)
+			}
+		}
+	}
+	states, err := h.Glob("/run/systemd/netif/links/*")
+	if err != nil {
+		return "", err
+	}
+	for _, s := range states {
+		i, _ := strconv.Atoi(path.Base(s))
+		if _, f := h.networkdWord(i); f != "" && !ours(f) && !h.exists(f) {
+			return fmt.Sprintf("%s is gone, and networkd would act on that too", f), nil
+		}
+	}
+	if !h.networkdKeeps("ManageForeignRoutes") {
+		if unsafe, err := h.loneRoute(ctx); unsafe != "" || err != nil {
+			return unsafe, err
+		}
+	}
+	if h.networkdKeeps("ManageForeignRoutingPolicyRules") {
+		return "", nil
+	}
+	rules, err := h.Rules(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rules {
+		if r.Protocol == unix.RTPROT_KERNEL { // those that every host has; networkd leaves them
+			continue
+		}
+		if k := r.Key(); r.Other || !known[k] {
+			return fmt.Sprintf("networkd does not know the rule %q and would delete it; ManageForeignRoutingPolicyRules=no in networkd.conf keeps it from that, from its next start on", r), nil
+		}
+	}
+	return "", nil
+}
+
+// loneRoute finds a route that leads to no link (blackhole and the like), which networkd deletes too, whichever link it has just been told of.
+func (h *Host) loneRoute(ctx context.Context) (string, error) {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		body := make([]byte, unix.SizeofRtMsg)
+		body[0] = family
+		messages, err := h.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
+		if err != nil {
+			return "", fmt.Errorf("listing routes: %w", err)
+		}
+		for _, m := range messages {
+			if len(m) < unix.SizeofRtMsg || m[5] == unix.RTPROT_KERNEL || binary.NativeEndian.Uint32(m[8:])&unix.RTM_F_CLONED != 0 {
+				continue
+			}
+			switch m[7] {
+			case unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:
+				to := netip.Prefix{}
+				for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+					if a, ok := netip.AddrFromSlice(v); ok && kind == unix.RTA_DST {
+						to = netip.PrefixFrom(a, int(m[1]))
+					}
+				}
+				return fmt.Sprintf("networkd does not know the route to %s that leads to no link and would delete it; ManageForeignRoutes=no in networkd.conf keeps it from that, from its next start on", to), nil
+			}
+		}
+	}
+	return "", nil
+}
+
+// networkdKeeps says whether networkd was started with a setting that is a no, in a file that its user may read.
+func (h *Host) networkdKeeps(key string) bool {
+	s := h.NetworkdSettings(key)[0]
+	if !s.Off() || !s.InForce {
+		return false
+	}
+	info, err := os.Stat(h.path(s.File))
+	return err == nil && info.Mode().Perm()&0o004 != 0
+}
+
+// changed is when a file last changed, or came to its place.
+func changed(info os.FileInfo) time.Time {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		if c := time.Unix(st.Ctim.Unix()); c.After(info.ModTime()) {
+			return c
+		}
+	}
+	return info.ModTime()
+}
+
+// rulesOf adds the rules of a .network file that say no more than a source, a table and a priority.
+func rulesOf(data []byte, known map[nic.Rule]bool) {
+	r, plain := nic.Rule{}, true
+	add := func() {
+		if plain && r != (nic.Rule{}) {
+			known[r] = true
+		}
+		r, plain = nic.Rule{}, true
+	}
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") {
+			add()
+			plain = line == "[RoutingPolicyRule]"
+			continue
+		}
+		key, value, _ := strings.Cut(line, "=")
+		switch key {
+		case "", "#":
+		case "From", "To":
+			p, err := netip.ParsePrefix(value)
+			if a, isAddr := netip.ParseAddr(value); isAddr == nil {
+				p, err = netip.PrefixFrom(a, a.BitLen()), nil
+			}
+			plain = plain && err == nil
+			if key == "From" {
+				r.From = p
+			} else {
+				r.To = p
+			}
+		case "Table":
+			_, err := fmt.Sscan(value, &r.Table)
+			plain = plain && err == nil
+		case "Priority":
+			_, err := fmt.Sscan(value, &r.Priority)
+			plain = plain && err == nil
+		default:
+			plain = plain && strings.HasPrefix(line, "#")
+		}
+	}
+	add()
+}
+
+// networkdWouldDelete says what somebody else has put on the link that its file does not tell of.
+func (h *Host) networkdWouldDelete(ctx context.Context, index int, name, file string) (string, error) {
+	links, err := h.Links(ctx)
+	if err != nil {
+		return "", fmt.Errorf("reading the links: %w", err)
+	}
+	at := slices.IndexFunc(links, func(l nic.Link) bool { return l.Index == index })
+	if at < 0 {
+		return "", fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
+	}
+	l := links[at]
+	if l.Name != name {
+		return fmt.Sprintf("the link is called %s until the next boot, and networkd would not find it as %s", l.Name, name), nil
+	}
+	if !l.Carrier {
+		return "the link has no carrier, and networkd would take its addresses until it has", nil
+	}
+	data, _, err := h.Read(file)
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", file, err)
+	}
+	says := func(line string) bool { return strings.Contains("\n"+string(data), "\n"+line+"\n") }
+	for _, a := range l.Addresses {
+		if a.Permanent && !a.Prefix.Addr().IsLinkLocalUnicast() && !says("Address="+a.Prefix.String()) {
+			return fmt.Sprintf("somebody has given the link %s, and networkd would delete it", a.Prefix), nil
+		}
+	}
+	for _, r := range l.Routes {
+		if r.Protocol != unix.RTPROT_KERNEL && !says("Destination="+r.To.String()) && !h.networkdKeeps("ManageForeignRoutes") {
+			return fmt.Sprintf("somebody has given the link the route %s, and networkd would delete it", r), nil
+		}
+	}
+	return "", nil
+}
+
+// NetplanApply has netplan's service bring all of /etc/netplan in force, as `netplan apply` does: on every link that it knows.
+func (h *Host) NetplanApply(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, netplanApplyTimeout)
+	defer cancel()
+	bus, err := h.dialBus(ctx)
+	if err != nil {
+		return err
+	}
+	defer bus.close()
+	if err := h.netplanPending(ctx, bus); err != nil {
+		return err
+	}
+	var done bool
+	if _, err := bus.call(ctx, netplanService, netplanObject, netplanService+".Apply", nil, &done); err != nil {
+		return fmt.Errorf("having netplan apply: %w", err)
+	}
+	if !done {
+		return errors.New("netplan did not apply; journalctl says why")
+	}
+	return nil
+}
