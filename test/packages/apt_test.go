@@ -188,11 +188,11 @@ func (n *node) purge() {
 	n.wantAddresses("after the installation on a host with such NICs")
 }
 
-// takeBack does by hand what docs/uninstall.md says; the other NIC stays.
+// takeBack does by hand what docs/uninstall.md says, and the other NIC stays. What multinicd cleanup does is shown in test/e2e.
 func (n *node) takeBack() {
 	n.Helper()
-	page := steps(n.T, "docs/uninstall.md", "Giving a NIC back")
-	n.follow(page[len(page)-1])
+	page := steps(n.T, "docs/uninstall.md", "Giving NICs back")
+	n.follow(page[1])
 	if err := n.Reboot(n.Context()); err != nil {
 		n.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func (n *node) wantNamed(out string) {
 	}
 }
 
-// This version does not configure the NICs of such a host; that must not make a service that fails of it, nor touch one.
+// Installed and removed without a word about a NIC, and sandboxed, also where there is no netplan.
 func TestTheDebOnAHostWithNetworkManagerOnly(t *testing.T) {
 	t.Parallel()
 	n := newNodeWith(t, testhost.Options{Flavour: testhost.NetworkManager})
