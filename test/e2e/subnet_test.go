@@ -118,6 +118,7 @@ func fiveNICs(t *testing.T, suite string) {
 	const foreign = "ip rule add fwmark 0x200/0xf00 lookup 2004 priority 9; ip rule add from 10.244.0.0/16 lookup 100 priority 100; ip rule add from 198.51.100.7 lookup 100 priority 20500;" +
 		"ip route add 10.99.0.0/16 via 192.0.2.1 table 100; ip route add 10.98.0.0/16 via 192.0.2.1 table 2004 proto bird; ip route add 10.97.0.0/16 via 192.0.2.1 table 10077"
 	one.must("sh", "-ec", foreign)
+	one.eventually("addresses that the kernel still checks", "", func() string { return one.must("ip", "-o", "-6", "address", "show", "tentative") })
 	others, inMain, rules, conf := one.others(), one.inMain(), one.rules(), one.conf()
 	links := func(n *node) (out []string) {
 		for id := 1; id <= ports; id++ {
@@ -260,7 +261,7 @@ func TestFiveNICsInOneSubnetOnEveryKindOfHost(t *testing.T) {
 		if k.flavour == testhost.Networkd {
 			t.Skip("TestFiveNICsInOneSubnetOnTwoHosts shows more of it")
 		}
-		if (k.flavour != testhost.NetworkManager || k.suite != testhost.DefaultSuite) && os.Getenv("MULTINIC_LONG") == "" {
+		if os.Getenv("MULTINIC_LONG") == "" {
 			t.Skip("a long test, with two hosts of each kind: set MULTINIC_LONG")
 		}
 		b := bed.New(t)

@@ -150,7 +150,7 @@ func (n *node) text() string {
 		ip -json address; echo @@
 		ip -json route show table all; echo @@
 		find /etc/netplan /run/systemd/network /etc/systemd/network /etc/NetworkManager/system-connections /run/NetworkManager/system-connections /etc/sysconfig/network-scripts \
-			-type f -name '*multinic*' 2>/dev/null | LC_ALL=C sort | while read -r f; do stat -c '%n %a' "$f"; cat "$f"; done`)
+			-type f -name '*multinic*' 2>/dev/null | LC_ALL=C sort | while read -r f; do stat -c '%n %a' "$f" 2>/dev/null || continue; cat "$f"; done`)
 	parts := strings.SplitN(out, "@@", 3)
 	var links []installed.Link
 	var routes []route

@@ -96,7 +96,7 @@ func takesOurAddresses(t *testing.T, suite string, keeps bool) {
 	const show = "ip -o addr show dev multinic1 | sed 's/[ ]*valid_lft.*//; s/ proto [a-z_]*//' | sort"
 	before := shell(t, th, show)
 
-	if err := h.Write("/etc/netplan/90-multinic1.yaml", []byte(yaml), 0o600); err != nil {
+	if err := h.Write("/etc/netplan/60-somebody.yaml", []byte(yaml), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	// timeout ends it also if the test does not.

@@ -144,6 +144,7 @@ func TestIfcfgGivesWhatTheKeyfileGives(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.eventually(c.backend+" after a boot without multinicd", texts[c.backend], n.text)
+		n.eventually("addresses that the kernel still checks", "", func() string { return n.sh("ip -o -6 address show tentative") })
 		events := n.events(func() { n.done() })
 		if len(events) > 0 {
 			t.Errorf("%s: the same again causes %v", c.backend, events)
@@ -277,7 +278,7 @@ func (n *node) killedAndRestarted() {
 		address := fmt.Sprintf("192.168.100.%d/24", 20+i)
 		n.wish(entry(1, address))
 		code, out := n.stopped(point, func() {
-			n.sh("systemctl kill --signal=KILL NetworkManager; sleep 0.2; systemctl restart NetworkManager")
+			n.sh("systemctl kill --signal=KILL NetworkManager; sleep 0.2; systemctl reset-failed NetworkManager; systemctl restart NetworkManager")
 		})
 		switch got := n.text(); {
 		case code == 0 && strings.Contains(got, address):
