@@ -96,11 +96,10 @@ func (h *Host) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
 
 // retryRoute tries until the kernel refuses for another reason, or not, or the time is over.
 func (h *Host) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal error, most time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	// The time bounds the tries and no try itself: one that is cut off says nothing of the route.
+	for begin := time.Now(); time.Since(begin) < most; {
 		select {
 		case <-ctx.Done():
 			return refusal
@@ -110,6 +109,7 @@ func (h *Host) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal 
 			}
 		}
 	}
+	return refusal
 }
 
 func (h *Host) tryRoute(ctx context.Context, l nic.Link, r nic.Route) error {
