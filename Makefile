@@ -48,7 +48,7 @@ test: ## all tests on the real test bed, installing what they need (as root; 15 
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test -shuffle=on -parallel 3 -timeout 60m ./test/...
+	$(GO) test -shuffle=on -timeout 60m ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12 and 13
