@@ -73,27 +73,17 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	nic.SortConfigs(want)
 	p := planner{asked: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}}
 	p.want = p.laidOut()
-	var out, last Plan
-	for _, o := range rec.NICs {
-		wanted := slices.ContainsFunc(want, func(c nic.Config) bool { return c.MAC == o.MAC })
-		if !wanted && !slices.Contains(hold, o.MAC) && (o.Applied || len(o.Retired) > 0) {
-			if a, ok := p.remove(o); ok && p.lends(o) {
-				last.Actions = append(last.Actions, a)
-			} else if ok {
-				out.Actions = append(out.Actions, a)
-			}
-		}
-	}
+	p.removals() // settle asks for the names that they give back, and they for what others have come to want, which settle finds
 	p.settle()
+	out, last := p.removals()
 	for _, c := range p.want {
 		a, refused := p.refused[c.MAC]
 		if !refused {
 			a = p.configure(c)
 		}
-		out.Actions = append(out.Actions, a)
+		out = append(out, a)
 	}
-	out.Actions = append(out.Actions, last.Actions...)
-	return out
+	return Plan{Actions: append(out, last...)}
 }
 
 type planner struct {
@@ -122,6 +112,22 @@ func (p *planner) settle() {
 		}
 		p.want = p.laidOut()
 	}
+}
+
+// removals plans for every NIC owned but wanted no more; last are those that lend.
+func (p *planner) removals() (out, last []Action) {
+	clear(p.given)
+	for _, o := range p.record.NICs {
+		wanted := slices.ContainsFunc(p.asked, func(c nic.Config) bool { return c.MAC == o.MAC })
+		if !wanted && !slices.Contains(p.hold, o.MAC) && (o.Applied || len(o.Retired) > 0) {
+			if a, ok := p.remove(o); ok && p.lends(o) {
+				last = append(last, a)
+			} else if ok {
+				out = append(out, a)
+			}
+		}
+	}
+	return out, last
 }
 
 func (p *planner) configure(c nic.Config) Action {

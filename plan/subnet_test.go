@@ -1,8 +1,10 @@
 package plan_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,5 +175,38 @@ func TestMakeUndoesSharing(t *testing.T) {
 	m.Links[1].Conf = nic.Apart // by hand
 	if got := do(want[:1]); strings.Join(got, "") != "" {
 		t.Errorf("what somebody set is undone: %s", got)
+	}
+}
+
+// A NIC that is given back and one that takes over its id and address have the same rule, also where that is shared only because a third is
+// refused: what one gives, the other must not miss.
+func TestMakeLeavesARuleToTheNICThatTakesItOver(t *testing.T) {
+	id := func(id, n int, address string) nic.Config {
+		c := config(n, address)
+		c.ID, c.Name = id, nic.NameFor(id)
+		return c
+	}
+	m, rec := host(), plan.Record{}
+	m.Links = append(m.Links, link(3))
+	for pass, want := range [][]nic.Config{
+		{id(2, 1, "10.3.0.6/24"), id(3, 3, "10.3.0.5/24")},
+		{id(2, 2, "10.3.0.6/24"), id(1, 3, "192.0.2.201/25")}, // the latter would take the traffic for the API server
+		{id(2, 2, "10.3.0.6/24"), id(1, 3, "192.0.2.201/25")},
+	} {
+		for _, a := range plan.Make(want, nil, m, rec).Actions {
+			if pass == 2 && !a.Change.Empty() {
+				t.Errorf("the second time: %s %s: %s", a.Kind, a.NIC.MAC, a.Change)
+			}
+			if a.Kind == plan.Refuse {
+				continue
+			}
+			if err := carryOut(a.Change, &m); err != nil {
+				t.Fatal(err)
+			}
+			rec = rec.With(a.NIC.MAC, a.After)
+		}
+	}
+	if got := fmt.Sprint(slices.SortedFunc(slices.Values(m.Links[0].Rules), func(a, b nic.Rule) int { return cmp.Compare(b.Priority, a.Priority) })); got != "[from 10.3.0.5/32 lookup 10003 priority 20003 from 10.3.0.6/32 lookup 10002 priority 20002]" {
+		t.Errorf("the rules are %s", got)
 	}
 }
