@@ -98,7 +98,7 @@ func TestTheNextRunRemovesWhatAKilledRunLeft(t *testing.T) {
 	_ = cmd.Wait() // it was killed
 	// A namespace or a mount that is not looked for would not be missed: so all kinds are there before.
 	before := strings.Join(left(t, id), "\n")
-	for _, kind := range []string{"/run/netns/", "/cgroup/", "mount ", "process "} {
+	for _, kind := range []string{"/run/mnbed-netns/", "/cgroup/", "mount ", "process "} {
 		if !strings.Contains(before, kind) {
 			t.Errorf("the killed run left\n%s\nwant %q among it", before, kind)
 		}

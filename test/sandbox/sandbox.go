@@ -31,7 +31,9 @@ import (
 const Prefix = "mnbed-"
 
 const (
-	netnsDir = "/run/netns"
+	// Not /run/netns: the first `ip netns add` of anybody on this machine mounts that folder over itself, and what lies beneath can no longer be
+	// taken away.
+	netnsDir = "/run/mnbed-netns"
 	// nspawn keeps folders per machine in here, in one folder per purpose.
 	nspawnDir = "/run/systemd/nspawn"
 )
