@@ -96,10 +96,27 @@ func destroy(id string) error {
 		// The folder stays: it is what the next attempt finds us by.
 		return fmt.Errorf("removing sandbox %s: %w", id, err)
 	}
-	if err := os.RemoveAll(dir); err != nil {
+	if err := removeAll(dir); err != nil {
 		return fmt.Errorf("removing sandbox %s: %w", id, err)
 	}
 	return nil
+}
+
+// removeAll is os.RemoveAll, which begins again as long as files appear behind it: a process that entered a host from outside is in no cgroup of ours, and
+// is on its way out still. The error says what appeared.
+func removeAll(dir string) error {
+	deadline := time.Now().Add(killTimeout)
+	for {
+		err := os.RemoveAll(dir)
+		var at *fs.PathError
+		if !errors.Is(err, syscall.ENOTEMPTY) || !errors.As(err, &at) {
+			return err
+		}
+		entries, _ := os.ReadDir(at.Path) // gone by now: then the next turn ends it
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%w: %v", err, entries)
+		}
+	}
 }
 
 // Left lists what there is on this machine of sandbox id, one line each: the proof that nothing remains.
