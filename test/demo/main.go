@@ -1,4 +1,4 @@
-// Command demo shows the main job from nothing: a real control plane, a bridge, a real host with two extra NICs; the example object is
+// Command demo shows the main job from nothing: a real control plane, a bridge, a real host with two extra NICs, which joins; the example object is
 // created, the NICs come up, the host is rebooted, and they come up again.
 //
 // It needs root and what `go run ./test/setup` makes. With KEEP=1 in the environment it leaves all of it running until Ctrl-C, and says
@@ -7,9 +7,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -115,16 +117,44 @@ func (d *demo) startHost(ctx context.Context) (err error) {
 	if err := d.host.Boot(ctx); err != nil {
 		return err
 	}
-	if err := product.Join(ctx, d.cluster, d.host, node, api.URL()); err != nil {
-		return err
-	}
 	if err := d.host.InstallDaemon(ctx, filepath.Join(d.root, "bin/multinicd"), filepath.Join(d.root, "systemd/multinicd.service"), toml); err != nil {
 		return err
 	}
 	if err := d.show(ctx, "ip", "-br", "address"); err != nil {
 		return err
 	}
+	if err := d.join(ctx, api.URL()); err != nil {
+		return err
+	}
 	return d.host.StartDaemon(ctx)
+}
+
+// join gives the host the credential of its node, as an administrator would who has no kubelet there: a join token, carried over in a file.
+func (d *demo) join(ctx context.Context, server string) error {
+	if err := product.Expect(ctx, d.cluster, node); err != nil {
+		return err
+	}
+	args := []string{"token", "create", "--node", node, "--server", server, "--output-file", "join"}
+	fmt.Printf("\n$ multinic-bridge %s\n", strings.Join(args, " "))
+	create := exec.CommandContext(ctx, filepath.Join(d.root, "bin/multinic-bridge"), args...)
+	create.Dir, create.Env = d.box.Dir, append(os.Environ(), "KUBECONFIG="+d.cluster.Kubeconfig)
+	said, err := create.CombinedOutput()
+	fmt.Print(string(said))
+	if err != nil {
+		return fmt.Errorf("making a join token: %w", err)
+	}
+	file, err := os.ReadFile(filepath.Join(d.box.Dir, "join"))
+	if err != nil {
+		return fmt.Errorf("reading the join file: %w", err)
+	}
+	if err := d.host.WriteFile("/root/join", file, 0o600); err != nil {
+		return err
+	}
+	_, line, found := strings.Cut(string(said), "\n  multinicd join ")
+	if !found {
+		return errors.New("token create printed no line to join with")
+	}
+	return d.show(ctx, strings.Fields("multinicd join "+strings.Replace(line, "--token-file join", "--token-file /root/join", 1))...)
 }
 
 func (d *demo) configure(ctx context.Context) error {

@@ -125,16 +125,23 @@ func Token(ctx context.Context, c *controlplane.Cluster, namespace, account stri
 	return strings.TrimSpace(out), nil
 }
 
-// Admit makes a Node, waits until the bridge, which has to run, has given it an identity, and gives a token of that, good for
-// some hours: the node joins without a join.
-func Admit(ctx context.Context, c *controlplane.Cluster, node string) (string, error) {
+// Expect makes a Node, and waits until the bridge, which has to run, has given it an identity.
+func Expect(ctx context.Context, c *controlplane.Cluster, node string) error {
 	if out, err := c.Apply(ctx, fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %q}}", node), "--server-side"); err != nil {
-		return "", fmt.Errorf("making Node %s: %w\n%s", node, err, out)
+		return fmt.Errorf("making Node %s: %w\n%s", node, err, out)
 	}
 	// The bridge makes it last.
 	out, err := c.Kubectl(ctx, "wait", "--for=create", "--timeout=60s", "-n", "multinic-nodes", "rolebinding/multinic-join-"+node)
 	if err != nil {
-		return "", fmt.Errorf("waiting for the identity of %s: %w\n%s", node, err, out)
+		return fmt.Errorf("waiting for the identity of %s: %w\n%s", node, err, out)
+	}
+	return nil
+}
+
+// Admit expects a node, and gives a token of its identity, good for some hours: the node joins without a join.
+func Admit(ctx context.Context, c *controlplane.Cluster, node string) (string, error) {
+	if err := Expect(ctx, c, node); err != nil {
+		return "", err
 	}
 	return Token(ctx, c, "multinic-nodes", "multinic-node-"+node)
 }
