@@ -21,19 +21,29 @@ var ErrSilent = errors.New("nobody answers")
 // come up may not forward yet.
 const probes = 3
 
-// ProbeAddress asks by ARP whether another machine on the segment of a link has an IPv4 address, before it is taken: a probe of
-// RFC 5227, which has no sender address and so disturbs nobody's cache. holder is who answered, or who asks the same at
-// the same time. It takes the whole of wait if nobody does. The link must be up (ENETDOWN). IPv6 addresses are never in use here: the
-// kernel finds that out by itself once they are added.
+// carrierTimeout is how long a link that was just set up may take until it has a carrier and anybody can be asked: a card and a switch
+// that agree on 1 Gbit/s need two to three seconds.
+const carrierTimeout = 4 * time.Second
+
+// ProbeAddress asks whether another machine on the segment of a link has an address, before it is taken: by a probe of RFC 5227 or, for IPv6, by
+// the solicitation of RFC 4862; neither has a sender address, and so they disturb nobody's cache. holder is who answered, or who asks the same at
+// the same time. It waits for a carrier first, and takes the whole of wait if nobody answers; without a carrier nobody can. The link must be up (ENETDOWN).
+// The kernel asks for IPv6 addresses too, but once, and only when they are there already.
 //
 // It needs CAP_NET_RAW and works in the network namespace of the calling thread.
 func (h *Host) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait time.Duration) (holder nic.MAC, inUse bool, err error) {
-	if a = a.Unmap(); !a.Is4() {
-		return nic.MAC{}, false, nil
+	a = a.Unmap()
+	l, err := h.carrier(ctx, index)
+	if err != nil {
+		return nic.MAC{}, false, fmt.Errorf("probing %s: %w", a, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	holder, err = h.arp(ctx, index, netip.IPv4Unspecified(), a, wait/probes)
+	if a.Is4() {
+		holder, err = h.arp(ctx, l, netip.IPv4Unspecified(), a, wait/probes)
+	} else {
+		holder, err = solicitation(ctx, l, a, wait/probes)
+	}
 	switch {
 	case err == nil:
 		return holder, true, nil
@@ -61,7 +71,7 @@ func (h *Host) Neighbour(ctx context.Context, index int, a netip.Addr) error {
 				source = have.Prefix.Addr()
 			}
 		}
-		_, err = h.arp(ctx, index, source, a, time.Second/2)
+		_, err = h.arp(ctx, *l, source, a, time.Second/2)
 	} else {
 		err = solicit(ctx, index, l.MAC, a, time.Second/2)
 	}
@@ -71,27 +81,54 @@ func (h *Host) Neighbour(ctx context.Context, index int, a netip.Addr) error {
 	return nil
 }
 
+// carrier waits until a link that is up has a carrier, or has had the time to get one.
+func (h *Host) carrier(ctx context.Context, index int) (nic.Link, error) {
+	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
+	defer cancel()
+	for {
+		links, _, err := h.look(context.WithoutCancel(ctx), 0)
+		if err != nil {
+			return nic.Link{}, err
+		}
+		l := find(links, index)
+		if l == nil {
+			return nic.Link{}, nic.ErrLinkGone
+		}
+		if l.Carrier || !l.Up {
+			return *l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return *l, nil
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// packetSocket is one for the frames of a protocol that come in by a link, with or without their Ethernet headers, by kind (SOCK_RAW, SOCK_DGRAM).
+func packetSocket(kind int, protocol uint16, index int) (*os.File, int, error) {
+	s, err := unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, fmt.Errorf("opening a packet socket: %w", err)
+	}
+	f := os.NewFile(uintptr(s), "packets")
+	if err := unix.Bind(s, &unix.SockaddrLinklayer{Protocol: htons(protocol), Ifindex: index}); err != nil {
+		_ = f.Close()
+		return nil, 0, fmt.Errorf("listening for packets: %w", err)
+	}
+	return f, s, nil
+}
+
+func htons(v uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)) }
+
 // arp asks for an address every so often until somebody answers (RFC 826).
-func (h *Host) arp(ctx context.Context, index int, source, target netip.Addr, every time.Duration) (nic.MAC, error) {
-	links, _, err := h.look(ctx, 0)
+func (h *Host) arp(ctx context.Context, l nic.Link, source, target netip.Addr, every time.Duration) (nic.MAC, error) {
+	f, s, err := packetSocket(unix.SOCK_DGRAM, unix.ETH_P_ARP, l.Index)
 	if err != nil {
 		return nic.MAC{}, err
 	}
-	l := find(links, index)
-	if l == nil {
-		return nic.MAC{}, nic.ErrLinkGone
-	}
-	proto := binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, unix.ETH_P_ARP)) // htons
-	s, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
-	if err != nil {
-		return nic.MAC{}, fmt.Errorf("opening a packet socket: %w", err)
-	}
-	f := os.NewFile(uintptr(s), "arp")
 	defer func() { _ = f.Close() }()
-	if err := unix.Bind(s, &unix.SockaddrLinklayer{Protocol: proto, Ifindex: index}); err != nil {
-		return nic.MAC{}, fmt.Errorf("listening for ARP: %w", err)
-	}
-	everyone := &unix.SockaddrLinklayer{Protocol: proto, Ifindex: index, Halen: 6, Addr: [8]byte{255, 255, 255, 255, 255, 255}}
+	everyone := &unix.SockaddrLinklayer{Protocol: htons(unix.ETH_P_ARP), Ifindex: l.Index, Halen: 6, Addr: [8]byte{255, 255, 255, 255, 255, 255}}
 	question := arpPacket(l.MAC, source, target)
 	var holder nic.MAC
 	err = exchange(ctx, f, every, func() error { return unix.Sendto(s, question, 0, everyone) }, func(packet []byte) bool {

@@ -15,12 +15,12 @@ import (
 )
 
 // pair is a link and its peer, which is in a namespace of its own: two machines.
-func pair(t *testing.T) (n *namespace, l nic.Link, peer nic.Link) {
+func pair(t *testing.T) (n *namespace, l nic.Link, other *namespace, peer nic.Link) {
 	t.Helper()
 	n = newNamespace(t)
 	l = n.veth("eth1", testMAC)
 	n.quick("eth1")
-	other := newNamespace(t)
+	other = newNamespace(t)
 	other.in(func() {
 		ns, err := os.Open("/proc/thread-self/ns/net")
 		other.ok(err)
@@ -30,11 +30,11 @@ func pair(t *testing.T) (n *namespace, l nic.Link, peer nic.Link) {
 	other.quick("eth1p")
 	peer = other.link("eth1p")
 	other.change(nic.Change{Index: peer.Index, MAC: peer.MAC, Up: true, Add: prefixes("192.0.2.1/24", "2001:db8::1/64")})
-	return n, l, peer
+	return n, l, other, peer
 }
 
 func TestProbeAddress(t *testing.T) {
-	n, l, p := pair(t)
+	n, l, other, p := pair(t)
 	probe := func(a string, wait time.Duration) (holder nic.MAC, inUse bool, err error) {
 		n.in(func() { holder, inUse, err = n.ProbeAddress(t.Context(), l.Index, netip.MustParseAddr(a), wait) })
 		return holder, inUse, err
@@ -46,6 +46,21 @@ func TestProbeAddress(t *testing.T) {
 	if holder, inUse, err := probe("192.0.2.1", 10*time.Second); !inUse || holder != p.MAC || err != nil {
 		t.Errorf("an address in use: got %v, %s, %v", inUse, holder, err)
 	}
+	// A link that was just set up has its carrier in a while: who was asked before would be asked in vain.
+	other.sysctl("net/ipv6/conf/eth1p/keep_addr_on_down", "1")
+	for _, a := range []string{"192.0.2.1", "2001:db8::1"} {
+		other.ok(other.LinkSetDown(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: p.Index}}))
+		plugged := make(chan error)
+		go func() {
+			time.Sleep(500 * time.Millisecond) // nothing tells when it has begun to wait
+			plugged <- other.LinkSetUp(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: p.Index}})
+		}()
+		holder, inUse, err := probe(a, 200*time.Millisecond)
+		other.ok(<-plugged)
+		if !inUse || holder != p.MAC || err != nil {
+			t.Errorf("%s, with a carrier that comes late: got %v, %s, %v", a, inUse, holder, err)
+		}
+	}
 	begin := time.Now()
 	if holder, inUse, err := probe("192.0.2.2", 200*time.Millisecond); inUse || err != nil {
 		t.Errorf("a free address: got %v, %s, %v", inUse, holder, err)
@@ -53,13 +68,16 @@ func TestProbeAddress(t *testing.T) {
 	if took := time.Since(begin); took < 200*time.Millisecond || took > 5*time.Second {
 		t.Errorf("it waited for %s", took)
 	}
-	if _, inUse, err := probe("2001:db8::1", time.Second); inUse || err != nil {
-		t.Errorf("IPv6: got %v, %v", inUse, err)
+	if holder, inUse, err := probe("2001:db8::1", 10*time.Second); !inUse || holder != p.MAC || err != nil {
+		t.Errorf("an IPv6 address in use: got %v, %s, %v", inUse, holder, err)
+	}
+	if holder, inUse, err := probe("2001:db8::2", 200*time.Millisecond); inUse || err != nil {
+		t.Errorf("a free IPv6 address: got %v, %s, %v", inUse, holder, err)
 	}
 }
 
 func TestNeighbour(t *testing.T) {
-	n, l, _ := pair(t)
+	n, l, _, _ := pair(t)
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24", "2001:db8::10/64")})
 	for _, test := range []struct {
 		address string

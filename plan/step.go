@@ -83,7 +83,7 @@ type File struct {
 // Live gives the steps that make a change in the kernel, each with its undo, in an order in which no step undoes another and what comes is there
 // before what it takes the place of goes: name and MTU while the link may still be down, addresses before the routes that need them, a table
 // before the rules that lead there; what is retired last. A link that is to go down does so behind that.
-// With dad, neighbours are asked for new IPv4 addresses first; IPv6 has the kernel's own detection, which CheckVerify waits for.
+// With dad, neighbours are asked for new addresses first; IPv6 has the kernel's own detection as well, which CheckVerify waits for.
 func Live(c nic.Change, dad bool) []Step {
 	var steps []Step
 	add := func(name string, part nic.Change) {
@@ -117,7 +117,7 @@ func Live(c nic.Change, dad bool) []Step {
 	add("rename", rename)
 	add("mtu", mtu)
 	add("up", nic.Change{Up: c.Up})
-	if free := newIPv4(c); dad && len(free) > 0 {
+	if free := newAddresses(c); dad && len(free) > 0 {
 		steps = append(steps, Step{Name: "free", Do: Op{Check: CheckFree, Addresses: free}})
 	}
 	addresses, delLater := apart(c.Del, func(old netip.Prefix) bool {
@@ -157,11 +157,11 @@ func inTheWay(old, r nic.Route) bool {
 	return r.To.Addr().Is6() && old.To == r.To && old.Metric == r.Metric && old.Table == r.Table
 }
 
-// newIPv4 lists the addresses that neighbours are asked for: not those that only get another length. Another link of this host would answer for them.
-func newIPv4(c nic.Change) []netip.Addr {
+// newAddresses lists the addresses that neighbours are asked for: not those that only get another length. Another link of this host would answer for them.
+func newAddresses(c nic.Change) []netip.Addr {
 	var out []netip.Addr
 	for _, p := range c.Add {
-		if p.Addr().Is4() && !slices.ContainsFunc(c.Del, func(d netip.Prefix) bool { return d.Addr() == p.Addr() }) {
+		if !slices.ContainsFunc(c.Del, func(d netip.Prefix) bool { return d.Addr() == p.Addr() }) {
 			out = append(out, p.Addr())
 		}
 	}

@@ -31,7 +31,7 @@ func TestLive(t *testing.T) {
 		"neighbours are asked once the link is up":         {all, true, []string{"rename", "mtu", "up", "free", "addresses", "routes", "retire"}},
 		"a NIC goes: down last, and its name when it is":   {back, true, []string{"routes", "addresses", "down", "rename", "mtu"}},
 		"nobody is asked for an address that goes":         {nic.Change{Del: prefixes("10.1.0.5/24")}, true, []string{"retire"}},
-		"the kernel asks for IPv6 addresses":               {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"addresses"}},
+		"neighbours are asked for IPv6 addresses too":      {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"free", "addresses"}},
 		"the new address is there before the old one goes": {nic.Change{Add: prefixes("10.1.0.5/24"), Del: prefixes("10.1.0.4/24")}, false, []string{"addresses", "retire"}},
 		"a route comes back behind the address it needs":   {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "retire"}},
 		"and so does one whose place another took":         {nic.Change{Add: prefixes("10.2.0.5/24"), Del: prefixes("10.1.0.4/24"), AddRoutes: []nic.Route{route("10.0.0.0/8 10.2.0.1")}, DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}, false, []string{"addresses", "routes", "retire"}},
@@ -120,7 +120,7 @@ func TestFreeNamesTheAddressesThatAreNew(t *testing.T) {
 		if s.Name != "free" {
 			continue
 		}
-		want := []netip.Addr{netip.MustParseAddr("10.1.0.5"), netip.MustParseAddr("10.2.0.5")}
+		want := []netip.Addr{netip.MustParseAddr("10.1.0.5"), netip.MustParseAddr("2001:db8::5"), netip.MustParseAddr("10.2.0.5")}
 		if s.Do.Check != plan.CheckFree || !slices.Equal(s.Do.Addresses, want) || !s.Undo.Zero() {
 			t.Errorf("got %+v", s)
 		}

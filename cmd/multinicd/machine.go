@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -204,16 +205,24 @@ func (m *machine) Link(ctx context.Context, index int) (nic.Link, error) {
 	return nic.Link{}, fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
 }
 
-// Free asks the neighbours.
+// Free asks the neighbours for all addresses at once. Its error is that of the first one that is not free.
 func (m *machine) Free(ctx context.Context, index int, addrs []netip.Addr) error {
-	for _, a := range addrs {
-		holder, used, err := m.host.ProbeAddress(ctx, index, a, m.dad)
-		if err != nil {
-			return fmt.Errorf("asking whether %s is free: %w", a, err)
-		}
-		if used && !m.own(ctx, holder) {
-			return fmt.Errorf("%w: %s is held by the neighbour with MAC %s; give the NIC another address, or free this one", apply.ErrAddressInUse, a, holder)
-		}
+	errs := make([]error, len(addrs))
+	var asking sync.WaitGroup
+	for i, a := range addrs {
+		asking.Go(func() { errs[i] = m.free(ctx, index, a) })
+	}
+	asking.Wait()
+	return cmp.Or(errs...)
+}
+
+func (m *machine) free(ctx context.Context, index int, a netip.Addr) error {
+	holder, used, err := m.host.ProbeAddress(ctx, index, a, m.dad)
+	if err != nil {
+		return fmt.Errorf("asking whether %s is free: %w", a, err)
+	}
+	if used && !m.own(ctx, holder) {
+		return fmt.Errorf("%w: %s is held by the neighbour with MAC %s; give the NIC another address, or free this one", apply.ErrAddressInUse, a, holder)
 	}
 	return nil
 }

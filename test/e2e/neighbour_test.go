@@ -23,7 +23,7 @@ func TestAnAddressThatANeighbourHasIsNotTaken(t *testing.T) {
 		return nodeObject(nicYAML(1, mac1, first), nicYAML(2, mac2, second), nicYAML(3, mac3, "192.168.201.10/24"))
 	}
 	out := n.apply(exitRefused, wish("192.168.100.10/24", "2001:db8:200::10/64"))
-	for _, want := range []string{"192.168.100.10 is held by the neighbour with MAC ", "2001:db8:200::10 is held by a neighbour", "give the NIC another address"} {
+	for _, want := range []string{"192.168.100.10 is held by the neighbour with MAC ", "2001:db8:200::10 is held by the neighbour with MAC ", "give the NIC another address"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not said:\n%s", want, out)
 		}
