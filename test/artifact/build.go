@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 )
 
 // GoEnv is the environment for building test binaries: the machine's own, without what a user's GOFLAGS or
@@ -15,9 +16,33 @@ func GoEnv() []string {
 	return append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off")
 }
 
-// BuildCommand builds the repository's command pkg ("./cmd/multinicd"), stripped and static, and returns the
+// builds are the commands that this process has built.
+var builds struct {
+	sync.Mutex
+	paths map[string]string
+}
+
+// BuildCommand builds the repository's command pkg ("./cmd/multinicd"), stripped and static, once per process, and returns the
 // binary's path, with build tags as asked. The path is always the same for a repository, so that Go finds there what is up to date.
 func BuildCommand(ctx context.Context, logf Logf, pkg string, tags ...string) (string, error) {
+	builds.Lock()
+	defer builds.Unlock()
+	key := strings.Join(append([]string{pkg}, tags...), " ")
+	if path, ok := builds.paths[key]; ok {
+		return path, nil
+	}
+	path, err := buildCommand(ctx, logf, pkg, tags)
+	if err != nil {
+		return "", err
+	}
+	if builds.paths == nil {
+		builds.paths = map[string]string{}
+	}
+	builds.paths[key] = path
+	return path, nil
+}
+
+func buildCommand(ctx context.Context, logf Logf, pkg string, tags []string) (string, error) {
 	root, err := RepositoryRoot()
 	if err != nil {
 		return "", err

@@ -2,6 +2,7 @@ package bed
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -23,11 +24,24 @@ type sharedCluster struct {
 	err  error
 }
 
+// atOnce is how many parallel tests of a package run at a time where the command line says nothing: hosts boot, settle and time out, and their
+// tests wait for them most of the time.
+const atOnce = "4"
+
 // Main is for a package's TestMain, `os.Exit(bed.Main(m))`: its tests then share one control plane, which is
 // started by the first that asks for it. Each has to use nodes of its own names. What runs beside it for all of
 // them is ended by the functions in first, before it.
 func Main(m *testing.M, first ...func() error) int {
 	shared.on = true
+	flag.Parse()
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
 	code := m.Run()
 	for _, end := range first {
 		if err := end(); err != nil {

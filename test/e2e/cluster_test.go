@@ -50,14 +50,7 @@ func (c *cluster) get(node, jsonpath string) string {
 // wantState waits until the object of a node has a state for its present generation.
 func (c *cluster) wantState(node, state, ready string) {
 	c.t.Helper()
-	eventually(c.t, node, state+" "+ready, func() string {
-		out := c.get(node, `{.status.state} {.status.readyInterfaces} {.metadata.generation} {.status.observedGeneration}`)
-		f := strings.Fields(out)
-		if len(f) != 4 || f[2] != f[3] {
-			return out
-		}
-		return f[0] + " " + f[1]
-	})
+	eventually(c.t, node, state+" "+ready, func() string { return c.State(node) })
 }
 
 func object(node string, nics ...string) string { return installed.Object(node, nics...) }
@@ -100,7 +93,7 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 			}
 			n.wantLink(mac1, example1)
 			n.wantLink(mac2, example2)
-			n.eventually("status", "multinic1 Configured Configured, multinic2 Configured Configured", n.nics)
+			n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
 			b.API().Heal(n.Host)
 
 			c.kubectl("patch", "mnnc", name, "-n", "multinic-system", "--type=json", "-p",
@@ -171,7 +164,7 @@ func TestWithoutTheAPIServer(t *testing.T) {
 	if err := n.RestartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.eventually("status", "multinic1 Configured Configured", n.nics)
+	n.wantNICs("multinic1 Configured Configured")
 	c.apply(object("alone", nicYAML(1, mac1, "10.1.1.2/24")))
 	if err := n.Reboot(t.Context()); err != nil {
 		t.Fatal(err)

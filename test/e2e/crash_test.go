@@ -23,7 +23,7 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 	// A daemon that is stopped before it has persisted a change puts it back.
 	persisted := func(i int) {
 		t.Helper()
-		n.eventually("status", fmt.Sprintf("multinic1 Configured Configured, multinic%d Configured Configured", 2+i%2), n.nics)
+		n.wantNICs(fmt.Sprintf("multinic1 Configured Configured, multinic%d Configured Configured", 2+i%2))
 	}
 	const rounds = 10
 	var first, second string

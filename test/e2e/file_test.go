@@ -45,7 +45,7 @@ func TestApplyBesideARunningDaemon(t *testing.T) {
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	n.eventually("status", "multinic1 Configured Configured, multinic2 Configured Configured", n.nics)
+	n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
 	n.wantLink(mac1, example1)
 	out, err := n.Run(t.Context(), "sh", "-c", "multinicd apply -f "+objectFile+" 2>&1; echo exit $?")
 	if err != nil || !strings.Contains(out, "exit 7") || !strings.Contains(out, "multinicd run") {

@@ -52,24 +52,8 @@ func (n *node) file(name, text string) string {
 	return name
 }
 
-// link reads the link with a MAC as text; "absent" where there is none.
-func (n *node) link(mac string) string {
-	n.t.Helper()
-	out, err := n.Run(n.t.Context(), "ip", "-json", "address")
-	if err != nil {
-		return err.Error()
-	}
-	var links []installed.Link
-	if err := json.Unmarshal([]byte(out), &links); err != nil {
-		return err.Error()
-	}
-	for _, l := range links {
-		if l.MAC == mac {
-			return l.String()
-		}
-	}
-	return "absent"
-}
+// link is the link with a MAC as text; "absent" where there is none.
+func (n *node) link(mac string) string { return n.Link(mac) }
 
 // wantLink waits until the link with a MAC is as wanted.
 func (n *node) wantLink(mac, want string) {

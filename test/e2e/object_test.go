@@ -99,10 +99,15 @@ func (n *node) reboot() {
 	}
 }
 
-// wantNICs waits until the daemon says of its NICs what is wanted.
+// wantNICs waits until the daemon says of its NICs what is wanted: at its socket, and then by the command too.
 func (n *node) wantNICs(want string) {
 	n.t.Helper()
-	n.eventually("status", want, n.nics)
+	n.eventually("status", want, func() string {
+		if said := n.NICs(); said != want {
+			return said
+		}
+		return n.nics()
+	})
 }
 
 // wantStays waits until a text has been as wanted for a second and a half without a break: whoever else writes links has had his say by then.

@@ -12,7 +12,6 @@ package fault
 import (
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -26,11 +25,7 @@ import (
 	"multinicd/test/testhost"
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	_ = flag.Set("test.parallel", "4") // most of the time they wait
-	os.Exit(bed.Main(m, installed.Close))
-}
+func TestMain(m *testing.M) { os.Exit(bed.Main(m, installed.Close)) }
 
 const (
 	mac1       = installed.MAC1

@@ -11,6 +11,7 @@ package installed
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,6 +19,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
 
 	"multinicd/internal/daemon"
 	"multinicd/test/bed"
@@ -71,15 +76,18 @@ func (n *Node) Install(config string, tags ...string) {
 
 // Link is what `ip -json address` shows of one.
 type Link struct {
-	Name      string   `json:"ifname"`
-	MTU       int      `json:"mtu"`
-	MAC       string   `json:"address"`
-	Flags     []string `json:"flags"`
-	Addresses []struct {
-		Local  string `json:"local"`
-		Length int    `json:"prefixlen"`
-		Scope  string `json:"scope"`
-	} `json:"addr_info"`
+	Name      string    `json:"ifname"`
+	MTU       int       `json:"mtu"`
+	MAC       string    `json:"address"`
+	Flags     []string  `json:"flags"`
+	Addresses []Address `json:"addr_info"`
+}
+
+// Address is what it shows of an address.
+type Address struct {
+	Local  string `json:"local"`
+	Length int    `json:"prefixlen"`
+	Scope  string `json:"scope"`
 }
 
 // String is name, up or down, MTU and global addresses: "multinic1 up mtu 1500 192.168.100.10/24".
@@ -95,6 +103,62 @@ func (l Link) String() string {
 		}
 	}
 	return out
+}
+
+// Link is the text of the link with a MAC; "absent" where there is none. It asks the kernel from this machine, since whoever waits for something asks often,
+// and a process on the host each time would take more of the machine than what is waited for.
+func (n *Node) Link(mac string) string {
+	l, err := n.kernel(mac)
+	if err != nil {
+		return err.Error()
+	}
+	if l == nil {
+		return "absent"
+	}
+	return l.String()
+}
+
+// kernel is nil where there is no such link.
+func (n *Node) kernel(mac string) (*Link, error) {
+	if !n.Running() {
+		return nil, errors.New("the host is off")
+	}
+	ns, err := os.Open(n.NetNS())
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	h, err := netlink.NewHandleAt(netns.NsHandle(ns.Fd()), unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	links, err := h.LinkList()
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(links, func(l netlink.Link) bool { return l.Attrs().HardwareAddr.String() == mac })
+	if i < 0 {
+		return nil, nil
+	}
+	l := links[i].Attrs()
+	addresses, err := h.AddrList(links[i], netlink.FAMILY_ALL)
+	if err != nil {
+		return nil, err
+	}
+	out := &Link{Name: l.Name, MTU: l.MTU, MAC: mac}
+	if l.Flags&net.FlagUp != 0 {
+		out.Flags = []string{"UP"}
+	}
+	for _, a := range addresses {
+		length, _ := a.Mask.Size()
+		address := Address{Local: a.IP.String(), Length: length}
+		if a.Scope == unix.RT_SCOPE_UNIVERSE {
+			address.Scope = "global"
+		}
+		out.Addresses = append(out.Addresses, address)
+	}
+	return out, nil
 }
 
 // Status asks the daemon at its socket.
@@ -135,20 +199,20 @@ func NICs(s daemon.Status) string {
 // patience is long, since the machine is shared; what is waited for is not slow.
 const patience = 90 * time.Second
 
-// Eventually waits for a text to become what is wanted.
+// Eventually waits for a text to become what is wanted. It looks less often the longer it waits.
 func Eventually(t testing.TB, what, want string, get func() string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var got string
-	for {
+	for wait := 10 * time.Millisecond; ; wait = min(wait*5/4, 150*time.Millisecond) {
 		if got = get(); got == want {
 			return
 		}
 		select {
 		case <-ctx.Done():
 			t.Fatalf("%s: got %q, want %q", what, got, want)
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(wait):
 		}
 	}
 }

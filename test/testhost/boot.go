@@ -119,7 +119,7 @@ func (h *Host) Booted(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
 	for {
-		state, err := h.Run(ctx, "systemctl", "is-system-running")
+		state, err := h.Run(ctx, "systemctl", "is-system-running", "--wait") // it fails until systemd can be asked
 		switch strings.TrimSpace(state) {
 		case "running":
 			return h.online(ctx)

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Run runs a command on the host as root and returns what it prints. What it complains of is in the error,
@@ -35,7 +36,9 @@ func (h *Host) Command(ctx context.Context, argv ...string) *exec.Cmd {
 	}
 	args := []string{"-t", strconv.Itoa(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w", "--", "env", "-i",
 		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "HOME=/root", "TERM=dumb"}
-	return exec.CommandContext(ctx, "nsenter", append(args, argv...)...)
+	cmd := exec.CommandContext(ctx, "nsenter", append(args, argv...)...)
+	cmd.WaitDelay = 5 * time.Second // what goes on there has the pipes
+	return cmd
 }
 
 // NetNS is the path of the host's network namespace, good until it goes off.
