@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +19,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/controller"
+	"multinicd/test/prerequisite"
 )
 
 // faulty stands between a bridge and the API server, and answers some requests
@@ -107,8 +107,8 @@ func (f *faulty) note(what string) {
 func TestStatusSurvivesAnAPIServerInTrouble(t *testing.T) {
 	const nodes = 10
 	rounds := 6
-	if os.Getenv("MULTINIC_LONG") != "" {
-		rounds = 50
+	for _, more := range prerequisite.Long(50) {
+		rounds = more
 	}
 	c := newCluster(t)
 	f := newFleet(c, "fault", nodes)
@@ -154,9 +154,9 @@ func TestStatusSurvivesAnAPIServerInTrouble(t *testing.T) {
 	if most := 10*changes + 100*int64(time.Since(began)/time.Second+1); asked > most {
 		t.Errorf("%d requests for %d changes, want at most %d", asked, changes, most)
 	}
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // for what was begun before
 	quiet := trouble.asked.Load()
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // in which nothing is to happen
 	if n := trouble.asked.Load() - quiet; n > 200 {
 		t.Errorf("%d requests within 2 s although nothing changes", n)
 	}

@@ -226,8 +226,8 @@ func TestANodeWithoutADaemonIsWorkedOnByOneJobAtATime(t *testing.T) {
 		w.becomes("InProgress Ready=False Applying 0/2 generation 2")
 		second := w.pod(2)
 		o = w.change("three")
-		w.shows("1 complete, 2 leaving") // its Pod may be in the middle of a change
-		time.Sleep(500 * time.Millisecond)
+		w.shows("1 complete, 2 leaving")   // its Pod may be in the middle of a change
+		time.Sleep(500 * time.Millisecond) // in which nothing is to happen
 		w.shows("1 complete, 2 leaving")
 		w.gone(second)
 		w.shows("1 complete, 3 running")
@@ -301,7 +301,7 @@ func TestANodeWithoutADaemonIsWorkedOnByOneJobAtATime(t *testing.T) {
 		w.becomes(done)
 		w.change("two")
 		w.becomes("InProgress Ready=False Applying 0/2 generation 2")
-		time.Sleep(time.Second)
+		time.Sleep(time.Second) // likewise
 		w.shows("")
 	})
 	t.Run("a node that is gone", func(t *testing.T) {

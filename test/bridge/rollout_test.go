@@ -84,7 +84,7 @@ func (f *fleet) play() {
 		defer close(done)
 		for ctx.Err() == nil {
 			f.pass(ctx)
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(30 * time.Millisecond) // and looks again
 		}
 	}()
 	f.c.t.Cleanup(func() { cancel(); <-done })
@@ -210,10 +210,10 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 
 	f.publish("bad")
 	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * time.Second) // in which no other node is to be let through
 	kill(bridge)
-	bridge = start() // a new one knows no more than the objects say
-	time.Sleep(3 * time.Second)
+	bridge = start()            // a new one knows no more than the objects say
+	time.Sleep(3 * time.Second) // likewise
 	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
 	if f.failed > stopAfter {
 		t.Errorf("%d nodes took the bad change, want at most %d", f.failed, stopAfter)
@@ -221,7 +221,7 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 
 	f.publish("mended")
 	for kills := 0; ; kills++ { // at any moment of it
-		time.Sleep(rand.N(1500 * time.Millisecond))
+		time.Sleep(rand.N(1500 * time.Millisecond)) // until any moment
 		if f.counts()["Configured Configured"] == nodes {
 			t.Logf("done with %d kills of the bridge, %d at most in change at once", kills, f.most)
 			break

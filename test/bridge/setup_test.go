@@ -315,6 +315,6 @@ func (c *cluster) eventually(want string, missing func() string) {
 		if time.Now().After(deadline) {
 			c.t.Fatalf("want: %s; %s", want, why)
 		}
-		time.Sleep(20 * time.Millisecond)
+		time.Sleep(20 * time.Millisecond) // and asks again
 	}
 }

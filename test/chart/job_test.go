@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -13,6 +12,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/kubelet"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -34,18 +34,24 @@ func TestNodesWithoutADaemonHaveJobs(t *testing.T) {
 		t.Fatal(err)
 	}
 	step := c.steps(t)
-	step("a Job configures the NICs, and status says so by its report", (*cluster).byJob)
-	step("a newer generation has a Job of its own, and an old success never speaks for it", (*cluster).generations)
-	step("an object that is deleted and made again at once is another one", (*cluster).madeAgain)
-	if os.Getenv("MULTINIC_LONG") == "" {
-		return
+	type row struct {
+		sentence string
+		f        func(c *cluster)
 	}
-	step("a Pod that is killed in the middle is tried again", (*cluster).podKilled)
-	step("a newer generation ends the Job that still runs", (*cluster).overtaken)
-	step("a NIC that is refused fails the Job at once", (*cluster).refused)
-	step("an image that is missing is told of, and waited for", (*cluster).imageMissing)
-	step("a Node that is gone has no Job", (*cluster).nodeGone)
-	step("a daemon that appears takes over", (*cluster).daemonAppears)
+	for _, r := range append([]row{
+		{"a Job configures the NICs, and status says so by its report", (*cluster).byJob},
+		{"a newer generation has a Job of its own, and an old success never speaks for it", (*cluster).generations},
+		{"an object that is deleted and made again at once is another one", (*cluster).madeAgain},
+	}, prerequisite.Long(
+		row{"a Pod that is killed in the middle is tried again", (*cluster).podKilled},
+		row{"a newer generation ends the Job that still runs", (*cluster).overtaken},
+		row{"a NIC that is refused fails the Job at once", (*cluster).refused},
+		row{"an image that is missing is told of, and waited for", (*cluster).imageMissing},
+		row{"a Node that is gone has no Job", (*cluster).nodeGone},
+		row{"a daemon that appears takes over", (*cluster).daemonAppears},
+	)...) {
+		step(r.sentence, r.f)
+	}
 }
 
 // publish applies the node's object with an MTU and, beside its two NICs, those of the MACs given.

@@ -2,13 +2,13 @@ package chart
 
 import (
 	"fmt"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -19,10 +19,13 @@ const changes = 10
 // the kernel, and in the status, and how many requests it costs. The log has the table; the test fails where a status is ahead of the
 // kernel, and where a change by the daemon costs more requests than it may.
 func TestByDaemonAndByJobSideBySide(t *testing.T) {
-	if os.Getenv("MULTINIC_LONG") == "" {
-		t.Skip("set MULTINIC_LONG=1: it takes minutes, and its numbers want a quiet machine")
+	for _, node := range prerequisite.Long("worker-node-measured") { // it takes minutes, and its numbers want a quiet machine
+		sideBySide(t, node)
 	}
-	c := newCluster(t, "worker-node-measured")
+}
+
+func sideBySide(t *testing.T, node string) {
+	c := newCluster(t, node)
 	if err := c.node.WriteFile("/etc/multinicd/multinicd.toml", []byte("links.virtual_kinds = [\"veth\"]\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -97,7 +97,7 @@ func (c *cluster) play(name string) *player {
 		defer close(done)
 		for ctx.Err() == nil {
 			p.look(ctx)
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(20 * time.Millisecond) // and looks again
 		}
 	}()
 	c.t.Cleanup(func() { cancel(); <-done })
@@ -231,7 +231,7 @@ func TestARunIsDeletedAnHourAfterItsEnd(t *testing.T) {
 	stop()
 	at.forward(59 * time.Minute)
 	stop = c.bridge(at)
-	time.Sleep(time.Second)
+	time.Sleep(time.Second) // in which nothing is to happen
 	if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(r), r); err != nil {
 		t.Fatalf("it was deleted early: %v", err)
 	}

@@ -1,12 +1,12 @@
 package e2e
 
 import (
-	"os"
 	"strings"
 	"testing"
 
 	"multinicd/host"
 	"multinicd/test/bed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -46,15 +46,27 @@ func (k kind) free() string {
 	return "up"
 }
 
+// all kinds of a run: those that take long only in the long one.
+func all() (out []kind) {
+	for _, k := range kinds {
+		if !k.long || len(prerequisite.Long(k)) > 0 {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
 // everyKind runs a test on a host of each kind, several at once.
 func everyKind(t *testing.T, test func(t *testing.T, k kind)) {
+	t.Helper()
+	onKinds(t, all(), test)
+}
+
+func onKinds(t *testing.T, kinds []kind, test func(t *testing.T, k kind)) {
 	t.Helper()
 	t.Parallel()
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			if k.long && os.Getenv("MULTINIC_LONG") == "" {
-				t.Skip("a long test: set MULTINIC_LONG")
-			}
 			t.Parallel()
 			test(t, k)
 		})

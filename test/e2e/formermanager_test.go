@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,10 +32,10 @@ func (k kind) formerProfile(id int, mac, address, more string) map[string]string
 
 // The same as on hosts of networkd, where NetworkManager has the links: what means the same keeps the profile that is in force until the next boot.
 func TestWhatTheFormerAgentLeftInNetworkManagerIsTakenOver(t *testing.T) {
-	everyKind(t, func(t *testing.T, k kind) {
-		if k.backend == host.Netplan || k.flavour == testhost.Ifcfg && k.backend != host.Ifcfg {
-			t.Skip("a host of another kind")
-		}
+	kinds := slices.DeleteFunc(all(), func(k kind) bool {
+		return k.backend == host.Netplan || k.flavour == testhost.Ifcfg && k.backend != host.Ifcfg
+	})
+	onKinds(t, kinds, func(t *testing.T, k kind) {
 		more := map[string]string{
 			host.NetworkManager:        "route1=192.168.77.0/24,192.168.200.1,5\nroute1_options=table=101\nrouting-rule1=priority 32764 from 192.168.200.99 table 101\n",
 			host.Ifcfg:                 "ROUTING_RULE_1=\"priority 32764 from 192.168.200.99 table 101\"\n",

@@ -3,12 +3,12 @@ package e2e
 import (
 	"fmt"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -257,13 +257,8 @@ func fiveNICs(t *testing.T, suite string) {
 
 // The same on hosts of NetworkManager: what is laid out is so at once, after a boot without us, and when NetworkManager is started anew.
 func TestFiveNICsInOneSubnetOnEveryKindOfHost(t *testing.T) {
-	everyKind(t, func(t *testing.T, k kind) {
-		if k.flavour == testhost.Networkd {
-			t.Skip("TestFiveNICsInOneSubnetOnTwoHosts shows more of it")
-		}
-		if os.Getenv("MULTINIC_LONG") == "" {
-			t.Skip("a long test, with two hosts of each kind: set MULTINIC_LONG")
-		}
+	kinds := slices.DeleteFunc(prerequisite.Long(all()...), func(k kind) bool { return k.flavour == testhost.Networkd }) // TestFiveNICsInOneSubnetOnTwoHosts shows more of it
+	onKinds(t, kinds, func(t *testing.T, k kind) {
 		b := bed.New(t)
 		nodes := portNodes(t, b, k, 2)
 		f := watch(t, b)

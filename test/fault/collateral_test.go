@@ -19,6 +19,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"multinicd/test/bed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -105,8 +106,8 @@ func nicOf(link string) int {
 func TestRandomChangesTouchNothingElse(t *testing.T) {
 	t.Parallel()
 	changes := 100
-	if os.Getenv("MULTINIC_LONG") == "1" {
-		changes = 1000
+	for _, more := range prerequisite.Long(1000) {
+		changes = more
 	}
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("MULTINIC_SEED"); s != "" {
@@ -150,7 +151,7 @@ func TestRandomChangesTouchNothingElse(t *testing.T) {
 	defer kernel.Stop()
 	n.eventually("what the kernel tells before the first change", "[]", func() string {
 		kernel.Reset()
-		time.Sleep(2 * time.Second)
+		time.Sleep(2 * time.Second) // in which nothing is to happen
 		events, err := kernel.Events()
 		if err != nil {
 			return err.Error()

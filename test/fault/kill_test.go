@@ -1,13 +1,13 @@
 package fault
 
 import (
-	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -83,6 +83,15 @@ var (
 		{name: "netplan for NetworkManager", table: "killed-netplan-manager", options: testhost.Options{Flavour: testhost.NetplanNetworkManager}},
 	}
 )
+
+// managers are the kinds of host that have NetworkManager: all in the long run, in every other the one of that name.
+func managers(short string) (stands []stand, long bool) {
+	if all := prerequisite.Long(managerStands...); len(all) > 0 {
+		return all, true
+	}
+	i := slices.IndexFunc(managerStands, func(s stand) bool { return s.name == short })
+	return managerStands[i : i+1], false
+}
 
 // prepare gives a host of networkd on which the first operation can begin.
 func prepare(t *testing.T) *node { return onNetplan.prepare(t) }
@@ -192,17 +201,17 @@ func TestKilledAtEveryStep(t *testing.T) {
 
 // The same on hosts of NetworkManager. In short only a few of the steps, of one kind of host.
 func TestKilledAtEveryStepOfNetworkManagers(t *testing.T) {
-	whole := os.Getenv("MULTINIC_LONG") != "" || *update
 	t.Parallel()
-	for _, s := range managerStands {
+	stands, whole := managers("keyfile")
+	if *update {
+		stands, whole = managerStands, true
+	}
+	for _, s := range stands {
 		t.Run(s.name, func(t *testing.T) {
-			if s.name != "keyfile" && !whole {
-				t.Skip("a long test, with dozens of kills: set MULTINIC_LONG")
-			}
 			t.Parallel()
 			n := s.prepare(t)
 			wanted, steps := n.walk()
-			if whole {
+			if whole { // dozens of kills
 				n.killEverywhere(s, wanted, steps, rowsOf(steps))
 				return
 			}
@@ -276,11 +285,9 @@ func (n *node) killAt(s stand, wanted map[string]string, steps, points map[strin
 // NetworkManager is killed and started anew while a change is held at a step of it: the change is made, or undone and made again.
 func TestNetworkManagerIsKilledInMidChange(t *testing.T) {
 	t.Parallel()
-	for _, s := range managerStands {
+	stands, _ := managers("netplan for NetworkManager")
+	for _, s := range stands {
 		t.Run(s.name, func(t *testing.T) {
-			if s.name != "netplan for NetworkManager" && os.Getenv("MULTINIC_LONG") == "" {
-				t.Skip("a long test, shown by one kind of host otherwise: set MULTINIC_LONG")
-			}
 			t.Parallel()
 			n := s.prepare(t)
 			wanted, _ := n.walk()

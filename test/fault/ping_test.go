@@ -89,10 +89,12 @@ func (p *pings) receive() {
 	}
 }
 
-// stop ends it, waits for what is on its way, and says for each target what was lost; "" where nothing was.
+// stop ends it, waits for what is on its way, for two seconds at most, and says for each target what was lost; "" where nothing was.
 func (p *pings) stop() map[netip.Addr]string {
 	p.finish()
-	time.Sleep(time.Second)
+	for deadline := time.Now().Add(2 * time.Second); !p.answered() && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond) // and looks again
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := map[netip.Addr]string{}
@@ -104,6 +106,18 @@ func (p *pings) stop() map[netip.Addr]string {
 		p.t.Logf("ping of %s: %d sent, %d answered", a, sent, len(p.got[a]))
 	}
 	return out
+}
+
+// answered says whether all that was sent has come back.
+func (p *pings) answered() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for a, sent := range p.sent {
+		if len(p.got[a]) < sent {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *pings) finish() {

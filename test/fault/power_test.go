@@ -26,7 +26,7 @@ func (n *node) boots(before, wanted string) string {
 			n.t.Errorf("the host boots as\n%s\nbefore it was\n%s\nwanted is\n%s", got, before, wanted)
 			return "between"
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // and looks again
 	}
 }
 

@@ -252,7 +252,7 @@ func TestNetplanWithOtherClients(t *testing.T) {
 		if err = h.NetplanValidate(t.Context(), good); !errors.Is(err, host.ErrPending) {
 			break
 		}
-		time.Sleep(200 * time.Millisecond)
+		time.Sleep(200 * time.Millisecond) // and asks again
 	}
 	if err != nil {
 		t.Errorf("after the other client's Cancel: %v", err)

@@ -9,7 +9,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -22,6 +21,7 @@ import (
 	"multinicd/netplan"
 	"multinicd/nic"
 	"multinicd/test/bed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -36,11 +36,12 @@ func onHosts(t *testing.T, test func(t *testing.T, h *testhost.Host, r *random))
 	if s == 0 {
 		s = uint64(time.Now().UnixNano())
 	}
-	for _, suite := range []string{"bookworm", "trixie"} {
+	suites := append([]string{"bookworm"}, prerequisite.Long("trixie")...)
+	if *update {
+		suites = []string{"bookworm", "trixie"}
+	}
+	for _, suite := range suites {
 		t.Run(suite, func(t *testing.T) {
-			if suite == "trixie" && os.Getenv("MULTINIC_LONG") == "" && !*update {
-				t.Skip("a long test, for another root file system: set MULTINIC_LONG")
-			}
 			h := bed.New(t).HostWith(testhost.Options{Suite: suite, NICs: bed.NICs("02:00:00:00:01:01")})
 			t.Logf("-seed=%d, netplan %s", s, version(t, h))
 			test(t, h, &random{rand.New(rand.NewPCG(s, 0))})

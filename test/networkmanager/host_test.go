@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"multinicd/test/bed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -99,7 +100,7 @@ func (n *node) eventually(what, want string, have func() string) {
 		if time.Now().After(deadline) {
 			n.t.Fatalf("%s: got\n%s\nwant\n%s", what, have(), want)
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(50 * time.Millisecond) // and looks again
 	}
 }
 
@@ -171,7 +172,7 @@ func (n *node) events(f func()) []string {
 		n.t.Fatal(err)
 	}
 	f()
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(300 * time.Millisecond) // in which nothing more is to happen
 	defer m.Stop()
 	all, err := m.Events()
 	if err != nil {
@@ -184,12 +185,7 @@ func (n *node) events(f func()) []string {
 	return out
 }
 
-func suites() []string {
-	if os.Getenv("MULTINIC_LONG") == "1" {
-		return []string{"bookworm", "trixie"}
-	}
-	return []string{"bookworm"}
-}
+func suites() []string { return append([]string{"bookworm"}, prerequisite.Long("trixie")...) }
 
 // A power cut in mid-change boots the configuration before it: multinicd-recover.service has put the profile back before NetworkManager reads it.
 func TestPowerCutBootsTheOldConfiguration(t *testing.T) {
