@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -21,10 +22,16 @@ type kind struct {
 	long    bool   // for test-all
 }
 
+// Names of kinds that the short run has where it cannot have all.
+const (
+	netplan12  = "netplan, Debian 12"
+	keyfiles12 = "keyfiles, Debian 12"
+)
+
 var kinds = []kind{
-	{name: "netplan, Debian 12", flavour: testhost.Networkd, suite: "bookworm", backend: host.Netplan, files: "/etc/netplan/90-multinic1.yaml"},
+	{name: netplan12, flavour: testhost.Networkd, suite: "bookworm", backend: host.Netplan, files: "/etc/netplan/90-multinic1.yaml"},
 	{name: "netplan, Debian 13", flavour: testhost.Networkd, suite: "trixie", backend: host.Netplan, files: "/etc/netplan/90-multinic1.yaml", long: true},
-	{name: "keyfiles, Debian 12", flavour: testhost.NetworkManager, suite: "bookworm", backend: host.NetworkManager,
+	{name: keyfiles12, flavour: testhost.NetworkManager, suite: "bookworm", backend: host.NetworkManager,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
 	{name: "keyfiles, Debian 13", flavour: testhost.NetworkManager, suite: "trixie", backend: host.NetworkManager,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
@@ -36,6 +43,11 @@ var kinds = []kind{
 		files: "/etc/netplan/90-multinic1.yaml /run/NetworkManager/system-connections/netplan-multinic1.nmconnection", long: true},
 	{name: "ifcfg plugin and keyfiles", flavour: testhost.Ifcfg, suite: "bookworm", backend: host.NetworkManager, long: true,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
+}
+
+// options are those of a host of the kind.
+func (k kind) options(nics ...testhost.NIC) testhost.Options {
+	return testhost.Options{Flavour: k.flavour, Suite: k.suite, NICs: nics}
 }
 
 // free is how a link is that nobody has configured: NetworkManager sets all up that it manages, to see whether there is a carrier.
@@ -50,6 +62,19 @@ func (k kind) free() string {
 func all() (out []kind) {
 	for _, k := range kinds {
 		if !k.long || len(prerequisite.Long(k)) > 0 {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// brief are the kinds of these names, and in the long run all.
+func brief(names ...string) (out []kind) {
+	if long := prerequisite.Long(kinds...); long != nil {
+		return long
+	}
+	for _, k := range kinds {
+		if slices.Contains(names, k.name) {
 			out = append(out, k)
 		}
 	}
@@ -76,7 +101,7 @@ func onKinds(t *testing.T, kinds []kind, test func(t *testing.T, k kind)) {
 // kindNode is fileNode on a host of some kind.
 func kindNode(t *testing.T, b *bed.Bed, k kind, nics ...testhost.NIC) *node {
 	t.Helper()
-	n := newNode(t, b, testhost.Options{Flavour: k.flavour, Suite: k.suite, NICs: nics}, settings("worker-node-01", fromFile)+k.toml)
+	n := newNode(t, b, k.options(nics...), settings("worker-node-01", fromFile)+k.toml)
 	n.must("systemctl", "--quiet", "disable", "multinicd")
 	return n
 }

@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
 
 	"multinicd/test/bed"
 	"multinicd/test/installed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -60,10 +62,11 @@ func nicYAML(id int, mac, cidr string, more ...string) string {
 }
 
 // newMember boots a host that is a node of the cluster: it holds its own credential, and multinicd runs.
-func (c *cluster) newMember(t *testing.T, name, source string, o testhost.Options) *node {
+// backend is more of the section of that name of its multinicd.toml.
+func (c *cluster) newMember(t *testing.T, name, source, backend string, o testhost.Options) *node {
 	t.Helper()
 	o.Name = name
-	n := &node{Node: c.Member(o, settings(name, source)), t: t, bed: c.bed}
+	n := &node{Node: c.Member(o, settings(name, source)+backend), t: t, bed: c.bed}
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -71,14 +74,27 @@ func (c *cluster) newMember(t *testing.T, name, source string, o testhost.Option
 }
 
 func TestObjectBecomesConfiguredNICs(t *testing.T) {
-	for mode, source := range map[string]string{"watch": "", "poll": "[source]\nmode = \"poll\"\ninterval = \"5s\""} {
-		t.Run(mode, func(t *testing.T) {
+	type row struct {
+		node, source string
+		kind         kind
+	}
+	const polled = "[source]\nmode = \"poll\"\ninterval = \"5s\""
+	var rows []row
+	for i, k := range brief(netplan12, keyfiles12) {
+		rows = append(rows, row{fmt.Sprintf("main-%d", i), "", k})
+		if k.name == netplan12 || len(prerequisite.Long(k)) > 0 {
+			rows = append(rows, row{fmt.Sprintf("main-%d-polled", i), polled, k})
+		}
+	}
+	for _, row := range rows {
+		t.Run(row.node+" of "+row.kind.name, func(t *testing.T) {
 			t.Parallel()
+			k := row.kind
 			b := bed.New(t)
 			c := newCluster(t, b)
-			name := "main-" + mode
-			n := c.newMember(t, name, source, testhost.Options{})
-			c.apply(strings.ReplaceAll(strings.ReplaceAll(example(t), "worker-node-01", name), "i-0123456789abcdef0", "i-"+mode))
+			name := row.node
+			n := c.newMember(t, name, row.source, k.toml, k.options())
+			c.apply(strings.ReplaceAll(strings.ReplaceAll(example(t), "worker-node-01", name), "i-0123456789abcdef0", "i-"+name))
 			c.wantState(name, "Configured", "2/2")
 			n.wantLink(mac1, example1)
 			n.wantLink(mac2, example2)
@@ -100,6 +116,9 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 				`[{"op": "replace", "path": "/spec/interfaces/0/address", "value": "192.168.100.77"}, {"op": "replace", "path": "/spec/interfaces/0/cidr", "value": "192.168.100.77/24"}]`)
 			n.wantLink(mac1, "multinic1 up mtu 1500 192.168.100.77/24")
 			c.wantState(name, "Configured", "2/2")
+			if s, err := n.status(); err != nil || len(s.NICs) != 2 || s.NICs[0].Backend != k.backend {
+				t.Errorf("configured by another backend than %s: %v %+v", k.backend, err, s.NICs)
+			}
 		})
 	}
 }
@@ -108,8 +127,8 @@ func TestOneBadNodeFailsAlone(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)
 	c := newCluster(t, b)
-	bad := c.newMember(t, "bad-node", "", testhost.Options{})
-	good := c.newMember(t, "good-node", "", testhost.Options{NICs: bed.NICs("02:00:00:00:09:01")})
+	bad := c.newMember(t, "bad-node", "", "", testhost.Options{})
+	good := c.newMember(t, "good-node", "", "", testhost.Options{NICs: bed.NICs("02:00:00:00:09:01")})
 	// The first NIC passes the schema and is refused on the host: it is the primary's own address.
 	c.apply(object("bad-node", nicYAML(1, mac1, bad.Address.String()), nicYAML(2, mac2, "10.2.2.2/24")))
 	c.apply(object("good-node", nicYAML(1, "02:00:00:00:09:01", "10.3.3.3/24")))
@@ -127,7 +146,7 @@ func TestDeletedAndMadeAnew(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)
 	c := newCluster(t, b)
-	n := c.newMember(t, "anew", "", testhost.Options{})
+	n := c.newMember(t, "anew", "", "", testhost.Options{})
 	c.apply(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
 	c.wantState("anew", "Configured", "1/1")
 	if err := n.StopDaemon(t.Context()); err != nil {
@@ -157,7 +176,7 @@ func TestWithoutTheAPIServer(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)
 	c := newCluster(t, b)
-	n := c.newMember(t, "alone", "", testhost.Options{})
+	n := c.newMember(t, "alone", "", "", testhost.Options{})
 	c.apply(object("alone", nicYAML(1, mac1, "10.1.1.1/24")))
 	c.wantState("alone", "Configured", "1/1")
 	b.API().Cut(n.Host)

@@ -16,7 +16,7 @@ func TestARunReachesTheNodeAndComesBack(t *testing.T) {
 	t.Parallel()
 	b := bed.New(t)
 	c := newCluster(t, b)
-	n := c.newMember(t, "asked", "", testhost.Options{})
+	n := c.newMember(t, "asked", "", "", testhost.Options{})
 	before := n.link(mac1)
 	const configured = "multinic1 up mtu 1500 10.1.1.1/24"
 	c.apply(object("asked", nicYAML(1, mac1, "10.1.1.1/24")))

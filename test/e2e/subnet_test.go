@@ -76,6 +76,20 @@ func wantEveryPair(t *testing.T, f *frames, a, b *node) {
 			fmt.Fprintf(&script, "ping -q -c 2 -i 0.01 -W 5 -I %s %s >/dev/null || echo no answer: %[1]s %[2]s\n", port6(1, id), port6(2, other))
 		}
 	}
+	for n, one := range []*node{a, b} { // an address that the kernel still checks answers nobody
+		one.eventually("addresses that answer", "", func() string {
+			var missing []string
+			out := one.must("ip", "-oneline", "address", "show", "scope", "global", "-tentative")
+			for id := 1; id <= ports; id++ {
+				for _, address := range []string{port4(n+1, id), port6(n+1, id)} {
+					if !strings.Contains(out, " "+address+"/") {
+						missing = append(missing, address)
+					}
+				}
+			}
+			return strings.Join(missing, " ")
+		})
+	}
 	a.must("ip", "neigh", "flush", "all")
 	b.must("ip", "neigh", "flush", "all")
 	f.take()
