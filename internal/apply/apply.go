@@ -224,7 +224,7 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 	for i, s := range t.entry.Steps {
 		t.at(s.Name)
 		if err := t.do(ctx, s); err != nil {
-			return t.undo(ctx, res, i, err)
+			return t.undo(ctx, res, i, t.blame(ctx, i, err))
 		}
 		res.Steps = append(res.Steps, s.Name)
 		if s.Do.File != nil {
@@ -272,12 +272,7 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 		t.settled(ctx)
 		return nil
 	case plan.CheckProbe:
-		ctx, cancel := context.WithTimeout(ctx, t.ProbeTimeout)
-		defer cancel()
-		if err := t.after(ctx); err != nil {
-			return &stepError{plan.ProbeFailed, err}
-		}
-		return nil
+		return t.probe(ctx)
 	case plan.CheckValidate:
 		// A bus that hangs must not keep a change half way for longer than the service manager's watchdog waits.
 		ctx, cancel := context.WithTimeout(ctx, validateTimeout)
@@ -288,6 +283,28 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 		return nil
 	}
 	return fmt.Errorf("step %q does nothing", s.Name)
+}
+
+func (t *transaction) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.ProbeTimeout)
+	defer cancel()
+	if err := t.after(ctx); err != nil {
+		return &stepError{plan.ProbeFailed, err}
+	}
+	return nil
+}
+
+// blame says what is behind a guard that refuses step i: where the steps before it have drawn to the link what the node lives by, the probe tells
+// that better.
+func (t *transaction) blame(ctx context.Context, i int, err error) error {
+	var refusal *plan.RefusalError
+	if t.after == nil || !errors.As(err, &refusal) || !t.touched(i-1) {
+		return err
+	}
+	if failed := t.probe(ctx); failed != nil {
+		return failed
+	}
+	return &stepError{refusal.Refusal.Reason, err}
 }
 
 // guard asks the planner's questions again: minutes may have passed, and other changes been made, since it answered.

@@ -411,32 +411,39 @@ func TestResults(t *testing.T) {
 		probe   error
 		outcome apply.Outcome
 		reason  plan.Reason
+		at      string // the step before which it breaks; before the change if empty
 	}{
-		"done":                     {func(*hosttest.Machine) {}, nil, apply.Done, plan.Configured},
-		"a probe fails":            {func(*hosttest.Machine) {}, errors.New("no answer"), apply.RolledBack, plan.ProbeFailed},
-		"netplan refuses the file": {func(m *hosttest.Machine) { m.Refuse = refused }, nil, apply.RolledBack, plan.ValidationFailed},
-		"the journal cannot be":    {func(m *hosttest.Machine) { m.FailAt = 1 }, nil, apply.Failed, plan.ApplyFailed},
-		"the first change fails":   {func(m *hosttest.Machine) { m.FailAt = 2 }, nil, apply.RolledBack, plan.ApplyFailed},
+		"done":                     {func(*hosttest.Machine) {}, nil, apply.Done, plan.Configured, ""},
+		"a probe fails":            {func(*hosttest.Machine) {}, errors.New("no answer"), apply.RolledBack, plan.ProbeFailed, ""},
+		"netplan refuses the file": {func(m *hosttest.Machine) { m.Refuse = refused }, nil, apply.RolledBack, plan.ValidationFailed, ""},
+		"the journal cannot be":    {func(m *hosttest.Machine) { m.FailAt = 1 }, nil, apply.Failed, plan.ApplyFailed, ""},
+		"the first change fails":   {func(m *hosttest.Machine) { m.FailAt = 2 }, nil, apply.RolledBack, plan.ApplyFailed, ""},
 		"the link became protected": {func(m *hosttest.Machine) {
 			m.Net[0].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1")}}
-		}, nil, apply.Refused, plan.ProtectedLink},
+		}, nil, apply.Refused, plan.ProtectedLink, ""},
 		"somebody has configured the link meanwhile": {func(m *hosttest.Machine) {
 			m.Net[0].Claim = &nic.Claim{Owner: "netplan", Evidence: "50-cloud-init.yaml names its MAC"}
-		}, nil, apply.Refused, plan.ForeignConfig},
+		}, nil, apply.Refused, plan.ForeignConfig, ""},
 		"somebody gave the link an address meanwhile": {func(m *hosttest.Machine) {
 			m.Net[0].Addresses = []nic.Address{{Prefix: netip.MustParsePrefix("10.9.0.1/24"), Permanent: true}}
-		}, nil, apply.Refused, plan.ForeignConfig},
+		}, nil, apply.Refused, plan.ForeignConfig, ""},
 		"another link took the address meanwhile": {func(m *hosttest.Machine) {
 			m.Net[1].Addresses = []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/32"), Permanent: true}}
-		}, nil, apply.Refused, plan.AddressInUse},
+		}, nil, apply.Refused, plan.AddressInUse, ""},
 		"the API server has moved into the subnet": {func(m *hosttest.Machine) {
 			m.Paths = []plan.Path{{What: "the API server", To: netip.MustParseAddr("192.0.2.77"), Index: 12}}
-		}, nil, apply.Refused, plan.CutsAPIPath},
+		}, nil, apply.Refused, plan.CutsAPIPath, ""},
 		"the way to the API server has moved to the link": {func(m *hosttest.Machine) {
 			m.Paths = []plan.Path{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
-		}, nil, apply.Refused, plan.ProtectedLink},
-		"the link became part of a bond": {func(m *hosttest.Machine) { m.Net[0].Master = 9 }, nil, apply.Refused, plan.NotPhysical},
-		"the link was unplugged":         {func(m *hosttest.Machine) { m.Net = m.Net[1:] }, nil, apply.Failed, plan.ApplyFailed},
+		}, nil, apply.Refused, plan.ProtectedLink, ""},
+		"the change moves the way to the API server, says the probe too": {func(m *hosttest.Machine) {
+			m.Paths = []plan.Path{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
+		}, errors.New("no answer"), apply.RolledBack, plan.ProbeFailed, "addresses"},
+		"the change moves the way to the API server": {func(m *hosttest.Machine) {
+			m.Paths = []plan.Path{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
+		}, nil, apply.RolledBack, plan.ProtectedLink, "addresses"},
+		"the link became part of a bond": {func(m *hosttest.Machine) { m.Net[0].Master = 9 }, nil, apply.Refused, plan.NotPhysical, ""},
+		"the link was unplugged":         {func(m *hosttest.Machine) { m.Net = m.Net[1:] }, nil, apply.Failed, plan.ApplyFailed, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -448,8 +455,16 @@ func TestResults(t *testing.T) {
 			}
 			now, _ := m.Look(t.Context())
 			action := plan.Make(s.after, nil, now, a.Record()).Actions[0]
-			tt.break_(m)
 			before := m.Text(stateDir)
+			if tt.at == "" {
+				tt.break_(m)
+				before = m.Text(stateDir)
+			}
+			a.At = func(point string) {
+				if point == tt.at {
+					tt.break_(m)
+				}
+			}
 			res := a.Do(t.Context(), action)
 			if res.Outcome != tt.outcome || res.Reason != tt.reason {
 				t.Errorf("got %s %s (%s), want %s %s", res.Outcome, res.Reason, res.Message, tt.outcome, tt.reason)

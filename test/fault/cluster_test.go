@@ -9,6 +9,7 @@ import (
 
 	"multinicd/test/bed"
 	"multinicd/test/installed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -92,30 +93,42 @@ func held(t *testing.T, kernel *testhost.KernelMonitor, address string) time.Dur
 // undoneIn is what DESIGN.md promises.
 const undoneIn = 30 * time.Second
 
-// The guard lets a subnet pass that is no longer than the primary's; where the primary's route has a worse metric, as DHCP clients give it, that cuts
-// the way to the API server all the same.
+// The guard lets a subnet pass that is no longer than the primary's, and a route to it; where the primary's route has a worse metric, as DHCP clients and
+// NetworkManager give it, that cuts the way to the API server all the same.
 func TestAChangeThatCutsTheWayToTheAPIServerIsUndone(t *testing.T) {
 	t.Parallel()
-	b := bed.New(t)
-	c := newCluster(t, b)
-	const name = "cut-off"
-	n := c.newMember(name, testhost.Options{})
+	stands := append([]stand{onNetplan}, prerequisite.Long(managerStands...)...)
+	for _, s := range stands {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			b := bed.New(t)
+			cutOff(t, newCluster(t, b), s)
+		})
+	}
+}
+
+func cutOff(t *testing.T, c *cluster, s stand) {
+	name := "cut-off-" + strings.ToLower(strings.ReplaceAll(s.name, " ", "-")) // the control plane is all tests'
+	last := "probe"
+	if s.name != onNetplan.name {
+		last = "settle" // the way is cut when NetworkManager has activated the profile, and the next step sees it
+	}
+	n := c.newMember(name, s.options)
 	// Else the NIC would get no route to the primary's subnet in the first place.
-	n.sh("printf '[routing]\\nsame_subnet = \"off\"\\n' >>/etc/multinicd/multinicd.toml; systemctl restart multinicd")
+	n.sh("printf '" + s.toml + "[routing]\nsame_subnet = \"off\"\n' >>/etc/multinicd/multinicd.toml; systemctl restart multinicd")
 	c.apply(object(name, entry(2, mac2, bystander)))
 	eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
-	n.sh("ip route add 192.0.2.0/24 dev eth0 src " + n.Address.Addr().String() + " metric 1000; ip route del 192.0.2.0/24 dev eth0 proto kernel metric 0")
+	n.sh("ip route add 192.0.2.0/24 dev eth0 src " + n.Address.Addr().String() + " metric 1000; ip route del 192.0.2.0/24 dev eth0 proto kernel")
 	before := n.text()
 	kernel, err := n.MonitorKernel()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer kernel.Stop()
-
-	t.Run("by the daemon that made it", func(t *testing.T) {
-		c.apply(object(name, entry(1, mac1, "192.0.2.201/24"), entry(2, mac2, bystander)))
+	undone := func(t *testing.T, address string) {
+		t.Helper()
 		eventually(t, "the object", "Failed multinic1=ProbeFailed multinic2=Configured", func() string { return c.summary(name) })
-		if got := held(t, kernel, "192.0.2.201"); got == 0 || got > undoneIn {
+		if got := held(t, kernel, address); got == 0 || got > undoneIn {
 			t.Errorf("the way was cut for %v", got)
 		} else {
 			t.Logf("the way was cut for %v", got)
@@ -123,30 +136,32 @@ func TestAChangeThatCutsTheWayToTheAPIServerIsUndone(t *testing.T) {
 		if got := n.text(); got != before {
 			t.Errorf("the host is\n%s\nwas\n%s", got, before)
 		}
+	}
+
+	t.Run("by the daemon that made it", func(t *testing.T) {
+		c.apply(object(name, entry(1, mac1, "192.0.2.201/24"), entry(2, mac2, bystander)))
+		undone(t, "192.0.2.201")
+	})
+
+	t.Run("where it was a route", func(t *testing.T) {
+		c.apply(object(name, entry(1, mac1, "192.168.100.10/24", "routes: [{to: 192.0.2.0/24}]"), entry(2, mac2, bystander)))
+		undone(t, "192.168.100.10")
 	})
 
 	t.Run("by the one after it, when that was killed", func(t *testing.T) {
 		c.apply(object(name, entry(2, mac2, bystander)))
 		eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
 		n.stop()
-		n.sh("systemctl set-environment 'MULTINICD_FAILPOINT=kill probe'")
+		n.sh("systemctl set-environment 'MULTINICD_FAILPOINT=kill " + last + "'")
 		n.start()
 		c.apply(object(name, entry(1, mac1, "192.0.2.202/24"), entry(2, mac2, bystander)))
 		n.eventually("the daemon", "auto-restart", func() string { return n.sh("systemctl show --property=SubState --value multinicd") })
 		n.sh("systemctl unset-environment MULTINICD_FAILPOINT") // and systemd starts it again by itself
-		eventually(t, "the object", "Failed multinic1=ProbeFailed multinic2=Configured", func() string { return c.summary(name) })
-		if got := held(t, kernel, "192.0.2.202"); got == 0 || got > undoneIn {
-			t.Errorf("the way was cut for %v", got)
-		} else {
-			t.Logf("the way was cut for %v", got)
-		}
-		if got := n.text(); got != before {
-			t.Errorf("the host is\n%s\nwas\n%s", got, before)
-		}
+		undone(t, "192.0.2.202")
 	})
 
 	t.Run("and nothing is left to stop the next change", func(t *testing.T) {
-		c.apply(object(name, entry(1, mac1, "192.168.100.10/24"), entry(2, mac2, bystander)))
+		c.apply(object(name, entry(1, mac1, "192.168.100.11/24"), entry(2, mac2, bystander)))
 		eventually(t, "the object", "Configured multinic1=Configured multinic2=Configured", func() string { return c.summary(name) })
 	})
 }
