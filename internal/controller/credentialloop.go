@@ -59,7 +59,11 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 		i.notes = notes(c.Account)
 	}
 	if v.Remove {
-		return reconcile.Result{}, l.remove(ctx, i, v.Why)
+		err := l.remove(ctx, i, v.Why)
+		if apierrors.IsConflict(err) {
+			return reconcile.Result{RequeueAfter: conflictRetry}, nil
+		}
+		return reconcile.Result{}, err
 	}
 	for _, o := range i.mailboxes() {
 		if err := l.maker.make(ctx, o); err != nil {
@@ -162,7 +166,7 @@ func (l *credentialLoop) joinToken(ctx context.Context, c *Claim) (time.Duration
 	return 0, dropJoin(ctx, l.client, &account)
 }
 
-// remove takes everything away that the bridge made for a node.
+// remove takes everything away that the bridge made for a node. After a conflict it goes on with the rest, and gives it as its error.
 func (l *credentialLoop) remove(ctx context.Context, i identity, why string) error {
 	gone := []client.Object{i.account()}
 	gone = append(gone, i.rights()...)
@@ -175,15 +179,18 @@ func (l *credentialLoop) remove(ctx context.Context, i identity, why string) err
 			return err
 		}
 	}
+	var conflict error
 	for _, o := range gone {
-		if err := l.maker.remove(ctx, o); err != nil {
+		if err := l.maker.remove(ctx, o); apierrors.IsConflict(err) {
+			conflict = err
+		} else if err != nil {
 			return err
 		}
 	}
 	if had {
 		l.log.Info("removed the identity of a node", "node", i.name, "reason", why)
 	}
-	return nil
+	return conflict
 }
 
 // dropSecret deletes a Secret that may be there: the bridge cannot look.

@@ -128,7 +128,7 @@ func (l *jobLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	out := JudgeJobs(in)
 	switch {
 	case out.Delete != nil:
-		return reconcile.Result{}, l.end(ctx, node, out.Delete, out.Why)
+		return l.end(ctx, node, out.Delete, out.Why)
 	case out.Create != nil:
 		return l.make(ctx, node, in, *out.Create)
 	}
@@ -254,17 +254,20 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 }
 
 // end deletes a Job, which stays until its Pod has ended.
-func (l *jobLoop) end(ctx context.Context, node string, job *batchv1.Job, why string) error {
+func (l *jobLoop) end(ctx context.Context, node string, job *batchv1.Job, why string) (reconcile.Result, error) {
 	uid := job.UID
 	err := l.client.Delete(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}},
 		client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationForeground))
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("deleting Job %s: %w", job.Name, err)
+	switch {
+	case apierrors.IsConflict(err):
+		// Another Job by now, or an API server in trouble: only for the first an event is on its way.
+		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	case apierrors.IsNotFound(err):
+		return reconcile.Result{}, nil // the cache is about to show it
+	case err != nil:
+		return reconcile.Result{}, fmt.Errorf("deleting Job %s: %w", job.Name, err)
 	}
 	l.meters.jobs.WithLabelValues("ended").Inc()
 	l.log.Info("ended a Job", "node", node, "job", job.Name, "reason", why)
-	return nil
+	return reconcile.Result{}, nil
 }

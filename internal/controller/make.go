@@ -93,7 +93,7 @@ func (m *maker) forget(o client.Object) {
 	delete(m.made, id(o))
 }
 
-// remove deletes one object where the cache has it.
+// remove deletes one object where the cache has it. A conflict, which is an error here, is another object by now, or an API server in trouble.
 func (m *maker) remove(ctx context.Context, o client.Object) error {
 	have := empty(o)
 	err := m.client.Get(ctx, client.ObjectKeyFromObject(o), have)
@@ -101,7 +101,7 @@ func (m *maker) remove(ctx context.Context, o client.Object) error {
 		uid := have.GetUID()
 		err = m.client.Delete(ctx, have, client.Preconditions{UID: &uid})
 	}
-	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing %s: %w", id(o), err)
 	}
 	return nil

@@ -119,7 +119,12 @@ func (l *runLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	out := JudgeRun(in)
 	if out.Delete {
 		uid := run.UID
-		if err := l.client.Delete(ctx, &run, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		err := l.client.Delete(ctx, &run, client.Preconditions{UID: &uid})
+		if apierrors.IsConflict(err) {
+			// Another run by now, or an API server in trouble: only for the first an event is on its way, and an old one wakes nobody.
+			return reconcile.Result{RequeueAfter: conflictRetry}, nil
+		}
+		if client.IgnoreNotFound(err) != nil {
 			return reconcile.Result{}, fmt.Errorf("deleting run %s: %w", run.Name, err)
 		}
 		return reconcile.Result{}, nil
