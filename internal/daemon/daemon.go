@@ -289,8 +289,9 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 			d.wish.Object = w.Object
 			changed = d.wish.due() != nil
 		}
-		if w.Object != nil {
-			d.wish.Braked = w.Object.Status.ReleasedGeneration != 0
+		if braked := w.Object != nil && w.Object.Status.ReleasedGeneration != 0; w.Object != nil && braked != d.wish.Braked {
+			// Kept at once: an object that is made anew while nobody is there says nothing of the brake.
+			d.wish.Braked, d.fresh, changed = braked, true, true
 		}
 	}
 	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.wish.Unread) {

@@ -131,6 +131,14 @@ func TestAGenerationWaitsForItsRelease(t *testing.T) {
 		w.want("multinic1 192.0.2.3/24")
 		w.tell(released(object("u2", 2, "192.0.2.4/24"), 0, 1)) // and stays off
 		w.want("multinic1 192.0.2.4/24")
+		w.tell(released(object("u2", 2, "192.0.2.4/24"), 2, 2)) // it comes on, and nothing changes
+		stop()
+		stop = w.start()                                        // what was said of it is not forgotten
+		w.tell(released(object("u3", 1, "192.0.2.5/24"), 0, 0)) // made anew while the daemon and the bridge were away
+		w.want("multinic1 192.0.2.4/24")
+		waits(1)
+		w.tell(released(object("u3", 1, "192.0.2.5/24"), 1, 0))
+		w.want("multinic1 192.0.2.5/24")
 		stop()
 	})
 }
