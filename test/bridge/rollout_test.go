@@ -9,17 +9,23 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/controller"
 	"multinicd/test/bed"
+	"multinicd/test/installed"
+	"multinicd/test/prerequisite"
 )
 
 // fleet plays the daemons of many nodes: each acts on its object once that is
@@ -180,14 +186,16 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 	f.play()
 	f.settle("map[Configured Configured:50]")
 	stop()
+	backwards := f.watch()
 
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := c.WriteKubeconfig(kubeconfig, "", "system:serviceaccount:"+v1.SystemNamespace+":multinic-bridge"); err != nil {
 		t.Fatal(err)
 	}
-	start := func() *exec.Cmd {
-		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bed.Build(t, "./cmd/bridge"), "run", "--kubeconfig", kubeconfig, "--health-address", "0",
-			"--metrics-address", "0", "--log-format", "text", "--rollout-max", fmt.Sprint(limit), "--rollout-stop-after", fmt.Sprint(stopAfter))
+	start := func(more ...string) *exec.Cmd {
+		args := append([]string{"run", "--kubeconfig", kubeconfig, "--health-address", "0",
+			"--metrics-address", "0", "--log-format", "text", "--rollout-max", fmt.Sprint(limit), "--rollout-stop-after", fmt.Sprint(stopAfter)}, more...)
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bed.Build(t, "./cmd/bridge"), args...)
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -237,9 +245,108 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 			t.Fatalf("the rollout does not end: %v", f.counts())
 		}
 	}
+	kill(bridge)
+
+	// Two replicas from here on, and it is the one that leads that is killed.
+	bridge = start("--leader-elect")
+	c.eventually("it leads", func() string { return f.led("") })
+	for round := range leadersKilled() {
+		standby := start("--leader-elect")
+		leader := f.leader()
+		hash := fmt.Sprint("again-", round)
+		f.publish(hash)
+		c.eventually("the rollout is in the middle", func() string {
+			if n := f.counts()["Configured Configured"]; n < nodes/5 || n == nodes {
+				return fmt.Sprintf("%d nodes are done", n)
+			}
+			return ""
+		})
+		kill(bridge)
+		bridge = standby
+		if n := f.counts()["Configured Configured"]; n == nodes {
+			t.Error("the leader was killed after the end")
+		}
+		f.stillWaits()
+		c.eventually("the other one leads", func() string { return f.led(leader) })
+		f.settle("map[Configured Configured:50]")
+		for _, o := range f.objects() {
+			if s := o.Status; s.ObservedSpecHash != hash || s.ReleasedGeneration != o.Generation || !strings.Contains(brief(s), "Ready=True AllInterfacesConfigured 1/1") {
+				t.Errorf("%s: %s, hash %s, released %d of %d", o.Name, brief(s), s.ObservedSpecHash, s.ReleasedGeneration, o.Generation)
+			}
+		}
+	}
+	if err := bridge.Process.Signal(syscall.SIGTERM); err != nil { // it gives the lead back, which other tests want
+		t.Error(err)
+	}
+	_ = bridge.Wait()
 	if f.most > limit {
 		t.Errorf("%d nodes were in change at once, want at most %d", f.most, limit)
 	}
+	seen, wrong := backwards()
+	for _, what := range wrong {
+		t.Errorf("a status went backwards: %s", what)
+	}
+	if least := nodes * (3 + leadersKilled()); seen < least {
+		t.Errorf("%d states of objects were seen, want %d at least: the watch is broken", seen, least)
+	}
+}
+
+// leadersKilled: each takes the 15 s for which a Lease holds.
+func leadersKilled() int { return 1 + len(prerequisite.Long(2, 3, 4, 5)) }
+
+// leader is who leads, as the Lease has it.
+func (f *fleet) leader() string {
+	lease := &coordinationv1.Lease{}
+	if f.c.admin.Get(f.c.t.Context(), client.ObjectKey{Namespace: v1.SystemNamespace, Name: "multinic-bridge"}, lease) != nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// led waits for somebody other than before to lead.
+func (f *fleet) led(before string) string {
+	if now := f.leader(); now == "" || now == before {
+		return "the Lease is held by " + now
+	}
+	return ""
+}
+
+// watch compares each state of each object with the one before until the test ends, or what it gives is called: how many there were, and what went
+// backwards.
+func (f *fleet) watch() func() (int, []string) {
+	f.c.t.Helper()
+	objects, err := dynamic.NewForConfig(f.c.Config())
+	if err != nil {
+		f.c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.c.t.Context()))
+	w, err := objects.Resource(v1.GroupVersion.WithResource("multinicnodeconfigs")).Namespace(v1.SystemNamespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		f.c.t.Fatal(err)
+	}
+	seen, wrong, before := 0, []string(nil), map[string]v1.MultiNicNodeConfig{}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for e := range w.ResultChan() {
+			u, ok := e.Object.(*unstructured.Unstructured)
+			if !ok || !strings.HasPrefix(u.GetName(), f.prefix+"-") {
+				continue
+			}
+			var o v1.MultiNicNodeConfig
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &o); err != nil {
+				wrong = append(wrong, err.Error())
+				continue
+			}
+			if what := installed.Backwards(before[o.Name], o); what != "" {
+				wrong = append(wrong, o.Name+": "+what)
+			}
+			before[o.Name] = o
+			seen++
+		}
+	})
+	end := sync.OnceFunc(func() { cancel(); w.Stop(); done.Wait() })
+	f.c.t.Cleanup(end)
+	return func() (int, []string) { end(); return seen, wrong }
 }
 
 // stillWaits: without a bridge no node acts on what is not released.

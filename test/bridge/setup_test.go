@@ -48,13 +48,13 @@ type cluster struct {
 	admin client.Client
 }
 
-// installed: the first test that gets the shared control plane fills it.
-var installed sync.Once
+// filled: the first test that gets the shared control plane fills it.
+var filled sync.Once
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	c := &cluster{Cluster: bed.New(t).Cluster(), t: t}
-	installed.Do(c.install)
+	filled.Do(c.install)
 	c.admin = c.as("")
 	return c
 }

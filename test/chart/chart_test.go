@@ -17,6 +17,7 @@ func TestTheChartDoesTheMainJob(t *testing.T) {
 	step("the chart is installed, and a node's NICs are configured", (*cluster).mainJob)
 	step("a plain Job without privileges has the node act, and ends when it has", (*cluster).triggerJob)
 	step("the leader is killed in mid-rollout: nothing is lost, no status goes backwards", (*cluster).killLeader)
+	step("no status is ahead of the kernel, watched over many changes", (*cluster).neverAheadByDaemon)
 	step("an upgrade and its rollback disturb no node", (*cluster).upgradeAndBack)
 	step("the chart is uninstalled: objects, NICs, credentials and policies stay", (*cluster).uninstall)
 	step("the plain manifests do the same as the chart", (*cluster).plainManifests)

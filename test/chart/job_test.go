@@ -43,6 +43,7 @@ func TestNodesWithoutADaemonHaveJobs(t *testing.T) {
 		{"a newer generation has a Job of its own, and an old success never speaks for it", (*cluster).generations},
 		{"an object that is deleted and made again at once is another one", (*cluster).madeAgain},
 	}, prerequisite.Long(
+		row{"no status is ahead of the kernel, watched over many changes", func(c *cluster) { c.neverAhead(watched(), nil) }},
 		row{"a Pod that is killed in the middle is tried again", (*cluster).podKilled},
 		row{"a newer generation ends the Job that still runs", (*cluster).overtaken},
 		row{"a NIC that is refused fails the Job at once", (*cluster).refused},

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vishvananda/netlink"
 )
 
 // Run runs a command on the host as root and returns what it prints. What it complains of is in the error,
@@ -43,6 +45,9 @@ func (h *Host) Command(ctx context.Context, argv ...string) *exec.Cmd {
 
 // NetNS is the path of the host's network namespace, good until it goes off.
 func (h *Host) NetNS() string { return h.current().netns }
+
+// Netlink asks the host's kernel, until the host goes off. The caller closes it.
+func (h *Host) Netlink() (*netlink.Handle, error) { return netlinkAt(h.NetNS()) }
 
 // Leader is the process id of the host's PID 1 on this machine.
 func (h *Host) Leader() int { return h.current().leader }
