@@ -68,6 +68,11 @@ func listFleet(c *cli.Context) error {
 	if c.Args().Present() || !slices.Contains([]string{"table", "wide", "json", "yaml"}, output) {
 		return fmt.Errorf("%w: fleet takes -o table, wide, json or yaml, and no arguments", errUsage)
 	}
+	for _, state := range c.StringSlice("state") {
+		if !slices.Contains([]v1.State{v1.StatePending, v1.StateInProgress, v1.StateConfigured, v1.StateFailed}, v1.State(state)) {
+			return fmt.Errorf("%w: --state %q is none of Pending, InProgress, Configured or Failed", errUsage, state)
+		}
+	}
 	selector, err := labels.Parse(c.String("selector"))
 	if err != nil {
 		return fmt.Errorf("%w: reading --selector: %w", errUsage, err)
@@ -109,8 +114,8 @@ func hasReason(o *v1.MultiNicNodeConfig, reasons []string) bool {
 	return slices.ContainsFunc(o.Status.InterfaceStatuses, func(n v1.InterfaceStatus) bool { return slices.Contains(reasons, n.Reason) })
 }
 
-// fleet reads four lists, whatever the number of nodes. What belongs to multinic-nodes is left
-// out where the reader may not see it. The result is sorted by name and never nil.
+// fleet reads four lists, whatever the number of nodes. Who may not read one of them gets an
+// error: half a list would be taken for a whole one. The result is sorted by name and never nil.
 func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(*v1.MultiNicNodeConfig, fleetNode) bool) ([]fleetNode, error) {
 	var objects v1.MultiNicNodeConfigList
 	if err := a.client.List(ctx, &objects, client.InNamespace(v1.SystemNamespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {

@@ -66,6 +66,13 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 			t.Errorf("the bridge may %s: %s", name, got)
 		}
 	}
+	enforce := func(action string) {
+		t.Helper()
+		if out, err := c.Kubectl(t.Context(), "patch", "validatingadmissionpolicybinding/multinic-node-label", "--type=merge", "-p", `{"spec":{"validationActions":["`+action+`"]}}`); err != nil {
+			t.Fatal(out, err)
+		}
+	}
+	enforce("Audit")
 	c.startBridgeWith(controller.Options{NodeLabel: true})
 	shows := func(want string) {
 		t.Helper()
@@ -81,6 +88,15 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 		})
 	}
 	o := n.publish()
+	c.eventually("the bridge says that the policy is not in force", func() string {
+		out, err := c.Kubectl(t.Context(), "get", "events", "-n", v1.SystemNamespace, "--field-selector=reason="+v1.ReasonAdmissionMissing, "-o", "jsonpath={.items[*].message}")
+		if err != nil || !strings.Contains(out, "the binding of policy multinic-node-label is not that of this version") {
+			return fmt.Sprint(out, err)
+		}
+		return ""
+	})
+	shows("") // and labels nothing
+	enforce("Deny")
 	shows("unknown")
 	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
 	shows("true")

@@ -1,0 +1,205 @@
+package bridge
+
+import (
+	"encoding/json"
+	"errors"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/controller"
+	"multinicd/test/bed"
+)
+
+// The command as an administrator types it, of nodes each of which has another story.
+func TestTheFleetIsListedAsItIs(t *testing.T) {
+	c := newCluster(t)
+	c.startBridge(controller.SilentAfter)
+	binary := bed.Build(t, "./cmd/bridge")
+	ready, failed, fight, unheard := c.node("fleet-ready"), c.node("fleet-failed"), c.node("fleet-fight"), c.node("fleet-unheard")
+	began := time.Now()
+	for _, n := range []*node{ready, failed, fight, unheard} {
+		o := n.publish()
+		pool := "a"
+		if n == unheard {
+			pool = "b"
+		}
+		label := client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"suite":"fleet","pool":"`+pool+`"}}}`))
+		if err := c.admin.Patch(t.Context(), n.shell(), label); err != nil {
+			t.Fatal(err)
+		}
+		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(n.name)}}
+		if err := c.admin.Patch(t.Context(), account, client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multinic.io/component":"node"}}}`))); err != nil {
+			t.Fatal(err)
+		}
+		r := n.report(o, v1.StateConfigured, v1.ReasonConfigured)
+		r.Version = "1.2.3"
+		switch n {
+		case unheard:
+			continue
+		case failed:
+			r.Interfaces[1].Status, r.Interfaces[1].Reason, r.Interfaces[1].Message = v1.StateFailed, v1.ReasonNameTaken, "another link is called multinic2"
+		case fight:
+			r.Interfaces[0].Status, r.Interfaces[0].Reason = v1.StateInProgress, v1.ReasonDriftFighting
+			r.Degraded = &v1.Remark{Reason: v1.ReasonDriftFighting, Message: "another writer"}
+		}
+		n.say(r)
+	}
+	ready.becomes("Configured Ready=True AllInterfacesConfigured 2/2 generation 1")
+	failed.becomes("Failed Ready=False InterfacesFailed 1/2 generation 1")
+	fight.becomes("InProgress Ready=False Applying 1/2 generation 1")
+	unheard.becomes("Pending Ready=Unknown NoReport 0/2 generation 1")
+	ready.renewLease()
+
+	kubeconfig := func(user string, groups ...string) string {
+		t.Helper()
+		file := filepath.Join(t.TempDir(), "kubeconfig")
+		if err := c.WriteKubeconfig(file, "", user, groups...); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	admin := kubeconfig("operator", "system:masters")
+	list := func(kubeconfig string, args ...string) (int, string, string) {
+		t.Helper()
+		cmd := exec.CommandContext(t.Context(), binary, append([]string{"fleet", "--kubeconfig", kubeconfig}, args...)...)
+		var stdout, stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		var exit *exec.ExitError
+		if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+			t.Fatal(err)
+		}
+		return cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()
+	}
+	ours := []string{"--selector", "suite=fleet"} // other tests leave nodes behind
+
+	// Each form says the same.
+	type line struct {
+		Node, State, Ready, Reason, Message, Interfaces string
+		Generation, ObservedGeneration                  int64
+		Drift                                           []string
+		Degraded, Version, Executor                     string
+		LastProcessed, LeaseRenewed, CredentialMade     *time.Time
+	}
+	code, text, complaint := list(admin, append(ours, "-o", "json")...)
+	var lines, same []line
+	if err := json.Unmarshal([]byte(text), &lines); err != nil || code != 0 || len(lines) != 4 {
+		t.Fatalf("-o json ends with %d and gives %d nodes (%v): %s\n%s", code, len(lines), err, complaint, text)
+	}
+	if code, text, complaint := list(admin, append(ours, "-o", "yaml")...); code != 0 {
+		t.Errorf("-o yaml ends with %d: %s", code, complaint)
+	} else if err := yaml.Unmarshal([]byte(text), &same); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(lines, same); diff != "" {
+		t.Errorf("(-json +yaml)\n%s", diff)
+	}
+	for i, n := range lines {
+		if n.CredentialMade == nil || n.CredentialMade.Before(began.Add(-time.Minute)) || (n.LeaseRenewed != nil) != (n.Node == ready.name) || (n.LastProcessed == nil) != (n.Node == unheard.name) {
+			t.Errorf("%s: identity of %v, Lease of %v, heard of at %v", n.Node, n.CredentialMade, n.LeaseRenewed, n.LastProcessed)
+		}
+		lines[i].CredentialMade, lines[i].LeaseRenewed, lines[i].LastProcessed = nil, nil, nil
+	}
+	want := []line{
+		{Node: "fleet-failed", State: "Failed", Ready: "False", Reason: "InterfacesFailed", Interfaces: "1/2", Generation: 1, ObservedGeneration: 1, Degraded: "InterfacesFailed", Version: "1.2.3", Executor: "daemon"},
+		{Node: "fleet-fight", State: "InProgress", Ready: "False", Reason: "Applying", Interfaces: "1/2", Generation: 1, ObservedGeneration: 1,
+			Drift: []string{"multinic1"}, Degraded: "DriftFighting", Version: "1.2.3", Executor: "daemon"},
+		{Node: "fleet-ready", State: "Configured", Ready: "True", Reason: "AllInterfacesConfigured", Interfaces: "2/2", Generation: 1, ObservedGeneration: 1, Version: "1.2.3", Executor: "daemon"},
+		{Node: "fleet-unheard", State: "Pending", Ready: "Unknown", Reason: "NoReport", Interfaces: "0/2", Generation: 1, ObservedGeneration: 1},
+	}
+	for i := range lines {
+		if i == 0 && !strings.Contains(lines[i].Message, "another link is called multinic2") {
+			t.Errorf("the message is %q", lines[i].Message)
+		}
+		lines[i].Message = ""
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("-o json (-want +got)\n%s", diff)
+	}
+	_, table, _ := list(admin, ours...)
+	_, wide, _ := list(admin, append(ours, "-o", "wide")...)
+	for name, text := range map[string]string{"the table": table, "-o wide": wide} {
+		rows := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+		if len(rows) != 5 || !strings.HasPrefix(rows[0], "NODE ") || strings.Contains(rows[0], "SEEN") != (name == "-o wide") {
+			t.Errorf("%s is\n%s", name, text)
+		}
+		for i, n := range want {
+			if got := strings.Fields(rows[i+1])[:5]; !slices.Equal(got, []string{n.Node, n.State, n.Ready, n.Reason, n.Interfaces}) {
+				t.Errorf("%s has a row %q", name, got)
+			}
+		}
+	}
+	if !strings.Contains(wide, "another link is called multinic2") || strings.Contains(table, "another link") {
+		t.Errorf("messages:\n%s\n%s", table, wide)
+	}
+
+	for filter, want := range map[string]string{
+		"--state Failed":                       "fleet-failed",
+		"--state Failed --state Configured":    "fleet-failed fleet-ready",
+		"--reason NameTaken":                   "fleet-failed",
+		"--reason NoReport --reason NameTaken": "fleet-failed fleet-unheard",
+		"--reason AllInterfacesConfigured":     "fleet-ready",
+		"--reason DriftFighting":               "fleet-fight",
+		"--not-ready":                          "fleet-failed fleet-fight fleet-unheard",
+		"--not-ready --state Failed":           "fleet-failed",
+		"-l suite=fleet,pool=b":                "fleet-unheard",
+		"-l suite=fleet,pool!=b --not-ready":   "fleet-failed fleet-fight",
+		"--state Pending --reason NameTaken":   "",
+	} {
+		args := strings.Fields(filter)
+		if !strings.Contains(filter, "-l ") {
+			args = append(args, ours...)
+		}
+		code, text, complaint := list(admin, append(args, "-o", "json")...)
+		var lines []line
+		if err := json.Unmarshal([]byte(text), &lines); err != nil || code != 0 || lines == nil {
+			t.Errorf("%s: exit code %d, %v: %s%s", filter, code, err, complaint, text)
+		}
+		var names []string
+		for _, n := range lines {
+			names = append(names, n.Node)
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("%s lists %q, want %q", filter, got, want)
+		}
+	}
+
+	for args, says := range map[string]string{
+		"-o xml":           "json or yaml",
+		"fleet-ready":      "no arguments",
+		"--selector ==":    "--selector",
+		"--state Nonsense": "Pending, InProgress, Configured or Failed",
+		"--colour":         "see multinic-bridge fleet --help",
+	} {
+		if code, out, complaint := list(admin, strings.Fields(args)...); code != 2 || !strings.Contains(complaint, says) || out != "" || strings.Count(complaint, "\n") != 1 {
+			t.Errorf("fleet %s ends with %d, want 2 and one line with %q: %s%s", args, code, says, complaint, out)
+		}
+	}
+	if _, err := c.Apply(t.Context(), `
+{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: fleet-reader, namespace: multinic-system}, rules: [{apiGroups: [multinic.io], resources: [multinicnodeconfigs], verbs: [list]}]}
+---
+{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: fleet-reader, namespace: multinic-system}, roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: fleet-reader}, subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]}
+`); err != nil {
+		t.Fatal(err)
+	}
+	for user, lacks := range map[string]string{"stranger": "multinicnodeconfigs", "reader": "configmaps"} {
+		file := kubeconfig(user)
+		c.eventually("what "+user+" may not see is named", func() string {
+			code, out, complaint := list(file)
+			if code == 1 && out == "" && strings.Contains(complaint, `cannot list resource "`+lacks+`"`) && strings.Count(complaint, "\n") == 1 {
+				return ""
+			}
+			return complaint + out
+		})
+	}
+}
