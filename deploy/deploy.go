@@ -1,8 +1,8 @@
 // Package deploy holds the manifests of the cluster's side, and gives the bridge
 // those that it compares with the cluster.
 //
-// In goes nothing; out comes the text of admission.yaml and jobs.yaml, as they
-// are applied.
+// In goes nothing; out comes the text of admission.yaml, jobs.yaml and
+// nodelabel.yaml, as they are applied.
 //
 // It must not hold a second copy of anything: who applies a file of this folder
 // and who runs the bridge of the same version speak of the same bytes.
@@ -23,3 +23,9 @@ var Admission string
 //
 //go:embed jobs.yaml
 var Jobs string
+
+// NodeLabel is nodelabel.yaml, likewise: what the bridge needs beyond where it
+// labels Nodes.
+//
+//go:embed nodelabel.yaml
+var NodeLabel string

@@ -19,6 +19,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -263,6 +264,23 @@ func (g *guard) probe(ctx context.Context, policy string) error {
 		return g.client.Create(ctx, &rbacv1.Role{ObjectMeta: meta("multinic-probe-bridge-roles")}, client.DryRunAll)
 	case "multinic-status":
 		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
+	case "multinic-node-label":
+		return g.probeLabel(ctx)
 	}
 	return fmt.Errorf("making a probe of %s: it has none", policy)
+}
+
+// probeLabel labels some Node, since the bridge may make none.
+func (g *guard) probeLabel(ctx context.Context) error {
+	nodes := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}}
+	if err := g.client.List(ctx, nodes, client.Limit(1)); err != nil {
+		return fmt.Errorf("listing Nodes: %w", err)
+	}
+	if len(nodes.Items) == 0 {
+		return errors.New("there is no Node to try it on")
+	}
+	shell := nodeShell()
+	shell.Name = nodes.Items[0].Name
+	body := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"multinic.io/probe-node-label":""}}}`))
+	return g.client.Patch(ctx, shell, body, client.DryRunAll, client.FieldOwner(v1.BridgeFieldOwner))
 }

@@ -200,7 +200,12 @@ func TestPoliciesAreBoundAndProbed(t *testing.T) {
 	if err != nil || len(jobs.policies) != 3 {
 		t.Fatal(len(jobs.policies), err)
 	}
-	want.policies, want.bindings = append(want.policies, jobs.policies...), append(want.bindings, jobs.bindings...)
+	label, err := wantedPolicies(deploy.NodeLabel)
+	if err != nil || len(label.policies) != 1 {
+		t.Fatal(len(label.policies), err)
+	}
+	want.policies = append(append(want.policies, jobs.policies...), label.policies...)
+	want.bindings = append(append(want.bindings, jobs.bindings...), label.bindings...)
 	var bound []string
 	for _, b := range want.bindings {
 		bound = append(bound, b.Name)

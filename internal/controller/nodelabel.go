@@ -29,6 +29,7 @@ import (
 // otherwise.
 type labelLoop struct {
 	client client.Client // reads from the caches
+	guard  *guard        // of the policy that holds the bridge to the label
 }
 
 // readyLabel is the value for the Node of an object: "true", "false" or
@@ -88,6 +89,9 @@ func (l *labelLoop) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	want := readyLabel(object)
 	if node.Labels[v1.ReadyLabel] == want {
 		return reconcile.Result{}, nil
+	}
+	if l.guard.inForce(ctx) != nil {
+		return reconcile.Result{RequeueAfter: admissionRetry}, nil // it has told why
 	}
 	label := &want
 	if want == "" {

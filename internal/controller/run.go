@@ -138,7 +138,13 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		return fmt.Errorf("setting up the credential loop: %w", err)
 	}
 	if o.NodeLabel {
-		if err := watchLabels(mgr, &labelLoop{client: mgr.GetClient()}); err != nil {
+		want, err := wantedPolicies(deploy.NodeLabel)
+		if err != nil {
+			return err
+		}
+		// It looks before it labels, and else never: where there is no Node the policy cannot be tried.
+		policy := &guard{reader: mgr.GetAPIReader(), client: mgr.GetClient(), events: recorder, log: o.Log, now: time.Now, want: want}
+		if err := watchLabels(mgr, &labelLoop{client: mgr.GetClient(), guard: policy}); err != nil {
 			return fmt.Errorf("setting up the loop of labels: %w", err)
 		}
 	}
