@@ -105,6 +105,7 @@ func (d *Daemon) brake(a plan.Action) (b *brake, drift bool) {
 // drifted does a repair, and says in the log what it was about and who was it, as far as that can be known.
 func (d *Daemon) drifted(b *brake, res apply.Result) {
 	a := res.Action
+	d.countRepair(res)
 	about, by := strings.Join(differences(a), "; "), d.whose(a)
 	d.Log.Info("put back what somebody changed", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
 	if b.repaired(d.now(), res.Err == nil, about+" (by "+by+")") {

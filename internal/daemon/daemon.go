@@ -98,11 +98,14 @@ type Daemon struct {
 	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.
 	Now func() time.Time
 
-	mu     sync.Mutex // guards wish, fresh, status
+	mu     sync.Mutex // guards wish, fresh, status, meters
 	wish   Wish
 	fresh  bool // wish has not been written to disk yet
 	status Status
 
+	meters   Meters    // guarded by mu, too
+	counted  time.Time // told of the wish whose change was counted last
+	woken    time.Time // when the kernel's event came that this pass looks into; zero: none did
 	commands chan command
 	indexes  sync.Map // ifindex of our links -> struct{}
 	failures map[nic.MAC]failure
@@ -175,7 +178,9 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 	again := time.NewTimer(retry)
 	defer again.Stop()
 	last := d.now()
+	behind := time.Time{} // an event came during the pass that began then
 	for {
+		d.woken = time.Time{}
 		d.Notify.Status(d.Status().Line())
 		select {
 		case <-ctx.Done():
@@ -184,6 +189,9 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			d.Notify.Watchdog()
 			continue
 		case <-wake:
+			if d.woken = behind; behind.IsZero() {
+				d.woken = d.now()
+			}
 			if rest := d.settle() - d.now().Sub(last); rest > 0 {
 				select {
 				case <-time.After(rest):
@@ -199,7 +207,11 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			last = d.now()
 			continue
 		}
+		began := d.now()
 		next := d.pass(ctx)
+		if behind = (time.Time{}); len(wake) > 0 {
+			behind = began
+		}
 		last = d.now()
 		d.Notify.Watchdog()
 		again.Reset(next)
@@ -285,6 +297,7 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 	} else if w.Object != nil || w.Gone {
 		if changed = !sameWish(d.wish, w); changed {
 			d.wish, d.fresh = d.wish.with(w.Object, w.Gone), true
+			d.wish.told = d.now()
 		} else {
 			d.wish.Object = w.Object
 			changed = d.wish.due() != nil

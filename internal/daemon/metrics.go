@@ -11,8 +11,9 @@ import (
 // has a row for each.
 func (s Status) Metrics() string {
 	var b strings.Builder
+	kind := "gauge"
 	metric := func(name, help string, samples ...string) {
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s gauge\n", name, help, name)
+		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
 		for _, sample := range samples {
 			b.WriteString(name + sample + "\n")
 		}
@@ -43,5 +44,19 @@ func (s Status) Metrics() string {
 	if c := s.Credential; c != nil && !c.Ends.IsZero() {
 		metric("multinicd_credential_expiry_timestamp_seconds", "When the node's token ends.", fmt.Sprintf(" %d", c.Ends.Unix()))
 	}
+	kind, samples = "counter", nil
+	for _, result := range changeResults {
+		samples = append(samples, fmt.Sprintf("{result=%q} %d", result, s.Meters.Changes[result]))
+	}
+	metric("multinicd_changes_total", "Changes of the object since the daemon started, by how the first pass over each ended.", samples...)
+	samples = nil
+	for _, what := range repaired {
+		for _, result := range repairResults {
+			samples = append(samples, fmt.Sprintf("{what=%q,result=%q} %d", what, result, s.Meters.Repairs[what+" "+result]))
+		}
+	}
+	metric("multinicd_repairs_total", "Things that somebody had changed and that were put back, or could not be, since the daemon started.", samples...)
+	b.WriteString(s.Meters.Change.text("multinicd_change_duration_seconds", "From when the node was told of a change until every NIC was verified."))
+	b.WriteString(s.Meters.Repair.text("multinicd_repair_duration_seconds", "From the kernel's event until a repair was verified."))
 	return b.String()
 }

@@ -1,13 +1,19 @@
 package daemon
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	v1 "multinicd/api/v1"
 )
@@ -15,7 +21,11 @@ import (
 func TestMetricsAreTextAndEachHasARow(t *testing.T) {
 	at := time.Unix(1800000000, 0)
 	s := Status{Version: "1", Backend: "netplan", Generation: 3, Delivered: true, Source: SourceStatus{Contact: at}, Credential: &Credential{Ends: at},
-		NICs: []NICStatus{{Status: v1.StateConfigured}, {Status: v1.StateFailed, Difference: []string{"mtu"}}}}
+		Meters: Meters{Changes: map[string]int64{"configured": 2}, Repairs: map[string]int64{"address done": 3, "mtu failed": 1}},
+		NICs:   []NICStatus{{Status: v1.StateConfigured}, {Status: v1.StateFailed, Difference: []string{"mtu"}}}}
+	s.Meters.Change.observe(20 * time.Millisecond)
+	s.Meters.Change.observe(25 * time.Millisecond) // a bound is in its own bucket
+	s.Meters.Change.observe(2 * time.Minute)
 	got := s.Metrics()
 	want := `# HELP multinicd_info Version of multinicd, and who configures the network on this host.
 # TYPE multinicd_info gauge
@@ -41,9 +51,70 @@ multinicd_last_contact_timestamp_seconds 1800000000
 # HELP multinicd_credential_expiry_timestamp_seconds When the node's token ends.
 # TYPE multinicd_credential_expiry_timestamp_seconds gauge
 multinicd_credential_expiry_timestamp_seconds 1800000000
+# HELP multinicd_changes_total Changes of the object since the daemon started, by how the first pass over each ended.
+# TYPE multinicd_changes_total counter
+multinicd_changes_total{result="configured"} 2
+multinicd_changes_total{result="failed"} 0
+multinicd_changes_total{result="unsettled"} 0
+multinicd_changes_total{result="waiting"} 0
+# HELP multinicd_repairs_total Things that somebody had changed and that were put back, or could not be, since the daemon started.
+# TYPE multinicd_repairs_total counter
+multinicd_repairs_total{what="address",result="done"} 3
+multinicd_repairs_total{what="address",result="failed"} 0
+multinicd_repairs_total{what="conf",result="done"} 0
+multinicd_repairs_total{what="conf",result="failed"} 0
+multinicd_repairs_total{what="mtu",result="done"} 0
+multinicd_repairs_total{what="mtu",result="failed"} 1
+multinicd_repairs_total{what="name",result="done"} 0
+multinicd_repairs_total{what="name",result="failed"} 0
+multinicd_repairs_total{what="other",result="done"} 0
+multinicd_repairs_total{what="other",result="failed"} 0
+multinicd_repairs_total{what="route",result="done"} 0
+multinicd_repairs_total{what="route",result="failed"} 0
+multinicd_repairs_total{what="rule",result="done"} 0
+multinicd_repairs_total{what="rule",result="failed"} 0
+multinicd_repairs_total{what="up",result="done"} 0
+multinicd_repairs_total{what="up",result="failed"} 0
+# HELP multinicd_change_duration_seconds From when the node was told of a change until every NIC was verified.
+# TYPE multinicd_change_duration_seconds histogram
+multinicd_change_duration_seconds_bucket{le="0.01"} 0
+multinicd_change_duration_seconds_bucket{le="0.025"} 2
+multinicd_change_duration_seconds_bucket{le="0.05"} 2
+multinicd_change_duration_seconds_bucket{le="0.1"} 2
+multinicd_change_duration_seconds_bucket{le="0.25"} 2
+multinicd_change_duration_seconds_bucket{le="0.5"} 2
+multinicd_change_duration_seconds_bucket{le="1"} 2
+multinicd_change_duration_seconds_bucket{le="2.5"} 2
+multinicd_change_duration_seconds_bucket{le="5"} 2
+multinicd_change_duration_seconds_bucket{le="10"} 2
+multinicd_change_duration_seconds_bucket{le="30"} 2
+multinicd_change_duration_seconds_bucket{le="60"} 2
+multinicd_change_duration_seconds_bucket{le="+Inf"} 3
+multinicd_change_duration_seconds_sum 120.045
+multinicd_change_duration_seconds_count 3
+# HELP multinicd_repair_duration_seconds From the kernel's event until a repair was verified.
+# TYPE multinicd_repair_duration_seconds histogram
+multinicd_repair_duration_seconds_bucket{le="0.01"} 0
+multinicd_repair_duration_seconds_bucket{le="0.025"} 0
+multinicd_repair_duration_seconds_bucket{le="0.05"} 0
+multinicd_repair_duration_seconds_bucket{le="0.1"} 0
+multinicd_repair_duration_seconds_bucket{le="0.25"} 0
+multinicd_repair_duration_seconds_bucket{le="0.5"} 0
+multinicd_repair_duration_seconds_bucket{le="1"} 0
+multinicd_repair_duration_seconds_bucket{le="2.5"} 0
+multinicd_repair_duration_seconds_bucket{le="5"} 0
+multinicd_repair_duration_seconds_bucket{le="10"} 0
+multinicd_repair_duration_seconds_bucket{le="30"} 0
+multinicd_repair_duration_seconds_bucket{le="60"} 0
+multinicd_repair_duration_seconds_bucket{le="+Inf"} 0
+multinicd_repair_duration_seconds_sum 0
+multinicd_repair_duration_seconds_count 0
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+	if problems, err := promlint.New(strings.NewReader(got)).Lint(); err != nil || len(problems) > 0 {
+		t.Errorf("promlint: %v %v", problems, err)
 	}
 	doc, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
@@ -60,4 +131,53 @@ multinicd_credential_expiry_timestamp_seconds 1800000000
 	if diff := cmp.Diff(names(`(?m)^# TYPE (\w+)`, got), names("(?m)^\\| `(multinicd_\\w+)`", string(doc))); diff != "" {
 		t.Errorf("docs/metrics.md (-metrics +rows)\n%s", diff)
 	}
+}
+
+func TestChangesAndRepairsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		defer func() { stop() }()
+		counts := func(want string) {
+			t.Helper()
+			m := w.daemon.Status().Meters
+			if got := fmt.Sprint(m.Changes, m.Repairs, sum(m.Change.Counts), sum(m.Repair.Counts)); got != want {
+				t.Errorf("counted: %s, want %s", got, want)
+			}
+		}
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		counts("map[configured:1] map[] 1 0")
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")}) // said again
+		counts("map[configured:1] map[] 1 0")
+		w.machine.Net[0].Addresses, w.machine.Net[0].MTU = nil, 1400
+		began := time.Now()
+		w.wake <- struct{}{}
+		sleep(time.Second)
+		w.want("multinic1 192.0.2.1/24")
+		counts("map[configured:1] map[address done:1] 1 1")
+		if took := w.daemon.Status().Meters.Repair.Sum; took > time.Since(began).Seconds() {
+			t.Errorf("the repair took %g s, of %s", took, time.Since(began))
+		}
+		w.machine.Net[0].Addresses = nil // no event tells of it
+		sleep(6 * time.Minute)
+		w.want("multinic1 192.0.2.1/24")
+		counts("map[configured:1] map[address done:2] 1 1")
+		w.probed = func(context.Context) error { return errors.New("no answer") }
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		counts("map[configured:1 failed:1] map[address done:2] 1 1")
+		w.probed = nil
+		sleep(time.Hour) // it is tried again, and works: no change of its own
+		w.want("multinic1 192.0.2.2/24")
+		counts("map[configured:1 failed:1] map[address done:2] 1 1")
+		stop()
+		stop = w.start() // nothing is told anew
+		counts("map[] map[] 0 0")
+	})
+}
+
+func sum(counts []int64) (n int64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
 }

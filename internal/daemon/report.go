@@ -42,6 +42,7 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 		return // stopped before anything was looked at: what is known of the NICs is older, but better
 	}
 	d.logNews(wish, s)
+	d.countChange(wish, s.State)
 	report, ok := d.report(wish, desired, s)
 	if ok {
 		d.date(&report, s.NICs)

@@ -39,7 +39,8 @@ type Wish struct {
 	// Unread says of which generation it is known only that it cannot be read; Object stays in force meanwhile. nil: Object is the newest.
 	Unread *Unread `json:",omitempty"`
 	// Left: everything was given back by hand, and nothing is configured before the daemon starts anew.
-	Left bool `json:"-"`
+	Left bool      `json:"-"`
+	told time.Time // when Object came; zero: before the daemon started
 	// Of the source, not of the object:
 	Err     error     `json:"-"` // why the source could not be asked last time
 	Contact time.Time `json:"-"` // when it last answered; zero: never in this run

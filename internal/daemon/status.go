@@ -28,6 +28,7 @@ type Status struct {
 	Message    string       `json:"message,omitempty"`
 	NICs       []NICStatus  `json:"nics"` // sorted by id
 	Delivered  bool         `json:"reportDelivered"`
+	Meters     Meters       `json:"meters"` // since the daemon started
 }
 
 // SourceStatus says how the desired state is read.
@@ -160,6 +161,7 @@ func (d *Daemon) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.status
+	s.Meters = d.meters.clone()
 	if d.reports != nil {
 		s.Delivered = d.reports.delivered()
 	}
