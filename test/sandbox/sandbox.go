@@ -25,8 +25,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Prefix begins the name of every cgroup, network namespace and container of the test bed.
@@ -126,7 +124,7 @@ func (s *Sandbox) OnClose(f func()) {
 func (s *Sandbox) Netns(name string) (fullName, path string, err error) {
 	fullName = Prefix + s.ID + "-" + name
 	path = filepath.Join(netnsDir, fullName)
-	if err := makeNetnsDir(); err != nil {
+	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
 		return "", "", fmt.Errorf("making %s: %w", netnsDir, err)
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o444)
@@ -139,31 +137,6 @@ func (s *Sandbox) Netns(name string) (fullName, path string, err error) {
 		return "", "", errors.Join(fmt.Errorf("making network namespace %s: %w: %s", name, err, out), os.Remove(path))
 	}
 	return fullName, path, nil
-}
-
-// makeNetnsDir makes the folder of the network namespaces a shared mount, as the first `ip netns add` on a machine does: if that came later, whoever calls
-// it, it would mount the folder over the namespaces that are in it by then, which could not be removed any more.
-func makeNetnsDir() error {
-	if err := os.MkdirAll(netnsDir, 0o755); err != nil {
-		return err
-	}
-	dir, err := os.Open(netnsDir)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	if err := unix.Flock(int(dir.Fd()), unix.LOCK_EX); err != nil { // as ip does
-		return err
-	}
-	const shared = unix.MS_SHARED | unix.MS_REC
-	err = unix.Mount("", netnsDir, "none", shared, "")
-	if !errors.Is(err, unix.EINVAL) {
-		return err
-	}
-	if err := unix.Mount(netnsDir, netnsDir, "none", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-		return err
-	}
-	return unix.Mount("", netnsDir, "none", shared, "")
 }
 
 // RemoveNetns takes away what Netns made.

@@ -43,36 +43,6 @@ func TestASandboxEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// As on a machine where nobody has made a network namespace yet: with a /run of its own.
-func TestNamespacesGoAlthoughSomebodyElseMakesHisMeanwhile(t *testing.T) {
-	prerequisite.Require(t)
-	const inside = "MULTINICD_SANDBOX_INSIDE"
-	if os.Getenv(inside) == "" {
-		cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-ec", `mount -t tmpfs run /run; exec "$@"`, "sh", os.Args[0], "-test.run=^"+t.Name()+"$")
-		cmd.Env = append(os.Environ(), inside+"=1")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v:\n%s", err, out)
-		}
-		return
-	}
-	s, err := New(t.Context(), t.Logf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := s.Netns("ours"); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := exec.Command("ip", "netns", "add", "theirs").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if out, err := exec.Command("ip", "netns", "del", "theirs").CombinedOutput(); err != nil {
-		t.Errorf("%v: %s", err, out)
-	}
-}
-
 func TestAFolderThatNobodyRegisteredIsRemovedLater(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
 	fresh := filepath.Join(registry(), "new-123")
