@@ -1,0 +1,56 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/netip"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Backend turns an action into steps, and asks the host's own tool about the files among them. An error that is a plan.RefusalError means
+// that the NIC cannot be had here, and nothing failed.
+type Backend interface {
+	Steps(a plan.Action) ([]plan.Step, error)
+	Validate(ctx context.Context, steps []plan.Step) error
+}
+
+// Links is the one way to a link. Change obeys the guard; Restore, which undoes, obeys only the part of it that holds for an undo.
+// Both are idempotent and answer nic.ErrLinkGone and nic.ErrRenameBusy.
+type Links interface {
+	Link(ctx context.Context, index int) (nic.Link, error)
+	// Look shows the whole machine, with who claims each link and the paths that must not be cut.
+	Look(ctx context.Context) (plan.Machine, error)
+	// Free asks the neighbours of a link for addresses. The error, if one has it, names the neighbour and wraps ErrAddressInUse.
+	Free(ctx context.Context, index int, addrs []netip.Addr) error
+	Change(ctx context.Context, c nic.Change) error
+	Restore(ctx context.Context, c nic.Change) error
+}
+
+// ErrAddressInUse: a neighbour answers for an address.
+var ErrAddressInUse = errors.New("address is in use")
+
+// Files writes whole files, atomically and durably: after an error the file is as it was.
+type Files interface {
+	Read(name string) ([]byte, fs.FileMode, error)
+	Write(name string, data []byte, mode fs.FileMode) error
+	Remove(name string) error
+}
+
+// Manager asks the host's network manager over the bus. Every call has a deadline of its own. It answers nic.ErrNoManager and nic.ErrLinkGone.
+type Manager interface {
+	Manage(ctx context.Context, m plan.Manage) error
+}
+
+// Prober tells whether the node still has what it lives by. Before notes what answers now and gives the check for afterwards,
+// which asks again only for what answered, for as long as ctx lasts.
+type Prober interface {
+	Before(ctx context.Context) (after func(ctx context.Context) error)
+}
+
+// Keeper is a Backend that can read back from its files what they say, for the time after the record was lost.
+type Keeper interface {
+	Owned() ([]plan.Owned, error)
+}

@@ -1,0 +1,169 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// validateTimeout bounds the wait for the host's own tool: half a second when all is well, more on a busy machine.
+const validateTimeout = 20 * time.Second
+
+// do carries one step out.
+func (t *transaction) do(ctx context.Context, s plan.Step) error {
+	switch {
+	case s.Do.Link != nil:
+		err := t.Links.Change(ctx, *s.Do.Link)
+		if errors.Is(err, nic.ErrRenameBusy) {
+			if t.entry.Kind == plan.Configure {
+				t.entry.After.RenameBlocked = true
+			}
+			return nil // the next boot gives the name; all else is done under the present one
+		}
+		return err
+	case s.Do.File != nil:
+		return t.put(*s.Do.File)
+	case s.Do.Manage != nil:
+		return t.Manager.Manage(ctx, *s.Do.Manage)
+	case s.Do.Zero():
+		return nil
+	}
+	switch s.Do.Check {
+	case plan.CheckGuard:
+		return t.guard(ctx)
+	case plan.CheckFree:
+		err := t.Links.Free(ctx, t.entry.Index, s.Do.Addresses)
+		if errors.Is(err, ErrAddressInUse) {
+			return &stepError{plan.AddressInUse, err}
+		}
+		return err
+	case plan.CheckVerify:
+		return t.verify(ctx)
+	case plan.CheckSettle:
+		t.settled(ctx)
+		return nil
+	case plan.CheckProbe:
+		return t.probe(ctx)
+	case plan.CheckValidate:
+		// A bus that hangs must not keep a change half way for longer than the service manager's watchdog waits.
+		ctx, cancel := context.WithTimeout(ctx, validateTimeout)
+		defer cancel()
+		if err := t.Backend.Validate(ctx, t.entry.Steps); err != nil {
+			return &stepError{plan.ValidationFailed, err}
+		}
+		return nil
+	}
+	return fmt.Errorf("step %q does nothing", s.Name)
+}
+
+func (t *transaction) probe(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.ProbeTimeout)
+	defer cancel()
+	if err := t.after(ctx); err != nil {
+		return &stepError{plan.ProbeFailed, err}
+	}
+	return nil
+}
+
+// blame says what is behind a guard that refuses step i: where the steps before it have drawn to the link what the node lives by, the probe tells
+// that better.
+func (t *transaction) blame(ctx context.Context, i int, err error) error {
+	var refusal *plan.RefusalError
+	if t.after == nil || !errors.As(err, &refusal) || !t.touched(i-1) {
+		return err
+	}
+	if failed := t.probe(ctx); failed != nil {
+		return failed
+	}
+	return &stepError{refusal.Refusal.Reason, err}
+}
+
+// guard asks the planner's questions again: minutes may have passed, and other changes been made, since it answered.
+func (t *transaction) guard(ctx context.Context) error {
+	now, err := t.Links.Look(ctx)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(now.Links, func(l nic.Link) bool { return l.Index == t.entry.Index })
+	if i < 0 {
+		return fmt.Errorf("reading link %d: %w", t.entry.Index, nic.ErrLinkGone)
+	}
+	r := plan.Guard(now.Links[i], now)
+	if t.entry.Kind == plan.Configure {
+		r = plan.Again(t.entry.NIC, now.Links[i], now, t.record, t.entry.Before)
+	}
+	if r != nil {
+		return &plan.RefusalError{Refusal: *r}
+	}
+	return nil
+}
+
+func (t *transaction) put(f plan.File) error {
+	if f.Absent {
+		return t.Files.Remove(f.Path)
+	}
+	return t.Files.Write(f.Path, f.Data, f.Mode)
+}
+
+// verify reads the link back until it shows what is wanted; it waits only for duplicate address detection to end.
+func (t *transaction) verify(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.VerifyTimeout)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l, err := t.Links.Link(ctx, t.entry.Index)
+		if err != nil {
+			return err
+		}
+		wrong := t.mismatches(l)
+		if len(wrong) == 0 {
+			return nil
+		}
+		settling := !slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.Have != "tentative" })
+		if settling {
+			select {
+			case <-tick.C:
+				continue
+			case <-ctx.Done():
+			}
+		}
+		if d := slices.IndexFunc(wrong, func(m plan.Mismatch) bool { return m.Have == "duplicate" }); d >= 0 {
+			address, _, _ := strings.Cut(wrong[d].Want, "/")
+			return &stepError{plan.AddressInUse, fmt.Errorf("address is in use: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", address)}
+		}
+		return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
+	}
+}
+
+// settled waits until the link shows what is wanted of it, or it is time to help.
+func (t *transaction) settled(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, t.SettleTimeout)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		l, err := t.Links.Link(ctx, t.entry.Index)
+		if err != nil || !slices.ContainsFunc(t.mismatches(l), func(m plan.Mismatch) bool { return m.Have != "tentative" && m.Have != "duplicate" }) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *transaction) mismatches(l nic.Link) []plan.Mismatch {
+	if t.entry.Kind == plan.Remove {
+		return plan.VerifyGone(l, t.entry.After)
+	}
+	return plan.Verify(t.entry.NIC, l, *t.entry.After)
+}
