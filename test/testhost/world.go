@@ -86,14 +86,15 @@ func NewWorld(box *sandbox.Sandbox, logf func(string, ...any)) (*World, error) {
 // NetNS is the path of the switch's network namespace, where the bridges have their segments' names.
 func (w *World) NetNS() string { return w.switchPath }
 
-// AddAddress gives the switch an address on a segment: somebody for the hosts to talk to there.
+// AddAddress gives the switch an address on a segment: somebody for the hosts to talk to there, at once. The kernel's check of an IPv6 address would take two
+// seconds, as long as a host needs to boot, and nobody has the address until it ends.
 func (w *World) AddAddress(segment string, address netip.Prefix) error {
 	bridge, err := w.segment(segment)
 	if err != nil {
 		return err
 	}
 	ipnet := &net.IPNet{IP: address.Addr().AsSlice(), Mask: net.CIDRMask(address.Bits(), address.Addr().BitLen())}
-	if err := w.netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipnet}); err != nil {
+	if err := w.netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipnet, Flags: unix.IFA_F_NODAD}); err != nil {
 		return fmt.Errorf("adding %s to segment %s: %w", address, segment, err)
 	}
 	return nil
