@@ -6,16 +6,13 @@
 // One goroutine, the one that runs Run, owns the machine. No other part changes a link or a file of the host. What talks to the
 // cluster never stops the loop.
 //
-// Start reading at Daemon.Run, then pass.go.
+// Start reading at Daemon.Run, then pass.go; news.go has what comes from outside.
 package daemon
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"reflect"
-	"slices"
 	"sync"
 	"time"
 
@@ -286,116 +283,6 @@ func (d *Daemon) open(ctx context.Context) error {
 	}
 	d.reports = newOutbox(d.Reporter, st, before, d.Log)
 	return nil
-}
-
-// take notes news from the source and wakes the loop.
-func (d *Daemon) take(w Wish, wake chan<- struct{}) {
-	d.mu.Lock()
-	changed := false
-	if w.Object != nil && d.wish.waits(w.Object) {
-		changed = d.holdBack(w.Object)
-	} else if w.Object != nil || w.Gone {
-		if changed = !sameWish(d.wish, w); changed {
-			d.wish, d.fresh = d.wish.with(w.Object, w.Gone), true
-			d.wish.told = d.now()
-		} else {
-			d.wish.Object = w.Object
-			changed = d.wish.due() != nil
-		}
-		if braked := w.Object != nil && w.Object.Status.ReleasedGeneration != 0; w.Object != nil && braked != d.wish.Braked {
-			// Kept at once: an object that is made anew while nobody is there says nothing of the brake.
-			d.wish.Braked, d.fresh, changed = braked, true, true
-		}
-	}
-	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.wish.Unread) {
-		d.wish.Unread, d.fresh, changed = w.Unread, true, true
-	}
-	if (d.wish.Err == nil) != (w.Err == nil) {
-		d.logContact(w.Err)
-	}
-	d.wish.Err = w.Err
-	if w.Contact.After(d.wish.Contact) {
-		d.wish.Contact = w.Contact
-	}
-	d.status.Source.Error, d.status.Source.Contact = errText(d.wish.Err), d.wish.Contact
-	d.mu.Unlock()
-	if changed {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// holdBack notes an object that waits for its release, and tells whether that is news. What is asked of the node meanwhile is done with the
-// object that is in force. d.mu must be held.
-func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
-	was := d.wish.Unreleased
-	news := was == nil || was.UID != obj.UID || was.Generation != obj.Generation
-	d.wish.Unreleased, d.wish.Braked = obj, true
-	d.fresh = d.fresh || news
-	if d.wish.Object != nil {
-		now := d.wish.Object.DeepCopy()
-		now.Status.RequestedRun, now.Status.RequestedAction = obj.Status.RequestedRun, obj.Status.RequestedAction
-		d.wish.Object = now
-	}
-	return news || d.wish.due() != nil
-}
-
-// keep notes how the credential is. It wakes the loop where a problem came or went: that is reported.
-func (d *Daemon) keep(c Credential, wake chan<- struct{}) {
-	d.mu.Lock()
-	was := d.status.Credential
-	d.status.Credential = &c
-	d.mu.Unlock()
-	if was == nil || !slices.Equal(was.problems(), c.problems()) || was.ClockKnown != c.ClockKnown {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
-	}
-}
-
-func (d *Daemon) logContact(err error) {
-	if err != nil {
-		d.Log.Warn("the desired state cannot be read; keeping the last known good one", "err", err)
-		return
-	}
-	d.Log.Info("the desired state can be read again")
-}
-
-func errText(err error) string {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return ""
-	}
-	return err.Error()
-}
-
-func sameWish(a, b Wish) bool {
-	if a.Unread != nil || a.Gone != b.Gone || (a.Object == nil) != (b.Object == nil) {
-		return false
-	}
-	switch {
-	case a.Object == nil:
-		return true
-	case a.Object.UID != "" || b.Object.UID != "":
-		return a.Object.UID == b.Object.UID && a.Object.Generation == b.Object.Generation
-	}
-	return reflect.DeepEqual(a.Object.Spec, b.Object.Spec) // from a file: nobody counts generations
-}
-
-// Reached says that the source answered when it was last asked.
-func (d *Daemon) Reached() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.wish.Err == nil
-}
-
-// InContact says that the API server has answered a moment ago, and has not failed since.
-func (d *Daemon) InContact() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.wish.Err == nil && !d.wish.Contact.IsZero() && d.now().Sub(d.wish.Contact) < 10*time.Second
 }
 
 func (d *Daemon) now() time.Time {
