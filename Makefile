@@ -49,7 +49,7 @@ test: ## all tests on the real test bed, installing what they need (as root; 15 
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test -p 3 -shuffle=on -timeout 60m ./test/e2e ./test/fault ./test/...
+	$(GO) test -p 3 -shuffle=on -timeout 60m ./test/e2e ./test/fault ./test/packages ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12 and 13
