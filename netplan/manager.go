@@ -28,7 +28,7 @@ type ManagerBackend struct {
 // NewManager gives a backend that has accepted nothing yet.
 func NewManager(f Files, b Bus, dad bool) *ManagerBackend {
 	out := &ManagerBackend{Backend: New(f, b), Manager: &ifcfg.Backend{Files: f, Dialect: ifcfg.Keyfile, DAD: dad}}
-	out.render, out.DAD = RenderForManager, dad
+	out.render, out.renderer, out.DAD = RenderForManager, rendererManager, dad
 	return out
 }
 
@@ -37,7 +37,7 @@ func NewManager(f Files, b Bus, dad bool) *ManagerBackend {
 func RenderForManager(c nic.Config, adopted bool) []byte {
 	rules := c.Rules
 	c.Rules = nil
-	return render(c, adopted, "NetworkManager", func(line func(string, ...any)) {
+	return render(c, adopted, rendererManager, func(line func(string, ...any)) {
 		line("      networkmanager:")
 		line("        uuid: \"%s\"", ifcfg.UUID(c.MAC))
 		line("        name: \"%s\"", c.Name)

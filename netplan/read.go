@@ -22,6 +22,8 @@ import (
 type Definition struct {
 	ID     string
 	Config nic.Config // its MAC is zero where the entry has none
+	// Renderer is the entry's own, "" where it has none.
+	Renderer string
 	// Beyond are the keys that say more than a nic.Config does (dhcp4: true, nameservers), sorted; nil: it says no more.
 	Beyond []string
 }
@@ -95,7 +97,10 @@ func (d *Definition) take(key string, value *yaml.Node) (known bool, err error) 
 		err := value.Decode(&on)
 		return !on, err
 	case "renderer":
-		return value.Value == "networkd", nil
+		d.Renderer = value.Value
+		return value.Value == rendererNetworkd, nil
+	case "networkmanager":
+		return false, d.takePassthrough(value)
 	case "optional", "link-local":
 		return true, nil // about booting, and about what no object can say
 	}
@@ -185,10 +190,34 @@ func (d *Definition) takeRules(value *yaml.Node) (known bool, err error) {
 	return known, nil
 }
 
+// takePassthrough reads what RenderForManager has to say past netplan's own keys.
+func (d *Definition) takePassthrough(value *yaml.Node) error {
+	var said struct{ Passthrough map[string]string }
+	if err := value.Decode(&said); err != nil {
+		return err
+	}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		for n := 1; said.Passthrough[fmt.Sprintf("%s.routing-rule%d", family, n)] != ""; n++ {
+			var r nic.Rule
+			var from string
+			text := said.Passthrough[fmt.Sprintf("%s.routing-rule%d", family, n)]
+			if _, err := fmt.Sscanf(text, "priority %d from %s table %d", &r.Priority, &from, &r.Table); err != nil {
+				continue // somebody else's words
+			}
+			var err error
+			if r.From, err = destination(from, ""); err != nil {
+				return err
+			}
+			d.Config.Rules = append(d.Config.Rules, r)
+		}
+	}
+	return nil
+}
+
 // mark starts every file that we write.
 const mark = "# Written by multinicd:"
 
-// Owned reads back what our files say: all that is known of them where the record was lost. It is sorted by file; how the links were
+// Owned reads back what our files for this backend's renderer say: all that is known of them where the record was lost. It is sorted by file; how the links were
 // found is not known. A file that cannot be read is left out, and named in the error beside the rest.
 func (b *Backend) Owned() ([]plan.Owned, error) {
 	pattern := path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml")
@@ -217,7 +246,7 @@ func (b *Backend) Owned() ([]plan.Owned, error) {
 			errs = append(errs, fmt.Errorf("reading %s: %w", name, err))
 		}
 		for _, d := range list {
-			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) {
+			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) && d.Renderer == b.renderer {
 				out = append(out, plan.Owned{MAC: d.Config.MAC, Config: d.Config, Applied: true, Adopted: d.ID == ID(d.Config, true)})
 			}
 		}

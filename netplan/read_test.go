@@ -28,7 +28,7 @@ func TestReadIsTheInverseOfRender(t *testing.T) {
 		if err != nil || len(got) == 0 {
 			t.Fatalf("got %v, %v", got, err)
 		}
-		want := netplan.Definition{ID: netplan.ID(c, adopted), Config: c}
+		want := netplan.Definition{ID: netplan.ID(c, adopted), Config: c, Renderer: "networkd"}
 		if diff := cmp.Diff(want, got[0], values); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
@@ -85,6 +85,13 @@ func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 	write(t, m, "/etc/netplan/90-multinic3.yaml", []byte("network: {ethernets: {multinic3: {match: {macaddress: \"02:00:00:00:01:03\"}}}}\n"), 0o644)
 	write(t, m, "/etc/netplan/91-multinic4.yaml", netplan.Render(config(4), false), 0o600)
 	write(t, m, "/etc/netplan/90-multinic5.yaml", append(netplan.Render(config(5), false), "]"...), 0o600)
+	six := config(6, "203.0.113.7/32", "2001:db8::7/128")
+	six.Rules = []nic.Rule{{From: six.Addresses[0], Table: 10006, Priority: 20006}, {From: six.Addresses[1], Table: 10006, Priority: 20006}}
+	write(t, m, netplan.File(six), netplan.RenderForManager(six, true), 0o600)
+	managed, err := netplan.NewManager(m, m, false).Owned()
+	if len(managed) != 1 || !managed[0].Config.Equal(six) || !managed[0].Adopted || err == nil {
+		t.Errorf("of NetworkManager's: %v, got %+v", err, managed)
+	}
 	got, err := netplan.New(m, m).Owned()
 	if err == nil || !strings.Contains(err.Error(), "90-multinic5.yaml") {
 		t.Errorf("the file that cannot be read: %v", err)

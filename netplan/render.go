@@ -74,7 +74,13 @@ func ownName(name string) bool {
 // Render gives the whole YAML of one NIC. Every value in it is typed, so no text of a user can reach the file; the same input
 // gives the same bytes. Keys that the live change does not make are off: no DHCP, no router advertisements, and no IPv6
 // link-local address where no IPv6 is wanted. optional keeps a boot from waiting for a NIC that is not plugged in.
-func Render(c nic.Config, adopted bool) []byte { return render(c, adopted, "networkd", nil) }
+func Render(c nic.Config, adopted bool) []byte { return render(c, adopted, rendererNetworkd, nil) }
+
+// Renderers of netplan, in its own words.
+const (
+	rendererNetworkd = "networkd"
+	rendererManager  = "NetworkManager"
+)
 
 // render gives the same for a renderer. more writes what else is to stand in the definition.
 func render(c nic.Config, adopted bool, renderer string, more func(line func(format string, args ...any))) []byte {
@@ -106,7 +112,7 @@ func render(c nic.Config, adopted bool, renderer string, more func(line func(for
 	if len(c.Routes) > 0 {
 		line("      routes:")
 		for _, r := range c.Routes {
-			renderRoute(line, r, renderer != "networkd")
+			renderRoute(line, r, renderer != rendererNetworkd)
 		}
 	}
 	if len(c.Rules) > 0 {

@@ -39,13 +39,14 @@ type Backend struct {
 	// Activation says who is asked to take over what netlink has done: see the constants.
 	Activation string
 	render     func(c nic.Config, adopted bool) []byte
+	renderer   string // that render names
 	// accepted remembers the shapes that the real netplan has accepted; see Validate.
 	accepted map[string]bool
 }
 
 // New gives a backend that has accepted nothing yet.
 func New(f Files, b Bus) *Backend {
-	return &Backend{Files: f, Bus: b, render: Render, accepted: map[string]bool{}}
+	return &Backend{Files: f, Bus: b, render: Render, renderer: rendererNetworkd, accepted: map[string]bool{}}
 }
 
 // Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
