@@ -26,6 +26,8 @@ const (
 	nmTimeout = 5 * time.Second
 	// nmActivateTimeout bounds the wait for a profile to be in force: 0.1 to 0.3 s when all is well.
 	nmActivateTimeout = 10 * time.Second
+	// nmLeaveTimeout bounds the wait for one to be so no more: as short, and as long as the administrator's own scripts take besides.
+	nmLeaveTimeout = 20 * time.Second
 	// nmHold is after how many seconds NetworkManager takes a link back that we hold: longer than a change takes with all its probes, and a number
 	// that nobody else is likely to choose: by it we know a checkpoint of ours that a crash has left.
 	nmHold uint32 = 83
@@ -37,6 +39,7 @@ const (
 	nmUnavailable  = 20
 	nmDisconnected = 30
 	nmActivated    = 100
+	nmDeactivating = 110
 	nmFailed       = 120
 )
 
@@ -192,15 +195,30 @@ func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
 	return nil
 }
 
-// managed says whether NetworkManager manages a device. One that was just plugged in it does as soon as udev has finished with it.
+// Reasons of NMDeviceStateReason for a device that is not managed since somebody has told NetworkManager so at run time (nmcli device set managed no):
+// "removed", as 1.42 says, and the one that there is since 1.48. What its configuration says, or udev's, has other reasons (3; 74, 76, 77).
+const (
+	nmRemoved      = 36
+	nmUserExplicit = 75
+)
+
+// managed says whether NetworkManager manages a device. One that was just plugged in it does as soon as udev has finished with it, and one that
+// somebody has taken from it at run time is given back: he who configures it for us is as much part of what is wanted as what it configures.
 func (m nm) managed(ctx context.Context, dev dbus.ObjectPath) (bool, error) {
-	for begin := time.Now(); ; {
+	for begin, asked := time.Now(), false; ; {
 		var state uint32
-		if err := m.get(ctx, dev, nmDevice, "State", &state); err != nil {
+		var reason struct{ State, Reason uint32 }
+		if err := errors.Join(m.get(ctx, dev, nmDevice, "State", &state), m.get(ctx, dev, nmDevice, "StateReason", &reason)); err != nil {
 			return false, err
 		}
 		if state > nmUnmanaged || time.Since(begin) > nmNews {
 			return state > nmUnmanaged, nil
+		}
+		if !asked && (reason.Reason == nmRemoved || reason.Reason == nmUserExplicit) {
+			asked = true
+			if _, err := m.call(ctx, dev, "org.freedesktop.DBus.Properties.Set", []any{nmDevice, "Managed", dbus.MakeVariant(true)}); err != nil {
+				return false, fmt.Errorf("asking NetworkManager to manage a link again: %w", err)
+			}
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
@@ -269,117 +287,4 @@ func (h *Host) NMLoad(ctx context.Context, files []string) error {
 		return fmt.Errorf("NetworkManager refuses %s: journalctl -u NetworkManager says why", strings.Join(failed, ", "))
 	}
 	return nil
-}
-
-// NMActivate brings a profile in force on the link as it was read last. Where it is in force already, in an older form, that is a Reapply, which changes what
-// differs and nothing else; the same again causes no event. known says whether NetworkManager has the profile.
-//
-// A link without a carrier is left alone: NetworkManager would wait for one, and give up.
-func (h *Host) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, nmActivateTimeout)
-	defer cancel()
-	m, err := h.nmAsk(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer m.close()
-	dev, name, err := m.device(ctx, index, mac)
-	if err != nil {
-		return false, err
-	}
-	var profile dbus.ObjectPath
-	if answered, err := m.call(ctx, nmSettings, nmService+".Settings.GetConnectionByUuid", []any{uuid}, &profile); answered && err != nil {
-		return false, nil
-	} else if err != nil {
-		return false, fmt.Errorf("asking NetworkManager for profile %s: %w", uuid, err)
-	}
-	s, err := m.state(ctx, dev)
-	if err != nil {
-		return true, err
-	}
-	if s.uuid == uuid && s.state == nmActivated {
-		again, err := m.reapply(ctx, dev)
-		if err != nil || !again {
-			return true, err
-		}
-		s = nmState{} // it cannot be done so: it has to be activated anew
-	}
-	if s.state == nmUnavailable {
-		return true, nil
-	}
-	// A profile that has just been read may be on its way by itself.
-	if s.uuid != uuid || s.state < nmDisconnected || s.state >= nmActivated {
-		var active dbus.ObjectPath
-		if _, err := m.call(ctx, nmObject, nmService+".ActivateConnection", []any{profile, dev, dbus.ObjectPath("/")}, &active); err != nil {
-			return true, fmt.Errorf("activating the profile of link %s: %w", name, err)
-		}
-	}
-	return true, m.await(ctx, dev, name, uuid)
-}
-
-// nmState is what a device is in, and the UUID of the profile that is, or is about to be, in force on it.
-type nmState struct {
-	state uint32
-	uuid  string
-}
-
-func (m nm) state(ctx context.Context, dev dbus.ObjectPath) (s nmState, err error) {
-	if err := m.get(ctx, dev, nmDevice, "State", &s.state); err != nil {
-		return s, err
-	}
-	var active dbus.ObjectPath
-	if err := m.get(ctx, dev, nmDevice, "ActiveConnection", &active); err != nil || active == "/" {
-		return s, err
-	}
-	if err := m.get(ctx, active, nmActive, "Uuid", &s.uuid); err != nil {
-		s.uuid = "" // it has gone meanwhile
-	}
-	return s, nil
-}
-
-// reapply changes what differs between the profile and what is in force; again says that this profile cannot be brought in force so.
-func (m nm) reapply(ctx context.Context, dev dbus.ObjectPath) (again bool, err error) {
-	var applied map[string]map[string]dbus.Variant
-	var version uint64
-	if _, err := m.call(ctx, dev, nmDevice+".GetAppliedConnection", []any{uint32(0)}, &applied, &version); err != nil {
-		return false, fmt.Errorf("asking for what is in force: %w", err)
-	}
-	asSaved := map[string]map[string]dbus.Variant{}
-	answered, err := m.call(ctx, dev, nmDevice+".Reapply", []any{asSaved, version, uint32(nmPreserveExternal)})
-	if answered && err != nil { // before 1.42 there is no such flag
-		answered, err = m.call(ctx, dev, nmDevice+".Reapply", []any{asSaved, version, uint32(0)})
-	}
-	if answered && err != nil {
-		return true, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reapplying the profile: %w", err)
-	}
-	return false, nil
-}
-
-// await waits until the profile is in force.
-func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	begin := time.Now()
-	for {
-		s, err := m.state(ctx, dev)
-		if err != nil {
-			return fmt.Errorf("waiting for the profile of link %s: %w", name, err)
-		}
-		switch {
-		case s.state == nmActivated && s.uuid == uuid:
-			return nil
-		case s.state == nmFailed, s.state <= nmDisconnected && time.Since(begin) > time.Second:
-			var reason struct{ State, Reason uint32 }
-			_ = m.get(ctx, dev, nmDevice, "StateReason", &reason)
-			return fmt.Errorf("activating the profile of link %s: NetworkManager gave up (state %d, reason %d of NMDeviceStateReason); journalctl -u NetworkManager says why", name, s.state, reason.Reason)
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for the profile of link %s: %w", name, ctx.Err())
-		}
-	}
 }

@@ -19,6 +19,8 @@ type Bus interface {
 	NMLoad(ctx context.Context, files []string) error
 	// NMActivate brings a profile in force as it was read last, and waits until it is; known says whether there is such a profile.
 	NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error)
+	// NMLeft waits until a profile that it was told to forget is in force on the link no more, and the link as NetworkManager leaves it.
+	NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error
 }
 
 // Manager carries out what the steps ask of NetworkManager.
@@ -32,7 +34,10 @@ func (m Manager) Manage(ctx context.Context, what plan.Manage) error {
 	case plan.Release:
 		return m.Bus.NMRelease(ctx, what.Index, what.MAC)
 	case plan.Load:
-		return m.Bus.NMLoad(ctx, what.Files)
+		if err := m.Bus.NMLoad(ctx, what.Files); err != nil || what.UUID == "" {
+			return err
+		}
+		return m.Bus.NMLeft(ctx, what.Index, what.MAC, what.UUID)
 	case plan.Activate:
 		known, err := m.Bus.NMActivate(ctx, what.Index, what.MAC, what.UUID)
 		if err == nil && !known {

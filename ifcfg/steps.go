@@ -98,13 +98,17 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
 	}
 	back := KernelBefore(a)
-	before, after := b.around(a)
+	before, after := b.around(a, files, active)
 	steps := []plan.Step{check("guard", plan.CheckGuard), {Name: "hold", Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
 	steps = append(steps, before...)
 	steps = append(steps, plan.Step{Name: "kernel", Undo: plan.Op{Link: &back}},
 		plan.Step{Name: "profile", Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
 	steps = append(steps, files...)
-	steps = append(steps, plan.Step{Name: "load", Do: plan.Op{Manage: ask(plan.Load, profiles, "")}})
+	gone := "" // what NetworkManager does to the link when it lets go of it, it must not do behind us: it sets a former MTU, for one
+	if a.Kind == plan.Remove && active == UUID(a.NIC.MAC) {
+		gone = active
+	}
+	steps = append(steps, plan.Step{Name: "load", Do: plan.Op{Manage: ask(plan.Load, profiles, gone)}})
 	if a.Kind == plan.Configure {
 		steps = append(steps, plan.Step{Name: "activate", Do: plan.Op{Manage: ask(plan.Activate, nil, UUID(a.NIC.MAC))}})
 	}
@@ -127,10 +131,17 @@ func apartNames(persist []plan.Step) (names, others []plan.Step) {
 	return names, others
 }
 
-// around gives what netlink does of a change: before NetworkManager, what that has no part in, and behind it all else, which is there already if all is well.
-func (b *Backend) around(a plan.Action) (before, after []plan.Step) {
+// around gives what netlink does of a change: before NetworkManager, what that has no part in, or would do worse where it reapplies our profile, and behind
+// it all else, which is there already if all is well.
+func (b *Backend) around(a plan.Action, files []plan.Step, active string) (before, after []plan.Step) {
+	var kept nic.Change
+	more := false
+	if active == "" || active == UUID(a.NIC.MAC) { // under another profile's all is that one's
+		kept.Add, kept.AddRoutes, more = others(a, files)
+	}
 	if a.Kind == plan.Remove {
-		for _, s := range plan.Live(a.Change, false) {
+		kept.Index, kept.MAC, kept.Had = a.Link.Index, a.NIC.MAC, a.Link.Name
+		for _, s := range slices.Concat(plan.Live(kept, false), plan.Live(a.Change, false)) {
 			after = append(after, ownUndo(s))
 		}
 		return nil, after
@@ -143,13 +154,46 @@ func (b *Backend) around(a plan.Action) (before, after []plan.Step) {
 			after = append(after, s)
 		}
 	}
+	if active != "" && (len(kept.Add) > 0 || more) { // the kernel takes secondary addresses with the first, and routes with the last: our own writer knows how to keep them
+		before = append(before, plan.Live(nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Change.Had, Add: a.Change.Add, Del: a.Change.Del}, false)...)
+	}
 	whole := a.Change
 	whole.Name, whole.MTU, whole.Up, whole.Conf = "", 0, false, nil
-	whole.Add, whole.AddRoutes, whole.AddRules = a.NIC.Addresses, a.NIC.Routes, a.NIC.Rules
+	whole.Add, whole.AddRoutes, whole.AddRules = slices.Concat(a.NIC.Addresses, kept.Add), slices.Concat(a.NIC.Routes, kept.AddRoutes), a.NIC.Rules
 	for _, s := range plan.Live(whole, false) {
 		after = append(after, ownUndo(s))
 	}
 	return before, after
+}
+
+// others is what others have put on the link of an action, as far as it can be put back whatever becomes of ours: addresses, and routes by them; more says
+// that there are other routes. A profile that comes in force, or goes, takes all that it finds on the link. What somebody has written into a profile of ours,
+// one of the files that are replaced, is no address of his own.
+func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes []nic.Route, more bool) {
+	written := func(p netip.Prefix) bool {
+		return slices.ContainsFunc(files, func(s plan.Step) bool {
+			return s.Undo.File != nil && slices.Contains(strings.FieldsFunc(string(s.Undo.File.Data), func(r rune) bool { return strings.ContainsRune("=,/\" \n", r) }), p.Addr().String())
+		})
+	}
+	for _, h := range a.Link.Addresses {
+		if h.Permanent && !h.Duplicate && !h.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(a.NIC.Addresses, h.Prefix) && !slices.Contains(a.Change.Del, h.Prefix) && !written(h.Prefix) {
+			addresses = append(addresses, h.Prefix)
+		}
+	}
+	has := func(list []nic.Route, r nic.Route) bool {
+		return slices.ContainsFunc(list, func(o nic.Route) bool { return o.Key() == r.Key() })
+	}
+	for _, r := range a.Link.Routes {
+		if slices.Contains(transient, r.Protocol) || has(a.NIC.Routes, r) || has(a.Change.DelRoutes, r) {
+			continue
+		}
+		if slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Contains(r.Via) && (!r.Source.IsValid() || r.Source == p.Addr()) }) {
+			routes = append(routes, r)
+		} else {
+			more = true
+		}
+	}
+	return addresses, routes, more
 }
 
 // ownUndo leaves a step its undo only where KernelBefore does not do it.

@@ -91,9 +91,13 @@ func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
 	if ifcfg.Same(a) {
 		return late, nil
 	}
+	stray, err := b.stray(a)
+	if err != nil {
+		return nil, err
+	}
 	lost := a.Link != nil && a.Kind == plan.Configure && !a.Change.Empty() && active != ifcfg.UUID(a.NIC.MAC) && a.Link.Carrier
-	if len(persist) > 0 || lost {
-		return b.managed(a, persist, active, late)
+	if len(persist)+len(stray) > 0 || lost {
+		return b.managed(a, persist, stray, active, late)
 	}
 	var steps []plan.Step
 	if !a.Change.Empty() {
@@ -104,11 +108,38 @@ func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
 	return append(steps, late...), nil
 }
 
+// stray takes away what NetworkManager (1.42 and 1.52) makes of a profile of netplan's that somebody modifies, with nmcli for one: it moves it to its own
+// folder, under the name of the NIC, where it counts before whatever netplan's generator writes.
+func (b *ManagerBackend) stray(a plan.Action) (steps []plan.Step, err error) {
+	names, err := b.Files.Glob(ifcfg.Keyfile.File(nic.NamePrefix + "*"))
+	if err != nil {
+		return nil, fmt.Errorf("listing %s: %w", ifcfg.KeyfileDir, err)
+	}
+	for _, name := range names {
+		data, _, err := b.Files.Read(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("reading %s: %w", name, err)
+		}
+		if !ifcfg.Owned(name) || !bytes.Contains(data, []byte("uuid="+ifcfg.UUID(a.NIC.MAC)+"\n")) {
+			continue
+		}
+		step, err := b.replace("profile", name, nil, 0)
+		if err != nil {
+			return nil, err
+		}
+		steps = append(steps, step...)
+	}
+	return steps, nil
+}
+
 // managed has NetworkManager make the change by the profiles.
-func (b *ManagerBackend) managed(a plan.Action, persist []plan.Step, active string, late []plan.Step) ([]plan.Step, error) {
+func (b *ManagerBackend) managed(a plan.Action, persist, stray []plan.Step, active string, late []plan.Step) ([]plan.Step, error) {
 	files, profiles, err := b.profiles(a, persist)
 	if err != nil {
 		return nil, err
+	}
+	for _, s := range slices.Backward(stray) {
+		files, profiles = slices.Insert(files, 0, s), slices.Insert(profiles, 0, s.Do.File.Path)
 	}
 	if a.Link != nil {
 		return b.Manager.Managed(a, files, profiles, active, late), nil

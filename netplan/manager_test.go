@@ -2,6 +2,7 @@ package netplan_test
 
 import (
 	"net/netip"
+	"path"
 	"strings"
 	"testing"
 
@@ -80,6 +81,9 @@ func TestStepsForManager(t *testing.T) {
 		"an address that somebody deleted": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "[device]\nconnection-uuid=" + ifcfg.UUID(one.MAC) + "\n"}, change: change,
 			want: "guard addresses verify probe"},
 		"our profile is not in force": {disk: map[string]string{file: data, profile: "another"}, change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release"},
+		"somebody has modified our profile with nmcli": {disk: map[string]string{file: data, "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=" + ifcfg.UUID(one.MAC) + "\n"},
+			want: "guard hold kernel profile profile(remove) profile load activate settle addresses verify probe release"},
+		"a profile of that name is somebody else's": {disk: map[string]string{file: data, profile: "x", "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=another\n"}, want: ""},
 		"a NIC is given back": {disk: map[string]string{file: data, profile: "x"}, remove: true,
 			want: "guard hold kernel profile profile load settle verify probe release validate persist(final)"},
 		"a NIC that is unplugged is given back": {disk: map[string]string{file: data, profile: "x"}, remove: true, gone: true, want: "profile profile load validate persist(final)"},
@@ -106,6 +110,9 @@ func TestStepsForManager(t *testing.T) {
 				step := s.Name
 				if s.Final {
 					step += "(final)"
+				}
+				if f := s.Do.File; f != nil && path.Dir(f.Path) == ifcfg.KeyfileDir && f.Absent {
+					step += "(remove)"
 				}
 				got = append(got, step)
 			}

@@ -39,7 +39,7 @@ type Manage struct {
 	Index int      // ifindex of the link
 	MAC   nic.MAC  // of the NIC; finds the link where the ifindex is of another boot
 	Files []string `json:",omitempty"` // profiles that are to be read anew, or forgotten where they are gone; absolute, sorted
-	UUID  string   `json:",omitempty"` // the profile that is to be in force on the link; of Reload and Apply, what tells this change from others
+	UUID  string   `json:",omitempty"` // the profile that is to be in force on the link; of Load, one that is not to be; of Reload and Apply, what tells this change from others
 	// Name is what the link has to be called for Reload and Apply, which then see to it that networkd has it by the one file in Files. Empty: networkd need not have it.
 	Name string `json:",omitempty"`
 	Undo bool   `json:",omitempty"` // of Reload and Apply: only if this change came as far before
@@ -52,7 +52,7 @@ type Verb string
 const (
 	Hold     Verb = "hold"     // to go back by itself if it does not hear from us
 	Release  Verb = "release"  // not to, any more
-	Load     Verb = "load"     // to read Files, and nothing else
+	Load     Verb = "load"     // to read Files, and nothing else; then to have done with UUID on the link, where it is not empty
 	Activate Verb = "activate" // to bring UUID in force on the link as it was read last
 	Restore  Verb = "restore"  // Load, and Activate where UUID is not empty. For an undo: a manager that does not run has nothing to restore
 	Reload   Verb = "reload"   // networkd, to read its files again, if that can touch no other link

@@ -144,6 +144,16 @@ func (m *Machine) NMActivate(_ context.Context, index int, mac nic.MAC, uuid str
 	return known, err
 }
 
+// NMLeft implements ifcfg.Bus.
+func (m *Machine) NMLeft(_ context.Context, index int, _ nic.MAC, uuid string) error {
+	return m.manager(func(n *Manager) error {
+		if n.active[index].uuid == uuid {
+			return fmt.Errorf("profile %s is in force on link %d still", uuid, index)
+		}
+		return nil
+	})
+}
+
 // bring brings a profile in force in place of what was.
 func (m *Machine) bring(index int, p profile) {
 	if now, busy := m.NM.active[index]; busy && now.uuid == p.uuid && now.config.Equal(p.config) {

@@ -1,0 +1,69 @@
+package ifcfg_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"multinicd/ifcfg"
+	"multinicd/internal/hosttest"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// A profile that comes in force, or goes, takes what it finds on the link: what is others' comes back behind it, as far as it stands without ours.
+func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
+	prefix := netip.MustParsePrefix
+	ours, foreign, carried, beside := prefix("192.0.2.7/24"), prefix("10.99.0.1/16"), prefix("10.98.0.0/16"), prefix("10.97.0.0/16")
+	had := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Addresses: []netip.Prefix{ours}}
+	want := had
+	want.Addresses = []netip.Prefix{prefix("192.0.2.8/24")}
+	link := nic.Link{Index: 11, Name: "multinic1", MAC: had.MAC, Up: true, Carrier: true, MTU: 1500,
+		Addresses: []nic.Address{{Prefix: ours, Permanent: true}, {Prefix: foreign, Permanent: true}, {Prefix: prefix("10.66.0.1/16")}, {Prefix: prefix("fe80::1/64"), Permanent: true}},
+		Routes: []nic.Route{{To: foreign.Masked(), Protocol: 2}, {To: carried, Via: netip.MustParseAddr("10.99.0.2"), Protocol: 12},
+			{To: beside, Via: netip.MustParseAddr("192.0.2.2"), Protocol: 80}}}
+	change := nic.Change{Index: 11, MAC: had.MAC, Had: "multinic1", Del: had.Addresses}
+	configure := change
+	configure.Add = want.Addresses
+	for name, a := range map[string]plan.Action{
+		"another address":       {Kind: plan.Configure, NIC: want, Link: &link, Change: configure, After: &plan.Owned{}},
+		"the NIC is given back": {Kind: plan.Remove, NIC: had, Link: &link, Change: change},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New(link)
+			for file, data := range ifcfg.Keyfile.Files(had) {
+				write(t, m, file, data, ifcfg.Mode(file))
+			}
+			write(t, m, "/run/NetworkManager/devices/11", []byte("connection-uuid="+ifcfg.UUID(had.MAC)+"\n"), 0o644)
+			steps, err := (&ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}).Steps(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			load := slices.IndexFunc(steps, func(s plan.Step) bool { return s.Name == "load" })
+			var again []string
+			for i, s := range steps {
+				if s.Do.Link == nil {
+					continue
+				}
+				for _, p := range s.Do.Link.Add {
+					if p == foreign && i > load {
+						again = append(again, p.String())
+					}
+				}
+				for _, r := range s.Do.Link.AddRoutes {
+					if !slices.Contains(again, r.To.String()) {
+						again = append(again, r.To.String())
+					}
+				}
+			}
+			if got, want := fmt.Sprint(again), fmt.Sprint([]string{foreign.String(), carried.String()}); got != want {
+				t.Errorf("put back are %s, want %s", got, want)
+			}
+			before := slices.ContainsFunc(steps[:load], func(s plan.Step) bool { return s.Name == "retire" && !s.Undo.Zero() })
+			if before != (a.Kind == plan.Configure) {
+				t.Errorf("netlink changes the addresses before NetworkManager does: %v", before)
+			}
+		})
+	}
+}
