@@ -24,15 +24,15 @@ func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 			m := hosttest.New()
 			for _, c := range []nic.Config{one, two} {
 				for file, data := range dialect.Files(c) {
-					write(t, m, file, data, ifcfg.Mode(file))
+					m.Put(t, file, data, ifcfg.Mode(file))
 				}
 			}
 			other := map[ifcfg.Dialect]ifcfg.Dialect{ifcfg.Keyfile: ifcfg.Ifcfg, ifcfg.Ifcfg: ifcfg.Keyfile}[dialect]
 			render := map[ifcfg.Dialect]func(nic.Config) []byte{ifcfg.Keyfile: ifcfg.RenderKeyfile, ifcfg.Ifcfg: ifcfg.RenderIfcfg}
-			write(t, m, other.File("multinic6"), render[other](nic.Config{ID: 6, Name: "multinic6", MAC: nic.MAC{2, 0, 0, 0, 1, 6}}), 0o600)
-			write(t, m, dialect.File("multinic3"), []byte("# somebody's\nNAME=multinic3\nHWADDR=02:00:00:00:01:03\n"), 0o600)
-			write(t, m, dialect.File("multinicuser"), render[dialect](one), 0o600)
-			write(t, m, dialect.File("multinic5"), append(render[dialect](one), "torn"...), 0o600)
+			m.Put(t, other.File("multinic6"), render[other](nic.Config{ID: 6, Name: "multinic6", MAC: nic.MAC{2, 0, 0, 0, 1, 6}}), 0o600)
+			m.Put(t, dialect.File("multinic3"), []byte("# somebody's\nNAME=multinic3\nHWADDR=02:00:00:00:01:03\n"), 0o600)
+			m.Put(t, dialect.File("multinicuser"), render[dialect](one), 0o600)
+			m.Put(t, dialect.File("multinic5"), append(render[dialect](one), "torn"...), 0o600)
 			got, err := (&ifcfg.Backend{Files: m, Dialect: dialect}).Owned()
 			if err == nil || strings.Count(err.Error(), "reading /") != 1 || !strings.Contains(err.Error(), dialect.File("multinic5")) {
 				t.Errorf("the file that cannot be read: %v", err)

@@ -2,16 +2,10 @@ package ifcfg_test
 
 import (
 	"bytes"
-	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -21,7 +15,6 @@ import (
 	"multinicd/ifcfg"
 	"multinicd/internal/hosttest"
 	"multinicd/nic"
-	"multinicd/plan"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -29,67 +22,31 @@ var update = flag.Bool("update", false, "write golden files anew")
 // scenarios are shared by all dialects; see plan's tests.
 const scenarios = "../plan/testdata"
 
-type scenario struct {
-	want    []nic.Config
-	machine plan.Machine
-	record  plan.Record
-}
-
-func load(t *testing.T, dir string) (s scenario) {
-	t.Helper()
-	for name, v := range map[string]any{"want.json": &s.want, "links.json": &s.machine, "record.json": &s.record} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) && name == "record.json" {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(data, v); err != nil {
-			t.Fatalf("reading %s: %v", filepath.Join(dir, name), err)
-		}
-	}
-	return s
-}
-
-// each calls f for all scenarios.
-func each(t *testing.T, f func(t *testing.T, name string, s scenario)) {
-	t.Helper()
-	dirs, err := filepath.Glob(scenarios + "/*/want.json")
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, d := range dirs {
-		name := filepath.Base(filepath.Dir(d))
-		t.Run(name, func(t *testing.T) { f(t, name, load(t, filepath.Dir(d))) })
-	}
-}
-
 // Each scenario on a host that has the files of what its record says is applied, and has them in force: the steps, and the files afterwards.
 func TestTheScenariosAsNetworkManagerHasThem(t *testing.T) {
-	each(t, func(t *testing.T, name string, s scenario) {
+	hosttest.Scenarios(t, scenarios, func(t *testing.T, name string, s hosttest.Scenario) {
 		got := map[string]string{}
 		for _, dialect := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
-			m := hosttest.New(s.machine.Links...)
-			for _, l := range s.machine.Links {
+			m := hosttest.New(s.Machine.Links...)
+			for _, l := range s.Machine.Links {
 				for _, file := range l.Former {
-					write(t, m, file, []byte("of the former agent"), 0o600)
+					m.Put(t, file, []byte("of the former agent"), 0o600)
 				}
 			}
-			for _, o := range s.record.NICs {
+			for _, o := range s.Record.NICs {
 				if o.Applied {
 					for file, data := range dialect.Files(o.Config) {
-						write(t, m, file, data, ifcfg.Mode(file))
+						m.Put(t, file, data, ifcfg.Mode(file))
 					}
-					for _, l := range s.machine.Links {
+					for _, l := range s.Machine.Links {
 						if l.HasMAC(o.MAC) {
-							write(t, m, fmt.Sprintf("/run/NetworkManager/devices/%d", l.Index), []byte("[device]\nconnection-uuid="+ifcfg.UUID(o.MAC)+"\n"), 0o644)
+							m.Put(t, fmt.Sprintf("/run/NetworkManager/devices/%d", l.Index), []byte("[device]\nconnection-uuid="+ifcfg.UUID(o.MAC)+"\n"), 0o644)
 						}
 					}
 				}
 			}
 			b := &ifcfg.Backend{Files: m, Dialect: dialect, DAD: true}
-			got[string(dialect)+"/steps.txt"] = carryOut(t, b, m, plan.Make(s.want, nil, s.machine, s.record))
+			got[string(dialect)+"/steps.txt"] = m.CarryOut(t, s.Plan(), b.Steps)
 			for file, data := range m.Disk {
 				if strings.HasPrefix(file, "/run/") {
 					continue
@@ -100,114 +57,8 @@ func TestTheScenariosAsNetworkManagerHasThem(t *testing.T) {
 				}
 			}
 		}
-		golden(t, filepath.Join("testdata", name), got)
+		hosttest.Golden(t, filepath.Join("testdata", name), got, *update)
 	})
-}
-
-// carryOut puts the files of a plan in place, and says what all its steps are.
-func carryOut(t *testing.T, b *ifcfg.Backend, m *hosttest.Machine, p plan.Plan) string {
-	t.Helper()
-	var out strings.Builder
-	for _, a := range p.Actions {
-		fmt.Fprintf(&out, "%s %s\n", a.Kind, a.NIC.Name)
-		if a.Kind != plan.Configure && a.Kind != plan.Remove {
-			continue
-		}
-		steps, err := b.Steps(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range steps {
-			out.WriteString(tell(s))
-			if f := s.Do.File; f != nil && f.Absent {
-				delete(m.Disk, f.Path)
-			} else if f != nil {
-				write(t, m, f.Path, f.Data, f.Mode)
-			}
-		}
-		if again, err := b.Steps(a); err != nil || slices.ContainsFunc(again, func(s plan.Step) bool { return s.Do.File != nil }) {
-			t.Errorf("the second time there is still something to write: %v, %v", again, err)
-		}
-	}
-	return out.String()
-}
-
-func tell(s plan.Step) string {
-	out := "  " + s.Name
-	if f := s.Do.File; f != nil && f.Absent {
-		out += " remove " + f.Path
-	} else if f != nil {
-		out += fmt.Sprintf(" write %s %o", f.Path, f.Mode)
-	}
-	if m := s.Do.Manage; m != nil {
-		out += tellManage(m)
-	}
-	if m := s.Undo.Manage; m != nil {
-		out += " undo " + string(m.Verb) + tellManage(m)
-	}
-	out += "\n"
-	if s.Do.Link != nil {
-		for line := range strings.Lines(s.Do.Link.String()) {
-			out += "    " + line
-		}
-	}
-	if s.Do.Zero() && s.Undo.Link != nil {
-		for line := range strings.Lines(s.Undo.Link.String()) {
-			out += "    undo " + line
-		}
-	}
-	return out
-}
-
-func tellManage(m *plan.Manage) (out string) {
-	for _, f := range m.Files {
-		out += " " + path.Base(f)
-	}
-	if m.UUID != "" {
-		out += " " + m.UUID
-	}
-	return out
-}
-
-func write(t *testing.T, m *hosttest.Machine, name string, data []byte, mode fs.FileMode) {
-	t.Helper()
-	if err := m.Write(name, data, mode); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// golden compares a tree of files with a folder of testdata.
-func golden(t *testing.T, dir string, got map[string]string) {
-	t.Helper()
-	if *update {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
-		for name, data := range got {
-			file := filepath.Join(dir, filepath.FromSlash(name))
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, []byte(data), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	want := map[string]string{}
-	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		want[name] = string(data)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s: -want +got (-update writes it anew):\n%s", dir, diff)
-	}
 }
 
 // readsBack says what is wrong with the files of a NIC; "" if they say what c says, and no more.
@@ -259,8 +110,8 @@ func readsBack(d ifcfg.Dialect, c nic.Config) string {
 }
 
 func TestRenderReadsBackAsWanted(t *testing.T) {
-	each(t, func(t *testing.T, _ string, s scenario) {
-		for _, a := range plan.Make(s.want, nil, s.machine, s.record).Actions {
+	hosttest.Scenarios(t, scenarios, func(t *testing.T, _ string, s hosttest.Scenario) {
+		for _, a := range s.Plan().Actions {
 			for _, d := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
 				if wrong := readsBack(d, a.NIC); wrong != "" {
 					t.Errorf("%s %s: %s", d, a.NIC.Name, wrong)

@@ -33,9 +33,9 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := hosttest.New(link)
 			for file, data := range ifcfg.Keyfile.Files(had) {
-				write(t, m, file, data, ifcfg.Mode(file))
+				m.Put(t, file, data, ifcfg.Mode(file))
 			}
-			write(t, m, "/run/NetworkManager/devices/11", []byte("connection-uuid="+ifcfg.UUID(had.MAC)+"\n"), 0o644)
+			m.Put(t, "/run/NetworkManager/devices/11", []byte("connection-uuid="+ifcfg.UUID(had.MAC)+"\n"), 0o644)
 			steps, err := (&ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}).Steps(a)
 			if err != nil {
 				t.Fatal(err)

@@ -91,7 +91,7 @@ func TestStepsForManager(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := hosttest.New()
 			for f, text := range test.disk {
-				write(t, m, f, []byte(text), 0o600)
+				m.Put(t, f, []byte(text), 0o600)
 			}
 			a := configure(one)
 			if test.remove {
@@ -133,9 +133,9 @@ func TestAProfileKeepsWhatItFindsItsLinkBy(t *testing.T) {
 		"[ethernet]\nmac-address=02:00:00:00:01:01\n":            "mac-address=02:00:00:00:01:01",
 	} {
 		m := hosttest.New()
-		write(t, m, netplan.File(one), netplan.RenderForManager(one, false), 0o600)
+		m.Put(t, netplan.File(one), netplan.RenderForManager(one, false), 0o600)
 		if old != "" {
-			write(t, m, profile, []byte(old), 0o600)
+			m.Put(t, profile, []byte(old), 0o600)
 		}
 		a := configure(other)
 		a.Link = &nic.Link{Index: 11, Name: "multinic1", MAC: one.MAC}

@@ -80,14 +80,14 @@ func TestRead(t *testing.T) {
 func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 	m := hosttest.New()
 	one, two := config(1, "192.0.2.7/24"), config(2, "198.51.100.7/24")
-	write(t, m, netplan.File(one), netplan.Render(one, false), 0o600)
-	write(t, m, netplan.File(two), netplan.Render(two, true), 0o600)
-	write(t, m, "/etc/netplan/90-multinic3.yaml", []byte("network: {ethernets: {multinic3: {match: {macaddress: \"02:00:00:00:01:03\"}}}}\n"), 0o644)
-	write(t, m, "/etc/netplan/91-multinic4.yaml", netplan.Render(config(4), false), 0o600)
-	write(t, m, "/etc/netplan/90-multinic5.yaml", append(netplan.Render(config(5), false), "]"...), 0o600)
+	m.Put(t, netplan.File(one), netplan.Render(one, false), 0o600)
+	m.Put(t, netplan.File(two), netplan.Render(two, true), 0o600)
+	m.Put(t, "/etc/netplan/90-multinic3.yaml", []byte("network: {ethernets: {multinic3: {match: {macaddress: \"02:00:00:00:01:03\"}}}}\n"), 0o644)
+	m.Put(t, "/etc/netplan/91-multinic4.yaml", netplan.Render(config(4), false), 0o600)
+	m.Put(t, "/etc/netplan/90-multinic5.yaml", append(netplan.Render(config(5), false), "]"...), 0o600)
 	six := config(6, "203.0.113.7/32", "2001:db8::7/128")
 	six.Rules = []nic.Rule{{From: six.Addresses[0], Table: 10006, Priority: 20006}, {From: six.Addresses[1], Table: 10006, Priority: 20006}}
-	write(t, m, netplan.File(six), netplan.RenderForManager(six, true), 0o600)
+	m.Put(t, netplan.File(six), netplan.RenderForManager(six, true), 0o600)
 	managed, err := netplan.NewManager(m, m, false).Owned()
 	if len(managed) != 1 || !managed[0].Config.Equal(six) || !managed[0].Adopted || err == nil {
 		t.Errorf("of NetworkManager's: %v, got %+v", err, managed)

@@ -2,14 +2,12 @@ package netplan_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
 	"net/netip"
-	"os"
 	"path"
 	"path/filepath"
 	"reflect"
@@ -24,7 +22,6 @@ import (
 	"multinicd/internal/hosttest"
 	"multinicd/netplan"
 	"multinicd/nic"
-	"multinicd/plan"
 	"multinicd/sysctl"
 )
 
@@ -33,155 +30,36 @@ var update = flag.Bool("update", false, "write golden files anew")
 // scenarios are shared by all dialects; see plan's tests.
 const scenarios = "../plan/testdata"
 
-type scenario struct {
-	want    []nic.Config
-	machine plan.Machine
-	record  plan.Record
-}
-
-func load(t *testing.T, dir string) (s scenario) {
-	t.Helper()
-	for name, v := range map[string]any{"want.json": &s.want, "links.json": &s.machine, "record.json": &s.record} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if errors.Is(err, fs.ErrNotExist) && name == "record.json" {
-			continue
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(data, v); err != nil {
-			t.Fatalf("reading %s: %v", filepath.Join(dir, name), err)
-		}
-	}
-	return s
-}
-
 // Each scenario on a host that has the files of what its record says is applied: the steps, and /etc/netplan afterwards.
 func TestTheScenariosAsNetplanHasThem(t *testing.T) {
-	dirs, err := filepath.Glob(scenarios + "/*/want.json")
-	if err != nil || len(dirs) == 0 {
-		t.Fatalf("no scenarios: %v", err)
-	}
-	for _, d := range dirs {
-		name := filepath.Base(filepath.Dir(d))
-		t.Run(name, func(t *testing.T) {
-			s := load(t, filepath.Dir(d))
-			m := hosttest.New(s.machine.Links...)
-			for _, l := range s.machine.Links {
-				for _, file := range l.Former {
-					write(t, m, file, []byte("of the former agent"), 0o600)
+	hosttest.Scenarios(t, scenarios, func(t *testing.T, name string, s hosttest.Scenario) {
+		m := hosttest.New(s.Machine.Links...)
+		for _, l := range s.Machine.Links {
+			for _, file := range l.Former {
+				m.Put(t, file, []byte("of the former agent"), 0o600)
+			}
+		}
+		for _, o := range s.Record.NICs {
+			if o.Applied {
+				m.Put(t, netplan.File(o.Config), netplan.Render(o.Config, o.Adopted), 0o600)
+				if o.Config.Apart {
+					m.Put(t, sysctl.File(o.Config), sysctl.Render(o.Config), 0o644)
 				}
 			}
-			for _, o := range s.record.NICs {
-				if o.Applied {
-					write(t, m, netplan.File(o.Config), netplan.Render(o.Config, o.Adopted), 0o600)
-					if o.Config.Apart {
-						write(t, m, sysctl.File(o.Config), sysctl.Render(o.Config), 0o644)
-					}
-				}
-			}
-			got := map[string]string{"steps.txt": carryOut(t, netplan.New(m, m), m, plan.Make(s.want, nil, s.machine, s.record))}
-			for file, data := range m.Disk {
-				got[strings.TrimPrefix(file, "/")] = string(data)
-				mode := fs.FileMode(0o600)
-				if sysctl.Owned(file) {
-					mode = 0o644
-				}
-				if m.Modes[file] != mode {
-					t.Errorf("%s has mode %o", file, m.Modes[file])
-				}
-			}
-			golden(t, filepath.Join("testdata", name), got)
-		})
-	}
-}
-
-// carryOut puts the files of a plan in place, and says what all its steps are.
-func carryOut(t *testing.T, b *netplan.Backend, m *hosttest.Machine, p plan.Plan) string {
-	t.Helper()
-	var out strings.Builder
-	for _, a := range p.Actions {
-		fmt.Fprintf(&out, "%s %s\n", a.Kind, a.NIC.Name)
-		if a.Kind != plan.Configure && a.Kind != plan.Remove {
-			continue
 		}
-		steps, err := b.Steps(a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, s := range steps {
-			out.WriteString(tell(s))
-			if f := s.Do.File; f != nil && f.Absent {
-				delete(m.Disk, f.Path)
-			} else if f != nil {
-				write(t, m, f.Path, f.Data, f.Mode)
+		got := map[string]string{"steps.txt": m.CarryOut(t, s.Plan(), netplan.New(m, m).Steps)}
+		for file, data := range m.Disk {
+			got[strings.TrimPrefix(file, "/")] = string(data)
+			mode := fs.FileMode(0o600)
+			if sysctl.Owned(file) {
+				mode = 0o644
+			}
+			if m.Modes[file] != mode {
+				t.Errorf("%s has mode %o", file, m.Modes[file])
 			}
 		}
-		if again, err := b.Steps(a); err != nil || slices.ContainsFunc(again, func(s plan.Step) bool { return s.Do.File != nil }) {
-			t.Errorf("the second time there is still something to write: %v, %v", again, err)
-		}
-	}
-	return out.String()
-}
-
-func tell(s plan.Step) string {
-	out := "  " + s.Name
-	if f := s.Do.File; f != nil && f.Absent {
-		out += " remove " + f.Path
-	} else if f != nil {
-		out += fmt.Sprintf(" write %s %o", f.Path, f.Mode)
-	}
-	if s.Final {
-		out += " (final)"
-	}
-	out += "\n"
-	if s.Do.Link != nil {
-		for line := range strings.Lines(s.Do.Link.String()) {
-			out += "    " + line
-		}
-	}
-	return out
-}
-
-func write(t *testing.T, m *hosttest.Machine, name string, data []byte, mode fs.FileMode) {
-	t.Helper()
-	if err := m.Write(name, data, mode); err != nil {
-		t.Fatal(err)
-	}
-}
-
-// golden compares a tree of files with a folder of testdata.
-func golden(t *testing.T, dir string, got map[string]string) {
-	t.Helper()
-	if *update {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
-		for name, data := range got {
-			file := filepath.Join(dir, filepath.FromSlash(name))
-			if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(file, []byte(data), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	want := map[string]string{}
-	err := fs.WalkDir(os.DirFS(dir), ".", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		want[name] = string(data)
-		return err
+		hosttest.Golden(t, filepath.Join("testdata", name), got, *update)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("%s: -want +got (-update writes it anew):\n%s", dir, diff)
-	}
 }
 
 // document is the YAML as netplan reads it. Unknown keys are refused when it is parsed.
@@ -325,21 +203,15 @@ func readsBack(c nic.Config, adopted bool) string {
 }
 
 func TestRenderReadsBackAsWanted(t *testing.T) {
-	dirs, err := filepath.Glob(scenarios + "/*/want.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, d := range dirs {
-		s := load(t, filepath.Dir(d))
-		for _, a := range plan.Make(s.want, nil, s.machine, s.record).Actions {
-			c := a.NIC
+	hosttest.Scenarios(t, scenarios, func(t *testing.T, _ string, s hosttest.Scenario) {
+		for _, a := range s.Plan().Actions {
 			for _, adopted := range []bool{false, true} {
-				if wrong := readsBack(c, adopted); wrong != "" {
-					t.Errorf("%s %s: %s", filepath.Dir(d), c.Name, wrong)
+				if wrong := readsBack(a.NIC, adopted); wrong != "" {
+					t.Errorf("%s: %s", a.NIC.Name, wrong)
 				}
 			}
 		}
-	}
+	})
 }
 
 // Names come from ids, and MACs, addresses and numbers are typed: no garbage gets further than that.

@@ -98,7 +98,7 @@ func TestStepsOfFiles(t *testing.T) {
 				if test.modes[f] != 0 {
 					mode = test.modes[f]
 				}
-				write(t, m, f, []byte(text), mode)
+				m.Put(t, f, []byte(text), mode)
 			}
 			steps, err := netplan.New(m, m).Steps(test.action)
 			if err != nil {
@@ -107,7 +107,7 @@ func TestStepsOfFiles(t *testing.T) {
 			var got []string
 			before := m.Text("")
 			for _, s := range steps {
-				got = append(got, strings.TrimSpace(tell(s)))
+				got = append(got, strings.TrimSpace(hosttest.Tell(s)))
 				if s.Do.File == nil {
 					continue
 				}
@@ -172,7 +172,7 @@ func TestStepsNameTheFileThatCannotBeRead(t *testing.T) {
 	c := config(1, "192.0.2.7/24")
 	for _, file := range []string{netplan.File(c), netplan.File(config(2)), network1, link1} {
 		m := hosttest.New()
-		write(t, m, file, nil, 0o600)
+		m.Put(t, file, nil, 0o600)
 		_, err := netplan.New(broken{m}, m).Steps(configure(c))
 		if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: got %v", file, err)
@@ -231,7 +231,7 @@ func TestValidateAsksOncePerShape(t *testing.T) {
 				t.Fatalf("asked %d times", m.Asked)
 			}
 			file, data := onDisk(base)
-			write(t, m, file, []byte(data), 0o600) // it is in place now; hosttest's mode is as Steps wants it
+			m.Put(t, file, []byte(data), 0o600) // it is in place now; hosttest's mode is as Steps wants it
 			if test.machine != nil {
 				test.machine(m)
 			}
@@ -297,9 +297,9 @@ func TestAnEditedFileOfOursHasAShapeOfItsOwn(t *testing.T) {
 			m := hosttest.New()
 			b := netplan.New(m, m)
 			file := netplan.File(config(2))
-			write(t, m, file, []byte(good), 0o600)
+			m.Put(t, file, []byte(good), 0o600)
 			validate(t, b, configure(c), nil)
-			write(t, m, file, []byte(edit(good)), 0o600)
+			m.Put(t, file, []byte(edit(good)), 0o600)
 			m.Refuse = errors.New("netplan refuses it")
 			validate(t, b, configure(c), m.Refuse)
 		})
@@ -313,7 +313,7 @@ func TestKnownToNetworkd(t *testing.T) {
 		link1: false, "/run/systemd/network/10-netplan-multinic2.network": false, "/etc/netplan/90-multinic1.yaml": false,
 	} {
 		m := hosttest.New()
-		write(t, m, file, nil, 0o644)
+		m.Put(t, file, nil, 0o644)
 		if got := netplan.KnownToNetworkd(m, c); got != want {
 			t.Errorf("%s: got %v", file, got)
 		}
