@@ -122,10 +122,40 @@ func TestClaimsAddress(t *testing.T) {
 	}
 }
 
+func TestClaimsAddress6(t *testing.T) {
+	a, us, other := netip.MustParseAddr("2001:db8::10"), nic.MAC{2, 1}, nic.MAC{2, 2}
+	const kind, hops, source = etherSize + ip6Size, etherSize + 7, etherSize + 8
+	edit := func(change func(b []byte)) []byte {
+		b := solicitationFrame(other, a)
+		change(b)
+		return b
+	}
+	for name, test := range map[string]struct {
+		frame []byte
+		want  bool
+	}{
+		"an answer":                       {edit(func(b []byte) { b[kind] = icmpAdvertisement; b[source] = 0xfe }), true},
+		"another machine asks for itself": {edit(func([]byte) {}), true},
+		"our own question":                {solicitationFrame(us, a), false},
+		"another machine looks for it":    {edit(func(b []byte) { b[source] = 0xfe }), false},
+		"an answer about another address": {solicitationFrame(other, netip.MustParseAddr("2001:db8::11")), false},
+		"an answer that came by a router": {edit(func(b []byte) { b[kind] = icmpAdvertisement; b[hops] = 254 }), false},
+		"another message of ICMPv6":       {edit(func(b []byte) { b[kind] = 134 }), false},
+		"something short":                 {solicitationFrame(other, a)[:60], false},
+		"another protocol than ICMPv6":    {edit(func(b []byte) { b[etherSize+6] = 17 }), false},
+	} {
+		if holder, got := claimsAddress6(test.frame, us, a); got != test.want || got && holder != other {
+			t.Errorf("%s: got %v by %s, want %v", name, got, holder, test.want)
+		}
+	}
+}
+
 func FuzzClaimsAddress(f *testing.F) {
 	f.Add(arpPacket(nic.MAC{2}, netip.IPv4Unspecified(), netip.MustParseAddr("192.0.2.1")))
+	f.Add(solicitationFrame(nic.MAC{2}, netip.MustParseAddr("2001:db8::1")))
 	f.Fuzz(func(_ *testing.T, packet []byte) {
 		claimsAddress(packet, nic.MAC{}, netip.MustParseAddr("192.0.2.1"))
+		claimsAddress6(packet, nic.MAC{}, netip.MustParseAddr("2001:db8::1"))
 	})
 }
 
