@@ -98,6 +98,22 @@ func onKinds(t *testing.T, kinds []kind, test func(t *testing.T, k kind)) {
 	}
 }
 
+// owner is what the log calls that which configures the links.
+func (k kind) owner() string {
+	if k.flavour == testhost.Networkd {
+		return "systemd-networkd"
+	}
+	return "NetworkManager (process "
+}
+
+// restart is how that is started anew which configures the links.
+func (k kind) restart() string {
+	if k.flavour == testhost.Networkd {
+		return "systemctl restart systemd-networkd"
+	}
+	return "systemctl restart NetworkManager; nm-online -qs -t 30"
+}
+
 // kindNode is fileNode on a host of some kind.
 func kindNode(t *testing.T, b *bed.Bed, k kind, nics ...testhost.NIC) *node {
 	t.Helper()
@@ -109,10 +125,10 @@ func kindNode(t *testing.T, b *bed.Bed, k kind, nics ...testhost.NIC) *node {
 // folders are all in which a file of ours may be.
 const folders = "/etc/netplan /run/systemd/network /etc/systemd/network /etc/NetworkManager/system-connections /run/NetworkManager/system-connections /etc/sysconfig/network-scripts /etc/sysctl.d"
 
-// profiles lists the files of ours in them.
+// profiles lists the files of ours in them, and not NetworkManager's notes of what it has found on a link.
 func (n *node) profiles() string {
 	n.t.Helper()
-	return strings.Join(strings.Fields(n.must("sh", "-c", "find "+folders+" -name '*multinic*' 2>/dev/null | sort || true")), " ")
+	return strings.Join(strings.Fields(n.must("sh", "-c", "find "+folders+" -name '*multinic*' -exec grep -L '^nm-generated=true' {} + 2>/dev/null | sort || true")), " ")
 }
 
 // The main job on every kind of host, on one host each: what is configured is so at once, after a boot, and after each change; the same again does nothing;

@@ -13,12 +13,15 @@ import (
 func (n *node) footprint() string {
 	n.t.Helper()
 	// Who made a route differs: multinicd now, networkd at a boot.
-	return n.link(mac1) + "\n" + n.link(mac2) + "\n" + n.must("sh", "-c", "ip -4 route show table all | grep -v ' dev eth0' | sed 's/ proto [a-z0-9]*//' | sort; ip rule; ls /etc/netplan")
+	return n.link(mac1) + "\n" + n.link(mac2) + "\n" + n.must("sh", "-c", "ip -4 route show table all | grep -v ' dev eth0' | sed 's/ proto [a-z0-9]*//' | sort; ip rule") + n.profiles()
 }
 
 func TestChangesOfAnObjectLeaveNothingOfTheOld(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	onKinds(t, brief(netplan12), nothingOfTheOld)
+}
+
+func nothingOfTheOld(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 	before := n.footprint()
 	route := "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"
 
@@ -39,15 +42,11 @@ func TestChangesOfAnObjectLeaveNothingOfTheOld(t *testing.T) {
 
 	// The second leaves, and the first goes back: as if the second had never been there.
 	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", route)))
-	if got := n.footprint(); got != one {
-		t.Errorf("after a NIC was added and removed:\n%s\nwant\n%s", got, one)
-	}
+	n.eventually("after a NIC was added and removed", one, n.footprint)
 
 	// Another name for the same NIC.
 	n.apply(exitDone, nodeObject(nicYAML(7, mac1, "192.168.100.10/24", "mtu: 1400", route)))
-	if got, want := n.footprint(), strings.ReplaceAll(one, "multinic1", "multinic7"); got != want {
-		t.Errorf("after the NIC got another id:\n%s\nwant\n%s", got, want)
-	}
+	n.eventually("after the NIC got another id", strings.ReplaceAll(one, "multinic1", "multinic7"), n.footprint)
 	// Without an MTU and an address.
 	n.apply(exitDone, nodeObject("{id: 1, macAddress: \""+mac1+"\"}"))
 	if got := n.link(mac1); got != "multinic1 up mtu 1500" {
@@ -55,14 +54,15 @@ func TestChangesOfAnObjectLeaveNothingOfTheOld(t *testing.T) {
 	}
 
 	n.apply(exitDone, nodeObject())
-	if got := n.footprint(); got != before {
-		t.Errorf("after all NICs left the object:\n%s\nwant as they were found:\n%s", got, before)
-	}
+	n.wantStays("after all NICs left the object: as they were found", before, n.footprint)
 }
 
 func TestAnAddressMovesFromOneNICToAnother(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	onKinds(t, brief(netplan12), anAddressMoves)
+}
+
+func anAddressMoves(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 	const one, two = "192.168.100.10/24", "192.168.200.10/24"
 	want := func(first, second string) {
 		t.Helper()
@@ -94,17 +94,18 @@ func TestAnAddressMovesFromOneNICToAnother(t *testing.T) {
 	// The other NIC takes over all there is of it, name and address.
 	n.apply(exitDone, nodeObject(nicYAML(2, mac1, one)))
 	n.wantLink(mac1, "multinic2 up mtu 1500 "+one)
-	n.wantLink(mac2, "eth2 down mtu 1500")
+	n.wantLink(mac2, "eth2 "+k.free()+" mtu 1500")
 	n.reboot()
 	n.wantLinkStays(mac1, "multinic2 up mtu 1500 "+one)
-	if got := n.link(mac2); got != "eth2 down mtu 1500" {
+	if got := n.link(mac2); got != "eth2 "+k.free()+" mtu 1500" {
 		t.Errorf("the NIC that was given back is %q after a boot", got)
 	}
 }
 
-func TestThirtyChangesOfAnAddressLeaveOne(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+func TestThirtyChangesOfAnAddressLeaveOne(t *testing.T) { onKinds(t, brief(netplan12), thirtyChanges) }
+
+func thirtyChanges(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 	wish := func(i int) string {
 		return nodeObject(nicYAML(1, mac1, fmt.Sprintf("192.168.%d.10/24", 100+i), fmt.Sprintf("routes: [{to: 10.20.0.0/16, via: 192.168.%d.1}]", 100+i)))
 	}
@@ -120,8 +121,11 @@ func TestThirtyChangesOfAnAddressLeaveOne(t *testing.T) {
 }
 
 func TestARemovedNICIsAsItWasFoundAlsoAfterBoots(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	onKinds(t, brief(netplan12), asItWasFound)
+}
+
+func asItWasFound(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 	n.must("ip", "link", "set", "eth2", "up", "mtu", "1450") // found up, and with an MTU of its own
 	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400"), nicYAML(2, mac2, "192.168.200.10/24", "mtu: 1400")))
 	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400")))
@@ -141,12 +145,16 @@ func TestARemovedNICIsAsItWasFoundAlsoAfterBoots(t *testing.T) {
 	n.wantNICs("multinic1 Configured Configured")
 	// networkd still has in mind what it read at the boot.
 	link := strings.Fields(n.link(mac2))[0]
-	n.must("networkctl", "reconfigure", link)
+	if k.flavour == testhost.Networkd {
+		n.must("networkctl", "reconfigure", link)
+	} else {
+		n.must("nmcli", "connection", "reload")
+	}
 	n.wantStays("addresses of the removed NIC", "", func() string { return n.must("ip", "-4", "-oneline", "address", "show", "dev", link) })
 	n.must("systemctl", "stop", "multinicd")
 	n.reboot()
 	n.wantLinkStays(mac1, "multinic1 up mtu 1400 192.168.100.10/24")
-	if got, want := n.link(mac2), "eth2 down mtu 1500"; got != want {
+	if got, want := n.link(mac2), "eth2 "+k.free()+" mtu 1500"; got != want {
 		t.Errorf("after a boot: got %q, want %q", got, want)
 	}
 }

@@ -1,19 +1,24 @@
 package e2e
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
+	"multinicd/host"
 	"multinicd/test/bed"
 	"multinicd/test/testhost"
 )
 
 func TestCleanupLeavesTheHostAsItWasFound(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{NICs: []testhost.NIC{{MAC: mac1, Segment: "data1"}, {MAC: mac2, Segment: "data1"}}}, nil)
+	onKinds(t, brief(netplan12), cleanupLeavesTheHost)
+}
+
+func cleanupLeavesTheHost(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, testhost.NIC{MAC: mac1, Segment: "data1"}, testhost.NIC{MAC: mac2, Segment: "data1"})
 	// One is found up, with an MTU of its own, and gets a foreign address and rule later.
-	n.must("sh", "-ec", "ip link set eth1 up mtu 1450; ip link set eth2 down")
-	const list = "ls /etc/netplan /etc/sysctl.d /run/systemd/network; ip rule; ip -6 rule; ip route show table all | grep -v -E 'table (local|main)' || true; cat /proc/sys/net/ipv4/conf/*/arp_ignore"
+	n.must("sh", "-ec", "ip link set eth1 up mtu 1450; ip link set eth2 "+k.free())
+	const list = "find " + folders + " -type f 2>/dev/null | sort; ip rule; ip -6 rule; ip route show table all | grep -v -E 'table (local|main)' || true; cat /proc/sys/net/ipv4/conf/*/arp_ignore"
 	look := func() string { return n.must("sh", "-c", list) }
 	before := look()
 	found1, found2 := n.link(mac1), n.link(mac2)
@@ -27,23 +32,7 @@ func TestCleanupLeavesTheHostAsItWasFound(t *testing.T) {
 	n.start(text)
 	configured()
 
-	// The doctor changes nothing, and says what must be done, with the daemon and without.
-	n.sameAgainDoesNothing("sh", "-c", "multinicd doctor -o json | grep -q networkd-foreign")
-	for _, must := range []struct {
-		script string
-		code   int
-		says   string
-	}{
-		{"true", 0, "multinicd, as multinic1"},
-		{"chmod 644 /etc/netplan/90-multinic1.yaml", 1, "chmod go= /etc/netplan/90-multinic1.yaml"},
-		{"chmod 600 /etc/netplan/90-multinic1.yaml; systemctl stop multinicd", 0, "daemon-down"},
-		{"systemctl start multinicd", 0, "link-owner"},
-	} {
-		n.must("sh", "-ec", must.script)
-		if code, out := n.exit("multinicd", "doctor"); code != must.code || !strings.Contains(out, must.says) {
-			t.Errorf("after %s doctor ended with %d, want %d, and %q in:\n%s", must.script, code, must.code, must.says, out)
-		}
-	}
+	n.theDoctorLooks(k)
 	configured()
 
 	// Saying what would be done does nothing.
@@ -60,7 +49,7 @@ func TestCleanupLeavesTheHostAsItWasFound(t *testing.T) {
 		return out
 	}
 	out := cleanup()
-	for _, want := range []string{"multinic1 (" + mac1 + "): given back", "~ name multinic1 -> eth1", "~ mtu 1400 -> 1450", "- address 192.168.100.10/32", "- rule from 192.168.100.11/32", "file /etc/netplan/90-multinic1.yaml"} {
+	for _, want := range []string{"multinic1 (" + mac1 + "): given back", "~ name multinic1 -> eth1", "~ mtu 1400 -> 1450", "- address 192.168.100.10/32", "- rule from 192.168.100.11/32", "file " + strings.Fields(k.files)[0]} {
 		if !strings.Contains(out, want) {
 			t.Errorf("cleanup does not say %q:\n%s", want, out)
 		}
@@ -96,8 +85,39 @@ func TestCleanupLeavesTheHostAsItWasFound(t *testing.T) {
 	if code, out := n.exit("multinicd", "cleanup"); code != 0 {
 		t.Fatalf("cleanup ended with %d:\n%s", code, out)
 	}
-	n.wantLink(mac1, "multinic1 up mtu 1400")
-	if left := n.must("sh", "-c", "ls /etc/netplan | grep multinic || true; ip rule | grep lookup.1000 || true"); left != "" {
+	n.eventually("the addresses of a NIC whose name is left", "multinic1 up", func() string {
+		return strings.Join(slices.DeleteFunc(strings.Fields(n.link(mac1)), func(word string) bool { return word == "mtu" || word == "1400" || word == "1450" }), " ")
+	})
+	if left := n.profiles() + n.must("sh", "-c", "ip rule | grep lookup.1000 || true"); left != "" {
 		t.Errorf("left: %s", left)
+	}
+}
+
+// theDoctorLooks: the doctor changes nothing, and says what must be done, with the daemon and without.
+func (n *node) theDoctorLooks(k kind) {
+	n.t.Helper()
+	file := strings.Fields(k.files)[0]
+	tells := ""
+	if k.flavour == testhost.Networkd {
+		tells = "networkd-foreign"
+	}
+	n.sameAgainDoesNothing("sh", "-c", "multinicd doctor -o json | grep -q '"+tells+"'")
+	type row struct {
+		script string
+		code   int
+		says   string
+	}
+	rows := []row{{"true", 0, "multinicd, as multinic1"}}
+	mode := "644" // there is no secret in an ifcfg file
+	if k.backend != host.Ifcfg {
+		mode = "600"
+		rows = append(rows, row{"chmod 644 " + file, 1, "chmod go= " + file})
+	}
+	rows = append(rows, row{"chmod " + mode + " " + file + "; systemctl stop multinicd", 0, "daemon-down"}, row{"systemctl start multinicd", 0, "link-owner"})
+	for _, must := range rows {
+		n.must("sh", "-ec", must.script)
+		if code, out := n.exit("multinicd", "doctor"); code != must.code || !strings.Contains(out, must.says) {
+			n.t.Errorf("after %s doctor ended with %d, want %d, and %q in:\n%s", must.script, code, must.code, must.says, out)
+		}
 	}
 }

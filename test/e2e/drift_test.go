@@ -6,12 +6,14 @@ import (
 	"testing"
 
 	"multinicd/test/bed"
-	"multinicd/test/testhost"
 )
 
 func TestWhatIsOursIsPutBackAndWhatIsNotStays(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	onKinds(t, brief(netplan12, keyfiles12), whatIsOursIsPutBack)
+}
+
+func whatIsOursIsPutBack(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 	const (
 		want  = "multinic1 up mtu 1400 192.168.100.10/24"
 		route = "10.20.0.0/16 via 192.168.100.1 dev multinic1"

@@ -13,13 +13,41 @@ import (
 
 // Other programs of the host, and somebody who never stops.
 func TestOthersAreUndoneAndAFightIsBraked(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{NICs: []testhost.NIC{{MAC: mac1, Segment: "data1"}, {MAC: mac2, Segment: "data1"}}}, nil)
+	onKinds(t, brief(netplan12, keyfiles12), othersAreUndone)
+}
+
+// third is what a third party does to a host with the NICs multinic1 and multinic2.
+type third struct{ name, script string }
+
+// thirds are those of a kind of host.
+func (k kind) thirds() []third {
+	if k.flavour == testhost.Networkd {
+		return []third{
+			{"networkd is told to read its files again", "networkctl reload"},
+			{"netplan generates, and networkd reads", "netplan generate; networkctl reload"},
+			{"networkd configures anew", "networkctl reconfigure multinic1"},
+			{"networkd is started anew", k.restart()},
+		}
+	}
+	return []third{
+		{"NetworkManager reads all profiles again", "nmcli connection reload"},
+		{"our profile is modified, and brought up", "nmcli connection modify multinic1 ipv4.addresses 192.168.100.66/32; nmcli connection up multinic1"},
+		{"our profile is taken down", "nmcli connection down multinic1"},
+		{"the link is disconnected", "nmcli device disconnect multinic1"},
+		{"NetworkManager is told not to manage the link", "nmcli device set multinic1 managed no"},
+		{"another profile is brought up on the link", "nmcli connection add type ethernet con-name theirs ifname multinic1 connection.autoconnect no ipv4.method manual ipv4.addresses 10.66.0.1/24; nmcli connection up theirs"},
+		{"our profile is deleted", "nmcli connection delete multinic1"},
+		{"NetworkManager is started anew", k.restart()},
+	}
+}
+
+func othersAreUndone(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, testhost.NIC{MAC: mac1, Segment: "data1"}, testhost.NIC{MAC: mac2, Segment: "data1"})
 	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400"), nicYAML(2, mac2, "192.168.100.11/24", "gateway: 192.168.100.1")))
 	const configured = "multinic1 Configured Configured, multinic2 Configured Configured"
 	n.wantNICs(configured)
 	n.must("systemctl", "enable", "multinicd")
-	n.reboot() // from here on networkd knows the NICs
+	n.reboot() // from here on networkd knows the NICs too
 	n.wantNICs(configured)
 
 	const want = "multinic1 up mtu 1400 192.168.100.10/32; multinic2 up mtu 1500 192.168.100.11/32; multinic1 1 2 2 multinic2 1 2 2; " +
@@ -30,26 +58,27 @@ func TestOthersAreUndoneAndAFightIsBraked(t *testing.T) {
 		return strings.Join([]string{n.link(mac1), n.link(mac2), strings.Join(strings.Fields(n.conf()), " "), strings.Join(strings.Split(strings.TrimSpace(rules), "\n"), " "), strings.TrimSpace(route)}, "; ")
 	}
 	n.eventually("the host", want, state)
-	for _, by := range []struct{ name, script string }{
+	files := n.profiles()
+	for _, by := range append(k.thirds(), []third{
 		{"a rule is deleted", "ip rule del priority 20001"},
 		{"a gateway is deleted", "ip route del default table 10002"},
 		{"a sysctl is changed", "sysctl -q -w net.ipv4.conf.multinic1.rp_filter=1"},
 		{"all sysctls are changed", "sysctl -q -w net.ipv4.conf.multinic2.arp_ignore=0 net.ipv4.conf.multinic2.arp_announce=0 net.ipv4.conf.multinic2.rp_filter=0"},
 		{"systemd generates anew", "systemctl daemon-reload"},
-		{"networkd is told to read its files again", "networkctl reload"},
-		{"netplan generates, and networkd reads", "netplan generate; networkctl reload"},
-		{"networkd configures anew", "networkctl reconfigure multinic1"},
-		{"networkd is started anew", "systemctl restart systemd-networkd"},
 		{"the links go down and up", "ip link set multinic1 down; ip link set multinic2 down; ip link set multinic1 up; ip link set multinic2 up"},
-	} {
+	}...) {
+		t.Logf("%s", by.name)
 		n.must("sh", "-ec", by.script)
 		n.eventually("when "+by.name, want, state)
 		n.wantNICs(configured)
 	}
 	n.wantStays("the host", want, state)
+	if got := n.profiles(); got != files {
+		t.Errorf("the files are %s, were %s", got, files)
+	}
 	n.must("ip", "route", "del", "default", "table", "10002")
 	n.eventually("the host", want, state)
-	if log := n.Journal(t.Context()); !strings.Contains(log, "put back what somebody changed") || !strings.Contains(log, "systemd-networkd") || !strings.Contains(log, "want default via 192.168.100.1 table 10002, have absent") {
+	if log := n.Journal(t.Context()); !strings.Contains(log, "put back what somebody changed") || !strings.Contains(log, k.owner()) || !strings.Contains(log, "want default via 192.168.100.1 table 10002, have absent") {
 		t.Errorf("the log does not say what was changed, and by whom:\n%s", log)
 	}
 
@@ -97,9 +126,10 @@ func (n *node) cpu() time.Duration {
 	return time.Duration(ticks) * 10 * time.Millisecond
 }
 
-func TestNICsSwapTheirNames(t *testing.T) {
-	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+func TestNICsSwapTheirNames(t *testing.T) { onKinds(t, brief(netplan12), swapNames) }
+
+func swapNames(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.10/24"), nicYAML(2, mac2, "192.168.200.10/24")))
 	const configured = "multinic1 Configured Configured, multinic2 Configured Configured"
 	n.wantNICs(configured)
@@ -129,7 +159,7 @@ func TestNICsSwapTheirNames(t *testing.T) {
 	swapped()
 	swap(1, 2)
 	back()
-	n.must("systemctl", "restart", "systemd-networkd")
+	n.must("sh", "-ec", k.restart())
 	n.wantNICs(configured)
 	n.wantLinkStays(mac1, example1)
 	n.wantLinkStays(mac2, example2)
