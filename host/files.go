@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -131,13 +132,22 @@ func (h *Host) Sweep(folder, prefix string) error {
 	return err
 }
 
-// BootID is the kernel's random id of this boot; a container has one of its own.
+// BootID is the kernel's random id of this boot, and when process 1 was started. A container has an id of its own, but a unit in it whose
+// /proc/sys is protected sees that of the machine, which outlives the boots of the container (systemd 252, November 2026).
 func (h *Host) BootID() (string, error) {
 	data, _, err := h.Read("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", err
 	}
-	return strings.TrimSpace(string(data)), nil
+	id := strings.TrimSpace(string(data))
+	const starttime = 22 - 3 // of proc(5), counted from what comes behind the name in parentheses
+	if stat, _, err := h.Read("/proc/1/stat"); err == nil {
+		behind := string(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if fields := strings.Fields(behind); len(fields) > starttime {
+			id += "/" + fields[starttime]
+		}
+	}
+	return id, nil
 }
 
 // syncFolder makes a rename or an unlink in it last over a power cut.

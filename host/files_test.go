@@ -229,6 +229,10 @@ func TestBootID(t *testing.T) {
 	if got, err := h.BootID(); got != "0f5b9cbe-0000-4a6b-8d4b-000000000000" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
+	put(t, h, map[string]string{"/proc/1/stat": "1 (a) name) S 0 1 1 0 -1 4194560 7561 145276 64 1013 16 68 341 254 20 0 1 0 4711 22663168 3023 18446744073709551615\n"})
+	if got, err := h.BootID(); got != "0f5b9cbe-0000-4a6b-8d4b-000000000000/4711" || err != nil {
+		t.Errorf("in a container of its own: got %q, %v", got, err)
+	}
 }
 
 func pid() string { return strconv.Itoa(os.Getpid()) }
