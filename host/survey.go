@@ -79,7 +79,7 @@ func (h *Host) started(unit string) time.Time {
 }
 
 // NetworkdRuns says whether systemd-networkd is at work.
-func (h *Host) NetworkdRuns() bool { return h.exists("/run/systemd/netif") }
+func (h *Host) NetworkdRuns() bool { return h.exists(networkdState) }
 
 // Sysctl reads a number of /proc/sys, 0 where there is none: "net/ipv4/conf/all/rp_filter".
 func (h *Host) Sysctl(name string) int {

@@ -17,6 +17,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/host"
+	"multinicd/ifcfg"
 	"multinicd/internal/daemon"
 	"multinicd/internal/doctor"
 	"multinicd/netplan"
@@ -138,13 +139,15 @@ func (w *wired) files() (out []doctor.File) {
 	look("/etc/multinicd/multinicd.toml", false)
 	look(w.cfg.State.Dir, true)
 	look(w.cfg.CredentialDir(), true)
-	for pattern, secret := range map[string]bool{path.Join(w.cfg.CredentialDir(), "*"): true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false} {
+	// NetworkManager, besides, passes over a keyfile that others may read.
+	for pattern, secret := range map[string]bool{path.Join(w.cfg.CredentialDir(), "*"): true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false,
+		ifcfg.Keyfile.File(nic.NamePrefix + "*"): true, path.Join(ifcfg.ScriptsDir, "*-"+nic.NamePrefix+"*"): false, path.Join(ifcfg.LinkDir, "10-"+nic.NamePrefix+"*"): false} {
 		names, err := w.host.Glob(pattern)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		for _, name := range names {
-			if secret && path.Dir(name) == w.cfg.CredentialDir() || netplan.Owned(name) || sysctl.Owned(name) {
+			if secret && path.Dir(name) == w.cfg.CredentialDir() || netplan.Owned(name) || ifcfg.Owned(name) {
 				look(name, secret)
 			}
 		}
