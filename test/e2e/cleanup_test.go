@@ -18,7 +18,7 @@ func cleanupLeavesTheHost(t *testing.T, k kind) {
 	n := kindNode(t, bed.New(t), k, testhost.NIC{MAC: mac1, Segment: "data1"}, testhost.NIC{MAC: mac2, Segment: "data1"})
 	// One is found up, with an MTU of its own, and gets a foreign address and rule later.
 	n.must("sh", "-ec", "ip link set eth1 up mtu 1450; ip link set eth2 "+k.free())
-	const list = "find " + folders + " -type f 2>/dev/null | sort; ip rule; ip -6 rule; ip route show table all | grep -v -E 'table (local|main)' || true; cat /proc/sys/net/ipv4/conf/*/arp_ignore"
+	const list = "find " + folders + " -type f -exec grep -L '^nm-generated=true' {} + 2>/dev/null | sort; ip rule; ip -6 rule; ip route show table all | grep -v -E 'table (local|main)' || true; cat /proc/sys/net/ipv4/conf/*/arp_ignore"
 	look := func() string { return n.must("sh", "-c", list) }
 	before := look()
 	found1, found2 := n.link(mac1), n.link(mac2)
