@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -58,8 +59,39 @@ func (p *Program) PID() int {
 	return p.cmd.Process.Pid
 }
 
-// Pause stops the program where it is: connections stay open and nothing answers. Resume goes on.
-func (p *Program) Pause() error { return p.signal(syscall.SIGSTOP) }
+// Pause stops the program where it is: connections stay open and nothing answers. It waits until no thread runs any more. Resume goes on.
+func (p *Program) Pause() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		if stopped, err := p.stopped(); stopped || err != nil {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("pausing %s: it still runs after 30 s", p.Name)
+		}
+	}
+}
+
+// stopped says whether all threads are.
+func (p *Program) stopped() (bool, error) {
+	stats, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.PID()))
+	if err != nil {
+		return false, fmt.Errorf("listing the threads of %s: %w", p.Name, err)
+	}
+	for _, stat := range stats {
+		b, err := os.ReadFile(stat)
+		if err != nil {
+			continue // it has ended
+		}
+		// proc_pid_stat(5): the state is behind the name, in parentheses, which may hold anything.
+		if _, state, _ := strings.Cut(string(b[strings.LastIndexByte(string(b), ')'):]), " "); !strings.HasPrefix(state, "T") {
+			return false, nil
+		}
+	}
+	return true, nil
+}
 
 // Resume lets a paused program go on.
 func (p *Program) Resume() error { return p.signal(syscall.SIGCONT) }
