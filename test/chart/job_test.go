@@ -45,8 +45,10 @@ func TestNodesWithoutADaemonHaveJobs(t *testing.T) {
 		{"an object that is deleted and made again at once is another one", (*cluster).madeAgain},
 	}, prerequisite.Long(
 		row{"no status is ahead of the kernel, watched over many changes", func(c *cluster) { c.neverAhead(watched(), nil) }},
+		row{"a Pod's token is bound to it, and good for that node alone", (*cluster).podToken},
 		row{"a Pod that is killed in the middle is tried again", (*cluster).podKilled},
 		row{"a newer generation ends the Job that still runs", (*cluster).overtaken},
+		row{"a NIC is waited for until the deadline, and a trigger tries again", (*cluster).deadline},
 		row{"a NIC that is refused fails the Job at once", (*cluster).refused},
 		row{"an image that is missing is told of, and waited for", (*cluster).imageMissing},
 		row{"a Node that is gone has no Job", (*cluster).nodeGone},
