@@ -151,9 +151,12 @@ func (f *fleet) held(ctx context.Context) (holding, error) {
 		return h, err
 	}
 	for pid, to := range map[int]*float64{f.cluster.APIServer.PID(): &h.APIServerMiB, f.cluster.Etcd.PID(): &h.EtcdMiB, f.bridge.PID(): &h.BridgeMiB} {
-		if *to, err = resident(pid); err != nil {
+		if *to, err = memory(pid, "VmRSS:"); err != nil {
 			return h, err
 		}
+	}
+	if h.BridgeMost, err = memory(f.bridge.PID(), "VmHWM:"); err != nil {
+		return h, err
 	}
 	requests, err := f.cluster.Requests()
 	for _, r := range requests {

@@ -67,14 +67,14 @@ func processor(pid int) (float64, error) {
 	return sum, nil
 }
 
-// resident is a process's RSS in MiB.
-func resident(pid int) (float64, error) {
+// memory is a line of proc_pid_status(5) in MiB: "VmRSS:", what a process has now, or "VmHWM:", the most that it ever had.
+func memory(pid int, what string) (float64, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading memory: %w", err)
 	}
 	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+		if rest, ok := strings.CutPrefix(line, what); ok {
 			n, err := strconv.Atoi(strings.Fields(rest)[0])
 			return float64(n) / 1024, err
 		}

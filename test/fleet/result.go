@@ -31,6 +31,7 @@ type holding struct {
 	APIServerMiB float64 `json:"apiServerMiB"`
 	EtcdMiB      float64 `json:"etcdMiB"`
 	BridgeMiB    float64 `json:"bridgeMiB"`
+	BridgeMost   float64 `json:"bridgeMostMiB"` // at any time of the run up to here
 }
 
 // costs are processor milliseconds of the API server for one request.
@@ -85,7 +86,7 @@ func (r results) text() string {
 	share := func(cpu float64) float64 { return cpu * 100 / r.Held.Seconds }
 	line("| API server | %.2f | %.0f |", share(r.Held.APIServer), r.Held.APIServerMiB)
 	line("| etcd | %.2f | %.0f |", share(r.Held.Etcd), r.Held.EtcdMiB)
-	line("| bridge | %.2f | %.0f |", share(r.Held.Bridge), r.Held.BridgeMiB)
+	line("| bridge | %.2f | %.0f (at most, while the nodes joined: %.0f) |", share(r.Held.Bridge), r.Held.BridgeMiB, r.Held.BridgeMost)
 	one := r.Renewal.APIServer / float64(r.Renewal.Things)
 	line("| renewing %d tokens every %.0f min, at the API server | %.2f | |", r.Nodes, renewEvery.Minutes(), one*float64(r.Nodes)*100/renewEvery.Seconds())
 	line("")
