@@ -71,6 +71,14 @@ func TestTheCommandRuns(t *testing.T) {
 			return ""
 		})
 	}
+	// Go's profiles show what is in memory: tokens, too.
+	for _, url := range []string{"http://" + health + "/debug/pprof/heap", "http://" + metrics + "/debug/pprof/heap"} {
+		if resp, err := http.Get(url); err != nil || resp.StatusCode != http.StatusNotFound {
+			t.Errorf("%s, which nobody has asked for, answers %v (%v)", url, resp, err)
+		} else if err := resp.Body.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 	n := c.node("command")
 	n.say(n.report(n.publish(), v1.StateConfigured, v1.ReasonConfigured))
 	n.becomes(done)

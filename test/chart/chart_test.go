@@ -36,6 +36,13 @@ func (c *cluster) mainJob() {
 	c.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "-n", system, "mnnc/"+c.name)
 	c.hasMTU(1500)
 	c.configured()
+	described := c.kubectl("describe", "mnnc", "-n", system, c.name)
+	for _, line := range []string{"Ready Interfaces:    2/2", "State:               Configured", "All 2 interfaces configured successfully", "AllInterfacesConfigured",
+		"Interface configured successfully", "192.168.200.10/24", "multinic2", "Events:"} {
+		if !strings.Contains(strings.Join(strings.Fields(described), " "), strings.Join(strings.Fields(line), " ")) {
+			c.t.Errorf("kubectl describe does not say %q:\n%s", line, described)
+		}
+	}
 	for link, address := range map[string]string{"multinic1": "192.168.100.10/24", "multinic2": "192.168.200.10/24"} {
 		if out, err := c.node.Run(c.t.Context(), "ip", "address", "show", link); err != nil || !strings.Contains(out, "inet "+address) {
 			c.t.Errorf("%s does not have %s: %v\n%s", link, address, err, out)

@@ -100,6 +100,14 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 			t.Errorf("%s is there by default", key)
 		}
 	}
+	// The bridge holds the credentials of all nodes: it reaches API servers, and is reached for its metrics.
+	policy := string(without["NetworkPolicy multinic-system/multinic-bridge"].Spec)
+	for _, part := range []string{`"policyTypes":["Ingress","Egress"]`, `"egress":[{"ports":[{"port":443,"protocol":"TCP"},{"port":6443,"protocol":"TCP"}]}]`,
+		`"ingress":[{"ports":[{"port":"metrics","protocol":"TCP"}]}]`, `"matchLabels":{"app.kubernetes.io/name":"multinic-bridge"`} {
+		if !strings.Contains(policy, part) {
+			t.Errorf("the NetworkPolicy has no %s: %s", part, policy)
+		}
+	}
 	if !json.Valid([]byte(with["ConfigMap multinic-system/multinic-dashboard"].Data["multinic.json"])) {
 		t.Error("the dashboard is no JSON")
 	}
