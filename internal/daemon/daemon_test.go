@@ -43,6 +43,7 @@ type world struct {
 	clock   func() time.Time
 	probed  func(context.Context) error // the probe after a change; nil: passes
 	fight   atomic.Bool                 // somebody deletes all addresses of the first link before each look
+	lost    atomic.Bool                 // before the next look, once
 }
 
 func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<- struct{}) error {
@@ -60,7 +61,7 @@ type machine struct {
 }
 
 func (m machine) Look(ctx context.Context) (plan.Machine, error) {
-	if m.fight.Load() { // in the goroutine that owns the machine
+	if m.lost.Swap(false) || m.fight.Load() { // in the goroutine that owns the machine
 		m.Net[0].Addresses = nil
 	}
 	return m.Machine.Look(ctx)
