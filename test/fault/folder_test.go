@@ -31,13 +31,14 @@ var folderFaults = []struct {
 	{"may not be written to (EACCES)", `chmod a-w "$D"`, `chmod u+w "$D"`},
 }
 
-func TestFoldersThatCannotBeWritten(t *testing.T) {
-	t.Parallel()
-	n := prepare(t)
-	wanted := n.wantedTexts()
-	table := newMatrix("folders", "folder", "netplan: add", "netplan: change", "netplan: remove")
+func TestFoldersThatCannotBeWritten(t *testing.T) { eachStand(t, foldersFail) }
+
+func foldersFail(t *testing.T, s stand) {
+	n := s.prepare(t)
+	wanted := s.texts(n)
+	table := newMatrix("folders"+s.suffix, "folder", s.name+": add", s.name+": change", s.name+": remove")
 	for _, fault := range folderFaults {
-		for _, folder := range []string{"/etc/netplan", "/run/systemd/network", "/var/lib/multinicd"} {
+		for _, folder := range s.folders {
 			for _, o := range operations {
 				row := "`" + folder + "` " + fault.name
 				before := n.text()
@@ -53,7 +54,7 @@ func TestFoldersThatCannotBeWritten(t *testing.T) {
 				}
 				said := n.settled(o)
 				got := n.outcome(row+", "+o.name, before, wanted[o.name])
-				table.set(row, "netplan: "+o.name, got)
+				table.set(row, s.name+": "+o.name, got)
 				if truth := got == asWanted; truth != (said == o.nics) {
 					t.Errorf("%s, %s: the host is %s, the status says %s", row, o.name, got, said)
 				}

@@ -69,28 +69,62 @@ func rowIn(steps []string, point string) string {
 // stand is a kind of host that faults are tried on.
 type stand struct {
 	name    string // of its columns
-	table   string // of docs/reliability.md, of those killed at every step
+	suffix  string // of its tables in docs/reliability.md
 	options testhost.Options
-	toml    string // more of multinicd.toml's [backend]
+	toml    string   // more of multinicd.toml's [backend]
+	folders []string // that it writes to
 }
 
 var (
-	onNetplan = stand{name: "netplan", table: "killed"}
+	onNetplan = stand{name: "netplan", folders: []string{"/etc/netplan", "/run/systemd/network", "/var/lib/multinicd"}}
 	// On hosts of NetworkManager steps are taken from what the log says of them.
 	managerStands = []stand{
-		{name: "keyfile", table: "killed-keyfile", options: testhost.Options{Flavour: testhost.NetworkManager}},
-		{name: "ifcfg", table: "killed-ifcfg", options: testhost.Options{Flavour: testhost.Ifcfg, Suite: "bookworm"}, toml: "name = \"ifcfg\"\n"},
-		{name: "netplan for NetworkManager", table: "killed-netplan-manager", options: testhost.Options{Flavour: testhost.NetplanNetworkManager}},
+		{name: "keyfile", suffix: "-keyfile", options: testhost.Options{Flavour: testhost.NetworkManager},
+			folders: []string{"/etc/NetworkManager/system-connections", "/etc/systemd/network", "/var/lib/multinicd"}},
+		{name: "ifcfg", suffix: "-ifcfg", options: testhost.Options{Flavour: testhost.Ifcfg, Suite: "bookworm"}, toml: "name = \"ifcfg\"\n",
+			folders: []string{"/etc/sysconfig/network-scripts", "/etc/systemd/network", "/var/lib/multinicd"}},
+		{name: "netplan for NetworkManager", suffix: "-netplan-manager", options: testhost.Options{Flavour: testhost.NetplanNetworkManager},
+			folders: []string{"/etc/netplan", "/run/NetworkManager/system-connections", "/var/lib/multinicd"}},
 	}
 )
 
 // managers are the kinds of host that have NetworkManager: all in the long run, in every other the one of that name.
 func managers(short string) (stands []stand, long bool) {
-	if all := prerequisite.Long(managerStands...); len(all) > 0 {
+	if all := longManagers(); len(all) > 0 {
 		return all, true
 	}
 	i := slices.IndexFunc(managerStands, func(s stand) bool { return s.name == short })
 	return managerStands[i : i+1], false
+}
+
+// longManagers are those of the long run, and where the tables are written anew.
+func longManagers() []stand {
+	if *update {
+		return managerStands
+	}
+	return prerequisite.Long(managerStands...)
+}
+
+// eachStand runs a test on a host of netplan, and, in the long run, on one of each kind of NetworkManager.
+func eachStand(t *testing.T, test func(t *testing.T, s stand)) {
+	t.Helper()
+	t.Parallel()
+	for _, s := range append([]stand{onNetplan}, longManagers()...) {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, s)
+		})
+	}
+}
+
+// texts is wantedTexts, or what stands for it where the steps are not known beforehand.
+func (s stand) texts(n *node) map[string]string {
+	n.t.Helper()
+	if s.name == onNetplan.name {
+		return n.wantedTexts()
+	}
+	out, _ := n.walk()
+	return out
 }
 
 // prepare gives a host of networkd on which the first operation can begin.
@@ -203,9 +237,6 @@ func TestKilledAtEveryStep(t *testing.T) {
 func TestKilledAtEveryStepOfNetworkManagers(t *testing.T) {
 	t.Parallel()
 	stands, whole := managers("keyfile")
-	if *update {
-		stands, whole = managerStands, true
-	}
 	for _, s := range stands {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
@@ -251,7 +282,7 @@ func (n *node) killEverywhere(s stand, wanted map[string]string, steps map[strin
 // killAt kills the daemon right before points of each operation.
 func (n *node) killAt(s stand, wanted map[string]string, steps, points map[string][]string, rows []string) *matrix {
 	n.t.Helper()
-	table := newMatrix(s.table, "killed right before", s.name+": add", s.name+": change", s.name+": remove")
+	table := newMatrix("killed"+s.suffix, "killed right before", s.name+": add", s.name+": change", s.name+": remove")
 	for _, p := range rows {
 		table.row(p)
 	}

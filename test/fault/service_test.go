@@ -8,34 +8,68 @@ import (
 	"multinicd/test/testhost"
 )
 
-// What a change leans on fails: before it begins, or in its middle, where the daemon is held for as long as it takes to break something.
-func TestServicesThatFail(t *testing.T) {
-	t.Parallel()
-	n := prepare(t)
-	wanted := n.wantedTexts()
+// serviceFault is something that a change leans on and that fails.
+type serviceFault struct {
+	name    string
+	o       operation
+	point   string // where the daemon is held while it fails; empty: it happens before the start
+	inflict string
+	heal    string
+}
+
+func (s stand) serviceFaults() []serviceFault {
 	add, change, remove := operations[0], operations[1], operations[2]
-	table := newMatrix("services", "what fails, and when", "netplan: right after it", "netplan: once it works again, without a restart")
-	const noBus = "systemctl stop dbus.socket dbus.service"
-	for _, c := range []struct {
-		name    string
-		o       operation
-		point   string // where the daemon is held; empty: it happens before the start
-		inflict string
-		heal    string
-	}{
-		{"D-Bus is down", add, "", noBus, "systemctl start dbus.socket dbus.service"},
-		{"D-Bus is down from `validate` on", change, "validate", noBus, "systemctl start dbus.socket dbus.service"},
-		{"D-Bus is restarted before `validate`", remove, "validate", "systemctl restart dbus.service", ""},
-		{"systemd-networkd is restarted before `addresses`", add, "addresses", "systemctl restart systemd-networkd.service", ""},
-		{"systemd-networkd is restarted before `verify`", change, "verify", "systemctl restart systemd-networkd.service", ""},
-		{"systemd-networkd is restarted before `runtime`", remove, "runtime", "systemctl restart systemd-networkd.service", ""},
-		{"systemd-networkd is stopped", add, "", "systemctl stop systemd-networkd.socket systemd-networkd.service", "systemctl start systemd-networkd.socket systemd-networkd.service"},
-		{"systemd-networkd is stopped", change, "", "systemctl stop systemd-networkd.socket systemd-networkd.service", "systemctl start systemd-networkd.socket systemd-networkd.service"},
-		{"systemd-networkd is stopped", remove, "", "systemctl stop systemd-networkd.socket systemd-networkd.service", "systemctl start systemd-networkd.socket systemd-networkd.service"},
-		{"D-Bus hangs from `validate` on", add, "validate", "systemctl kill --kill-whom=main --signal=SIGSTOP dbus.service", "systemctl kill --kill-whom=main --signal=SIGCONT dbus.service"},
-		{"D-Bus is down", change, "", noBus, "systemctl start dbus.socket dbus.service"},
-		{"D-Bus is down", remove, "", noBus, "systemctl start dbus.socket dbus.service"},
-	} {
+	const noBus, bus = "systemctl stop dbus.socket dbus.service", "systemctl start dbus.socket dbus.service"
+	const hangs, goesOn = "systemctl kill --kill-whom=main --signal=SIGSTOP ", "systemctl kill --kill-whom=main --signal=SIGCONT "
+	if s.name == onNetplan.name {
+		const stop, start = "systemctl stop systemd-networkd.socket systemd-networkd.service", "systemctl start systemd-networkd.socket systemd-networkd.service"
+		return []serviceFault{
+			{"D-Bus is down", add, "", noBus, bus},
+			{"D-Bus is down from `validate` on", change, "validate", noBus, bus},
+			{"D-Bus is restarted before `validate`", remove, "validate", "systemctl restart dbus.service", ""},
+			{"systemd-networkd is restarted before `addresses`", add, "addresses", "systemctl restart systemd-networkd.service", ""},
+			{"systemd-networkd is restarted before `verify`", change, "verify", "systemctl restart systemd-networkd.service", ""},
+			{"systemd-networkd is restarted before `runtime`", remove, "runtime", "systemctl restart systemd-networkd.service", ""},
+			{"systemd-networkd is stopped", add, "", stop, start},
+			{"systemd-networkd is stopped", change, "", stop, start},
+			{"systemd-networkd is stopped", remove, "", stop, start},
+			{"D-Bus hangs from `validate` on", add, "validate", hangs + "dbus.service", goesOn + "dbus.service"},
+			{"D-Bus is down", change, "", noBus, bus},
+			{"D-Bus is down", remove, "", noBus, bus},
+		}
+	}
+	const (
+		start = "; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 30"
+		stop  = "systemctl stop NetworkManager"
+		drop  = "/run/systemd/system/NetworkManager.service.d"
+	)
+	// NetworkManager does not outlive the bus that it is on.
+	return []serviceFault{
+		{"NetworkManager is stopped", add, "", stop, "true" + start},
+		{"NetworkManager is stopped before `load`", change, "load", stop, "true" + start},
+		{"NetworkManager is stopped before `verify`", remove, "verify", stop, "true" + start},
+		{"NetworkManager is masked", add, "", stop + "; systemctl mask --runtime NetworkManager", "systemctl unmask --runtime NetworkManager" + start},
+		{"NetworkManager cannot start any more", change, "", "mkdir -p " + drop + "; printf '[Service]\nExecStart=\nExecStart=/bin/false\n' >" + drop +
+			"/broken.conf; systemctl daemon-reload; systemctl restart NetworkManager || true", "rm -r " + drop + "; systemctl daemon-reload" + start},
+		{"NetworkManager is restarted before `release`", remove, "release", "systemctl restart NetworkManager; nm-online -qs -t 30", ""},
+		{"NetworkManager hangs from `load` on", add, "load", hangs + "NetworkManager.service", goesOn + "NetworkManager.service"},
+		{"D-Bus is down", change, "", noBus, bus + "; systemctl restart NetworkManager; nm-online -qs -t 30"},
+		{"D-Bus is down from `load` on", remove, "load", noBus, bus + "; systemctl restart NetworkManager; nm-online -qs -t 30"},
+		{"D-Bus hangs from `load` on", add, "load", hangs + "dbus.service", goesOn + "dbus.service"},
+		{"NetworkManager is stopped", change, "", stop, "true" + start},
+		{"NetworkManager is stopped", remove, "", stop, "true" + start},
+	}
+}
+
+// What a change leans on fails: before it begins, or in its middle, where the daemon is held for as long as it takes to break something.
+func TestServicesThatFail(t *testing.T) { eachStand(t, servicesFail) }
+
+func servicesFail(t *testing.T, s stand) {
+	n := s.prepare(t)
+	wanted := s.texts(n)
+	add, remove := operations[0], operations[2]
+	table := newMatrix("services"+s.suffix, "what fails, and when", s.name+": right after it", s.name+": once it works again, without a restart")
+	for _, c := range s.serviceFaults() {
 		before := n.text()
 		n.wish(c.o.object)
 		if c.point == "" {
@@ -72,7 +106,7 @@ func TestServicesThatFail(t *testing.T) {
 	}
 
 	// The NIC is pulled out in mid-change: what is left of it is files, all of the old or all of the new.
-	files := func(text string) string { _, f, _ := strings.Cut(text, "/etc/netplan/"); return persistent(f) }
+	files := func(text string) string { _, f, _ := strings.Cut(text, "\n/etc/"); return persistent(f) }
 	for _, point := range []string{"addresses", "persist", "record"} {
 		before := files(n.text())
 		n.wish(add.object)
