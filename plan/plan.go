@@ -225,13 +225,14 @@ func makeWay(o nic.Link) *nic.Change {
 // remove plans to give a NIC back. A guarded link is not touched, only our memory and files of it go.
 func (p *planner) remove(o Owned) (Action, bool) {
 	a := Action{Kind: Remove, NIC: o.Config}
-	link, _ := p.find(o.Config)
+	link, ambiguous := p.find(o.Config)
 	after := o.give()
 	after.Retired = p.nobodys(after.Retired)
 	if len(after.Retired) > 0 {
 		a.After = &after
 	}
 	if link == nil {
+		a.Message = p.absent(o.Config, ambiguous)
 		return a, o.Applied
 	}
 	if r := Guard(*link, p.machine); r != nil {
@@ -245,6 +246,19 @@ func (p *planner) remove(o Owned) (Action, bool) {
 	}
 	p.given[link.Index] = a.Change.Name
 	return a, o.Applied || !a.Change.Empty()
+}
+
+// absent says why no link is given back with a NIC.
+func (p *planner) absent(c nic.Config, ambiguous *Refusal) string {
+	if ambiguous != nil {
+		return ambiguous.Message
+	}
+	for _, l := range p.machine.Links { // also one that was ours before its kind was taken out of links.virtual_kinds
+		if r := NotOurs(l, p.machine); l.HasMAC(c.MAC) && r != nil {
+			return r.Message
+		}
+	}
+	return fmt.Sprintf("no NIC with MAC %s is plugged in", c.MAC)
 }
 
 func (p *planner) nameTaken(name string, index int) bool {

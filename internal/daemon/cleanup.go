@@ -15,7 +15,7 @@ type Given struct {
 	MAC     string        `json:"macAddress"`
 	Outcome apply.Outcome `json:"outcome"`
 	Reason  string        `json:"reason,omitempty"`  // where it failed
-	Message string        `json:"message,omitempty"` // where it failed, or the link was left as it is
+	Message string        `json:"message,omitempty"` // where it failed, or the link was not touched
 	Link    string        `json:"link,omitempty"`    // its name before
 	Change  []string      `json:"change,omitempty"`  // what was changed on it, a line each
 	Files   []string      `json:"files,omitempty"`   // that were removed
@@ -88,9 +88,10 @@ func GivenText(list []Given) string {
 			fmt.Fprintf(&b, "%s (%s): %s, %s: %s\n", g.Name, g.MAC, g.Outcome, g.Reason, g.Message)
 			continue
 		}
-		fmt.Fprintf(&b, "%s (%s): given back\n", g.Name, g.MAC)
 		if g.Message != "" {
-			fmt.Fprintf(&b, "  the link is left as it is: %s\n", g.Message)
+			fmt.Fprintf(&b, "%s (%s): forgotten, and the link is not touched: %s\n", g.Name, g.MAC, g.Message)
+		} else {
+			fmt.Fprintf(&b, "%s (%s): given back\n", g.Name, g.MAC)
 		}
 		if g.Link != "" {
 			fmt.Fprintf(&b, "  link %s\n", g.Link)

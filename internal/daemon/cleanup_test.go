@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -102,16 +103,36 @@ func TestACleanupThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
 	})
 }
 
-func TestACleanupLeavesALinkThatTheNodeHasComeToLiveBy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.machine.Net[0].Routes = append(w.machine.Net[0].Routes, nic.Route{To: netip.MustParsePrefix("0.0.0.0/0")})
-		r := w.daemon.ask(context.Background(), AskCleanup)
-		if len(r.Given) != 1 || !strings.Contains(r.Given[0].Message, "default route") || w.left() != "" {
-			t.Errorf("the reply is %+v, left %s", r, w.left())
-		}
-		w.want("multinic1 192.0.2.1/24")
-	})
+func TestACleanupSaysWhyALinkIsNotTouched(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(w *world)
+		says   string
+	}{
+		{"the node has come to live by it", func(w *world) {
+			w.machine.Net[0].Routes = append(w.machine.Net[0].Routes, nic.Route{To: netip.MustParsePrefix("0.0.0.0/0")})
+		}, "link multinic1 has a default route"},
+		{"it is part of a bridge by now", func(w *world) { w.machine.Net[0].Master = 99 }, "link multinic1 is part of a bond, bridge or VRF"},
+		{"its kind is none that counts", func(w *world) { w.machine.Net[0].Kind = "veth" }, "link multinic1 is virtual (kind \"veth\"), no NIC"},
+		{"another has its MAC", func(w *world) { w.machine.Net[1].MAC, w.machine.Net[1].Permanent = w.machine.Net[0].MAC, nic.MAC{} }, "2 links have MAC"},
+		{"it was unplugged", func(w *world) { w.machine.Net = w.machine.Net[1:] }, "no NIC with MAC 02:00:00:00:01:01 is plugged in"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer w.start()()
+				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				row.change(w)
+				before := fmt.Sprintf("%+v", w.machine.Net)
+				r := w.daemon.ask(context.Background(), AskCleanup)
+				text := GivenText(r.Given)
+				if len(r.Given) != 1 || !strings.Contains(text, "forgotten, and the link is not touched: "+row.says) || strings.Contains(text, "given back") || w.left() != "" {
+					t.Errorf("it says %s, left %s", text, w.left())
+				}
+				if after := fmt.Sprintf("%+v", w.machine.Net); after != before {
+					t.Errorf("links are\n%s\nwere\n%s", after, before)
+				}
+			})
+		})
+	}
 }
