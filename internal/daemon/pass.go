@@ -22,6 +22,12 @@ type failure struct {
 	next   time.Time
 }
 
+// counts says whether an action is what failed before: for a NIC that was unplugged in mid-change and is back as another link it is not.
+func (f failure) counts(a plan.Action) bool {
+	had := f.result.Action.Link
+	return f.wanted.Equal(a.NIC) && (had == nil || a.Link == nil || had.Index == a.Link.Index)
+}
+
 // Failed changes are tried again after retryMin, doubled each time up to retryMax, and at once when what is wanted changes.
 const (
 	retryMin   = 5 * time.Second
@@ -152,7 +158,8 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			break
 		}
 		f, failed := d.failures[a.NIC.MAC]
-		if failed && f.wanted.Equal(a.NIC) && d.now().Before(f.next) && a.Kind == f.result.Action.Kind {
+		failed = failed && f.counts(a)
+		if failed && d.now().Before(f.next) && a.Kind == f.result.Action.Kind {
 			results = append(results, f.result)
 			continue
 		}
@@ -172,7 +179,7 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 		case drift && b.fighting() && res.Err != nil: // undone by the other before it could be verified; the brake says when to go on
 			changed = true
 		case res.Err != nil:
-			if !failed || !f.wanted.Equal(a.NIC) {
+			if !failed {
 				f = failure{wanted: a.NIC}
 			}
 			f.count++
