@@ -17,8 +17,10 @@ import (
 // Setting is a key of networkd.conf(5) as the files have it.
 type Setting struct {
 	Key   string
-	Value string // "" where no file has the key
+	Value string // "" where no file that counts has the key
 	File  string // the last one that has it
+	// Unread is a file that has the key and does not count, since networkd's own user cannot read it; "": there is none.
+	Unread string
 	// InForce: networkd was started after the file was written. Reading its files again (networkctl reload) does not count: it leaves out
 	// networkd.conf (systemd 252 and 257, measured November 2026).
 	InForce bool
@@ -53,17 +55,62 @@ func (h *Host) NetworkdSettings(keys ...string) []Setting {
 				continue
 			}
 			_ = ini(data, func(section, k, value string) error {
-				if section == "Network" && k == key {
+				switch {
+				case section != "Network" || k != key:
+				case h.NetworkdReads(f):
 					out[i].Value, out[i].File = value, f
+				default:
+					out[i].Unread = f
 				}
 				return nil
 			})
 		}
-		if info, err := os.Stat(h.path(out[i].File)); err == nil {
+		if info, err := os.Stat(h.path(out[i].File)); err == nil && out[i].File != "" {
 			out[i].InForce = !started.IsZero() && started.After(info.ModTime())
 		}
 	}
 	return out
+}
+
+// networkdUser is whom networkd runs as; it leaves out, with a line in its log, what that one may not read (systemd 252 and 257).
+const networkdUser = "systemd-network"
+
+// NetworkdReads says whether the permission bits of a file, and of the folders that it is in, let networkd read it.
+func (h *Host) NetworkdReads(file string) bool {
+	uid, gid := h.user(networkdUser)
+	for p, need := file, fs.FileMode(0o4); p != "/" && p != "."; p, need = path.Dir(p), 0o1 {
+		info, err := os.Stat(h.path(p))
+		if err != nil {
+			return false
+		}
+		bits := info.Mode().Perm()
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid {
+			bits >>= 6
+		} else if ok && int(st.Gid) == gid {
+			bits >>= 3
+		}
+		if bits&need == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// user gives the ids of a user of this host (passwd(5)); -1, -1 where there is none.
+func (h *Host) user(name string) (uid, gid int) {
+	uid, gid = -1, -1
+	data, _, err := h.Read("/etc/passwd")
+	if err != nil {
+		return uid, gid
+	}
+	_ = lines(data, func(line string) error {
+		if f := strings.Split(line, ":"); len(f) > 3 && f[0] == name {
+			uid, _ = strconv.Atoi(f[2])
+			gid, _ = strconv.Atoi(f[3])
+		}
+		return nil
+	})
+	return uid, gid
 }
 
 // Off says whether a setting is a no.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -75,7 +74,7 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 		}
 	}
 	for _, s := range w.host.NetworkdSettings("ManageForeignRoutes", "ManageForeignRoutingPolicyRules") {
-		f.Foreign = append(f.Foreign, doctor.Setting{Key: s.Key, Off: s.Off(), File: s.File, InForce: s.InForce})
+		f.Foreign = append(f.Foreign, doctor.Setting{Key: s.Key, Off: s.Off(), File: s.File, InForce: s.InForce, Unread: s.Unread})
 	}
 	agents := w.host.Agents()
 	for _, name := range slices.Sorted(maps.Keys(agents)) {
@@ -140,16 +139,21 @@ func (w *wired) files() (out []doctor.File) {
 	look(w.cfg.State.Dir, true)
 	look(w.cfg.CredentialDir(), true)
 	// NetworkManager, besides, passes over a keyfile that others may read.
-	for pattern, secret := range map[string]bool{path.Join(w.cfg.CredentialDir(), "*"): true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false,
-		ifcfg.Keyfile.File(nic.NamePrefix + "*"): true, path.Join(ifcfg.ScriptsDir, "*-"+nic.NamePrefix+"*"): false, path.Join(ifcfg.LinkDir, "10-"+nic.NamePrefix+"*"): false} {
-		names, err := w.host.Glob(pattern)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+	credential := path.Join(w.cfg.CredentialDir(), "*")
+	patterns := map[string]bool{credential: true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false,
+		ifcfg.Keyfile.File(nic.NamePrefix + "*"): true, path.Join(ifcfg.ScriptsDir, "*-"+nic.NamePrefix+"*"): false, path.Join(ifcfg.LinkDir, "10-"+nic.NamePrefix+"*"): false}
+	for pattern, secret := range patterns {
+		names, _ := w.host.Glob(pattern) // the patterns are good
 		for _, name := range names {
-			if secret && path.Dir(name) == w.cfg.CredentialDir() || netplan.Owned(name) || ifcfg.Owned(name) {
+			if pattern == credential || ourFile(name) || sysctl.Owned(name) {
 				look(name, secret)
 			}
+		}
+	}
+	runtime, _ := w.host.Glob("/run/systemd/network/10-netplan-multinic*.network")
+	for _, name := range runtime {
+		if mode, uid, ok := w.host.Permissions(name); ok {
+			out = append(out, doctor.File{Path: name, Mode: mode, UID: uid, Unread: !w.host.NetworkdReads(name)})
 		}
 	}
 	if w.cfg.API.TokenFile != "" {

@@ -70,6 +70,7 @@ type Setting struct {
 	Off     bool   // set to no
 	File    string // that says so; "": none does, the default counts
 	InForce bool   // networkd was started after the file was written
+	Unread  string // a file that sets it, too, but that networkd may not read; "": none
 }
 
 // Former is the name of the agent that configured NICs of the field before multinicd did.
@@ -87,6 +88,7 @@ type File struct {
 	Mode   fs.FileMode
 	UID    int
 	Secret bool // nobody else may read it, either
+	Unread bool // it is for networkd, which may not read it
 }
 
 // Daemon is what the running daemon says; nil in Facts: it does not answer.
@@ -201,6 +203,9 @@ func foreign(f Facts) (out []Finding) {
 		switch {
 		case s.Off && s.InForce:
 			one.Severity, one.Evidence = Info, "off: "+s.File+" says so, and networkd was started after it was written"
+		case s.Unread != "":
+			one.Evidence = s.Unread + " sets it, but networkd runs as the user systemd-network, who may not read it: it does not count, and when networkd is started anew it deletes routes and rules of others"
+			one.Advice = "chmod a+r " + s.Unread + ", and a+rx the folder that it is in; it counts from the next boot on"
 		case s.Off:
 			one.Evidence = s.File + " switches it off, but networkd was started before that was written"
 			one.Advice = "nothing now: it counts from the next boot on; do not start networkd anew on a node with Pods"
@@ -323,6 +328,11 @@ func token(f Facts) []Finding {
 func permissions(f Facts) (out []Finding) {
 	for _, file := range f.Files {
 		bad := ""
+		if file.Unread {
+			out = append(out, Finding{"permissions", Problem, file.Path, fmt.Sprintf("networkd runs as the user systemd-network, who may not read it (%#o): the NIC loses its addresses when networkd reads its files again", file.Mode.Perm()),
+				"chown root:systemd-network " + file.Path + " && chmod 640 " + file.Path})
+			continue
+		}
 		switch {
 		case file.UID != 0:
 			bad = fmt.Sprintf("it belongs to user %d", file.UID)

@@ -38,7 +38,7 @@ func well() Facts {
 	primary.Claim = &nic.Claim{Owner: "netplan", File: "/etc/netplan/01.yaml", Evidence: "01.yaml names it"}
 	return Facts{Now: now, Backend: "netplan", Evidence: []string{"netplan is installed"}, Links: []nic.Link{primary, link(2, "multinic1", "10.0.0.5/24")},
 		Record: plan.Record{NICs: []plan.Owned{owned(2, "multinic1", "10.0.0.5/24")}}, Kubelet: "kubelet runs", NodeIPs: []netip.Addr{netip.MustParseAddr("192.0.2.10")},
-		Daemon: &Daemon{State: "Configured"}, Files: []File{{"/var/lib/multinicd", fs.ModeDir | 0o700, 0, true}, {"/etc/multinicd/multinicd.toml", 0o644, 0, false}}}
+		Daemon: &Daemon{State: "Configured"}, Files: []File{{"/var/lib/multinicd", fs.ModeDir | 0o700, 0, true, false}, {"/etc/multinicd/multinicd.toml", 0o644, 0, false, false}}}
 }
 
 func TestExamine(t *testing.T) {
@@ -56,6 +56,9 @@ func TestExamine(t *testing.T) {
 		"what networkd has not read yet": {func(f *Facts) {
 			f.NetworkdRuns, f.Foreign = true, []Setting{{Key: "ManageForeignRoutes", Off: true, File: "/etc/x.conf"}}
 		}, "warning networkd-foreign ManageForeignRoutes", "next boot"},
+		"networkd may not read what tells it": {func(f *Facts) {
+			f.NetworkdRuns, f.Foreign = true, []Setting{{Key: "ManageForeignRoutes", Unread: "/etc/x.conf"}}
+		}, "warning networkd-foreign ManageForeignRoutes", "chmod a+r /etc/x.conf"},
 		"networkd leaves foreign routes": {func(f *Facts) {
 			f.NetworkdRuns, f.Foreign = true, []Setting{{Key: "ManageForeignRoutes", Off: true, File: "/etc/x.conf", InForce: true}}
 		}, "", ""},
@@ -83,6 +86,7 @@ func TestExamine(t *testing.T) {
 		"a secret that all may read":                   {func(f *Facts) { f.Files[0].Mode = 0o755 }, "problem permissions /var/lib/multinicd", "chmod go= "},
 		"a file that others may write":                 {func(f *Facts) { f.Files[1].Mode = 0o666 }, "problem permissions /etc/multinicd/multinicd.toml", "chmod go-w "},
 		"a file of somebody else":                      {func(f *Facts) { f.Files[1].UID = 1000 }, "problem permissions /etc/multinicd/multinicd.toml", "user 1000"},
+		"a file that networkd may not read":            {func(f *Facts) { f.Files[1].Unread = true }, "problem permissions /etc/multinicd/multinicd.toml", "chown root:systemd-network"},
 		"a NIC that is not as wanted":                  {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "AddressInUse"},
 	} {
 		t.Run(name, func(t *testing.T) {
