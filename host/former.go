@@ -6,6 +6,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 
 	"multinicd/nic"
 
@@ -23,37 +24,66 @@ const ourMark = "Written by multinicd"
 
 // Former lists the files of the former agent that speak of the link, and of nothing else; sorted. They have its names (nic.FormerFiles).
 func (h *Host) Former(l nic.Link) ([]string, error) {
-	f, err := h.former(l)
-	return f.files, err
+	files, err := h.formerFiles()
+	return files.of(l).files, err
 }
 
-func (h *Host) former(l nic.Link) (out formers, err error) {
+// Formers is the same for many links, by ifindex; those of which nothing was left are not in it.
+func (h *Host) Formers(links []nic.Link) (map[int][]string, error) {
+	files, err := h.formerFiles()
+	out := map[int][]string{}
+	for _, l := range links {
+		if f := files.of(l).files; f != nil {
+			out[l.Index] = f
+		}
+	}
+	return out, err
+}
+
+// formerCache keeps what stands in the files that may be of the former agent, by path.
+type formerCache struct {
+	sync.Mutex
+	files formerFiles
+}
+
+type formerFiles map[string]parsed
+
+// formerFiles reads a file again only if it has changed: with 64 NICs there are as many files, most of them ours.
+func (h *Host) formerFiles() (formerFiles, error) {
+	h.formers.Lock()
+	defer h.formers.Unlock()
+	out := formerFiles{}
 	for _, pattern := range nic.FormerFiles {
 		names, err := h.Glob(pattern)
 		if err != nil {
-			return formers{}, err
+			return nil, err
 		}
 		for _, name := range names {
-			if ids, ok := h.speaksOnlyOf(name, l); ok {
-				out.files, out.ids = append(out.files, name), append(out.ids, ids...)
+			at, err := h.stamp(name)
+			if err != nil {
+				continue // it is gone
+			}
+			out[name] = h.formers.files[name]
+			if old, ok := h.formers.files[name]; !ok || old.stamp != at {
+				out[name] = parsed{stamp: at, definitions: h.formerDefinitions(name)}
 			}
 		}
 	}
-	slices.Sort(out.files)
+	h.formers.files = out // forgets what is gone
 	return out, nil
 }
 
-// speaksOnlyOf says whether all that a file configures is the link, by its MAC or by a name that only the agent or we can have given it.
-func (h *Host) speaksOnlyOf(file string, l nic.Link) (ids []string, ok bool) {
+// formerDefinitions gives what a file configures; nil where that is nothing, cannot be read, or the file is ours.
+func (h *Host) formerDefinitions(file string) []definition {
 	data, _, err := h.Read(file)
 	if err != nil || bytes.Contains(data, []byte(ourMark)) {
-		return nil, false
+		return nil
 	}
 	parse := parseIfcfg
 	switch path.Ext(file) {
 	case ".yaml":
 		if parse = parseNetplan; !onlyEthernets(data) {
-			return nil, false
+			return nil
 		}
 	case ".link": // which has the conditions of a .network
 		parse = parseNetwork
@@ -61,9 +91,24 @@ func (h *Host) speaksOnlyOf(file string, l nic.Link) (ids []string, ok bool) {
 		parse = parseKeyfile
 	}
 	definitions, err := parse(file, data)
-	if err != nil || len(definitions) == 0 {
-		return nil, false
+	if err != nil {
+		return nil
 	}
+	return definitions
+}
+
+// of gives those that speak of the link, and of nothing else.
+func (f formerFiles) of(l nic.Link) (out formers) {
+	for _, name := range slices.Sorted(maps.Keys(f)) {
+		if ids, ok := speakOnlyOf(f[name].definitions, l); ok {
+			out.files, out.ids = append(out.files, name), append(out.ids, ids...)
+		}
+	}
+	return out
+}
+
+// speakOnlyOf says whether all that a file configures is the link, by its MAC or by a name that only the agent or we can have given it.
+func speakOnlyOf(definitions []definition, l nic.Link) (ids []string, ok bool) {
 	for _, d := range definitions {
 		byMAC := len(d.macs) == 1 && l.HasMAC(d.macs[0])
 		byName := d.macs == nil && len(d.names) == 1 && d.names[0] == l.Name && strings.HasPrefix(l.Name, nic.NamePrefix)
@@ -72,7 +117,7 @@ func (h *Host) speaksOnlyOf(file string, l nic.Link) (ids []string, ok bool) {
 		}
 		ids = append(ids, d.id)
 	}
-	return ids, true
+	return ids, len(definitions) > 0
 }
 
 // onlyEthernets says whether a file of netplan's makes nothing but Ethernet links: no bridge, say, that would lose its port.

@@ -29,6 +29,7 @@ type Host struct {
 	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
 
 	claims  claimCache
+	formers formerCache
 	authors authors
 	nodes   nodeCache
 }

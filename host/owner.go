@@ -47,15 +47,16 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 		lists = append(lists, list)
 	}
 	h.claims.files = seen // forgets what is gone
+	former, err := h.formerFiles()
+	if err != nil {
+		return nil, err
+	}
 	out := map[int]*nic.Claim{}
 	for _, l := range links {
 		if l.Name == "lo" {
 			continue
 		}
-		former, err := h.former(l)
-		if err != nil {
-			return nil, err
-		}
+		former := former.of(l)
 		if c := h.claim(l, lists, func(file string) bool { return ours(file) || former.left(file) }); c != nil {
 			out[l.Index] = c
 		}
@@ -242,22 +243,17 @@ type claimCache struct {
 
 // parsed is what a file says, and the state of the file in which it said so.
 type parsed struct {
-	size        int64
-	mtime       int64 // nanoseconds
-	inode       uint64
+	stamp
 	definitions []definition
 }
 
 func (h *Host) parsed(file string, parse func(file string, data []byte) ([]definition, error)) parsed {
-	info, err := os.Stat(h.path(file))
+	at, err := h.stamp(file)
 	if err != nil {
 		return parsed{}
 	}
-	p := parsed{size: info.Size(), mtime: info.ModTime().UnixNano()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		p.inode = sys.Ino
-	}
-	if old, ok := h.claims.files[file]; ok && old.size == p.size && old.mtime == p.mtime && old.inode == p.inode {
+	p := parsed{stamp: at}
+	if old, ok := h.claims.files[file]; ok && old.stamp == at {
 		return old
 	}
 	data, _, err := h.Read(file)
@@ -269,6 +265,24 @@ func (h *Host) parsed(file string, parse func(file string, data []byte) ([]defin
 		p.definitions = []definition{{owner: "unknown", file: file, broken: bytes.ToLower(data)}}
 	}
 	return p
+}
+
+// stamp tells one version of a file from another.
+type stamp struct {
+	size, mtime int64 // in bytes, and in nanoseconds
+	inode       uint64
+}
+
+func (h *Host) stamp(file string) (stamp, error) {
+	info, err := os.Stat(h.path(file))
+	if err != nil {
+		return stamp{}, err
+	}
+	out := stamp{size: info.Size(), mtime: info.ModTime().UnixNano()}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		out.inode = sys.Ino
+	}
+	return out, nil
 }
 
 func (h *Host) exists(p string) bool {

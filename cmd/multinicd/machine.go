@@ -51,11 +51,12 @@ func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("reading who configures the links: %w", err)
 	}
+	formers, err := m.host.Formers(links)
+	if err != nil {
+		return plan.Machine{}, fmt.Errorf("looking for what the former agent left: %w", err)
+	}
 	for i := range links {
-		links[i].Claim = claims[links[i].Index]
-		if links[i].Former, err = m.host.Former(links[i]); err != nil {
-			return plan.Machine{}, fmt.Errorf("looking for what the former agent left: %w", err)
-		}
+		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
 	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds, SubnetsOff: m.plain}, nil
 }
