@@ -40,8 +40,9 @@ type Backend struct {
 	Activation string
 	render     func(c nic.Config, adopted bool) []byte
 	renderer   string // that render names
-	// accepted remembers the shapes that the real netplan has accepted; see Validate.
+	// accepted remembers the shapes of our files that the real netplan has accepted beside what digests to beside; see Validate.
 	accepted map[string]bool
+	beside   string
 }
 
 // New gives a backend that has accepted nothing yet.
@@ -208,9 +209,11 @@ func (b *Backend) replace(step, name string, data []byte, mode fs.FileMode) ([]p
 // Validate asks whether the next boot would be accepted with the files that these steps put in place. One file that netplan refuses and
 // the next boot has no network at all, so nothing is persisted without its word.
 //
-// Its word takes 400 to 500 ms, and is asked once per shape: our files with every value replaced by its kind, beside all other
-// files with every byte, and the netplan that judged. Within a shape only typed values differ (an IPv4 address for another, one number for
-// another), which netplan does not judge by; the test TestRealNetplanAcceptsEveryShape holds it to that with random values.
+// Its word takes 400 to 500 ms, and is asked once per shape: a file of ours with every value replaced by its kind, beside all files of
+// others with every byte, and the netplan that judged. Within a shape only typed values differ (an IPv4 address for another, one number for
+// another), which netplan does not judge by, and a file of ours speaks of nothing that another one does, so that it does not judge how many
+// there are, or which together; the test TestRealNetplanAcceptsEveryShape holds it to that with random values. Else each of 64 NICs that are
+// plugged in at once would wait for that word.
 func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 	files := map[string][]byte{}
 	for _, s := range steps {
@@ -218,17 +221,23 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 			files[path.Base(f.Path)] = f.Data
 		}
 	}
-	shape, err := b.shape(files)
+	beside, shapes, err := b.shapes(files)
 	if err != nil {
 		return err
 	}
-	if b.accepted[shape] {
+	if beside != b.beside {
+		b.beside, b.accepted = "", map[string]bool{}
+	}
+	if b.beside != "" && !slices.ContainsFunc(shapes, func(s string) bool { return !b.accepted[s] }) {
 		return nil
 	}
 	if err := b.Bus.NetplanValidate(ctx, files); err != nil {
 		return err
 	}
-	b.accepted[shape] = true
+	b.beside = beside
+	for _, s := range shapes {
+		b.accepted[s] = true
+	}
 	return nil
 }
 
@@ -238,12 +247,14 @@ var (
 	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table|priority)): [0-9]{1,9}$`)
 )
 
-func shapeOf(data []byte) string {
+// shapeOf is that of a file of ours, which names the NIC as the file is named.
+func shapeOf(file string, data []byte) string {
 	s := quoted.ReplaceAllStringFunc(string(data), kind)
 	if strings.HasPrefix(s, "#") { // the comment names the MAC
 		_, s, _ = strings.Cut(s, "\n")
 	}
-	return numbers.ReplaceAllString(s, "$1: N")
+	own := regexp.MustCompile(`\b` + regexp.QuoteMeta(strings.TrimSuffix(strings.TrimPrefix(path.Base(file), "90-"), ".yaml")) + `\b`)
+	return numbers.ReplaceAllString(own.ReplaceAllString(s, "NAME"), "$1: N")
 }
 
 // kind says what a value in quotes is; what is none of ours stays as it is: somebody else has edited the file.
@@ -274,13 +285,24 @@ var netplanDirs = []string{Dir, "/run/netplan", "/lib/netplan"}
 // judges are the files that tell one netplan from another: its generator, and the library in which all of them judge.
 var judges = []string{"/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/usr/lib/libnetplan.so*", "/usr/lib/*/libnetplan.so*", "/usr/lib64/libnetplan.so*"}
 
-// shape digests /etc/netplan as it would be with files in place.
-func (b *Backend) shape(files map[string][]byte) (string, error) {
-	var parts []string
+// shapes digests /etc/netplan as it would be with files in place: what is not ours, and netplan itself, in one, and each shape that is ours. Where
+// others speak of names like ours, all of ours are one shape, with their names.
+func (b *Backend) shapes(files map[string][]byte) (beside string, ours []string, err error) {
+	var others, named []string
+	spoken := false
+	add := func(name string, data []byte) {
+		if !Owned(name) {
+			others = append(others, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
+			spoken = spoken || bytes.Contains(data, []byte(nic.NamePrefix))
+			return
+		}
+		shape := shapeOf(name, data)
+		ours, named = append(ours, shape), append(named, name+" "+shape)
+	}
 	for _, dir := range netplanDirs {
 		names, err := b.Files.Glob(path.Join(dir, "*.yaml"))
 		if err != nil {
-			return "", fmt.Errorf("listing %s: %w", dir, err)
+			return "", nil, fmt.Errorf("listing %s: %w", dir, err)
 		}
 		for _, name := range names {
 			if _, pending := files[path.Base(name)]; pending && dir == Dir {
@@ -288,31 +310,35 @@ func (b *Backend) shape(files map[string][]byte) (string, error) {
 			}
 			data, _, err := b.Files.Read(name)
 			if err != nil {
-				return "", fmt.Errorf("reading %s: %w", name, err)
+				return "", nil, fmt.Errorf("reading %s: %w", name, err)
 			}
-			if Owned(name) {
-				data = []byte(shapeOf(data))
-			}
-			parts = append(parts, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
+			add(name, data)
 		}
 	}
 	for name, data := range files {
 		if data != nil {
-			parts = append(parts, fmt.Sprintf("%s %x", path.Join(Dir, name), sha256.Sum256([]byte(shapeOf(data)))))
+			add(path.Join(Dir, name), data)
 		}
 	}
 	for _, pattern := range judges {
 		names, err := b.Files.Glob(pattern)
 		if err != nil {
-			return "", fmt.Errorf("looking for netplan: %w", err)
+			return "", nil, fmt.Errorf("looking for netplan: %w", err)
 		}
 		for _, name := range names {
 			if data, _, err := b.Files.Read(name); err == nil {
-				parts = append(parts, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
+				others = append(others, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
 			}
 		}
 	}
+	if spoken {
+		ours = []string{digest(named)}
+	}
+	return digest(others), ours, nil
+}
+
+func digest(parts []string) string {
 	slices.Sort(parts)
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
-	return hex.EncodeToString(sum[:]), nil
+	return hex.EncodeToString(sum[:])
 }

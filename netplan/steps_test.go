@@ -207,8 +207,10 @@ func TestValidateAsksOncePerShape(t *testing.T) {
 		"an address without length":         {nil, configure(with(base, func(c *nic.Config) { c.Addresses = config(1, "192.0.2.7/0").Addresses })), true},
 		"another key":                       {nil, configure(with(base, func(c *nic.Config) { c.Routes = slices.Clone(c.Routes); c.Routes[0].Metric = 5 })), true},
 		"taken over":                        {nil, adopt(base), true},
-		"another name":                      {nil, configure(config(3, "192.0.2.7/24")), true},
-		"one file less":                     {nil, remove(base), true},
+		"another NIC of that shape":         {nil, configure(with(base, func(c *nic.Config) { c.ID, c.Name, c.MAC[5] = 3, "multinic3", 3 })), false},
+		"another NIC of another shape":      {nil, configure(config(3, "192.0.2.7/24")), true},
+		"one file less":                     {nil, remove(base), false},
+		"a foreign file that names ours":    {put("/etc/netplan/50.yaml", "network: {bonds: {b: {interfaces: [multinic1]}}}\n"), remove(base), true},
 		"another NIC of ours beside it":     {put(onDisk(other)), configure(base), true},
 		"a foreign file more":               {put("/etc/netplan/50-cloud-init.yaml", "network: {}\n"), configure(base), true},
 		"a foreign file in another folder":  {put("/run/netplan/50.yaml", "network: {}\n"), configure(base), true},
@@ -253,6 +255,26 @@ func TestValidateAsksOncePerShape(t *testing.T) {
 	}
 }
 
+// Where a file of others speaks of names like ours, which of ours are there counts.
+func TestValidateAsksForEachNameThatOthersMaySpeakOf(t *testing.T) {
+	m := hosttest.New()
+	m.Disk["/etc/netplan/50.yaml"] = []byte("network: {bridges: {multinic2: {}}}\n")
+	b := netplan.New(m, m)
+	for i := 1; i <= 3; i++ {
+		c := config(i, "192.0.2.7/24")
+		validate(t, b, configure(c), nil)
+		file, data := onDisk(c)
+		m.Put(t, file, []byte(data), 0o600)
+		if m.Asked != i {
+			t.Errorf("NIC %d: asked %d times", i, m.Asked)
+		}
+	}
+	validate(t, b, remove(config(2, "192.0.2.7/24")), nil)
+	if m.Asked != 4 {
+		t.Errorf("removed: asked %d times", m.Asked)
+	}
+}
+
 func validate(t *testing.T, b *netplan.Backend, a plan.Action, want error) {
 	t.Helper()
 	steps, err := b.Steps(a)
@@ -291,6 +313,7 @@ func TestAnEditedFileOfOursHasAShapeOfItsOwn(t *testing.T) {
 		"all of it in the first line":     func(string) string { return "network: {no-such-key: true}" },
 		"another line behind a comment":   func(s string) string { return s + "      no-such-key: true\n" },
 		"an address without its quotes":   func(s string) string { return strings.ReplaceAll(s, "\"192.0.2.9/24\"", "192.0.2.9/24") },
+		"another NIC's name":              func(s string) string { return strings.ReplaceAll(s, "multinic2", "multinic12") },
 		"a word in quotes in place of it": func(s string) string { return strings.ReplaceAll(s, "192.0.2.9/24", "dead") },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -84,6 +84,7 @@ func TestACleanupThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
 		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.machine.Disk["/etc/netplan/50.yaml"] = []byte("network: {}\n") // of others, and new: netplan is asked
 		w.machine.Refuse = context.DeadlineExceeded
 		r := w.daemon.ask(context.Background(), AskCleanup)
 		if len(r.Given) != 1 || r.Given[0].Reason != v1.ReasonValidationFailed || len(r.Status.NICs) != 1 || r.Status.NICs[0].Outcome != apply.RolledBack {
