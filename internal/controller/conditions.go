@@ -69,6 +69,8 @@ func (f finding) readyCondition(generation int64) metav1.Condition {
 		c.Message = "the node has not reported on this object yet: is multinicd running and joined there?"
 	case f.state == v1.StateConfigured:
 		c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1.ReasonAllInterfacesConfigured, f.allDone()
+	case f.state == v1.StateInProgress && f.degraded != nil && f.degraded.Reason == v1.ReasonDriftFighting:
+		c.Reason, c.Message = f.degraded.Reason, f.degraded.Message
 	case f.state == v1.StateInProgress:
 		c.Reason, c.Message = v1.ReasonApplying, fmt.Sprintf("generation %d is being applied", generation)
 	case f.state == v1.StatePending:

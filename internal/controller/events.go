@@ -9,6 +9,7 @@ const (
 	eventAdmissionInForce = "AdmissionInForce"
 	eventRolloutStopped   = "RolloutStopped"
 	eventRolloutGoesOn    = "RolloutGoesOn"
+	eventDriftEnded       = "DriftEnded"
 )
 
 // maxEvent in bytes; the API server takes 1,024.

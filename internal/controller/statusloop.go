@@ -165,6 +165,7 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 	about.ResourceVersion = written.ResourceVersion
 	l.tell(about, next)
 	l.tellSettled(about, next)
+	l.tellFight(about, next)
 	return nil
 }
 
@@ -173,13 +174,13 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 // was settled on before this bridge is read from the object, where it says so.
 func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
 	now := find(next.Conditions, v1.ConditionReady)
-	if now == nil || now.Reason == v1.ReasonApplying {
+	if now == nil || passing(now.Reason) {
 		return
 	}
 	l.mu.Lock()
 	before, known := l.settled[obj.Name]
 	if !known {
-		if ready := find(obj.Status.Conditions, v1.ConditionReady); ready != nil && ready.Reason != v1.ReasonApplying {
+		if ready := find(obj.Status.Conditions, v1.ConditionReady); ready != nil && !passing(ready.Reason) {
 			before, known = ready.Reason, true
 		}
 	}
@@ -194,6 +195,31 @@ func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNod
 	}
 	l.events.Eventf(obj, nil, kind, now.Reason, "Settle", "%s",
 		v1.Printable(fmt.Sprintf("generation %d: %s", next.ObservedGeneration, now.Message), maxEvent))
+}
+
+// passing says of a reason of the condition Ready that nothing has settled with it.
+func passing(reason string) bool {
+	return reason == v1.ReasonApplying || reason == v1.ReasonDriftFighting
+}
+
+// tellFight makes an Event where a fight with another writer of the node begins,
+// and where it ends.
+func (l *statusLoop) tellFight(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
+	fight := func(s v1.MultiNicNodeConfigStatus) *metav1.Condition {
+		if c := find(s.Conditions, v1.ConditionDegraded); c != nil && c.Reason == v1.ReasonDriftFighting {
+			return c
+		}
+		return nil
+	}
+	now, before := fight(next), fight(obj.Status)
+	if (now == nil) == (before == nil) || l.eventBrake.wait(obj.Name, l.now()) > 0 {
+		return
+	}
+	if now != nil {
+		l.events.Eventf(obj, nil, corev1.EventTypeWarning, v1.ReasonDriftFighting, "StandBack", "%s", v1.Printable(now.Message, maxEvent))
+		return
+	}
+	l.events.Eventf(obj, nil, corev1.EventTypeNormal, eventDriftEnded, "GoOn", "%s", "no other writer keeps changing the NICs any more")
 }
 
 // tell makes an Event of a report that cannot be used, naming whose it is, when

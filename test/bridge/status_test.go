@@ -405,4 +405,14 @@ func TestEventsTellOfTransitionsOnly(t *testing.T) {
 	told(first, "Warning InterfacesFailed")
 	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
 	told(first, "Warning InterfacesFailed", first)
+	fight := n.report(o, v1.StateInProgress, v1.ReasonDriftFighting)
+	fight.Degraded = &v1.Remark{Reason: v1.ReasonDriftFighting, Message: "multinic1: another writer keeps changing it"}
+	for range 2 {
+		n.say(fight)
+		n.becomes(fmt.Sprintf("InProgress Ready=False DriftFighting 0/2 generation %d", o.Generation))
+		fight.Interfaces[0].Message = "again"
+	}
+	told(first, "Warning InterfacesFailed", first, "Warning DriftFighting")
+	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
+	told(first, "Warning InterfacesFailed", first, "Warning DriftFighting", "Normal DriftEnded")
 }

@@ -140,6 +140,26 @@ func TestOneBadNodeFailsAlone(t *testing.T) {
 	}
 	bad.wantLink(mac2, "multinic2 up mtu 1500 10.2.2.2/24")
 	good.wantLink("02:00:00:00:09:01", "multinic1 up mtu 1500 10.3.3.3/24")
+
+	// Somebody on the good node fights with multinicd: the cluster says so, and that it is over.
+	degraded := func() string {
+		return c.get("good-node", `{.status.state} {.status.interfaceStatuses[0].reason} {range .status.conditions[*]}{.type}={.status}/{.reason} {end}`)
+	}
+	events := func(reason string) string {
+		t.Helper()
+		return c.kubectl("get", "events", "-n", "multinic-system", "--field-selector", "involvedObject.kind=MultiNicNodeConfig,involvedObject.name=good-node,reason="+reason,
+			"-o", "jsonpath={range .items[*]}{.type} {.message}{end}")
+	}
+	peace := degraded()
+	good.must("systemd-run", "--quiet", "--unit=fight", "sh", "-c", "while :; do ip address del 10.3.3.3/24 dev multinic1 2>/dev/null; sleep 0.1; done")
+	eventually(t, "the object during the fight", "InProgress DriftFighting Degraded=True/DriftFighting Progressing=True/Applying Ready=False/DriftFighting", degraded)
+	eventually(t, "the event about the fight", "true", func() string {
+		return fmt.Sprint(strings.HasPrefix(events("DriftFighting"), "Warning multinic1: another writer keeps changing it: address: want 10.3.3.3/24, have absent"))
+	})
+	good.must("systemctl", "stop", "fight")
+	eventually(t, "the object in peace", peace, degraded)
+	good.wantLink("02:00:00:00:09:01", "multinic1 up mtu 1500 10.3.3.3/24")
+	eventually(t, "the event about the peace", "Normal no other writer keeps changing the NICs any more", func() string { return events("DriftEnded") })
 }
 
 func TestDeletedAndMadeAnew(t *testing.T) {
@@ -161,15 +181,37 @@ func TestDeletedAndMadeAnew(t *testing.T) {
 	}
 	c.wantState("anew", "Configured", "1/1")
 
-	c.kubectl("delete", "mnnc", "anew", "-n", "multinic-system")
-	n.eventually("state", "Removed", func() string {
-		s, err := n.status()
-		if err != nil {
-			return err.Error()
-		}
-		return s.State
-	})
+	removed := func() {
+		t.Helper()
+		c.kubectl("delete", "mnnc", "anew", "-n", "multinic-system")
+		n.eventually("state", "Removed", func() string {
+			s, err := n.status()
+			if err != nil {
+				return err.Error()
+			}
+			return s.State
+		})
+	}
+	removed()
 	n.wantLink(mac1, "multinic1 up mtu 1500 10.1.1.1/24") // on_delete = "retain"
+
+	config, err := n.ReadFile("/etc/multinicd/multinicd.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.file("/etc/multinicd/multinicd.toml", "on_delete = \"restore\"\n"+string(config))
+	if err := n.RestartDaemon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n.wantLink(mac1, "eth1 down mtu 1500") // of an object that is gone, too
+	c.apply(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
+	c.wantState("anew", "Configured", "1/1")
+	n.wantLink(mac1, "multinic1 up mtu 1500 10.1.1.1/24")
+	removed()
+	n.wantLink(mac1, "eth1 down mtu 1500")
+	if got := n.ours(); got != "" {
+		t.Errorf("files of ours are left: %s", got)
+	}
 }
 
 func TestWithoutTheAPIServer(t *testing.T) {
