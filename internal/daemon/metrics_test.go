@@ -20,7 +20,7 @@ import (
 
 func TestMetricsAreTextAndEachHasARow(t *testing.T) {
 	at := time.Unix(1800000000, 0)
-	s := Status{Version: "1", Backend: "netplan", Generation: 3, Delivered: true, Source: SourceStatus{Contact: at}, Credential: &Credential{Ends: at},
+	s := Status{Version: "1", Backend: "netplan", Generation: 3, Delivered: true, Goroutines: 12, Source: SourceStatus{Contact: at}, Credential: &Credential{Ends: at},
 		Meters: Meters{Changes: map[string]int64{"configured": 2}, Repairs: map[string]int64{"address done": 3, "mtu failed": 1}},
 		NICs:   []NICStatus{{Status: v1.StateConfigured}, {Status: v1.StateFailed, Difference: []string{"mtu"}}}}
 	s.Meters.Change.observe(20 * time.Millisecond)
@@ -45,6 +45,9 @@ multinicd_object_generation 3
 # HELP multinicd_report_delivered 1 where the cluster has the last report.
 # TYPE multinicd_report_delivered gauge
 multinicd_report_delivered 1
+# HELP multinicd_goroutines Goroutines of multinicd.
+# TYPE multinicd_goroutines gauge
+multinicd_goroutines 12
 # HELP multinicd_last_contact_timestamp_seconds When the API server last answered.
 # TYPE multinicd_last_contact_timestamp_seconds gauge
 multinicd_last_contact_timestamp_seconds 1800000000

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -29,6 +30,8 @@ type Status struct {
 	NICs       []NICStatus  `json:"nics"` // sorted by id
 	Delivered  bool         `json:"reportDelivered"`
 	Meters     Meters       `json:"meters"` // since the daemon started
+	// Goroutines is how many the daemon has: on a quiet day always the same number.
+	Goroutines int `json:"goroutines,omitempty"`
 }
 
 // SourceStatus says how the desired state is read.
@@ -165,6 +168,7 @@ func (d *Daemon) Status() Status {
 	if d.reports != nil {
 		s.Delivered = d.reports.delivered()
 	}
+	s.Goroutines = runtime.NumGoroutine()
 	return s
 }
 
