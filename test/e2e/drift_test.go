@@ -1,11 +1,14 @@
 package e2e
 
 import (
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/testhost"
 )
 
 func TestWhatIsOursIsPutBackAndWhatIsNotStays(t *testing.T) {
@@ -22,6 +25,7 @@ func whatIsOursIsPutBack(t *testing.T, k kind) {
 	n.start(text)
 	n.wantLink(mac1, want)
 	n.wantLink(mac2, example2)
+	n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
 	routes := func() string {
 		if strings.Contains(n.must("ip", "route", "show", "10.20.0.0/16"), route) {
 			return route
@@ -29,18 +33,24 @@ func whatIsOursIsPutBack(t *testing.T, k kind) {
 		return ""
 	}
 
-	for _, by := range []struct{ name, script string }{
-		{"the address is deleted", "ip address del 192.168.100.10/24 dev multinic1"},
-		{"the link is set down", "ip link set multinic1 down"},
-		{"the MTU is changed", "ip link set multinic1 mtu 1300"},
-		{"the route is deleted", "ip route del 10.20.0.0/16"},
-		{"all addresses are flushed", "ip address flush dev multinic1"},
-		{"the link is renamed", "ip link set multinic1 down; ip link set multinic1 name other; ip link set other up"},
-		{"everything at once", "ip address flush dev multinic1; ip link set multinic1 down; ip link set multinic1 mtu 1300 name other"},
+	for _, by := range []struct{ name, script, says string }{ // says is what the log says of it
+		{"the address is deleted", "ip address del 192.168.100.10/24 dev multinic1", `address: want 192\.168\.100\.10/24, have absent.*by="[^"]*process \d+`},
+		{"the link is set down", "ip link set multinic1 down", "up: want up, have down"},
+		{"the MTU is changed", "ip link set multinic1 mtu 1300", "mtu: want 1400, have 1300"},
+		{"the route is deleted", "ip route del 10.20.0.0/16", `route: want 10\.20\.0\.0/16 via 192\.168\.100\.1, have absent`},
+		{"all addresses are flushed", "ip address flush dev multinic1", `address: want 192\.168\.100\.10/24, have absent; route: want`},
+		{"the link is renamed", "ip link set multinic1 down; ip link set multinic1 name other; ip link set other up", "name: want multinic1, have other"},
+		{"everything at once", "ip address flush dev multinic1; ip link set multinic1 down; ip link set multinic1 mtu 1300 name other", "name: want multinic1, have other"},
 	} {
 		n.must("sh", "-ec", by.script)
 		n.eventually("when "+by.name, want, func() string { return n.link(mac1) })
 		n.eventually("the route when "+by.name, route, routes)
+		if k.flavour != testhost.Networkd {
+			continue // NetworkManager has its own say meanwhile
+		}
+		n.eventually("the log when "+by.name, "true", func() string {
+			return strconv.FormatBool(regexp.MustCompile("put back what somebody changed.*nic=multinic1.*" + by.says).MatchString(n.Journal(t.Context())))
+		})
 	}
 	n.wantLinkStays(mac1, want)
 	n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
