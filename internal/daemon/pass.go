@@ -168,6 +168,9 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: b.message()})
 			continue
 		}
+		if a.Kind == plan.Configure && a.Link != nil {
+			d.indexes.Store(a.Link.Index, struct{}{}) // who changes it while others are still under way is to be known
+		}
 		res := d.Applier.Do(ctx, a)
 		d.alive() // several changes, each with its probes, may take longer than one watchdog interval
 		if drift {

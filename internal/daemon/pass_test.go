@@ -25,3 +25,19 @@ func TestANICThatWasUnpluggedInMidChangeIsConfiguredOnceItIsBack(t *testing.T) {
 		w.want("multinic1 192.0.2.1/24")
 	})
 }
+
+func TestEventsOfALinkCountFromItsFirstChangeOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		counts := false
+		w.probed = func(context.Context) error {
+			counts = w.daemon.ours(11)
+			return nil
+		}
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		if !counts || !w.daemon.ours(11) || w.daemon.ours(12) {
+			t.Errorf("in mid-change %v, afterwards %v, of another %v", counts, w.daemon.ours(11), w.daemon.ours(12))
+		}
+	})
+}
