@@ -110,8 +110,9 @@ func thirtyChanges(t *testing.T, k kind) {
 		return nodeObject(nicYAML(1, mac1, fmt.Sprintf("192.168.%d.10/24", 100+i), fmt.Sprintf("routes: [{to: 10.20.0.0/16, via: 192.168.%d.1}]", 100+i)))
 	}
 	n.apply(exitDone, wish(0))
+	n.reboot() // networkd has the first address from here on, and files of its own
+	n.wantLinkStays(mac1, "multinic1 up mtu 1500 192.168.100.10/24")
 	before := n.footprint()
-	n.reboot() // networkd has the first address from here on
 	for i := 1; i <= 30; i++ {
 		n.apply(exitDone, wish(i%30))
 	}
