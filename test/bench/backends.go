@@ -211,21 +211,21 @@ func addressesObject(n, round int) string {
 		})
 }
 
-// writeBackends puts the table into docs/performance/backends.md, between two markers; what stands around them is kept.
-func writeBackends(dir, table string) error {
-	path := filepath.Join(dir, "backends.md")
-	text, err := os.ReadFile(path)
+// writePage puts text between the two markers of a page of the results, which have the page's name; what stands around them is kept.
+func writePage(dir, name, text string) error {
+	path := filepath.Join(dir, name+".md")
+	page, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("reading the page about backends: %w", err)
+		return fmt.Errorf("reading the page about %s: %w", name, err)
 	}
-	const begin, end = "<!-- backends: written by make bench -->\n", "<!-- end of backends -->\n"
-	head, rest, ok := strings.Cut(string(text), begin)
+	begin, end := fmt.Sprintf("<!-- %s: written by make bench -->\n", name), fmt.Sprintf("<!-- end of %s -->\n", name)
+	head, rest, ok := strings.Cut(string(page), begin)
 	_, tail, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the table", path)
+		return fmt.Errorf("%s has no place for the results", path)
 	}
-	if err := os.WriteFile(path, []byte(head+begin+table+end+tail), 0o644); err != nil {
-		return fmt.Errorf("writing the page about backends: %w", err)
+	if err := os.WriteFile(path, []byte(head+begin+text+end+tail), 0o644); err != nil {
+		return fmt.Errorf("writing the page about %s: %w", name, err)
 	}
 	return nil
 }

@@ -205,3 +205,17 @@ func TestWriteKeepsThePageAroundTheResults(t *testing.T) {
 		t.Errorf("%v, %s", err, lines)
 	}
 }
+
+func TestDriftSaysWhetherTheAimIsMet(t *testing.T) {
+	t.Parallel()
+	waits := []wait{{"soon", "off", []float64{1, 2}}, {"late", "fast", []float64{10, 1000.5}}}
+	text := driftText(waits, time.Unix(0, 0), machine{}, "1.0", "2.0")
+	for _, want := range []string{"| soon | off | 2 | 1 | 2 | 2 | 2 | yes |", "| late | fast | 2 | 10 | 1000 | 1000 | 1000 | **no** |", "1.0, 2.0"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	if got, want := driftCSV(waits), "what,dad,try,ms\n\"soon\",off,1,1.000\n\"soon\",off,2,2.000\n\"late\",fast,1,10.000\n\"late\",fast,2,1000.500\n"; got != want {
+		t.Errorf("got\n%s", got)
+	}
+}

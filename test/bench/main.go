@@ -35,6 +35,7 @@ func main() {
 	flag.DurationVar(&b.idle, "idle", time.Minute, "how long the daemon idles before memory and processor are read; a full run takes 10m")
 	flag.DurationVar(&b.pause, "pause", 300*time.Millisecond, "rest after each change, give or take a third")
 	flag.BoolVar(&b.only, "only-backends", false, "measure nothing but what a change costs with each backend")
+	flag.BoolVar(&b.onlyDrift, "only-drift", false, "measure nothing but how long what is plugged in, or changed by hand, takes to be as wanted")
 	flag.StringVar(&b.out, "out", "docs/performance", "`folder` for text, data and plots, from the top of the repository; empty: only print")
 	flag.Parse()
 	if flag.NArg() > 0 {
@@ -58,6 +59,7 @@ type bench struct {
 	idle, pause    time.Duration
 	out            string
 	only           bool // backends
+	onlyDrift      bool
 
 	begin time.Time
 	stand *stand
@@ -75,15 +77,17 @@ func (b *bench) run(ctx context.Context) error {
 	if !filepath.IsAbs(b.out) && b.out != "" {
 		b.out = filepath.Join(root, b.out)
 	}
-	b.logf("the same change with each backend and by others, %d times each", b.tries)
-	table, err := b.backends(ctx)
-	if err != nil {
-		return err
-	}
-	fmt.Print(table)
-	if b.out != "" {
-		if err := writeBackends(b.out, table); err != nil {
+	if !b.onlyDrift {
+		b.logf("the same change with each backend and by others, %d times each", b.tries)
+		table, err := b.backends(ctx)
+		if err != nil {
 			return err
+		}
+		fmt.Print(table)
+		if b.out != "" {
+			if err := writePage(b.out, "backends", table); err != nil {
+				return err
+			}
 		}
 	}
 	if b.only {
@@ -93,6 +97,12 @@ func (b *bench) run(ctx context.Context) error {
 	b.stand = &stand{logf: b.logf, root: root}
 	if err := b.stand.start(ctx); err != nil {
 		return err
+	}
+	if err := b.drift(ctx); err != nil {
+		return fmt.Errorf("measuring drift: %w", err)
+	}
+	if b.onlyDrift {
+		return nil
 	}
 	for _, s := range []struct{ dad, kind string }{{"off", kindAddress}, {"off", kindMTU}, {"fast", kindAddress}, {"fast", kindMTU}} {
 		b.logf("%d changes of %s, dad = %q", b.changes, s.kind, s.dad)
