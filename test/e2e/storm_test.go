@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"multinicd/test/bed"
 	"multinicd/test/installed"
+	"multinicd/test/prerequisite"
 	"multinicd/test/testhost"
 )
 
@@ -37,22 +37,15 @@ func stormAddress(id int) (cidr, on string) {
 
 // NICs that come all at once, and NICs that come and go at random, under other names, and two of one MAC.
 func TestManyNICsComeAndGo(t *testing.T) {
-	t.Parallel()
-	suites, storm := []string{""}, 10*time.Second
-	if os.Getenv("MULTINIC_LONG") == "1" {
-		suites, storm = []string{"bookworm", "trixie"}, time.Minute
-	}
-	for _, suite := range suites {
-		t.Run("suite "+suite, func(t *testing.T) {
-			t.Parallel()
-			comeAndGo(t, suite, storm)
-		})
-	}
+	onKinds(t, brief(netplan12), comeAndGo)
 }
 
-func comeAndGo(t *testing.T, suite string, storm time.Duration) {
-	b := bed.New(t)
-	n := fileNode(t, b, testhost.Options{Suite: suite, NICs: []testhost.NIC{}}, nil)
+func comeAndGo(t *testing.T, k kind) {
+	storm := 10 * time.Second
+	if len(prerequisite.Long(k)) > 0 {
+		storm = time.Minute
+	}
+	n := kindNode(t, bed.New(t), k, []testhost.NIC{}...)
 	n.must("sh", "-ec", bystanders)
 	var wish []string
 	for id := 1; id <= most; id++ {
@@ -240,7 +233,7 @@ func (n *node) shake(plugged map[int]time.Time, storm time.Duration) {
 func (n *node) everything() string {
 	n.t.Helper()
 	return n.must("sh", "-c", `
-		find `+folders+` -type f -exec sha256sum {} + 2>/dev/null | sort -k 2
+		find `+folders+` -type f -exec grep -L '^nm-generated=true' {} + 2>/dev/null | xargs -r sha256sum | sort -k 2
 		find /var/lib/multinicd /run/multinicd /run/netplan /tmp /var/tmp -mindepth 1 2>/dev/null | grep -v -E '/(record|attempts|report|last-known-good)\.json$|/lock$|/multinicd.sock$|systemd-private' | sort
 		for family in -4 -6; do
 			ip $family rule
