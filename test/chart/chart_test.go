@@ -2,8 +2,12 @@ package chart
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"multinicd/test/bed"
 )
@@ -43,6 +47,21 @@ func (c *cluster) mainJob() {
 			c.t.Errorf("kubectl describe does not say %q:\n%s", line, described)
 		}
 	}
+	eventually(c.t, "the fleet is listed with all that is known of the node", func(ctx context.Context) string {
+		var fleet []struct {
+			Node, State, Ready, Version, Executor string
+			LeaseRenewed, CredentialMade          *time.Time
+		}
+		out, err := exec.CommandContext(ctx, bed.Build(c.t, "./cmd/bridge"), "fleet", "--kubeconfig", c.Kubeconfig, "-o", "json").Output()
+		if err == nil {
+			err = json.Unmarshal(out, &fleet)
+		}
+		if n := fleet; err != nil || len(n) != 1 || n[0].Node != c.name || n[0].State != "Configured" || n[0].Ready != "True" || n[0].Executor != "daemon" ||
+			n[0].Version == "" || n[0].LeaseRenewed == nil || n[0].CredentialMade == nil {
+			return fmt.Sprintf("%s (%v)", out, err)
+		}
+		return ""
+	})
 	for link, address := range map[string]string{"multinic1": "192.168.100.10/24", "multinic2": "192.168.200.10/24"} {
 		if out, err := c.node.Run(c.t.Context(), "ip", "address", "show", link); err != nil || !strings.Contains(out, "inet "+address) {
 			c.t.Errorf("%s does not have %s: %v\n%s", link, address, err, out)
