@@ -127,9 +127,6 @@ func (s stand) texts(n *node) map[string]string {
 	return out
 }
 
-// prepare gives a host of networkd on which the first operation can begin.
-func prepare(t *testing.T) *node { return onNetplan.prepare(t) }
-
 func (s stand) prepare(t *testing.T) *node {
 	t.Helper()
 	n := newNode(t, bed.New(t), s.options, settings(nodeName, fromFile, "off")+s.toml)
