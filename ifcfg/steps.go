@@ -154,8 +154,10 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 			after = append(after, s)
 		}
 	}
-	if active != "" && (len(kept.Add) > 0 || more) { // the kernel takes secondary addresses with the first, and routes with the last: our own writer knows how to keep them
-		before = append(before, plan.Live(nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Change.Had, Add: a.Change.Add, Del: a.Change.Del}, false)...)
+	if active != "" && (len(kept.Add) > 0 || more) {
+		// The kernel takes secondary addresses with the first, and routes with the last: our own writer knows how to keep them. What is new is left to
+		// NetworkManager: 1.52 takes away again what it finds there already (November 2026).
+		before = append(before, plan.Live(nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Change.Had, Del: a.Change.Del}, false)...)
 	}
 	whole := a.Change
 	whole.Name, whole.MTU, whole.Up, whole.Conf = "", 0, false, nil
