@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +16,9 @@ import (
 func failpoint() func(string) {
 	how, where, _ := strings.Cut(os.Getenv("MULTINICD_FAILPOINT"), " ")
 	where, nth, _ := strings.Cut(where, "#")
-	left := 1
-	if nth != "" {
-		left = int(nth[0] - '0')
+	left, err := strconv.Atoi(nth)
+	if err != nil {
+		left = 1
 	}
 	signal := map[string]unix.Signal{"kill": unix.SIGKILL, "stop": unix.SIGSTOP}[how]
 	if signal == 0 {
