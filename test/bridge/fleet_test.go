@@ -57,7 +57,7 @@ func TestTheFleetIsListedAsItIs(t *testing.T) {
 	}
 	ready.becomes("Configured Ready=True AllInterfacesConfigured 2/2 generation 1")
 	failed.becomes("Failed Ready=False InterfacesFailed 1/2 generation 1")
-	fight.becomes("InProgress Ready=False Applying 1/2 generation 1")
+	fight.becomes("InProgress Ready=False DriftFighting 1/2 generation 1")
 	unheard.becomes("Pending Ready=Unknown NoReport 0/2 generation 1")
 	ready.renewLease()
 
@@ -112,7 +112,7 @@ func TestTheFleetIsListedAsItIs(t *testing.T) {
 	}
 	want := []line{
 		{Node: "fleet-failed", State: "Failed", Ready: "False", Reason: "InterfacesFailed", Interfaces: "1/2", Generation: 1, ObservedGeneration: 1, Degraded: "InterfacesFailed", Version: "1.2.3", Executor: "daemon"},
-		{Node: "fleet-fight", State: "InProgress", Ready: "False", Reason: "Applying", Interfaces: "1/2", Generation: 1, ObservedGeneration: 1,
+		{Node: "fleet-fight", State: "InProgress", Ready: "False", Reason: "DriftFighting", Interfaces: "1/2", Generation: 1, ObservedGeneration: 1,
 			Drift: []string{"multinic1"}, Degraded: "DriftFighting", Version: "1.2.3", Executor: "daemon"},
 		{Node: "fleet-ready", State: "Configured", Ready: "True", Reason: "AllInterfacesConfigured", Interfaces: "2/2", Generation: 1, ObservedGeneration: 1, Version: "1.2.3", Executor: "daemon"},
 		{Node: "fleet-unheard", State: "Pending", Ready: "Unknown", Reason: "NoReport", Interfaces: "0/2", Generation: 1, ObservedGeneration: 1},
