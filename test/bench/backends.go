@@ -118,6 +118,10 @@ func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string)
 	if err := h.Boot(ctx); err != nil {
 		return "", err
 	}
+	// The check of the primary's own address ends with events that are nobody's doing.
+	if out, err := h.Shell(ctx, "while ip -6 address show tentative | grep -q .; do sleep 0.1; done"); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
 	config := fmt.Sprintf("node = %q\n[links]\nvirtual_kinds = [\"veth\"]\n[backend]\ndad = \"off\"\n%s", node, k.toml)
 	if err := h.InstallDaemon(ctx, binary, unit, config); err != nil {
 		return "", err
