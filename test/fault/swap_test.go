@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +14,7 @@ import (
 // before, as wanted, or as it is between the two; and after the one start as wanted.
 func TestKilledWhileNamesAreSwapped(t *testing.T) {
 	t.Parallel()
-	for _, s := range prerequisite.Long(onNetplan, managerStands[0]) {
+	for _, s := range prerequisite.Long(onNetplan, managerStands[0], managerStands[2]) {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			n := s.prepare(t)
@@ -27,6 +28,10 @@ func TestKilledWhileNamesAreSwapped(t *testing.T) {
 				n.eventually("status", configured, n.nics)
 				n.stop()
 				n.sh("systemctl daemon-reload") // netplan's generator makes its files
+			}
+			view := func(text string) string { return text }
+			if s.name == managerStands[2].name {
+				view = anyMTU
 			}
 			swap(0)
 			var texts, between [2]string
@@ -53,7 +58,7 @@ func TestKilledWhileNamesAreSwapped(t *testing.T) {
 					n.startAndDie("recovered")
 					// NetworkManager may have to bring the other one's profile in force again, which recovery has put back.
 					n.eventually("killed before "+points[to][i]+", and recovered, the host", "as before, as wanted, or between the two changes", func() string {
-						if got := persistent(n.text()); got != texts[0] && got != texts[1] && settled(got) != between[to] {
+						if got := view(persistent(n.text())); got != view(texts[0]) && got != view(texts[1]) && settled(got) != view(between[to]) {
 							return got
 						}
 						return "as before, as wanted, or between the two changes"
@@ -75,6 +80,11 @@ func settled(text string) string {
 		}
 	}
 	return strings.Join(out, "")
+}
+
+// anyMTU is the text without the MTU that links have: the one that made way may have got NetworkManager's own, and the daemon's first pass sees to that.
+func anyMTU(text string) string {
+	return regexp.MustCompile(` mtu [0-9]+`).ReplaceAllString(text, "")
 }
 
 // pointsOfLast names every point of the last changes that the log tells of, as failpoints do within one life of the daemon.
