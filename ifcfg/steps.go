@@ -3,10 +3,8 @@ package ifcfg
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"net/netip"
 	"path"
 	"slices"
@@ -278,112 +276,6 @@ func profileIn(f Files, file string) string {
 		}
 	}
 	return ""
-}
-
-// files gives the steps that put the files of a NIC in place, the profile last and what is stale behind it, and the profiles among them.
-func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, err error) {
-	want := map[string][]byte{}
-	if a.Kind == plan.Configure {
-		want = b.Dialect.Files(a.NIC)
-	}
-	stale, err := b.stale(a, want)
-	if err != nil {
-		return nil, nil, err
-	}
-	names := slices.Sorted(maps.Keys(want))
-	slices.SortStableFunc(names, func(x, y string) int { return rank(x) - rank(y) })
-	if a.Kind == plan.Configure && a.Link != nil {
-		for _, f := range a.Link.Former {
-			if want[f] == nil && !slices.Contains(stale, f) {
-				stale = append(stale, f)
-			}
-		}
-	}
-	for _, name := range slices.Concat(names, stale) {
-		step, err := b.replace(name, want[name])
-		if err != nil {
-			return nil, nil, err
-		}
-		steps = append(steps, step...)
-		if p := profileOf(name); len(step) > 0 && (want[name] != nil || Owned(name)) && p != "" && !slices.Contains(profiles, p) {
-			profiles = append(profiles, p)
-		}
-	}
-	slices.Sort(profiles)
-	return steps, profiles, nil
-}
-
-func rank(file string) int {
-	if profileOf(file) == file {
-		return 1
-	}
-	return 0
-}
-
-// profileOf is the profile that a file of ours belongs to, "" for one of those that NetworkManager does not read.
-func profileOf(file string) string {
-	dir, base := path.Split(file)
-	switch dir {
-	case KeyfileDir + "/":
-		return file
-	case ScriptsDir + "/":
-		_, name, _ := strings.Cut(base, "-")
-		return Ifcfg.File(name)
-	}
-	return ""
-}
-
-// stale lists our files that speak of the NIC and are not wanted of it: those under another name or of another dialect, and all where it is removed.
-// Files of routes speak of the NIC of their profile.
-func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, err error) {
-	for _, pattern := range patterns {
-		names, err := b.Files.Glob(pattern)
-		if err != nil {
-			return nil, fmt.Errorf("listing %s: %w", pattern, err)
-		}
-		for _, name := range names {
-			if !Owned(name) || want[name] != nil {
-				continue
-			}
-			of := name
-			if p := profileOf(name); p != "" {
-				of = p
-			}
-			if want[of] == nil {
-				data, _, err := b.Files.Read(of)
-				if err != nil && !errors.Is(err, fs.ErrNotExist) {
-					return nil, fmt.Errorf("reading %s: %w", of, err)
-				}
-				if !bytes.Contains(bytes.ToLower(data), []byte(a.NIC.MAC.String())) {
-					continue
-				}
-			}
-			out = append(out, name)
-		}
-	}
-	return out, nil
-}
-
-// replace gives no step where the file is right already. nil data: the file is to be absent.
-func (b *Backend) replace(name string, data []byte) ([]plan.Step, error) {
-	before := plan.File{Path: name}
-	old, mode, err := b.Files.Read(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		before.Absent = true
-	case err != nil:
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	default:
-		before.Data, before.Mode = old, mode
-	}
-	after := plan.File{Path: name, Data: data, Mode: Mode(name), Absent: data == nil}
-	if after.Absent {
-		after.Mode = 0
-	}
-	if before.Absent && after.Absent || !before.Absent && !after.Absent && bytes.Equal(old, data) && mode == after.Mode {
-		return nil, nil
-	}
-	return []plan.Step{{Name: "persist", Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
 }
 
 // settledAddresses says whether a link has all addresses of a NIC.
