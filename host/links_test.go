@@ -156,12 +156,12 @@ func mustNet(t *testing.T, s string) *net.IPNet {
 func TestRules(t *testing.T) {
 	n := newNamespace(t)
 	r := netlink.NewRule()
-	r.Src, r.Table, r.Priority, r.Protocol, r.Family = mustNet(t, "192.0.2.10/32"), 10001, 7000, Protocol, netlink.FAMILY_V4
+	r.Src, r.Table, r.Priority, r.Protocol, r.Family = mustNet(t, "192.0.2.10/32"), 10001, 7000, nic.RouteProtocol, netlink.FAMILY_V4
 	n.ok(n.RuleAdd(r))
 	got, err := n.Rules(t.Context())
 	n.ok(err)
 	want := []nic.Rule{
-		{Priority: 0, Table: 255, Protocol: 2}, {Priority: 7000, From: netip.MustParsePrefix("192.0.2.10/32"), Table: 10001, Protocol: Protocol},
+		{Priority: 0, Table: 255, Protocol: 2}, {Priority: 7000, From: netip.MustParsePrefix("192.0.2.10/32"), Table: 10001, Protocol: nic.RouteProtocol},
 		{Priority: 32766, Table: 254, Protocol: 2}, {Priority: 32767, Table: 253, Protocol: 2},
 		{Priority: 0, Table: 255, Protocol: 2}, {Priority: 32766, Table: 254, Protocol: 2},
 	}

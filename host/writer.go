@@ -12,10 +12,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Protocol marks the routes that we make: their rtm_protocol, see rtnetlink(7). Numbers above RTPROT_STATIC (4) mean nothing to
-// the kernel; /etc/iproute2/rt_protos and linux/rtnetlink.h give this one to nobody.
-const Protocol = 109
-
 var (
 	// ErrNameTaken: another link, or an alternative name, is called so. Nothing was touched.
 	ErrNameTaken = errors.New("the name is taken")

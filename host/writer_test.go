@@ -235,6 +235,34 @@ func TestARouteComesBackAsWhoseItWas(t *testing.T) {
 	}
 }
 
+// Of two of the same key the named one goes, and never the last.
+func TestOneOfTwoRoutesGoes(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("multinic1", testMAC)
+	n.quick("multinic1")
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24")})
+	ours := nic.Route{To: prefixes("198.51.100.0/24")[0], Via: prefixes("192.0.2.1/32")[0].Addr()}
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, AddRoutes: []nic.Route{ours}})
+	n.ok(n.RouteAppend(&netlink.Route{LinkIndex: l.Index, Protocol: 4, Dst: mustNet(t, "198.51.100.0/24"), Gw: ours.Via.AsSlice()}))
+	ours.Protocol = nic.RouteProtocol
+	has := func() []string {
+		return slices.DeleteFunc(routes(n.link("multinic1")), func(r string) bool { return !strings.HasPrefix(r, "198.51.100.0/24") })
+	}
+	if got := has(); len(got) != 2 {
+		t.Fatalf("the kernel has %q, not two", got)
+	}
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, DelRoutes: []nic.Route{ours}})
+	want := []string{"198.51.100.0/24 via 192.0.2.1 proto 4"}
+	if diff := cmp.Diff(want, has()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	ours.Protocol = 4
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, DelRoutes: []nic.Route{ours}})
+	if diff := cmp.Diff(want, has()); diff != "" {
+		t.Errorf("the last one, -want +got:\n%s", diff)
+	}
+}
+
 // The kernel holds two routes that differ in "onlink" for two, so an undo has to leave one without it as it was.
 func TestARouteComesBackOnLinkOnlyIfItWas(t *testing.T) {
 	n := newNamespace(t)

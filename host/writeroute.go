@@ -42,7 +42,7 @@ func (h *Host) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Link,
 	for _, r := range routes {
 		for _, have := range before.routes {
 			// The kernel's own route belongs to an address and goes with it; one with another source is another's.
-			if have.Key() != r.Key() || have.Protocol == unix.RTPROT_KERNEL {
+			if have.Key() != r.Key() || have.Protocol == unix.RTPROT_KERNEL || r.Protocol != 0 && !spare(before.routes, have, r.Protocol) {
 				continue
 			}
 			// The whole message, so that of two routes that differ in what we do not compare the right one goes.
@@ -53,6 +53,11 @@ func (h *Host) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Link,
 		}
 	}
 	return nil
+}
+
+// spare says whether a route is the one of that protocol beside another of the same key.
+func spare(all []rawRoute, have rawRoute, protocol int) bool {
+	return have.Protocol == protocol && slices.ContainsFunc(all, func(o rawRoute) bool { return o.Key() == have.Key() && o.Protocol != protocol })
 }
 
 // sameSlot says whether two IPv6 routes cannot stand beside each other.
@@ -135,7 +140,7 @@ func (h *Host) existing(ctx context.Context, l nic.Link, r nic.Route, exists err
 
 // routeRequest is a struct rtmsg (linux/rtnetlink.h) and its attributes.
 func routeRequest(index int, r nic.Route) ([]byte, []attribute) {
-	onlink, protocol := r.OnLink, byte(Protocol)
+	onlink, protocol := r.OnLink, byte(nic.RouteProtocol)
 	if r.Protocol != 0 { // an undo puts back what was there: as another's, if it was
 		protocol = byte(r.Protocol)
 	}

@@ -18,7 +18,7 @@ type Change struct {
 	Add       []netip.Prefix
 	Del       []netip.Prefix
 	AddRoutes []Route
-	DelRoutes []Route
+	DelRoutes []Route // one with a Protocol: that one of two of equal keys, and only while there are two
 	AddRules  []Rule
 	DelRules  []Rule
 	Conf      *Conf // nil: leave

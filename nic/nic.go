@@ -61,9 +61,13 @@ type Route struct {
 	Source   netip.Addr   // preferred source; zero: the kernel chooses
 	Metric   int          // 0: the kernel's default (0 for IPv4, 1024 for IPv6)
 	Table    int          // 0 means main (254)
-	Protocol int          // rtm_protocol as in rtnetlink(7); 0 in what is wanted, which is ours
+	Protocol int          // rtm_protocol as in rtnetlink(7); 0 in what is wanted, which is RouteProtocol
 	OnLink   bool         // Via need not lie in a subnet of the link
 }
+
+// RouteProtocol marks the routes that we make: their rtm_protocol, see rtnetlink(7). Numbers above RTPROT_STATIC (4) mean nothing to
+// the kernel; /etc/iproute2/rt_protos and linux/rtnetlink.h give this one to nobody.
+const RouteProtocol = 109
 
 // TableMain is the kernel's main routing table (RT_TABLE_MAIN, linux/rtnetlink.h).
 const TableMain = 254

@@ -246,7 +246,7 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 			l.Conf = *c.Conf
 		}
 		for _, r := range c.DelRoutes {
-			l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() })
+			l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() && (r.Protocol == 0 || h.Protocol == r.Protocol) })
 		}
 		for _, r := range c.AddRoutes {
 			if !slices.ContainsFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() }) {
