@@ -45,9 +45,8 @@ const (
 
 // Flags of NetworkManager's methods.
 const (
-	nmDeleteNewConnections = 0x02 // of CheckpointCreate: a profile that came since goes
-	nmAllowOverlapping     = 0x08 // of CheckpointCreate
-	nmPreserveExternal     = 0x01 // of Reapply (1.42): addresses that others have added stay
+	nmAllowOverlapping = 0x08 // of CheckpointCreate
+	nmPreserveExternal = 0x01 // of Reapply (1.42): addresses that others have added stay
 )
 
 // nm is one conversation with NetworkManager.
@@ -184,9 +183,9 @@ func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
 	if err != nil {
 		return err
 	}
-	flags := uint32(nmDeleteNewConnections)
+	flags := uint32(0) // not DELETE_NEW_CONNECTIONS: that takes the profiles of all links that came since, whoever made them (nm_checkpoint_rollback)
 	if foreign {
-		flags |= nmAllowOverlapping
+		flags = nmAllowOverlapping
 	}
 	var checkpoint dbus.ObjectPath
 	if _, err := m.call(ctx, nmObject, nmService+".CheckpointCreate", []any{[]dbus.ObjectPath{dev}, nmHold, flags}, &checkpoint); err != nil {
@@ -228,22 +227,20 @@ func (m nm) managed(ctx context.Context, dev dbus.ObjectPath) (bool, error) {
 	}
 }
 
-// NMRelease takes our checkpoint of the link away. That there is none is fine.
-func (h *Host) NMRelease(ctx context.Context, index int, mac nic.MAC) error {
+// NMRelease takes our checkpoint away, also of a link that is gone. That there is none is fine.
+func (h *Host) NMRelease(ctx context.Context) error {
 	m, err := h.nmAsk(ctx)
 	if err != nil {
 		return err
 	}
 	defer m.close()
-	dev, _, err := m.device(ctx, index, mac)
-	if err != nil {
-		return err
-	}
-	_, err = m.releaseOurs(ctx, dev)
+	_, err = m.releaseOurs(ctx, "")
 	return err
 }
 
-// releaseOurs takes our checkpoints of a device away, and says whether somebody else has one that covers it.
+// releaseOurs takes all our checkpoints away, and says whether somebody else has one that covers a device. There is one change at a time, so that any
+// other of ours is of one that is over. Of a link that was unplugged there is no device in it any more, and after its time it would write the
+// profile back as it was then, in a form of NetworkManager's own (nm_checkpoint_rollback in src/core/nm-checkpoint.c).
 func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool, err error) {
 	var all []dbus.ObjectPath
 	if err := m.get(ctx, nmObject, nmService, "Checkpoints", &all); err != nil {
@@ -257,12 +254,11 @@ func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool,
 			continue // it has run out meanwhile
 		}
 		switch {
-		case !slices.Contains(devices, dev):
-		case len(devices) == 1 && timeout == nmHold:
+		case len(devices) <= 1 && timeout == nmHold:
 			if answered, err := m.call(ctx, nmObject, nmService+".CheckpointDestroy", []any{c}); err != nil && !answered {
 				return false, fmt.Errorf("taking checkpoint %s away: %w", c, err)
 			}
-		default:
+		case slices.Contains(devices, dev):
 			foreign = true
 		}
 	}

@@ -36,41 +36,49 @@ func (h *Host) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid stri
 	if err != nil {
 		return true, err
 	}
+	if s.uuid == uuid && s.busy() && s.state != nmDeactivating {
+		// On its way by itself, or at somebody's word: in the form that it had when that began.
+		if err := m.await(ctx, dev, name, uuid, ""); err != nil {
+			return true, err
+		}
+		s.state = nmActivated
+	}
 	if s.uuid == uuid && s.state == nmActivated {
 		again, err := m.reapply(ctx, dev)
 		if err != nil || !again {
 			return true, err
 		}
-		s = nmState{} // it cannot be done so: it has to be activated anew
-	}
+	} // else it cannot be done so: it has to be activated anew
 	if s.state == nmUnavailable {
 		return true, nil
 	}
-	// A profile that has just been read may be on its way by itself.
-	if s.uuid != uuid || s.state < nmDisconnected || s.state >= nmActivated {
-		var active dbus.ObjectPath
-		if _, err := m.call(ctx, nmObject, nmService+".ActivateConnection", []any{profile, dev, dbus.ObjectPath("/")}, &active); err != nil {
-			return true, fmt.Errorf("activating the profile of link %s: %w", name, err)
-		}
+	var active dbus.ObjectPath
+	if _, err := m.call(ctx, nmObject, nmService+".ActivateConnection", []any{profile, dev, dbus.ObjectPath("/")}, &active); err != nil {
+		return true, fmt.Errorf("activating the profile of link %s: %w", name, err)
 	}
-	return true, m.await(ctx, dev, name, uuid)
+	return true, m.await(ctx, dev, name, uuid, active)
 }
 
-// nmState is what a device is in, and the UUID of the profile that is, or is about to be, in force on it.
+// nmState is what a device is in, and what is, or is about to be, in force on it: an active connection, and the UUID of its profile.
 type nmState struct {
-	state uint32
-	uuid  string
+	state  uint32
+	active dbus.ObjectPath // "/": none
+	uuid   string
+}
+
+// busy says whether a profile is coming in force, or going.
+func (s nmState) busy() bool {
+	return s.state > nmDisconnected && s.state < nmActivated || s.state == nmDeactivating
 }
 
 func (m nm) state(ctx context.Context, dev dbus.ObjectPath) (s nmState, err error) {
 	if err := m.get(ctx, dev, nmDevice, "State", &s.state); err != nil {
 		return s, err
 	}
-	var active dbus.ObjectPath
-	if err := m.get(ctx, dev, nmDevice, "ActiveConnection", &active); err != nil || active == "/" {
+	if err := m.get(ctx, dev, nmDevice, "ActiveConnection", &s.active); err != nil || s.active == "/" {
 		return s, err
 	}
-	if err := m.get(ctx, active, nmActive, "Uuid", &s.uuid); err != nil {
+	if err := m.get(ctx, s.active, nmActive, "Uuid", &s.uuid); err != nil {
 		s.uuid = "" // it has gone meanwhile
 	}
 	return s, nil
@@ -97,8 +105,9 @@ func (m nm) reapply(ctx context.Context, dev dbus.ObjectPath) (again bool, err e
 	return false, nil
 }
 
-// await waits until the profile is in force.
-func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string) error {
+// await waits until the profile is in force, by the activation active where that is not empty: until then the one before it may be, which is
+// to go. One that somebody else has overtaken is as good.
+func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string, active dbus.ObjectPath) error {
 	begin := time.Now()
 	return m.until(ctx, dev, name, func(s nmState) (bool, error) {
 		if s.state == nmFailed || s.state <= nmDisconnected && time.Since(begin) > time.Second {
@@ -106,7 +115,11 @@ func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string) e
 			_ = m.get(ctx, dev, nmDevice, "StateReason", &reason)
 			return false, fmt.Errorf("activating the profile of link %s: NetworkManager gave up (state %d, reason %d of NMDeviceStateReason); journalctl -u NetworkManager says why", name, s.state, reason.Reason)
 		}
-		return s.state == nmActivated && s.uuid == uuid, nil
+		if s.state != nmActivated || s.uuid != uuid || active == "" || s.active == active {
+			return s.state == nmActivated && s.uuid == uuid, nil
+		}
+		var still uint32
+		return m.get(ctx, active, nmActive, "State", &still) != nil, nil
 	})
 }
 
@@ -128,6 +141,22 @@ func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done fu
 			return fmt.Errorf("waiting for the profile of link %s: NetworkManager has it in state %d with profile %q: %w", name, s.state, s.uuid, ctx.Err())
 		}
 	}
+}
+
+// NMAwait waits until NetworkManager has done with what it is doing on the link, or 5 s have passed.
+func (h *Host) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
+	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
+	defer cancel()
+	m, err := h.nmAsk(ctx)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	dev, name, err := m.device(ctx, index, mac)
+	if err != nil {
+		return err
+	}
+	return m.until(ctx, dev, name, func(s nmState) (bool, error) { return !s.busy(), nil })
 }
 
 // NMLeft waits until a profile that NetworkManager was told to forget is in force on the link no more. It runs the administrator's pre-down scripts first

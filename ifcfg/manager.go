@@ -14,11 +14,13 @@ import (
 type Bus interface {
 	// NMHold has NetworkManager take the link back to what it is now, if it hears no NMRelease.
 	NMHold(ctx context.Context, index int, mac nic.MAC) error
-	NMRelease(ctx context.Context, index int, mac nic.MAC) error
+	NMRelease(ctx context.Context) error
 	// NMLoad has it read these profiles, absolute paths, and forget those that are gone.
 	NMLoad(ctx context.Context, files []string) error
 	// NMActivate brings a profile in force as it was read last, and waits until it is; known says whether there is such a profile.
 	NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error)
+	// NMAwait waits, for a while, until it has done with what it does on the link by itself.
+	NMAwait(ctx context.Context, index int, mac nic.MAC) error
 	// NMLeft waits until a profile that it was told to forget is in force on the link no more, and the link as NetworkManager leaves it.
 	NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error
 }
@@ -32,7 +34,10 @@ func (m Manager) Manage(ctx context.Context, what plan.Manage) error {
 	case plan.Hold:
 		return m.Bus.NMHold(ctx, what.Index, what.MAC)
 	case plan.Release:
-		return m.Bus.NMRelease(ctx, what.Index, what.MAC)
+		return m.Bus.NMRelease(ctx)
+	case plan.Await:
+		_ = m.Bus.NMAwait(ctx, what.Index, what.MAC) // one that does not answer does nothing either
+		return ctx.Err()
 	case plan.Load:
 		if err := m.Bus.NMLoad(ctx, what.Files); err != nil || what.UUID == "" {
 			return err

@@ -54,13 +54,18 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 	if len(profiles) > 0 || lost {
 		return b.managed(a, persist, profiles, active), nil
 	}
-	var steps []plan.Step
-	if !a.Change.Empty() {
-		steps = append(steps, check("guard", plan.CheckGuard))
-		steps = append(steps, plan.Live(a.Change, b.DAD)...)
-		steps = append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe))
+	return append(b.Repair(a), persist...), nil
+}
+
+// Repair has netlink put back what the kernel has lost. NetworkManager may be about to do so itself, as for a link that was just plugged in again: what is
+// put back before it comes to that it would have a second time.
+func (b *Backend) Repair(a plan.Action) []plan.Step {
+	if a.Change.Empty() {
+		return nil
 	}
-	return append(steps, persist...), nil
+	await := plan.Step{Name: "await", Do: plan.Op{Manage: &plan.Manage{Verb: plan.Await, Index: a.Link.Index, MAC: a.NIC.MAC}}}
+	steps := append([]plan.Step{await, check("guard", plan.CheckGuard)}, plan.Live(a.Change, b.DAD)...)
+	return append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe))
 }
 
 // Same says whether the former agent's profile means what is wanted. It stays in force until the next boot, or until something of it has to change: for

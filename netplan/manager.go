@@ -99,13 +99,7 @@ func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
 	if len(persist)+len(stray) > 0 || lost {
 		return b.managed(a, persist, stray, active, late)
 	}
-	var steps []plan.Step
-	if !a.Change.Empty() {
-		steps = append(steps, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
-		steps = append(steps, plan.Live(a.Change, b.DAD)...)
-		steps = append(steps, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}}, plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
-	}
-	return append(steps, late...), nil
+	return append(b.Manager.Repair(a), late...), nil
 }
 
 // stray takes away what NetworkManager (1.42 and 1.52) makes of a profile of netplan's that somebody modifies, with nmcli for one: it moves it to its own

@@ -79,7 +79,7 @@ func TestStepsForManager(t *testing.T) {
 		"a new NIC":                 {change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release validate persist(final)"},
 		"the same again is nothing": {disk: map[string]string{file: data, profile: "what netplan's generator made of it"}, want: ""},
 		"an address that somebody deleted": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "[device]\nconnection-uuid=" + ifcfg.UUID(one.MAC) + "\n"}, change: change,
-			want: "guard addresses verify probe"},
+			want: "await guard addresses verify probe"},
 		"our profile is not in force": {disk: map[string]string{file: data, profile: "another"}, change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release"},
 		"somebody has modified our profile with nmcli": {disk: map[string]string{file: data, "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=" + ifcfg.UUID(one.MAC) + "\n"},
 			want: "guard hold kernel profile profile(remove) profile load activate settle addresses verify probe release"},

@@ -12,7 +12,7 @@ import (
 // was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
 type Step struct {
 	// Name is one of "guard", "hold", "makeway", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "kernel", "profile", "persist",
-	// "load", "activate", "settle", "verify", "probe", "release", "validate", "service", "runtime".
+	// "load", "activate", "await", "settle", "verify", "probe", "release", "validate", "service", "runtime".
 	Name string
 	Do   Op `json:",omitzero"` // zero: nothing to do; the step is there for its undo
 	Undo Op `json:",omitzero"` // zero: nothing to undo
@@ -54,6 +54,7 @@ const (
 	Release  Verb = "release"  // not to, any more
 	Load     Verb = "load"     // to read Files, and nothing else; then to have done with UUID on the link, where it is not empty
 	Activate Verb = "activate" // to bring UUID in force on the link as it was read last
+	Await    Verb = "await"    // to have done with what it does on the link by itself; changes nothing
 	Restore  Verb = "restore"  // Load, and Activate where UUID is not empty. For an undo: a manager that does not run has nothing to restore
 	Reload   Verb = "reload"   // networkd, to read its files again, if that can touch no other link
 	Apply    Verb = "apply"    // netplan, to bring all its files in force, on all links

@@ -193,6 +193,6 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 // touched says whether a step before or at last could have changed the machine.
 func (t *transaction) touched(last int) bool {
 	return slices.ContainsFunc(t.entry.Steps[:last+1], func(s plan.Step) bool {
-		return s.Do.Link != nil || s.Do.File != nil || s.Do.Manage != nil && s.Do.Manage.Verb != plan.Hold
+		return s.Do.Link != nil || s.Do.File != nil || s.Do.Manage != nil && s.Do.Manage.Verb != plan.Hold && s.Do.Manage.Verb != plan.Await
 	})
 }

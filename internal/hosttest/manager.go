@@ -69,8 +69,13 @@ func (m *Machine) NMHold(_ context.Context, index int, _ nic.MAC) error {
 }
 
 // NMRelease implements ifcfg.Bus.
-func (m *Machine) NMRelease(_ context.Context, index int, _ nic.MAC) error {
-	return m.manager(func(n *Manager) error { delete(n.held, index); return nil })
+func (m *Machine) NMRelease(context.Context) error {
+	return m.manager(func(n *Manager) error { clear(n.held); return nil })
+}
+
+// NMAwait implements ifcfg.Bus: what it does is done at once.
+func (m *Machine) NMAwait(context.Context, int, nic.MAC) error {
+	return m.manager(func(*Manager) error { return nil })
 }
 
 // NMLoad implements ifcfg.Bus.

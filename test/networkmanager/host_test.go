@@ -262,6 +262,8 @@ func TestNetworkManagerInMidChange(t *testing.T) {
 			n.killedAndRestarted()
 			n.hangs()
 			n.checkpointsOfOthers()
+			n.onItsWay()
+			n.unplugged()
 		})
 	}
 }
@@ -331,4 +333,49 @@ func (n *node) checkpointsOfOthers() {
 	if got := n.checkpoints(); got != fmt.Sprintf("ao 1 %q", others) {
 		n.t.Errorf("the checkpoints are %s, want that of somebody else: %s", got, others)
 	}
+}
+
+// onItsWay: what somebody has made of our profile is coming in force when ours is written again, and the administrator's script holds it up.
+func (n *node) onItsWay() {
+	n.t.Helper()
+	before := n.text()
+	n.sh(`cd /etc/NetworkManager/dispatcher.d/pre-up.d
+		printf '#!/bin/sh\ntouch /run/came\nwhile [ -e /run/held ]; do sleep 0.1; done\n' >50-slow
+		chmod 755 50-slow
+		touch /run/held
+		nmcli connection modify multinic1 ipv4.addresses 192.168.100.66/24
+		systemd-run --quiet nmcli connection up multinic1`)
+	n.eventually("theirs is coming", "/run/came", func() string { return n.sh("ls /run/came || true") })
+	code, out := n.stopped("activate", func() { n.sh("systemd-run --quiet sh -c 'sleep 1; rm /run/held'") })
+	if code != 0 {
+		n.t.Errorf("exit %d:\n%s", code, out)
+	}
+	n.eventually("when both are done", before, n.text)
+	n.sh("rm /etc/NetworkManager/dispatcher.d/pre-up.d/50-slow")
+}
+
+// unplugged: of a NIC that goes in mid-change NetworkManager remembers nothing that it could bring back later.
+func (n *node) unplugged() {
+	n.t.Helper()
+	n.sh("for c in $(busctl tree --list org.freedesktop.NetworkManager | grep Checkpoint/); do busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager CheckpointDestroy o $c; done")
+	before, file := n.text(), n.sh("cat "+file1)
+	n.wish(entry(1, "192.168.100.50/24"))
+	if code, out := n.stopped("settle", func() {
+		if err := n.Unplug(mac1); err != nil {
+			n.t.Fatal(err)
+		}
+	}); code == 0 {
+		n.t.Errorf("the NIC was unplugged, and the change is said to be done:\n%s", out)
+	}
+	if got := n.checkpoints(); got != "ao 0" {
+		n.t.Errorf("the checkpoints are %s", got)
+	}
+	if got := n.sh("cat " + file1); got != file {
+		n.t.Errorf("the profile is\n%s\nwas\n%s", got, file)
+	}
+	if err := n.Plug(testhost.NIC{MAC: mac1, Segment: "d1"}); err != nil {
+		n.t.Fatal(err)
+	}
+	n.done()
+	n.eventually("when it is back", strings.ReplaceAll(before, "192.168.100.40", "192.168.100.50"), n.text)
 }
