@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/godbus/dbus/v5"
@@ -32,7 +33,7 @@ func (h *Host) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid stri
 	} else if err != nil {
 		return false, fmt.Errorf("asking NetworkManager for profile %s: %w", uuid, err)
 	}
-	s, err := m.state(ctx, dev)
+	s, err := m.available(ctx, dev, index, mac)
 	if err != nil {
 		return true, err
 	}
@@ -103,6 +104,28 @@ func (m nm) reapply(ctx context.Context, dev dbus.ObjectPath) (again bool, err e
 		return false, fmt.Errorf("reapplying the profile: %w", err)
 	}
 	return false, nil
+}
+
+// available gives the state of a device once NetworkManager has seen that it has a carrier, if it has one: as a rule within milliseconds of the kernel.
+func (m nm) available(ctx context.Context, dev dbus.ObjectPath, index int, mac nic.MAC) (nmState, error) {
+	for begin := time.Now(); ; {
+		s, err := m.state(ctx, dev)
+		if err != nil || s.state != nmUnavailable || time.Since(begin) > nmNews {
+			return s, err
+		}
+		links, err := m.host.Links(ctx)
+		if err != nil {
+			return s, fmt.Errorf("reading the links: %w", err)
+		}
+		if !slices.ContainsFunc(links, func(l nic.Link) bool { return l.Index == index && l.HasMAC(mac) && l.Carrier }) {
+			return s, nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return s, fmt.Errorf("waiting for NetworkManager to see a carrier: %w", ctx.Err())
+		}
+	}
 }
 
 // await waits until the profile is in force, by the activation active where that is not empty: until then the one before it may be, which is

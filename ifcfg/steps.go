@@ -50,11 +50,16 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 		return persist, nil
 	}
 	active := ActiveProfile(b.Files, a.Link.Index)
-	lost := a.Kind == plan.Configure && !a.Change.Empty() && active != UUID(a.NIC.MAC) && a.Link.Carrier
-	if len(profiles) > 0 || lost {
+	if len(profiles) > 0 || Lost(a, active) {
 		return b.managed(a, persist, profiles, active), nil
 	}
 	return append(b.Repair(a), persist...), nil
+}
+
+// Lost says whether a link needs its profile brought in force, where active is. Without a carrier NetworkManager would not do so; of a link that is down,
+// as one is that was just plugged in, nobody knows whether it has one.
+func Lost(a plan.Action, active string) bool {
+	return a.Kind == plan.Configure && a.Link != nil && !a.Change.Empty() && active != UUID(a.NIC.MAC) && (a.Link.Carrier || !a.Link.Up)
 }
 
 // Repair has netlink put back what the kernel has lost. NetworkManager may be about to do so itself, as for a link that was just plugged in again: what is

@@ -67,3 +67,29 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 		})
 	}
 }
+
+// A link that is down may have a carrier; one that is up and has none gets what is wanted over netlink.
+func TestLost(t *testing.T) {
+	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
+	for name, test := range map[string]struct {
+		link   *nic.Link
+		same   bool
+		active string
+		want   bool
+	}{
+		"a link with a carrier, and another profile": {link: &nic.Link{Up: true, Carrier: true}, active: "another", want: true},
+		"and no profile":                      {link: &nic.Link{Up: true, Carrier: true}, want: true},
+		"and ours":                            {link: &nic.Link{Up: true, Carrier: true}, active: ifcfg.UUID(c.MAC)},
+		"and all that is wanted":              {link: &nic.Link{Up: true, Carrier: true}, same: true},
+		"a link that is up without a carrier": {link: &nic.Link{Up: true}},
+		"a link that is down":                 {link: &nic.Link{}, want: true},
+		"no link":                             {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := plan.Action{Kind: plan.Configure, NIC: c, Link: test.link, Change: nic.Change{Up: !test.same}}
+			if got := ifcfg.Lost(a, test.active); got != test.want {
+				t.Errorf("got %v, want %v", got, test.want)
+			}
+		})
+	}
+}

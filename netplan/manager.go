@@ -95,8 +95,7 @@ func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	lost := a.Link != nil && a.Kind == plan.Configure && !a.Change.Empty() && active != ifcfg.UUID(a.NIC.MAC) && a.Link.Carrier
-	if len(persist)+len(stray) > 0 || lost {
+	if len(persist)+len(stray) > 0 || ifcfg.Lost(a, active) {
 		return b.managed(a, persist, stray, active, late)
 	}
 	return append(b.Manager.Repair(a), late...), nil

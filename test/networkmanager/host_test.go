@@ -378,4 +378,7 @@ func (n *node) unplugged() {
 	}
 	n.done()
 	n.eventually("when it is back", strings.ReplaceAll(before, "192.168.100.40", "192.168.100.50"), n.text)
+	if got := n.sh("nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show multinic1 | xargs"); got != "100 (connected) multinic1" {
+		n.t.Errorf("our profile is not in force, the device is %s", got)
+	}
 }
