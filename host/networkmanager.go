@@ -83,6 +83,19 @@ func (h *Host) nmAsk(ctx context.Context) (nm, error) {
 	return m, nil
 }
 
+// nmDevice begins one about a link: dev is NetworkManager's device for it, name what the link is called.
+func (h *Host) nmDevice(ctx context.Context, index int, mac nic.MAC) (m nm, dev dbus.ObjectPath, name string, err error) {
+	m, err = h.nmAsk(ctx)
+	if err != nil {
+		return m, "", "", err
+	}
+	dev, name, err = m.device(ctx, index, mac)
+	if err != nil {
+		m.close()
+	}
+	return m, dev, name, err
+}
+
 // ready waits until NetworkManager answers for its settings: right after it was started it has its name on the bus, and nothing else yet.
 func (m nm) ready(ctx context.Context) error {
 	for {
@@ -163,15 +176,11 @@ const nmNews = 2 * time.Second
 // NMHold makes a checkpoint of the one link: if NMRelease does not come, NetworkManager takes it back to what it is now after 83 s. It is a second net,
 // beneath our own journal, since NetworkManager loses it when it is killed. One that we have left is taken away first; one of somebody else stays, and counts first.
 func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
-	m, err := h.nmAsk(ctx)
+	m, dev, name, err := h.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}
 	defer m.close()
-	dev, name, err := m.device(ctx, index, mac)
-	if err != nil {
-		return err
-	}
 	managed, err := m.managed(ctx, dev)
 	if err != nil {
 		return err

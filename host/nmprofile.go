@@ -18,15 +18,11 @@ import (
 func (h *Host) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nmActivateTimeout)
 	defer cancel()
-	m, err := h.nmAsk(ctx)
+	m, dev, name, err := h.nmDevice(ctx, index, mac)
 	if err != nil {
 		return false, err
 	}
 	defer m.close()
-	dev, name, err := m.device(ctx, index, mac)
-	if err != nil {
-		return false, err
-	}
 	var profile dbus.ObjectPath
 	if answered, err := m.call(ctx, nmSettings, nmService+".Settings.GetConnectionByUuid", []any{uuid}, &profile); answered && err != nil {
 		return false, nil
@@ -170,15 +166,11 @@ func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done fu
 func (h *Host) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
-	m, err := h.nmAsk(ctx)
+	m, dev, name, err := h.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}
 	defer m.close()
-	dev, name, err := m.device(ctx, index, mac)
-	if err != nil {
-		return err
-	}
 	return m.until(ctx, dev, name, func(s nmState) (bool, error) { return !s.busy(), nil })
 }
 
@@ -188,15 +180,11 @@ func (h *Host) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
 func (h *Host) NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error {
 	ctx, cancel := context.WithTimeout(ctx, nmLeaveTimeout)
 	defer cancel()
-	m, err := h.nmAsk(ctx)
+	m, dev, name, err := h.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}
 	defer m.close()
-	dev, name, err := m.device(ctx, index, mac)
-	if err != nil {
-		return err
-	}
 	return m.until(ctx, dev, name, func(s nmState) (bool, error) {
 		return s.uuid != uuid && s.state != nmDeactivating, nil
 	})
