@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"multinicd/internal/filestep"
 	"multinicd/plan"
 )
 
@@ -33,7 +34,7 @@ func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, er
 		}
 	}
 	for _, name := range slices.Concat(names, stale) {
-		step, err := b.replace(name, want[name])
+		step, err := filestep.Replace(b.Files, "persist", name, want[name], Mode(name))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -95,26 +96,4 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 		}
 	}
 	return out, nil
-}
-
-// replace gives no step where the file is right already. nil data: the file is to be absent.
-func (b *Backend) replace(name string, data []byte) ([]plan.Step, error) {
-	before := plan.File{Path: name}
-	old, mode, err := b.Files.Read(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		before.Absent = true
-	case err != nil:
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	default:
-		before.Data, before.Mode = old, mode
-	}
-	after := plan.File{Path: name, Data: data, Mode: Mode(name), Absent: data == nil}
-	if after.Absent {
-		after.Mode = 0
-	}
-	if before.Absent && after.Absent || !before.Absent && !after.Absent && bytes.Equal(old, data) && mode == after.Mode {
-		return nil, nil
-	}
-	return []plan.Step{{Name: "persist", Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
 }

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 	"multinicd/sysctl"
 )
@@ -107,7 +108,7 @@ func linkFile(name string) string { return path.Join(LinkDir, "10-"+name+".link"
 // MACAddress, because systemd 239 of RHEL 8 does not know PermanentMACAddress and would take a file without another condition for one that is for all
 // links. Links that borrow a NIC's MAC are left out by their type.
 func renderLink(c nic.Config) []byte {
-	return fmt.Appendf(nil, mark+" changes made here are overwritten. NIC %s.\n[Match]\nMACAddress=%s\nType=!vlan bridge bond team macvlan macvtap ipvlan\n\n[Link]\nName=%s\n",
+	return fmt.Appendf(nil, filestep.Mark+" changes made here are overwritten. NIC %s.\n[Match]\nMACAddress=%s\nType=!vlan bridge bond team macvlan macvtap ipvlan\n\n[Link]\nName=%s\n",
 		c.Name, c.MAC, c.Name)
 }
 
@@ -115,7 +116,7 @@ func renderLink(c nic.Config) []byte {
 // says, but for the routes, which have files of their own. The same input gives the same bytes.
 func RenderIfcfg(c nic.Config) []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, mark+" changes made here are overwritten. NIC %s, MAC %s.\n", c.Name, c.MAC)
+	fmt.Fprintf(&b, filestep.Mark+" changes made here are overwritten. NIC %s, MAC %s.\n", c.Name, c.MAC)
 	set := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, quoteShell(value)) }
 	set("TYPE", "Ethernet")
 	set("NAME", c.Name)
@@ -176,7 +177,7 @@ func renderRoutes(c nic.Config) []byte {
 		return nil
 	}
 	var b strings.Builder
-	b.WriteString(mark + " changes made here are overwritten.\n")
+	b.WriteString(filestep.Mark + " changes made here are overwritten.\n")
 	for _, r := range c.Routes {
 		b.WriteString(r.To.String())
 		if r.Via.IsValid() {

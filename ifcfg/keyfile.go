@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 )
 
@@ -34,7 +35,7 @@ func UUID(m nic.MAC) string {
 // dad-timeout=0: neighbours have been asked before (NetworkManager 1.52 would ask again, for 200 ms).
 func RenderKeyfile(c nic.Config) []byte {
 	var b strings.Builder
-	fmt.Fprintf(&b, mark+" changes made here are overwritten. NIC %s, MAC %s.\n", c.Name, c.MAC)
+	fmt.Fprintf(&b, filestep.Mark+" changes made here are overwritten. NIC %s, MAC %s.\n", c.Name, c.MAC)
 	section := func(name string) { fmt.Fprintf(&b, "\n[%s]\n", name) }
 	set := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, escapeKeyfile(value)) }
 	b.WriteString("[connection]\n")

@@ -1,7 +1,6 @@
 package ifcfg
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -32,42 +32,23 @@ func Read(file string, read func(file string) []byte) (Profile, error) {
 // Owned reads back what our files of this dialect say: all that is known of them where the record was lost. It is sorted by file; how the links were
 // found is not known. A file that cannot be read is left out, and named in the error beside the rest.
 func (b *Backend) Owned() ([]plan.Owned, error) {
-	pattern := b.Dialect.File(nic.NamePrefix + "*")
-	names, err := b.Files.Glob(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", pattern, err)
-	}
 	var out []plan.Owned
-	var errs []error
-	for _, name := range names {
-		if !Owned(name) {
-			continue
-		}
-		data, _, err := b.Files.Read(name)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.HasPrefix(data, []byte(mark)) {
-			continue // gone, or somebody else's, under a name of ours
-		}
-		var p Profile
+	err := filestep.EachMarked(b.Files, b.Dialect.File(nic.NamePrefix+"*"), Owned, func(name string, _ []byte) error {
+		var unread error
+		p, err := Read(name, func(file string) []byte {
+			data, _, failed := b.Files.Read(file)
+			if failed != nil && !errors.Is(failed, fs.ErrNotExist) {
+				unread = errors.Join(unread, fmt.Errorf("reading %s: %w", file, failed))
+			}
+			return data
+		})
 		if err == nil {
-			p, err = Read(name, func(file string) []byte {
-				data, _, failed := b.Files.Read(file)
-				if failed != nil && !errors.Is(failed, fs.ErrNotExist) {
-					errs = append(errs, fmt.Errorf("reading %s: %w", file, failed))
-				}
-				return data
-			})
+			out = append(out, plan.Owned{MAC: p.Config.MAC, Config: p.Config, Applied: true})
 		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("reading %s: %w", name, err))
-			continue
-		}
-		out = append(out, plan.Owned{MAC: p.Config.MAC, Config: p.Config, Applied: true})
-	}
-	return out, errors.Join(errs...)
+		return errors.Join(unread, err)
+	})
+	return out, err
 }
-
-// mark starts every file that we write.
-const mark = "# Written by multinicd:"
 
 // reader parses values, and keeps the first error.
 type reader struct{ err error }

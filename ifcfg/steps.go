@@ -4,25 +4,19 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"path"
 	"slices"
 	"strings"
 
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 	"multinicd/plan"
 )
 
-// Files reads files of the host. Read passes fs.ErrNotExist through.
-type Files interface {
-	Read(name string) ([]byte, fs.FileMode, error)
-	Glob(pattern string) ([]string, error)
-}
-
 // Backend makes the steps for hosts of NetworkManager. One goroutine uses it at a time.
 type Backend struct {
-	Files   Files
+	Files   filestep.Files
 	Dialect Dialect
 	DAD     bool // ask neighbours before an IPv4 address is taken
 }
@@ -271,11 +265,11 @@ func (b *Backend) unplugged(a plan.Action, persist []plan.Step, profiles []strin
 const stateDir = "/run/NetworkManager/devices"
 
 // ActiveProfile is the UUID of the profile that NetworkManager has in force on a link; "" where there is none, or no NetworkManager.
-func ActiveProfile(f Files, index int) string {
+func ActiveProfile(f filestep.Files, index int) string {
 	return profileIn(f, fmt.Sprintf("%s/%d", stateDir, index))
 }
 
-func profileIn(f Files, file string) string {
+func profileIn(f filestep.Files, file string) string {
 	data, _, err := f.Read(file)
 	if err != nil {
 		return ""
@@ -296,12 +290,12 @@ func settledAddresses(c nic.Config, l nic.Link) bool {
 }
 
 // Settling says whether NetworkManager is about to bring the NIC's profile in force by itself, as it does at boot.
-func (d Dialect) Settling(f Files, c nic.Config, l nic.Link) bool {
+func (d Dialect) Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
 	return Settling(f, d.File(c.Name), c, l)
 }
 
 // Settling is the same of any profile of ours.
-func Settling(f Files, profile string, c nic.Config, l nic.Link) bool {
+func Settling(f filestep.Files, profile string, c nic.Config, l nic.Link) bool {
 	if _, _, err := f.Read(profile); err != nil || !l.Carrier || settledAddresses(c, l) {
 		return false
 	}

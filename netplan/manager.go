@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"multinicd/ifcfg"
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -26,7 +27,7 @@ type ManagerBackend struct {
 }
 
 // NewManager gives a backend that has accepted nothing yet.
-func NewManager(f Files, b Bus, dad bool) *ManagerBackend {
+func NewManager(f filestep.Files, b Bus, dad bool) *ManagerBackend {
 	out := &ManagerBackend{Backend: New(f, b), Manager: &ifcfg.Backend{Files: f, Dialect: ifcfg.Keyfile, DAD: dad}}
 	out.render, out.renderer, out.DAD = RenderForManager, rendererManager, dad
 	return out
@@ -68,7 +69,7 @@ func RenderForManager(c nic.Config, adopted bool) []byte {
 func profileFile(id string) string { return path.Join(ProfileDir, "netplan-"+id+".nmconnection") }
 
 // Settling says whether NetworkManager is about to bring in force by itself what netplan's generator has told it of a NIC, as it does at boot.
-func Settling(f Files, c nic.Config, l nic.Link) bool {
+func Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
 	return ifcfg.Settling(f, profileFile(ID(c, false)), c, l) || ifcfg.Settling(f, profileFile(ID(c, true)), c, l)
 }
 
@@ -116,7 +117,7 @@ func (b *ManagerBackend) stray(a plan.Action) (steps []plan.Step, err error) {
 		if !ifcfg.Owned(name) || !bytes.Contains(data, []byte("uuid="+ifcfg.UUID(a.NIC.MAC)+"\n")) {
 			continue
 		}
-		step, err := b.replace("profile", name, nil, 0)
+		step, err := filestep.Replace(b.Files, "profile", name, nil, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -150,7 +151,7 @@ func (b *ManagerBackend) managed(a plan.Action, persist, stray []plan.Step, acti
 // profiles gives the steps that make the profiles what the YAML will be at the next boot, and which ones there are.
 func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []plan.Step, profiles []string, err error) {
 	add := func(file string, data []byte) error {
-		step, err := b.replace("profile", file, data, 0o600)
+		step, err := filestep.Replace(b.Files, "profile", file, data, 0o600)
 		if err == nil && (len(step) > 0 || data != nil) {
 			steps, profiles = append(steps, step...), append(profiles, file)
 		}

@@ -1,10 +1,7 @@
 package netplan
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/netip"
 	"path"
@@ -14,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -214,42 +212,18 @@ func (d *Definition) takePassthrough(value *yaml.Node) error {
 	return nil
 }
 
-// mark starts every file that we write.
-const mark = "# Written by multinicd:"
-
 // Owned reads back what our files for this backend's renderer say: all that is known of them where the record was lost. It is sorted by file; how the links were
 // found is not known. A file that cannot be read is left out, and named in the error beside the rest.
 func (b *Backend) Owned() ([]plan.Owned, error) {
-	pattern := path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml")
-	names, err := b.Files.Glob(pattern)
-	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", pattern, err)
-	}
 	var out []plan.Owned
-	var errs []error
-	for _, name := range names {
-		if !Owned(name) {
-			continue
-		}
-		data, _, err := b.Files.Read(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err == nil && !bytes.HasPrefix(data, []byte(mark)) {
-			continue // somebody else's, under a name of ours
-		}
-		var list []Definition
-		if err == nil {
-			list, err = Read(data)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("reading %s: %w", name, err))
-		}
+	err := filestep.EachMarked(b.Files, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), Owned, func(_ string, data []byte) error {
+		list, err := Read(data)
 		for _, d := range list {
 			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) && d.Renderer == b.renderer {
 				out = append(out, plan.Owned{MAC: d.Config.MAC, Config: d.Config, Applied: true, Adopted: d.ID == ID(d.Config, true)})
 			}
 		}
-	}
-	return out, errors.Join(errs...)
+		return err
+	})
+	return out, err
 }

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 )
 
@@ -86,7 +87,7 @@ const (
 func render(c nic.Config, adopted bool, renderer string, more func(line func(format string, args ...any))) []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line(mark+" changes made here are overwritten. NIC %s, MAC %s.", c.Name, c.MAC)
+	line(filestep.Mark+" changes made here are overwritten. NIC %s, MAC %s.", c.Name, c.MAC)
 	line("network:")
 	line("  version: 2")
 	line("  ethernets:")

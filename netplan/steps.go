@@ -15,16 +15,11 @@ import (
 	"slices"
 	"strings"
 
+	"multinicd/internal/filestep"
 	"multinicd/nic"
 	"multinicd/plan"
 	"multinicd/sysctl"
 )
-
-// Files reads files of the host. Read passes fs.ErrNotExist through.
-type Files interface {
-	Read(name string) ([]byte, fs.FileMode, error)
-	Glob(pattern string) ([]string, error)
-}
 
 // Bus asks the real netplan whether Dir, with these files in place of what is there (nil data: absent), is one that it accepts.
 type Bus interface {
@@ -33,7 +28,7 @@ type Bus interface {
 
 // Backend makes the steps for hosts of netplan and networkd. One goroutine uses it at a time.
 type Backend struct {
-	Files Files
+	Files filestep.Files
 	Bus   Bus
 	DAD   bool // ask neighbours before an IPv4 address is taken
 	// Activation says who is asked to take over what netlink has done: see the constants.
@@ -46,7 +41,7 @@ type Backend struct {
 }
 
 // New gives a backend that has accepted nothing yet.
-func New(f Files, b Bus) *Backend {
+func New(f filestep.Files, b Bus) *Backend {
 	return &Backend{Files: f, Bus: b, render: Render, renderer: rendererNetworkd, accepted: map[string]bool{}}
 }
 
@@ -95,7 +90,7 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 		if sysctl.Owned(name) {
 			mode = 0o644
 		}
-		step, err := b.replace("persist", name, want[name], mode)
+		step, err := filestep.Replace(b.Files, "persist", name, want[name], mode)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -106,7 +101,7 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 		former = slices.DeleteFunc(slices.Clone(a.Link.Former), func(f string) bool { return want[f] != nil || slices.Contains(stale, f) })
 	}
 	for _, name := range slices.Concat(conf, stale, former) {
-		step, err := b.replace("persist", name, nil, 0)
+		step, err := filestep.Replace(b.Files, "persist", name, nil, 0)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -146,7 +141,7 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 		for _, id := range []string{ID(own, false), ID(own, true), lastID(own)} {
 			network, link := runtimeFiles(id)
 			for _, f := range []string{network, link} {
-				step, err := b.replace("runtime", f, nil, 0)
+				step, err := filestep.Replace(b.Files, "runtime", f, nil, 0)
 				if err != nil {
 					return nil, err
 				}
@@ -167,7 +162,7 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 		} else if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", f, err)
 		}
-		step, err := b.replace("runtime", f, Retarget(data, a.NIC), mode)
+		step, err := filestep.Replace(b.Files, "runtime", f, Retarget(data, a.NIC), mode)
 		if err != nil {
 			return nil, err
 		}
@@ -177,7 +172,7 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 }
 
 // KnownToNetworkd says whether networkd has been told of the NIC at boot, so that it configures the link by itself.
-func KnownToNetworkd(f Files, c nic.Config) bool {
+func KnownToNetworkd(f filestep.Files, c nic.Config) bool {
 	for _, adopted := range []bool{false, true} {
 		network, _ := runtimeFiles(ID(c, adopted))
 		if _, _, err := f.Read(network); err == nil {
@@ -185,25 +180,6 @@ func KnownToNetworkd(f Files, c nic.Config) bool {
 		}
 	}
 	return false
-}
-
-// replace gives no step where the file is right already. nil data: the file is to be absent.
-func (b *Backend) replace(step, name string, data []byte, mode fs.FileMode) ([]plan.Step, error) {
-	before := plan.File{Path: name}
-	old, oldMode, err := b.Files.Read(name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		before.Absent = true
-	case err != nil:
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	default:
-		before.Data, before.Mode = old, oldMode
-	}
-	after := plan.File{Path: name, Data: data, Mode: mode, Absent: data == nil}
-	if before.Absent && after.Absent || !before.Absent && !after.Absent && bytes.Equal(old, data) && oldMode == mode {
-		return nil, nil
-	}
-	return []plan.Step{{Name: step, Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
 }
 
 // Validate asks whether the next boot would be accepted with the files that these steps put in place. One file that netplan refuses and

@@ -1,0 +1,75 @@
+// Package filestep makes the steps by which files of ours come and go, and finds those that we have written. Every dialect does both in the same way.
+//
+// In go Files as they are, and what a file is to be; out come []plan.Step, each with its undo.
+//
+// It writes nothing itself, and knows neither where the files of a dialect are nor what stands in them.
+//
+// Start reading at Replace.
+package filestep
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"multinicd/plan"
+)
+
+// Files reads files of the host. Read passes fs.ErrNotExist through.
+type Files interface {
+	Read(name string) ([]byte, fs.FileMode, error)
+	Glob(pattern string) ([]string, error)
+}
+
+// Mark starts every file that we write.
+const Mark = "# Written by multinicd:"
+
+// Replace gives the one step, of that name, after which a file is as wanted, and none where it is so already. nil data: the file is to be absent.
+// An error means that the file could not be read.
+func Replace(f Files, step, file string, data []byte, mode fs.FileMode) ([]plan.Step, error) {
+	before := plan.File{Path: file}
+	old, oldMode, err := f.Read(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		before.Absent = true
+	case err != nil:
+		return nil, fmt.Errorf("reading %s: %w", file, err)
+	default:
+		before.Data, before.Mode = old, oldMode
+	}
+	after := plan.File{Path: file, Data: data, Mode: mode}
+	if data == nil {
+		after = plan.File{Path: file, Absent: true}
+	}
+	if before.Absent && after.Absent || !before.Absent && !after.Absent && bytes.Equal(old, data) && oldMode == mode {
+		return nil, nil
+	}
+	return []plan.Step{{Name: step, Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
+}
+
+// EachMarked has read look at every file of a pattern (path.Match) that owned says is ours by its name and that Mark begins. What cannot be read, or
+// what read fails on, is in the error by its name, and all others are read all the same.
+func EachMarked(f Files, pattern string, owned func(file string) bool, read func(file string, data []byte) error) error {
+	names, err := f.Glob(pattern)
+	if err != nil {
+		return fmt.Errorf("listing %s: %w", pattern, err)
+	}
+	var errs []error
+	for _, name := range names {
+		if !owned(name) {
+			continue
+		}
+		data, _, err := f.Read(name)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.HasPrefix(data, []byte(Mark)) {
+			continue // gone, or somebody else's, under a name of ours
+		}
+		if err == nil {
+			err = read(name, data)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("reading %s: %w", name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
