@@ -12,12 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -90,31 +87,18 @@ func cachedJobs(ctx context.Context, c client.Reader, node string) ([]batchv1.Jo
 
 // watchJobs wakes the loop for what JudgeJobs decides from.
 func watchJobs(mgr manager.Manager, loop *jobLoop) error {
-	by := func(node func(client.Object) string) handler.EventHandler {
-		return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-			if name := node(o); name != "" {
-				return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: name}}}
-			}
-			return nil
-		})
-	}
-	comesAndGoes := predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+	by := func(node func(client.Object) string) handler.EventHandler { return wakes(v1.SystemNamespace, node) }
 	return ctrl.NewControllerManagedBy(mgr).Named("job").
 		For(&v1.MultiNicNodeConfig{}).
 		Watches(&batchv1.Job{}, by(nodeOfJob)).
-		Watches(&corev1.ConfigMap{}, by(func(o client.Object) string { return nodeOf(o.GetName(), v1.ReportName("")) })).
+		Watches(&corev1.ConfigMap{}, by(named(v1.ReportName("")))).
 		// A daemon that begins or ends to live tells by its first renewal, and by a timer of ours.
-		Watches(&coordinationv1.Lease{}, by(func(o client.Object) string { return nodeOf(o.GetName(), v1.LeaseName("")) }), builder.WithPredicates(predicate.Funcs{
+		Watches(&coordinationv1.Lease{}, by(named(v1.LeaseName(""))), builder.WithPredicates(predicate.Funcs{
 			UpdateFunc: func(e event.UpdateEvent) bool { return holder(e.ObjectNew) != holder(e.ObjectOld) },
 		})).
 		WatchesMetadata(&corev1.Node{}, by(client.Object.GetName), builder.WithPredicates(comesAndGoes)).
-		Watches(&corev1.ServiceAccount{}, by(func(o client.Object) string { return nodeOf(o.GetName(), v1.ServiceAccountName("")) }), builder.WithPredicates(comesAndGoes)).
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: workers,
-			SkipNameValidation:      new(true),
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
-				50*time.Millisecond, 30*time.Second),
-		}).
+		Watches(&corev1.ServiceAccount{}, by(named(v1.ServiceAccountName(""))), builder.WithPredicates(comesAndGoes)).
+		WithOptions(options(workers)).
 		Complete(loop)
 }
 

@@ -4,19 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -52,9 +48,7 @@ func readyLabel(o *v1.MultiNicNodeConfig) string {
 // watchLabels wakes the loop for an object, and for a Node whose label is not
 // what it was: a kubelet that registers anew, or somebody, may have changed it.
 func watchLabels(mgr manager.Manager, loop *labelLoop) error {
-	byName := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: o.GetName()}}}
-	})
+	byName := wakes("", client.Object.GetName)
 	changed := predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			return e.ObjectOld.GetLabels()[v1.ReadyLabel] != e.ObjectNew.GetLabels()[v1.ReadyLabel]
@@ -64,11 +58,7 @@ func watchLabels(mgr manager.Manager, loop *labelLoop) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("node-label").
 		Watches(&v1.MultiNicNodeConfig{}, byName).
 		WatchesMetadata(&corev1.Node{}, byName, builder.WithPredicates(changed)).
-		WithOptions(controller.Options{
-			SkipNameValidation: new(true),
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
-				50*time.Millisecond, 30*time.Second),
-		}).
+		WithOptions(options(1)).
 		Complete(loop)
 }
 

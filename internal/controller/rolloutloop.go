@@ -14,7 +14,6 @@ import (
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -148,10 +147,6 @@ func watchRollout(mgr manager.Manager, r *rollout) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("rollout").
 		Watches(&v1.MultiNicNodeConfig{}, objects).
-		WithOptions(controller.Options{
-			SkipNameValidation: new(true),
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
-				50*time.Millisecond, 30*time.Second),
-		}).
+		WithOptions(options(1)).
 		Complete(r)
 }

@@ -23,7 +23,6 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
@@ -284,19 +283,10 @@ func orNone(address string) string {
 // speaks of life after silence: a renewal every two minutes from each of ten
 // thousand nodes is not worth a thought.
 func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
-	wake := func(node string) []reconcile.Request {
-		if node == "" {
-			return nil
-		}
-		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: node}}}
-	}
-	reports := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-		return wake(nodeOf(o.GetName(), v1.ReportName("")))
-	})
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	add := func(node string, q queue) {
-		for _, r := range wake(node) {
-			q.Add(r)
+		if node != "" {
+			q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: node}})
 		}
 	}
 	type lease = *coordinationv1.Lease
@@ -317,23 +307,18 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 	}
 	b := ctrl.NewControllerManagedBy(mgr).Named("status").
 		For(&v1.MultiNicNodeConfig{}).
-		Watches(&corev1.ConfigMap{}, reports).
+		Watches(&corev1.ConfigMap{}, wakes(v1.SystemNamespace, named(v1.ReportName("")))).
 		Watches(&v1.MultiNicNodeRun{}, handler.EnqueueRequestsFromMapFunc(nodeOfRun)).
 		WatchesRawSource(source.Kind(mgr.GetCache(), &coordinationv1.Lease{}, leases))
 	if loop.jobs {
-		ofJob := handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request { return wake(nodeOfJob(o)) })
+		ofJob := wakes(v1.SystemNamespace, nodeOfJob)
 		b = b.Watches(&batchv1.Job{}, ofJob).Watches(&corev1.Pod{}, ofJob)
 	}
 	if loop.rollout != nil {
 		b = b.WatchesRawSource(source.Channel(loop.rollout.wake, &handler.TypedEnqueueRequestForObject[*v1.MultiNicNodeConfig]{}))
 	}
 	return b.
-		WithOptions(controller.Options{
-			MaxConcurrentReconciles: workers,
-			SkipNameValidation:      new(true),
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
-				50*time.Millisecond, 30*time.Second),
-		}).
+		WithOptions(options(workers)).
 		Complete(loop)
 }
 

@@ -13,10 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -85,12 +83,8 @@ func watchRuns(mgr manager.Manager, loop *runLoop) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("run").
 		For(&v1.MultiNicNodeRun{}).
 		Watches(&v1.MultiNicNodeConfig{}, of(client.Object.GetName)).
-		Watches(&corev1.ConfigMap{}, of(func(o client.Object) string { return nodeOf(o.GetName(), v1.ReportName("")) })).
-		WithOptions(controller.Options{
-			SkipNameValidation: new(true),
-			RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
-				50*time.Millisecond, 30*time.Second),
-		}).
+		Watches(&corev1.ConfigMap{}, of(named(v1.ReportName("")))).
+		WithOptions(options(1)).
 		Complete(loop)
 }
 

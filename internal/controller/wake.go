@@ -24,21 +24,45 @@ import (
 	v1 "multinicd/api/v1"
 )
 
+// options are those of every loop, with so many workers: what fails is tried again after 50 ms, and in the end every 30 s.
+func options(workers int) controller.Options {
+	return controller.Options{
+		MaxConcurrentReconciles: workers,
+		SkipNameValidation:      new(true),
+		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
+	}
+}
+
+// wakes wakes a loop for the node that an object is of, if it is of one.
+func wakes(namespace string, node func(client.Object) string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
+		if name := node(o); name != "" {
+			return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: namespace, Name: name}}}
+		}
+		return nil
+	})
+}
+
+// named finds the node that an object is of by the object's name: one of the prefixes, and that of the node.
+func named(prefixes ...string) func(client.Object) string {
+	return func(o client.Object) string {
+		for _, prefix := range prefixes {
+			if node := nodeOf(o.GetName(), prefix); node != "" {
+				return node
+			}
+		}
+		return ""
+	}
+}
+
+// comesAndGoes passes over what becomes of an object in between.
+var comesAndGoes = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+
 // watchCredentials wakes the two loops by the node's name. A Node, an object, a
 // report and a Lease wake for no more than what matters to a credential: they
 // change all the time.
 func watchCredentials(mgr manager.Manager, creds *credentialLoop, requests *requestLoop) error {
-	byName := func(prefixes ...string) handler.EventHandler {
-		return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
-			for _, prefix := range prefixes {
-				if node := nodeOf(o.GetName(), prefix); node != "" {
-					return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.NodesNamespace, Name: node}}}
-				}
-			}
-			return nil
-		})
-	}
-	comesAndGoes := predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
+	byName := func(prefixes ...string) handler.EventHandler { return wakes(v1.NodesNamespace, named(prefixes...)) }
 	// What somebody removed is made again at once.
 	removed := func(o client.Object) bool {
 		creds.maker.forget(o)
@@ -55,12 +79,6 @@ func watchCredentials(mgr manager.Manager, creds *credentialLoop, requests *requ
 		UpdateFunc: func(e event.UpdateEvent) bool { return saysRemoved(e.ObjectNew) && !saysRemoved(e.ObjectOld) },
 		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
 	}
-	options := controller.Options{
-		MaxConcurrentReconciles: workers,
-		SkipNameValidation:      new(true),
-		RateLimiter: workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](
-			50*time.Millisecond, 30*time.Second),
-	}
 	node, join := v1.ServiceAccountName(""), v1.JoinAccountName("")
 	err := ctrl.NewControllerManagedBy(mgr).Named("credential").
 		WatchesMetadata(&corev1.Node{}, byName(""), builder.WithPredicates(comesAndGoes)).
@@ -70,7 +88,7 @@ func watchCredentials(mgr manager.Manager, creds *credentialLoop, requests *requ
 		Watches(&rbacv1.RoleBinding{}, byName(node, join), builder.WithPredicates(changes)).
 		Watches(&corev1.ConfigMap{}, byName(v1.ReportName("")), builder.WithPredicates(settles)).
 		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(goes)).
-		WithOptions(options).
+		WithOptions(options(workers)).
 		Complete(creds)
 	if err != nil {
 		return err
@@ -83,7 +101,7 @@ func watchCredentials(mgr manager.Manager, creds *credentialLoop, requests *requ
 	return ctrl.NewControllerManagedBy(mgr).Named("token-request").
 		Watches(&v1.NodeTokenRequest{}, byName("")).
 		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(taken)).
-		WithOptions(options).
+		WithOptions(options(workers)).
 		Complete(requests)
 }
 
