@@ -10,9 +10,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -24,11 +22,9 @@ import (
 // No event comes of a delete that the API server could not do: who does not try again leaves a Job that works on, a run for good, a right that nobody
 // shall have any more.
 func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
+	scheme, err := newScheme()
+	if err != nil {
+		t.Fatal(err)
 	}
 	const node = "n"
 	now := time.Now().Truncate(time.Second)
@@ -78,7 +74,7 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 			}
 			builder = builder.WithIndex(&v1.MultiNicNodeRun{}, nodeIndex, func(client.Object) []string { return []string{node} })
 			for _, o := range row.objects {
-				builder = builder.WithObjects(copied(o))
+				builder = builder.WithObjects(copied(t, o))
 			}
 			cl := builder.WithInterceptorFuncs(interceptor.Funcs{
 				Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
@@ -99,7 +95,7 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, o := range row.objects {
-				if err := cl.Get(t.Context(), client.ObjectKeyFromObject(o), copied(o)); !apierrors.IsNotFound(err) {
+				if err := cl.Get(t.Context(), client.ObjectKeyFromObject(o), copied(t, o)); !apierrors.IsNotFound(err) {
 					t.Errorf("%s is still there: %v", id(o), err)
 				}
 			}
@@ -111,10 +107,11 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 }
 
 // copied is o for a client of its own.
-func copied(o client.Object) client.Object {
+func copied(t *testing.T, o client.Object) client.Object {
+	t.Helper()
 	c, ok := o.DeepCopyObject().(client.Object)
 	if !ok {
-		panic("a copy is of another kind")
+		t.Fatalf("a copy of %s is no object", id(o))
 	}
 	return c
 }

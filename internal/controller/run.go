@@ -177,7 +177,8 @@ func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events
 	})
 }
 
-func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
+// newScheme knows all kinds of object that the loops speak of.
+func newScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{
 		corev1.AddToScheme, coordinationv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme,
@@ -186,6 +187,14 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 		if err := add(scheme); err != nil {
 			return nil, err
 		}
+	}
+	return scheme, nil
+}
+
+func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
 	}
 	// The API server's own priority and fairness holds us back, not a limiter
 	// of ours: a thousand nodes may report at once.
