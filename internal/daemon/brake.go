@@ -107,7 +107,12 @@ func (d *Daemon) drifted(b *brake, res apply.Result) {
 	a := res.Action
 	d.countRepair(res)
 	about, by := strings.Join(differences(a), "; "), d.whose(a)
-	d.Log.Info("put back what somebody changed", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
+	log := d.Log.With("node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
+	if res.Err == nil {
+		log.Info("put back what somebody changed")
+	} else {
+		log.Info("what somebody changed is not put back yet")
+	}
 	if b.repaired(d.now(), res.Err == nil, about+" (by "+by+")") {
 		d.Log.Warn("another writer keeps changing a NIC; standing back", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", v1.ReasonDriftFighting,
 			"change", about, "by", by, "pause", b.pause)

@@ -102,16 +102,17 @@ func (d *Daemon) desired(wish Wish) Desired {
 	if wish.Object == nil || wish.Cleaned || wish.Left {
 		return Desired{}
 	}
-	if d.Unsupported != nil {
-		if why := d.Unsupported(); why != "" {
-			return Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: why}}
-		}
-	}
 	obj := wish.InForce()
 	if r := d.identity(obj); r != nil {
 		return Desired{Refused: r}
 	}
-	return Parse(obj, d.Node)
+	desired := Parse(obj, d.Node)
+	if desired.Refused == nil && d.Unsupported != nil {
+		if why := d.Unsupported(); why != "" {
+			return Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: why}}
+		}
+	}
+	return desired
 }
 
 func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
