@@ -28,6 +28,7 @@ type Backend struct {
 // IPv6 addresses of a link whose IPv4 addresses it changes (November 2026). Where only the kernel has lost something, netlink puts it back:
 // a Reapply of 1.42 does not.
 func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
+	a = Single(a)
 	persist, profiles, err := b.files(a)
 	if err != nil {
 		return nil, err
@@ -66,6 +67,24 @@ func (b *Backend) Repair(a plan.Action) []plan.Step {
 	steps := append([]plan.Step{await, check("guard", plan.CheckGuard)}, plan.Live(a.Change, b.DAD)...)
 	return append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe))
 }
+
+// Single adds to an action that the routes go which we have put back and NetworkManager, a moment later, has brought too: IPv4 has them side by side, told
+// apart by their protocol. Its own stay: it would bring them again, and takes them away with its profile.
+func Single(a plan.Action) plan.Action {
+	if a.Kind != plan.Configure || a.Link == nil {
+		return a
+	}
+	a.Change.DelRoutes = slices.Clone(a.Change.DelRoutes)
+	for _, r := range a.Link.Routes {
+		if r.Protocol == nic.RouteProtocol && slices.ContainsFunc(a.Link.Routes, func(o nic.Route) bool { return o.Protocol == static && o.Key() == r.Key() }) {
+			a.Change.DelRoutes = append(a.Change.DelRoutes, r)
+		}
+	}
+	return a
+}
+
+// static is RTPROT_STATIC of linux/rtnetlink.h.
+const static = 4
 
 // Same says whether the former agent's profile means what is wanted. It stays in force until the next boot, or until something of it has to change: for
 // NetworkManager another profile is another life of the link, without addresses in between.

@@ -93,3 +93,47 @@ func TestLost(t *testing.T) {
 		})
 	}
 }
+
+// What NetworkManager has brought beside what we have put back is left, and ours goes; what somebody else has put there is his.
+func TestARouteIsThereOnce(t *testing.T) {
+	to, via := netip.MustParsePrefix("10.0.0.0/8"), netip.MustParseAddr("192.0.2.1")
+	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Routes: []nic.Route{{To: to, Via: via}}}
+	for name, test := range map[string]struct {
+		protocols []int
+		want      []int // those of the routes that go
+	}{
+		"ours":                               {[]int{nic.RouteProtocol}, nil},
+		"NetworkManager's":                   {[]int{4}, nil},
+		"ours and NetworkManager's":          {[]int{4, nic.RouteProtocol}, []int{nic.RouteProtocol}},
+		"ours and that of ip(8)":             {[]int{3, nic.RouteProtocol}, nil},
+		"NetworkManager's and that of ip(8)": {[]int{3, 4}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := nic.Link{Index: 11, Name: c.Name, MAC: c.MAC, Up: true, Carrier: true}
+			for _, p := range test.protocols {
+				l.Routes = append(l.Routes, nic.Route{To: to, Via: via, Table: nic.TableMain, Protocol: p})
+			}
+			m := hosttest.New()
+			for file, data := range ifcfg.Keyfile.Files(c) {
+				m.Put(t, file, data, ifcfg.Mode(file))
+			}
+			m.Put(t, "/run/NetworkManager/devices/11", []byte("[device]\nconnection-uuid="+ifcfg.UUID(c.MAC)+"\n"), 0o644)
+			b := ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}
+			steps, err := b.Steps(plan.Action{Kind: plan.Configure, NIC: c, Link: &l, After: &plan.Owned{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var gone []int
+			for _, s := range steps {
+				if s.Do.Link != nil {
+					for _, r := range s.Do.Link.DelRoutes {
+						gone = append(gone, r.Protocol)
+					}
+				}
+			}
+			if !slices.Equal(gone, test.want) {
+				t.Errorf("routes of protocols %v go, want %v", gone, test.want)
+			}
+		})
+	}
+}

@@ -75,6 +75,7 @@ func Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
 
 // Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
 func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
+	a = ifcfg.Single(a)
 	persist, runtime, err := b.files(a)
 	if err != nil {
 		return nil, err

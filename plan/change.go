@@ -43,7 +43,6 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 			out.AddRoutes = append(out.AddRoutes, r)
 		}
 	}
-	out.DelRoutes = append(out.DelRoutes, doubles(c, l)...)
 	for _, r := range c.Rules {
 		if !hasRule(l, r) {
 			out.AddRules = append(out.AddRules, r)
@@ -60,25 +59,8 @@ func undoConf(ch *nic.Change, was Owned, l nic.Link) {
 	}
 }
 
-// RTPROT_KERNEL and RTPROT_STATIC of linux/rtnetlink.h.
-const (
-	protocolKernel = 2
-	protocolStatic = 4
-)
-
-// doubles lists the routes that we have put back and a network manager, a moment later, has too: IPv4 has them side by side, told apart by their
-// protocol. Its own stays: it would bring that again, and takes it away with its profile.
-func doubles(c nic.Config, l nic.Link) (out []nic.Route) {
-	for _, r := range l.Routes {
-		has := func(protocol int) bool {
-			return slices.ContainsFunc(l.Routes, func(o nic.Route) bool { return o.Protocol == protocol && o.Key() == r.Key() })
-		}
-		if r.Protocol == nic.RouteProtocol && has(protocolStatic) && serves(c, r) {
-			out = append(out, r)
-		}
-	}
-	return out
-}
+// protocolKernel is RTPROT_KERNEL of linux/rtnetlink.h.
+const protocolKernel = 2
 
 // stale adds to ch the removal of what is retired and there.
 func stale(ch *nic.Change, l nic.Link, retired []Retired) {

@@ -44,16 +44,6 @@ func TestMakeChanges(t *testing.T) {
 			in.record.NICs[0].Retired = retired("10.9.0.1/24")
 			in.routes(route("10.0.0.0/8 10.1.0.1"), route("10.1.0.0/24"))
 		}, "- address 10.9.0.1/24; + address 10.7.0.5/24"},
-		"a route that a network manager has too": {func(in *input) {
-			second := in.link().Routes[1]
-			in.link().Routes[1].Protocol, second.Protocol = nic.RouteProtocol, 4
-			in.link().Routes = append(in.link().Routes, second)
-		}, "- route 10.0.0.0/8 via 10.1.0.1"},
-		"not one that somebody else has too": {func(in *input) {
-			second := in.link().Routes[1]
-			in.link().Routes[1].Protocol, second.Protocol = nic.RouteProtocol, 3
-			in.link().Routes = append(in.link().Routes, second)
-		}, ""},
 		"given back: all that is ours":                {func(in *input) { in.want = nil }, "~ name multinic1 -> eth1; ~ mtu 1400 -> 1500; ~ up -> down; - address 10.1.0.5/24; - route 10.0.0.0/8 via 10.1.0.1"},
 		"given back: not what is gone already":        {func(in *input) { in.want, in.link().Addresses, in.link().Routes = nil, nil, nil }, "~ name multinic1 -> eth1; ~ mtu 1400 -> 1500; ~ up -> down"},
 		"given back: not the name that somebody gave": {func(in *input) { in.give(); in.link().Name = "wan" }, "~ mtu 1400 -> 1500; ~ up -> down"},
