@@ -126,8 +126,8 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 		plan.Step{Name: "profile", Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
 	steps = append(steps, files...)
 	gone := "" // what NetworkManager does to the link when it lets go of it, it must not do behind us: it sets a former MTU, for one
-	if a.Kind == plan.Remove && active == UUID(a.NIC.MAC) {
-		gone = active
+	if a.Kind == plan.Remove {
+		gone = UUID(a.NIC.MAC) // also where active is another, or none: ours may just be coming in force
 	}
 	steps = append(steps, plan.Step{Name: "load", Do: plan.Op{Manage: ask(plan.Load, profiles, gone)}})
 	if a.Kind == plan.Configure {
