@@ -270,6 +270,11 @@ func checkInterface(path string, n InterfaceStatus) error {
 	if n.MTU < 0 || n.MTU > maxMTU {
 		return refuse("%s.mtu is not in 0..%d", path, maxMTU)
 	}
+	// The API server takes no other years, and would refuse the whole status: what
+	// was said last would stand for ever.
+	if t := n.LastConfigured; t != nil && (t.Unix() < 0 || t.UTC().Year() > 9999) {
+		return refuse("%s.lastConfigured is not in the years 1970 to 9999", path)
+	}
 	if err := checkText(path+".name", n.Name, 0, 15); err != nil {
 		return err
 	}
