@@ -118,17 +118,20 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 
 func TestValuesThatAreNoneAreRefused(t *testing.T) {
 	for name, value := range map[string]string{
-		"a value that is not there":       "bridge.replica=3",
-		"no replica":                      "bridge.replicas=0",
-		"an unknown way":                  "jobs.execution=sometimes",
-		"an audience with a comma":        `apiAudiences[0]=a\,b`,
-		"no audience":                     "apiAudiences=",
-		"a digest that is none":           "bridge.image.digest=latest",
-		"a flag without its dashes":       "bridge.extraArgs[0]=log-level",
-		"a duration without a unit":       "bridge.silentAfter=360",
-		"a share above all of them":       "rollout.max=200%",
-		"a port that is none":             "networkPolicy.apiServerPorts[0]=70000",
-		"a level that the bridge has not": "bridge.logLevel=trace",
+		"a value that is not there":              "bridge.replica=3",
+		"no replica":                             "bridge.replicas=0",
+		"an unknown way":                         "jobs.execution=sometimes",
+		"an audience with a comma":               `apiAudiences[0]=a\,b`,
+		"no audience":                            "apiAudiences=",
+		"a digest that is none":                  "bridge.image.digest=latest",
+		"a flag without its dashes":              "bridge.extraArgs[0]=log-level",
+		"a duration without a unit":              "bridge.silentAfter=360",
+		"a share above all of them":              "rollout.max=200%",
+		"a port that is none":                    "networkPolicy.apiServerPorts[0]=70000",
+		"a level that the bridge has not":        "bridge.logLevel=trace",
+		"less than two renewals":                 "bridge.silentAfter=4m59s",
+		"less than the bridge starts with":       "jobs.deadline=59s",
+		"a label that the Deployment selects by": `bridge.podLabels.app\.kubernetes\.io/name=x`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := render(t, "--set", value); err == nil {
