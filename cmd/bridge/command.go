@@ -154,7 +154,7 @@ func run(c *cli.Context) error {
 	}
 	rollout := controller.RolloutOptions{Max: c.String("rollout-max"), StopAfter: c.Int("rollout-stop-after")}
 	if err := rollout.Check(); err != nil {
-		return fmt.Errorf("%w: reading --rollout-max: %w", errUsage, err)
+		return fmt.Errorf("%w: reading --rollout-max and --rollout-stop-after: %w", errUsage, err)
 	}
 	controller.LogLibraries(log)
 	cfg, err := restConfig(c.String("kubeconfig"))

@@ -82,10 +82,16 @@ func nodeFlag(c *cli.Context) (string, error) {
 		return "", fmt.Errorf("%w: token %s takes no arguments, got %q", errUsage, c.Command.Name, c.Args().First())
 	case node == "":
 		return "", fmt.Errorf("%w: --node is missing", errUsage)
-	case len(node) > v1.MaxNodeName || len(validation.IsDNS1123Subdomain(node)) > 0:
-		return "", fmt.Errorf("%w: --node %q is no node name: lower case letters, digits, '-' and '.', at most %d", errUsage, node, v1.MaxNodeName)
 	}
-	return node, nil
+	return node, checkNode(node)
+}
+
+// checkNode tells what is wrong with a node's name on the command line.
+func checkNode(node string) error {
+	if len(node) > v1.MaxNodeName || len(validation.IsDNS1123Subdomain(node)) > 0 {
+		return fmt.Errorf("%w: --node %q is no node name: lower case letters, digits, '-' and '.', at most %d", errUsage, node, v1.MaxNodeName)
+	}
+	return nil
 }
 
 func createToken(c *cli.Context) error {

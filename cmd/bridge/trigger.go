@@ -69,6 +69,11 @@ func askForRuns(c *cli.Context, action v1.RunAction) error {
 	case c.Duration("timeout") <= 0:
 		return fmt.Errorf("%w: --timeout must be more than nothing", errUsage)
 	}
+	for _, node := range nodes {
+		if err := checkNode(node); err != nil {
+			return err
+		}
+	}
 	a, err := newAdmin(c.String("kubeconfig"))
 	if err != nil {
 		return err

@@ -24,8 +24,11 @@ type RolloutOptions struct {
 // On: there is a brake.
 func (o RolloutOptions) On() bool { return o.Max != "" }
 
-// Check tells whether Max can be read.
+// Check tells whether Max can be read, and StopAfter means something.
 func (o RolloutOptions) Check() error {
+	if o.StopAfter < 0 {
+		return fmt.Errorf("to stop after %d failed nodes means nothing; 0: never", o.StopAfter)
+	}
 	_, err := o.limit(1)
 	return err
 }
