@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -97,6 +98,16 @@ func TestAMaliciousNodeHarmsNobodyElse(t *testing.T) {
 		err := evil.Patch(t.Context(), cm, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner(fmt.Sprint("manager-", i)), client.ForceOwnership)
 		if i == 39 && !refusedBy(err, "no more than a few field managers") {
 			t.Errorf("forty field managers: %v", err)
+		}
+	}
+	// A Lease that no client could read as JSON could not be changed by anybody.
+	lease := &coordinationv1.Lease{ObjectMeta: inNodes(v1.LeaseName(bad))}
+	for _, at := range []string{"9999-12-31T23:59:59.000000-12:00", "0000-01-01T00:00:00.000000+12:00", "0001-01-01T00:00:00.000001Z"} {
+		for _, field := range []string{"renewTime", "acquireTime"} {
+			body := fmt.Appendf(nil, `{"spec":{%q:%q}}`, field, at)
+			if err := evil.Patch(t.Context(), lease, client.RawPatch(types.MergePatchType, body)); !refusedBy(err, "in the years 1970 to 9999") {
+				t.Errorf("%s: %v", body, err)
+			}
 		}
 	}
 
