@@ -58,7 +58,7 @@ func (h *Host) Write(path string, data []byte, mode fs.FileMode) error {
 func (h *Host) write(path string, data []byte, mode fs.FileMode) (err error) {
 	target := h.path(path)
 	if info, err := os.Lstat(target); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("there is something that is not a regular file (%s)", info.Mode().Type())
+		return errors.New("a symbolic link, or something else that is no regular file, is in its place: remove it")
 	}
 	folder, name := filepath.Split(target)
 	f, err := os.CreateTemp(folder, "."+name+".tmp-")

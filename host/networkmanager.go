@@ -289,7 +289,7 @@ func (h *Host) NMLoad(ctx context.Context, files []string) error {
 	}
 	failed = slices.DeleteFunc(failed, func(f string) bool { return !h.exists(f) })
 	if len(failed) > 0 {
-		return fmt.Errorf("NetworkManager refuses %s: journalctl -u NetworkManager says why", strings.Join(failed, ", "))
+		return fmt.Errorf("%w %s: journalctl -u NetworkManager says why", nic.ErrProfileRefused, strings.Join(failed, ", "))
 	}
 	return nil
 }

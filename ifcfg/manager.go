@@ -15,7 +15,7 @@ type Bus interface {
 	// NMHold has NetworkManager take the link back to what it is now, if it hears no NMRelease.
 	NMHold(ctx context.Context, index int, mac nic.MAC) error
 	NMRelease(ctx context.Context) error
-	// NMLoad has it read these profiles, absolute paths, and forget those that are gone.
+	// NMLoad has it read these profiles, absolute paths, and forget those that are gone. nic.ErrProfileRefused: it takes one of them not.
 	NMLoad(ctx context.Context, files []string) error
 	// NMActivate brings a profile in force as it was read last, and waits until it is; known says whether there is such a profile.
 	NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error)
@@ -50,11 +50,15 @@ func (m Manager) Manage(ctx context.Context, what plan.Manage) error {
 		}
 		return err
 	case plan.Restore:
-		if err := m.Bus.NMLoad(ctx, what.Files); err != nil || what.UUID == "" {
+		err := m.Bus.NMLoad(ctx, what.Files)
+		if errors.Is(err, nic.ErrProfileRefused) {
+			err = nil // the files are as they were: somebody has spoilt one before us, and the next change of the NIC writes it anew
+		}
+		if err != nil || what.UUID == "" {
 			return err
 		}
 		// One that NetworkManager had made itself, for what it found on the link, is gone for good; the kernel gets what it stood for.
-		_, err := m.Bus.NMActivate(ctx, what.Index, what.MAC, what.UUID)
+		_, err = m.Bus.NMActivate(ctx, what.Index, what.MAC, what.UUID)
 		return err
 	}
 	return fmt.Errorf("asking NetworkManager: unknown verb %q", what.Verb)

@@ -10,4 +10,6 @@ var (
 	ErrRenameBusy = errors.New("a link that is up cannot be renamed by this kernel")
 	// ErrNoManager: the host's network manager does not run. It has nothing in memory, and reads its files when it starts.
 	ErrNoManager = errors.New("the network manager does not run")
+	// ErrProfileRefused: NetworkManager has read a file, and takes nothing from it. What it had in memory stays.
+	ErrProfileRefused = errors.New("NetworkManager refuses")
 )

@@ -194,3 +194,26 @@ func TestNetworkManagerHangsWhileRecovering(t *testing.T) {
 		converge(t, m, a, s.after...)
 	}
 }
+
+// Somebody has made our profile one that NetworkManager does not take, and the change that would put it right fails, at any step: it is undone all the same,
+// and keeps no other NIC from being looked after.
+func TestAProfileThatWasRefusedBeforeDoesNotStopTheUndo(t *testing.T) {
+	s := scenarios()["an address and routes change by keyfile"]
+	spoilt := func() *hosttest.Machine {
+		m := prepared(t, s)
+		m.Modes[ifcfg.Keyfile.File(nic.NameFor(1))] = 0o666
+		return m
+	}
+	m := spoilt()
+	run(t, m, s)
+	for n := 1; n <= m.Ops; n++ {
+		m := spoilt()
+		m.FailAt = n
+		results, _ := run(t, m, s)
+		if len(results) > 0 && results[0].Outcome == apply.RollbackFailed {
+			t.Errorf("failed at %d: %s", n, results[0].Message)
+		}
+		m.FailAt = 0
+		converge(t, m, start(t, m, "boot-1"), s.after...)
+	}
+}

@@ -111,6 +111,9 @@ func (m *Machine) read(file string) error {
 		}
 		return nil
 	}
+	if mode := m.Modes[file]; strings.HasSuffix(file, ".nmconnection") && mode&0o077 != 0 {
+		return fmt.Errorf("%w %s: mode %o is insecure", nic.ErrProfileRefused, file, mode)
+	}
 	uuid, c, err := n.Read(file)
 	if err != nil {
 		return err
