@@ -135,7 +135,8 @@ func (n *node) sameAgainDoesNothing(argv ...string) {
 		n.t.Error(err)
 	}
 	for _, c := range calls {
-		if c.Process == testhost.Unknown || strings.Contains(c.String(), "multinicd") {
+		idle := c.Destination == "org.freedesktop.DBus" && c.Member == "ReleaseName" // a service that ends for want of work; multinicd has no name to give back
+		if c.Process == testhost.Unknown && !idle || strings.Contains(c.String(), "multinicd") {
 			n.t.Errorf("called on the bus: %s", c)
 		}
 	}
