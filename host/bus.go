@@ -48,6 +48,12 @@ func (b systemBus) close() {
 	b.end()
 }
 
+// runs says whether somebody has a service's name on the bus. It starts none.
+func (b systemBus) runs(ctx context.Context, service string) (running bool, err error) {
+	_, err = b.call(ctx, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner", []any{service}, &running)
+	return running, err
+}
+
 // call makes one call and stores its results. Errors are of three kinds: the service answered with an error (answered says so),
 // ErrNoBus, or the context's.
 func (b systemBus) call(ctx context.Context, service string, object dbus.ObjectPath, method string, args []any, results ...any) (answered bool, err error) {

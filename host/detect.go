@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/godbus/dbus/v5"
 	"go.yaml.in/yaml/v3"
@@ -156,16 +155,9 @@ func (h *Host) uplink(ctx context.Context) (found nic.Link, ok bool, err error) 
 	return found, ok, nil
 }
 
-const (
-	managerService = "org.freedesktop.NetworkManager"
-	managerObject  = "/org/freedesktop/NetworkManager"
-	// managerAnswer bounds one question: NetworkManager answers within a millisecond, and while it starts within some hundred.
-	managerAnswer = 5 * time.Second
-)
-
 // managedDevice asks NetworkManager about a link.
 func (h *Host) managedDevice(ctx context.Context, link string) (managedDevice, error) {
-	ctx, cancel := context.WithTimeout(ctx, managerAnswer)
+	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
 	bus, err := h.dialBus(ctx)
 	if err != nil {
@@ -173,7 +165,7 @@ func (h *Host) managedDevice(ctx context.Context, link string) (managedDevice, e
 	}
 	defer bus.close()
 	var device dbus.ObjectPath
-	answered, err := bus.call(ctx, managerService, managerObject, managerService+".GetDeviceByIpIface", []any{link}, &device)
+	answered, err := bus.call(ctx, nmService, nmObject, nmService+".GetDeviceByIpIface", []any{link}, &device)
 	if err != nil {
 		if answered {
 			err = errNoDevice
@@ -187,7 +179,7 @@ func (h *Host) managedDevice(ctx context.Context, link string) (managedDevice, e
 			return
 		}
 		var v dbus.Variant
-		if _, err = bus.call(ctx, managerService, object, "org.freedesktop.DBus.Properties.Get", []any{managerService + of, name}, &v); err == nil {
+		if _, err = bus.call(ctx, nmService, object, "org.freedesktop.DBus.Properties.Get", []any{nmService + of, name}, &v); err == nil {
 			err = v.Store(into)
 		}
 	}

@@ -61,14 +61,11 @@ func (h *Host) netplanValidate(ctx context.Context, files map[string][]byte) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, netplanTimeout)
 	defer cancel()
-	bus, err := h.dialBus(ctx)
+	bus, err := h.netplanAsk(ctx)
 	if err != nil {
 		return err
 	}
 	defer bus.close()
-	if err := h.netplanPending(ctx, bus); err != nil {
-		return err
-	}
 	method := h.netplanJudge.Load()
 	if method == nil {
 		if method, err = h.findNetplanJudge(ctx, bus); err != nil {
@@ -92,17 +89,23 @@ func (h *Host) netplanValidate(ctx context.Context, files map[string][]byte) err
 	return fmt.Errorf("%w: %s", ErrRefused, refusal)
 }
 
-// netplanPending says whether a Try waits. The folder of its backup counts only while the service runs: it is in its memory.
-func (h *Host) netplanPending(ctx context.Context, bus systemBus) error {
-	if _, err := os.Lstat(h.path("/run/netplan/config-BACKUP")); errors.Is(err, fs.ErrNotExist) {
-		return nil
+// netplanAsk connects to the bus, unless a Try waits (ErrPending). The folder of its backup counts only while the service runs: it is in its memory.
+func (h *Host) netplanAsk(ctx context.Context) (systemBus, error) {
+	bus, err := h.dialBus(ctx)
+	if err != nil {
+		return bus, err
 	}
-	var running bool
-	_, err := bus.call(ctx, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner", []any{netplanService}, &running)
+	if _, err := os.Lstat(h.path("/run/netplan/config-BACKUP")); errors.Is(err, fs.ErrNotExist) {
+		return bus, nil
+	}
+	running, err := bus.runs(ctx, netplanService)
 	if err == nil && running {
 		err = ErrPending
 	}
-	return err
+	if err != nil {
+		bus.close()
+	}
+	return bus, err
 }
 
 // findNetplanJudge finds the method that refuses what must be refused.

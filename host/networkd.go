@@ -272,14 +272,11 @@ func (h *Host) networkdWouldDelete(ctx context.Context, index int, name, file st
 func (h *Host) NetplanApply(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, netplanApplyTimeout)
 	defer cancel()
-	bus, err := h.dialBus(ctx)
+	bus, err := h.netplanAsk(ctx)
 	if err != nil {
 		return err
 	}
 	defer bus.close()
-	if err := h.netplanPending(ctx, bus); err != nil {
-		return err
-	}
 	var done bool
 	if _, err := bus.call(ctx, netplanService, netplanObject, netplanService+".Apply", nil, &done); err != nil {
 		return fmt.Errorf("having netplan apply: %w", err)

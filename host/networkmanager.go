@@ -66,17 +66,15 @@ func (h *Host) nmAsk(ctx context.Context) (nm, error) {
 	if err != nil {
 		return nm{}, err
 	}
-	var running bool
-	if _, err := bus.call(ctx, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner", []any{nmService}, &running); err != nil {
-		bus.close()
-		return nm{}, err
-	}
-	if !running {
-		bus.close()
-		return nm{}, nic.ErrNoManager
-	}
 	m := nm{bus, h}
-	if err := m.ready(ctx); err != nil {
+	running, err := bus.runs(ctx, nmService)
+	if err == nil && !running {
+		err = nic.ErrNoManager
+	}
+	if err == nil {
+		err = m.ready(ctx)
+	}
+	if err != nil {
 		bus.close()
 		return nm{}, err
 	}
