@@ -40,6 +40,9 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 	job.UID = "uid"
 	i := identity{name: node, notes: map[string]string{sinceAnnotation: now.Add(-25 * time.Hour).UTC().Format(time.RFC3339), objectAnnotation: "object"}}
 	policies := &guard{now: clock, at: now} // they are in force
+	credentials := func(cl client.Client) reconcile.Reconciler {
+		return &credentialLoop{client: cl, log: log, now: clock, pulses: newPulses(), maker: &maker{client: cl, now: clock, made: map[string]made{}}, guard: policies}
+	}
 	kept := []client.Object{i.account()}
 	kept = append(append(kept, i.rights()...), i.mailboxes()...)
 	for _, o := range kept {
@@ -59,12 +62,8 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 		"of a run that ended long ago": {[]client.Object{run}, run, func(cl client.Client) reconcile.Reconciler {
 			return &runLoop{client: cl, log: log, now: clock, meters: newMeters(cl, nil)}
 		}, client.ObjectKeyFromObject(run)},
-		"of an identity, at its ServiceAccount": {kept, kept[0], func(cl client.Client) reconcile.Reconciler {
-			return &credentialLoop{client: cl, log: log, now: clock, pulses: newPulses(), maker: &maker{client: cl, now: clock, made: map[string]made{}}, guard: policies}
-		}, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},
-		"of an identity, at its last part": {kept, kept[len(kept)-1], func(cl client.Client) reconcile.Reconciler {
-			return &credentialLoop{client: cl, log: log, now: clock, pulses: newPulses(), maker: &maker{client: cl, now: clock, made: map[string]made{}}, guard: policies}
-		}, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},
+		"of an identity, at its ServiceAccount": {kept, kept[0], credentials, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},
+		"of an identity, at its last part":      {kept, kept[len(kept)-1], credentials, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			conflicts := 0
