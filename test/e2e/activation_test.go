@@ -93,7 +93,7 @@ func activation(t *testing.T, suite, name string, keep bool, state string) strin
 	// Its installation had systemd read its units again, and netplan's generator write its files anew.
 	n.must("systemctl", "restart", "systemd-networkd")
 	n.wantLinkStays(n.PrimaryMAC, "eth0 up mtu 1500 "+n.Address.String())
-	n.must("sh", "-ec", bystanders)
+	n.must("sh", "-ec", testhost.Bystanders)
 	n.quiet()
 	before := n.others()
 	kernel, err := n.MonitorKernel()

@@ -136,7 +136,7 @@ func (n *node) profiles() string {
 func TestTheMainJobOnEveryKindOfHost(t *testing.T) {
 	everyKind(t, func(t *testing.T, k kind) {
 		n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
-		n.must("sh", "-ec", bystanders)
+		n.must("sh", "-ec", testhost.Bystanders)
 		n.quiet()
 		others := n.others()
 		kernel, err := n.MonitorKernel()

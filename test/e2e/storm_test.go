@@ -46,7 +46,7 @@ func comeAndGo(t *testing.T, k kind) {
 		storm = time.Minute
 	}
 	n := kindNode(t, bed.New(t), k, []testhost.NIC{}...)
-	n.must("sh", "-ec", bystanders)
+	n.must("sh", "-ec", testhost.Bystanders)
 	var wish []string
 	for id := 1; id <= most; id++ {
 		cidr, _ := stormAddress(id)

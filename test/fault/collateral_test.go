@@ -23,29 +23,6 @@ import (
 	"multinicd/test/testhost"
 )
 
-// bystanders is what a node of a cluster has beside its NICs: Pods' links and addresses, routes of routing daemons, policy rules, a virtual IP.
-const bystanders = `
-	# The kernel's own IPv6 addresses and their checks would make events long after a link went up.
-	for f in /proc/sys/net/ipv6/conf/*/addr_gen_mode; do echo 1 >$f; done
-	for f in /proc/sys/net/ipv6/conf/*/accept_dad; do echo 0 >$f; done
-	ip netns add pod
-	ip link add cali12345678901 type veth peer name eth0 netns pod
-	ip link set cali12345678901 up
-	ip -n pod link set eth0 up
-	ip route add 10.244.1.7/32 dev cali12345678901 proto static
-	ip route add 10.244.2.0/24 via 192.0.2.1 proto bird
-	ip route add 10.244.3.0/24 via 192.0.2.1 proto 80
-	ip route add blackhole 10.244.4.0/24 proto bird
-	ip route add 10.245.0.0/16 via 192.0.2.1 table 100 proto 109
-	ip -6 route add 2001:db8:77::/64 dev eth0 proto 80
-	ip rule add priority 100 fwmark 0x1/0xf lookup 2004
-	ip rule add priority 10500 from 10.244.1.7 lookup 100
-	ip -6 rule add priority 200 from 2001:db8:77::/64 lookup 100
-	ip address add 192.0.2.200/32 dev eth0
-	ip link add cni0 type bridge
-	ip link set cni0 up
-	ip address add 10.244.0.1/24 dev cni0`
-
 // others is what the kernel has of everything but the data NICs.
 func (n *node) others() string {
 	n.t.Helper()
@@ -132,7 +109,11 @@ func TestRandomChangesTouchNothingElse(t *testing.T) {
 	}
 	c.apply(object(name, entry(steady, macOf(steady), "10.9.0.2/24")))
 	eventually(t, "the object", "Configured multinic9=Configured", func() string { return c.summary(name) })
-	n.sh(bystanders)
+	// The kernel's own IPv6 addresses and their checks would make events long after a link went up.
+	n.sh(`
+		for f in /proc/sys/net/ipv6/conf/*/addr_gen_mode; do echo 1 >$f; done
+		for f in /proc/sys/net/ipv6/conf/*/accept_dad; do echo 0 >$f; done
+	` + testhost.Bystanders)
 
 	second := make(chan string, 1) // another daemon waits for the lock, and gives up
 	go func() {
