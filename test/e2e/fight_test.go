@@ -92,7 +92,7 @@ func othersAreUndone(t *testing.T, k kind) {
 	begun := strings.TrimSpace(n.must("date", "+%H:%M:%S"))
 	n.wantNICs("multinic1 InProgress DriftFighting, multinic2 Configured Configured")
 	// Within ten seconds where the script has its ten times a second; what it gets of a busy machine is another matter.
-	log := n.must("journalctl", "-u", "multinicd", "--since", begun, "-o", "cat", "--no-pager")
+	log := n.must("sh", "-c", "journalctl --sync; journalctl -u multinicd --since "+begun+" -o cat --no-pager")
 	braked, _, found := strings.Cut(log, "standing back")
 	if repairs := strings.Count(braked, "put back what somebody changed"); !found || repairs > 12 {
 		t.Errorf("%d repairs before the brake:\n%s", repairs, log)

@@ -202,7 +202,7 @@ func (n *node) walk() (texts map[string]string, steps map[string][]string) {
 // changes counts the changes of a NIC that the log tells of.
 func (n *node) changes() int {
 	n.t.Helper()
-	count, err := strconv.Atoi(n.sh(`journalctl --unit=multinicd --output=cat --no-pager --quiet | grep -c '^changed a NIC' || true`))
+	count, err := strconv.Atoi(n.sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep -c '^changed a NIC' || true`))
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func (n *node) changes() int {
 // lastSteps is what the log says of the last change.
 func (n *node) lastSteps() string {
 	n.t.Helper()
-	return n.sh(`journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n 1 | sed 's/.* steps="\([^"]*\)".*/\1/'`)
+	return n.sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n 1 | sed 's/.* steps="\([^"]*\)".*/\1/'`)
 }
 
 func TestKilledAtEveryStep(t *testing.T) {

@@ -90,7 +90,7 @@ func anyMTU(text string) string {
 // pointsOfLast names every point of the last changes that the log tells of, as failpoints do within one life of the daemon.
 func (n *node) pointsOfLast(changes int) (out []string) {
 	n.t.Helper()
-	said := n.sh(`journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n ` + strconv.Itoa(changes) + ` | sed 's/.* steps="\([^"]*\)".*/\1/'`)
+	said := n.sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n ` + strconv.Itoa(changes) + ` | sed 's/.* steps="\([^"]*\)".*/\1/'`)
 	seen := map[string]int{}
 	for line := range strings.Lines(said) {
 		for _, p := range slices.Concat([]string{"journal"}, strings.Fields(line), []string{"record", "done"}) {

@@ -132,7 +132,8 @@ func (h *Host) Journal(ctx context.Context) string { return h.UnitJournal(ctx, u
 
 // UnitJournal is the same for any unit.
 func (h *Host) UnitJournal(ctx context.Context, unit string) string {
-	out, err := h.Run(ctx, "journalctl", "--no-pager", "--quiet", "--output=short-precise", "--unit="+unit)
+	// What was logged a moment ago may not have been read by journald yet.
+	out, err := h.Run(ctx, "sh", "-c", `journalctl --sync; exec journalctl --no-pager --quiet --output=short-precise --unit="$0"`, unit)
 	if err != nil {
 		out += "\n" + err.Error()
 	}
