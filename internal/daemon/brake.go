@@ -8,7 +8,6 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
-	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -158,15 +157,4 @@ func (d *Daemon) whose(a plan.Action) string {
 		}
 	}
 	return "unknown"
-}
-
-// fights lists the NICs about which a fight goes on, by MAC.
-func (d *Daemon) fights() map[nic.MAC]*brake {
-	out := map[nic.MAC]*brake{}
-	for mac, b := range d.brakes {
-		if b.fighting() {
-			out[mac] = b
-		}
-	}
-	return out
 }

@@ -105,10 +105,10 @@ type Daemon struct {
 	woken    time.Time // when the kernel's event came that this pass looks into; zero: none did
 	commands chan command
 	indexes  sync.Map // ifindex of our links -> struct{}
-	failures map[nic.MAC]failure
-	brakes   map[nic.MAC]*brake
-	given    []Given // by the last pass
-	reports  *outbox
+	retries
+	blinds  int     // passes in a row that could not see the machine
+	given   []Given // by the last pass
+	reports *outbox
 }
 
 // Run serves until ctx is done; a change under way is finished or rolled back first. It returns an error only if it cannot begin.
@@ -260,7 +260,7 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 
 // open recovers from a crash and reads what was known.
 func (d *Daemon) open(ctx context.Context) error {
-	d.failures, d.brakes = map[nic.MAC]failure{}, map[nic.MAC]*brake{}
+	d.retries = newRetries()
 	d.commands = make(chan command)
 	st := store{d.Files, d.Dir}
 	rec, err := d.Applier.Recover(ctx)

@@ -44,6 +44,10 @@ type world struct {
 	probed  func(context.Context) error // the probe after a change; nil: passes
 	fight   atomic.Bool                 // somebody deletes all addresses of the first link before each look
 	lost    atomic.Bool                 // before the next look, once
+	step    func(name string)           // called before each step of a change; nil: not
+	dark    atomic.Bool                 // the machine cannot be read
+	wakes   int                         // of the loop
+	with    func(*Daemon)               // changes the daemon before it runs; nil: not
 }
 
 func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<- struct{}) error {
@@ -61,6 +65,9 @@ type machine struct {
 }
 
 func (m machine) Look(ctx context.Context) (plan.Machine, error) {
+	if m.dark.Load() {
+		return plan.Machine{}, errors.New("the dump was torn")
+	}
 	if m.lost.Swap(false) || m.fight.Load() { // in the goroutine that owns the machine
 		m.Net[0].Addresses = nil
 	}
@@ -102,7 +109,7 @@ func (w *world) Beat(context.Context) error {
 	return nil
 }
 func (w *world) Ready()                          {}
-func (w *world) Status(line string)              { w.line = line }
+func (w *world) Status(line string)              { w.line, w.wakes = line, w.wakes+1 }
 func (w *world) Watchdog()                       {}
 func (w *world) Stopping()                       {}
 func (w *world) WatchdogInterval() time.Duration { return time.Minute }
@@ -129,13 +136,20 @@ func (w *world) start() (stop func()) {
 	backend := netplan.New(w.machine, w.machine)
 	backend.DAD = w.dad
 	a := &apply.Applier{Backend: backend, Links: w.machine, Files: w.machine, Probe: w, Log: slog.New(slog.DiscardHandler),
-		Dir: "/state", Boot: "boot", ProbeTimeout: time.Second, VerifyTimeout: time.Second}
+		Dir: "/state", Boot: "boot", ProbeTimeout: time.Second, VerifyTimeout: time.Second, At: func(point string) {
+			if w.step != nil {
+				w.step(point)
+			}
+		}}
 	onDelete := "retain"
 	if w.daemon != nil {
 		onDelete = w.daemon.OnDelete
 	}
 	w.daemon = &Daemon{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
 		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.state, Log: slog.New(slog.DiscardHandler), Now: w.clock}
+	if w.with != nil {
+		w.with(w.daemon)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

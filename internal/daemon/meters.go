@@ -15,6 +15,7 @@ import (
 // Meters are what the daemon has counted since it started; the text of Metrics has them. A change is one of the object, and is counted when the first
 // pass over it has ended.
 type Meters struct {
+	Passes  int64            `json:"passes"`  // looks at what is wanted and what is there; a quiet hour makes about a dozen
 	Changes map[string]int64 `json:"changes"` // by a word of changeResults
 	// Repairs are counted once for each thing that differed: "address done", a word of repaired and one of repairResults.
 	Repairs map[string]int64 `json:"repairs"`

@@ -46,6 +46,7 @@ func (s Status) Metrics() string {
 		metric("multinicd_credential_expiry_timestamp_seconds", "When the node's token ends.", fmt.Sprintf(" %d", c.Ends.Unix()))
 	}
 	kind, samples = "counter", nil
+	metric("multinicd_passes_total", "Looks at what is wanted and what is there, since the daemon started: about a dozen in a quiet hour.", fmt.Sprintf(" %d", s.Meters.Passes))
 	for _, result := range changeResults {
 		samples = append(samples, fmt.Sprintf("{result=%q} %d", result, s.Meters.Changes[result]))
 	}

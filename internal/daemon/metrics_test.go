@@ -21,7 +21,7 @@ import (
 func TestMetricsAreTextAndEachHasARow(t *testing.T) {
 	at := time.Unix(1800000000, 0)
 	s := Status{Version: "1", Backend: "netplan", Generation: 3, Delivered: true, Goroutines: 12, Source: SourceStatus{Contact: at}, Credential: &Credential{Ends: at},
-		Meters: Meters{Changes: map[string]int64{"configured": 2}, Repairs: map[string]int64{"address done": 3, "mtu failed": 1}},
+		Meters: Meters{Passes: 7, Changes: map[string]int64{"configured": 2}, Repairs: map[string]int64{"address done": 3, "mtu failed": 1}},
 		NICs:   []NICStatus{{Status: v1.StateConfigured}, {Status: v1.StateFailed, Difference: []string{"mtu"}}}}
 	s.Meters.Change.observe(20 * time.Millisecond)
 	s.Meters.Change.observe(25 * time.Millisecond) // a bound is in its own bucket
@@ -54,6 +54,9 @@ multinicd_last_contact_timestamp_seconds 1800000000
 # HELP multinicd_credential_expiry_timestamp_seconds When the node's token ends.
 # TYPE multinicd_credential_expiry_timestamp_seconds gauge
 multinicd_credential_expiry_timestamp_seconds 1800000000
+# HELP multinicd_passes_total Looks at what is wanted and what is there, since the daemon started: about a dozen in a quiet hour.
+# TYPE multinicd_passes_total counter
+multinicd_passes_total 7
 # HELP multinicd_changes_total Changes of the object since the daemon started, by how the first pass over each ended.
 # TYPE multinicd_changes_total counter
 multinicd_changes_total{result="configured"} 2

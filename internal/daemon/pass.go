@@ -3,36 +3,13 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
-	"multinicd/nic"
 	"multinicd/plan"
-)
-
-// failure remembers a change that failed, so that it is not tried again at every event.
-type failure struct {
-	wanted nic.Config
-	result apply.Result
-	count  int
-	next   time.Time
-}
-
-// counts says whether an action is what failed before: for a NIC that was unplugged in mid-change and is back as another link it is not.
-func (f failure) counts(a plan.Action) bool {
-	had := f.result.Action.Link
-	return f.wanted.Equal(a.NIC) && (had == nil || a.Link == nil || had.Index == a.Link.Index)
-}
-
-// Failed changes are tried again after retryMin, doubled each time up to retryMax, and at once when what is wanted changes.
-const (
-	retryMin   = 5 * time.Second
-	retryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
-	retryMax   = 5 * time.Minute
 )
 
 // pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
@@ -42,24 +19,26 @@ func (d *Daemon) pass(ctx context.Context) time.Duration {
 	if wish.Left {
 		return d.act(ctx, wish, Desired{}, start)
 	}
-	if wish.Object == nil && !wish.Gone && wish.Unreleased != nil {
-		d.finish(ctx, wish, Desired{}, nil, nil)
-		return time.Hour
-	}
-	if wish.Object == nil && wish.Unread != nil {
-		d.finish(ctx, wish, Desired{}, nil, nil)
-		return time.Hour
-	}
 	if wish.Object == nil && !wish.Gone {
-		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet"}, wish)
-		return time.Hour
+		if wish.Unreleased == nil && wish.Unread == nil {
+			d.publish(Status{State: "Waiting", Message: "no object of this node is known yet"}, wish)
+		} else {
+			d.finish(ctx, wish, Desired{}, nil, nil)
+		}
+		return d.rest()
 	}
 	desired := d.desired(wish)
 	if desired.Refused != nil || wish.Gone && d.OnDelete != "restore" {
 		d.finish(ctx, wish, desired, nil, nil)
-		return time.Hour
+		return d.rest()
 	}
 	return d.act(ctx, wish, desired, start)
+}
+
+// rest ends a pass that leaves every NIC as it is: nothing is tried again before there is news.
+func (d *Daemon) rest() time.Duration {
+	d.retries.keep(nil)
+	return d.nextRetry()
 }
 
 // act makes the machine as desired, and says how it is.
@@ -69,15 +48,19 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 		return d.blind(ctx, err)
 	}
 	d.given = nil
-	results, changed := d.carryOut(ctx, d.plan(desired, machine))
+	p := d.plan(desired, machine)
+	results, changed := d.carryOut(ctx, p)
 	for d.cutShort(results) {
 		d.given = append(d.given, given(results)...)
 		d.logChange(wish, results, d.now().Sub(start))
 		if machine, err = d.Machine.Look(ctx); err != nil {
 			return d.blind(ctx, err)
 		}
-		results, _ = d.carryOut(ctx, d.plan(desired, machine))
+		p = d.plan(desired, machine)
+		results, _ = d.carryOut(ctx, p)
 	}
+	d.retries.keep(p.Actions)
+	d.blinds = 0
 	d.given = append(d.given, given(results)...)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
@@ -90,12 +73,17 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	return d.nextRetry()
 }
 
-// blind ends a pass that cannot see the machine; nothing is said of the NICs then. That is no news where the service is being stopped.
+// blind ends a pass that cannot see the machine; nothing is said of the NICs then. The next look comes later each time, unless an event calls
+// for one. That is no news where the service is being stopped.
 func (d *Daemon) blind(ctx context.Context, err error) time.Duration {
-	if ctx.Err() == nil {
+	if ctx.Err() != nil {
+		return retryMin
+	}
+	if d.blinds == 0 {
 		d.Log.Error("reading the machine", "err", err)
 	}
-	return retryMin
+	d.blinds++
+	return min(retryMin<<min(d.blinds-1, 10), time.Minute)
 }
 
 func (d *Daemon) desired(wish Wish) Desired {
@@ -117,7 +105,7 @@ func (d *Daemon) desired(wish Wish) Desired {
 
 func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
 	rec := d.Applier.Record()
-	m.Failed = slices.Collect(maps.Keys(d.failures))
+	m.Failed = d.failed()
 	return plan.Make(desired.NICs, desired.held(rec), m, rec)
 }
 
@@ -137,6 +125,7 @@ func (d *Daemon) Preview(ctx context.Context, wish Wish) (plan.Plan, Desired, er
 // current gives the wish, after it was made durable: what we act upon must be known after a reboot too.
 func (d *Daemon) current() Wish {
 	d.mu.Lock()
+	d.meters.Passes++
 	if run := d.wish.due(); run != nil {
 		d.begin(run)
 		d.fresh = true
@@ -181,18 +170,10 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 		}
 		switch {
 		case drift && b.fighting() && res.Err != nil: // undone by the other before it could be verified; the brake says when to go on
+			delete(d.failures, a.NIC.MAC)
 			changed = true
 		case res.Err != nil:
-			if !failed {
-				f = failure{wanted: a.NIC}
-			}
-			f.count++
-			wait := retryMin
-			if res.Reason == plan.ProbeFailed {
-				wait = retryProbe
-			}
-			f.result, f.next = res, d.now().Add(min(wait<<min(f.count-1, 10), retryMax))
-			d.failures[a.NIC.MAC] = f
+			d.fail(res, d.now())
 			d.Log.Error("a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
 			changed = true
 		default:
@@ -216,16 +197,8 @@ func (d *Daemon) cutShort(results []apply.Result) bool {
 	return last.Outcome == apply.Done && last.Action.Change.Way != nil
 }
 
-func (d *Daemon) nextRetry() time.Duration {
-	next := time.Hour
-	for _, f := range d.failures {
-		next = min(next, max(f.next.Sub(d.now()), 10*time.Millisecond))
-	}
-	for _, b := range d.fights() {
-		next = min(next, max(b.next(d.now()).Sub(d.now()), 10*time.Millisecond))
-	}
-	return next
-}
+// nextRetry is how long the loop may wait for an event.
+func (d *Daemon) nextRetry() time.Duration { return d.next(d.now()) }
 
 // logChange writes the one line of a finished change, and one for each NIC.
 func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration) {

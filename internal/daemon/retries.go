@@ -1,0 +1,100 @@
+package daemon
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"multinicd/internal/apply"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// waitMin is the shortest wait that the loop asks for. Events are answered at once all the same; a wait only says when to look without one.
+const waitMin = time.Second
+
+// retries are what the loop knows of NICs that must be looked at again without an event: changes that failed, and repairs that another
+// writer undoes. Only the goroutine of the loop uses them.
+type retries struct {
+	failures map[nic.MAC]failure
+	brakes   map[nic.MAC]*brake
+}
+
+func newRetries() retries {
+	return retries{map[nic.MAC]failure{}, map[nic.MAC]*brake{}}
+}
+
+// keep forgets every NIC for which the newest plan has no action: nobody would ever try its change again, nor see its peace.
+func (r retries) keep(actions []plan.Action) {
+	planned := map[nic.MAC]bool{}
+	for _, a := range actions {
+		planned[a.NIC.MAC] = true
+	}
+	maps.DeleteFunc(r.failures, func(mac nic.MAC, _ failure) bool { return !planned[mac] })
+	maps.DeleteFunc(r.brakes, func(mac nic.MAC, _ *brake) bool { return !planned[mac] })
+}
+
+// next is how long the loop may wait for an event: until the first NIC is due, waitMin at least and an hour at most.
+func (r retries) next(now time.Time) time.Duration {
+	wait := time.Hour
+	for _, f := range r.failures {
+		wait = min(wait, f.next.Sub(now))
+	}
+	for mac, b := range r.fights() {
+		if _, failed := r.failures[mac]; !failed { // a NIC that failed is not looked at before its failure is due
+			wait = min(wait, b.next(now).Sub(now))
+		}
+	}
+	return max(wait, waitMin)
+}
+
+// failed lists the NICs whose last change failed, in no order.
+func (r retries) failed() []nic.MAC { return slices.Collect(maps.Keys(r.failures)) }
+
+// fights lists the NICs about which a fight goes on, by MAC.
+func (r retries) fights() map[nic.MAC]*brake {
+	out := map[nic.MAC]*brake{}
+	for mac, b := range r.brakes {
+		if b.fighting() {
+			out[mac] = b
+		}
+	}
+	return out
+}
+
+// failure remembers a change that failed, so that it is not tried again at every event.
+type failure struct {
+	wanted nic.Config
+	result apply.Result
+	count  int
+	next   time.Time
+}
+
+// counts says whether an action is what failed before: for a NIC that was unplugged in mid-change and is back as another link it is not.
+func (f failure) counts(a plan.Action) bool {
+	had := f.result.Action.Link
+	return f.wanted.Equal(a.NIC) && (had == nil || a.Link == nil || had.Index == a.Link.Index)
+}
+
+// Failed changes are tried again after retryMin, doubled each time up to retryMax, and at once when what is wanted changes.
+const (
+	retryMin   = 5 * time.Second
+	retryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
+	retryMax   = 5 * time.Minute
+)
+
+// fail notes that the change of an action failed, once more if it is the one that failed before.
+func (r retries) fail(res apply.Result, now time.Time) {
+	a := res.Action
+	f, known := r.failures[a.NIC.MAC]
+	if !known || !f.counts(a) {
+		f = failure{wanted: a.NIC}
+	}
+	f.count++
+	wait := retryMin
+	if res.Reason == plan.ProbeFailed {
+		wait = retryProbe
+	}
+	f.result, f.next = res, now.Add(min(wait<<min(f.count-1, 10), retryMax))
+	r.failures[a.NIC.MAC] = f
+}
