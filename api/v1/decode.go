@@ -24,16 +24,17 @@ func ParseNodeConfig(data []byte) (*MultiNicNodeConfig, error) {
 		return nil, FieldErrors{{
 			Field:   pathAt(data, wrong.Offset),
 			Message: fmt.Sprintf("it is a %s, want %s", wrong.Value, plainType(wrong.Type.Kind().String())),
+			Index:   -1,
 		}}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", NodeConfigKind, err)
 	}
 	if c.Kind != NodeConfigKind {
-		return nil, FieldErrors{{Field: "kind", Message: fmt.Sprintf("it is %q, want %s", c.Kind, NodeConfigKind)}}
+		return nil, FieldErrors{{Field: "kind", Message: fmt.Sprintf("it is %q, want %s", c.Kind, NodeConfigKind), Index: -1}}
 	}
 	if c.APIVersion != GroupVersion.String() && c.APIVersion != AlphaGroupVersion.String() {
-		return nil, FieldErrors{{Field: "apiVersion", Message: fmt.Sprintf("it is %q, want %s", c.APIVersion, GroupVersion)}}
+		return nil, FieldErrors{{Field: "apiVersion", Message: fmt.Sprintf("it is %q, want %s", c.APIVersion, GroupVersion), Index: -1}}
 	}
 	return &c, nil
 }

@@ -10,6 +10,9 @@ type FieldError struct {
 	Field string
 	// Message says what is wrong and what to do.
 	Message string
+	// Index of the entry of spec.interfaces that alone is wrong; -1 where no entry
+	// alone is, so that the object as a whole is to be refused.
+	Index int
 }
 
 // Error is field and message.

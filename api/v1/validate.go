@@ -3,6 +3,7 @@ package v1
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -14,7 +15,7 @@ import (
 // The rules stand a second time in the markers of the types; the tables under
 // testdata hold the two together.
 func (c *MultiNicNodeConfig) Validate() FieldErrors {
-	var v validator
+	v := validator{index: -1}
 	s := &c.Spec
 	v.text("spec.providerId", s.ProviderID, maxText)
 	switch {
@@ -33,15 +34,19 @@ func (c *MultiNicNodeConfig) Validate() FieldErrors {
 	}
 	v.unique(s.Interfaces)
 	for i := range s.Interfaces {
+		v.index = i
 		v.nic(fmt.Sprintf("spec.interfaces[%d]", i), &s.Interfaces[i])
 	}
 	return v.errs
 }
 
-type validator struct{ errs FieldErrors }
+type validator struct {
+	errs  FieldErrors
+	index int // of the entry that is looked at; -1: the object as a whole is
+}
 
 func (v *validator) add(field, format string, args ...any) {
-	v.errs = append(v.errs, FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	v.errs = append(v.errs, FieldError{Field: field, Message: fmt.Sprintf(format, args...), Index: v.index})
 }
 
 // text bounds a string as the schema's maxLength does, in characters.
@@ -132,11 +137,14 @@ func (v *validator) nic(at string, n *Interface) {
 	for i := range n.Routes {
 		v.route(fmt.Sprintf("%s.routes[%d]", at, i), &n.Routes[i])
 	}
+	v.routes(at+".routes", n)
 	if n.Gateway != "" {
 		if !hostAddr(n.Gateway) {
 			v.add(at+".gateway", "gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1")
 		} else if !n.speaks(strings.Contains(n.Gateway, ":")) {
 			v.add(at+".gateway", "gateway needs an address of its family on this NIC")
+		} else if n.has(n.Gateway) {
+			v.add(at+".gateway", "gateway is this NIC's own address: give the router's")
 		}
 	}
 }
@@ -189,10 +197,22 @@ func (v *validator) address(at string, n *Interface) {
 	if err != nil {
 		return
 	}
-	if !p.Contains(a) || (p.Addr() != a && p != p.Masked()) {
-		v.add(at+".cidr", "cidr must be the subnet of address: address/prefix or network/prefix")
+	if p.Addr().Is4() != a.Is4() {
+		v.add(at+".cidr", "cidr %s and address %s are not of one family, IPv4 or IPv6", n.CIDR, n.Address)
+	} else if !p.Contains(a) || (p.Addr() != a && p != p.Masked()) {
+		v.add(at+".cidr", "cidr %s is not the subnet of address %s: with this prefix length it is %s/%d; correct cidr or address", n.CIDR, n.Address, n.Address, p.Bits())
 	} else if !small && p.Masked().Addr() == a {
 		v.add(at+".address", "address is the address of the network itself: give one of a host")
+	}
+}
+
+// routes are those of a NIC beside its addresses.
+func (v *validator) routes(at string, n *Interface) {
+	if slices.ContainsFunc(n.Routes, func(r Route) bool { return strings.Contains(r.To, ":") }) && !n.speaks(true) {
+		v.add(at, "an IPv6 route needs an IPv6 address on this NIC: give one in cidr or addresses, or take the route out")
+	}
+	if slices.ContainsFunc(n.Routes, func(r Route) bool { return n.has(r.Via) }) {
+		v.add(at, "via of a route is this NIC's own address: give the router's, or leave via out")
 	}
 }
 
@@ -231,6 +251,12 @@ func (n *Interface) speaks(ipv6 bool) bool {
 		}
 	}
 	return false
+}
+
+// has tells whether the address, spelled in whatever way, is one of the NIC's.
+func (n *Interface) has(s string) bool {
+	a, err := parseAddr(s)
+	return err == nil && slices.Contains(n.allAddresses(), a)
 }
 
 func hostAddr(s string) bool {

@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 
 	v1 "multinicd/api/v1"
@@ -30,9 +28,6 @@ type InvalidNIC struct {
 	Message string
 }
 
-// indexed matches the field of an entry, as Validate and the API server name it.
-var indexed = regexp.MustCompile(`^spec\.interfaces\[(\d+)\]`)
-
 // Parse turns an object into what is wanted of this node. Objects from before today's rules may break them: an entry that does is refused
 // alone, and one that cannot be read never makes a NIC count as unwanted.
 func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
@@ -41,13 +36,11 @@ func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
 	}
 	bad := map[int]string{}
 	for _, e := range obj.Validate() {
-		m := indexed.FindStringSubmatch(e.Field)
-		if m == nil {
+		if e.Index < 0 {
 			return Desired{Refused: &plan.Refusal{Reason: plan.InvalidSpec, Message: e.Error()}}
 		}
-		i, _ := strconv.Atoi(m[1])
-		if bad[i] == "" {
-			bad[i] = e.Error()
+		if bad[e.Index] == "" {
+			bad[e.Index] = e.Error()
 		}
 	}
 	var out Desired

@@ -67,6 +67,11 @@ func TestBadObjectsAreRefusedByField(t *testing.T) {
 			if !strings.Contains(err.Error(), field+":") {
 				t.Errorf("the field %s is not named: %v", field, err)
 			}
+			if _, after, ok := strings.Cut(text, "# message: "); ok {
+				if message, _, _ := strings.Cut(after, "\n"); !strings.Contains(err.Error(), message) {
+					t.Errorf("the message is not %q: %v", message, err)
+				}
+			}
 		})
 	}
 }
@@ -140,10 +145,14 @@ func TestBothVersionsAreOneObject(t *testing.T) {
 // older spoil an object so that it is one as may lie in a cluster since before
 // there were rules.
 var older = map[string]func(spec map[string]any, nics []map[string]any){
-	"older-mac":       func(_ map[string]any, nics []map[string]any) { nics[0]["macAddress"] = "02-00-00-00-01-01" },
-	"older-name":      func(spec map[string]any, _ []map[string]any) { spec["nodeName"] = "another" },
-	"older-twice":     func(_ map[string]any, nics []map[string]any) { nics[1]["macAddress"] = nics[0]["macAddress"] },
-	"older-no-id":     func(_ map[string]any, nics []map[string]any) { delete(nics[0], "id") },
+	"older-mac":     func(_ map[string]any, nics []map[string]any) { nics[0]["macAddress"] = "02-00-00-00-01-01" },
+	"older-name":    func(spec map[string]any, _ []map[string]any) { spec["nodeName"] = "another" },
+	"older-twice":   func(_ map[string]any, nics []map[string]any) { nics[1]["macAddress"] = nics[0]["macAddress"] },
+	"older-no-id":   func(_ map[string]any, nics []map[string]any) { delete(nics[0], "id") },
+	"older-gateway": func(_ map[string]any, nics []map[string]any) { nics[0]["gateway"] = nics[0]["address"] },
+	"older-route": func(_ map[string]any, nics []map[string]any) {
+		nics[0]["routes"] = []any{map[string]any{"to": "2001:db8::/32"}, map[string]any{"to": "10.20.0.0/16", "via": nics[0]["address"]}}
+	},
 	"older-no-length": func(_ map[string]any, nics []map[string]any) { delete(nics[0], "cidr") },
 	"older-hash":      func(spec map[string]any, _ []map[string]any) { spec["specHash"] = strings.Repeat("h", 1000) },
 	"older-many": func(spec map[string]any, nics []map[string]any) {
