@@ -15,13 +15,6 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// admissionRetry is when work that waits for the admission policies is tried
-// again.
-const admissionRetry = 5 * time.Second
-
-// cacheLag is when to look again after the cache was behind.
-const cacheLag = 100 * time.Millisecond
-
 // credentialLoop makes and removes the identities of nodes, and what they write
 // into. One goroutine at a time works on a node; several nodes are worked on at
 // once.
@@ -50,9 +43,9 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 		return reconcile.Result{}, err
 	}
 	v := Judge(c)
-	again := v.Again
-	if joinEnds > 0 && (again == 0 || joinEnds < again) {
-		again = joinEnds
+	next := v.Again
+	if joinEnds > 0 && (next == 0 || joinEnds < next) {
+		next = joinEnds
 	}
 	i := identity{name: name, node: c.Node, notes: map[string]string{}}
 	if c.Account != nil {
@@ -61,7 +54,7 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 	if v.Remove {
 		err := l.remove(ctx, i, v.Why)
 		if apierrors.IsConflict(err) {
-			return reconcile.Result{RequeueAfter: conflictRetry}, nil
+			return again(conflictRetry), nil
 		}
 		return reconcile.Result{}, err
 	}
@@ -71,7 +64,7 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 		}
 	}
 	if l.guard.inForce(ctx) != nil {
-		return reconcile.Result{RequeueAfter: admissionRetry}, nil // it has told why
+		return again(admissionRetry), nil // it has told why
 	}
 	if v.DropSecret {
 		if err := dropSecret(ctx, l.client, v1.ServiceAccountName(name)); err != nil {
@@ -94,12 +87,12 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 	}
 	for _, o := range append([]client.Object{account}, i.rights()...) {
 		if err := l.maker.make(ctx, o); o == account && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
-			return reconcile.Result{RequeueAfter: cacheLag}, nil
+			return again(cacheLag), nil
 		} else if err != nil {
 			return reconcile.Result{}, err
 		}
 	}
-	return reconcile.Result{RequeueAfter: again}, nil
+	return again(next), nil
 }
 
 // gather reads from the caches what is known of a node, but for its join token.

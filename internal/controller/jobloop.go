@@ -105,7 +105,7 @@ func watchJobs(mgr manager.Manager, loop *jobLoop) error {
 // Reconcile brings one node's Jobs to where they should be.
 func (l *jobLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	node := req.Name
-	in, again, err := l.gather(ctx, node)
+	in, left, err := l.gather(ctx, node)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -116,12 +116,12 @@ func (l *jobLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	case out.Create != nil:
 		return l.make(ctx, node, in, *out.Create)
 	}
-	return reconcile.Result{RequeueAfter: again}, nil
+	return again(left), nil
 }
 
-// gather reads from the caches. again is when a daemon that lives now would
-// count as silent.
-func (l *jobLoop) gather(ctx context.Context, node string) (in JobIn, again time.Duration, err error) {
+// gather reads from the caches. left is how long a daemon that lives now goes on
+// to count as living.
+func (l *jobLoop) gather(ctx context.Context, node string) (in JobIn, left time.Duration, err error) {
 	in = JobIn{Execution: l.options.Execution, Braked: l.braked}
 	obj := &v1.MultiNicNodeConfig{}
 	if err := l.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}, obj); err == nil {
@@ -141,11 +141,11 @@ func (l *jobLoop) gather(ctx context.Context, node string) (in JobIn, again time
 		return in, 0, fmt.Errorf("reading report of %s: %w", node, err)
 	}
 	in.Report = report.Data[v1.ReportKey]
-	if in.Alive, again, err = daemonLives(ctx, l.client, l.pulses, node, in.Object, l.now(), l.silentAfter); err != nil {
+	if in.Alive, left, err = daemonLives(ctx, l.client, l.pulses, node, in.Object, l.now(), l.silentAfter); err != nil {
 		return in, 0, err
 	}
 	in.Jobs, err = cachedJobs(ctx, l.client, node)
-	return in, again, err
+	return in, left, err
 }
 
 // daemonLives is lives of a node's Lease as the cache has it, which the status loop
@@ -189,10 +189,8 @@ func lives(p Pulse, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.
 	if !p.Renewed {
 		return false, 0
 	}
-	if obj != nil && !p.Moved {
-		if ready := find(obj.Status.Conditions, v1.ConditionReady); ready != nil && ready.Reason == v1.ReasonNodeSilent {
-			return false, 0
-		}
+	if obj != nil && !p.Moved && saidSilent(obj) {
+		return false, 0
 	}
 	left = p.Seen.Add(silentAfter).Sub(now)
 	return left > 0, max(left, 0)
@@ -208,13 +206,13 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 		return reconcile.Result{}, fmt.Errorf("reading the ServiceAccount of %s: %w", node, err)
 	}
 	if l.guard.inForce(ctx) != nil {
-		return reconcile.Result{RequeueAfter: admissionRetry}, nil // it has told why
+		return again(admissionRetry), nil // it has told why
 	}
 	if in.Jobs, err = jobsOf(ctx, l.reader, node); err != nil {
 		return reconcile.Result{}, err
 	}
 	if out := JudgeJobs(in); out.Create == nil {
-		return reconcile.Result{RequeueAfter: time.Second}, nil // the cache is about to show it
+		return again(time.Second), nil // the cache is about to show it
 	}
 	now := l.now()
 	l.mu.Lock()
@@ -224,11 +222,11 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 	}
 	l.mu.Unlock()
 	if wait > 0 {
-		return reconcile.Result{RequeueAfter: wait}, nil
+		return again(wait), nil
 	}
 	job := newJob(node, key, l.options, now)
 	if err := l.client.Create(ctx, job); apierrors.IsAlreadyExists(err) {
-		return reconcile.Result{RequeueAfter: time.Second}, nil
+		return again(time.Second), nil
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("making Job %s: %w", job.Name, err)
 	}
@@ -245,7 +243,7 @@ func (l *jobLoop) end(ctx context.Context, node string, job *batchv1.Job, why st
 	switch {
 	case apierrors.IsConflict(err):
 		// Another Job by now, or an API server in trouble: only for the first an event is on its way.
-		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+		return again(conflictRetry), nil
 	case apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil // the cache is about to show it
 	case err != nil:

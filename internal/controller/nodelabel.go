@@ -81,7 +81,7 @@ func (l *labelLoop) Reconcile(ctx context.Context, req reconcile.Request) (recon
 		return reconcile.Result{}, nil
 	}
 	if l.guard.inForce(ctx) != nil {
-		return reconcile.Result{RequeueAfter: admissionRetry}, nil // it has told why
+		return again(admissionRetry), nil // it has told why
 	}
 	label := &want
 	if want == "" {
@@ -95,7 +95,7 @@ func (l *labelLoop) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	written.Name = req.Name
 	err = l.client.Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1.BridgeFieldOwner))
 	if apierrors.IsConflict(err) {
-		return reconcile.Result{RequeueAfter: conflictRetry}, nil // another Node by now, or an API server in trouble
+		return again(conflictRetry), nil // another Node by now, or an API server in trouble
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("labelling Node %s: %w", req.Name, err)

@@ -31,7 +31,8 @@ type beat struct {
 func newPulses() *pulses { return &pulses{nodes: map[string]*beat{}} }
 
 // observe takes a Lease in; renewed is anything that changes with each renewal.
-// It tells whether a node that was silent spoke again.
+// It tells whether a node that was silent spoke again, or one spoke for the first
+// time.
 func (p *pulses) observe(node, renewed string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -43,8 +44,9 @@ func (p *pulses) observe(node, renewed string, now time.Time) bool {
 	if b.renewed == renewed {
 		return false
 	}
+	first := !b.Renewed && renewed != ""
 	b.Seen, b.Moved, b.Renewed, b.renewed = now, true, renewed != "", renewed
-	return b.silent
+	return b.silent || first
 }
 
 // of is the node's pulse; zero where no Lease was seen.

@@ -31,5 +31,10 @@ func TestPulses(t *testing.T) {
 	if got := p.of(node); !got.Seen.IsZero() {
 		t.Errorf("a forgotten node has the pulse %v", got)
 	}
+	p.observe(node, "", clock(0)) // as the bridge makes it
+	if !p.observe(node, "a", clock(time.Minute)) {
+		t.Error("a node renews its Lease for the first time and nobody is woken")
+	}
+	p.forget(node)
 	p.judged(node, true) // of a node without a Lease: nothing to keep
 }

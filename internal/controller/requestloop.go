@@ -52,7 +52,7 @@ func (l *requestLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 	if apierrors.IsConflict(err) {
 		// Another request by now, or an API server that could not get it written: only
 		// for the first an event is on its way.
-		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+		return again(conflictRetry), nil
 	}
 	return result, err
 }
@@ -67,15 +67,15 @@ func (l *requestLoop) answer(ctx context.Context, r *v1.NodeTokenRequest) (recon
 	case reply.Delete:
 		return reconcile.Result{}, l.remove(ctx, a, reply)
 	case reply.Refuse != nil:
-		return reconcile.Result{RequeueAfter: reply.Again}, l.refuse(ctx, r, *reply.Refuse)
+		return again(reply.Again), l.refuse(ctx, r, *reply.Refuse)
 	case reply.Seal:
 		if err := l.guard.inForce(ctx); err != nil {
-			return reconcile.Result{RequeueAfter: admissionRetry}, l.refuse(ctx, r,
+			return again(admissionRetry), l.refuse(ctx, r,
 				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
 		}
 		return l.seal(ctx, a, claim, reply.Replace)
 	}
-	return reconcile.Result{RequeueAfter: reply.Again}, nil
+	return again(reply.Again), nil
 }
 
 func (l *requestLoop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, Claim, error) {
@@ -123,7 +123,7 @@ func (l *requestLoop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, 
 func (l *requestLoop) seal(ctx context.Context, a Ask, claim Claim, replace bool) (reconcile.Result, error) {
 	r := a.Request
 	if a.Lease == nil {
-		return reconcile.Result{RequeueAfter: time.Second}, nil // it is being made
+		return again(time.Second), nil // it is being made
 	}
 	if err := l.remember(ctx, a.Lease, r); err != nil {
 		return reconcile.Result{}, err
@@ -135,7 +135,7 @@ func (l *requestLoop) seal(ctx context.Context, a Ask, claim Claim, replace bool
 	}
 	token, err := l.mint(ctx, claim)
 	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
-		return reconcile.Result{RequeueAfter: admissionRetry}, l.refuse(ctx, r,
+		return again(admissionRetry), l.refuse(ctx, r,
 			v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
 	}
 	if err != nil {
@@ -155,7 +155,7 @@ func (l *requestLoop) seal(ctx context.Context, a Ask, claim Claim, replace bool
 		message += "; the machine that had joined before has lost its identity"
 	}
 	l.tell(ctx, r, corev1.EventTypeNormal, eventTokenSealed, message)
-	return reconcile.Result{RequeueAfter: keepRequest}, nil
+	return again(keepRequest), nil
 }
 
 // remember notes the key, so that a second request with it is refused. Somebody

@@ -113,7 +113,7 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 		}
 	}
 	if out.Waiting > 0 {
-		return reconcile.Result{RequeueAfter: rolloutEvery}, nil
+		return again(rolloutEvery), nil
 	}
 	return reconcile.Result{}, nil
 }

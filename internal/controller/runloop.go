@@ -116,7 +116,7 @@ func (l *runLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 		err := l.client.Delete(ctx, &run, client.Preconditions{UID: &uid})
 		if apierrors.IsConflict(err) {
 			// Another run by now, or an API server in trouble: only for the first an event is on its way, and an old one wakes nobody.
-			return reconcile.Result{RequeueAfter: conflictRetry}, nil
+			return again(conflictRetry), nil
 		}
 		if client.IgnoreNotFound(err) != nil {
 			return reconcile.Result{}, fmt.Errorf("deleting run %s: %w", run.Name, err)
@@ -126,13 +126,13 @@ func (l *runLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	if !equality.Semantic.DeepEqual(run.Status, out.Status) {
 		err := l.write(ctx, &run, out.Status)
 		if apierrors.IsConflict(err) {
-			return reconcile.Result{RequeueAfter: conflictRetry}, nil // the cache is about to show why
+			return again(conflictRetry), nil // the cache is about to show why
 		}
 		if err != nil {
 			return reconcile.Result{}, err
 		}
 	}
-	return reconcile.Result{RequeueAfter: out.Again}, nil
+	return again(out.Again), nil
 }
 
 // write says it of the run as it was read; one that has changed since is a

@@ -63,16 +63,28 @@ func metaTime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.S
 // State is the API's.
 type State = v1.State
 
-// Status decides. It is a pure function: the same input gives the same output,
-// and its own output as input, with a later clock, gives the same again.
+// StatusOut is what is said of a node.
+type StatusOut struct {
+	Status v1.MultiNicNodeConfigStatus
+	// Silent: the node counts as silent.
+	Silent bool
+	// Again is when silence would begin, if the Lease stands still; 0: it has begun,
+	// or means nothing for this node.
+	Again time.Duration
+}
+
+// JudgeStatus decides. It is a pure function: the same input gives the same
+// output, and its own status as input, with a later clock, gives the same again.
 //
 // Only a report with the object's uid and generation says how things are. One
 // with the uid and another generation says that the node is not there yet. What
 // was known of this generation is kept where there is neither.
-func Status(in Gathered) v1.MultiNicNodeConfigStatus {
+func JudgeStatus(in Gathered) StatusOut {
 	obj, prev := in.Object, in.Object.Status
 	prev.Conditions = sorted(prev.Conditions)
 	rep, err := read(in)
+	var out StatusOut
+	out.Silent, out.Again = silence(in, rep)
 	var f finding
 	counts := false
 	switch {
@@ -84,8 +96,9 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 	case rep != nil && rep.UID == obj.UID:
 		f = underway(obj)
 	case prev.ObservedGeneration == obj.Generation && prev.State != "":
-		if rep == nil && err == nil && in.Job == "" {
-			return in.requested(prev, rep)
+		if rep == nil && err == nil && in.Job == "" && !out.Silent && !saidSilent(obj) {
+			out.Status = in.requested(prev, rep)
+			return out
 		}
 		f = kept(prev)
 	case prev.LastProcessed != nil:
@@ -96,7 +109,7 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 	if err != nil {
 		f.garbage = err.Error()
 	}
-	f.silent = silent(in, rep)
+	f.silent = out.Silent
 	if !counts {
 		f.job = in.JobTrouble
 	}
@@ -118,7 +131,8 @@ func Status(in Gathered) v1.MultiNicNodeConfigStatus {
 			next.LastProcessed = &now
 		}
 	}
-	return in.requested(next, rep)
+	out.Status = in.requested(next, rep)
+	return out
 }
 
 // requested is s with what the node is to do: the run that is asked for next, and
@@ -162,19 +176,32 @@ func read(in Gathered) (*v1.Report, error) {
 	return &rep, nil
 }
 
-// silent judges the Lease. Only a daemon renews it. A bridge that has just
-// started has not seen it stand still, so what was said of a silent node holds
-// until the Lease moves.
-func silent(in Gathered, rep *v1.Report) bool {
-	if rep == nil || rep.Executor != v1.ExecutorDaemon || in.Pulse.Seen.IsZero() {
-		return false
+// silence judges the Lease, which only a daemon renews: whether the node is
+// silent, or else how long until it would be, 0 where silence means nothing. A
+// node that Jobs work on is never silent. Where no report can be read, somebody
+// has renewed the Lease, and no Job is there, the node had a daemon.
+//
+// A bridge that has just started has not seen the Lease stand still. What was said
+// of a silent node holds until the Lease moves.
+func silence(in Gathered, rep *v1.Report) (silent bool, left time.Duration) {
+	byDaemon := in.Pulse.Renewed && in.Job == ""
+	if rep != nil {
+		byDaemon = rep.Executor == v1.ExecutorDaemon
 	}
-	if !in.Pulse.Moved {
-		if ready := find(in.Object.Status.Conditions, v1.ConditionReady); ready != nil && ready.Reason == v1.ReasonNodeSilent {
-			return true
-		}
+	if !byDaemon || in.Pulse.Seen.IsZero() {
+		return false, 0
 	}
-	return !in.Now.Before(in.Pulse.Seen.Add(cmp.Or(in.SilentAfter, SilentAfter)))
+	if !in.Pulse.Moved && saidSilent(in.Object) {
+		return true, 0
+	}
+	left = in.Pulse.Seen.Add(cmp.Or(in.SilentAfter, SilentAfter)).Sub(in.Now)
+	return left <= 0, max(left, 0)
+}
+
+// saidSilent: the object's status says that its node is silent.
+func saidSilent(obj *v1.MultiNicNodeConfig) bool {
+	ready := find(obj.Status.Conditions, v1.ConditionReady)
+	return ready != nil && ready.Reason == v1.ReasonNodeSilent
 }
 
 // reported is what the node says of this very generation. The object says

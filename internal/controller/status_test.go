@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
 )
@@ -97,6 +98,9 @@ func TestStatus(t *testing.T) {
 		Object: object(1, after(done(1))), Report: text(t, report(1, configured(1), configured(2))),
 		Pulse: quiet, Now: noon,
 	})
+	// A daemon has renewed the Lease, and does no more.
+	once := Pulse{Seen: clock(-SilentAfter), Moved: true, Renewed: true}
+	goneSilent := Status(Gathered{Object: object(1, after(done(1))), Pulse: once, Now: noon})
 
 	const (
 		allDone = "All 2 interfaces configured successfully"
@@ -266,6 +270,27 @@ func TestStatus(t *testing.T) {
 				return text(t, r)
 			}()}, good,
 		},
+		"a node whose report is gone is silent all the same": {
+			Gathered{Object: object(1, after(done(1))), Pulse: once}, "Configured 2/2 generation 1 hash-1\n" + calm + lost + nics,
+		},
+		"a node whose report cannot be read is silent all the same": {
+			Gathered{Object: object(1, after(done(1))), Report: "{}", Pulse: once},
+			"Configured 2/2 generation 1 hash-1\nDegraded=True ReportRefused report refused: schema is not multinic.io/report/v1\n" +
+				"Progressing=False Settled\n" + lost + nics,
+		},
+		"a node that joined, never reported and is gone is silent": {
+			Gathered{Object: object(1), Pulse: once},
+			strings.Replace(unheard, "Ready=Unknown NoReport the node has not reported on this object yet: is multinicd running and joined there?", lost, 1),
+		},
+		"a node without a report whose Lease moves again is silent no more": {
+			Gathered{Object: object(1, after(goneSilent)), Pulse: Pulse{Seen: clock(-time.Minute), Moved: true, Renewed: true}}, good,
+		},
+		"a node without a report that Jobs work on is not silent": {
+			Gathered{Object: object(1, after(done(1))), Pulse: once, Job: "multinic-agent-1"}, good,
+		},
+		"a Lease that nobody has ever renewed says nothing": {
+			Gathered{Object: object(1), Pulse: Pulse{Seen: clock(-time.Hour), Moved: true}}, unheard,
+		},
 		"a node without a Lease is not judged": {
 			Gathered{Object: object(1, after(done(1))), Report: text(t, report(1, configured(1), configured(2)))}, good,
 		},
@@ -303,6 +328,13 @@ func TestStatus(t *testing.T) {
 			if diff := cmp.Diff(got, Status(tc.in)); diff != "" {
 				t.Errorf("it does not come to rest (-first +second):\n%s", diff)
 			}
+			quietHours(t, noon, fewLooks, func(now time.Time) reconcile.Result {
+				in := tc.in
+				in.Object, in.Now = in.Object.DeepCopy(), now
+				out := JudgeStatus(in)
+				tc.in.Object.Status = out.Status
+				return again(out.Again)
+			})
 		})
 	}
 }

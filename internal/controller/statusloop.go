@@ -23,7 +23,7 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// statusLoop gathers what Status decides from, and writes what it decided. One
+// statusLoop gathers what JudgeStatus decides from, and writes what it decided. One
 // goroutine at a time works on a node; several nodes are worked on at once.
 type statusLoop struct {
 	client      client.Client // reads from the caches
@@ -50,9 +50,6 @@ type said struct {
 	version string // resourceVersion that the write made
 	status  v1.MultiNicNodeConfigStatus
 }
-
-// conflictRetry is when a write that met a conflict is tried again.
-const conflictRetry = 200 * time.Millisecond
 
 // Reconcile brings one node's status to where it should be.
 func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
@@ -90,28 +87,23 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 			return reconcile.Result{}, err
 		}
 	}
-	next := Status(in)
-	ready := find(next.Conditions, v1.ConditionReady)
-	isSilent := ready != nil && ready.Reason == v1.ReasonNodeSilent
-	l.pulses.judged(node, isSilent)
-	if !equality.Semantic.DeepEqual(obj.Status, next) {
+	out := JudgeStatus(in)
+	l.pulses.judged(node, out.Silent)
+	if !equality.Semantic.DeepEqual(obj.Status, out.Status) {
 		if delay := l.brake.wait(node, in.Now); delay > 0 {
-			return reconcile.Result{RequeueAfter: delay}, nil
+			return again(delay), nil
 		}
-		err := l.write(ctx, &obj, next)
+		err := l.write(ctx, &obj, out.Status)
 		if apierrors.IsConflict(err) {
 			// Another object by now, or an API server that could not get it written: only
 			// for the first an event is on its way.
-			return reconcile.Result{RequeueAfter: conflictRetry}, nil
+			return again(conflictRetry), nil
 		}
 		if err != nil {
 			return reconcile.Result{}, err
 		}
 	}
-	if isSilent || in.Pulse.Seen.IsZero() {
-		return reconcile.Result{}, nil // the Lease's next renewal wakes us
-	}
-	return reconcile.Result{RequeueAfter: max(in.Pulse.Seen.Add(l.silentAfter).Sub(in.Now), time.Millisecond)}, nil
+	return again(out.Again), nil // a silent node's next renewal of its Lease wakes us
 }
 
 // gatherJob reads of the node's Jobs what a status says of them.
