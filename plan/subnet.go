@@ -236,9 +236,16 @@ func (p *planner) nobodys(retired []Retired) []Retired {
 	})
 }
 
-// tableConflict says why the NIC's own table cannot be used: somebody else took its number, or that of its rules. Where it is in use by us, whoever
-// came later is left alone.
+// tableConflict says why the NIC's own table, or what is wanted of it, cannot be.
 func (p *planner) tableConflict(c nic.Config, l nic.Link) *Refusal {
+	if r := p.tableTaken(c, l); r != nil {
+		return r
+	}
+	return routesUnsupported(c)
+}
+
+// tableTaken says who else took the number of the NIC's own table, or that of its rules. Where it is in use by us, whoever came later is left alone.
+func (p *planner) tableTaken(c nic.Config, l nic.Link) *Refusal {
 	had, _ := p.record.Find(c.MAC)
 	if len(c.Rules) == 0 || had.Applied && had.Config.ID == c.ID && len(had.Config.Rules) > 0 {
 		return nil
@@ -255,11 +262,22 @@ func (p *planner) tableConflict(c nic.Config, l nic.Link) *Refusal {
 			return refuse(TableTaken, "table %d, that of %s, is in use: link %s has the route %q in it; give the NIC another id, or that route another table", table, c.Name, o.Name, o.Routes[i])
 		}
 	}
+	return nil
+}
+
+// routesUnsupported says which route of the object cannot stand with the NIC's own table, or with another NIC's. It follows from what is wanted alone,
+// so that the same wish is always answered alike, whatever is in force.
+func routesUnsupported(c nic.Config) *Refusal {
+	table := nic.Table(c.ID)
 	for _, r := range c.Routes {
+		if nic.OwnTable(r.Table) && r.Table != table {
+			return refuse(NotSupported, "route %q: table %d is that of another NIC, multinic%d; give the route table %d, that of %s, or none of %d to %d",
+				r, r.Table, r.Table-nic.TableBase, table, c.Name, nic.TableBase, nic.TableBase+nic.MaxID)
+		}
 		if c.Gateway.IsValid() && r.IsDefault() && r.Table == table && r.Via != c.Gateway && r.Via.Is4() == c.Gateway.Is4() {
 			return refuse(NotSupported, "table %d gets its default route from gateway; take the route %q out of routes", table, r)
 		}
-		if r.Table != table && viaShared(c, r.Via) {
+		if len(c.Rules) > 0 && r.Table != table && viaShared(c, r.Via) {
 			return refuse(NotSupported, "route %q: by a router in an IPv6 subnet that links share only the NIC's own table can lead; give the route table %d", r, table)
 		}
 	}

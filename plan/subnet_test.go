@@ -210,3 +210,45 @@ func TestMakeLeavesARuleToTheNICThatTakesItOver(t *testing.T) {
 		t.Errorf("the rules are %s", got)
 	}
 }
+
+// What an object asks of its NIC's tables is answered alike on a host that is new to it and on one where the NIC has its table in force already.
+func TestMakeAnswersAWishAlikeWhateverIsInForce(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(c *nic.Config)
+		reason plan.Reason
+		says   string
+	}{
+		"a default route beside gateway":    {func(c *nic.Config) { c.Routes = []nic.Route{in2(10001, "0.0.0.0/0 10.1.0.99")} }, plan.NotSupported, "take the route"},
+		"the same default route as gateway": {func(c *nic.Config) { c.Routes = []nic.Route{in2(10001, "0.0.0.0/0 10.1.0.1")} }, "", ""},
+		"a default route in another NIC's table": {func(c *nic.Config) { c.Routes = []nic.Route{in2(10002, "0.0.0.0/0 10.1.0.1")} },
+			plan.NotSupported, "table 10002 is that of another NIC, multinic2; give the route table 10001"},
+		"a route in another NIC's table":             {func(c *nic.Config) { c.Routes = []nic.Route{in2(10002, "172.16.0.0/12 10.1.0.1")} }, plan.NotSupported, "multinic2"},
+		"a route in the table of a NIC nobody wants": {func(c *nic.Config) { c.Routes = []nic.Route{in2(19999, "172.16.0.0/12 10.1.0.1")} }, plan.NotSupported, "multinic9999"},
+		"a route in a table beyond the NICs'":        {func(c *nic.Config) { c.Routes = []nic.Route{in2(20000, "172.16.0.0/12 10.1.0.1")} }, "", ""},
+		"a route in its own table":                   {func(c *nic.Config) { c.Routes = []nic.Route{in2(10001, "172.16.0.0/12 10.1.0.1")} }, "", ""},
+		"a router in an IPv6 subnet that links share": {func(c *nic.Config) {
+			c.Addresses, c.Routes = prefixes("10.1.0.5/24", "2001:db8:2::11/64"), []nic.Route{route("2001:db8:9::/48 2001:db8:2::1")}
+		}, plan.NotSupported, "table 10001"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			want := config(1, "10.1.0.5/24")
+			want.Gateway = netip.MustParseAddr("10.1.0.1")
+			m, rec := host(), plan.Record{}
+			wish := want
+			test.change(&wish)
+			answer := func(when string) {
+				a := plan.Make([]nic.Config{wish}, nil, m, rec).Actions[0]
+				if a.Reason != test.reason || !strings.Contains(a.Message, test.says) {
+					t.Errorf("%s: %s %q (%s), want %q with %q", when, a.Kind, a.Reason, a.Message, test.reason, test.says)
+				}
+			}
+			answer("on a new host")
+			a := plan.Make([]nic.Config{want}, nil, m, rec).Actions[0]
+			if err := carryOut(a.Change, &m); err != nil || a.Kind != plan.Configure {
+				t.Fatal(a.Kind, a.Message, err)
+			}
+			rec = rec.With(a.NIC.MAC, a.After)
+			answer("where its table is in force")
+		})
+	}
+}
