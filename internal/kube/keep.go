@@ -36,9 +36,10 @@ type Kept struct {
 // Keep renews the token of the credential folder at 70 to 90 % of its life, and joins again where the API server takes it
 // no more, until ctx ends, and returns why it ended.
 //
-// What it goes by is how long a token has been held, on the monotonic clock, and how long it lives by its own word. Of a
-// token that was found on the disk the age is told by the API server's clock, from its last answer. The wall clock of the
-// host is asked for nothing.
+// A token's age is the greater of two: how long it has been held, on the monotonic clock, and how far the API server's
+// clock has come since the token was issued, by the server's last answer. The second one counts for a token that was
+// found on the disk, and after a pause of the virtual machine (a migration, a snapshot, `openstack server pause`), in
+// which the monotonic clock stood still. The wall clock of the host is asked for nothing.
 func (c *Client) Keep(ctx context.Context, o Keeping) error {
 	k := &keeper{c: c, o: o, renewals: backoff{jitter: c.jitter}, joins: backoff{jitter: c.jitter}}
 	for ctx.Err() == nil {
@@ -71,6 +72,8 @@ const (
 	spread         = 20 * time.Second
 	// proved is how long a token must have been good for the next attempt to join to be a first one again.
 	proved = time.Hour
+	// renewLeast is the time between two renewals, whatever dates come with the server's answers.
+	renewLeast = time.Minute
 )
 
 // keeper is what Keep knows.
@@ -78,10 +81,11 @@ type keeper struct {
 	c *Client
 	o Keeping
 
-	held  token
-	life  life
-	since time.Time // when the token began, by our monotonic clock; zero: not known yet
-	share float64   // of its life, after which it is renewed
+	held   token
+	life   life
+	since  time.Time // when the token began, by our monotonic clock; zero: not known yet
+	issued time.Time // when it began, by the clock that the server's answers show; zero: not known
+	share  float64   // of its life, after which it is renewed
 
 	renewals backoff
 	renewAt  time.Time // not before
@@ -125,22 +129,39 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 // hold takes a token for the present one; since is zero where its age is not known.
 func (k *keeper) hold(t token, since time.Time) {
 	k.held, k.life, k.since = t, lifeOf(t), since
+	k.issued = k.life.issued
 	k.share = 0.7 + 0.2*k.c.jitter()
 	k.renewals, k.renewAt, k.now.Trouble = backoff{jitter: k.c.jitter}, time.Time{}, ""
-	if k.life.span == 0 && !since.IsZero() {
+	if since.IsZero() {
+		return
+	}
+	now := k.c.now()
+	k.renewAt = now.Add(renewLeast)
+	if k.life.span == 0 {
 		k.life.span = time.Duration(tokenSeconds) * time.Second // what we asked for
+	}
+	// Whose clock the answers show need not be the issuer's: a proxy may write the Date. What counts is how far that clock comes from here on.
+	if server, ok := k.c.serverTime(); ok {
+		if at := server.Add(-now.Sub(since)); at.After(k.issued) {
+			k.issued = at
+		}
 	}
 }
 
-// date finds out when a token began that was found on the disk.
+// date finds out when a token began that was found on the disk, and corrects it for one whose host has stood still meanwhile.
 func (k *keeper) date() {
-	if !k.since.IsZero() || k.life.span == 0 {
+	if k.life.span == 0 {
 		return
 	}
-	if server, ok := k.c.serverTime(); ok {
-		k.since = k.c.now().Add(-max(0, server.Sub(k.life.issued)))
-	} else if k.c.reached() {
-		k.since = k.c.now().Add(-k.life.span) // something on the way takes the Date from its answers: better too early than too late
+	now := k.c.now()
+	server, ok := k.c.serverTime()
+	switch {
+	case ok && !k.issued.IsZero():
+		if began := now.Add(-max(0, server.Sub(k.issued))); k.since.IsZero() || began.Before(k.since) {
+			k.since = began
+		}
+	case k.since.IsZero() && k.c.reached():
+		k.since = now.Add(-k.life.span) // something on the way takes the Date from its answers: better too early than too late
 	}
 }
 
@@ -264,9 +285,11 @@ func (k *keeper) refused(ctx context.Context) time.Duration {
 	if !k.joined.IsZero() && now.Sub(k.joined) >= proved {
 		k.joins = backoff{jitter: c.jitter}
 	}
-	err := k.rejoin(ctx)
+	joined, err := k.rejoin(ctx)
 	if err == nil {
-		c.log.Info("joined again through the kubelet's door", "node", c.opts.Node)
+		if joined {
+			c.log.Info("joined again through the kubelet's door", "node", c.opts.Node)
+		}
 		return time.Second
 	}
 	if ctx.Err() == nil {
@@ -305,8 +328,9 @@ func (k *keeper) mayRejoin() bool {
 }
 
 // rejoin joins by the kubelet's identity, once. The next attempt, after a failure or after the new token is refused too,
-// waits longer each time, so that a node which may not be here does not ask for ever.
-func (k *keeper) rejoin(ctx context.Context) error {
+// waits longer each time, so that a node which may not be here does not ask for ever. False without an error: somebody
+// has stored another token meanwhile, by `multinicd join`, and the next step looks at it.
+func (k *keeper) rejoin(ctx context.Context) (joined bool, err error) {
 	most := min(rejoinMost, rejoinLeast<<min(k.joins.failures, 10))
 	k.joins.failures++
 	defer func() {
@@ -316,25 +340,25 @@ func (k *keeper) rejoin(ctx context.Context) error {
 	defer cancel()
 	release, err := k.o.Store.Lock(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer release()
 	if t, err := k.c.credential.token.read(); err == nil && !t.is(k.held) {
-		return nil // somebody has joined by hand
+		return false, nil
 	}
 	j := Joining{Kubeconfig: k.o.Kubelet, Credential: k.c.folder(), Store: k.o.Store}
 	got, err := join(ctx, k.c.opts, j, k.c.connect)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := got.store(j); err != nil {
-		return err
+		return false, err
 	}
 	k.joined = k.c.now()
 	k.hold(got.token, k.joined)
 	k.unsaved = false
 	k.c.poke()
-	return nil
+	return true, nil
 }
 
 // describe puts together what is told.

@@ -74,7 +74,7 @@ type Client struct {
 	jitter func() float64
 	// now is the host's clock. Spans are told by its monotonic reading.
 	now func() time.Time
-	// news wakes Keep: the token is refused, or taken again, or the server's clock is known; capacity 1.
+	// news wakes Keep: the token is refused, or taken again, the server's clock is known, or shows that we stood still; capacity 1.
 	news chan struct{}
 	// connect makes a TCP connection; tests have a network of their own.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)

@@ -221,7 +221,8 @@ func (c *Client) seen(resp *http.Response, bearer token) {
 	defer c.mu.Unlock()
 	news := false
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		news = c.server.date.IsZero()
+		was := c.server
+		news = was.date.IsZero() || date.Sub(was.date)-now.Sub(was.at) >= stoodStill
 		c.server = serverClock{date, now}
 		skew := date.Sub(now).Round(time.Second)
 		if least := skewed; skew.Abs() < least && (c.skew == 0 || skew.Abs() < least-skewSlack) {
@@ -253,6 +254,10 @@ const (
 	skewed    = 2 * time.Minute
 	skewSlack = 30 * time.Second
 )
+
+// stoodStill is by how much the API server's clock must have come farther between two answers than the host's monotonic
+// one for the host to have stood still: more than an answer may take, and than the clocks of several servers may differ.
+const stoodStill = time.Minute
 
 // serverClock is what the API server's clock showed at a moment of ours.
 type serverClock struct{ date, at time.Time }
