@@ -4,11 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"time"
-
-	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon"
@@ -95,39 +91,4 @@ func (r apiReporter) Report(ctx context.Context, data []byte) error {
 // Beat says by which request the node has joined: the bridge takes it for the sign that its token has arrived.
 func (r apiReporter) Beat(ctx context.Context) error {
 	return r.api.RenewLease(ctx, v1.LeaseHolder(r.node, r.api.Request()))
-}
-
-// maxFile bounds an object's file: the API server takes no larger object.
-const maxFile = 3 << 20
-
-// readObject reads one object, and says of a bad one which field is wrong, as the API server does.
-func readObject(name string) (*v1.MultiNicNodeConfig, error) {
-	in := io.Reader(os.Stdin)
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fmt.Errorf("reading the object: %w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	text, err := io.ReadAll(io.LimitReader(in, maxFile+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("reading %s: larger than %d bytes, which no object may be", name, maxFile)
-	}
-	data, err := yaml.YAMLToJSONStrict(text)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	obj, err := v1.ParseNodeConfig(data)
-	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", name, err)
-	}
-	if errs := obj.Validate(); len(errs) > 0 {
-		return nil, fmt.Errorf("%s is refused:\n%w", name, errs)
-	}
-	return obj, nil
 }

@@ -109,7 +109,7 @@ func (p *parser) unknown(key toml.Key, primitive toml.Primitive) {
 		}
 	}
 	err := fmt.Errorf("unknown %s %q", what, full)
-	if near := nearest(full, p.names(what)); near != "" {
+	if near := Nearest(full, p.names(what)); near != "" {
 		err = fmt.Errorf("%w: did you mean %q?", err, near)
 	}
 	p.mistake(line, err)
@@ -176,9 +176,9 @@ func (w *witness) UnmarshalTOML(value any) error {
 	return errors.New("this error is asked for its line")
 }
 
-// nearest returns the name that is the fewest edits away from wrong, or "" if none is near enough to be what was
-// meant. The last parts are compared alone too: a key in the wrong table is a common slip.
-func nearest(wrong string, names []string) string {
+// Nearest returns the name that is the fewest edits away from wrong, or "" if none is near enough to be what was
+// meant. The last parts, after a dot, are compared alone too: a key in the wrong table is a common slip.
+func Nearest(wrong string, names []string) string {
 	best, bestDistance := "", 3+len(wrong)/8
 	for _, name := range names {
 		d := min(distance(wrong, name), 1+distance(last(wrong), last(name)))

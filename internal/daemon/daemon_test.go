@@ -320,6 +320,42 @@ func TestTheLastKnownGoodObjectIsEnforcedWithoutTheCluster(t *testing.T) {
 	})
 }
 
+func TestAFileThatCannotBeUsedKeepsWhatIsInForceAndSaysSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		bad := Wish{Err: errors.New("node.yaml:11: one\nnode.yaml:12: two")}
+		says := func(want string) {
+			t.Helper()
+			if w.line != want {
+				t.Errorf("the status line is %q, want %q", w.line, want)
+			}
+			if text := w.daemon.Status().Table(); !strings.Contains(text, "node.yaml:12: two") {
+				t.Errorf("the status does not say what is wrong:\n%s", text)
+			}
+		}
+		stop := w.start()
+		w.daemon.SetMode("file")
+		w.tell(bad)
+		sleep(time.Hour)
+		w.want("")
+		says("the file cannot be used, and no object was known before: node.yaml:11: one; node.yaml:12: two")
+		w.tell(Wish{Object: object("", 0, "192.0.2.1/24")})
+		w.want("multinic1 192.0.2.1/24")
+		w.tell(bad)
+		sleep(time.Hour)
+		w.want("multinic1 192.0.2.1/24")
+		says("generation 0 Configured, 1/1 NICs ready, what is in force is kept: the file cannot be used: node.yaml:11: one; node.yaml:12: two")
+		stop()
+		stop = w.start()
+		w.daemon.SetMode("file")
+		w.tell(bad)
+		sleep(time.Hour)
+		w.want("multinic1 192.0.2.1/24")
+		says("generation 0 Configured, 1/1 NICs ready, what is in force is kept: the file cannot be used: node.yaml:11: one; node.yaml:12: two")
+		stop()
+	})
+}
+
 func TestDeletion(t *testing.T) {
 	for onDelete, want := range map[string]string{"retain": "multinic1 192.0.2.1/24", "restore": ""} {
 		t.Run(onDelete, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	v1 "multinicd/api/v1"
@@ -90,7 +91,7 @@ func errText(err error) string {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return ""
 	}
-	return err.Error()
+	return strings.ReplaceAll(err.Error(), "\n", "; ") // it stands in lines
 }
 
 func sameWish(a, b Wish) bool {

@@ -136,6 +136,9 @@ func (s Status) line() string {
 		if strings.HasPrefix(s.Source.Error, "idle: ") {
 			return s.Source.Error
 		}
+		if s.Source.Error != "" && s.Source.Mode == "file" {
+			return "the file cannot be used, and no object was known before: " + s.Source.Error
+		}
 		return s.Message + s.contact()
 	}
 	ready := 0
@@ -149,6 +152,8 @@ func (s Status) line() string {
 
 func (s Status) contact() string {
 	switch {
+	case s.Source.Error != "" && s.Source.Mode == "file":
+		return ", what is in force is kept: the file cannot be used: " + s.Source.Error
 	case s.Source.Error != "" && s.Source.Contact.IsZero():
 		return ", no contact since the start: " + s.Source.Error
 	case s.Source.Error != "":

@@ -98,6 +98,7 @@ type Daemon struct {
 	ClockSkew  string
 	JoinNeeded string
 	Trouble    string // the token cannot be renewed
+	File       string // the file with the object cannot be used: why
 }
 
 // Token is the node's token as it is on the disk.
@@ -355,6 +356,9 @@ func permissions(f Facts) (out []Finding) {
 func daemon(f Facts) (out []Finding) {
 	if f.Daemon == nil {
 		return []Finding{{"daemon-down", Warning, "", "multinicd does not answer on its socket: what drifts is not put back, and nobody reports", "systemctl status multinicd; nothing to do where a Job works on this node"}}
+	}
+	if f.Daemon.File != "" {
+		out = append(out, Finding{"object-file", Problem, "", f.Daemon.File, "correct the file, which is read again by itself (multinicd plan -f FILE says what is wrong with it); until then what is in force is kept"})
 	}
 	for _, n := range f.Daemon.Failed {
 		name, what, _ := strings.Cut(n, ": ")

@@ -53,3 +53,41 @@ func TestApplyBesideARunningDaemon(t *testing.T) {
 	}
 	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
 }
+
+func TestAMisspeltFileChangesNothing(t *testing.T) {
+	t.Parallel()
+	b := bed.New(t)
+	good := strings.ReplaceAll(example(t), "mtu: 1500", "mtu: 1400")
+	bad := strings.ReplaceAll(good, "mtu: 1400", "mtuu: 1400")
+	says := func(n *node, want string) {
+		t.Helper()
+		n.eventually("status", "it says so", func() string {
+			if out := n.must("multinicd", "status"); !strings.Contains(out, want) || !strings.Contains(out, `mtuu: there is no such field: did you mean "mtu"?`) {
+				return out
+			}
+			return "it says so"
+		})
+	}
+	n := newNode(t, b, testhost.Options{}, settings("worker-node-01", fromFile))
+	n.start(bad)
+	says(n, "no object was known before")
+	if got := n.link(mac1); !strings.HasPrefix(got, "eth1 ") {
+		t.Errorf("it has changed the link: %s", got)
+	}
+	n.file(objectFile, good)
+	small := "multinic1 up mtu 1400 192.168.100.10/24"
+	n.wantLink(mac1, small)
+	n.file(objectFile, bad)
+	says(n, "Configured, 2/2 NICs ready, what is in force is kept")
+	n.wantLinkStays(mac1, small)
+	n.must("systemctl", "restart", "multinicd")
+	says(n, "Configured, 2/2 NICs ready, what is in force is kept")
+	n.wantLinkStays(mac1, small)
+	n.must("systemctl", "stop", "multinicd")
+	for _, command := range []string{"plan", "apply"} {
+		if code, out := n.exit("multinicd", command, "-f", objectFile); code != exitFailed || !strings.Contains(out, objectFile+":") || !strings.Contains(out, `did you mean "mtu"?`) {
+			t.Errorf("%s ends with %d:\n%s", command, code, out)
+		}
+	}
+	n.wantLink(mac1, small)
+}
