@@ -94,7 +94,7 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 			c := newCluster(t, b)
 			name := row.node
 			n := c.newMember(t, name, row.source, k.toml, k.options())
-			c.apply(strings.ReplaceAll(strings.ReplaceAll(example(t), "worker-node-01", name), "i-0123456789abcdef0", "i-"+name))
+			c.apply(strings.ReplaceAll(example(t), "worker-node-01", name))
 			c.wantState(name, "Configured", "2/2")
 			n.wantLink(mac1, example1)
 			n.wantLink(mac2, example2)
