@@ -73,6 +73,8 @@ func (f finding) readyCondition(generation int64) metav1.Condition {
 		c.Reason, c.Message = f.degraded.Reason, f.degraded.Message
 	case f.state == v1.StateInProgress:
 		c.Reason, c.Message = v1.ReasonApplying, fmt.Sprintf("generation %d is being applied", generation)
+	case f.state == v1.StatePending && f.removed != "":
+		c.Reason, c.Message = v1.ReasonRemoved, f.removed
 	case f.state == v1.StatePending:
 		c.Reason, c.Message = v1.ReasonInterfacesWaiting, f.list(v1.StatePending)
 	case f.refused != nil:

@@ -50,6 +50,8 @@ type finding struct {
 	// garbage says why the report cannot be used; "" where it can.
 	garbage string
 	silent  bool
+	// removed says that every NIC was given back, and what ends that; "" where it was not.
+	removed string
 	// unheard: no node has spoken about this object.
 	unheard bool
 	// job is what is wrong with the Job that shall make the node speak; nil where
@@ -224,6 +226,10 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 			n.Status, n.Reason = v1.StateInProgress, v1.ReasonApplying
 		case rep.Phase == v1.PhaseRemoved:
 			n.Status, n.Reason = v1.StatePending, v1.ReasonRemoved
+			f.removed = "every NIC was given back, as the cluster asked; multinic-bridge trigger, or the next change of the object, configures them again"
+			if rep.Degraded != nil && rep.Degraded.Reason == v1.ReasonRemoved { // by hand: the node says what ends it
+				f.removed = rep.Degraded.Message
+			}
 		default:
 			n.Status, n.Reason, n.Message = v1.StatePending, v1.ReasonNoReport, "the node did not report on this NIC"
 		}
@@ -281,6 +287,9 @@ func kept(prev v1.MultiNicNodeConfigStatus) finding {
 	if c := find(prev.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue &&
 		!slices.Contains([]string{v1.ReasonInterfacesFailed, v1.ReasonReportRefused, v1.ReasonJobFailed, v1.ReasonJobStuck}, c.Reason) {
 		f.degraded = &v1.Remark{Reason: c.Reason, Message: c.Message}
+	}
+	if c := find(prev.Conditions, v1.ConditionReady); c != nil && c.Reason == v1.ReasonRemoved {
+		f.removed = c.Message
 	}
 	return f
 }

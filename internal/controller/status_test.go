@@ -230,7 +230,17 @@ func TestStatus(t *testing.T) {
 				return text(t, r)
 			}()},
 			"Pending 0/2 generation 1 hash-1\n" + calm +
-				"Ready=False InterfacesWaiting 0 of 2 interfaces configured; multinic1: Removed; multinic2: Removed" +
+				"Ready=False Removed every NIC was given back, as the cluster asked; multinic-bridge trigger, or the next change of the object, configures them again" +
+				"\nmultinic1 02:00:00:00:01:0a Pending Removed\nmultinic2 02:00:00:00:01:02 Pending Removed",
+		},
+		"NICs that were given back by hand say how they are configured again": {
+			Gathered{Object: object(1), Report: func() string {
+				r := report(1)
+				r.Phase, r.Degraded = v1.PhaseRemoved, &v1.Remark{Reason: v1.ReasonRemoved, Message: "given back by hand; restart it"}
+				return text(t, r)
+			}()},
+			"Pending 0/2 generation 1 hash-1\nDegraded=True Removed given back by hand; restart it\nProgressing=False Settled\n" +
+				"Ready=False Removed given back by hand; restart it" +
 				"\nmultinic1 02:00:00:00:01:0a Pending Removed\nmultinic2 02:00:00:00:01:02 Pending Removed",
 		},
 		"an object without NICs is Configured when the node says so": {

@@ -182,7 +182,7 @@ func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNod
 		return
 	}
 	kind := corev1.EventTypeWarning
-	if next.State == v1.StateConfigured && now.Status == metav1.ConditionTrue || now.Reason == v1.ReasonInterfacesWaiting {
+	if next.State == v1.StateConfigured && now.Status == metav1.ConditionTrue || now.Reason == v1.ReasonInterfacesWaiting || now.Reason == v1.ReasonRemoved {
 		kind = corev1.EventTypeNormal
 	}
 	l.events.Eventf(obj, nil, kind, now.Reason, "Settle", "%s",
