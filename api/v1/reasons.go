@@ -129,6 +129,9 @@ const (
 	// ReasonIdentityUnverified: nothing on this host can be compared with the
 	// object's instanceId. Degraded, not refused.
 	ReasonIdentityUnverified = "IdentityUnverified"
+	// ReasonHeldBack: somebody rolled the node back by hand, and the configuration
+	// before the object's present one is in force until that changes.
+	ReasonHeldBack = "HeldBack"
 	// ReasonNoBackend: nobody on the host owns networking in a way that
 	// multinicd can speak to.
 	ReasonNoBackend = "NoBackend"

@@ -27,6 +27,7 @@ func newApp() *cli.App {
 }
 
 func commands() *cli.App {
+	dryRun := func(usage string) cli.Flag { return &cli.BoolFlag{Name: "dry-run", Usage: usage} }
 	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table"}
 	file := &cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the MultiNicNodeConfig from `FILE` (YAML or JSON, - for standard input), not from the API server"}
 	return &cli.App{
@@ -46,15 +47,17 @@ func commands() *cli.App {
 		Commands: []*cli.Command{
 			{Name: "run", Usage: "serve: keep the NICs as the object says (what multinicd.service runs)", Action: runCommand},
 			{Name: "apply", Usage: "make the NICs as the object says, once", Action: applyCommand, Flags: []cli.Flag{file,
-				&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done, as plan does"},
+				dryRun("only say what would be done, as plan does"),
 				&cli.DurationFlag{Name: "wait", Usage: "wait as long as `TIME` for another multinicd to end"}, output}},
-			{Name: "plan", Usage: "say what apply would do, and change nothing", Action: planCommand, Flags: []cli.Flag{file, output}},
+			{Name: "plan", Usage: "say what apply would do, and change nothing; the exit code is that of apply if every change goes well", Action: planCommand, Flags: []cli.Flag{file, output}},
 			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table, json, or metrics for node_exporter's textfile collector", Value: "table"}}},
-			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{output}},
+			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{
+				dryRun("only say what would be done"),
+				&cli.BoolFlag{Name: "undo", Usage: "end a rollback: go on with the object as it is"}, output}},
 			{Name: "recover", Usage: "undo a change that a crash cut off, without bus or API (what multinicd-recover.service runs before NetworkManager)", Action: recoverCommand},
 			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: cleanupCommand, Flags: []cli.Flag{
-				&cli.BoolFlag{Name: "dry-run", Usage: "only say what would be done"}, output}},
+				dryRun("only say what would be done"), output}},
 			{Name: "doctor", Usage: "say what would bite on this host, with evidence and advice; change nothing (exit code 1: something must be done)", Action: doctorCommand, Flags: []cli.Flag{output}},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
@@ -132,11 +135,20 @@ func planCommand(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
-	preview, err := w.plan(c.Context, c.String("file"))
-	if err != nil {
+	return show(c)(w.plan(c.Context, c.String("file")))
+}
+
+// show prints what would be done, and ends with the exit code that doing it would end with.
+func show(c *cli.Context) func(preview, error) error {
+	return func(p preview, err error) error {
+		if err == nil {
+			err = write(c.App.Writer, c.String("output"), p, p.Text())
+		}
+		if err == nil && p.code != exitDone {
+			err = exitError{p.code, nil}
+		}
 		return err
 	}
-	return write(c.App.Writer, c.String("output"), preview, preview.Text())
 }
 
 func statusCommand(c *cli.Context) error {
@@ -189,7 +201,11 @@ func rollbackCommand(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
-	status, err := w.rollback(c.Context)
+	back := !c.Bool("undo")
+	if c.Bool("dry-run") {
+		return show(c)(w.previewRollback(c.Context, back))
+	}
+	status, err := w.rollback(c.Context, back)
 	if err != nil {
 		return err
 	}
@@ -214,11 +230,7 @@ func cleanupCommand(c *cli.Context) error {
 	}
 	defer w.close()
 	if c.Bool("dry-run") {
-		preview, err := w.previewCleanup(c.Context)
-		if err != nil {
-			return err
-		}
-		return write(c.App.Writer, c.String("output"), preview, preview.Text())
+		return show(c)(w.previewCleanup(c.Context))
 	}
 	status, given, err := w.cleanup(c.Context)
 	if err != nil {
@@ -277,11 +289,18 @@ func noArguments(c *cli.Context) error {
 }
 
 func checkOutput(c *cli.Context) error {
+	name := c.Command.Name
 	if o := c.String("output"); o != "table" && o != "json" {
-		return exitError{exitUsage, fmt.Errorf("-o %s: want table or json", o)}
+		formats := "table or json"
+		if name == "status" {
+			formats = "table, json or metrics"
+		}
+		return exitError{exitUsage, fmt.Errorf("-o %s: want %s", o, formats)}
 	}
-	if c.Args().Present() {
-		return exitError{exitUsage, fmt.Errorf("%s takes no arguments, got %q; a file is named with -f", c.Command.Name, c.Args().First())}
+	if err := noArguments(c); err != nil && (name == "plan" || name == "apply") {
+		return exitError{exitUsage, fmt.Errorf("%w; a file is named with -f", err)}
+	} else if err != nil {
+		return err
 	}
 	return nil
 }

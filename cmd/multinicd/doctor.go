@@ -98,6 +98,9 @@ func (w *wired) running() *doctor.Daemon {
 			out.Failed = append(out.Failed, fmt.Sprintf("%s: %s: %s", n.Name, n.Reason, n.Message))
 		}
 	}
+	if r.Status.Held {
+		out.HeldBack = r.Status.Message
+	}
 	if r.Status.Source.Mode == "file" {
 		out.File = r.Status.Source.Error
 	}

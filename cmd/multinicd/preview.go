@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon"
 	"multinicd/nic"
 	"multinicd/plan"
@@ -16,8 +17,10 @@ import (
 type preview struct {
 	Node    string       `json:"node"`
 	Backend string       `json:"backend"`
+	Note    string       `json:"note,omitempty"`    // why it is not the newest object that counts, or that there is none
 	Refused string       `json:"refused,omitempty"` // why nothing at all would be done
 	NICs    []nicPreview `json:"nics"`
+	code    int          // that apply would end with, as far as can be known
 }
 
 type nicPreview struct {
@@ -45,7 +48,15 @@ func (w *wired) plan(ctx context.Context, file string) (preview, error) {
 	if err := w.applier.Open(); err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
-	return w.preview(ctx, wish)
+	return w.preview(w.daemon.Preview(ctx, wish))
+}
+
+// previewRollback says what rollback would do, or its undoing, likewise.
+func (w *wired) previewRollback(ctx context.Context, back bool) (preview, error) {
+	if err := w.applier.Open(); err != nil {
+		return preview{}, exitError{exitFailed, err}
+	}
+	return w.preview(w.daemon.PreviewRollback(ctx, back))
 }
 
 // previewCleanup says what cleanup would do, likewise.
@@ -56,29 +67,49 @@ func (w *wired) previewCleanup(ctx context.Context) (preview, error) {
 	if err := w.applier.Complete(); err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
-	return w.preview(ctx, daemon.Wish{Left: true})
+	return w.preview(w.daemon.Preview(ctx, daemon.Wish{Left: true}))
 }
 
-func (w *wired) preview(ctx context.Context, wish daemon.Wish) (preview, error) {
-	out := preview{Node: w.node, Backend: w.daemon.Backend, NICs: []nicPreview{}}
-	p, desired, err := w.daemon.Preview(ctx, wish)
+func (w *wired) preview(f daemon.Foreseen, err error) (preview, error) {
 	if err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
-	if desired.Refused != nil {
-		out.Refused = desired.Refused.Message
+	out := preview{Node: w.node, Backend: w.daemon.Backend, Note: f.Note, NICs: []nicPreview{}}
+	if f.Desired.Refused != nil {
+		out.Refused = string(f.Desired.Refused.Reason) + ": " + f.Desired.Refused.Message
 	}
-	for _, bad := range desired.Invalid {
+	for _, bad := range f.Desired.Invalid {
 		out.NICs = append(out.NICs, nicPreview{Name: bad.Name, MAC: bad.Text, Action: string(plan.Refuse), Reason: string(plan.InvalidSpec), Message: bad.Message})
 	}
-	for _, a := range p.Actions {
+	for _, a := range f.Plan.Actions {
 		n, err := w.previewNIC(a)
 		if err != nil {
 			return preview{}, exitError{exitFailed, err}
 		}
 		out.NICs = append(out.NICs, n)
 	}
+	out.code = out.exitCode(f)
 	return out, nil
+}
+
+// exitCode is what apply would end with if every change goes well, which only making it can show.
+func (p preview) exitCode(f daemon.Foreseen) int {
+	codes := []int32{v1.ExitDone}
+	if p.Refused != "" || f.Held {
+		codes = append(codes, v1.ExitRefused)
+	}
+	if f.Unreleased {
+		codes = append(codes, v1.ExitWaiting)
+	}
+	for _, n := range p.NICs {
+		switch n.Action {
+		case string(plan.Refuse):
+			codes = append(codes, v1.ExitRefused)
+		case string(plan.Wait):
+			codes = append(codes, v1.ExitWaiting)
+		}
+	}
+	return int(v1.Gravest(codes...))
 }
 
 func (w *wired) previewNIC(a plan.Action) (nicPreview, error) {
@@ -111,6 +142,9 @@ func (w *wired) previewNIC(a plan.Action) (nicPreview, error) {
 // Text is the preview for a person.
 func (p preview) Text() string {
 	var b strings.Builder
+	if p.Note != "" {
+		fmt.Fprintf(&b, "%s\n", p.Note)
+	}
 	if p.Refused != "" {
 		fmt.Fprintf(&b, "nothing: %s\n", p.Refused)
 	}
@@ -126,7 +160,7 @@ func (p preview) Text() string {
 			fmt.Fprintf(&b, "  file %s\n%s", f.Path, indent(f.Diff))
 		}
 	}
-	if len(p.NICs) == 0 && p.Refused == "" {
+	if len(p.NICs) == 0 && p.Refused == "" && p.Note == "" {
 		b.WriteString("no NICs are wanted, and none are owned\n")
 	}
 	return b.String()

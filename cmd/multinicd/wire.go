@@ -281,9 +281,13 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 }
 
 // rollback asks the daemon where one runs, and does it itself where none does.
-func (w *wired) rollback(ctx context.Context) (daemon.Status, error) {
-	r, err := w.byDaemon(ctx, daemon.AskRollback, func() (r daemon.Reply, err error) {
-		r.Status, err = w.daemon.Rollback(ctx)
+func (w *wired) rollback(ctx context.Context, back bool) (daemon.Status, error) {
+	request := daemon.AskUndo
+	if back {
+		request = daemon.AskRollback
+	}
+	r, err := w.byDaemon(ctx, request, func() (r daemon.Reply, err error) {
+		r.Status, err = w.daemon.Rollback(ctx, back)
 		return r, err
 	})
 	return r.Status, err

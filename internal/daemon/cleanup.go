@@ -53,6 +53,22 @@ func (d *Daemon) clean() error {
 // leftMessage says how it is after a cleanup.
 const leftMessage = "everything was given back by multinicd cleanup; the NICs are configured again when the service starts anew (systemctl restart multinicd)"
 
+// deletedMessage says how it is after the object was deleted; nics are those that could not be given back yet.
+func (d *Daemon) deletedMessage(nics []NICStatus) string {
+	kept := len(d.owned())
+	switch {
+	case d.OnDelete == "restore" && len(nics) > 0:
+		return "the object was deleted; some NICs could not be given back yet (on_delete = restore)"
+	case d.OnDelete == "restore":
+		return "the object was deleted, and its NICs are given back (on_delete = restore)"
+	case kept == 0:
+		return "the object was deleted; no NIC here is multinicd's"
+	case kept == 1:
+		return "the object was deleted; 1 NIC is kept as it is (on_delete = retain): `multinicd cleanup` gives it back"
+	}
+	return fmt.Sprintf("the object was deleted; %d NICs are kept as they are (on_delete = retain): `multinicd cleanup` gives them back", kept)
+}
+
 // given says what became of each NIC that was given back.
 func given(results []apply.Result) []Given {
 	var out []Given

@@ -137,3 +137,34 @@ func TestACleanupSaysWhyALinkIsNotTouched(t *testing.T) {
 		})
 	}
 }
+
+func TestADeletedObjectSaysWhatBecameOfItsNICs(t *testing.T) {
+	for name, row := range map[string]struct {
+		onDelete string
+		cidrs    []string
+		says     string
+	}{
+		"two are kept":   {"retain", []string{"192.0.2.1/24", "198.51.100.1/24"}, "the object was deleted; 2 NICs are kept as they are (on_delete = retain): `multinicd cleanup` gives them back"},
+		"one is kept":    {"retain", []string{"192.0.2.1/24"}, "the object was deleted; 1 NIC is kept as it is (on_delete = retain): `multinicd cleanup` gives it back"},
+		"there was none": {"retain", nil, "the object was deleted; no NIC here is multinicd's"},
+		"given back":     {"restore", []string{"192.0.2.1/24"}, "the object was deleted, and its NICs are given back (on_delete = restore)"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.start()()
+				w.daemon.OnDelete = row.onDelete
+				defer w.start()()
+				w.tell(Wish{Object: object("u1", 1, row.cidrs...)})
+				w.tell(Wish{Gone: true})
+				if s := w.daemon.Status(); !strings.HasPrefix(w.line, row.says) || strings.Count(s.Table(), row.says) != 1 {
+					t.Errorf("it says %q, want %q:\n%s", w.line, row.says, s.Table())
+				}
+				f, err := w.daemon.Preview(t.Context(), Wish{Gone: true})
+				if err != nil || f.Note != row.says || len(f.Plan.Actions) != 0 {
+					t.Errorf("plan says %+v %v", f, err)
+				}
+			})
+		})
+	}
+}

@@ -430,34 +430,6 @@ func TestANICThatCannotBeGivenBackIsTold(t *testing.T) {
 	})
 }
 
-func TestRollbackHoldsUntilTheObjectChanges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		stop := w.start()
-		if r := w.daemon.ask(t.Context(), AskRollback); r.Error == "" {
-			t.Error("rolled back to nothing")
-		}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
-		if r := w.daemon.ask(t.Context(), AskRollback); r.Error != "" {
-			t.Fatal(r.Error)
-		}
-		w.want("multinic1 192.0.2.1/24")
-		synctest.Wait()
-		if r := w.lastReport(); r.Generation != 2 || r.Refused == nil || r.Refused.Reason != v1.ReasonRolledBack {
-			t.Errorf("the report says %+v", r)
-		}
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
-		stop()
-		stop = w.start()
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
-		w.want("multinic1 192.0.2.1/24")
-		w.tell(Wish{Object: object("u1", 3, "192.0.2.3/24")})
-		w.want("multinic1 192.0.2.3/24")
-		stop()
-	})
-}
-
 func TestInstanceID(t *testing.T) {
 	tests := map[string]struct {
 		want, override string

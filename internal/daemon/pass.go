@@ -109,19 +109,6 @@ func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
 	return plan.Make(desired.NICs, desired.held(rec), m, rec)
 }
 
-// Preview says what a pass would do for wish, and does nothing.
-func (d *Daemon) Preview(ctx context.Context, wish Wish) (plan.Plan, Desired, error) {
-	desired := d.desired(wish)
-	if desired.Refused != nil || wish.Gone && !wish.Left && d.OnDelete != "restore" {
-		return plan.Plan{}, desired, nil
-	}
-	machine, err := d.Machine.Look(ctx)
-	if err != nil {
-		return plan.Plan{}, desired, err
-	}
-	return d.plan(desired, machine), desired, nil
-}
-
 // current gives the wish, after it was made durable: what we act upon must be known after a reboot too.
 func (d *Daemon) current() Wish {
 	d.mu.Lock()

@@ -32,11 +32,11 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	case wish.Held:
 		s.State, s.Message = string(v1.StateFailed), heldMessage(wish)
 	case wish.Unreleased != nil:
-		s.State, s.Message = string(v1.StatePending), fmt.Sprintf("generation %d waits: %s", wish.Unreleased.Generation, v1.WaitingForReleaseMessage)
+		s.State, s.Message = string(v1.StatePending), unreleasedMessage(wish)
 	case wish.Cleaned && len(s.NICs) == 0:
 		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
 	case wish.Gone:
-		s.State, s.Message = string(v1.PhaseRemoved), "the object was deleted; on_delete = "+d.OnDelete
+		s.State, s.Message = string(v1.PhaseRemoved), d.deletedMessage(s.NICs)
 	}
 	if ctx.Err() != nil && len(results) == 0 {
 		return // stopped before anything was looked at: what is known of the NICs is older, but better
@@ -56,8 +56,12 @@ const noMAC = "00:00:00:00:00:00"
 
 // logNews writes a line for each NIC of which something else is to be said than after the last pass.
 func (d *Daemon) logNews(wish Wish, s Status) {
+	was := d.Status()
+	if wish.Gone && s.Message != was.Message {
+		d.Log.Info("the object of this node is deleted", "node", d.Node, "on_delete", d.OnDelete, "message", s.Message)
+	}
 	before := map[string]NICStatus{}
-	for _, n := range d.Status().NICs {
+	for _, n := range was.NICs {
 		before[n.MAC] = n
 	}
 	for _, n := range s.NICs {
@@ -104,7 +108,7 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.UID, r.Generation, r.SpecHash = wish.Unread.UID, wish.Unread.Generation, ""
 		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: wish.Unread.Message}
 	} else if wish.Held {
-		r.Refused = &v1.Remark{Reason: v1.ReasonRolledBack, Message: heldMessage(wish)}
+		r.Refused = &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
 	} else if desired.Refused != nil {
 		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: desired.Refused.Message}
 	} else if obj.Spec.InstanceID != "" && len(d.comparable(obj.Spec.InstanceID)) == 0 {

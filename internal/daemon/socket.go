@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -18,6 +17,7 @@ import (
 const (
 	AskStatus   = "status"
 	AskRollback = "rollback"
+	AskUndo     = "undo" // the rollback
 	AskCleanup  = "cleanup"
 )
 
@@ -69,7 +69,7 @@ func (d *Daemon) answer(ctx context.Context, conn net.Conn) error {
 	switch line {
 	case AskStatus + "\n":
 		r.Status = d.Status()
-	case AskRollback + "\n", AskCleanup + "\n":
+	case AskRollback + "\n", AskUndo + "\n", AskCleanup + "\n":
 		r = d.ask(ctx, strings.TrimSpace(line))
 	default:
 		r.Error = fmt.Sprintf("there is no request %q", line)
@@ -103,8 +103,8 @@ func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
 	next := d.nextRetry()
 	var r Reply
 	switch c.name {
-	case AskRollback:
-		err := d.hold()
+	case AskRollback, AskUndo:
+		err := d.hold(c.name == AskRollback)
 		if err == nil {
 			next = d.pass(ctx)
 		}
@@ -120,40 +120,6 @@ func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
 	r.Status = d.Status()
 	c.reply <- r
 	return next
-}
-
-// ErrNothingBefore: there is no configuration to go back to.
-var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to roll back to")
-
-// hold puts the wish before the present one in force, until the object changes.
-func (d *Daemon) hold() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case d.wish.Held:
-		return errors.New("rolled back already; the next change of the object is applied")
-	case d.wish.Before == nil:
-		return ErrNothingBefore
-	}
-	d.wish.Held, d.fresh = true, true
-	return nil
-}
-
-func heldMessage(w Wish) string {
-	return fmt.Sprintf("rolled back by hand to generation %d; the next change of the object is applied", w.Before.Generation)
-}
-
-// Rollback is what `multinicd rollback` does where no daemon runs: one pass for the wish before the present one.
-func (d *Daemon) Rollback(ctx context.Context) (Status, error) {
-	if err := d.open(ctx); err != nil {
-		return Status{}, err
-	}
-	if err := d.hold(); err != nil {
-		return Status{}, err
-	}
-	d.Machine.Settle(ctx, d.owned())
-	d.pass(ctx)
-	return d.Status(), nil
 }
 
 var _ Applier = (*apply.Applier)(nil)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path"
-	"reflect"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -63,7 +62,7 @@ func (w Wish) InForce() *v1.MultiNicNodeConfig {
 
 // with gives the wish after news of the object. What was in force stays known, to roll back to.
 func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
-	if was := w.InForce(); was != nil && (obj == nil || !reflect.DeepEqual(was.Spec, obj.Spec)) {
+	if was := w.InForce(); was != nil && (obj == nil || !sameNICs(was, obj)) {
 		w.Before = was
 	}
 	w.Object, w.Gone, w.Held, w.Cleaned, w.Unread, w.Unreleased = obj, gone, false, false, nil, nil

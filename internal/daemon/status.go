@@ -27,9 +27,12 @@ type Status struct {
 	SpecHash   string       `json:"specHash,omitempty"`
 	State      string       `json:"state"` // Configured, Pending, Failed, Removed, Waiting
 	Message    string       `json:"message,omitempty"`
-	NICs       []NICStatus  `json:"nics"` // sorted by id
-	Delivered  bool         `json:"reportDelivered"`
-	Meters     Meters       `json:"meters"` // since the daemon started
+	// InForce is the generation before Generation, where that is held back by a rollback; 0: it is not, or nobody counts.
+	InForce   int64       `json:"generationInForce,omitempty"`
+	Held      bool        `json:"heldBack,omitempty"`
+	NICs      []NICStatus `json:"nics"` // sorted by id
+	Delivered bool        `json:"reportDelivered"`
+	Meters    Meters      `json:"meters"` // since the daemon started
 	// Goroutines is how many the daemon has: on a quiet day always the same number.
 	Goroutines int `json:"goroutines,omitempty"`
 }
@@ -88,7 +91,7 @@ func (c *Credential) String() string {
 		out += ", ends " + c.Ends.UTC().Format(time.RFC3339)
 	}
 	if !c.Renewal.IsZero() {
-		out += ", renewed at " + c.Renewal.UTC().Format(time.RFC3339)
+		out += ", next renewal " + c.Renewal.UTC().Format(time.RFC3339)
 	}
 	if c.Trouble != "" {
 		out += ", cannot be renewed: " + c.Trouble
@@ -147,7 +150,16 @@ func (s Status) line() string {
 			ready++
 		}
 	}
-	return fmt.Sprintf("generation %d %s, %d/%d NICs ready%s", s.Generation, s.State, ready, len(s.NICs), s.contact())
+	state := s.State
+	switch {
+	case s.Held && s.InForce != 0:
+		state = fmt.Sprintf("held back, generation %d in force", s.InForce)
+	case s.Held:
+		state = "held back, the one before in force"
+	case s.State == string(v1.PhaseRemoved) && len(s.NICs) == 0:
+		return s.Message + s.contact()
+	}
+	return fmt.Sprintf("generation %d %s, %d/%d NICs ready%s", s.Generation, state, ready, len(s.NICs), s.contact())
 }
 
 func (s Status) contact() string {
@@ -184,6 +196,9 @@ func (d *Daemon) publish(s Status, w Wish) {
 	s.Source = SourceStatus{Mode: d.status.Source.Mode, Contact: d.wish.Contact, Error: errText(d.wish.Err)}
 	if w.Object != nil {
 		s.UID, s.Generation, s.SpecHash = string(w.Object.UID), w.Object.Generation, w.Object.Spec.SpecHash
+	}
+	if w.Held {
+		s.Held, s.InForce = true, w.Before.Generation
 	}
 	s.Credential = d.status.Credential
 	d.status = s
@@ -320,7 +335,7 @@ func overall(nics []NICStatus) v1.State {
 func (s Status) Table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", s.Node, s.Line())
-	if s.Message != "" && s.State != "Waiting" {
+	if s.Message != "" && s.State != "Waiting" && !strings.HasPrefix(s.line(), s.Message) {
 		fmt.Fprintf(&b, "%s\n", s.Message)
 	}
 	fmt.Fprintf(&b, "backend %s (%s)\n", s.Backend, strings.Join(s.Evidence, "; "))

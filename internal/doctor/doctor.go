@@ -98,6 +98,7 @@ type Daemon struct {
 	ClockSkew  string
 	JoinNeeded string
 	Trouble    string // the token cannot be renewed
+	HeldBack   string // by a rollback by hand: of what, and how it ends
 	File       string // the file with the object cannot be used: why
 }
 
@@ -356,6 +357,9 @@ func permissions(f Facts) (out []Finding) {
 func daemon(f Facts) (out []Finding) {
 	if f.Daemon == nil {
 		return []Finding{{"daemon-down", Warning, "", "multinicd does not answer on its socket: what drifts is not put back, and nobody reports", "systemctl status multinicd; nothing to do where a Job works on this node"}}
+	}
+	if f.Daemon.HeldBack != "" {
+		out = append(out, Finding{"held-back", Warning, "", f.Daemon.HeldBack, "mend the object, or run multinicd rollback --undo (with --dry-run it says first what that would do)"})
 	}
 	if f.Daemon.File != "" {
 		out = append(out, Finding{"object-file", Problem, "", f.Daemon.File, "correct the file, which is read again by itself (multinicd plan -f FILE says what is wrong with it); until then what is in force is kept"})

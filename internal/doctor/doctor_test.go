@@ -87,6 +87,7 @@ func TestExamine(t *testing.T) {
 		"a file that others may write":                 {func(f *Facts) { f.Files[1].Mode = 0o666 }, "problem permissions /etc/multinicd/multinicd.toml", "chmod go-w "},
 		"a file of somebody else":                      {func(f *Facts) { f.Files[1].UID = 1000 }, "problem permissions /etc/multinicd/multinicd.toml", "user 1000"},
 		"a file that networkd may not read":            {func(f *Facts) { f.Files[1].Unread = true }, "problem permissions /etc/multinicd/multinicd.toml", "chown root:systemd-network"},
+		"a rollback that holds":                        {func(f *Facts) { f.Daemon.HeldBack = "generation 14 is held back" }, "warning held-back", "rollback --undo"},
 		"a file that cannot be used":                   {func(f *Facts) { f.Daemon.File = "node.yaml:7: spec.interface" }, "problem object-file", "node.yaml:7"},
 		"a NIC that is not as wanted":                  {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "AddressInUse"},
 	} {

@@ -1,0 +1,143 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "multinicd/api/v1"
+)
+
+func TestRollbackHoldsUntilTheObjectChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		if r := w.daemon.ask(t.Context(), AskRollback); r.Error == "" {
+			t.Error("rolled back to nothing")
+		}
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		if r := w.daemon.ask(t.Context(), AskRollback); r.Error != "" {
+			t.Fatal(r.Error)
+		}
+		w.want("multinic1 192.0.2.1/24")
+		synctest.Wait()
+		if r := w.lastReport(); r.Generation != 2 || r.Refused == nil || r.Refused.Reason != v1.ReasonHeldBack {
+			t.Errorf("the report says %+v", r)
+		}
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		stop()
+		stop = w.start()
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		w.want("multinic1 192.0.2.1/24")
+		w.tell(Wish{Object: object("u1", 3, "192.0.2.3/24")})
+		w.want("multinic1 192.0.2.3/24")
+		stop()
+	})
+}
+
+// hashed gives an object with another mark of the publisher.
+func hashed(obj *v1.MultiNicNodeConfig, hash string) Wish {
+	obj.Spec.SpecHash = hash
+	return Wish{Object: obj}
+}
+
+func TestARollbackToNothingElseIsRefusedAndChangesNothing(t *testing.T) {
+	one := func(uid string, generation int64) *v1.MultiNicNodeConfig {
+		return object(uid, generation, "192.0.2.1/24")
+	}
+	for name, row := range map[string]struct {
+		tell []Wish
+		says string
+	}{
+		"no object yet":                         {nil, "no earlier configuration is known: nothing to roll back to"},
+		"the first object":                      {[]Wish{{Object: one("u1", 1)}}, "no earlier configuration is known: nothing to roll back to"},
+		"only the publisher's mark is new":      {[]Wish{hashed(one("u1", 1), "a"), hashed(one("u1", 2), "b")}, "no earlier configuration is known: nothing to roll back to"},
+		"the object was deleted and made anew":  {[]Wish{{Object: one("u1", 1)}, {Gone: true}, {Object: one("u2", 1)}}, "generation 1 wants the same of the NICs as the one before: nothing to roll back to"},
+		"the object is deleted":                 {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, {Gone: true}}, "the object was deleted: nothing to roll back to; make it anew to configure the NICs"},
+		"the NICs were given back":              {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, ask(one("u1", 2), "r1", v1.ActionCleanup)}, "every NIC was given back by a cleanup: nothing to roll back to"},
+		"it changed, and then changed back":     {[]Wish{{Object: one("u1", 1)}, {Object: object("u1", 2, "192.0.2.9/24")}, {Object: one("u1", 3)}}, ""},
+		"a change, and then another mark of it": {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, hashed(one("u1", 2), "a"), hashed(one("u1", 3), "b")}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer w.start()()
+				for _, wish := range row.tell {
+					w.tell(wish)
+				}
+				before, reports := w.daemon.Status(), len(w.reports)
+				had := w.addresses()
+				for range 2 { // the second time it is no other
+					if r := w.daemon.ask(t.Context(), AskRollback); r.Error != row.says && row.says != "" {
+						t.Errorf("it says %q, want %q", r.Error, row.says)
+					}
+				}
+				synctest.Wait()
+				after := w.daemon.Status()
+				if row.says != "" && (after.State != before.State || after.Held || len(w.reports) != reports) {
+					t.Errorf("the node is %s (held %t) after %d more reports, was %s", after.State, after.Held, len(w.reports)-reports, before.State)
+				}
+				if row.says != "" {
+					w.want(had)
+				} else {
+					w.want("multinic1 192.0.2.9/24")
+				}
+			})
+		})
+	}
+}
+
+func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		if r := w.daemon.ask(t.Context(), AskUndo); r.Error != "nothing is rolled back: there is nothing to undo" {
+			t.Errorf("undone, without a rollback: %q", r.Error)
+		}
+		w.tell(Wish{Object: object("u1", 7, "192.0.2.1/24")})
+		now := object("u1", 8, "192.0.2.2/24")
+		w.tell(Wish{Object: now})
+		if f, err := w.daemon.PreviewRollback(t.Context(), true); err != nil || len(f.Plan.Actions) != 1 || f.Plan.Actions[0].NIC.Addresses[0].String() != "192.0.2.1/24" || f.Held {
+			t.Errorf("a dry run says %+v %v", f, err)
+		}
+		w.want("multinic1 192.0.2.2/24")
+		if r := w.daemon.ask(t.Context(), AskRollback); r.Error != "" || !r.Status.Held {
+			t.Fatalf("%+v", r)
+		}
+		w.want("multinic1 192.0.2.1/24")
+		if want := "generation 8 held back, generation 7 in force, 1/1 NICs ready, last contact "; !strings.HasPrefix(w.line, want) {
+			t.Errorf("the line is %q, want %q", w.line, want)
+		}
+		const says = "generation 8 is held back: it was rolled back by hand to generation 7; `multinicd rollback --undo` on the node, or the next change of the object, ends that"
+		if text := w.daemon.Status().Table(); !strings.Contains(text, says) {
+			t.Errorf("the status does not say %q:\n%s", says, text)
+		}
+		if r := w.daemon.ask(t.Context(), AskRollback); !strings.Contains(r.Error, "--undo") {
+			t.Errorf("a second time it says %q", r.Error)
+		}
+		w.tell(ask(now, "run-1", v1.ActionTrigger)) // somebody has all nodes reconcile: this one is held back all the same, and says so
+		w.want("multinic1 192.0.2.1/24")
+		if r := w.lastReport(); r.Run != "run-1" || r.Refused == nil || r.Refused.Reason != v1.ReasonHeldBack || r.Refused.Message != says {
+			t.Errorf("the trigger is answered with %+v", r)
+		}
+		if f, err := w.daemon.Preview(t.Context(), Wish{Object: now}); err != nil || !f.Held || f.Note != says || len(f.Plan.Actions) != 1 || !f.Plan.Actions[0].Change.Empty() {
+			t.Errorf("plan says %+v %v", f, err)
+		}
+		stop()
+		stop = w.start()
+		w.tell(Wish{Object: now})
+		sleep(time.Hour)
+		w.want("multinic1 192.0.2.1/24")
+		if r := w.daemon.ask(t.Context(), AskUndo); r.Error != "" || r.Status.Held || r.Status.State != string(v1.StateConfigured) {
+			t.Errorf("undone: %+v", r)
+		}
+		w.want("multinic1 192.0.2.2/24")
+		synctest.Wait()
+		if r := w.lastReport(); r.Refused != nil || r.Generation != 8 || r.Interfaces[0].Status != v1.StateConfigured {
+			t.Errorf("the report says %+v", r)
+		}
+		stop()
+	})
+}
