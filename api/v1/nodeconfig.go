@@ -258,6 +258,12 @@ type MultiNicNodeConfigStatus struct {
 	// +optional
 	ReleasedGeneration int64 `json:"releasedGeneration,omitempty"`
 
+	// releasedAt is since when the node can act on releasedGeneration: when that
+	// was released, or when the node came back from silence after it. Absent once
+	// the node has said how that ended.
+	// +optional
+	ReleasedAt *metav1.Time `json:"releasedAt,omitempty"`
+
 	// +optional
 	// +listType=map
 	// +listMapKey=type

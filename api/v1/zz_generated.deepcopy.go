@@ -344,6 +344,10 @@ func (in *MultiNicNodeConfigStatus) DeepCopyInto(out *MultiNicNodeConfigStatus) 
 		in, out := &in.LastProcessed, &out.LastProcessed
 		*out = (*in).DeepCopy()
 	}
+	if in.ReleasedAt != nil {
+		in, out := &in.ReleasedAt, &out.ReleasedAt
+		*out = (*in).DeepCopy()
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]metav1.Condition, len(*in))

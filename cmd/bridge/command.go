@@ -72,6 +72,10 @@ func newApp() *cli.App {
 						Name: "rollout-stop-after", EnvVars: env("ROLLOUT_STOP_AFTER"), Value: 3,
 						Usage: "with --rollout-max: release nothing more once so many nodes have failed; 0: never stop",
 					},
+					&cli.DurationFlag{
+						Name: "rollout-patience", EnvVars: env("ROLLOUT_PATIENCE"), Value: controller.RolloutPatience,
+						Usage: "with --rollout-max: a node that was released and has not settled after so long counts as failed",
+					},
 					&cli.BoolFlag{
 						Name: "node-label", EnvVars: env("NODE_LABEL"),
 						Usage: "keep the label multinic.io/ready of Nodes: true, false or unknown (docs/cluster.md)",
@@ -152,9 +156,12 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	rollout := controller.RolloutOptions{Max: c.String("rollout-max"), StopAfter: c.Int("rollout-stop-after")}
+	rollout := controller.RolloutOptions{Max: c.String("rollout-max"), StopAfter: c.Int("rollout-stop-after"), Patience: c.Duration("rollout-patience")}
 	if err := rollout.Check(); err != nil {
 		return fmt.Errorf("%w: reading --rollout-max and --rollout-stop-after: %w", errUsage, err)
+	}
+	if rollout.Patience < time.Minute {
+		return fmt.Errorf("%w: --rollout-patience %s is too short: at least 1m", errUsage, rollout.Patience)
 	}
 	controller.LogLibraries(log)
 	cfg, err := restConfig(c.String("kubeconfig"))

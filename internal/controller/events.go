@@ -9,6 +9,7 @@ const (
 	eventAdmissionInForce = "AdmissionInForce"
 	eventRolloutStopped   = "RolloutStopped"
 	eventRolloutGoesOn    = "RolloutGoesOn"
+	eventRolloutStuck     = "RolloutStuck"
 	eventDriftEnded       = "DriftEnded"
 )
 

@@ -148,6 +148,8 @@ func (f fleetMetrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(rolloutDesc, out.Waiting, "waiting")
 	gauge(rolloutDesc, out.Changing, "changing")
 	gauge(rolloutDesc, out.Failed, "failed")
+	gauge(rolloutDesc, len(out.Stuck), "stuck")
+	gauge(rolloutDesc, out.Outside, "outside")
 	stopped := 0
 	if out.Stopped {
 		stopped = 1

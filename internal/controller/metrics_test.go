@@ -40,7 +40,7 @@ func page(t *testing.T) string {
 		t.Fatal(err)
 	}
 	m := newMeters(fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1.MultiNicNodeConfig{}).Build(),
-		&rollout{out: Rollout{Waiting: 7, Changing: 2, Failed: 3, Stopped: true}})
+		&rollout{out: Rollout{Waiting: 7, Changing: 2, Failed: 3, Outside: 4, Stuck: []RolloutNode{{Name: "a"}}, Stopped: true}})
 	m.runs.WithLabelValues("trigger", "0").Inc()
 	m.jobs.WithLabelValues("made").Inc()
 	registry := prometheus.NewPedanticRegistry()
@@ -79,6 +79,8 @@ func TestMetricsCountTheFleetWithoutNamingAnybody(t *testing.T) {
 		`multinic_nodes_degraded{reason="other"} 1`,
 		`multinic_interfaces{status="Configured"} 2`,
 		`multinic_rollout_nodes{phase="waiting"} 7`,
+		`multinic_rollout_nodes{phase="stuck"} 1`,
+		`multinic_rollout_nodes{phase="outside"} 4`,
 		`multinic_rollout_stopped 1`,
 		`multinic_runs_total{action="trigger",exit_code="0"} 1`,
 	} {

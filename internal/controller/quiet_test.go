@@ -76,6 +76,9 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		return metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(start)}
 	}
 	theObject := object(1, func(o *v1.MultiNicNodeConfig) { o.ObjectMeta = system(node) })
+	waits, away := theObject.DeepCopy(), theObject.DeepCopy()
+	waits.Name, waits.UID = "waits", "waits"
+	away.Name, away.UID = "away", "away"
 	says := func(change ...func(*v1.Report)) client.Object {
 		r := report(1, configured(1), configured(2))
 		for _, c := range change {
@@ -114,18 +117,16 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		guard  *guard
 		log    *slog.Logger
 	}
-	reachable := func(yes bool) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
-		return func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return yes, nil }
-	}
 	status := func(w world) reconcile.Reconciler {
 		return &statusLoop{client: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, jobs: true,
 			brake: newBrake(writeEvery, writeBurst), events: events.NewFakeRecorder(1000), eventBrake: newBrake(eventEvery, eventBurst),
-			meters: newMeters(w.client, nil), said: map[string]said{}, settled: map[string]string{}, reachable: reachable(true)}
+			meters: newMeters(w.client, nil), said: map[string]said{}, settled: map[string]string{}, reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	}
 	rolled := func(o RolloutOptions) func(world) reconcile.Reconciler {
 		return func(w world) reconcile.Reconciler {
-			return &rollout{client: w.client, log: w.log, events: events.NewFakeRecorder(1000), options: o, reachable: reachable(true),
-				wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 1000), granted: map[types.UID]int64{}}
+			there := func(_ context.Context, o *v1.MultiNicNodeConfig) (bool, error) { return o.Name != "away", nil }
+			return &rollout{client: w.client, log: w.log, events: events.NewFakeRecorder(1000), options: o, reachable: there, now: w.now,
+				wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 1000), granted: map[types.UID]grant{}}
 		}
 	}
 	credentials := func(w world) *credentialLoop {
@@ -171,7 +172,10 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		"status: garbage":                                            {loop: status, key: objectKey, objects: has(theObject, garbage)},
 		"status: garbage of a daemon":                                {loop: status, key: objectKey, objects: has(theObject, garbage), pulse: "renewed"},
 
-		"rollout: nothing waits": {loop: rolled(RolloutOptions{Max: "1", StopAfter: 3}), objects: has(theObject)},
+		"rollout: no object":              {loop: rolled(RolloutOptions{Max: "1", StopAfter: 3})},
+		"rollout: one is in change":       {loop: rolled(RolloutOptions{Max: "1", StopAfter: 3}), objects: has(theObject)},
+		"rollout: one that is away waits": {loop: rolled(RolloutOptions{Max: "1", StopAfter: 3}), objects: has(theObject, away), most: int(time.Hour/rolloutEvery) + 1},
+		"rollout: it was stopped by one":  {loop: rolled(RolloutOptions{Max: "1", StopAfter: 1}), objects: has(theObject, waits), most: int(time.Hour/rolloutEvery) + 1},
 
 		"credential: no policies, for a node that is expected": {loop: credential, key: nodeKey, objects: has(theObject), lawless: true, most: int(time.Hour / admissionRetry)},
 		"credential: a node that is expected":                  {loop: credential, key: nodeKey, objects: has(theObject, theNode)},

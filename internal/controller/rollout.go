@@ -6,11 +6,16 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "multinicd/api/v1"
 )
+
+// RolloutPatience is how long a node that was released may take until it counts as
+// failed.
+const RolloutPatience = 10 * time.Minute
 
 // RolloutOptions brake changes of many nodes. The zero value brakes nothing.
 type RolloutOptions struct {
@@ -19,13 +24,19 @@ type RolloutOptions struct {
 	Max string
 	// StopAfter so many failed nodes nothing more is released; 0: never.
 	StopAfter int
+	// Patience with a node that was released and does not settle; 0 means the
+	// constant.
+	Patience time.Duration
 }
 
 // On: there is a brake.
 func (o RolloutOptions) On() bool { return o.Max != "" }
 
-// Check tells whether Max can be read, and StopAfter means something.
+// Check tells whether Max can be read, and StopAfter and Patience mean something.
 func (o RolloutOptions) Check() error {
+	if o.Patience < 0 {
+		return fmt.Errorf("a patience of %s means nothing", o.Patience)
+	}
 	if o.StopAfter < 0 {
 		return fmt.Errorf("to stop after %d failed nodes means nothing; 0: never", o.StopAfter)
 	}
@@ -55,9 +66,12 @@ type RolloutNode struct {
 	Generation int64
 	// Released is the generation up to which the node may act.
 	Released int64
+	// Held is how long the node could have acted on that.
+	Held time.Duration
 	// Settled: the node has said how this generation ended, other than that it
-	// waits for the release. Failed: it ended in failure.
-	Settled, Failed bool
+	// waits for the release. Failed: it ended in failure. Outside: it ended in one
+	// that the change is not to blame for, or in a fight with another writer.
+	Settled, Failed, Outside bool
 	// Reachable: somebody there would act on a release now.
 	Reachable bool
 }
@@ -66,8 +80,16 @@ type RolloutNode struct {
 type Rollout struct {
 	// Release these, sorted by name.
 	Release []RolloutNode
-	// Waiting for a release after these, Changing with these, Failed.
-	Waiting, Changing, Failed int
+	// Waiting for a release after these, Changing with these, Failed with those that
+	// are stuck, Outside: with trouble that the change is not to blame for.
+	Waiting, Changing, Failed, Outside int
+	// Stuck, sorted by name: released, there, and not settled in time. They hold up
+	// nobody, and count as failed.
+	Stuck []RolloutNode
+	// FailedNodes are the names of those that count as failed, sorted.
+	FailedNodes []string
+	// Again is when the next one would be stuck; 0: none is in change.
+	Again time.Duration
 	// Stopped: something waits, and nothing is released any more because too many
 	// have failed.
 	Stopped bool
@@ -77,7 +99,8 @@ type Rollout struct {
 // counted anywhere else, so that nothing can be forgotten.
 //
 // A node that was released and has not settled is in change, unless nobody is
-// there who could settle it. As many are never released as could, by failing,
+// there who could settle it. One that does not settle within the patience counts as
+// failed from then on, so that nobody holds up all others. As many are never released as could, by failing,
 // bring more than StopAfter failures together: a bad change is stopped by the
 // first ones. A failed node that gets another generation counts no more, so that
 // the mended change goes on by itself.
@@ -87,6 +110,7 @@ func Brake(nodes []RolloutNode, o RolloutOptions) (Rollout, error) {
 	if err != nil {
 		return out, err
 	}
+	patience := cmp.Or(o.Patience, RolloutPatience)
 	var waiting []RolloutNode
 	for _, n := range nodes {
 		switch {
@@ -96,11 +120,21 @@ func Brake(nodes []RolloutNode, o RolloutOptions) (Rollout, error) {
 			waiting = append(waiting, n)
 		case n.Released < n.Generation:
 			out.Waiting++
+		case !n.Settled && n.Reachable && n.Held >= patience:
+			out.Stuck = append(out.Stuck, n)
+			n.Failed = true
 		case !n.Settled && n.Reachable:
 			out.Changing++
+			if left := patience - n.Held; out.Again == 0 || left < out.Again {
+				out.Again = left
+			}
 		}
-		if n.Failed {
+		switch {
+		case n.Failed:
 			out.Failed++
+			out.FailedNodes = append(out.FailedNodes, n.Name)
+		case n.Outside:
+			out.Outside++
 		}
 	}
 	free := limit - out.Changing
@@ -113,6 +147,11 @@ func Brake(nodes []RolloutNode, o RolloutOptions) (Rollout, error) {
 	slices.SortFunc(waiting, byName)
 	out.Release = append(out.Release, waiting[:free]...)
 	slices.SortFunc(out.Release, byName)
+	slices.SortFunc(out.Stuck, byName)
+	slices.Sort(out.FailedNodes)
+	if free > 0 && out.Again == 0 {
+		out.Again = patience
+	}
 	out.Changing += free
 	out.Waiting += len(waiting) - free
 	return out, nil
@@ -123,8 +162,44 @@ func Brake(nodes []RolloutNode, o RolloutOptions) (Rollout, error) {
 func rolloutNode(obj *v1.MultiNicNodeConfig, released int64, reachable bool) RolloutNode {
 	s := obj.Status
 	n := RolloutNode{Name: obj.Name, UID: obj.UID, Generation: obj.Generation, Released: max(s.ReleasedGeneration, released), Reachable: reachable}
-	n.Settled = s.ObservedGeneration == obj.Generation && s.State != "" && s.State != v1.StateInProgress && s.LastProcessed != nil &&
-		!slices.ContainsFunc(s.InterfaceStatuses, func(i v1.InterfaceStatus) bool { return i.Reason == v1.ReasonWaitingForRelease })
-	n.Failed = n.Settled && s.State == v1.StateFailed
+	n.Settled, n.Failed, n.Outside = ending(obj.Generation, s)
+	if s.ReleasedGeneration == obj.Generation && s.ReleasedAt == nil {
+		n.Settled = true // it has settled before, and repairs something now
+	}
 	return n
+}
+
+// outside are reasons of NICs that say nothing against the change: a neighbour or
+// another link of that host is in the way, and nothing was touched. On a hostile
+// segment anybody can claim an address.
+var outside = []string{v1.ReasonAddressInUse, v1.ReasonAmbiguousMAC, v1.ReasonNameTaken}
+
+// ending is how a generation has ended on a node, as Settled, Failed and Outside of
+// RolloutNode have it; settled is false while it has not.
+func ending(generation int64, s v1.MultiNicNodeConfigStatus) (settled, failed, blameless bool) {
+	if s.ObservedGeneration != generation || s.State == "" {
+		return false, false, false
+	}
+	if ready := find(s.Conditions, v1.ConditionReady); ready != nil && ready.Reason == v1.ReasonJobFailed {
+		return true, true, false // no other Job is made for the generation
+	}
+	has := func(what func(v1.InterfaceStatus) bool) bool { return slices.ContainsFunc(s.InterfaceStatuses, what) }
+	// A fight about a NIC begins once that was configured, and may last for ever.
+	fights := has(func(i v1.InterfaceStatus) bool { return i.Reason == v1.ReasonDriftFighting })
+	underWay := s.State == v1.StateInProgress && (!fights || has(func(i v1.InterfaceStatus) bool {
+		return i.Status == v1.StateInProgress && i.Reason != v1.ReasonDriftFighting
+	}))
+	waits := has(func(i v1.InterfaceStatus) bool { return i.Reason == v1.ReasonWaitingForRelease })
+	if underWay || waits || s.LastProcessed == nil {
+		return false, false, false
+	}
+	if s.State != v1.StateFailed {
+		return true, false, fights
+	}
+	// An object that was refused as a whole may have no NIC.
+	blameless = has(func(i v1.InterfaceStatus) bool { return i.Status == v1.StateFailed }) &&
+		!has(func(i v1.InterfaceStatus) bool {
+			return i.Status == v1.StateFailed && !slices.Contains(outside, i.Reason)
+		})
+	return true, !blameless, blameless
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,6 +21,8 @@ func TestBrake(t *testing.T) {
 		failed   = 'f'
 		old      = 'o' // settled before there was a brake
 		oldWrong = 'x' // failed before there was a brake
+		stuck    = 's' // was released too long ago, and does not settle
+		blocked  = 'b' // something outside of the change is in its way
 	)
 	for name, tt := range map[string]struct {
 		fleet string
@@ -43,13 +46,24 @@ func TestBrake(t *testing.T) {
 		"a mended node is no failure any more":                 {"wffw", RolloutOptions{Max: "5", StopAfter: 3}, "release 0, 1 wait, 1 change, 2 failed"},
 		"nothing is stopped where nothing waits":               {"fffd", RolloutOptions{Max: "5", StopAfter: 3}, "release, 0 wait, 0 change, 3 failed"},
 		"it never stops where it is told so":                   {"ffffw", RolloutOptions{Max: "1"}, "release 4, 0 wait, 1 change, 4 failed"},
-		"no nodes":                                             {"", RolloutOptions{Max: "10%"}, "release, 0 wait, 0 change"},
+		"who does not settle in time holds up nobody":          {"sww", RolloutOptions{Max: "1", StopAfter: 3}, "release 1, 1 wait, 1 change, 1 failed, stuck 0"},
+		"also where a percentage is one":                       {"swwwwwwwww", RolloutOptions{Max: "10%", StopAfter: 3}, "release 1, 8 wait, 1 change, 1 failed, stuck 0"},
+		"who does not settle in time counts as failed":         {"sfsw", RolloutOptions{Max: "5", StopAfter: 3}, "release, 1 wait, 0 change, 3 failed, stuck 0 2, stopped"},
+		"also where one failure stops it":                      {"sw", RolloutOptions{Max: "5", StopAfter: 1}, "release, 1 wait, 0 change, 1 failed, stuck 0, stopped"},
+		"patience may be shorter":                              {"cw", RolloutOptions{Max: "1", Patience: time.Nanosecond}, "release 1, 0 wait, 1 change, 1 failed, stuck 0"},
+		"or longer":                                            {"sw", RolloutOptions{Max: "1", Patience: RolloutPatience + 1}, "release, 1 wait, 1 change"},
+		"what the change is not to blame for stops no fleet":   {"bbbbw", RolloutOptions{Max: "1", StopAfter: 3}, "release 4, 0 wait, 1 change, 4 outside"},
+		"no nodes": {"", RolloutOptions{Max: "10%"}, "release, 0 wait, 0 change"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var nodes []RolloutNode
 			for i, c := range tt.fleet {
 				n := RolloutNode{Name: fmt.Sprint(i), Generation: 2, Released: 2, Reachable: c != away && c != lost, Failed: c == failed || c == oldWrong}
-				n.Settled = c == done || c == old || n.Failed
+				n.Outside = c == blocked
+				n.Settled = c == done || c == old || n.Failed || n.Outside
+				if n.Held = time.Minute; c == stuck || c == lost {
+					n.Held = RolloutPatience
+				}
 				if c == waits || c == away || c == old || c == oldWrong {
 					n.Released = 1
 				}
@@ -61,6 +75,9 @@ func TestBrake(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, briefRollout(out)); diff != "" {
 				t.Error(diff)
+			}
+			if (out.Again > 0) != (out.Changing > 0) {
+				t.Errorf("%d are in change, and it looks again in %s", out.Changing, out.Again)
 			}
 		})
 	}
@@ -75,6 +92,12 @@ func briefRollout(out Rollout) string {
 	fmt.Fprintf(&b, ", %d wait, %d change", out.Waiting, out.Changing)
 	if out.Failed > 0 {
 		fmt.Fprintf(&b, ", %d failed", out.Failed)
+	}
+	if out.Outside > 0 {
+		fmt.Fprintf(&b, ", %d outside", out.Outside)
+	}
+	for i, n := range out.Stuck {
+		b.WriteString([]string{", stuck ", " "}[min(i, 1)] + n.Name)
 	}
 	if out.Stopped {
 		b.WriteString(", stopped")
@@ -120,4 +143,111 @@ func TestStatusTellsOfTheBrake(t *testing.T) {
 	if find(unheard.Conditions, v1.ConditionReady).Reason != v1.ReasonNoReport || unheard.ReleasedGeneration != -1 {
 		t.Errorf("nobody is there: %s", brief(unheard))
 	}
+}
+
+// What is in the report of a node that was released, and how the brake takes it.
+func TestHowAGenerationHasEnded(t *testing.T) {
+	failed := func(id int32, reason string) v1.InterfaceStatus { return nic(id, v1.StateFailed, reason, "") }
+	fight := nic(1, v1.StateInProgress, v1.ReasonDriftFighting, "")
+	for name, tt := range map[string]struct {
+		report v1.Report
+		change func(*Gathered, *v1.Report)
+		want   string
+	}{
+		"all are configured":                              {report: report(1, configured(1), configured(2)), want: "settled"},
+		"a NIC is at work":                                {report: report(1, configured(1), nic(2, v1.StateInProgress, v1.ReasonApplying, "")), want: "under way"},
+		"a NIC is waited for":                             {report: report(1, configured(1), nic(2, v1.StatePending, v1.ReasonWaitingForNIC, "")), want: "settled"},
+		"it says that it waits for what it has":           {report: report(1, configured(1), nic(2, v1.StatePending, v1.ReasonWaitingForRelease, "")), want: "under way"},
+		"a drift fight holds no place":                    {report: report(1, fight, configured(2)), want: "settled, outside"},
+		"a drift fight beside NICs at work does":          {report: report(1, fight, nic(2, v1.StateInProgress, v1.ReasonApplying, "")), want: "under way"},
+		"a NIC failed":                                    {report: report(1, configured(1), failed(2, v1.ReasonProbeFailed)), want: "settled, failed"},
+		"a NIC failed beside a drift fight":               {report: report(1, fight, failed(2, v1.ReasonProbeFailed)), want: "settled, failed"},
+		"a neighbour has the address":                     {report: report(1, configured(1), failed(2, v1.ReasonAddressInUse)), want: "settled, outside"},
+		"two links have the MAC":                          {report: report(1, configured(1), failed(2, v1.ReasonAmbiguousMAC)), want: "settled, outside"},
+		"another link has the name":                       {report: report(1, configured(1), failed(2, v1.ReasonNameTaken)), want: "settled, outside"},
+		"a neighbour has the address, another NIC failed": {report: report(1, failed(1, v1.ReasonVerificationFailed), failed(2, v1.ReasonAddressInUse)), want: "settled, failed"},
+		"the object was refused": {report: report(1), want: "settled, failed", change: func(_ *Gathered, r *v1.Report) {
+			r.Refused = &v1.Remark{Reason: v1.ReasonIdentityMismatch, Message: "this host is i-2"}
+		}},
+		"an object without NICs was refused": {report: report(1), want: "settled, failed", change: func(in *Gathered, r *v1.Report) {
+			in.Object.Spec.Interfaces = nil
+			r.Refused = &v1.Remark{Reason: v1.ReasonIdentityMismatch, Message: "this host is i-2"}
+		}},
+		"its report is of an older generation": {report: report(1, configured(1), configured(2)), want: "under way", change: func(in *Gathered, _ *v1.Report) {
+			in.Object.Generation, in.Released = 2, 2
+		}},
+		"its report cannot be read": {report: report(1, configured(1), configured(2)), want: "under way", change: func(_ *Gathered, r *v1.Report) { r.Node = "another" }},
+		"its Job failed": {report: report(1, configured(1), configured(2)), want: "settled, failed", change: func(in *Gathered, r *v1.Report) {
+			r.UID, in.Job, in.JobTrouble = "before", "job", &v1.Remark{Reason: v1.ReasonJobFailed, Message: "Job job: it failed"}
+		}},
+		"its Job cannot start": {report: report(1, configured(1), configured(2)), want: "under way", change: func(in *Gathered, r *v1.Report) {
+			r.UID, in.Job, in.JobTrouble = "before", "job", &v1.Remark{Reason: v1.ReasonJobStuck, Message: "Job job: no image"}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := Gathered{Object: object(1), Released: 1, Reachable: true, Now: noon}
+			if tt.change != nil {
+				tt.change(&in, &tt.report)
+			}
+			in.Report = text(t, tt.report)
+			s := Status(in)
+			settled, failed, blameless := ending(in.Object.Generation, s)
+			got := "under way"
+			if settled {
+				got = "settled"
+			}
+			if failed {
+				got += ", failed"
+			}
+			if blameless {
+				got += ", outside"
+			}
+			if got != tt.want {
+				t.Errorf("it counts as %s, want %s:\n%s", got, tt.want, brief(s))
+			}
+			if (s.ReleasedAt == nil) != settled {
+				t.Errorf("released at %v, and settled: %v", s.ReleasedAt, settled)
+			}
+		})
+	}
+}
+
+// The patience is counted from a time in the object. Nothing but a release and a
+// return from silence begins it anew.
+func TestTheTimeOfTheReleaseStays(t *testing.T) {
+	old := text(t, report(1, configured(1), configured(2)))
+	o := object(2)
+	step := func(name string, in Gathered, want string) {
+		t.Helper()
+		in.Object, in.Reachable, in.SilentAfter = o, true, time.Minute
+		o.Status = Status(in)
+		got := "none"
+		if o.Status.ReleasedAt != nil {
+			got = o.Status.ReleasedAt.Sub(noon).String()
+		}
+		if got != want {
+			t.Errorf("%s: released at %s, want %s", name, got, want)
+		}
+	}
+	alive := func(at time.Duration) Pulse { return Pulse{Seen: clock(at), Moved: true, Renewed: true} }
+	at := func(minutes int, rep string, released int64, p Pulse) Gathered {
+		return Gathered{Now: clock(time.Duration(minutes) * time.Minute), Report: rep, Released: released, Pulse: p}
+	}
+	step("held back", at(0, old, 1, alive(0)), "none")
+	step("released", at(1, old, 2, alive(time.Minute)), "1m0s")
+	step("a moment later", at(2, old, 2, alive(2*time.Minute)), "1m0s")
+	step("a bridge that has just started", at(3, old, 2, Pulse{Seen: clock(3 * time.Minute), Renewed: true}), "1m0s")
+	step("it says that it waits", at(4, text(t, report(2, nic(1, v1.StatePending, v1.ReasonWaitingForRelease, ""))), 2, alive(4*time.Minute)), "1m0s")
+	step("it is silent", at(8, old, 2, alive(4*time.Minute)), "1m0s")
+	step("it is back", at(9, old, 2, alive(9*time.Minute)), "9m0s")
+	step("and stays", at(10, old, 2, alive(10*time.Minute)), "9m0s")
+	step("it has settled", at(11, text(t, report(2, configured(1), configured(2))), 2, alive(11*time.Minute)), "none")
+	step("it repairs something", at(12, text(t, report(2, nic(1, v1.StateInProgress, v1.ReasonApplying, ""), configured(2))), 2, alive(12*time.Minute)), "none")
+	if n := rolloutNode(o, 0, true); !n.Settled {
+		t.Error("a repair counts as the change again")
+	}
+	o.Generation = 3
+	step("a newer generation is held back", at(13, old, 2, alive(13*time.Minute)), "none")
+	step("and released", at(14, old, 3, alive(14*time.Minute)), "14m0s")
+	step("the brake is taken off", at(15, old, 0, alive(15*time.Minute)), "none")
 }

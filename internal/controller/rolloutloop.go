@@ -1,9 +1,11 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,13 +39,22 @@ type rollout struct {
 	log       *slog.Logger
 	events    events.EventRecorder
 	options   RolloutOptions
+	now       func() time.Time
 	reachable func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 	wake      chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]
 
 	mu      sync.Mutex
-	granted map[types.UID]int64 // released, and not in the cache yet
+	granted map[types.UID]grant // released, and not in the cache yet
 	stopped bool
-	out     Rollout // what was decided last
+	stuck   map[types.UID]int64 // of whom it was told that they are stuck: the generation
+	out     Rollout             // what was decided last
+}
+
+// grant is a release that the cache does not show yet. A status that cannot be
+// written must not hold its place for ever either, so it has a time.
+type grant struct {
+	generation int64
+	at         time.Time
 }
 
 // last is what was decided last.
@@ -61,7 +72,7 @@ func (r *rollout) of(obj *v1.MultiNicNodeConfig) int64 {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if g := max(obj.Status.ReleasedGeneration, r.granted[obj.UID]); g != 0 {
+	if g := max(obj.Status.ReleasedGeneration, r.granted[obj.UID].generation); g != 0 {
 		return g
 	}
 	return -1
@@ -75,6 +86,7 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 	}
 	var nodes []RolloutNode
 	objects := map[types.UID]*v1.MultiNicNodeConfig{}
+	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for i := range list.Items {
@@ -83,14 +95,20 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 			continue
 		}
 		objects[obj.UID] = obj
-		if r.granted[obj.UID] <= obj.Status.ReleasedGeneration {
+		since := r.granted[obj.UID].at
+		if r.granted[obj.UID].generation <= obj.Status.ReleasedGeneration {
 			delete(r.granted, obj.UID)
+			if since = now; obj.Status.ReleasedAt != nil {
+				since = obj.Status.ReleasedAt.Time
+			}
 		}
 		reachable, err := r.reachable(ctx, obj)
 		if err != nil {
 			return reconcile.Result{}, err
 		}
-		nodes = append(nodes, rolloutNode(obj, r.granted[obj.UID], reachable))
+		n := rolloutNode(obj, r.granted[obj.UID].generation, reachable)
+		n.Held = now.Sub(since)
+		nodes = append(nodes, n)
 	}
 	for uid := range r.granted {
 		if objects[uid] == nil {
@@ -103,8 +121,9 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 	}
 	r.out = out
 	r.tell(out)
+	r.tellStuck(out, objects)
 	for _, n := range out.Release {
-		r.granted[n.UID] = n.Generation
+		r.granted[n.UID] = grant{n.Generation, now}
 		named := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Namespace: v1.SystemNamespace}}
 		select {
 		case r.wake <- event.TypedGenericEvent[*v1.MultiNicNodeConfig]{Object: named}:
@@ -112,10 +131,26 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 			return reconcile.Result{}, nil
 		}
 	}
-	if out.Waiting > 0 {
+	if out.Waiting > 0 && (out.Again == 0 || out.Again > rolloutEvery) {
 		return again(rolloutEvery), nil
 	}
-	return reconcile.Result{}, nil
+	return again(out.Again), nil
+}
+
+// tellStuck says once of a node that it is stuck. r.mu must be held.
+func (r *rollout) tellStuck(out Rollout, objects map[types.UID]*v1.MultiNicNodeConfig) {
+	told := map[types.UID]int64{}
+	for _, n := range out.Stuck {
+		told[n.UID] = n.Generation
+		if r.stuck[n.UID] == n.Generation {
+			continue
+		}
+		r.log.Warn("a node that was released does not settle: it counts as failed", "node", n.Name, "generation", n.Generation)
+		r.events.Eventf(objects[n.UID].DeepCopy(), nil, corev1.EventTypeWarning, eventRolloutStuck, "Brake",
+			"generation %d was released, and %s has not settled on it within %s: it counts as failed, and the rollout waits for it no longer",
+			n.Generation, n.Name, cmp.Or(r.options.Patience, RolloutPatience))
+	}
+	r.stuck = told
 }
 
 // tell says once that the brake has stopped a rollout, and once that it goes on.
@@ -131,9 +166,14 @@ func (r *rollout) tell(out Rollout) {
 		r.events.Eventf(account, nil, corev1.EventTypeNormal, eventRolloutGoesOn, "Brake", "the rollout goes on; %d nodes wait", out.Waiting)
 		return
 	}
-	r.log.Warn("the rollout was stopped: too many nodes have failed", "failed", out.Failed, "waiting", out.Waiting)
-	r.events.Eventf(account, nil, corev1.EventTypeWarning, eventRolloutStopped, "Brake",
-		"the rollout was stopped: %d nodes have failed, %d wait; mend the objects of the failed ones, and it goes on by itself", out.Failed, out.Waiting)
+	failed := strings.Join(out.FailedNodes, ", ")
+	if most := 5; len(out.FailedNodes) > most {
+		failed = strings.Join(out.FailedNodes[:most], ", ") + ", ..."
+	}
+	r.log.Warn("the rollout was stopped: too many nodes have failed", "failed", out.Failed, "waiting", out.Waiting, "nodes", failed)
+	r.events.Eventf(account, nil, corev1.EventTypeWarning, eventRolloutStopped, "Brake", "%s",
+		v1.Printable(fmt.Sprintf("the rollout was stopped: %d nodes have failed (%s), %d wait; mend the objects of the failed ones, and it goes on by itself",
+			out.Failed, failed, out.Waiting), maxEvent))
 }
 
 // watchRollout wakes the brake for every object, which it then reads all at once.

@@ -93,8 +93,8 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	loop.reachable = reachable(mgr.GetClient(), loop.pulses, o)
 	if o.Rollout.On() {
 		loop.rollout = &rollout{
-			client: mgr.GetClient(), log: o.Log, events: recorder, options: o.Rollout, reachable: loop.reachable,
-			wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]), granted: map[types.UID]int64{},
+			client: mgr.GetClient(), log: o.Log, events: recorder, options: o.Rollout, now: o.Now, reachable: loop.reachable,
+			wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]), granted: map[types.UID]grant{},
 		}
 		if err := watchRollout(mgr, loop.rollout); err != nil {
 			return fmt.Errorf("setting up the rollout brake: %w", err)

@@ -99,7 +99,7 @@ func JudgeStatus(in Gathered) StatusOut {
 		f = underway(obj)
 	case prev.ObservedGeneration == obj.Generation && prev.State != "":
 		if rep == nil && err == nil && in.Job == "" && !out.Silent && !saidSilent(obj) {
-			out.Status = in.requested(prev, rep)
+			out.Status = in.requested(prev, rep, out.Silent)
 			return out
 		}
 		f = kept(prev)
@@ -133,18 +133,18 @@ func JudgeStatus(in Gathered) StatusOut {
 			next.LastProcessed = &now
 		}
 	}
-	out.Status = in.requested(next, rep)
+	out.Status = in.requested(next, rep, out.Silent)
 	return out
 }
 
 // requested is s with what the node is to do: the run that is asked for next, and
 // the generation that it may act on.
-func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report) v1.MultiNicNodeConfigStatus {
+func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report, silent bool) v1.MultiNicNodeConfigStatus {
 	done := ""
 	if rep != nil {
 		done = rep.Run
 	}
-	s.ReleasedGeneration = in.Released
+	s.ReleasedGeneration, s.ReleasedAt = in.Released, in.releasedAt(s, silent)
 	s.RequestedRun, s.RequestedAction = "", ""
 	if run := nextRun(in.Runs, done); run != nil {
 		s.RequestedRun, s.RequestedAction = string(run.UID), run.Spec.Action
@@ -152,10 +152,27 @@ func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report) v1.M
 	return s
 }
 
+// releasedAt is since when the node can act on the release of the present
+// generation, while it has not settled on that; s is what is said of it now. The
+// time stands in the object, so that a bridge that starts does not begin to count
+// anew; a node that has settled once never gets another.
+func (in Gathered) releasedAt(s v1.MultiNicNodeConfigStatus, silent bool) *metav1.Time {
+	prev := in.Object.Status
+	settled, _, _ := ending(in.Object.Generation, s)
+	back := saidSilent(in.Object) && !silent
+	switch {
+	case in.Released != in.Object.Generation || settled:
+		return nil
+	case in.Released == prev.ReleasedGeneration && (prev.ReleasedAt == nil || !back):
+		return prev.ReleasedAt
+	}
+	return new(metaTime(in.Now))
+}
+
 // withoutReady is s without what also moves by other things than what the node
 // says.
 func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
-	s.RequestedRun, s.RequestedAction, s.ReleasedGeneration = "", "", 0
+	s.RequestedRun, s.RequestedAction, s.ReleasedGeneration, s.ReleasedAt = "", "", 0, nil
 	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c metav1.Condition) bool {
 		return c.Type == v1.ConditionReady
 	})

@@ -127,6 +127,7 @@ func TestValuesThatAreNoneAreRefused(t *testing.T) {
 		"a flag without its dashes":              "bridge.extraArgs[0]=log-level",
 		"a duration without a unit":              "bridge.silentAfter=360",
 		"a share above all of them":              "rollout.max=200%",
+		"a patience of less than a minute":       "rollout.patience=59s",
 		"a port that is none":                    "networkPolicy.apiServerPorts[0]=70000",
 		"a level that the bridge has not":        "bridge.logLevel=trace",
 		"less than two renewals":                 "bridge.silentAfter=4m59s",

@@ -1,0 +1,115 @@
+package controller
+
+import (
+	"context"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+)
+
+// One node is let through, is alive, and says nothing more. The next one gets its
+// turn after the patience, by the loop's own asking, whichever bridge counts, also
+// where the release could not be written into the object.
+func TestANodeThatDoesNotSettleLetsTheNextOneThrough(t *testing.T) {
+	scheme, err := newScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sentence, row := range map[string]struct {
+		written, restarted bool
+	}{
+		"":                               {written: true},
+		"after a restart of the bridge":  {written: true, restarted: true},
+		"whose status cannot be written": {},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			now := noon
+			objects := map[string]*v1.MultiNicNodeConfig{}
+			builder := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1.MultiNicNodeConfig{})
+			for _, name := range []string{"a", "b", "c"} {
+				o := object(2, func(o *v1.MultiNicNodeConfig) {
+					o.ObjectMeta = metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: name, UID: types.UID(name), Generation: 2}
+					o.Status = v1.MultiNicNodeConfigStatus{ObservedGeneration: 1, ReleasedGeneration: 1, State: v1.StateConfigured, LastProcessed: new(metav1.NewTime(now))}
+				})
+				objects[name] = o
+				builder = builder.WithObjects(o)
+			}
+			cl := builder.Build()
+			var said *events.FakeRecorder
+			start := func() *rollout {
+				said = events.NewFakeRecorder(100)
+				return &rollout{client: cl, log: slog.New(slog.DiscardHandler), events: said, options: RolloutOptions{Max: "1", StopAfter: 2}, now: func() time.Time { return now },
+					reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil },
+					wake:      make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 100), granted: map[types.UID]grant{}}
+			}
+			r := start()
+			// pass lets time pass as the loop asks for it, and writes what it releases.
+			pass := func(until time.Time) (released string) {
+				t.Helper()
+				for !now.After(until) {
+					result, err := r.Reconcile(t.Context(), reconcile.Request{})
+					if err != nil {
+						t.Fatal(err)
+					}
+					for len(r.wake) > 0 {
+						name := (<-r.wake).Object.Name
+						released += name
+						if o := objects[name]; row.written {
+							if err := cl.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+								t.Fatal(err)
+							}
+							o.Status.ReleasedGeneration, o.Status.ReleasedAt = 2, new(metav1.NewTime(now))
+							if err := cl.Status().Update(t.Context(), o); err != nil {
+								t.Fatal(err)
+							}
+						}
+					}
+					if result.RequeueAfter == 0 {
+						return released
+					}
+					now = now.Add(result.RequeueAfter)
+				}
+				return released
+			}
+			if got := pass(noon.Add(RolloutPatience - 10*time.Second)); got != "a" {
+				t.Fatalf("released: %q, want a alone", got)
+			}
+			if row.restarted {
+				r = start()
+			}
+			if got := pass(noon.Add(RolloutPatience + 10*time.Second)); got != "b" {
+				t.Fatalf("released after the patience: %q, want b", got)
+			}
+			if row.restarted {
+				return
+			}
+			if got := pass(noon.Add(3 * RolloutPatience)); got != "" {
+				t.Errorf("released after two are stuck: %q, want none", got)
+			}
+			out := r.last()
+			if len(out.Stuck) != 2 || out.Failed != 2 || !out.Stopped {
+				t.Errorf("in the end: %s", briefRollout(out))
+			}
+			var told []string
+			for len(said.Events) > 0 {
+				told = append(told, <-said.Events)
+			}
+			text := strings.Join(told, "\n")
+			if strings.Count(text, "RolloutStuck") != 2 || !strings.Contains(text, "generation 2 was released, and a has not settled on it within 10m0s") ||
+				!strings.Contains(text, "generation 2 was released, and b has") || strings.Count(text, "RolloutStopped") != 1 || !strings.Contains(text, "2 nodes have failed (a, b), 1 wait") {
+				t.Errorf("Events:\n%s", text)
+			}
+		})
+	}
+}
