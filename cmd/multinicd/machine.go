@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,10 +30,11 @@ type machine struct {
 	plain bool          // NICs that share a subnet get no tables of their own
 	dad   time.Duration // how long neighbours may take to claim an address
 
-	mu        sync.Mutex
+	reached func() bool // the API server answered when it was last asked
+
+	asking    sync.Mutex // held while the API server's name is looked up, which may take its time; before mu
+	mu        sync.Mutex // guards what follows, and is held for moments only: the kernel's events wait for it
 	endpoints []netip.Addr
-	way       int         // ifindex of the link that led to the API server last
-	reached   func() bool // the API server answered when it was last asked
 	asked     time.Time
 }
 
@@ -69,11 +71,6 @@ func (m *machine) paths(ctx context.Context) []plan.Path {
 	for _, to := range m.servers(ctx) {
 		p := plan.Path{What: "the API server", To: to}
 		p.Index, p.Source, p.Via, _ = m.host.RouteTo(ctx, to) // no way there now: an index of 0
-		m.mu.Lock()
-		if p.Index != 0 {
-			m.way = p.Index
-		}
-		m.mu.Unlock()
 		out = append(out, p)
 	}
 	for _, ip := range m.host.NodeIPs() {
@@ -104,15 +101,19 @@ func (m *machine) servers(ctx context.Context) []netip.Addr {
 	if m.api == nil {
 		return nil
 	}
+	m.asking.Lock()
+	defer m.asking.Unlock()
+	if known, asked := m.known(); time.Since(asked) < endpointsAge {
+		return known
+	}
+	look, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	found, err := m.api.Endpoints(look)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if time.Since(m.asked) < endpointsAge {
-		return m.endpoints
+	if ctx.Err() == nil { // else the question was cut off, and is no answer for the next one who asks
+		m.asked = time.Now()
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	found, err := m.api.Endpoints(ctx)
-	m.asked = time.Now()
 	if err != nil {
 		return m.endpoints
 	}
@@ -121,6 +122,13 @@ func (m *machine) servers(ctx context.Context) []netip.Addr {
 		m.endpoints = append(m.endpoints, ap.Addr().Unmap())
 	}
 	return m.endpoints
+}
+
+// known gives the API server's addresses as they were found last, and when that was. It never waits.
+func (m *machine) known() ([]netip.Addr, time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.endpoints, m.asked
 }
 
 // Settle waits, at a start, until networkd, or NetworkManager, has done with the links that our files tell it of: what it is about to do by itself is no drift.
@@ -171,24 +179,45 @@ func (m *machine) settling(ctx context.Context, owned []nic.Config) bool {
 // unsettled are the states of networkd in which it is about to do something by itself (systemd src/network/networkd-link.c).
 var unsettled = regexp.MustCompile(`(?m)^ADMIN_STATE=(pending|initialized|configuring)$`)
 
-// Events wakes the loop; what is told about other links' addresses and routes does not concern it.
+// Events wakes the loop; what is told about other links' addresses and routes does not concern it. Each event may have changed the way to the API server.
 func (m *machine) Events(ctx context.Context, ours func(index int) bool, ready, wake chan<- struct{}) error {
+	changed := make(chan struct{}, 1)
 	relevant := func(index int, link bool) bool {
-		if !link && m.api != nil && m.leadsToAPI(index) {
-			m.api.Reconnect() // an address or a route on the way there has changed: what waits on the old one waits in vain
+		select {
+		case changed <- struct{}{}:
+		default:
 		}
 		return link || ours(index)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	if m.api != nil {
+		u := uplink{route: m.route, reached: m.reached, reconnect: m.api.Reconnect}
+		wg.Go(func() { u.follow(ctx, changed) })
 	}
 	var once sync.Once
 	return m.host.Events(ctx, relevant, wake, func() { once.Do(func() { close(ready) }) })
 }
 
-// leadsToAPI says whether a link is the way to the API server while that cannot be reached.
-func (m *machine) leadsToAPI(index int) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return index != 0 && index == m.way && !m.reached()
+// route says, as a text to be compared, by which ways the kernel would reach the API server now; "" where there is none. It asks the kernel only.
+func (m *machine) route(ctx context.Context) string {
+	var out strings.Builder
+	servers, _ := m.known()
+	if len(servers) == 0 {
+		servers = anywhere
+	}
+	for _, to := range servers {
+		if index, source, via, err := m.host.RouteTo(ctx, to); err == nil {
+			fmt.Fprintf(&out, "%s: link %d from %s by %s\n", to, index, source, via)
+		}
+	}
+	return out.String()
 }
+
+// anywhere are addresses for documentation (RFC 5737, RFC 3849): where the API server's name could not be resolved yet, the way there is that of the rest of the world.
+var anywhere = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 
 func (m *machine) Identity() []string { return m.host.InstanceIDs() }
 

@@ -67,6 +67,7 @@ func neighbourProbe(m *machine, a netip.Addr) probe {
 
 // Before notes what answers now. What does not is not held against the change.
 func (p prober) Before(ctx context.Context) func(context.Context) error {
+	was := p.where(ctx) // first: what is down may take all the time that the questions have
 	answers := make([]bool, len(p.probes))
 	ctx, cancel := context.WithTimeout(ctx, askBefore)
 	defer cancel()
@@ -79,9 +80,8 @@ func (p prober) Before(ctx context.Context) func(context.Context) error {
 		wg.Go(func() { answers[i] = one.ask(ctx) == nil })
 	}
 	wg.Wait()
-	was := p.ways(ctx)
 	return func(ctx context.Context) error {
-		for to, is := range p.ways(ctx) {
+		for to, is := range p.where(ctx) {
 			if old := was[to]; old.index != 0 && is.index != 0 && is.index != old.index {
 				return fmt.Errorf("the way to the API server (%s) has moved from link %s to link %s: give the NIC a subnet that does not hold the API server", to, old.link, is.link)
 			}
@@ -95,6 +95,13 @@ func (p prober) Before(ctx context.Context) func(context.Context) error {
 		}
 		return nil
 	}
+}
+
+// where gives the ways, within a time of its own.
+func (p prober) where(ctx context.Context) map[netip.Addr]way {
+	ctx, cancel := context.WithTimeout(ctx, askBefore)
+	defer cancel()
+	return p.ways(ctx)
 }
 
 // until asks again and again, as long as ctx lasts.

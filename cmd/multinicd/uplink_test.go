@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"multinicd/internal/kube"
+)
+
+func TestTheClientIsWokenByAnotherWayToTheServerOnly(t *testing.T) {
+	const eth0, eth1, none = "link 2 from 10.0.0.5 by 10.0.0.1", "link 3 from 10.1.0.5 by 10.1.0.1", ""
+	type step struct {
+		after   time.Duration
+		way     string // from then on; an event tells of it
+		answers bool   // the server does
+	}
+	churn := func(n int, way string) (out []step) { // somebody else's routes come and go on the uplink
+		for range n {
+			out = append(out, step{5 * time.Millisecond, way, false})
+		}
+		return out
+	}
+	var flaps []step
+	for range 1000 {
+		flaps = append(flaps, step{10 * time.Millisecond, none, false}, step{10 * time.Millisecond, eth0, false})
+	}
+	for name, tt := range map[string]struct {
+		steps []step
+		want  int // reconnects; for a way that flaps at most, and one a second
+	}{
+		"routes of others come and go while the server is away":     {churn(5000, eth0), 0},
+		"the way is lost and comes back":                            {[]step{{time.Minute, none, false}, {time.Minute, eth0, false}}, 1},
+		"the way moves to another link":                             {[]step{{time.Minute, eth1, false}}, 1},
+		"the way moves while the server answers":                    {[]step{{time.Minute, eth1, true}}, 0},
+		"the way is lost while the server answers, and comes back":  {[]step{{time.Minute, none, true}, {30 * time.Second, eth0, false}}, 1},
+		"the way is lost":                                           {[]step{{time.Minute, none, false}}, 0},
+		"the way comes back in mid-churn":                           {append(append([]step{{time.Second, none, false}}, churn(1000, none)...), churn(1000, eth0)...), 1},
+		"the way flaps a hundred times a second for twenty seconds": {flaps, 20},
+		"the way changes within a second of another change":         {[]step{{time.Minute, eth1, false}, {10 * time.Millisecond, eth0, false}}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				way, answers, got := eth0, false, 0
+				var last time.Time
+				var mu sync.Mutex // a look and a step may fall on the same moment
+				u := uplink{
+					route:   func(context.Context) string { mu.Lock(); defer mu.Unlock(); return way },
+					reached: func() bool { mu.Lock(); defer mu.Unlock(); return answers },
+					reconnect: func() {
+						if now := time.Now(); now.Sub(last) < time.Second {
+							t.Errorf("cut again after %s", now.Sub(last))
+						} else {
+							last, got = now, got+1
+						}
+					},
+				}
+				changed, done := make(chan struct{}, 1), make(chan struct{})
+				go func() { u.follow(ctx, changed); close(done) }()
+				synctest.Wait()
+				for _, s := range tt.steps {
+					time.Sleep(s.after) // of the bubble
+					mu.Lock()
+					way, answers = s.way, s.answers
+					mu.Unlock()
+					select {
+					case changed <- struct{}{}:
+					default:
+					}
+					synctest.Wait()
+				}
+				time.Sleep(time.Minute)
+				cancel()
+				<-done
+				if flaps := strings.Contains(name, "flaps"); !flaps && got != tt.want || got > tt.want {
+					t.Errorf("the client was woken %d times, want %d", got, tt.want)
+				}
+			})
+		})
+	}
+}
+
+// hanging is a resolver whose question is never answered.
+func hanging(t *testing.T) (asked chan struct{}) {
+	asked = make(chan struct{})
+	was := net.DefaultResolver
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		select {
+		case asked <- struct{}{}:
+		case <-ctx.Done():
+		}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}}
+	t.Cleanup(func() { net.DefaultResolver = was })
+	return asked
+}
+
+func TestNoKernelEventWaitsForTheServersName(t *testing.T) {
+	asked := hanging(t)
+	api, err := kube.New(kube.Options{Node: "node-a", Server: "https://api.hangs.test:6443"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := netip.MustParseAddr("192.0.2.7")
+	m := &machine{api: api, endpoints: []netip.Addr{server}}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan []netip.Addr)
+	go func() { done <- m.servers(ctx) }()
+	<-asked
+	if known, _ := m.known(); len(known) != 1 || known[0] != server {
+		t.Errorf("while the name is looked up, known are %v", known)
+	}
+	select {
+	case <-done:
+		t.Error("it has waited for the look-up to end")
+	default:
+	}
+	cancel()
+	if got := <-done; len(got) != 1 || got[0] != server {
+		t.Errorf("without an answer the servers are %v", got)
+	}
+	if _, at := m.known(); !at.IsZero() {
+		t.Error("a question that was cut off counts as asked")
+	}
+}
+
+func TestTheWayIsKnownAlsoWhereTheQuestionsTakeAllTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := netip.MustParseAddr("192.0.2.7")
+		present := way{2, "eth0"}
+		p := prober{
+			probes: []probe{{what: "the API server", ask: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}},
+			ways: func(ctx context.Context) map[netip.Addr]way {
+				if ctx.Err() != nil {
+					return nil
+				}
+				return map[netip.Addr]way{server: present}
+			},
+		}
+		after := p.Before(t.Context())
+		if err := after(t.Context()); err != nil {
+			t.Errorf("nothing has moved: %v", err)
+		}
+		present = way{3, "multinic1"}
+		if err := after(t.Context()); err == nil || !strings.Contains(err.Error(), "has moved from link eth0 to link multinic1") {
+			t.Errorf("the way has moved: %v", err)
+		}
+	})
+}
