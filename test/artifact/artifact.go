@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -90,7 +91,10 @@ func Make(ctx context.Context, logf Logf, name string, build func(ctx context.Co
 	}
 	logf("making %s (kept in %s)", name, cache)
 	start := time.Now()
-	if err := build(ctx, dir); err != nil {
+	stop := tellOf(logf, name, start)
+	err = build(ctx, dir)
+	stop()
+	if err != nil {
 		return "", fmt.Errorf("making %s: %w", name, err)
 	}
 	if err := os.Rename(dir, path); err != nil {
@@ -98,6 +102,48 @@ func Make(ctx context.Context, logf Logf, name string, build func(ctx context.Co
 	}
 	logf("made %s in %.0f s", name, time.Since(start).Seconds())
 	return path, nil
+}
+
+// stillEvery is how often it is told that something is still being made: a terminal that stands still looks like a program that hangs.
+const stillEvery = 30 * time.Second
+
+// tellOf tells now and then that name is still being made, until stop is called.
+func tellOf(logf Logf, name string, since time.Time) (stop func()) {
+	ended := make(chan struct{})
+	var telling sync.WaitGroup
+	telling.Go(func() {
+		ticker := time.NewTicker(stillEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ended:
+				return
+			case <-ticker.C:
+				logf("still making %s, for %.0f s so far", name, time.Since(since).Seconds())
+			}
+		}
+	})
+	return func() {
+		close(ended)
+		telling.Wait()
+	}
+}
+
+// Together makes several things at the same time and returns when all have ended. The first that fails ends the context of the others, which
+// are waited for all the same; its error is returned, and not what the others say of being ended.
+func Together(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var running sync.WaitGroup
+	for _, part := range parts {
+		running.Go(func() {
+			if err := part(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	running.Wait()
+	return context.Cause(ctx)
 }
 
 // lock takes the lock file at path, waiting for whoever holds it.

@@ -6,14 +6,23 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // GoEnv is the environment for building test binaries: the machine's own, without what a user's GOFLAGS or
 // workspace could change.
 func GoEnv() []string {
-	return append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off")
+	env := append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "GOTOOLCHAIN=local", "GOWORK=off")
+	if os.Getenv("GOGC") == "" {
+		// The compiler then collects less garbage: a quarter less time for the large packages of Kubernetes, for a third more memory
+		// (600 MB in place of 450; Go 1.26, 2026-11).
+		env = append(env, "GOGC=400")
+	}
+	return env
 }
 
 // builds are the commands that this process has built.
@@ -61,11 +70,9 @@ func buildCommand(ctx context.Context, logf Logf, pkg string, tags []string) (st
 		return "", fmt.Errorf("making a folder for %s: %w", pkg, err)
 	}
 	out := filepath.Join(dir, strings.Join(append([]string{filepath.Base(pkg)}, tags...), "-"))
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-tags", strings.Join(tags, ","), "-ldflags", "-s -w", "-o", out, pkg)
-	cmd.Dir = root
-	cmd.Env = GoEnv()
-	if b, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, strings.TrimSpace(string(b)))
+	err = goBuild(ctx, root, nil, "-trimpath", "-tags", strings.Join(tags, ","), "-ldflags", "-s -w", "-o", out, pkg)
+	if err != nil {
+		return "", fmt.Errorf("building %s: %w", pkg, err)
 	}
 	return out, nil
 }
@@ -76,14 +83,32 @@ type Module struct {
 	Flags, Env []string
 }
 
-// Build builds a main package of a module into dir, under the package's last name.
-func Build(ctx context.Context, m Module, dir, pkg string) error {
-	args := append([]string{"build", "-o", dir + "/"}, append(m.Flags, pkg)...)
-	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Dir = m.Dir
-	cmd.Env = append(GoEnv(), m.Env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("building %s: %w\n%s", pkg, err, out)
+// Build builds main packages of a module into dir, each under the name that go build gives it: the last one of its path that is no version.
+// They are built by one go build: what they share is compiled once, and one is linked while others are still compiled.
+func Build(ctx context.Context, m Module, dir string, pkgs ...string) error {
+	args := slices.Concat([]string{"-o", dir + "/"}, m.Flags, pkgs)
+	if err := goBuild(ctx, m.Dir, m.Env, args...); err != nil {
+		return fmt.Errorf("building %s: %w", strings.Join(pkgs, ", "), err)
+	}
+	return nil
+}
+
+// goBuild runs go build in dir. When ctx ends, go and the compilers that it runs are interrupted together, as by Ctrl-C at a terminal: killed
+// alone, go would leave them at work, and its temporary folder behind.
+func goBuild(ctx context.Context, dir string, env []string, args ...string) error {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"build"}, args...)...)
+	cmd.Dir = dir
+	cmd.Env = append(GoEnv(), env...)
+	// A group of their own, so that they can be called together; and they do not outlive us.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGINT}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) }
+	cmd.WaitDelay = 10 * time.Second // a shell that starts us in the background may have us ignore interrupts
+	out, err := cmd.CombinedOutput()
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // what an interrupted compiler says is of no use
+	}
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }

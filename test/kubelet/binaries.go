@@ -59,11 +59,8 @@ func Programs(ctx context.Context, logf artifact.Logf) (string, error) {
 			return fmt.Errorf("making %s: %w", bin, err)
 		}
 		m := artifact.Module{Dir: module, Flags: flags}
-		for _, pkg := range programs {
-			logf("building %s", pkg)
-			if err := artifact.Build(ctx, m, bin, pkg); err != nil {
-				return err
-			}
+		if err := artifact.Build(ctx, m, bin, programs...); err != nil {
+			return err
 		}
 		// Only with it does runc honour the RuntimeDefault of seccomp, and libseccomp is C. Static: the hosts need not have it.
 		m.Flags = []string{"-trimpath", "-tags", "seccomp netgo osusergo", "-ldflags", "-s -w -extldflags -static"}
