@@ -2,39 +2,53 @@ package controlplane
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
-	"time"
 
 	"multinicd/test/artifact"
 )
 
 // component is one program of the control plane.
 type component struct {
-	name string
-	pkg  string // its main package, in the module below module/
+	name    string
+	pkg     string // its main package, in the module below module/
+	builtAs string // what go build calls it, where that is another name
 }
 
-var components = []component{
-	{"etcd", "go.etcd.io/etcd/server/v3"},
-	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"},
-	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"},
-	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"},
-	{"kubectl", "k8s.io/kubernetes/cmd/kubectl"},
+// apiServer are the programs without which there is no API; setup-envtest brings no more than these.
+var apiServer = []component{
+	{"etcd", "go.etcd.io/etcd/server/v3", "server"},
+	{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", ""},
+	{"kubectl", "k8s.io/kubernetes/cmd/kubectl", ""},
 }
 
-// optional are those that setup-envtest does not bring.
-var optional = map[string]bool{"kube-controller-manager": true, "kube-scheduler": true}
+var controllers = []component{
+	{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", ""},
+	{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", ""},
+}
 
 // Binaries returns the folder with the control plane's programs: $KUBEBUILDER_ASSETS where that is set, else
 // built from the module in module/, once per version (5-10 min with a cold build cache, 25 s with a warm one).
 func Binaries(ctx context.Context, logf artifact.Logf) (string, error) {
+	return binaries(ctx, logf, true)
+}
+
+// APIServerBinaries is Binaries for a cluster without controllers (Options.WithoutControllers), a tenth less to build. Where Binaries
+// has built its own folder, it is that one.
+func APIServerBinaries(ctx context.Context, logf artifact.Logf) (string, error) {
+	return binaries(ctx, logf, false)
+}
+
+func binaries(ctx context.Context, logf artifact.Logf, withControllers bool) (string, error) {
 	if dir := os.Getenv("KUBEBUILDER_ASSETS"); dir != "" {
-		for _, c := range components {
-			if _, err := os.Stat(filepath.Join(dir, c.name)); err != nil && !optional[c.name] {
+		for _, c := range apiServer {
+			if _, err := os.Stat(filepath.Join(dir, c.name)); err != nil {
 				return "", fmt.Errorf("using KUBEBUILDER_ASSETS: %w", err)
 			}
 		}
@@ -49,20 +63,48 @@ func Binaries(ctx context.Context, logf artifact.Logf) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	cache, err := artifact.Dir()
+	if err != nil {
+		return "", err
+	}
+	name, components, err := choose(cache, name, withControllers)
+	if err != nil {
+		return "", err
+	}
 	return artifact.Make(ctx, logf, name, func(ctx context.Context, dir string) error {
+		var names, pkgs []string
 		for _, c := range components {
-			start := time.Now()
-			logf("building %s", c.name)
-			cmd := exec.CommandContext(ctx, "go", append([]string{"build", "-o", filepath.Join(dir, c.name)}, append(flags, c.pkg)...)...)
-			cmd.Dir = module
-			cmd.Env = artifact.GoEnv()
-			if out, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("building %s: %w\n%s", c.name, err, out)
+			names, pkgs = append(names, c.name), append(pkgs, c.pkg)
+		}
+		logf("building %s", strings.Join(names, ", "))
+		if err := artifact.Build(ctx, artifact.Module{Dir: module, Flags: flags}, dir, pkgs...); err != nil {
+			return err
+		}
+		for _, c := range components {
+			if c.builtAs == "" {
+				continue
 			}
-			logf("built %s in %.0f s", c.name, time.Since(start).Seconds())
+			if err := os.Rename(filepath.Join(dir, c.builtAs), filepath.Join(dir, c.name)); err != nil {
+				return fmt.Errorf("naming %s: %w", c.name, err)
+			}
 		}
 		return nil
 	})
+}
+
+// choose returns the artifact to use, and what to build if it is not there. Whoever needs no controllers takes the whole control plane where that has been
+// built already, under its name.
+func choose(cache, whole string, withControllers bool) (name string, build []component, err error) {
+	if !withControllers {
+		_, err := os.Stat(filepath.Join(cache, whole))
+		if errors.Is(err, fs.ErrNotExist) {
+			return strings.Replace(whole, "controlplane-", "apiserver-", 1), apiServer, nil
+		}
+		if err != nil {
+			return "", nil, fmt.Errorf("looking for the control plane: %w", err)
+		}
+	}
+	return whole, slices.Concat(apiServer, controllers), nil
 }
 
 // Kubelet returns the folder with the kubelet that belongs to the control plane, built from the same module (1 min).

@@ -75,7 +75,7 @@ func Start(ctx context.Context, box *sandbox.Sandbox, o Options) (*Cluster, erro
 	if logf == nil {
 		logf = func(string, ...any) {}
 	}
-	bin, err := Binaries(ctx, logf)
+	bin, err := binaries(ctx, logf, !o.WithoutControllers)
 	if err != nil {
 		return nil, err
 	}
