@@ -1,7 +1,7 @@
 // Command demo shows the main job from nothing: a real control plane, a bridge, a real host with two extra NICs, which joins; the example object is
 // created, the NICs come up, the host is rebooted, and they come up again.
 //
-// It needs root and what `go run ./test/setup` makes. With KEEP=1 in the environment it leaves all of it running until Ctrl-C, and says
+// It needs root and what `go run ./test/setup demo` makes. With KEEP=1 in the environment it leaves all of it running until Ctrl-C, and says
 // how to look around. It exits with 1 if anything is not as it should be.
 package main
 
@@ -87,8 +87,13 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	if d.box, err = sandbox.New(ctx, d.logf); err != nil {
 		return err
 	}
-	d.logf("starting etcd, kube-apiserver, kube-controller-manager and kube-scheduler")
-	d.cluster, err = controlplane.Start(ctx, d.box, controlplane.Options{Logf: d.logf, Addresses: []net.IP{testhost.Gateway.AsSlice()}})
+	d.logf("starting etcd and kube-apiserver")
+	d.cluster, err = controlplane.Start(ctx, d.box, controlplane.Options{
+		Logf:      d.logf,
+		Addresses: []net.IP{testhost.Gateway.AsSlice()},
+		// Nothing here runs Pods, and who tries the product for the first time waits for all that is built.
+		WithoutControllers: true,
+	})
 	if err != nil {
 		return err
 	}
@@ -220,7 +225,8 @@ func (d *demo) show(ctx context.Context, argv ...string) error {
 
 func (d *demo) lookAround() {
 	fmt.Printf(`
-All of it runs until Ctrl-C. In another shell:
+All of it runs until Ctrl-C. It is an API server without Kubernetes' own controllers: no Pods run, a namespace stays Terminating,
+and a deleted Node takes nothing with it. In another shell:
 
   export KUBECONFIG=%s
   alias kubectl=%s

@@ -69,9 +69,21 @@ func containerRuntime() []string {
 	return []string{"libseccomp-dev", "pkg-config"}
 }
 
-// Install installs by apt-get what is missing, for the test bed, for the race detector and for runc.
-func Install(ctx context.Context, logf func(string, ...any)) error {
-	missing := slices.Concat(Missing(), compiler(), containerRuntime())
+// More is what not everybody needs who runs the test bed.
+type More struct {
+	// Compiler is for go test -race, ContainerRuntime for building runc.
+	Compiler, ContainerRuntime bool
+}
+
+// Install installs by apt-get what is missing, for the test bed and for more.
+func Install(ctx context.Context, logf func(string, ...any), more More) error {
+	missing := Missing()
+	if more.Compiler {
+		missing = append(missing, compiler()...)
+	}
+	if more.ContainerRuntime {
+		missing = append(missing, containerRuntime()...)
+	}
 	if len(missing) == 0 {
 		return nil
 	}
@@ -90,6 +102,8 @@ func Install(ctx context.Context, logf func(string, ...any)) error {
 func aptGet(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet", "--option=DPkg::Lock::Timeout=300"}, args...)...)
 	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	// Interrupted it ends when dpkg has; killed it would leave packages half installed.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("running apt-get %s: %w:\n%s", strings.Join(args, " "), err, out)
 	}

@@ -1,9 +1,14 @@
 // Command setup makes a machine ready for the test bed: it installs the Debian packages that are missing, builds
 // the control plane, the root file systems of the hosts and a NetworkManager with the ifcfg plugin into the cache, and removes what killed test runs
-// left. What is there already costs nothing.
+// left. What is there already costs nothing. Debian's part and Go's part are made side by side: the first waits for the network and for one
+// program after the other, the second keeps all cores busy.
 //
 // Arguments are the Debian suites to make root file systems of, bookworm if there are none, and "kubelet" for what nodes with a kubelet
-// need. It needs root.
+// need. "demo" stands alone: what make demo needs and no more. It needs root.
+//
+// It must not leave anything half made: where one part fails or Ctrl-C ends it, all parts end before it does.
+//
+// Start reading at parse, then setup.
 package main
 
 import (
@@ -11,7 +16,6 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 	"time"
 
@@ -32,10 +36,14 @@ func main() {
 	}
 }
 
-func setup(ctx context.Context, suites []string) error {
+func setup(ctx context.Context, args []string) error {
 	begin := time.Now()
 	logf := func(format string, args ...any) {
 		fmt.Printf("setup %4.0f s: %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+	need, err := parse(args)
+	if err != nil {
+		return err
 	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("the test bed needs root: it makes network namespaces and boots hosts")
@@ -43,34 +51,19 @@ func setup(ctx context.Context, suites []string) error {
 	if _, err := sandbox.Reap(logf); err != nil {
 		return err
 	}
-	if err := prerequisite.Install(ctx, logf); err != nil {
+	installed := make(chan struct{})
+	err = artifact.Together(ctx,
+		func(ctx context.Context) error {
+			if err := prerequisite.Install(ctx, logf, need.packages); err != nil {
+				return err
+			}
+			close(installed)
+			return makeHosts(ctx, logf, need)
+		},
+		func(ctx context.Context) error { return makePrograms(ctx, logf, need, installed) },
+	)
+	if err != nil {
 		return err
-	}
-	withNodes := slices.Contains(suites, "kubelet")
-	suites = slices.DeleteFunc(suites, func(s string) bool { return s == "kubelet" })
-	if len(suites) == 0 {
-		suites = []string{testhost.DefaultSuite}
-	}
-	for _, suite := range suites {
-		if _, err := testhost.RootFS(ctx, logf, suite); err != nil {
-			return err
-		}
-	}
-	if slices.Contains(suites, testhost.DefaultSuite) {
-		if _, err := testhost.IfcfgPlugin(ctx, logf); err != nil {
-			return err
-		}
-	}
-	if _, err := controlplane.Binaries(ctx, logf); err != nil {
-		return err
-	}
-	if withNodes {
-		if _, err := kubelet.Programs(ctx, logf); err != nil {
-			return err
-		}
-		if _, err := kubelet.Helm(ctx, logf); err != nil {
-			return err
-		}
 	}
 	cache, err := artifact.Dir()
 	if err != nil {
@@ -78,4 +71,42 @@ func setup(ctx context.Context, suites []string) error {
 	}
 	logf("ready; what was made is kept in %s", cache)
 	return nil
+}
+
+// makeHosts makes what hosts boot from, with the tools of Debian, which have to be there.
+func makeHosts(ctx context.Context, logf artifact.Logf, need needs) error {
+	for _, suite := range need.suites {
+		if _, err := testhost.RootFS(ctx, logf, suite); err != nil {
+			return err
+		}
+	}
+	if !need.ifcfg {
+		return nil
+	}
+	_, err := testhost.IfcfgPlugin(ctx, logf)
+	return err
+}
+
+// makePrograms builds with Go. Only a node's programs need a package of Debian too.
+func makePrograms(ctx context.Context, logf artifact.Logf, need needs, installed <-chan struct{}) error {
+	if !need.controllers {
+		_, err := controlplane.APIServerBinaries(ctx, logf)
+		return err
+	}
+	if _, err := controlplane.Binaries(ctx, logf); err != nil {
+		return err
+	}
+	if !need.nodes {
+		return nil
+	}
+	select {
+	case <-installed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if _, err := kubelet.Programs(ctx, logf); err != nil {
+		return err
+	}
+	_, err := kubelet.Helm(ctx, logf)
+	return err
 }
