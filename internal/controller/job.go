@@ -105,6 +105,8 @@ func JudgeJobs(in JobIn) JobOut {
 		return JobOut{}
 	case want == nil && in.Object != nil && in.Node && satisfiedBy(in, live):
 		return JobOut{} // its Pod is about to end, or waits for NICs until the deadline
+	case want == nil && in.Object != nil && in.Node && releasedTo(in, live):
+		return JobOut{} // it may be in the middle of a change
 	}
 	return JobOut{Delete: live, Why: cmp.Or(why, "a newer generation or run is wanted")}
 }
@@ -125,6 +127,13 @@ func deleteStale(in JobIn, want *JobKey) JobOut {
 func satisfiedBy(in JobIn, j *batchv1.Job) bool {
 	k := jobKey(j)
 	return k.UID == in.Object.UID && k.Generation == in.Object.Generation && byJob(in)
+}
+
+// releasedTo: the Job works on the generation that is released, while a newer one
+// waits for its release.
+func releasedTo(in JobIn, j *batchv1.Job) bool {
+	k, o := jobKey(j), in.Object
+	return in.Braked && byJob(in) && k.UID == o.UID && k.Generation == o.Status.ReleasedGeneration && k.Generation < o.Generation
 }
 
 // byJob: Jobs are to work on the node at all.

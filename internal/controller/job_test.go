@@ -45,6 +45,9 @@ func TestJudgeJobs(t *testing.T) {
 	annotated := func(e string) func(*v1.MultiNicNodeConfig) {
 		return func(o *v1.MultiNicNodeConfig) { o.Annotations = map[string]string{v1.ExecutionAnnotation: e} }
 	}
+	released := func(generation int64) func(*v1.MultiNicNodeConfig) {
+		return func(o *v1.MultiNicNodeConfig) { o.Status.ReleasedGeneration = generation }
+	}
 	const nothing = "nothing"
 	for name, tt := range map[string]struct {
 		in   JobIn
@@ -81,6 +84,11 @@ func TestJudgeJobs(t *testing.T) {
 		"an object that is deleted ends its Job":                                {JobIn{Jobs: []batchv1.Job{job(key(2, ""))}}, "delete job-2-"},
 		"an object that is being deleted gets none":                             {JobIn{Object: object(2, func(o *v1.MultiNicNodeConfig) { o.DeletionTimestamp = new(metav1.NewTime(noon)) })}, nothing},
 		"a generation that the brake holds back gets none":                      {JobIn{Object: object(2), Braked: true}, nothing},
+		"a Job of the released generation is let end while a newer one waits":   {JobIn{Object: object(3, released(2)), Braked: true, Jobs: []batchv1.Job{job(key(2, ""))}}, nothing},
+		"also the Job of a run":                                                 {JobIn{Object: object(3, released(2)), Braked: true, Jobs: []batchv1.Job{job(key(2, "run"))}}, nothing},
+		"the release of the newer one ends it":                                  {JobIn{Object: object(3, released(3)), Braked: true, Jobs: []batchv1.Job{job(key(2, ""))}}, "delete job-2-"},
+		"a Job of a generation that is older than the released one is ended":    {JobIn{Object: object(3, released(2)), Braked: true, Jobs: []batchv1.Job{job(key(1, ""))}}, "delete job-1-"},
+		"a daemon that appears ends the Job of the released generation":         {JobIn{Object: object(3, released(2)), Braked: true, Alive: true, Jobs: []batchv1.Job{job(key(2, ""))}}, "delete job-2-"},
 		"a generation that the brake released gets one":                         {JobIn{Object: object(2, func(o *v1.MultiNicNodeConfig) { o.Status.ReleasedGeneration = 2 }), Braked: true}, "create 2"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -39,7 +40,7 @@ type jobLoop struct {
 	braked      bool
 
 	mu   sync.Mutex
-	last map[string]time.Time // by node: when a Job was made last
+	last map[string]time.Time // by node: when a Job was made last, of the last second
 }
 
 // nodeOfJob is the node that a Job, or a Pod of one, belongs to; "" for none.
@@ -218,6 +219,7 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 	l.mu.Lock()
 	wait := l.last[node].Add(time.Second).Sub(now) // two Jobs of a second would bear one name
 	if wait <= 0 {
+		maps.DeleteFunc(l.last, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Second })
 		l.last[node] = now
 	}
 	l.mu.Unlock()
