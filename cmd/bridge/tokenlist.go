@@ -40,6 +40,7 @@ func newAdmin(kubeconfig string) (*admin, error) {
 		return nil, fmt.Errorf("reading kubeconfig: %w", err)
 	}
 	cfg.UserAgent = "multinic-bridge/" + version
+	cfg.Timeout = time.Minute // of one call; no command watches
 	a := &admin{server: cfg.Host, ca: cfg.CAData}
 	if a.ca == nil && cfg.CAFile != "" {
 		if a.ca, err = os.ReadFile(cfg.CAFile); err != nil {

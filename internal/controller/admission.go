@@ -32,6 +32,9 @@ import (
 const (
 	admissionFresh = 3 * time.Second
 	admissionEvery = 2 * time.Minute
+	// admissionWithin is how long a look may take: an API server that does not answer
+	// has not said that the policies are in force.
+	admissionWithin = 10 * time.Second
 )
 
 // errAdmission is what every error of guard.inForce wraps: nothing is to be
@@ -49,9 +52,10 @@ type guard struct {
 	now    func() time.Time
 	want   policies
 
-	mu  sync.Mutex
-	at  time.Time
-	err error
+	mu      sync.Mutex // never held over a call
+	at      time.Time
+	err     error
+	looking chan struct{} // closed when the look that goes on has ended; nil: none does
 }
 
 // fault is what is wrong with a policy or its binding. It wraps errAdmission.
@@ -124,22 +128,45 @@ func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAd
 // inForce gives nil where every policy is bound and refuses its probe. The look
 // behind the answer began admissionFresh before the question at most: who waits
 // for one that goes on takes it, or with a slow API server each would have to
-// look for himself, one after the other.
+// look for himself, one after the other. Nobody waits longer than his own ctx.
 func (g *guard) inForce(ctx context.Context) error {
 	asked := g.now()
 	g.mu.Lock()
+	for g.at.IsZero() || asked.Sub(g.at) >= admissionFresh {
+		others := g.looking
+		if others == nil {
+			return g.lookNow(ctx)
+		}
+		g.mu.Unlock()
+		select {
+		case <-others: // one that was given up leaves the answer as old as it was
+		case <-ctx.Done():
+			return fmt.Errorf("%w: waiting for a look at them: %w", errAdmission, ctx.Err())
+		}
+		g.mu.Lock()
+	}
 	defer g.mu.Unlock()
-	if !g.at.IsZero() && asked.Sub(g.at) < admissionFresh {
-		return g.err
-	}
+	return g.err
+}
+
+// lookNow is inForce for the one who looks. It takes g.mu over, and gives it back.
+func (g *guard) lookNow(ctx context.Context) error {
+	done := make(chan struct{})
+	g.looking = done
+	g.mu.Unlock()
 	now := g.now()
-	before, first := g.err, g.at.IsZero()
-	g.err = g.look(ctx)
+	within, cancel := context.WithTimeout(ctx, admissionWithin)
+	defer cancel()
+	err := g.look(within)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.looking = nil
+	close(done)
 	if ctx.Err() != nil {
-		g.at = time.Time{}
-		return g.err
+		return err
 	}
-	g.at = now
+	before, first := g.err, g.at.IsZero()
+	g.at, g.err = now, err
 	switch {
 	case g.err != nil && (before == nil || before.Error() != g.err.Error()):
 		g.log.Error("handing out nothing: the admission policies are not in force", "err", g.err)

@@ -123,12 +123,12 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 	r.tell(out)
 	r.tellStuck(out, objects)
 	for _, n := range out.Release {
-		r.granted[n.UID] = grant{n.Generation, now}
 		named := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Namespace: v1.SystemNamespace}}
 		select {
 		case r.wake <- event.TypedGenericEvent[*v1.MultiNicNodeConfig]{Object: named}:
+			r.granted[n.UID] = grant{n.Generation, now} // the status loop asks once it gets r.mu
 		case <-ctx.Done():
-			return reconcile.Result{}, nil
+			return reconcile.Result{}, fmt.Errorf("waking the status loop for %s: %w", n.Name, ctx.Err())
 		}
 	}
 	if out.Waiting > 0 && (out.Again == 0 || out.Again > rolloutEvery) {

@@ -24,11 +24,17 @@ import (
 	v1 "multinicd/api/v1"
 )
 
+// reconcileWithin is how long one pass of a loop may take. A pass makes a dozen calls
+// at most, of some milliseconds each; an API server that lets one of them hang must
+// not keep a worker for good.
+const reconcileWithin = time.Minute
+
 // options are those of every loop, with so many workers: what fails is tried again after 50 ms, and in the end every 30 s.
 func options(workers int) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: workers,
 		SkipNameValidation:      new(true),
+		ReconciliationTimeout:   reconcileWithin,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
 	}
 }
