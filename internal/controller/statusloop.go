@@ -41,7 +41,7 @@ type statusLoop struct {
 
 	mu      sync.Mutex
 	said    map[string]said   // by node
-	settled map[string]string // by node: the reason of Ready when it was last told of
+	settled map[string]string // by node: what it had settled on when that was last told of
 }
 
 // said is the status that was written last, until the cache shows it.
@@ -165,20 +165,19 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 // settled on before: a change that ends as the last one did is none. What a node
 // was settled on before this bridge is read from the object, where it says so.
 func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
-	now := find(next.Conditions, v1.ConditionReady)
-	if now == nil || passing(now.Reason) {
+	now, on := find(next.Conditions, v1.ConditionReady), settlement(next)
+	if on == "" {
 		return
 	}
 	l.mu.Lock()
 	before, known := l.settled[obj.Name]
 	if !known {
-		if ready := find(obj.Status.Conditions, v1.ConditionReady); ready != nil && !passing(ready.Reason) {
-			before, known = ready.Reason, true
-		}
+		before = settlement(obj.Status)
+		known = before != ""
 	}
-	l.settled[obj.Name] = now.Reason
+	l.settled[obj.Name] = on
 	l.mu.Unlock()
-	if !known || before == now.Reason || now.Reason == v1.ReasonReportRefused || l.eventBrake.wait(obj.Name, l.now()) > 0 {
+	if !known || before == on || now.Reason == v1.ReasonReportRefused || l.eventBrake.wait(obj.Name, l.now()) > 0 {
 		return
 	}
 	kind := corev1.EventTypeWarning
@@ -187,6 +186,24 @@ func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNod
 	}
 	l.events.Eventf(obj, nil, kind, now.Reason, "Settle", "%s",
 		v1.Printable(fmt.Sprintf("generation %d: %s", next.ObservedGeneration, now.Message), maxEvent))
+}
+
+// settlement is what a node has settled on, to be compared with another one: the
+// reason of Ready, and of which NICs and reasons it speaks. Messages are left out, for
+// numbers move in them. "" where nothing has settled.
+func settlement(s v1.MultiNicNodeConfigStatus) string {
+	ready := find(s.Conditions, v1.ConditionReady)
+	if ready == nil || passing(ready.Reason) {
+		return ""
+	}
+	about := map[string]v1.State{v1.ReasonInterfacesFailed: v1.StateFailed, v1.ReasonInterfacesWaiting: v1.StatePending}[ready.Reason]
+	on := ready.Reason
+	for _, n := range s.InterfaceStatuses {
+		if about != "" && n.Status == about {
+			on += " " + n.MACAddress + " " + n.Reason
+		}
+	}
+	return on
 }
 
 // passing says of a reason of the condition Ready that nothing has settled with it.
