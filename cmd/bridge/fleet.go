@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -50,7 +51,9 @@ func fleetCommand() *cli.Command {
 		Name:  "fleet",
 		Usage: "list all nodes: state, reason, age, drift, version, credential",
 		Description: "AGE is since the bridge last took something new over from the node, SEEN since the node renewed its Lease,\n" +
-			"CREDENTIAL since its identity was made; the tokens of that live for an hour each.",
+			"CREDENTIAL since its identity was made; the tokens of that live for an hour each. DRIFT names the NICs that are not as\n" +
+			"wanted now, since somebody changed them: another writer keeps doing so, or they are being put back. What was put back\n" +
+			"leaves nothing there: the node's log and its metric multinicd_repairs_total tell of it.",
 		Action: listFleet,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide, json or yaml"},
@@ -68,10 +71,9 @@ func listFleet(c *cli.Context) error {
 	if c.Args().Present() || !slices.Contains([]string{"table", "wide", "json", "yaml"}, output) {
 		return fmt.Errorf("%w: fleet takes -o table, wide, json or yaml, and no arguments", errUsage)
 	}
-	for _, state := range c.StringSlice("state") {
-		if !slices.Contains([]v1.State{v1.StatePending, v1.StateInProgress, v1.StateConfigured, v1.StateFailed}, v1.State(state)) {
-			return fmt.Errorf("%w: --state %q is none of Pending, InProgress, Configured or Failed", errUsage, state)
-		}
+	states, err := parseStates(c.StringSlice("state"))
+	if err != nil {
+		return err
 	}
 	selector, err := labels.Parse(c.String("selector"))
 	if err != nil {
@@ -81,13 +83,21 @@ func listFleet(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	looked, reasons := 0, map[string]bool{}
 	nodes, err := a.fleet(c.Context, selector, func(o *v1.MultiNicNodeConfig, n fleetNode) bool {
-		return (len(c.StringSlice("state")) == 0 || slices.Contains(c.StringSlice("state"), string(n.State))) &&
+		looked++
+		for _, r := range reasonsOf(o) {
+			reasons[r] = true
+		}
+		return (len(states) == 0 || slices.Contains(states, n.State)) &&
 			(len(c.StringSlice("reason")) == 0 || hasReason(o, c.StringSlice("reason"))) &&
 			(!c.Bool("not-ready") || n.Ready != "True")
 	})
 	if err != nil {
 		return err
+	}
+	if len(nodes) == 0 {
+		fmt.Fprintln(c.App.ErrWriter, noMatch(looked, c.StringSlice("reason"), reasons))
 	}
 	switch output {
 	case "json":
@@ -105,13 +115,49 @@ func listFleet(c *cli.Context) error {
 	return fleetTable(c.App.Writer, nodes, output == "wide", time.Now())
 }
 
-func hasReason(o *v1.MultiNicNodeConfig, reasons []string) bool {
-	for _, c := range o.Status.Conditions {
-		if slices.Contains(reasons, c.Reason) {
-			return true
+// parseStates takes the four words in upper and lower case.
+func parseStates(words []string) ([]v1.State, error) {
+	var out []v1.State
+	for _, word := range words {
+		all := []v1.State{v1.StatePending, v1.StateInProgress, v1.StateConfigured, v1.StateFailed}
+		i := slices.IndexFunc(all, func(s v1.State) bool { return strings.EqualFold(string(s), word) })
+		if i < 0 {
+			return nil, fmt.Errorf("%w: --state %q is none of Pending, InProgress, Configured or Failed", errUsage, word)
+		}
+		out = append(out, all[i])
+	}
+	return out, nil
+}
+
+// noMatch says why a list is empty: an empty table after a slip of the pen looks as if all were well. looked is how many objects
+// there were to choose from, reasons those that they have.
+func noMatch(looked int, wanted []string, reasons map[string]bool) string {
+	if looked == 0 {
+		return "no node matches: there is no object, or none with these labels"
+	}
+	text := fmt.Sprintf("no node matches, of %d", looked)
+	for _, r := range wanted {
+		if !reasons[r] {
+			return text + ": none has the reason " + v1.Printable(r, 64) + "; there are " + strings.Join(slices.Sorted(maps.Keys(reasons)), ", ")
 		}
 	}
-	return slices.ContainsFunc(o.Status.InterfaceStatuses, func(n v1.InterfaceStatus) bool { return slices.Contains(reasons, n.Reason) })
+	return text
+}
+
+func hasReason(o *v1.MultiNicNodeConfig, reasons []string) bool {
+	return slices.ContainsFunc(reasonsOf(o), func(r string) bool { return slices.Contains(reasons, r) })
+}
+
+// reasonsOf are those of an object's conditions and NICs, fit to be printed.
+func reasonsOf(o *v1.MultiNicNodeConfig) []string {
+	var out []string
+	for _, c := range o.Status.Conditions {
+		out = append(out, c.Reason)
+	}
+	for _, n := range o.Status.InterfaceStatuses {
+		out = append(out, v1.Printable(n.Reason, 64))
+	}
+	return out
 }
 
 // fleet reads four lists, whatever the number of nodes. Who may not read one of them gets an

@@ -42,3 +42,31 @@ b      Failed   False     InterfacesFailed   1/2          90s   multinic2   1.2.
 		}
 	}
 }
+
+func TestFleetSaysWhyNothingMatches(t *testing.T) {
+	reasons := map[string]bool{v1.ReasonNameTaken: true, v1.ReasonAddressInUse: true}
+	for _, row := range []struct {
+		looked int
+		wanted []string
+		want   string
+	}{
+		{0, nil, "no node matches: there is no object, or none with these labels"},
+		{7, nil, "no node matches, of 7"},
+		{7, []string{v1.ReasonNameTaken}, "no node matches, of 7"},
+		{7, []string{"AdressInUse"}, "no node matches, of 7: none has the reason AdressInUse; there are AddressInUse, NameTaken"},
+	} {
+		if got := noMatch(row.looked, row.wanted, reasons); got != row.want {
+			t.Errorf("%q, want %q", got, row.want)
+		}
+	}
+}
+
+func TestFleetTakesStatesInAnyCase(t *testing.T) {
+	got, err := parseStates([]string{"failed", "INPROGRESS", "Pending"})
+	if diff := cmp.Diff([]v1.State{v1.StateFailed, v1.StateInProgress, v1.StatePending}, got); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if _, err := parseStates([]string{"fail"}); err == nil {
+		t.Error("fail is taken for a state")
+	}
+}
