@@ -70,11 +70,11 @@ func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal
 func NotOurs(l nic.Link, m Machine) *Refusal {
 	for _, pattern := range slices.Concat(never, m.Deny) {
 		if ok, err := path.Match(pattern, l.Name); err == nil && ok {
-			return refuse(NotPhysical, "link %s has a name of the form %s, which container networks and tunnels use: it is never touched", l.Name, pattern)
+			return refuse(NotPhysical, "link %s has a name of the form %s, which container networks and tunnels use: it is never touched; name the MAC of a NIC of its own", l.Name, pattern)
 		}
 	}
 	if !physical(l, m.Kinds) {
-		return refuse(NotPhysical, "link %s is virtual (kind %q), no NIC: it is never touched", l.Name, l.Kind)
+		return refuse(NotPhysical, "link %s is virtual (kind %q), no NIC: it is never touched; name the MAC of a NIC", l.Name, l.Kind)
 	}
 	if l.Master != 0 {
 		return refuse(NotPhysical, "link %s is part of a bond, bridge or VRF: it is never touched; take it out of there first", l.Name)
@@ -119,7 +119,7 @@ func global(a nic.Address) bool {
 // conflicts says why what is wanted cannot stand beside the rest of the host.
 func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 	if c.MTU != 0 && (l.MaxMTU != 0 && c.MTU > l.MaxMTU || l.MinMTU != 0 && c.MTU < l.MinMTU) {
-		return refuse(MTUTooLarge, "MTU %d is outside of what link %s can do (%d to %d)", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
+		return refuse(MTUTooLarge, "MTU %d is outside of what link %s can do (%d to %d); give the NIC another mtu", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
 	}
 	for _, o := range p.machine.Links {
 		leaves := o.Name == c.Name && (p.given[o.Index] != "" || p.movesOn(o, c.Name))
@@ -153,13 +153,13 @@ const tableLocal = 255
 func (p *planner) routeConflict(c nic.Config, r nic.Route, l nic.Link) *Refusal {
 	// netplan 0.106 to 1.1.2 writes greater ones as negative numbers, and networkd then takes the route without them: in main, say.
 	if r.Table > math.MaxInt32 || r.Metric > math.MaxInt32 {
-		return refuse(NotSupported, "route %s: table and metric can be at most %d on this host", r, math.MaxInt32)
+		return refuse(NotSupported, "route %s: table and metric can be at most %d on this host; give smaller ones", r, math.MaxInt32)
 	}
 	if r.Table == tableLocal {
 		return refuse(NotSupported, "route %s: table %d is the kernel's own; use another", r, tableLocal)
 	}
 	if r.IsDefault() && !nic.OwnTable(r.Table) {
-		return refuse(CutsAPIPath, "a default route through %s in table %d would take the node's own; use gateway, which has a table of its own", c.Name, r.Key().Table)
+		return refuse(CutsAPIPath, "a default route through %s in table %d would take the node's own; take the route out, and use gateway, which has a table of its own", c.Name, r.Key().Table)
 	}
 	return p.cuts(r.To, r.Key().Table, l)
 }
@@ -167,17 +167,17 @@ func (p *planner) routeConflict(c nic.Config, r nic.Route, l nic.Link) *Refusal 
 func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
 	for _, o := range p.machine.Links {
 		if o.Index != l.Index && o.Holds(a.Addr()) && !p.releases(o, a.Addr()) {
-			return refuse(AddressInUse, "address %s is on link %s of this host already; an address can be on one link only", a.Addr(), o.Name)
+			return refuse(AddressInUse, "address %s is on link %s of this host already, and can be on one link only; give the NIC another address, or free this one", a.Addr(), o.Name)
 		}
 	}
 	for _, w := range p.machine.Paths {
 		if a.Addr() == w.To || a.Addr() == w.Via {
-			return refuse(CutsAPIPath, "address %s is the one by which the node reaches %s: the node would be lost", a.Addr(), w.What)
+			return refuse(CutsAPIPath, "address %s is the one by which the node reaches %s: the node would be lost; give the NIC another address", a.Addr(), w.What)
 		}
 	}
 	for _, o := range p.machine.Links {
 		if slices.ContainsFunc(o.Routes, func(r nic.Route) bool { return r.IsDefault() && r.Via == a.Addr() }) {
-			return refuse(CutsAPIPath, "address %s is the gateway of the default route of %s: the node would be lost", a.Addr(), o.Name)
+			return refuse(CutsAPIPath, "address %s is the gateway of the default route of %s: the node would be lost; give the NIC another address", a.Addr(), o.Name)
 		}
 	}
 	return p.cuts(a.Masked(), nic.TableMain, l)
@@ -192,14 +192,14 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	for _, w := range p.machine.Paths {
 		for _, to := range []netip.Addr{w.To, w.Via, w.Source} {
 			if to.IsValid() && dst.Contains(to) && w.Index != l.Index && dst.Bits() > p.bestBits(to, w.Index) {
-				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost", dst, l.Name, to, w.What)
+				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, to, w.What)
 			}
 		}
 	}
 	for _, o := range p.machine.Links {
 		for _, r := range o.Routes {
 			if o.Index != l.Index && r.IsDefault() && r.Key().Table == nic.TableMain && r.Via.IsValid() && dst.Contains(r.Via) && dst.Bits() > p.bestBits(r.Via, o.Index) {
-				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, the gateway of the default route of %s: the node would be lost", dst, l.Name, r.Via, o.Name)
+				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, the gateway of the default route of %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, r.Via, o.Name)
 			}
 		}
 	}

@@ -378,7 +378,7 @@ func TestMessagesAreBounded(t *testing.T) {
 	x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 	x.link().Claim = &nic.Claim{Owner: "netplan", Evidence: strings.Repeat("x", 1000)}
 	a := plan.Make(x.want, nil, x.Machine, x.record).Actions[0]
-	if len(a.Message) != 256 || !strings.HasSuffix(a.Message, "...") {
+	if len(a.Message) != 256 || !strings.HasSuffix(a.Message, "...; remove that, or set adopt: true to take it over") {
 		t.Errorf("got %d bytes: %s", len(a.Message), a.Message)
 	}
 }

@@ -282,5 +282,5 @@ func (p *planner) find(c nic.Config) (*nic.Link, *Refusal) {
 		return &found[0], nil
 	}
 	slices.SortFunc(found, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
-	return nil, refuse(AmbiguousMAC, "%d links have MAC %s (%s, %s): give each its own", len(found), c.MAC, found[0].Name, found[1].Name)
+	return nil, refuse(AmbiguousMAC, "%d links have MAC %s (%s, %s); give each its own", len(found), c.MAC, found[0].Name, found[1].Name)
 }

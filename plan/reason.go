@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"strings"
 
 	"multinicd/nic"
 )
@@ -56,10 +57,16 @@ func (r *Refusal) action(c nic.Config, l *nic.Link) Action {
 // maxMessage bounds messages, in bytes, as the report does.
 const maxMessage = 256
 
+// refuse makes a refusal whose message says first what is in the way and, after its last semicolon, what to do: that stays also where the
+// message is too long.
 func refuse(r Reason, format string, args ...any) *Refusal {
 	msg := fmt.Sprintf(format, args...)
 	if len(msg) > maxMessage {
-		msg = msg[:maxMessage-3] + "..."
+		remedy := ""
+		if i := strings.LastIndex(msg, "; "); i >= len(msg)-maxMessage/2 {
+			msg, remedy = msg[:i], msg[i:]
+		}
+		msg = strings.ToValidUTF8(msg[:min(len(msg), maxMessage-3-len(remedy))], "") + "..." + remedy
 	}
 	return &Refusal{Reason: r, Message: msg}
 }
