@@ -26,9 +26,9 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	case wish.Left:
 		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
 	case desired.Refused != nil:
-		s.State, s.Message = string(v1.StateFailed), desired.Refused.Message
+		s.State, s.Message = string(v1.StateFailed), d.keeps(desired.Refused.Message)
 	case wish.Unread != nil:
-		s.State, s.Message = string(v1.StateFailed), fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message)
+		s.State, s.Message = string(v1.StateFailed), d.keeps(fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message))
 	case wish.Held:
 		s.State, s.Message = string(v1.StateFailed), heldMessage(wish)
 	case wish.Unreleased != nil:
@@ -106,11 +106,11 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
 	} else if wish.Unread != nil {
 		r.UID, r.Generation, r.SpecHash = wish.Unread.UID, wish.Unread.Generation, ""
-		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: wish.Unread.Message}
+		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: d.keeps(wish.Unread.Message)}
 	} else if wish.Held {
 		r.Refused = &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
 	} else if desired.Refused != nil {
-		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: desired.Refused.Message}
+		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}
 	} else if obj.Spec.InstanceID != "" && len(d.comparable(obj.Spec.InstanceID)) == 0 {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
 	}

@@ -226,7 +226,11 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 		if mac == "" {
 			mac = bad.Text
 		}
-		out = append(out, NICStatus{ID: bad.ID, Name: bad.Name, MAC: mac, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused})
+		n := NICStatus{ID: bad.ID, Name: bad.Name, MAC: mac, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused}
+		if owned, ok := d.Applier.Record().Find(bad.MAC); ok && owned.Applied {
+			n.Message = stays(n.Message, owned.Config)
+		}
+		out = append(out, n)
 	}
 	slices.SortStableFunc(out, func(a, b NICStatus) int { return a.ID - b.ID })
 	return out
@@ -246,6 +250,9 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 		v := view(*link, c)
 		out.Have = &v
 		for _, diff := range plan.Verify(c, *link, owned) {
+			if diff.Field == "address" && diff.Have == "absent" && len(v.Addresses) > 0 {
+				diff.Have = prefixes(v.Addresses)
+			}
 			out.Difference = append(out.Difference, diff.String())
 		}
 	}
@@ -269,11 +276,55 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 		}
 	default:
 		out.Status = v1.StateFailed
+		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
+			out.Message = stays(out.Message, owned.Config)
+		}
 	}
 	if b := d.brakes[c.MAC]; b.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
 		out.Status, out.Reason, out.Message = v1.StateInProgress, v1.ReasonDriftFighting, b.message()
 	}
 	return out
+}
+
+// stays adds to a message why a NIC is not as wanted that what was there before is still in force. What to do, at its end, stays within what a
+// report takes.
+func stays(message string, c nic.Config) string {
+	what := "; the NIC is kept as it was, without an address"
+	if len(c.Addresses) > 0 {
+		what = "; the NIC is kept as it was: " + prefixes(c.Addresses)
+	}
+	if len(message)+len(what) > v1.MaxMessage {
+		what = "; the NIC is kept as it was"
+	}
+	if cause, remedy, ok := cutLast(message, "; "); ok {
+		return cause + what + "; " + remedy
+	}
+	return message + what
+}
+
+// keeps adds to a message why the whole object does not count that what was there before is still in force.
+func (d *Daemon) keeps(message string) string {
+	if n := len(d.owned()); n == 1 {
+		return message + "; the NIC of before is kept as it is"
+	} else if n > 1 {
+		return fmt.Sprintf("%s; the %d NICs of before are kept as they are", message, n)
+	}
+	return message
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+func prefixes(list []netip.Prefix) string {
+	out := make([]string, len(list))
+	for i, p := range list {
+		out[i] = p.String()
+	}
+	return strings.Join(out, " ")
 }
 
 func findLink(m *plan.Machine, mac nic.MAC) *nic.Link {
