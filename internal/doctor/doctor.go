@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"multinicd/docs"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -237,7 +238,7 @@ func agents(f Facts) (out []Finding) {
 	advice := map[string]string{
 		"cloud-init":     "take hotplug out of updates.network.when in /etc/cloud/cloud.cfg.d, or disable cloud-init-hotplugd.socket: it configures NICs that are plugged in, ours too",
 		"nm-cloud-setup": "systemctl disable --now nm-cloud-setup.timer nm-cloud-setup.service: it takes addresses and rules away that it does not know of",
-		Former:           "end its Job or DaemonSet; its files of a NIC are taken over once that NIC is in the object (docs/former.md); remove what is left then, or set adopt: true on the NIC",
+		Former:           "end its Job or DaemonSet; its files of a NIC are taken over once that NIC is in the object (" + docs.Page("former.md") + "); remove what is left then, or set adopt: true on the NIC",
 	}
 	for _, a := range f.Agents {
 		severity := Warning
@@ -366,7 +367,8 @@ func daemon(f Facts) (out []Finding) {
 	}
 	for _, n := range f.Daemon.Failed {
 		name, what, _ := strings.Cut(n, ": ")
-		out = append(out, Finding{"nic-not-configured", Problem, name, what, "docs/reasons.md has the reason"})
+		reason, _, _ := strings.Cut(what, ": ")
+		out = append(out, Finding{"nic-not-configured", Problem, name, what, cmp.Or(docs.WhatToDo(reason), docs.Page("reasons.md")+" has the reason")})
 	}
 	return out
 }

@@ -89,7 +89,8 @@ func TestExamine(t *testing.T) {
 		"a file that networkd may not read":            {func(f *Facts) { f.Files[1].Unread = true }, "problem permissions /etc/multinicd/multinicd.toml", "chown root:systemd-network"},
 		"a rollback that holds":                        {func(f *Facts) { f.Daemon.HeldBack = "generation 14 is held back" }, "warning held-back", "rollback --undo"},
 		"a file that cannot be used":                   {func(f *Facts) { f.Daemon.File = "node.yaml:7: spec.interface" }, "problem object-file", "node.yaml:7"},
-		"a NIC that is not as wanted":                  {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "AddressInUse"},
+		"a NIC with a reason of another version":       {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: Someday: x"} }, "problem nic-not-configured multinic1", "/usr/share/doc/multinicd/reasons.md"},
+		"a NIC that is not as wanted":                  {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "-> Give the NIC an address that is free."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := well()
