@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,8 +59,12 @@ func (h *Host) env(ctx context.Context, failed *error) env {
 		exists:      h.exists,
 		system:      h.system(),
 		initialised: func(index int) bool { return h.exists(fmt.Sprintf("/run/udev/data/n%d", index)) }, // where udev keeps what it knows of a link
-		networkd:    h.networkdWord,
-		manager:     func(link string) (managedDevice, error) { return h.managedDevice(ctx, link) },
+		networkd: func(index int) (state, file string) {
+			state, file, err := h.networkdWord(index)
+			*failed = errors.Join(*failed, err)
+			return state, file
+		},
+		manager: func(link string) (managedDevice, error) { return h.managedDevice(ctx, link) },
 		yaml: func(l nic.Link) ([]definition, string, string) {
 			found, renderer, file, err := h.netplanFor(l)
 			*failed = errors.Join(*failed, err)
@@ -88,11 +93,13 @@ func (h *Host) system() (name string) {
 	return name
 }
 
-// networkdWord reads what networkd wrote about a link, as sd_network_link_get_setup_state(3) does.
-func (h *Host) networkdWord(index int) (state, file string) {
+// networkdWord reads what networkd wrote about a link, as sd_network_link_get_setup_state(3) does; "" where it wrote nothing.
+func (h *Host) networkdWord(index int) (state, file string, err error) {
 	data, _, err := h.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
-	if err != nil {
-		return "", ""
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	} else if err != nil {
+		return "", "", err
 	}
 	for line := range strings.Lines(string(data)) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
@@ -103,7 +110,7 @@ func (h *Host) networkdWord(index int) (state, file string) {
 			state = value
 		}
 	}
-	return state, file
+	return state, file, nil
 }
 
 // netplanFor gives netplan's definitions that are for a link, and the renderer of the whole with the file that says it, the last one.

@@ -24,8 +24,10 @@ const (
 	// A request waits for the kernel's rtnl lock, which others may hold for seconds while they make hundreds of links.
 	requestTimeout = 10 * time.Second
 	// A dump is torn whenever a link, address or route of the whole namespace changes meanwhile. A node that starts 100 Pods
-	// does that all the time; the last try is taken as it is, because the change that tore it wakes us again.
-	dumpTries = 10
+	// does that all the time, so there are many tries, with pauses between them that grow from the least to the most.
+	dumpPatience   = 2 * time.Second
+	dumpPauseLeast = time.Millisecond
+	dumpPauseMost  = 50 * time.Millisecond
 )
 
 func openRTNL() (*rtnl, error) {
@@ -71,22 +73,38 @@ func (r *rtnl) do(ctx context.Context, kind, flags int, body []byte, attributes 
 	return r.request(kind, flags|unix.NLM_F_ACK, body, attributes, 0, nil)
 }
 
-// dump gives every message of one kind. The messages stay valid.
+// dump gives every message of one kind. The messages stay valid. A list that was torn is never given: what is missing from it
+// may be the default route of the link that the node lives by.
 func (r *rtnl) dump(ctx context.Context, kind int, reply uint16, body []byte, attributes ...attribute) ([][]byte, error) {
 	var out [][]byte
-	for try := 1; ; try++ {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
+	err := whole(ctx, func() error {
 		out = out[:0]
-		err := r.request(kind, unix.NLM_F_DUMP, body, attributes, reply, func(m []byte) { out = append(out, m) })
-		torn := errors.Is(err, netlink.ErrDumpInterrupted)
-		switch {
-		case err == nil, torn && try == dumpTries:
-			return out, nil
-		case torn, errors.Is(err, unix.EINTR), errors.Is(err, unix.EBUSY) && try < dumpTries:
-		default:
-			return nil, err
+		return r.request(kind, unix.NLM_F_DUMP, body, attributes, reply, func(m []byte) { out = append(out, m) })
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// whole asks again and again until an answer is not torn, and gives up with an error after dumpPatience.
+func whole(ctx context.Context, ask func() error) error {
+	began := time.Now()
+	for pause := dumpPauseLeast; ; pause = min(2*pause, dumpPauseMost) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		err := ask()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) && !errors.Is(err, unix.EINTR) && !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		if time.Since(began) >= dumpPatience {
+			return fmt.Errorf("the kernel's list changed at each of many tries to read it: %w", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }

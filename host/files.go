@@ -7,7 +7,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -105,18 +107,47 @@ func (h *Host) Remove(path string) error {
 	return nil
 }
 
-// Glob gives the paths, as the host sees them and sorted, that match a pattern of path.Match. None is no error.
+// Glob gives the paths, as the host sees them and sorted, that match a pattern of path.Match, which must be absolute. None is no
+// error. A folder that cannot be listed is one: what is in it would seem not to be there.
 func (h *Host) Glob(pattern string) ([]string, error) {
-	found, err := filepath.Glob(h.path(pattern))
-	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", pattern, err)
+	out := []string{"/"}
+	for _, segment := range strings.Split(strings.Trim(path.Clean(pattern), "/"), "/") {
+		var next []string
+		for _, folder := range out {
+			names, err := h.matching(folder, segment)
+			if err != nil {
+				return nil, fmt.Errorf("listing %s: %w", pattern, reason(err))
+			}
+			for _, name := range names {
+				next = append(next, path.Join(folder, name))
+			}
+		}
+		out = next
 	}
-	prefix := strings.TrimSuffix(h.Root, "/")
-	for i, p := range found {
-		found[i] = strings.TrimPrefix(p, prefix)
+	sort.Strings(out)
+	return out, nil
+}
+
+// matching gives the names in a folder that match a pattern; none where there is no such folder.
+func (h *Host) matching(folder, pattern string) (names []string, err error) {
+	if !strings.ContainsAny(pattern, `*?[\`) {
+		if _, err = os.Lstat(h.path(path.Join(folder, pattern))); err == nil {
+			return []string{pattern}, nil
+		}
+	} else {
+		if _, err := path.Match(pattern, ""); err != nil {
+			return nil, err
+		}
+		var f *os.File
+		if f, err = os.Open(h.path(folder)); err == nil {
+			names, err = f.Readdirnames(-1)
+			_ = f.Close()
+		}
 	}
-	sort.Strings(found)
-	return found, nil
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ESRCH) {
+		return nil, nil
+	}
+	return slices.DeleteFunc(names, func(name string) bool { return !globs(pattern, name) }), err
 }
 
 // Sweep removes the temporary files that a Write left in a folder when it was killed in mid-way: those made for a file whose

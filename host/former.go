@@ -61,22 +61,24 @@ func (h *Host) formerFiles() (formerFiles, error) {
 		for _, name := range names {
 			at, err := h.stamp(name)
 			if err != nil {
-				continue // it is gone
+				continue // it is gone, or Claims tells why it cannot be read
 			}
-			out[name] = h.formers.files[name]
-			if old, ok := h.formers.files[name]; !ok || old.stamp != at {
-				out[name] = parsed{stamp: at, definitions: h.formerDefinitions(name)}
+			if old, ok := h.formers.files[name]; ok && old.stamp == at {
+				out[name] = old
+				continue
 			}
+			if data, at, err := h.steady(name, at); err == nil {
+				out[name] = parsed{stamp: at, definitions: formerDefinitions(name, data)}
+			} // else it is nothing of the former agent's that can be relied on, and read again the next time
 		}
 	}
 	h.formers.files = out // forgets what is gone
 	return out, nil
 }
 
-// formerDefinitions gives what a file configures; nil where that is nothing, cannot be read, or the file is ours.
-func (h *Host) formerDefinitions(file string) []definition {
-	data, _, err := h.Read(file)
-	if err != nil || bytes.Contains(data, []byte(ourMark)) {
+// formerDefinitions gives what a file configures; nil where that is nothing, or the file is ours.
+func formerDefinitions(file string, data []byte) []definition {
+	if bytes.Contains(data, []byte(ourMark)) {
 		return nil
 	}
 	parse := parseIfcfg

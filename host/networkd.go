@@ -66,12 +66,12 @@ func (h *Host) NetworkdDone(ctx context.Context, index int, file string) error {
 	defer cancel()
 	since := time.Now()
 	for {
-		state, by := h.networkdWord(index)
+		state, by, err := h.networkdWord(index)
 		done := state == "configured" && by == file
 		if file == "" {
 			done = slices.Contains([]string{"", "configured", "unmanaged", "failed", "linger"}, state)
 		}
-		if !done {
+		if !done || err != nil {
 			since = time.Now()
 		} else if time.Since(since) >= networkdStill {
 			return nil
@@ -119,7 +119,11 @@ func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (stri
 	}
 	for _, s := range states {
 		i, _ := strconv.Atoi(path.Base(s))
-		if _, f := h.networkdWord(i); f != "" && !ours(f) && !h.exists(f) {
+		_, f, err := h.networkdWord(i)
+		if err != nil {
+			return "", err
+		}
+		if f != "" && !ours(f) && !h.exists(f) {
 			return fmt.Sprintf("%s is gone, and networkd would act on that too", f), nil
 		}
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"net/netip"
 	"path"
 	"regexp"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // nodeCache keeps the answer of NodeIPs, which has to walk over all processes.
@@ -42,32 +45,47 @@ func (h *Host) NodeIPs() []netip.Addr {
 		return slices.Clone(h.nodes.ips)
 	}
 	var out []netip.Addr
-	for _, pattern := range kubeletFiles {
-		files, _ := h.Glob(pattern) // the patterns are constant and good
+	whole := true // nothing was there that could not be read, but for what nobody may read but its owner
+	read := func(pattern string, each func(data []byte)) {
+		files, err := h.Glob(pattern)
 		for _, f := range files {
-			if data, _, err := h.Read(f); err == nil {
-				_ = lines(data, func(line string) error {
-					out = append(out, nodeIPs(line)...)
-					return nil
-				})
+			data, _, failed := h.Read(f)
+			if failed == nil {
+				each(data)
 			}
+			err = errors.Join(err, failed)
 		}
+		whole = whole && !short(err)
 	}
-	commands, _ := h.Glob("/proc/[0-9]*/cmdline")
-	for _, f := range commands {
-		data, _, err := h.Read(f)
-		if err != nil {
-			continue // it has ended
-		}
+	for _, pattern := range kubeletFiles {
+		read(pattern, func(data []byte) {
+			_ = lines(data, func(line string) error {
+				out = append(out, nodeIPs(line)...)
+				return nil
+			})
+		})
+	}
+	read("/proc/[0-9]*/cmdline", func(data []byte) {
 		argv := bytes.Split(data, []byte{0})
 		switch path.Base(string(argv[0])) {
 		case "kubelet", "k3s", "rke2", "hyperkube":
 			out = append(out, nodeIPs(string(bytes.Join(argv, []byte{' '})))...)
 		}
+	})
+	if !whole { // what could be read before counts until it can be read again, which is tried the next time
+		out = append(out, h.nodes.ips...)
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
-	h.nodes.ips, h.nodes.asked = slices.Compact(out), time.Now()
+	h.nodes.ips, h.nodes.asked = slices.Compact(out), time.Time{}
+	if whole {
+		h.nodes.asked = time.Now()
+	}
 	return slices.Clone(h.nodes.ips)
+}
+
+// short says whether some error of err comes of what the host is short of at the moment: then what was to be read is there all the same.
+func short(err error) bool {
+	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO, unix.EINTR}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func nodeIPs(line string) []netip.Addr {

@@ -3,7 +3,9 @@ package host
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path"
@@ -21,7 +23,8 @@ import (
 // claim at most, the first in that order. The loopback link has none, and what the former agent left is none: see Former.
 //
 // It reads a file again only if its size, time or inode has changed, so it may be called at every event. A file that cannot be
-// read as what it should be claims a link only if it names the link's MAC.
+// read as what it should be claims a link only if it names the link's MAC. One that cannot be read at all (EIO, EMFILE, EACCES, or
+// somebody is writing it) is tried again each time; until then it claims what it did before, and every link if it was never read.
 func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file string) bool) (map[int]*nic.Claim, error) {
 	h.claims.Lock()
 	defer h.claims.Unlock()
@@ -57,14 +60,18 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 			continue
 		}
 		former := former.of(l)
-		if c := h.claim(l, lists, func(file string) bool { return ours(file) || former.left(file) }); c != nil {
+		c, err := h.claim(l, lists, func(file string) bool { return ours(file) || former.left(file) })
+		if err != nil {
+			return nil, err
+		}
+		if c != nil {
 			out[l.Index] = c
 		}
 	}
 	return out, nil
 }
 
-func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) *nic.Claim {
+func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
 	driver := ""
 	if l.Device {
 		if target, err := os.Readlink(h.path("/sys/class/net/" + l.Name + "/device/driver")); err == nil {
@@ -81,21 +88,23 @@ func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) *
 				break
 			}
 			if !ours(d.file) {
-				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("%s %s", d.file, how)}
+				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("%s %s", d.file, how)}, nil
 			}
 		}
 	}
-	if c := h.networkdState(l, ours); c != nil {
-		return c
+	if c, err := h.networkdState(l, ours); c != nil || err != nil {
+		return c, err
 	}
 	return h.managerState(l, lists, ours)
 }
 
 // managerState asks what NetworkManager wrote of a link, since 1.10: the UUID of the profile that is in force on it.
-func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) bool) *nic.Claim {
+func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
 	data, _, err := h.Read(fmt.Sprintf("%s/%d", managerDevices, l.Index))
-	if err != nil {
-		return nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	} else if err != nil {
+		return nil, err
 	}
 	uuid := ""
 	_ = ini(data, func(_, key, value string) error {
@@ -107,21 +116,21 @@ func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) 
 	for _, list := range lists {
 		for _, d := range list {
 			if uuid != "" && d.uuid == uuid && !ours(d.file) {
-				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("NetworkManager has brought %s in force on it", d.file)}
+				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("NetworkManager has brought %s in force on it", d.file)}, nil
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // networkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
-func (h *Host) networkdState(l nic.Link, ours func(string) bool) *nic.Claim {
-	state, file := h.networkdWord(l.Index)
-	if file == "" || state == "unmanaged" || ours(file) {
-		return nil
+func (h *Host) networkdState(l nic.Link, ours func(string) bool) (*nic.Claim, error) {
+	state, file, err := h.networkdWord(l.Index)
+	if err != nil || file == "" || state == "unmanaged" || ours(file) {
+		return nil, err
 	}
 	return &nic.Claim{Owner: "networkd", File: file, ID: strings.TrimSuffix(path.Base(file), ".network"),
-		Evidence: fmt.Sprintf("systemd-networkd has configured it by %s (state %s)", file, state)}
+		Evidence: fmt.Sprintf("systemd-networkd has configured it by %s (state %s)", file, state)}, nil
 }
 
 // definition is one configuration found in a file, with what a link must be like to get it. Of each list that is not nil one
@@ -136,11 +145,15 @@ type definition struct {
 	firstWins       bool     // files after this one do not count for the link
 	uuid            string   // of a profile of NetworkManager
 	anyLink         bool     // a profile that names no link: one that it is in force on is meant, and no other
-	broken          []byte   // lower-case content of a file that could not be read; only a MAC in it counts
+	broken          []byte   // lower-case content of a file that could not be parsed; only a MAC in it counts
+	unread          error    // why the file could not even be read: it may be for any link
 }
 
 // matches says how the link is meant, for a person, or "".
 func (d definition) matches(l nic.Link, driver string) string {
+	if d.unread != nil {
+		return fmt.Sprintf("cannot be read, and may configure it (%v)", d.unread)
+	}
 	if d.broken != nil {
 		for _, m := range []nic.MAC{l.Permanent, l.MAC} {
 			if !m.IsZero() && bytes.Contains(d.broken, []byte(m.String())) {
@@ -241,44 +254,85 @@ type claimCache struct {
 	files map[string]parsed
 }
 
-// parsed is what a file says, and the state of the file in which it said so.
+// parsed is what a file says, and the state of the file in which it said so; the zero stamp: it is to be read again.
 type parsed struct {
 	stamp
 	definitions []definition
+	unread      string // why it could not be read when that was tried last
 }
 
 func (h *Host) parsed(file string, parse func(file string, data []byte) ([]definition, error)) parsed {
 	at, err := h.stamp(file)
-	if err != nil {
-		return parsed{}
-	}
-	p := parsed{stamp: at}
-	if old, ok := h.claims.files[file]; ok && old.stamp == at {
+	old, known := h.claims.files[file]
+	if err == nil && known && old.stamp == at {
 		return old
 	}
-	data, _, err := h.Read(file)
-	if err != nil {
-		h.log.Warn("a configuration file cannot be read", "file", file, "err", err)
-		return p
+	var data []byte
+	if err == nil {
+		data, at, err = h.steady(file, at)
 	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return parsed{}
+	case err != nil:
+		if old.unread != err.Error() {
+			h.log.Warn("a configuration file cannot be read", "file", file, "err", err)
+		}
+		if !known || old.stamp == (stamp{}) && old.unread == "" { // it was not there
+			old.definitions = []definition{{owner: "unknown", file: file, unread: err}}
+		}
+		return parsed{definitions: old.definitions, unread: err.Error()}
+	}
+	p := parsed{stamp: at}
 	if p.definitions, err = parse(file, data); err != nil {
 		p.definitions = []definition{{owner: "unknown", file: file, broken: bytes.ToLower(data)}}
 	}
 	return p
 }
 
+// steadyTries is how often a file is read that changes meanwhile.
+const steadyTries = 3
+
+// errUnsteady: half a file may be a good one that says less.
+var errUnsteady = errors.New("somebody is writing it")
+
+// steady reads a file that had a stamp at a moment ago, and gives the stamp that it had before and after. What is no regular file, as a link to
+// /dev/null that hides another one, is empty.
+func (h *Host) steady(file string, at stamp) ([]byte, stamp, error) {
+	for range steadyTries {
+		var data []byte
+		var err error
+		if at.mode.IsRegular() {
+			data, _, err = h.Read(file)
+		}
+		if err != nil {
+			return nil, at, err
+		}
+		now, err := h.stamp(file)
+		if err != nil {
+			return nil, at, err
+		}
+		if now == at && (!at.mode.IsRegular() || int64(len(data)) == at.size) {
+			return data, at, nil
+		}
+		at = now
+	}
+	return nil, at, fmt.Errorf("reading %s: %w", file, errUnsteady)
+}
+
 // stamp tells one version of a file from another.
 type stamp struct {
 	size, mtime int64 // in bytes, and in nanoseconds
 	inode       uint64
+	mode        fs.FileMode
 }
 
 func (h *Host) stamp(file string) (stamp, error) {
 	info, err := os.Stat(h.path(file))
 	if err != nil {
-		return stamp{}, err
+		return stamp{}, fmt.Errorf("reading %s: %w", file, reason(err))
 	}
-	out := stamp{size: info.Size(), mtime: info.ModTime().UnixNano()}
+	out := stamp{size: info.Size(), mtime: info.ModTime().UnixNano(), mode: info.Mode()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
 		out.inode = sys.Ino
 	}
