@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	v1 "multinicd/api/v1"
@@ -104,7 +105,7 @@ type Daemon struct {
 	counted  time.Time // told of the wish whose change was counted last
 	woken    time.Time // when the kernel's event came that this pass looks into; zero: none did
 	commands chan command
-	indexes  sync.Map // ifindex of our links -> struct{}
+	indexes  atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
 	retries
 	blinds  int     // passes in a row that could not see the machine
 	given   []Given // by the last pass
@@ -301,9 +302,4 @@ func (d *Daemon) owned() []nic.Config {
 		}
 	}
 	return out
-}
-
-func (d *Daemon) ours(index int) bool {
-	_, ok := d.indexes.Load(index)
-	return ok
 }

@@ -47,6 +47,7 @@ type world struct {
 	step    func(name string)           // called before each step of a change; nil: not
 	dark    atomic.Bool                 // the machine cannot be read
 	wakes   int                         // of the loop
+	cancel  func()                      // begins to stop the daemon
 	with    func(*Daemon)               // changes the daemon before it runs; nil: not
 }
 
@@ -151,6 +152,7 @@ func (w *world) start() (stop func()) {
 		w.with(w.daemon)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	w.cancel = cancel
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -122,7 +123,10 @@ func (d *Daemon) current() Wish {
 	d.mu.Unlock()
 	if fresh {
 		if err := (store{d.Files, d.Dir}).saveWish(w); err != nil {
-			d.Log.Error("the object cannot be kept for times without the cluster", "err", err)
+			d.Log.Error("the object cannot be kept for times without the cluster; the next pass tries again", "err", err)
+			d.mu.Lock()
+			d.fresh = true
+			d.mu.Unlock()
 		}
 	}
 	return w
@@ -146,7 +150,7 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			continue
 		}
 		if a.Kind == plan.Configure && a.Link != nil {
-			d.indexes.Store(a.Link.Index, struct{}{}) // who changes it while others are still under way is to be known
+			d.rememberToo(a.Link.Index) // who changes it while others are still under way is to be known
 		}
 		res := d.Applier.Do(ctx, a)
 		d.alive() // several changes, each with its probes, may take longer than one watchdog interval
@@ -209,22 +213,42 @@ func generation(w Wish) int64 {
 	return w.Object.Generation
 }
 
-// remember notes the ifindexes of our links, whose events count, and 0 where rules of ours can be lost.
+// remember notes the ifindexes of our links, whose events count, and 0 where rules of ours can be lost. The new list takes the place of the old
+// one at once: an event in between must not find a list that is being made.
 func (d *Daemon) remember(m plan.Machine) {
-	d.indexes.Clear()
+	indexes := map[int]bool{}
 	for _, o := range d.Applier.Record().NICs {
 		if d.brakes[o.MAC].holds(d.now()) {
 			continue // what is told of it wakes us for nothing
 		}
 		if len(o.Config.Rules) > 0 {
-			d.indexes.Store(0, struct{}{})
+			indexes[0] = true
 		}
 		for _, l := range m.Links {
 			if l.HasMAC(o.MAC) {
-				d.indexes.Store(l.Index, struct{}{})
+				indexes[l.Index] = true
 			}
 		}
 	}
+	d.indexes.Store(&indexes)
+}
+
+// rememberToo adds a link to those whose events count.
+func (d *Daemon) rememberToo(index int) {
+	if d.ours(index) {
+		return
+	}
+	indexes := map[int]bool{index: true}
+	if had := d.indexes.Load(); had != nil {
+		maps.Copy(indexes, *had)
+	}
+	d.indexes.Store(&indexes)
+}
+
+// ours says whether events about a link count. Any goroutine may ask.
+func (d *Daemon) ours(index int) bool {
+	indexes := d.indexes.Load()
+	return indexes != nil && (*indexes)[index]
 }
 
 // identity refuses an object that is meant for another machine. Ids are compared only with ids of their kind.

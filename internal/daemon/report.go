@@ -38,8 +38,13 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	case wish.Gone:
 		s.State, s.Message = string(v1.PhaseRemoved), d.deletedMessage(s.NICs)
 	}
-	if ctx.Err() != nil && len(results) == 0 {
-		return // stopped before anything was looked at: what is known of the NICs is older, but better
+	if ctx.Err() != nil {
+		// Stopped in mid-pass: some NICs were not looked at, and a change may have been undone for that reason alone. What was reported before is
+		// older, but better; the next start says how it is.
+		if len(results) > 0 {
+			d.publish(s, wish)
+		}
+		return
 	}
 	d.logNews(wish, s)
 	d.countChange(wish, s.State)
