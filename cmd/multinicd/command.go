@@ -93,7 +93,7 @@ func runCommand(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	w, err := wire(c)
+	w, err := wireService(c)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	v1 "multinicd/api/v1"
@@ -61,7 +60,7 @@ type idleSource struct {
 const idleEvery = 2 * time.Second
 
 func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
-	notify(daemon.Wish{Err: fmt.Errorf("idle: %s", s.idle)})
+	notify(daemon.Wish{Idle: s.idle})
 	tick := time.NewTicker(idleEvery)
 	defer tick.Stop()
 	for {
@@ -70,7 +69,13 @@ func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 			return nil
 		case <-tick.C:
 		}
-		if w := (&wired{cfg: s.cfg, node: s.node, log: s.log, host: s.host}); w.wireAPI() == nil && w.api != nil {
+		now := &wired{cfg: s.cfg, node: s.node, log: s.log, host: s.host}
+		switch err := now.wireAPI(); {
+		case err != nil: // there is something, and it cannot be used
+			notify(daemon.Wish{Idle: err.Error()})
+		case now.api == nil:
+			notify(daemon.Wish{Idle: now.idle})
+		default:
 			s.log.Info("there is a way to the API now; starting anew")
 			s.end()
 			return nil

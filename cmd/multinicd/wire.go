@@ -67,6 +67,18 @@ func wire(c *cli.Context) (*wired, error) {
 	return w, w.wireDaemon(c.Context)
 }
 
+// wireService is wire for the service, which looks after the NICs also where nothing leads to the cluster.
+func wireService(c *cli.Context) (*wired, error) {
+	w, err := wireHost(c)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.wireAPI(); err != nil {
+		w.idle = err.Error()
+	}
+	return w, w.wireDaemon(c.Context)
+}
+
 // wireHost wires as much as a command needs that touches no NIC.
 func wireHost(c *cli.Context) (*wired, error) {
 	cfg, err := loadConfig(c)
@@ -158,7 +170,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.host.Author}
 	w.machine.reached = w.daemon.Reached
-	w.daemon.SetMode(w.cfg.Source.Mode)
+	w.daemon.Mode = w.cfg.Source.Mode
 	w.applier.Probe = w.prober()
 	return nil
 }
@@ -216,7 +228,7 @@ func (w *wired) serve(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	w.log.Info("starting", "version", version, "node", w.node, "stack", w.daemon.Backend, "evidence", w.daemon.Evidence, "source", w.cfg.Source.Mode, "idle", w.idle)
+	w.log.Info("starting", "version", version, "node", w.node, "stack", w.daemon.Backend, "evidence", w.daemon.Evidence, "source", w.cfg.Source.Mode)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	switch {
@@ -227,15 +239,8 @@ func (w *wired) serve(ctx context.Context) error {
 	default:
 		w.daemon.Source = idleSource{w, cancel}
 	}
-	socket, err := listen(w.cfg.Status.Socket)
-	if err != nil {
-		return exitError{exitFailed, err}
-	}
-	served := make(chan error, 1)
-	go func() { served <- w.daemon.Serve(ctx, socket) }()
-	err = w.daemon.Run(ctx)
-	cancel()
-	if err := errors.Join(err, <-served); err != nil {
+	w.daemon.Socket = func() (net.Listener, error) { return listen(w.cfg.Status.Socket) }
+	if err := w.daemon.Run(ctx); err != nil {
 		return exitError{exitFailed, err}
 	}
 	return nil
@@ -271,7 +276,7 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 		w.daemon.Reporter = apiReporter{w.api, w.node}
 	} else {
 		w.machine.reached = w.daemon.Reached
-		w.daemon.SetMode("file")
+		w.daemon.Mode = "file"
 	}
 	status, err := w.daemon.Once(ctx, wish)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,7 @@ type Daemon struct {
 	Executor v1.Executor
 	Job      string // in which Once runs; empty: in none
 	OnDelete string // "retain" or "restore"
+	Mode     string // of the source, for status: "watch", "poll", "file"
 	Backend  string // for status
 	Evidence []string
 	Dir      string // state folder, absolute
@@ -93,44 +95,56 @@ type Daemon struct {
 	Log      *slog.Logger
 	// Whose says who, but us, changed something about the link with an ifindex last, 0 for rules, and forgets it; "": not known. nil: nobody knows.
 	Whose func(index int) string
+	// Socket makes the socket on which Serve answers, anew each time. nil: Run answers nobody.
+	Socket func() (net.Listener, error)
 	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.
 	Now func() time.Time
 
-	mu     sync.Mutex // guards wish, fresh, status, meters
+	made     sync.Once    // see setUp
+	commands chan command // to the loop
+	reports  *outbox      // has a lock of its own
+
+	mu     sync.Mutex // guards wish, fresh, status, meters, down, opened
 	wish   Wish
 	fresh  bool // wish has not been written to disk yet
 	status Status
+	down   map[string]Part // by name
+	opened bool            // what was known is read, and commands are obeyed
 
-	meters   Meters    // guarded by mu, too
-	counted  time.Time // told of the wish whose change was counted last
-	woken    time.Time // when the kernel's event came that this pass looks into; zero: none did
-	commands chan command
-	indexes  atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
+	meters  Meters                       // guarded by mu, too
+	counted time.Time                    // told of the wish whose change was counted last
+	woken   time.Time                    // when the kernel's event came that this pass looks into; zero: none did
+	indexes atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
 	retries
-	blinds  int     // passes in a row that could not see the machine
-	given   []Given // by the last pass
-	reports *outbox
+	blinds int     // passes in a row that could not see the machine
+	given  []Given // by the last pass
 }
 
 // Run serves until ctx is done; a change under way is finished or rolled back first. It returns an error only if it cannot begin.
 func (d *Daemon) Run(ctx context.Context) error {
+	d.setUp()
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	keep := func(name string, run func(ctx context.Context, again bool) error) {
+		wg.Go(func() { d.keepUp(ctx, name, run) })
+	}
+	if d.Socket != nil {
+		keep("answering on the status socket", func(ctx context.Context, _ bool) error {
+			l, err := d.Socket()
+			if err != nil {
+				return err
+			}
+			return d.Serve(ctx, l)
+		})
+	}
 	if err := d.open(ctx); err != nil {
 		return err
 	}
 	wake := make(chan struct{}, 1)
 	ready := make(chan struct{})
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel()
-	spawn := func(what string, f func() error) {
-		wg.Go(func() {
-			if err := f(); err != nil && ctx.Err() == nil {
-				d.Log.Error("a part of the daemon ended", "part", what, "err", err)
-			}
-		})
-	}
-	spawn("watching the kernel", func() error { return d.Machine.Events(ctx, d.ours, ready, wake) })
+	keep("watching the kernel", func(ctx context.Context, again bool) error { return d.watch(ctx, again, ready, wake) })
 	select {
 	case <-ready:
 	case <-time.After(10 * time.Second):
@@ -141,15 +155,15 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.Machine.Settle(ctx, d.owned())
 	retry := d.pass(ctx) // what the node has must stand before anybody waits for us, and before the cluster is asked
 	if d.Reporter != nil {
-		spawn("reporting", func() error { return d.reports.run(ctx) })
+		keep("reporting", func(ctx context.Context, _ bool) error { return d.reports.run(ctx) })
 	}
 	if d.Source != nil {
-		spawn("watching the object", func() error {
+		keep("watching the object", func(ctx context.Context, _ bool) error {
 			return d.Source.Run(ctx, func(w Wish) { d.take(w, wake) })
 		})
 	}
 	if d.Keeper != nil {
-		spawn("keeping the credential", func() error {
+		keep("keeping the credential", func(ctx context.Context, _ bool) error {
 			return d.Keeper.Run(ctx, func(c Credential) { d.keep(c, wake) })
 		})
 	}
@@ -157,6 +171,36 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.loop(ctx, wake, retry)
 	d.Notify.Stopping()
 	return nil
+}
+
+// watch has the kernel's events wake the loop. The first time it closes ready once nothing can be missed any more; where the watch had ended it wakes
+// the loop then, since something may have been missed.
+func (d *Daemon) watch(ctx context.Context, again bool, ready chan<- struct{}, wake chan<- struct{}) error {
+	stands, ended := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(ended)
+	wg.Go(func() {
+		select {
+		case <-ended:
+			return
+		case <-stands:
+		}
+		if !again {
+			close(ready)
+			return
+		}
+		nudge(wake)
+	})
+	return d.Machine.Events(ctx, d.ours, stands, wake)
+}
+
+// nudge wakes the loop, if it is not awake anyway.
+func nudge(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }
 
 // settle is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
@@ -259,10 +303,20 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 	return d.Status(), nil
 }
 
+// setUp makes what several goroutines use, before the first of them begins. It may be called again.
+func (d *Daemon) setUp() {
+	d.made.Do(func() {
+		d.commands = make(chan command)
+		d.down = map[string]Part{}
+		d.retries = newRetries()
+		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}, d.Log)
+	})
+}
+
 // open recovers from a crash and reads what was known.
 func (d *Daemon) open(ctx context.Context) error {
+	d.setUp()
 	d.retries = newRetries()
-	d.commands = make(chan command)
 	st := store{d.Files, d.Dir}
 	rec, err := d.Applier.Recover(ctx)
 	if err != nil {
@@ -276,13 +330,15 @@ func (d *Daemon) open(ctx context.Context) error {
 		d.Log.Error("the last known good object cannot be read; waiting for the cluster", "err", err)
 		wish = Wish{}
 	}
-	d.wish = wish
 	before, err := st.loadReport()
 	if err != nil {
 		d.Log.Error("the last report cannot be read; a new one is made", "err", err)
 		before = sent{}
 	}
-	d.reports = newOutbox(d.Reporter, st, before, d.Log)
+	d.reports.restore(before)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.wish, d.opened = wish, true
 	return nil
 }
 

@@ -31,6 +31,7 @@ type world struct {
 	daemon  *Daemon
 
 	wake    chan<- struct{}
+	deaf    chan error // ends the watch of the kernel
 	notify  func(Wish)
 	reports []v1.Report
 	down    atomic.Bool  // the cluster takes no report
@@ -54,8 +55,12 @@ type world struct {
 func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<- struct{}) error {
 	w.wake = wake
 	close(ready)
-	<-ctx.Done()
-	return nil
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-w.deaf:
+		return err
+	}
 }
 func (w *world) Settle(context.Context, []nic.Config) {}
 func (w *world) Identity() []string                   { return w.ids }
@@ -325,6 +330,7 @@ func TestTheLastKnownGoodObjectIsEnforcedWithoutTheCluster(t *testing.T) {
 func TestAFileThatCannotBeUsedKeepsWhatIsInForceAndSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
+		w.with = func(d *Daemon) { d.Mode = "file" }
 		bad := Wish{Err: errors.New("node.yaml:11: one\nnode.yaml:12: two")}
 		says := func(want string) {
 			t.Helper()
@@ -336,7 +342,6 @@ func TestAFileThatCannotBeUsedKeepsWhatIsInForceAndSaysSo(t *testing.T) {
 			}
 		}
 		stop := w.start()
-		w.daemon.SetMode("file")
 		w.tell(bad)
 		sleep(time.Hour)
 		w.want("")
@@ -349,7 +354,6 @@ func TestAFileThatCannotBeUsedKeepsWhatIsInForceAndSaysSo(t *testing.T) {
 		says("generation 0 Configured, 1/1 NICs ready, what is in force is kept: the file cannot be used: node.yaml:11: one; node.yaml:12: two")
 		stop()
 		stop = w.start()
-		w.daemon.SetMode("file")
 		w.tell(bad)
 		sleep(time.Hour)
 		w.want("multinic1 192.0.2.1/24")

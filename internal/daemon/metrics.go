@@ -38,6 +38,7 @@ func (s Status) Metrics() string {
 		delivered = 1
 	}
 	metric("multinicd_report_delivered", "1 where the cluster has the last report.", fmt.Sprintf(" %d", delivered))
+	metric("multinicd_parts_down", "Parts of multinicd that do not work and are tried again.", fmt.Sprintf(" %d", len(s.Down)))
 	metric("multinicd_goroutines", "Goroutines of multinicd.", fmt.Sprintf(" %d", s.Goroutines))
 	if !s.Source.Contact.IsZero() {
 		metric("multinicd_last_contact_timestamp_seconds", "When the API server last answered.", fmt.Sprintf(" %d", s.Source.Contact.Unix()))

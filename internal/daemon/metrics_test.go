@@ -45,6 +45,9 @@ multinicd_object_generation 3
 # HELP multinicd_report_delivered 1 where the cluster has the last report.
 # TYPE multinicd_report_delivered gauge
 multinicd_report_delivered 1
+# HELP multinicd_parts_down Parts of multinicd that do not work and are tried again.
+# TYPE multinicd_parts_down gauge
+multinicd_parts_down 0
 # HELP multinicd_goroutines Goroutines of multinicd.
 # TYPE multinicd_goroutines gauge
 multinicd_goroutines 12

@@ -36,18 +36,24 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 	if (d.wish.Err == nil) != (w.Err == nil) {
 		d.logContact(w.Err)
 	}
-	d.wish.Err = w.Err
+	if w.Idle != "" && w.Idle != d.wish.Idle {
+		d.Log.Info("idle: nothing leads to the node's object", "node", d.Node, "reason", w.Idle)
+		changed = true // the line of the service says why
+	}
+	d.wish.Err, d.wish.Idle = w.Err, w.Idle
 	if w.Contact.After(d.wish.Contact) {
 		d.wish.Contact = w.Contact
 	}
-	d.status.Source.Error, d.status.Source.Contact = errText(d.wish.Err), d.wish.Contact
+	d.status.Source = d.sourceStatus()
 	d.mu.Unlock()
 	if changed {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
+		nudge(wake)
 	}
+}
+
+// sourceStatus says how the source is. d.mu must be held.
+func (d *Daemon) sourceStatus() SourceStatus {
+	return SourceStatus{Mode: d.Mode, Contact: d.wish.Contact, Error: errText(d.wish.Err), Idle: d.wish.Idle}
 }
 
 // holdBack notes an object that waits for its release, and tells whether that is news. What is asked of the node meanwhile is done with the
@@ -72,10 +78,7 @@ func (d *Daemon) keep(c Credential, wake chan<- struct{}) {
 	d.status.Credential = &c
 	d.mu.Unlock()
 	if was == nil || !slices.Equal(was.problems(), c.problems()) || was.ClockKnown != c.ClockKnown {
-		select {
-		case wake <- struct{}{}:
-		default:
-		}
+		nudge(wake)
 	}
 }
 

@@ -62,6 +62,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	}
 	d.retries.keep(p.Actions)
 	d.blinds = 0
+	d.partUp(partLook)
 	d.given = append(d.given, given(results)...)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
@@ -80,9 +81,7 @@ func (d *Daemon) blind(ctx context.Context, err error) time.Duration {
 	if ctx.Err() != nil {
 		return retryMin
 	}
-	if d.blinds == 0 {
-		d.Log.Error("reading the machine", "err", err)
-	}
+	d.partDown(partLook, err)
 	d.blinds++
 	return min(retryMin<<min(d.blinds-1, 10), time.Minute)
 }
@@ -121,13 +120,16 @@ func (d *Daemon) current() Wish {
 	w, fresh := d.wish, d.fresh
 	d.fresh = false
 	d.mu.Unlock()
-	if fresh {
-		if err := (store{d.Files, d.Dir}).saveWish(w); err != nil {
-			d.Log.Error("the object cannot be kept for times without the cluster; the next pass tries again", "err", err)
-			d.mu.Lock()
-			d.fresh = true
-			d.mu.Unlock()
-		}
+	if !fresh {
+		return w
+	}
+	if err := (store{d.Files, d.Dir}).saveWish(w); err != nil {
+		d.partDown(partKeep, err)
+		d.mu.Lock()
+		d.fresh = true // for the next pass
+		d.mu.Unlock()
+	} else {
+		d.partUp(partKeep)
 	}
 	return w
 }
@@ -189,7 +191,15 @@ func (d *Daemon) cutShort(results []apply.Result) bool {
 }
 
 // nextRetry is how long the loop may wait for an event.
-func (d *Daemon) nextRetry() time.Duration { return d.next(d.now()) }
+func (d *Daemon) nextRetry() time.Duration {
+	d.mu.Lock()
+	unkept := d.fresh
+	d.mu.Unlock()
+	if wait := d.next(d.now()); !unkept || wait < retryKeep {
+		return wait
+	}
+	return retryKeep
+}
 
 // logChange writes the one line of a finished change, and one for each NIC.
 func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -278,7 +279,8 @@ func TestAQuietDay(t *testing.T) {
 			w.tell(Wish{Object: obj})
 		}, calm{deliver: true, reported: hourly + 1, write: true}},
 		"there is no cluster and no object": {func(d *Daemon) { d.Reporter, d.Keeper = nil, nil }, func(w *world) {
-			w.tell(Wish{Err: errors.New("no way to the API is configured")})
+			w.tell(Wish{Idle: "no way to the API is configured"})
+			w.tell(Wish{Idle: "no way to the API is configured"})
 		}, calm{}},
 		"the object comes from a file that is read every second": {func(d *Daemon) { d.Reporter, d.Keeper = nil, nil; d.Source = everySecond{object("", 0, one)} }, func(*world) {}, calm{}},
 		"the file cannot be read":                                {func(d *Daemon) { d.Reporter, d.Keeper = nil, nil; d.Source = everySecond{} }, func(*world) {}, calm{}},
@@ -286,6 +288,10 @@ func TestAQuietDay(t *testing.T) {
 			w.tell(Wish{Object: object("u1", 1, one)})
 			w.credential(Credential{JoinNeeded: "join again", ClockKnown: true})
 		}, calm{}},
+		"every part ends as soon as it has begun": {func(d *Daemon) {
+			p := part{new(atomic.Int64), new(atomic.Int64), nil}
+			d.Source, d.Keeper = partSource{p}, partKeeper{p}
+		}, func(*world) {}, calm{}},
 		"the machine cannot be read": {nil, func(w *world) {
 			w.tell(Wish{Object: object("u1", 1, one)})
 			w.dark.Store(true)
@@ -294,7 +300,7 @@ func TestAQuietDay(t *testing.T) {
 		"the state folder cannot be written": {nil, func(w *world) {
 			w.state.FailFrom = 1
 			w.tell(Wish{Object: object("u1", 1, one)})
-		}, calm{tried: 1, write: true}},
+		}, calm{tried: 5, write: true}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

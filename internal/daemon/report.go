@@ -210,12 +210,18 @@ type outbox struct {
 	news chan struct{}
 }
 
-func newOutbox(r Reporter, s store, before sent, log *slog.Logger) *outbox {
-	o := &outbox{reporter: r, store: s, now: before, log: log, news: make(chan struct{}, 1)}
+func newOutbox(r Reporter, s store, log *slog.Logger) *outbox {
+	return &outbox{reporter: r, store: s, log: log, news: make(chan struct{}, 1)}
+}
+
+// restore takes up the report that was kept.
+func (o *outbox) restore(before sent) {
+	o.mu.Lock()
+	o.now = before
+	o.mu.Unlock()
 	if !before.Delivered && before.Report.UID != "" {
-		o.news <- struct{}{}
+		nudge(o.news)
 	}
-	return o
 }
 
 func (o *outbox) last() v1.Report {
@@ -247,10 +253,7 @@ func (o *outbox) put(r v1.Report) {
 	if err := o.store.saveReport(o.now); err != nil {
 		o.log.Error("the report cannot be kept", "err", err)
 	}
-	select {
-	case o.news <- struct{}{}:
-	default:
-	}
+	nudge(o.news)
 }
 
 // again marks the report as not delivered: the cluster does not show it.
@@ -258,10 +261,7 @@ func (o *outbox) again() {
 	o.mu.Lock()
 	o.now.Delivered = false
 	o.mu.Unlock()
-	select {
-	case o.news <- struct{}{}:
-	default:
-	}
+	nudge(o.news)
 }
 
 // flush delivers the report that is still to be delivered, if there is one.

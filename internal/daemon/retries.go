@@ -81,6 +81,7 @@ const (
 	retryMin   = 5 * time.Second
 	retryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
 	retryMax   = 5 * time.Minute
+	retryKeep  = time.Minute // for an object that could not be written to disk
 )
 
 // fail notes that the change of an action failed, once more if it is the one that failed before.

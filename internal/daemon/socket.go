@@ -34,8 +34,11 @@ type command struct {
 	reply chan<- Reply // of capacity 1
 }
 
-// Serve answers each connection to l until ctx is done. The socket's file mode decides who may ask.
+// Serve answers each connection to l until ctx is done, or accepting fails, and closes l. The socket's file mode decides who may ask. It may be
+// called before Run: the status says then that the daemon is starting, and commands are not taken.
 func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
+	d.setUp()
+	defer l.Close()
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var wg sync.WaitGroup
@@ -80,21 +83,41 @@ func (d *Daemon) answer(ctx context.Context, conn net.Conn) error {
 	return json.NewEncoder(conn).Encode(r)
 }
 
+// Errors of a command that the loop has not carried out, or not yet.
+const (
+	askStarting = "the daemon is starting: it puts right first what may have been cut off; nothing was done, ask again in a moment"
+	askBusy     = "the daemon is busy with another change; nothing was done, ask again when multinicd status says that it has ended"
+	askUnderWay = "this takes longer than a minute; the daemon goes on with it, and multinicd status says how it ends"
+	askStopping = "the daemon is stopping; what was asked for may not have been done, ask again once it runs"
+)
+
 // ask hands a command to the loop and waits for it; a change may take a minute.
-func (d *Daemon) ask(ctx context.Context, name string) Reply {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+func (d *Daemon) ask(parent context.Context, name string) Reply {
+	ctx, cancel := context.WithTimeout(parent, time.Minute)
 	defer cancel()
+	why := func(text string) Reply {
+		if parent.Err() != nil {
+			text = askStopping
+		}
+		return Reply{Status: d.Status(), Error: text}
+	}
+	d.mu.Lock()
+	opened := d.opened
+	d.mu.Unlock()
+	if !opened {
+		return why(askStarting)
+	}
 	done := make(chan Reply, 1)
 	select {
 	case d.commands <- command{name, done}:
 	case <-ctx.Done():
-		return Reply{Status: d.Status(), Error: "the daemon is busy or stopping"}
+		return why(askBusy)
 	}
 	select {
 	case r := <-done:
 		return r
 	case <-ctx.Done():
-		return Reply{Status: d.Status(), Error: "the daemon is stopping"}
+		return why(askUnderWay)
 	}
 }
 

@@ -43,6 +43,7 @@ type Wish struct {
 	// Of the source, not of the object:
 	Err     error     `json:"-"` // why the source could not be asked last time
 	Contact time.Time `json:"-"` // when it last answered; zero: never in this run
+	Idle    string    `json:"-"` // why there is no source to be asked; empty: there is one
 }
 
 // Unread is an object of which no more can be read.

@@ -33,6 +33,8 @@ type Status struct {
 	NICs      []NICStatus `json:"nics"` // sorted by id
 	Delivered bool        `json:"reportDelivered"`
 	Meters    Meters      `json:"meters"` // since the daemon started
+	// Down lists the parts of the daemon that have ended and are being started again, by name; empty on a daemon that is well.
+	Down []Part `json:"partsDown,omitempty"`
 	// Goroutines is how many the daemon has: on a quiet day always the same number.
 	Goroutines int `json:"goroutines,omitempty"`
 }
@@ -42,6 +44,8 @@ type SourceStatus struct {
 	Mode    string    `json:"mode"`
 	Contact time.Time `json:"lastContact,omitzero"`
 	Error   string    `json:"error,omitempty"`
+	// Idle says why there is nothing to be read from; empty: there is.
+	Idle string `json:"idle,omitempty"`
 }
 
 // Credential is how the node's credential is.
@@ -131,13 +135,17 @@ type View struct {
 
 // Line is the one line for the service manager: generation, NICs ready, last contact.
 func (s Status) Line() string {
-	return strings.Join(append([]string{s.line()}, s.Credential.problems()...), "; ")
+	out := append([]string{s.line()}, s.Credential.problems()...)
+	for _, p := range s.Down {
+		out = append(out, p.String())
+	}
+	return strings.Join(out, "; ")
 }
 
 func (s Status) line() string {
 	if s.State == "Waiting" {
-		if strings.HasPrefix(s.Source.Error, "idle: ") {
-			return s.Source.Error
+		if s.Source.Idle != "" {
+			return "idle: " + s.Source.Idle
 		}
 		if s.Source.Error != "" && s.Source.Mode == "file" {
 			return "the file cannot be used, and no object was known before: " + s.Source.Error
@@ -166,6 +174,8 @@ func (s Status) contact() string {
 	switch {
 	case s.Source.Error != "" && s.Source.Mode == "file":
 		return ", what is in force is kept: the file cannot be used: " + s.Source.Error
+	case s.Source.Idle != "":
+		return ", idle: " + s.Source.Idle
 	case s.Source.Error != "" && s.Source.Contact.IsZero():
 		return ", no contact since the start: " + s.Source.Error
 	case s.Source.Error != "":
@@ -178,13 +188,15 @@ func (s Status) contact() string {
 
 // Status gives what the last pass found. It may be called from any goroutine.
 func (d *Daemon) Status() Status {
+	d.setUp()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.status
-	s.Meters = d.meters.clone()
-	if d.reports != nil {
-		s.Delivered = d.reports.delivered()
+	if !d.opened {
+		s = d.whoAmI(Status{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
 	}
+	s.Meters, s.Down = d.meters.clone(), d.partsDown()
+	s.Delivered = d.reports.delivered()
 	s.Goroutines = runtime.NumGoroutine()
 	return s
 }
@@ -192,8 +204,8 @@ func (d *Daemon) Status() Status {
 func (d *Daemon) publish(s Status, w Wish) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s.Node, s.Version, s.Backend, s.Evidence = d.Node, d.Version, d.Backend, d.Evidence
-	s.Source = SourceStatus{Mode: d.status.Source.Mode, Contact: d.wish.Contact, Error: errText(d.wish.Err)}
+	s = d.whoAmI(s)
+	s.Source = d.sourceStatus()
 	if w.Object != nil {
 		s.UID, s.Generation, s.SpecHash = string(w.Object.UID), w.Object.Generation, w.Object.Spec.SpecHash
 	}
@@ -204,8 +216,10 @@ func (d *Daemon) publish(s Status, w Wish) {
 	d.status = s
 }
 
-// SetMode names the source for the status.
-func (d *Daemon) SetMode(mode string) { d.status.Source.Mode = mode }
+func (d *Daemon) whoAmI(s Status) Status {
+	s.Node, s.Version, s.Backend, s.Evidence = d.Node, d.Version, d.Backend, d.Evidence
+	return s
+}
 
 // statuses says of each NIC how it is, from what the kernel shows now and not from what was done.
 func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machine) []NICStatus {
