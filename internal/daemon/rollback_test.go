@@ -107,6 +107,7 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 			t.Fatalf("%+v", r)
 		}
 		w.want("multinic1 192.0.2.1/24")
+		synctest.Wait() // the line follows the reply
 		if want := "generation 8 held back, generation 7 in force, 1/1 NICs ready, last contact "; !strings.HasPrefix(w.line, want) {
 			t.Errorf("the line is %q, want %q", w.line, want)
 		}
