@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ func runCommands() []*cli.Command {
 		return []cli.Flag{
 			&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of the node; may be given more than once"},
 			&cli.StringFlag{Name: "selector", Aliases: []string{"l"}, Usage: "the nodes whose objects have these `LABELS`, such as pool=a"},
+			&cli.BoolFlag{Name: "all", Usage: "every node that has an object"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "only list the nodes that would be asked, with the NICs of their objects"},
 			&cli.BoolFlag{Name: "wait", Usage: "wait until every node has answered; the exit code says how it ended"},
 			&cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "with --wait: give up after `TIME`, which ends with exit code 8"},
 			&cli.StringFlag{Name: "kubeconfig", Usage: "`FILE` that says how to reach the API server; absent: $KUBECONFIG, then ~/.kube/config, then the Pod's own credential"},
@@ -54,18 +57,25 @@ func runCommands() []*cli.Command {
 		command(v1.ActionTrigger, "have nodes reconcile now, and wait for the result",
 			"Asks each node to make its NICs as its object says now, without waiting for the next retry."),
 		command(v1.ActionCleanup, "have nodes give all their NICs back, and wait for the result",
-			"Asks each node to give back every NIC that multinicd configured, as it was found. It stays so until the\n"+
-				"object changes, or trigger is asked for."),
+			"Asks each node to give back every NIC that multinicd configured, as it was found: what\n"+
+				"uses them loses them. It stays so until the object changes, or trigger is asked for. (Deleting an object gives\n"+
+				"nothing back, unless the node says on_delete = \"restore\".)"),
 	}
 }
 
 func askForRuns(c *cli.Context, action v1.RunAction) error {
-	nodes, selector := c.StringSlice("node"), c.String("selector")
+	nodes, selector, all := c.StringSlice("node"), c.String("selector"), c.Bool("all")
+	named := 0
+	for _, given := range []bool{len(nodes) > 0, selector != "", all} {
+		if given {
+			named++
+		}
+	}
 	switch {
 	case c.Args().Present():
 		return fmt.Errorf("%w: %s takes no arguments, got %q", errUsage, action, c.Args().First())
-	case (len(nodes) == 0) == (selector == ""):
-		return fmt.Errorf("%w: give --node or --selector", errUsage)
+	case named != 1:
+		return fmt.Errorf("%w: give one of --node, --selector and --all", errUsage)
 	case c.Duration("timeout") <= 0:
 		return fmt.Errorf("%w: --timeout must be more than nothing", errUsage)
 	}
@@ -78,10 +88,13 @@ func askForRuns(c *cli.Context, action v1.RunAction) error {
 	if err != nil {
 		return err
 	}
-	if selector != "" {
+	if selector != "" || all {
 		if nodes, err = a.nodesBy(c.Context, selector); err != nil {
 			return err
 		}
+	}
+	if c.Bool("dry-run") {
+		return a.wouldAsk(c.Context, c.App.Writer, nodes, action)
 	}
 	runs, failed := a.makeRuns(c.Context, nodes, action)
 	for _, r := range runs {
@@ -103,7 +116,23 @@ func askForRuns(c *cli.Context, action v1.RunAction) error {
 	return exitError{code, err}
 }
 
-// nodesBy lists the nodes whose objects a selector matches.
+// wouldAsk lists what would be asked for.
+func (a *admin) wouldAsk(ctx context.Context, w io.Writer, nodes []string, action v1.RunAction) error {
+	for _, node := range nodes {
+		var o v1.MultiNicNodeConfig
+		if err := a.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}, &o); err != nil {
+			return fmt.Errorf("reading the object of %s: %w", node, err)
+		}
+		var nics []string
+		for _, n := range o.Spec.Interfaces {
+			nics = append(nics, n.Normalise().Name)
+		}
+		fmt.Fprintf(w, "%s: would be asked for %s: %s\n", node, action, cmp.Or(strings.Join(nics, ", "), "no NICs"))
+	}
+	return nil
+}
+
+// nodesBy lists the nodes whose objects a selector matches; "" matches all.
 func (a *admin) nodesBy(ctx context.Context, selector string) ([]string, error) {
 	parsed, err := labels.Parse(selector)
 	if err != nil {
@@ -112,6 +141,9 @@ func (a *admin) nodesBy(ctx context.Context, selector string) ([]string, error) 
 	var list v1.MultiNicNodeConfigList
 	if err := a.client.List(ctx, &list, client.InNamespace(v1.SystemNamespace), client.MatchingLabelsSelector{Selector: parsed}); err != nil {
 		return nil, fmt.Errorf("listing objects: %w", err)
+	}
+	if len(list.Items) == 0 && selector == "" {
+		return nil, fmt.Errorf("there is no object in %s: nodes whose object was deleted cannot be asked; use multinicd on the node", v1.SystemNamespace)
 	}
 	if len(list.Items) == 0 {
 		return nil, fmt.Errorf("no object matches --selector %s", selector)
@@ -170,11 +202,12 @@ func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRu
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			var names []string
+			var names, open []string
 			for _, r := range runs {
-				names = append(names, r.Spec.Node)
+				names, open = append(names, r.Spec.Node), append(open, r.Name)
 			}
-			return exitTimeout, fmt.Errorf("no answer within %s from %s: is multinicd running there?", timeout, strings.Join(names, ", "))
+			return exitTimeout, fmt.Errorf("no answer within %s from %s: is multinicd running there? A node that comes back within the hour still does it, unless you delete the run: kubectl delete mnnr -n %s %s",
+				timeout, strings.Join(names, ", "), v1.SystemNamespace, strings.Join(open, " "))
 		}
 	}
 	return int(v1.Gravest(codes...)), nil

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +28,7 @@ func TestTheChartDoesTheMainJob(t *testing.T) {
 	step("the chart is uninstalled: objects, NICs, credentials and policies stay", (*cluster).uninstall)
 	step("the plain manifests do the same as the chart", (*cluster).plainManifests)
 	step("the chart takes over what kubectl applied", (*cluster).takeOver)
+	step("every NIC is given back, as the documentation says", (*cluster).giveBack)
 	step("every credential is revoked, as the documentation says", (*cluster).revokeAll)
 }
 
@@ -169,6 +172,56 @@ func (c *cluster) takeOver() {
 	c.setMTU(1430)
 	c.hasMTU(1430)
 	c.configured()
+}
+
+// giveBack does what docs/chart.md says, and looks whether it has left anything: at once, and after the daemon has started anew.
+func (c *cluster) giveBack() {
+	page, err := os.ReadFile(bed.Path(c.t, "docs/chart.md"))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(page), "\n**The NICs.**")
+	_, script, _ := strings.Cut(section, "\n```\n")
+	script, _, ok := strings.Cut(script, "```")
+	if !ok || !strings.Contains(script, "cleanup --all --wait") {
+		c.t.Fatalf("docs/chart.md says %q", script)
+	}
+	bin := c.t.TempDir()
+	for name, path := range map[string]string{"multinic-bridge": bed.Build(c.t, "./cmd/bridge"), "kubectl": c.KubectlPath()} {
+		if err := os.Symlink(path, filepath.Join(bin, name)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(c.t.Context(), "sh", "-exc", script)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "PATH="+bin+":"+os.Getenv("PATH"))
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), c.name+": would be asked for cleanup: multinic1, multinic2") || !strings.Contains(string(out), "every NIC was given back") {
+		c.t.Fatalf("%v\n%s", err, out)
+	}
+	c.t.Logf("%s", out)
+	left := func() string {
+		out, err := c.node.Run(c.t.Context(), "sh", "-c", "ip -o link | grep multinic; ip -o address | grep -e 192.168.100.10 -e 192.168.200.10; ip rule | grep 2000; ls /etc/netplan /run/systemd/network /etc/sysctl.d | grep multinic; true")
+		if err != nil {
+			return err.Error()
+		}
+		return strings.TrimSpace(out)
+	}
+	if got := left(); got != "" {
+		c.t.Errorf("the node still has\n%s", got)
+	}
+	if out, err := c.node.Run(c.t.Context(), "systemctl", "restart", "multinicd"); err != nil {
+		c.t.Fatalf("%v\n%s", err, out)
+	}
+	eventually(c.t, "the daemon knows that the object is gone", func(ctx context.Context) string {
+		out, err := c.node.Run(ctx, "multinicd", "status")
+		if err != nil || !strings.Contains(out, "the object was deleted; no NIC here is multinicd's") {
+			return fmt.Sprintf("%v: %s", err, out)
+		}
+		return ""
+	})
+	if got := left(); got != "" {
+		c.t.Errorf("after a start the node has\n%s", got)
+	}
 }
 
 func (c *cluster) revokeAll() {

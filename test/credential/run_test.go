@@ -189,6 +189,7 @@ func TestTheCommandAsksWaitsAndEndsAsTheNodeDid(t *testing.T) {
 	expect(5, "run-a: Failed, exit code 5: WaitingForNIC", "trigger", "--node", "run-a", "--wait")
 	b.set(v1.StateFailed, v1.ReasonRollbackFailed)
 	expect(4, "run-b: Failed, exit code 4: RollbackFailed", "trigger", "-l", "pool=runs", "--wait")
+	expect(0, "run-a: would be asked for cleanup: ", "cleanup", "--all", "--dry-run")
 	expect(0, "run-a: Succeeded, exit code 0", "cleanup", "--node", "run-a", "--wait")
 	expect(1, "NoObject", "trigger", "--node", "run-nobody", "--wait")
 	b.set("", "") // does not answer
