@@ -12,12 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var (
-	// ErrNameTaken: another link, or an alternative name, is called so. Nothing was touched.
-	ErrNameTaken = errors.New("the name is taken")
-	// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
-	ErrRouteTaken = errors.New("another link has the same route")
-)
+// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
+var ErrRouteTaken = errors.New("another link has the same route")
 
 // Guard says why a link must not be touched, or nil.
 type Guard func(l nic.Link) error
@@ -40,7 +36,7 @@ func (h *Host) Writer(g Guard) *Writer {
 // Change makes exactly the parts of c that are set, on the link with index c.Index. What is so already is not done again, so that
 // the same change a second time causes no event in the kernel.
 //
-// Errors: nic.ErrLinkGone, nic.ErrRenameBusy (before Linux 6.2), ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
+// Errors: nic.ErrLinkGone, nic.ErrRenameBusy (before Linux 6.2), nic.ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
 // or any errno of the kernel, where the parts that were done stay done: the caller has the inverse.
 //
 // The order is name, MTU, up, conf, addresses, routes, rules, down. Addresses are added before others are deleted. When the kernel takes more
@@ -118,7 +114,7 @@ func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
 	case errors.Is(err, unix.EBUSY):
 		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)
 	case errors.Is(err, unix.EEXIST):
-		err = fmt.Errorf("%w: %w", ErrNameTaken, err)
+		err = fmt.Errorf("%w: %w", nic.ErrNameTaken, err)
 	default:
 		err = gone(err)
 	}

@@ -100,7 +100,7 @@ func TestChangeRefuses(t *testing.T) {
 		}, nic.Change{Index: l.Index, MAC: l.MAC, MTU: 1400}, forbidden},
 		"a link that is gone":         {allow, nic.Change{Index: 4711, MAC: l.MAC, MTU: 1400}, nic.ErrLinkGone},
 		"a link that is another's":    {allow, nic.Change{Index: l.Index, MAC: nic.MAC{2, 9}, MTU: 1400}, nic.ErrLinkGone},
-		"a name that another one has": {allow, nic.Change{Index: l.Index, MAC: l.MAC, Name: "eth2", MTU: 1400}, ErrNameTaken},
+		"a name that another one has": {allow, nic.Change{Index: l.Index, MAC: l.MAC, Name: "eth2", MTU: 1400}, nic.ErrNameTaken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n.events()

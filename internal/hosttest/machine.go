@@ -48,6 +48,9 @@ type Machine struct {
 	// FailFrom lets that operation fail and all after it, until it is set back to 0.
 	FailFrom int
 
+	// Unreadable is a file of which the disk gives nothing.
+	Unreadable string
+
 	// RenameBusy: the kernel does not rename a link that is up.
 	RenameBusy bool
 
@@ -70,7 +73,7 @@ func New(links ...nic.Link) *Machine {
 	return &Machine{Net: links, Disk: map[string][]byte{}, Modes: map[string]fs.FileMode{}}
 }
 
-// At has f called right before the n-th operation.
+// At has f called right before the n-th operation; of 0 none is.
 func (m *Machine) At(n int, f func()) {
 	m.at = func(op int) {
 		if op == n {
@@ -226,7 +229,7 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 				return nic.ErrRenameBusy
 			}
 			if slices.ContainsFunc(m.Net, func(o nic.Link) bool { return o.Answers(c.Name) }) {
-				return fmt.Errorf("renaming %s: the name %s is taken", l.Name, c.Name)
+				return fmt.Errorf("renaming %s to %s: %w", l.Name, c.Name, nic.ErrNameTaken)
 			}
 			l.Name = c.Name
 		}
@@ -266,6 +269,9 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 // Read implements apply.Files.
 func (m *Machine) Read(name string) ([]byte, fs.FileMode, error) {
 	data, ok := m.Disk[name]
+	if name == m.Unreadable {
+		return nil, 0, fmt.Errorf("reading %s: %w", name, ErrInjected)
+	}
 	if !ok {
 		return nil, 0, fmt.Errorf("reading %s: %w", name, fs.ErrNotExist)
 	}
