@@ -20,7 +20,7 @@ func recoverCommand(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
-	if found, err := w.host.Glob(filepath.Join(w.cfg.State.Dir, "journal")); err == nil && len(found) == 0 {
+	if found, err := w.host.Glob(filepath.Join(w.cfg.State.Dir, "journal*")); err == nil && len(found) == 0 {
 		return say(c, "nothing was cut off")
 	}
 	release, err := w.lock(c.Context, 0)
@@ -34,20 +34,49 @@ func recoverCommand(c *cli.Context) error {
 	}
 	machine := &machine{host: w.host, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds}
 	a := apply.Applier{Links: machine, Files: w.host, Log: w.log, Dir: w.cfg.State.Dir, Boot: boot}
-	r, err := a.Recover(c.Context)
-	switch {
-	case err != nil:
+	found, err := a.Recover(c.Context)
+	if err != nil {
 		return exitError{exitRollbackFailed, fmt.Errorf("undoing what was cut off: %w", err)}
-	case r == nil:
-		return say(c, "nothing was cut off")
-	case r.Damaged:
-		return exitError{exitRollbackFailed, errors.New("the journal is damaged, and was set aside beside itself: look at the NICs")}
-	case r.Pending:
-		return say(c, fmt.Sprintf("%s (%s): files and link are as before the change; NetworkManager is told when multinicd starts", r.NIC.Name, r.NIC.MAC))
-	case r.Forward:
-		return say(c, fmt.Sprintf("%s (%s): the change was all but done, and is in force", r.NIC.Name, r.NIC.MAC))
 	}
-	return say(c, fmt.Sprintf("%s (%s): as before the change that was cut off", r.NIC.Name, r.NIC.MAC))
+	if len(found) == 0 {
+		return say(c, "nothing was cut off")
+	}
+	var errs []error // by MAC, as they were found
+	for _, r := range found {
+		line, err := recovered(r)
+		if err != nil {
+			errs = append(errs, err)
+		} else if err := say(c, line); err != nil {
+			return err
+		}
+	}
+	if len(errs) > 0 {
+		return exitError{exitRollbackFailed, errors.Join(errs...)}
+	}
+	return nil
+}
+
+// recovered says what became of one NIC; an error if it is not as before or as wanted.
+func recovered(r apply.Recovered) (string, error) {
+	name := r.NIC.MAC.String()
+	if r.NIC.Name != "" {
+		name = fmt.Sprintf("%s (%s)", r.NIC.Name, r.NIC.MAC)
+	}
+	switch {
+	case r.Damaged && name == "":
+		return "", errors.New("the journal is damaged, and was set aside beside itself: look at the NICs")
+	case r.Damaged:
+		return "", fmt.Errorf("%s: its journal is damaged, and was set aside beside itself: look at the NIC", name)
+	case r.Stale:
+		return name + ": an older multinicd has run since its change was cut off; the journal was set aside", nil
+	case r.Err != nil:
+		return "", fmt.Errorf("%s: half way still, and tried again when multinicd starts: %w", name, r.Err)
+	case r.Pending:
+		return name + ": files and link are as before the change; NetworkManager is told when multinicd starts", nil
+	case r.Forward:
+		return name + ": the change was all but done, and is in force", nil
+	}
+	return name + ": as before the change that was cut off", nil
 }
 
 func say(c *cli.Context, line string) error {

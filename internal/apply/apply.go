@@ -5,7 +5,8 @@
 //
 // It decides nothing about what is wanted, knows no file format, and touches the machine only through Links and Files.
 //
-// Start reading at Applier.Do, then step.go and recover.go. machine.go says what is needed of the host; journal.go holds what survives a crash.
+// Start reading at Applier.Do, then step.go and recover.go. machine.go says what is needed of the host; journal.go holds what survives a crash;
+// halfway.go what could not be undone, and blocks its NIC and no other.
 package apply
 
 import (
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"time"
 
+	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -40,7 +42,7 @@ type Applier struct {
 
 	record   plan.Record
 	attempts map[string]int
-	stuck    *entry // a change whose undo failed; nil: none
+	halfway  map[nic.MAC]Half
 }
 
 // maxAttempts bounds how often a change that ended the daemon is begun.
@@ -74,6 +76,9 @@ func (a *Applier) Steps(action plan.Action) ([]plan.Step, error) {
 
 // Do carries one action out. It returns only when the change is in force or undone; ctx ending in mid-change undoes it.
 func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
+	if h, blocked := a.halfway[action.NIC.MAC]; blocked { // a new journal would take the place of its own, and with it the way back
+		return h.Result(action)
+	}
 	res := Result{Action: action, Reason: action.Reason, Message: action.Message}
 	switch action.Kind {
 	case plan.Refuse:
@@ -83,14 +88,9 @@ func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
 		res.Outcome = Waiting
 		return res
 	}
-	if a.stuck != nil { // a new journal would take the place of its own, and with it the way back
-		nic := a.stuck.NIC.MAC
-		if err := a.conclude(ctx, *a.stuck); err != nil {
-			return res.fail(RollbackFailed, plan.RollbackFailed, fmt.Errorf("an earlier change is still half way: %w", err))
-		}
-		a.stuck = nil
-		if nic == action.NIC.MAC { // the action was planned on what is no more
-			return res.fail(Failed, plan.ApplyFailed, errors.New("an earlier change was half way and has been put right; this one comes next"))
+	if way := action.Change.Way; way != nil {
+		if h, blocked := a.halfway[way.MAC]; blocked {
+			return res.fail(Failed, plan.ApplyFailed, fmt.Errorf("the name is taken by a NIC that is not to be touched now: %w", h.Err))
 		}
 	}
 	steps, err := a.Backend.Steps(action)
@@ -108,7 +108,7 @@ func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
 		}
 		return res
 	}
-	tx := transaction{Applier: a, entry: newEntry(a.Boot, action, steps, a.record)}
+	tx := transaction{Applier: a, entry: newEntry(a.Boot, action, steps, a.record), journal: a.journal(action.NIC.MAC)}
 	if n := a.attempts[tx.entry.Digest]; n >= maxAttempts {
 		res.Outcome, res.Reason = Refused, plan.ChangeCrashed
 		res.Message = fmt.Sprintf("this change ended multinicd %d times and is not tried again until the object changes; see journalctl -u multinicd", n)
@@ -127,8 +127,9 @@ func (a *Applier) at(point string) {
 // transaction is one change under way.
 type transaction struct {
 	*Applier
-	entry entry
-	after func(ctx context.Context) error // the probe for what answered before
+	entry   entry
+	journal string                          // its file
+	after   func(ctx context.Context) error // the probe for what answered before
 }
 
 func (t *transaction) run(ctx context.Context, res Result) Result {
@@ -167,14 +168,16 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 	}
 	touched := t.touched(last)
 	err := t.rewind(ctx, t.entry, last)
-	if err != nil {
-		t.Log.Error("undoing a change failed", "mac", t.entry.NIC.MAC, "err", err)
-		t.stuck = &t.entry
-		return res.fail(RollbackFailed, plan.RollbackFailed, errors.Join(cause, err))
+	if err == nil {
+		err = t.drop(t.entry.NIC.MAC, t.journal)
 	}
-	if err := t.Files.Remove(t.journal()); err != nil {
-		t.stuck = &t.entry
-		return res.fail(RollbackFailed, plan.RollbackFailed, errors.Join(cause, fmt.Errorf("removing the journal: %w", err)))
+	if err != nil {
+		t.survived()
+		t.block(t.entry, t.journal, err)
+		t.Log.Error("undoing a change failed", "mac", t.entry.NIC.MAC, "err", err)
+		half := t.halfway[t.entry.NIC.MAC].Result(res.Action) // says the same from now on: one state, one message
+		half.Steps, half.Files, half.Err = res.Steps, res.Files, errors.Join(cause, err)
+		return half
 	}
 	if reason == plan.AddressInUse { // refused by the neighbour; only the link had to be up to ask
 		return res.fail(Refused, reason, cause)
@@ -188,6 +191,15 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 		return res.fail(Failed, reason, cause)
 	}
 	return res.fail(RolledBack, reason, cause)
+}
+
+// survived notes that the change, which stays half way, did not end the daemon: a start that finds its journal must not count it. Where that cannot be
+// written it is counted once.
+func (t *transaction) survived() {
+	t.entry.Counted = true
+	if line, err := encodeLine(t.entry); err == nil {
+		_ = t.Files.Write(t.journal, line, 0o600)
+	}
 }
 
 // touched says whether a step before or at last could have changed the machine.

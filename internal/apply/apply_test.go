@@ -286,29 +286,6 @@ func check(t *testing.T, m *hosttest.Machine, texts ...string) {
 	}
 }
 
-func TestRecoverIsCutOffItself(t *testing.T) {
-	s := scenarios()["an address and routes change"]
-	before := prepared(t, s).Text(stateDir)
-	m := prepared(t, s)
-	run(t, m, s)
-	wanted, steps := m.Text(stateDir), m.Ops
-	for n := 1; n <= steps; n++ {
-		for again := 1; again < 12; again++ {
-			m := prepared(t, s)
-			m.CrashAt = n
-			run(t, m, s)
-			m.Ops, m.CrashAt = 0, again
-			func() {
-				defer func() { _ = recover() }()
-				_, _ = newApplier(m, "boot-1", nil).Recover(t.Context())
-			}()
-			m.CrashAt = 0
-			start(t, m, "boot-1")
-			check(t, m, before, wanted)
-		}
-	}
-}
-
 func TestBootAfterACrashKeepsOrPersistsWhole(t *testing.T) {
 	for name, s := range scenarios() {
 		if s.dialect != "" {
@@ -347,63 +324,6 @@ func TestBootAfterACrashKeepsOrPersistsWhole(t *testing.T) {
 	}
 }
 
-func TestTornJournal(t *testing.T) {
-	s := scenarios()["an address and routes change"]
-	before := prepared(t, s).Text(stateDir)
-	done := prepared(t, s)
-	run(t, done, s)
-	wanted := done.Text(stateDir)
-	const crash = 5
-	m := prepared(t, s)
-	m.CrashAt = crash
-	run(t, m, s)
-	journal := m.Disk[stateDir+"/journal"]
-	if len(journal) == 0 || m.Text(stateDir) == before {
-		t.Fatalf("operation %d is not in the middle of the change", crash)
-	}
-	for length := 0; length <= len(journal); length++ {
-		m := prepared(t, s)
-		m.CrashAt = crash
-		run(t, m, s)
-		m.CrashAt = 0
-		m.Disk[stateDir+"/journal"] = journal[:length]
-		a := newApplier(m, "boot-1", nil)
-		rec, err := a.Recover(t.Context())
-		if err != nil {
-			t.Fatalf("length %d: %v", length, err)
-		}
-		if torn := length < len(journal); rec.Damaged != torn {
-			t.Errorf("length %d of %d: Damaged is %v", length, len(journal), rec.Damaged)
-		}
-		if !rec.Damaged {
-			check(t, m, before, wanted)
-		}
-		converge(t, m, a, s.after...)
-		check(t, m, wanted)
-	}
-}
-
-func TestAChangeThatEndsTheDaemonIsNotTriedForEver(t *testing.T) {
-	s := scenarios()["a NIC is added"]
-	m := prepared(t, s)
-	for range 3 {
-		m.Ops, m.CrashAt = 0, 4
-		if _, crashed := run(t, m, s); !crashed {
-			t.Fatal("did not crash")
-		}
-	}
-	m.CrashAt = 0
-	results, _ := run(t, m, s)
-	if r := results[0]; r.Outcome != apply.Refused || r.Reason != plan.ChangeCrashed {
-		t.Errorf("got %s %s, want it refused as %s", r.Outcome, r.Reason, plan.ChangeCrashed)
-	}
-	other := s
-	other.after = []nic.Config{config(1, "192.0.2.99/24")}
-	if results, _ := run(t, m, other); results[0].Outcome != apply.Done {
-		t.Errorf("another wish: got %s, want %s", results[0].Outcome, apply.Done)
-	}
-}
-
 func TestResults(t *testing.T) {
 	refused := errors.New("netplan says no")
 	tests := map[string]struct {
@@ -413,11 +333,12 @@ func TestResults(t *testing.T) {
 		reason  plan.Reason
 		at      string // the step before which it breaks; before the change if empty
 	}{
-		"done":                     {func(*hosttest.Machine) {}, nil, apply.Done, plan.Configured, ""},
-		"a probe fails":            {func(*hosttest.Machine) {}, errors.New("no answer"), apply.RolledBack, plan.ProbeFailed, ""},
-		"netplan refuses the file": {func(m *hosttest.Machine) { m.Refuse = refused }, nil, apply.RolledBack, plan.ValidationFailed, ""},
-		"the journal cannot be":    {func(m *hosttest.Machine) { m.FailAt = 1 }, nil, apply.Failed, plan.ApplyFailed, ""},
-		"the first change fails":   {func(m *hosttest.Machine) { m.FailAt = 2 }, nil, apply.RolledBack, plan.ApplyFailed, ""},
+		"done":                         {func(*hosttest.Machine) {}, nil, apply.Done, plan.Configured, ""},
+		"a probe fails":                {func(*hosttest.Machine) {}, errors.New("no answer"), apply.RolledBack, plan.ProbeFailed, ""},
+		"netplan refuses the file":     {func(m *hosttest.Machine) { m.Refuse = refused }, nil, apply.RolledBack, plan.ValidationFailed, ""},
+		"the journal cannot be":        {func(m *hosttest.Machine) { m.FailAt = 2 }, nil, apply.Failed, plan.ApplyFailed, ""},
+		"the journal's copy cannot be": {func(m *hosttest.Machine) { m.FailAt = 1 }, nil, apply.Failed, plan.ApplyFailed, ""},
+		"the first change fails":       {func(m *hosttest.Machine) { m.FailAt = 3 }, nil, apply.RolledBack, plan.ApplyFailed, ""},
 		"the link became protected": {func(m *hosttest.Machine) {
 			m.Net[0].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1")}}
 		}, nil, apply.Refused, plan.ProtectedLink, ""},
@@ -471,45 +392,6 @@ func TestResults(t *testing.T) {
 			}
 			if tt.outcome != apply.Done && m.Text(stateDir) != before {
 				t.Errorf("the machine changed:\n%s", cmp.Diff(before, m.Text(stateDir)))
-			}
-		})
-	}
-}
-
-// A disk that fails for good while a change is undone, and is mended later: no restart is needed.
-func TestAnUndoThatFailedIsTakenUpAgainBeforeAnythingElse(t *testing.T) {
-	for name, s := range scenarios() {
-		t.Run(name, func(t *testing.T) {
-			allowed := outcomes(t, s, whole)
-			m := prepared(t, s)
-			run(t, m, s)
-			wanted := m.Text(stateDir)
-			for n := 2; ; n++ {
-				m := prepared(t, s)
-				a := start(t, m, "boot-1")
-				now, _ := m.Look(t.Context())
-				action := plan.Make(s.after, nil, now, a.Record()).Actions[0]
-				m.Ops, m.FailFrom = 0, n
-				res := a.Do(t.Context(), action)
-				if m.Ops < n && n > 5 {
-					return
-				}
-				if res.Outcome == apply.Done {
-					t.Fatalf("fails from %d on: got %s", n, res.Outcome)
-				}
-				if again := a.Do(t.Context(), action); again.Err == nil {
-					t.Errorf("fails from %d on: the second time it is %s", n, again.Outcome)
-				}
-				m.FailFrom = 0
-				if res.Outcome == apply.RollbackFailed {
-					a.Do(t.Context(), action)
-					check(t, m, allowed...)
-				}
-				converge(t, m, a, s.after...)
-				check(t, m, wanted)
-				if _, left := m.Disk[stateDir+"/journal"]; left {
-					t.Errorf("fails from %d on: the journal is left", n)
-				}
 			}
 		})
 	}

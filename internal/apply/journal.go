@@ -12,22 +12,26 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"multinicd/nic"
 	"multinicd/plan"
 )
 
-// Files in the state folder.
+// Files in the state folder. A journal is named by its NIC: journal-02-00-00-00-01-01.
 const (
-	journalFile  = "journal"
-	recordFile   = "record.json"
-	attemptsFile = "attempts.json"
+	journalPrefix = "journal-"
+	markerFile    = "journal"
+	recordFile    = "record.json"
+	attemptsFile  = "attempts.json"
 )
 
 // entry is the journal: all that is needed to undo the change, or to finish it, without whoever asked for it. It is on the disk, whole, before
 // the first step is done. Which steps were done it need not say: to undo one that was not does no harm.
 type entry struct {
 	Version int
+	// File is the journal's own name. It tells a copy of it in the marker from the journal of a version that had only that one file.
+	File    string `json:",omitempty"`
 	Boot    string // links and everything below /run are of this boot only
 	Digest  string // of the wish, to count attempts by
 	Kind    plan.Kind
@@ -36,12 +40,13 @@ type entry struct {
 	Steps   []plan.Step
 	Before  *plan.Owned // what we remember of the NIC before the change; nil: nothing
 	After   *plan.Owned // the same once the change is done
+	Counted bool        `json:",omitempty"` // among the attempts: a recovery that fails is no crash of the change
 }
 
 const journalVersion = 1
 
 func newEntry(boot string, a plan.Action, steps []plan.Step, rec plan.Record) entry {
-	e := entry{Version: journalVersion, Boot: boot, Kind: a.Kind, NIC: a.NIC, Index: a.Change.Index, Steps: steps}
+	e := entry{Version: journalVersion, File: journalName(a.NIC.MAC), Boot: boot, Kind: a.Kind, NIC: a.NIC, Index: a.Change.Index, Steps: steps}
 	if o, ok := rec.Find(a.NIC.MAC); ok {
 		e.Before = &o
 	}
@@ -63,18 +68,72 @@ func (e entry) managed() bool {
 	return slices.ContainsFunc(e.Steps, func(s plan.Step) bool { return s.Undo.Manage != nil })
 }
 
-func (a *Applier) journal() string { return path.Join(a.Dir, journalFile) }
+func journalName(mac nic.MAC) string {
+	return journalPrefix + strings.ReplaceAll(mac.String(), ":", "-")
+}
 
-// begin writes the entry. Nothing of the change has been done yet.
+func (a *Applier) journal(mac nic.MAC) string { return path.Join(a.Dir, journalName(mac)) }
+
+// marker is the file that versions with one journal for all NICs read. See mark.
+func (a *Applier) marker() string { return path.Join(a.Dir, markerFile) }
+
+// note is in the marker while changes are half way and none is under way. An older version takes it for a damaged journal: it says so in its log,
+// and puts it where a person finds it.
+const note = `This multinicd is older than the one that ran here before. That one could not undo a change whole: the files
+journal-<MAC> beside this one say what was under way. This version does not read them. Look at these NICs
+(multinicd status), or install the newer version again.
+`
+
+// begin writes the entry. Nothing of the change has been done yet. The marker comes first: a journal without it is one that an older version
+// has passed over.
 func (t *transaction) begin() error {
 	line, err := encodeLine(t.entry)
 	if err != nil {
 		return fmt.Errorf("encoding the journal: %w", err)
 	}
-	if err := t.Files.Write(t.journal(), line, 0o600); err != nil {
+	if err := t.adopt(); err != nil {
+		return err
+	}
+	if err := t.Files.Write(t.marker(), line, 0o600); err != nil {
+		return fmt.Errorf("writing the journal's copy: %w", err)
+	}
+	if err := t.Files.Write(t.journal, line, 0o600); err != nil {
+		t.mark()
 		return fmt.Errorf("writing the journal: %w", err)
 	}
 	return nil
+}
+
+// drop ends the change of a NIC: its journal goes, and the NIC is free.
+func (a *Applier) drop(mac nic.MAC, journal string) error {
+	if err := a.Files.Remove(journal); err != nil {
+		return fmt.Errorf("removing the journal: %w", err)
+	}
+	delete(a.halfway, mac)
+	a.mark()
+	return nil
+}
+
+// mark sees to what an older version finds, which reads one file only: while a change is under way a copy of its journal, which it undoes; then a note
+// if a change is half way; and nothing where all is well. That this could not be written matters to nobody else.
+func (a *Applier) mark() {
+	for _, h := range a.halfway {
+		if h.file == a.marker() {
+			return // it is all that tells of that change: see adopt
+		}
+	}
+	now, _, err := a.Files.Read(a.marker())
+	switch {
+	case len(a.halfway) > 0 && string(now) != note:
+		err = a.Files.Write(a.marker(), []byte(note), 0o600)
+	case len(a.halfway) == 0 && !errors.Is(err, fs.ErrNotExist):
+		err = a.Files.Remove(a.marker())
+	default:
+		err = nil
+	}
+	if err != nil {
+		a.Log.Warn("the file that older versions read cannot be kept", "file", a.marker(), "err", err)
+	}
 }
 
 // commit remembers what we own now, then drops the journal: the change is in force.
@@ -84,10 +143,11 @@ func (t *transaction) commit() error {
 		return err
 	}
 	t.at("done")
-	if err := t.Files.Remove(t.journal()); err != nil {
-		return fmt.Errorf("removing the journal: %w", err)
+	if err := t.drop(t.entry.NIC.MAC, t.journal); err != nil {
+		return err
 	}
-	return t.forget(t.entry.Digest)
+	t.forget(t.entry.Digest)
+	return nil
 }
 
 // remember keeps the record where no step was needed but what we own has become more precise.
@@ -122,18 +182,34 @@ func (a *Applier) save(r plan.Record) error {
 	return nil
 }
 
-// count notes that a change was cut off; forget that it was not.
-func (a *Applier) count(digest string) error {
-	a.attempts[digest]++
-	return a.saveAttempts()
+// count notes, once, that a change ended the daemon. Where that cannot be written it does not count: a full disk must not keep the host half way.
+func (a *Applier) count(e *entry, file string) {
+	if e.Counted {
+		return
+	}
+	e.Counted = true
+	line, err := encodeLine(e)
+	if err == nil {
+		err = a.Files.Write(file, line, 0o600)
+	}
+	if err == nil {
+		a.attempts[e.Digest]++
+		err = a.saveAttempts()
+	}
+	if err != nil {
+		a.Log.Error("the attempt cannot be counted", "err", err)
+	}
 }
 
-func (a *Applier) forget(digest string) error {
+// forget that a change ended the daemon: it is in force now, whatever becomes of this.
+func (a *Applier) forget(digest string) {
 	if a.attempts[digest] == 0 {
-		return nil
+		return
 	}
 	delete(a.attempts, digest)
-	return a.saveAttempts()
+	if err := a.saveAttempts(); err != nil {
+		a.Log.Warn("the attempts cannot be kept", "err", err)
+	}
 }
 
 func (a *Applier) saveAttempts() error {
@@ -176,14 +252,37 @@ func decodeLine(data []byte, v any) error {
 	return nil
 }
 
-// decodeJournal reads the entry.
+// newerError says that a journal is of a version of which nothing is known but what every version has: MAC, and File, may be empty.
+type newerError struct {
+	version int
+	file    string
+	mac     nic.MAC
+}
+
+func (e *newerError) Error() string {
+	return fmt.Sprintf("a newer multinicd left a change half way, in a journal of version %d; this one reads %d: install the newer one again, or remove the file to have the NIC as it is now", e.version, journalVersion)
+}
+
+// decodeJournal reads the entry. What is not whole, or names no NIC, is damaged.
 func decodeJournal(data []byte) (entry, error) {
-	var e entry
-	if err := decodeLine(data, &e); err != nil {
-		return entry{}, err
+	var first struct {
+		Version int
+		File    string
+		NIC     struct{ MAC nic.MAC }
 	}
-	if e.Version != journalVersion {
-		return entry{}, fmt.Errorf("journal of version %d, this multinicd reads %d", e.Version, journalVersion)
+	err := decodeLine(data, &first)
+	if first.Version > journalVersion {
+		return entry{}, &newerError{first.Version, first.File, first.NIC.MAC}
+	}
+	var e entry
+	if err == nil {
+		err = decodeLine(data, &e)
+	}
+	if err == nil && (e.Version != journalVersion || e.NIC.MAC.IsZero()) {
+		err = fmt.Errorf("%w: version %d of NIC %q", errDamaged, e.Version, e.NIC.MAC)
+	}
+	if err != nil {
+		return entry{}, err
 	}
 	return e, nil
 }

@@ -18,7 +18,7 @@ type Backend interface {
 }
 
 // Links is the one way to a link. Change obeys the guard; Restore, which undoes, obeys only the part of it that holds for an undo.
-// Both are idempotent and answer nic.ErrLinkGone and nic.ErrRenameBusy.
+// Both are idempotent and answer nic.ErrLinkGone, nic.ErrRenameBusy and nic.ErrNameTaken.
 type Links interface {
 	Link(ctx context.Context, index int) (nic.Link, error)
 	// Look shows the whole machine, with who claims each link and the paths that must not be cut.
@@ -37,6 +37,8 @@ type Files interface {
 	Read(name string) ([]byte, fs.FileMode, error)
 	Write(name string, data []byte, mode fs.FileMode) error
 	Remove(name string) error
+	// Glob lists the files that match a pattern of path.Match, sorted. None is no error.
+	Glob(pattern string) ([]string, error)
 }
 
 // Manager asks the host's network manager over the bus. Every call has a deadline of its own. It answers nic.ErrNoManager and nic.ErrLinkGone.

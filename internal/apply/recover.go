@@ -2,98 +2,163 @@ package apply
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
 	"reflect"
+	"slices"
 	"strings"
 
 	"multinicd/nic"
 	"multinicd/plan"
 )
 
-// Recovered says what Recover found and did.
+// Recovered says what Recover found of one NIC, and did.
 type Recovered struct {
-	NIC     nic.Config
-	Forward bool // the change had been persisted and was finished; else it was undone
-	Damaged bool // the journal could not be read and was set aside
-	Pending bool // files and links are as before; the network manager has yet to be told: by a Recover that has a Manager, or before the next change
+	NIC     nic.Config // of a journal that cannot be read only the MAC, which may be zero
+	Forward bool       // the change had been persisted and was finished; else it was undone
+	Damaged bool       // the journal could not be read and was set aside
+	// Stale: an older version, which does not read this journal, has run since it was written. It was set aside.
+	Stale   bool
+	Pending bool // files and links are as before; the network manager has yet to be told: by a Recover that has a Manager, or by Resume
+	// Err says what is in the way of what is to be put right. The NIC is blocked, see Halfway; nil: it is as before or as wanted.
+	Err error
 }
 
-// Recover reads what is remembered and undoes, or finishes, what a crash or power cut interrupted. It runs before the first plan, needs
-// no API, and may itself be cut off and run again. nil: nothing was interrupted.
+// Recover reads what is remembered and undoes, or finishes, what a crash or power cut interrupted, each NIC for itself. It runs before the first plan,
+// needs no API, and may itself be cut off and run again. It gives what it found, by MAC; nil: nothing was interrupted. An error means that nothing
+// is known of this host's NICs.
 //
 // Without a Manager it needs no bus either: then, if the change was begun in this boot and a network manager had a part in it, the journal stays.
 //
 // A change is finished where its last durable step had been done, since the next boot would make it so anyway, and undone otherwise.
 // After a boot only files are put back: links are new, and everything below /run is.
-func (a *Applier) Recover(ctx context.Context) (*Recovered, error) {
+func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	if err := a.Open(); err != nil {
 		return nil, err
 	}
-	out, err := a.settle(ctx)
-	if err == nil {
-		a.at("recovered")
+	a.halfway = nil
+	files, err := a.Files.Glob(path.Join(a.Dir, journalPrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("listing the journals: %w", err)
 	}
-	return out, err
+	out, former := a.former(ctx)
+	for _, file := range files {
+		mac, err := nic.ParseMAC(strings.TrimPrefix(path.Base(file), journalPrefix))
+		if err != nil {
+			continue // set aside, or somebody else's
+		}
+		r := Recovered{NIC: nic.Config{MAC: mac}, Stale: true}
+		if former {
+			err := a.setAside(file, ".stale")
+			a.Log.Warn("an older multinicd has run since this change was cut off; its journal was set aside", "mac", mac, "file", file+".stale", "err", err)
+		} else {
+			r, _ = a.settle(ctx, mac, file)
+		}
+		out = append(out, r)
+	}
+	slices.SortStableFunc(out, func(x, y Recovered) int { return strings.Compare(x.NIC.MAC.String(), y.NIC.MAC.String()) })
+	if err := a.adopt(); err != nil {
+		a.Log.Error("an older version's journal keeps every other change from being begun", "err", err)
+	}
+	a.mark()
+	a.at("recovered")
+	return out, nil
 }
 
-// settle undoes or finishes what the journal tells of.
-func (a *Applier) settle(ctx context.Context) (*Recovered, error) {
-	data, _, err := a.Files.Read(a.journal())
+// former looks at the file that older versions had for all NICs. ran says that one of those has run since: it puts away, or writes anew, what is not its own.
+func (a *Applier) former(ctx context.Context) (out []Recovered, ran bool) {
+	data, _, err := a.Files.Read(a.marker())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, fmt.Errorf("reading the journal: %w", err)
+		return nil, true
+	}
+	if err != nil || string(data) == note {
+		return nil, false
 	}
 	e, err := decodeJournal(data)
+	var newer *newerError
+	switch {
+	case errors.As(err, &newer) && newer.file == "" && !newer.mac.IsZero(), err == nil && e.File == "":
+		mac := e.NIC.MAC
+		if newer != nil {
+			mac = newer.mac
+		}
+		r, _ := a.settle(ctx, mac, a.marker())
+		return []Recovered{r}, true
+	case errors.As(err, &newer) && newer.file != "", err == nil: // a copy
+		return nil, false
+	}
+	return []Recovered{a.damaged(nic.Config{}, a.marker(), err)}, false
+}
+
+// settle undoes or finishes what a journal tells of, and blocks the NIC where that cannot be done. there is false where no journal is.
+func (a *Applier) settle(ctx context.Context, mac nic.MAC, file string) (r Recovered, there bool) {
+	r.NIC.MAC = mac
+	data, _, err := a.Files.Read(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, false
+	}
+	var e entry
+	if err == nil {
+		e, err = decodeJournal(data)
+	}
+	if err == nil && e.NIC.MAC != mac {
+		err = fmt.Errorf("%w: it is that of %s", errDamaged, e.NIC.MAC)
+	}
+	if errors.Is(err, errDamaged) {
+		delete(a.halfway, mac)
+		return a.damaged(r.NIC, file, err), true
+	}
 	if err != nil {
-		a.Log.Error("the journal is damaged and was set aside", "file", a.journal()+".damaged", "err", err)
-		return &Recovered{Damaged: true}, a.setAside(data)
+		r.Err = fmt.Errorf("reading %s: %w", file, err)
+		a.hold(Half{NIC: r.NIC, Err: r.Err, file: file})
+		return r, true
 	}
-	out := &Recovered{NIC: e.NIC, Forward: a.final(e), Pending: a.Manager == nil && e.Boot == a.Boot && e.managed()}
-	if out.Pending && !out.Forward {
-		return out, a.rewind(ctx, e, len(e.Steps)-1)
+	r = Recovered{NIC: e.NIC, Forward: a.final(e), Pending: a.Manager == nil && e.Boot == a.Boot && e.managed()}
+	if r.Pending && !r.Forward {
+		r.Err = a.rewind(ctx, e, len(e.Steps)-1)
+		a.block(e, file, cmp.Or(r.Err, errManager))
+		return r, true
 	}
-	out.Pending = false
-	if err := a.count(e.Digest); err != nil {
-		a.Log.Error("the attempt cannot be counted", "err", err) // a full disk must not keep the host half way
+	r.Pending = false
+	a.count(&e, file)
+	if r.Err = a.conclude(ctx, e, file); r.Err != nil {
+		r.Pending = errors.Is(r.Err, errManager)
+		a.block(e, file, r.Err)
 	}
-	err = a.conclude(ctx, e)
-	if errors.Is(err, errManager) { // one that hangs must not keep all other NICs from being looked after
-		a.Log.Error("the network manager could not be told of an undo; it is asked again before the next change", "mac", e.NIC.MAC, "err", err)
-		a.stuck, out.Pending = &e, true
-		return out, nil
-	}
-	return out, err
+	return r, true
+}
+
+// damaged puts away a journal that cannot be read.
+func (a *Applier) damaged(c nic.Config, file string, why error) Recovered {
+	err := a.setAside(file, ".damaged")
+	a.Log.Error("a journal is damaged and was set aside: look at the NIC", "mac", c.MAC, "file", file+".damaged", "err", errors.Join(why, err))
+	return Recovered{NIC: c, Damaged: true}
 }
 
 // errManager: all is undone but for what the network manager has in memory.
 var errManager = errors.New("the network manager cannot be asked")
 
 // conclude finishes a change whose last durable step had been done, and undoes another.
-func (a *Applier) conclude(ctx context.Context, e entry) error {
+func (a *Applier) conclude(ctx context.Context, e entry, file string) error {
 	if a.final(e) {
-		return a.finish(e)
+		return a.finish(e, file)
 	}
 	if err := a.rewind(ctx, e, len(e.Steps)-1); err != nil {
-		return fmt.Errorf("undoing the change of %s: %w", e.NIC.MAC, err)
+		return err
 	}
-	if err := a.Files.Remove(a.journal()); err != nil {
-		return fmt.Errorf("removing the journal: %w", err)
-	}
-	return nil
+	return a.drop(e.NIC.MAC, file)
 }
 
 // Open loads what is remembered, and is all that a preview needs. A damaged file is set aside: the record is rebuilt from links and files as they are planned.
 func (a *Applier) Open() error {
 	a.attempts = map[string]int{}
-	if err := a.load(attemptsFile, &a.attempts); errors.Is(err, errDamaged) {
+	if err := a.load(attemptsFile, &a.attempts); err != nil {
+		a.Log.Error("nothing is known of how often a change has ended multinicd", "err", err)
 		a.attempts = map[string]int{}
-	} else if err != nil {
-		return err
 	}
 	var b boundRecord
 	if err := a.load(recordFile, &b); errors.Is(err, errDamaged) {
@@ -109,11 +174,15 @@ func (a *Applier) Open() error {
 	return nil
 }
 
-func (a *Applier) setAside(data []byte) error {
-	if err := a.Files.Write(a.journal()+".damaged", data, 0o600); err != nil {
-		return fmt.Errorf("setting the journal aside: %w", err)
+func (a *Applier) setAside(file, suffix string) error {
+	data, _, err := a.Files.Read(file)
+	if err != nil {
+		return fmt.Errorf("setting a journal aside: %w", err)
 	}
-	if err := a.Files.Remove(a.journal()); err != nil {
+	if err := a.Files.Write(file+suffix, data, 0o600); err != nil {
+		return fmt.Errorf("setting a journal aside: %w", err)
+	}
+	if err := a.Files.Remove(file); err != nil {
 		return fmt.Errorf("removing the journal: %w", err)
 	}
 	return nil
@@ -141,13 +210,13 @@ func (a *Applier) matches(f plan.File) bool {
 }
 
 // finish does the file steps behind the final one, and commits.
-func (a *Applier) finish(e entry) error {
-	t := transaction{Applier: a, entry: e}
+func (a *Applier) finish(e entry, file string) error {
+	t := transaction{Applier: a, entry: e, journal: file}
 	behind := false
 	for _, s := range e.Steps {
 		if behind && s.Do.File != nil && a.standing(e, *s.Do.File) {
 			if err := t.put(*s.Do.File); err != nil {
-				return fmt.Errorf("finishing the change of %s: %w", e.NIC.MAC, err)
+				return fmt.Errorf("finishing the change: %w", err)
 			}
 		}
 		behind = behind || s.Final
@@ -165,19 +234,22 @@ func (a *Applier) standing(e entry, f plan.File) bool {
 func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 	t := transaction{Applier: a, entry: e}
 	var errs, unasked []error
+	lost := false // something that the manager may put back
 	for i := last; i >= 0; i-- {
 		u := e.Steps[i].Undo
 		switch {
 		case u.Link != nil && e.Boot == a.Boot:
-			err := a.Links.Restore(ctx, *u.Link)
+			err := a.restore(ctx, e, *u.Link)
 			if err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrRenameBusy) {
+				lost = lost || !errors.Is(err, nic.ErrNameTaken)
 				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
 			}
 		case u.Manage != nil && a.Manager != nil:
-			if u.Manage.Verb == plan.Release && len(errs)+len(unasked) > 0 {
+			if u.Manage.Verb == plan.Release && lost {
 				continue // what we could not put back, it may
 			}
 			if err := a.Manager.Manage(ctx, *u.Manage); err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrNoManager) {
+				lost = true
 				unasked = append(unasked, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
 			}
 		case u.File != nil && a.standing(e, *u.File):
@@ -185,6 +257,7 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 				continue
 			}
 			if err := t.put(*u.File); err != nil {
+				lost = true
 				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
 			}
 		}
@@ -196,6 +269,22 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 		return fmt.Errorf("%w: %w", errManager, errors.Join(unasked...))
 	}
 	return errors.Join(append(errs, unasked...)...)
+}
+
+// restore puts back what one step changed of a link. Another NIC's link, which gave up its name for a change, has been given one since where it is not
+// called any more what it was called then.
+func (a *Applier) restore(ctx context.Context, e entry, c nic.Change) error {
+	if c.Index != e.Index && c.Name != "" {
+		l, err := a.Links.Link(ctx, c.Index)
+		if err != nil || l.Name != c.Had {
+			return err
+		}
+	}
+	err := a.Links.Restore(ctx, c)
+	if errors.Is(err, nic.ErrNameTaken) {
+		return a.taken(ctx, c, err)
+	}
+	return err
 }
 
 // recall puts the record back to what it was before the change.

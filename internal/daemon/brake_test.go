@@ -84,7 +84,7 @@ func TestAFightIsBrakedReportedAndEndsWithPeace(t *testing.T) {
 		}
 		reports := len(w.reports)
 		fight(time.Minute)
-		if len(w.reports) != reports || w.machine.Ops > 80 {
+		if len(w.reports) != reports || w.machine.Ops > 120 { // six are one repair: the journal and its copy come and go, the change, the record
 			t.Errorf("%d reports and %d operations within a minute of fight", len(w.reports)-reports, w.machine.Ops)
 		}
 		w.wake <- struct{}{}

@@ -42,7 +42,10 @@ type Keeper interface {
 
 // Applier carries actions out; internal/apply has the one.
 type Applier interface {
-	Recover(ctx context.Context) (*apply.Recovered, error)
+	Recover(ctx context.Context) ([]apply.Recovered, error)
+	// Halfway lists the changes that could not be undone, and Resume tries that of one NIC again.
+	Halfway() []apply.Half
+	Resume(ctx context.Context, mac nic.MAC) error
 	Do(ctx context.Context, a plan.Action) apply.Result
 	Steps(a plan.Action) ([]plan.Step, error)
 	Record() plan.Record
@@ -116,8 +119,9 @@ type Daemon struct {
 	woken   time.Time                    // when the kernel's event came that this pass looks into; zero: none did
 	indexes atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
 	retries
-	blinds int     // passes in a row that could not see the machine
-	given  []Given // by the last pass
+	paces  map[nic.MAC]*pace // of changes that are half way
+	blinds int               // passes in a row that could not see the machine
+	given  []Given           // by the last pass
 }
 
 // Run serves until ctx is done; a change under way is finished or rolled back first. It returns an error only if it cannot begin.
@@ -318,12 +322,12 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.setUp()
 	d.retries = newRetries()
 	st := store{d.Files, d.Dir}
-	rec, err := d.Applier.Recover(ctx)
+	found, err := d.Applier.Recover(ctx)
 	if err != nil {
 		return fmt.Errorf("recovering from an interrupted change: %w", err)
 	}
-	if rec != nil {
-		d.Log.Warn("a change had been cut off", "mac", rec.NIC.MAC, "finished", rec.Forward, "damaged", rec.Damaged)
+	for _, r := range found { // what could not be undone is the trouble of that NIC only
+		d.Log.Warn("a change had been cut off", "mac", r.NIC.MAC, "finished", r.Forward, "damaged", r.Damaged, "err", r.Err)
 	}
 	wish, err := st.loadWish()
 	if err != nil {

@@ -14,15 +14,17 @@ import (
 )
 
 // pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
-func (d *Daemon) pass(ctx context.Context) time.Duration {
+func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	start := d.now()
+	d.resume(ctx)
+	defer func() { next = min(next, d.untilResume()) }()
 	wish := d.current()
 	if wish.Left {
 		return d.act(ctx, wish, Desired{}, start)
 	}
 	if wish.Object == nil && !wish.Gone {
 		if wish.Unreleased == nil && wish.Unread == nil {
-			d.publish(Status{State: "Waiting", Message: "no object of this node is known yet"}, wish)
+			d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(Desired{}, d.withHalfway(nil), nil)}, wish)
 		} else {
 			d.finish(ctx, wish, Desired{}, nil, nil)
 		}
@@ -63,7 +65,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	d.retries.keep(p.Actions)
 	d.blinds = 0
 	d.partUp(partLook)
-	d.given = append(d.given, given(results)...)
+	d.given = append(d.given, given(d.withHalfway(results))...)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
 			return d.blind(ctx, err)
@@ -106,6 +108,9 @@ func (d *Daemon) desired(wish Wish) Desired {
 func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
 	rec := d.Applier.Record()
 	m.Failed = d.failed()
+	for _, h := range d.Applier.Halfway() {
+		m.Failed = append(m.Failed, h.NIC.MAC)
+	}
 	return plan.Make(desired.NICs, desired.held(rec), m, rec)
 }
 
@@ -139,6 +144,11 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 	for _, a := range p.Actions {
 		if ctx.Err() != nil {
 			break
+		}
+		if res, half := d.halfway(a); half { // resume has a pace of its own
+			delete(d.failures, a.NIC.MAC)
+			results = append(results, res)
+			continue
 		}
 		f, failed := d.failures[a.NIC.MAC]
 		failed = failed && f.counts(a)

@@ -20,7 +20,7 @@ import (
 
 // finish publishes how a pass ended, on the socket and in the report.
 func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results []apply.Result, m *plan.Machine) {
-	s := Status{NICs: d.statuses(desired, results, m)}
+	s := Status{NICs: d.statuses(desired, d.withHalfway(results), m)}
 	s.State = string(overall(s.NICs))
 	switch {
 	case wish.Left:

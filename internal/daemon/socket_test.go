@@ -97,7 +97,7 @@ type slow struct {
 	takes time.Duration
 }
 
-func (s slow) Recover(ctx context.Context) (*apply.Recovered, error) {
+func (s slow) Recover(ctx context.Context) ([]apply.Recovered, error) {
 	time.Sleep(s.takes)
 	return s.Applier.Recover(ctx)
 }

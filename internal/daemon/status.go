@@ -231,7 +231,9 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 		case undone(r):
 			n := d.nicStatus(r, r.Action.NIC, m)
 			n.Unwanted, n.Want, n.Difference = true, View{}, nil
-			n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
+			if _, half := d.halfway(r.Action); !half {
+				n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
+			}
 			out = append(out, n)
 		}
 	}

@@ -1,0 +1,112 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Half is a change that is neither in force nor undone. Its NIC is not touched by any other change until Resume has put it right.
+type Half struct {
+	NIC nic.Config // of a journal that cannot be read only the MAC
+	Err error      // what is in the way
+	// Names are what the way back has links called: whoever has one of them may be what is in the way. Sorted.
+	Names []string
+
+	file string // the journal
+}
+
+// Result is what becomes of an action of the NIC meanwhile.
+func (h Half) Result(a plan.Action) Result {
+	return Result{Action: a}.fail(RollbackFailed, plan.RollbackFailed, fmt.Errorf("a change of it could not be undone yet, and that is tried again: %w", h.Err))
+}
+
+// Halfway lists the changes that are half way, by MAC. nil: none is.
+func (a *Applier) Halfway() []Half {
+	return slices.SortedFunc(maps.Values(a.halfway), func(x, y Half) int { return strings.Compare(x.NIC.MAC.String(), y.NIC.MAC.String()) })
+}
+
+// Resume tries once more to put right what a NIC's change left half way. nil: it is as before or as wanted, and the NIC is free.
+// A journal that somebody has removed tells of nothing any more.
+func (a *Applier) Resume(ctx context.Context, mac nic.MAC) error {
+	h, ok := a.halfway[mac]
+	if !ok {
+		return nil
+	}
+	r, there := a.settle(ctx, mac, h.file)
+	if !there {
+		delete(a.halfway, mac)
+	}
+	a.mark()
+	return r.Err
+}
+
+// block keeps every other change from a NIC whose change could not be undone, or finished.
+func (a *Applier) block(e entry, file string, err error) {
+	h := Half{NIC: e.NIC, Err: err, file: file}
+	for _, s := range e.Steps {
+		if l := s.Undo.Link; l != nil && l.Name != "" {
+			h.Names = append(h.Names, l.Name)
+		}
+	}
+	slices.Sort(h.Names)
+	a.hold(h)
+}
+
+func (a *Applier) hold(h Half) {
+	if a.halfway == nil {
+		a.halfway = map[nic.MAC]Half{}
+	}
+	a.halfway[h.NIC.MAC] = h
+	a.mark()
+}
+
+// adopt gives the journal of an older version, which had one file for all NICs, a file of its own, so that it is out of the way of other changes.
+func (a *Applier) adopt() error {
+	for mac, h := range a.halfway {
+		if h.file != a.marker() {
+			continue
+		}
+		data, _, err := a.Files.Read(h.file)
+		if err == nil {
+			err = a.Files.Write(a.journal(mac), data, 0o600)
+		}
+		if err != nil {
+			return fmt.Errorf("making way for the journal: %w", err)
+		}
+		h.file = a.journal(mac)
+		a.halfway[mac] = h
+		a.mark()
+	}
+	return nil
+}
+
+// taken says who has the name that a change is to give a link again. nil: a NIC of ours has it by right, so that this one keeps what it is called now;
+// the next plan gives it the name that is wanted of it.
+func (a *Applier) taken(ctx context.Context, c nic.Change, err error) error {
+	now, lookErr := a.Links.Look(ctx)
+	if lookErr != nil {
+		return errors.Join(err, lookErr)
+	}
+	i := slices.IndexFunc(now.Links, func(l nic.Link) bool { return l.Answers(c.Name) })
+	if i < 0 {
+		return err
+	}
+	who := now.Links[i]
+	for _, o := range a.record.NICs {
+		if o.Applied && o.Config.Name == c.Name && o.MAC != c.MAC && who.HasMAC(o.MAC) {
+			return nil
+		}
+	}
+	what := "the link"
+	if who.Name != c.Name {
+		what = "an alternative name of link " + who.Name
+	}
+	return fmt.Errorf("%w: %s is %s with MAC %s (ifindex %d) by now; give that another name, or unplug it, and this NIC is put right by itself", err, c.Name, what, who.MAC, who.Index)
+}

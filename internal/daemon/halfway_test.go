@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// halfWay lets the first change of NIC 1 fail right behind its rename, when a NIC that is plugged in has got the old name.
+func (w *world) halfWay() (stranger *nic.Link) {
+	w.machine.Net = append(make([]nic.Link, 0, 9), w.machine.Net...)
+	w.machine.At(4, func() {
+		l := link(9)
+		l.Name = "eth1"
+		w.machine.Net = append(w.machine.Net, l)
+		w.machine.FailAt = 4
+		stranger = &w.machine.Net[len(w.machine.Net)-1]
+	})
+	w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+	w.machine.At(0, nil)
+	w.machine.FailAt = 0
+	if stranger == nil || w.machine.Net[0].Name != "multinic1" {
+		w.t.Fatalf("the links are %+v", w.machine.Net)
+	}
+	return stranger
+}
+
+// halfNow says that NIC 1 is half way, why, and that the other one is well.
+func (w *world) halfNow() {
+	w.t.Helper()
+	s := w.daemon.Status()
+	if len(s.NICs) != 2 || s.NICs[0].Reason != string(plan.RollbackFailed) || !strings.Contains(s.NICs[0].Message, "eth1 is the link with MAC 02:00:00:00:01:09") || s.NICs[1].Status != v1.StateConfigured {
+		w.t.Errorf("the status is %+v", s.NICs)
+	}
+	w.want("multinic2 198.51.100.1/24")
+}
+
+func (w *world) well() {
+	w.t.Helper()
+	w.want("multinic1 192.0.2.1/24, multinic2 198.51.100.1/24")
+	if s := w.daemon.Status(); s.State != string(v1.StateConfigured) || w.lastReport().Interfaces[0].Status != v1.StateConfigured {
+		w.t.Errorf("the status is %+v", s)
+	}
+}
+
+// A NIC that could not be put back says what is in the way, costs the others and a quiet hour nothing, and comes to what is wanted by itself once that is gone:
+// at once on the kernel's event, and without one within some minutes; also over a restart.
+func TestANICThatIsHalfWayIsThatNICsTrouble(t *testing.T) {
+	for name, freed := range map[string]func(w *world){
+		"with an event":    func(w *world) { w.wake <- struct{}{}; sleep(time.Second) },
+		"without an event": func(w *world) { sleep(resumeMax) },
+	} {
+		for _, restart := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					w := newWorld(t)
+					stop := w.start()
+					stranger := w.halfWay()
+					if restart {
+						stop()
+						stop = w.start()
+					}
+					w.halfNow()
+					w.machine.Ops = 0
+					reports := len(w.reports)
+					sleep(time.Hour)
+					w.halfNow()
+					if tries := w.machine.Ops / 3; tries < 12 || tries > 25 { // the MTU, the name, the record
+						t.Errorf("tried %d times in an hour (%d operations), want once in five minutes at last", tries, w.machine.Ops)
+					}
+					if len(w.reports) != reports {
+						t.Errorf("%d reports in an hour in which nothing happened", len(w.reports)-reports)
+					}
+					stranger.Name = "eth9"
+					freed(w)
+					w.well()
+					w.machine.Ops = 0
+					sleep(time.Hour)
+					if w.machine.Ops != 0 {
+						t.Errorf("%d operations afterwards", w.machine.Ops)
+					}
+					stop()
+				})
+			})
+		}
+	}
+}
+
+// Events that change nothing about what is in the way are no reason to try, and one that does is, but not twice within a second.
+func TestAStormOfEventsDoesNotHurryANICThatIsHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		stranger := w.halfWay()
+		sleep(10 * time.Minute)
+		for _, renames := range []bool{false, true} {
+			w.machine.Ops = 0
+			for i := range 200 {
+				if renames {
+					stranger.AltNames = []string{strings.Repeat("x", 1+i%2)}
+				}
+				select {
+				case w.wake <- struct{}{}:
+				default:
+				}
+				sleep(50 * time.Millisecond)
+			}
+			if tries := w.machine.Ops / 3; !renames && tries > 1 || tries > 11 {
+				t.Errorf("tried %d times in 10 s; other names: %v", tries, renames)
+			}
+		}
+	})
+}
+
+// What was begun without being wanted any more comes to its end too, and is said meanwhile.
+func TestANICThatIsHalfWayHasLeftTheObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		stranger := w.halfWay()
+		obj := object("u1", 2, "192.0.2.1/24", "198.51.100.1/24")
+		obj.Spec.Interfaces = obj.Spec.Interfaces[1:]
+		w.tell(Wish{Object: obj})
+		s := w.daemon.Status()
+		if len(s.NICs) != 2 || !s.NICs[0].Unwanted || s.NICs[0].Reason != string(plan.RollbackFailed) {
+			t.Errorf("the status is %+v", s.NICs)
+		}
+		if r := w.lastReport(); len(r.Interfaces) != 1 || r.Degraded == nil || r.Degraded.Reason != string(plan.RollbackFailed) {
+			t.Errorf("the report is %+v", r)
+		}
+		stranger.Name = "eth9"
+		w.wake <- struct{}{}
+		sleep(3 * time.Second)
+		if l := w.machine.Net[0]; l.Name != "eth1" || len(l.Addresses) != 0 || l.MTU != 1500 {
+			t.Errorf("the link is %+v", l)
+		}
+		if s := w.daemon.Status(); len(s.NICs) != 1 || s.State != string(v1.StateConfigured) || w.lastReport().Degraded != nil {
+			t.Errorf("the status is %+v", s)
+		}
+	})
+}
