@@ -41,7 +41,7 @@ type fileDiff struct {
 
 // plan says what apply would do. It takes no lock and changes nothing.
 func (w *wired) plan(ctx context.Context, file string) (preview, error) {
-	wish, err := w.wish(ctx, file)
+	wish, err := w.wish(ctx, w.source(file))
 	if err != nil {
 		return preview{}, err
 	}

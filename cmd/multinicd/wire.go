@@ -85,7 +85,11 @@ func wireHost(c *cli.Context) (*wired, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &wired{cfg: cfg, job: c.String("job"), log: slog.New(host.LogHandler(os.Stderr, cfg.Log.Level))}
+	level := cfg.Log.Level
+	if name := c.Command.Name; level == slog.LevelInfo && (name == "plan" || name == "doctor" || c.Bool("dry-run")) {
+		level = slog.LevelWarn // what was found out stands in the answer
+	}
+	w := &wired{cfg: cfg, job: c.String("job"), log: slog.New(host.LogHandler(os.Stderr, level))}
 	if w.host, err = host.New(c.String("root"), w.log); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
@@ -261,12 +265,25 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// source is the file to read the object from: the one that was named, else the one that the configuration names; "" is the API server.
+func (w *wired) source(file string) string {
+	if file == "" && w.cfg.Source.Mode == "file" {
+		return w.cfg.Source.File
+	}
+	return file
+}
+
 func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (daemon.Status, error) {
+	file = w.source(file)
 	wish, err := w.wish(ctx, file)
 	if err != nil {
 		return daemon.Status{}, err
 	}
 	release, err := w.lock(ctx, wait)
+	var code exitError
+	if errors.As(err, &code) && code.code == exitLocked {
+		err = exitError{exitLocked, fmt.Errorf("%w; where that is the service, it applies its object by itself: multinicd status shows how it is, and multinic-bridge trigger has it try again now", code.err)}
+	}
 	if err != nil {
 		return daemon.Status{}, err
 	}
