@@ -25,6 +25,10 @@ const (
 
 	// MaxMessage bounds each message of a report in bytes.
 	MaxMessage = 256
+
+	maxRun     = 64 // a uid
+	maxVersion = 64
+	maxName    = 15 // of a link: IFNAMSIZ without its end
 )
 
 // ErrReport is what every error of ParseReport wraps.
@@ -61,10 +65,12 @@ type Report struct {
 	Node       string    `json:"node"`   // the node's name
 	UID        types.UID `json:"uid"`    // of the object; a report for another uid never counts
 	Generation int64     `json:"generation"`
-	SpecHash   string    `json:"specHash,omitempty"`
-	Executor   Executor  `json:"executor"`
-	Version    string    `json:"version"` // of multinicd
-	Phase      Phase     `json:"phase"`
+	// SpecHash was sent by multinicd 0.1.0, and nobody went by it: the bridge has
+	// the object, whose hash may hold what no report takes.
+	SpecHash string   `json:"specHash,omitempty"`
+	Executor Executor `json:"executor"`
+	Version  string   `json:"version"` // of multinicd
+	Phase    Phase    `json:"phase"`
 	// JobName is the Job that ran, where Executor is job.
 	JobName string `json:"jobName,omitempty"`
 	// Run is the uid of the MultiNicNodeRun that this report answers.
@@ -75,7 +81,9 @@ type Report struct {
 	// Degraded says what needs a person although the NICs may work; nil where
 	// nothing does.
 	Degraded *Remark `json:"degraded,omitempty"`
-	// Interfaces, at most MaxInterfaces, ids unique, in any order.
+	// Interfaces, at most MaxInterfaces, in any order. A row is known by its MAC
+	// address, which no other row has; NoMAC stands in any number of rows. What it
+	// has as id and name is for people.
 	Interfaces []InterfaceStatus `json:"interfaces"`
 }
 
@@ -85,11 +93,17 @@ type Remark struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Encode gives the report as JSON that ParseReport accepts: messages without
-// what cannot be printed, cut to MaxMessage bytes, and shorter where the whole
-// would be over MaxReportSize. The receiver is not changed. The same report
-// gives the same bytes. An error means that another field is not as ParseReport
-// wants it, which is a mistake of the caller.
+// NoMAC stands in the row of an entry whose MAC address cannot be read.
+const NoMAC = "00:00:00:00:00:00"
+
+// Encode gives the report as JSON that ParseReport accepts, that of 0.1.0 too:
+// messages without what cannot be printed, cut to MaxMessage bytes, and shorter
+// where the whole would be over MaxReportSize; of a row, what the kernel or an
+// old object has beyond the bounds is left out, and a row without an id of its
+// own gets one that no other has. The receiver is not changed. The same report
+// gives the same bytes. An error means that whose report this is, how far the
+// node is, or a state or reason, is not as ParseReport wants it, which is a
+// mistake of the caller.
 func (r Report) Encode() ([]byte, error) {
 	r.Schema = ReportSchema
 	if r.Interfaces == nil {
@@ -124,17 +138,80 @@ func (r Report) shortened(limit int) Report {
 		return &Remark{Reason: m.Reason, Message: Printable(m.Message, limit)}
 	}
 	r.Refused, r.Degraded = remark(r.Refused), remark(r.Degraded)
+	r.SpecHash, r.Run = orNothing(r.SpecHash, maxText), orNothing(r.Run, maxRun)
+	r.Version, r.JobName = Printable(r.Version, maxVersion), Printable(r.JobName, maxText)
 	r.Interfaces = append([]InterfaceStatus{}, r.Interfaces...)
+	seen := map[string]bool{}
 	for i := range r.Interfaces {
 		n := &r.Interfaces[i]
 		n.Message = Printable(n.Message, limit)
-		if n.LastConfigured != nil {
-			utc := metav1.NewTime(n.LastConfigured.UTC())
-			n.LastConfigured = &utc
+		n.fit()
+		if seen[n.MACAddress] {
+			n.MACAddress = NoMAC
 		}
+		seen[n.MACAddress] = true
 	}
+	number(r.Interfaces)
 	return r
 }
+
+// orNothing is s where a report takes it, else "": half of a name is none.
+func orNothing(s string, limit int) string {
+	if Printable(s, limit) != s {
+		return ""
+	}
+	return s
+}
+
+// fit leaves out what a report does not take: an address in a spelling, or an MTU
+// of a size, that only a kernel has, the time of a clock that is far off, what
+// stands in an old object instead of a MAC address or gives a name too long.
+func (n *InterfaceStatus) fit() {
+	n.Name = orNothing(n.Name, maxName)
+	if n.MACAddress = strings.ToLower(n.MACAddress); !macForm.MatchString(n.MACAddress) {
+		n.MACAddress = NoMAC
+	}
+	if _, err := parsePrefix(n.Address); err != nil {
+		n.Address = ""
+	}
+	if n.MTU < 0 || n.MTU > maxMTU {
+		n.MTU = 0
+	}
+	if n.LastConfigured != nil {
+		utc := metav1.NewTime(n.LastConfigured.UTC())
+		n.LastConfigured = &utc
+		if !inYears(utc) {
+			n.LastConfigured = nil
+		}
+	}
+}
+
+// number gives a row whose id is out of range, or another's, the greatest that is
+// free: a bridge of 0.1.0 goes by MAC addresses too, and refuses a report in which
+// an id is there twice.
+func number(rows []InterfaceStatus) {
+	taken := map[int32]bool{}
+	var without []*InterfaceStatus
+	for i := range rows {
+		n := &rows[i]
+		if n.ID < 0 || n.ID > MaxID || taken[n.ID] {
+			without = append(without, n)
+			continue
+		}
+		taken[n.ID] = true
+	}
+	free := int32(MaxID)
+	for _, n := range without {
+		for taken[free] {
+			free--
+		}
+		n.ID, taken[free] = free, true
+	}
+}
+
+// inYears: the API server takes no other years, and would refuse the whole status:
+// what was said last would stand for ever.
+func inYears(t metav1.Time) bool { return t.Unix() >= 0 && t.UTC().Year() <= 9999 }
 
 // Printable is s without what cannot be printed (control, format and invalid
 // characters; white space becomes one space), cut at a rune to limit bytes.
@@ -200,10 +277,10 @@ func (r Report) check() error {
 	}{
 		{"node", r.Node, 1, MaxNodeName},
 		{"uid", string(r.UID), 1, 64},
-		{"specHash", r.SpecHash, 0, 253},
-		{"version", r.Version, 0, 64},
-		{"jobName", r.JobName, 0, 253},
-		{"run", r.Run, 0, 64},
+		{"specHash", r.SpecHash, 0, maxText},
+		{"version", r.Version, 0, maxVersion},
+		{"jobName", r.JobName, 0, maxText},
+		{"run", r.Run, 0, maxRun},
 	} {
 		if err := checkText(text.field, text.value, text.min, text.max); err != nil {
 			return err
@@ -234,15 +311,15 @@ func (r Report) check() error {
 	if len(r.Interfaces) > MaxInterfaces {
 		return refuse("it has %d interfaces, at most %d are taken", len(r.Interfaces), MaxInterfaces)
 	}
-	seen := map[int32]bool{}
+	seen := map[string]bool{}
 	for i, n := range r.Interfaces {
 		if err := checkInterface(fmt.Sprintf("interfaces[%d]", i), n); err != nil {
 			return err
 		}
-		if seen[n.ID] {
-			return refuse("interfaces[%d].id is there twice", i)
+		if seen[n.MACAddress] {
+			return refuse("interfaces[%d].macAddress is there twice", i)
 		}
-		seen[n.ID] = true
+		seen[n.MACAddress] = n.MACAddress != NoMAC
 	}
 	return nil
 }
@@ -270,12 +347,10 @@ func checkInterface(path string, n InterfaceStatus) error {
 	if n.MTU < 0 || n.MTU > maxMTU {
 		return refuse("%s.mtu is not in 0..%d", path, maxMTU)
 	}
-	// The API server takes no other years, and would refuse the whole status: what
-	// was said last would stand for ever.
-	if t := n.LastConfigured; t != nil && (t.Unix() < 0 || t.UTC().Year() > 9999) {
+	if t := n.LastConfigured; t != nil && !inYears(*t) {
 		return refuse("%s.lastConfigured is not in the years 1970 to 9999", path)
 	}
-	if err := checkText(path+".name", n.Name, 0, 15); err != nil {
+	if err := checkText(path+".name", n.Name, 0, maxName); err != nil {
 		return err
 	}
 	return checkText(path+".message", n.Message, 0, MaxMessage)

@@ -49,6 +49,7 @@ func TestEncodeMakesMessagesFit(t *testing.T) {
 	for i := range int32(MaxInterfaces) {
 		n := goodReport().Interfaces[0]
 		n.ID, n.Name = 9900+i, fmt.Sprintf("multinic%d", 9900+i)
+		n.MACAddress = fmt.Sprintf("02:00:00:00:01:%02x", i)
 		n.Message = strings.Repeat("ü\"", 400)
 		r.Interfaces = append(r.Interfaces, n)
 	}
@@ -68,6 +69,59 @@ func TestEncodeMakesMessagesFit(t *testing.T) {
 	}
 	if len(r.Interfaces[0].Message) != 1200 {
 		t.Error("Encode changed its receiver")
+	}
+}
+
+// What an object, a kernel or a clock has beyond the bounds of a report costs the field, not the report.
+func TestEncodeLeavesOutWhatAReportDoesNotTake(t *testing.T) {
+	r := goodReport()
+	first := r.Interfaces[0]
+	row := func(change func(n *InterfaceStatus)) {
+		n := first
+		n.LastConfigured = nil
+		n.MACAddress = fmt.Sprintf("02:00:00:00:02:%02x", len(r.Interfaces))
+		change(&n)
+		r.Interfaces = append(r.Interfaces, n)
+	}
+	row(func(*InterfaceStatus) {})                           // the id of another
+	row(func(n *InterfaceStatus) { n.ID = -1 })              // none
+	row(func(n *InterfaceStatus) { n.ID = 1 << 30 })         // too great
+	row(func(n *InterfaceStatus) { n.ID = 9999 })            // the greatest
+	row(func(n *InterfaceStatus) { n.MACAddress = "01-00" }) // cannot be read
+	row(func(n *InterfaceStatus) { n.MACAddress = "x\xff" }) // nor this
+	row(func(n *InterfaceStatus) { n.Name = "multinic-2147483648" })
+	row(func(n *InterfaceStatus) { n.Name = "a\nb" })
+	row(func(n *InterfaceStatus) { n.Address = "::ffff:192.0.2.1/128" })
+	row(func(n *InterfaceStatus) { n.MTU = 65536 })
+	row(func(n *InterfaceStatus) { at := metav1.NewTime(time.Unix(-1, 0)); n.LastConfigured = &at })
+	row(func(n *InterfaceStatus) { n.MACAddress = "02:00:00:00:02:01" }) // another's
+	r.SpecHash, r.Run, r.Version = "abc\n", "x\u2028y", "1\x1b[2J"
+	data, err := r.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseReport(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.SpecHash != "" || got.Run != "" || got.Version != "1[2J" {
+		t.Errorf("hash %q, run %q, version %q", got.SpecHash, got.Run, got.Version)
+	}
+	var lines []string
+	for _, n := range got.Interfaces[1:] {
+		lines = append(lines, strings.TrimSpace(fmt.Sprintln(n.ID, n.Name, n.MACAddress, n.Address, n.MTU, n.LastConfigured == nil)))
+	}
+	const like = " multinic1 02:00:00:00:02:"
+	want := []string{
+		"9998" + like + "01 192.168.100.10/24 1500 true", "9997" + like + "02 192.168.100.10/24 1500 true",
+		"9996" + like + "03 192.168.100.10/24 1500 true", "9999" + like + "04 192.168.100.10/24 1500 true",
+		"9995 multinic1 " + NoMAC + " 192.168.100.10/24 1500 true", "9994 multinic1 " + NoMAC + " 192.168.100.10/24 1500 true",
+		"9993  02:00:00:00:02:07 192.168.100.10/24 1500 true", "9992  02:00:00:00:02:08 192.168.100.10/24 1500 true",
+		"9991" + like + "09  1500 true", "9990" + like + "0a 192.168.100.10/24 0 true", "9989" + like + "0b 192.168.100.10/24 1500 true",
+		"9988 multinic1 " + NoMAC + " 192.168.100.10/24 1500 true",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
@@ -151,7 +205,7 @@ func TestParseReportRefuses(t *testing.T) {
 		"a time that is none":                  nic("lastConfigured", "yesterday"),
 		"a NIC name that is too long":          nic("name", "multinic12345678"),
 		"a number that does not fit":           nic("id", 1e300),
-		"an id that is there twice":            edit(func(m map[string]any) { m["interfaces"] = append(nics(m), nics(m)[0]) }),
+		"a MAC that is there twice":            edit(func(m map[string]any) { m["interfaces"] = append(nics(m), nics(m)[0]) }),
 		"more interfaces than an object takes": edit(func(m map[string]any) { m["interfaces"] = manyInterfaces(65) }),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -135,7 +135,7 @@ func (f finding) list(s State) string {
 		if n.Status != s {
 			continue
 		}
-		part := n.Name + ": " + n.Reason
+		part := cmp.Or(n.Name, n.MACAddress) + ": " + n.Reason
 		if n.Message != "" {
 			part += ": " + n.Message
 		}

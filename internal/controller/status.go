@@ -227,10 +227,14 @@ func saidSilent(obj *v1.MultiNicNodeConfig) bool {
 // which NICs there are, the report only how they are.
 func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 	f := finding{nics: wanted(obj), refused: rep.Refused, degraded: rep.Degraded}
-	said := map[string]v1.InterfaceStatus{}
+	said, waits := map[string]v1.InterfaceStatus{}, false
 	for _, n := range rep.Interfaces {
-		said[n.MACAddress] = n
+		if n.MACAddress != v1.NoMAC { // of which entry it speaks cannot be known
+			said[n.MACAddress] = n
+		}
+		waits = waits || n.Reason == v1.ReasonWaitingForRelease
 	}
+	wrong := unreadable(obj)
 	for i := range f.nics {
 		n := &f.nics[i]
 		switch s, ok := said[n.MACAddress]; {
@@ -247,6 +251,10 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 			if rep.Degraded != nil && rep.Degraded.Reason == v1.ReasonRemoved { // by hand: the node says what ends it
 				f.removed = rep.Degraded.Message
 			}
+		case waits:
+			n.Status, n.Reason, n.Message = v1.StatePending, v1.ReasonWaitingForRelease, v1.WaitingForReleaseMessage
+		case wrong[n.MACAddress] != "":
+			n.Status, n.Reason, n.Message = v1.StateFailed, v1.ReasonInvalidSpec, wrong[n.MACAddress]
 		default:
 			n.Status, n.Reason, n.Message = v1.StatePending, v1.ReasonNoReport, "the node did not report on this NIC"
 		}
@@ -262,6 +270,22 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 		f.state = v1.StateConfigured
 	}
 	return f
+}
+
+// unreadable says, by macAddress as wanted has it, what is wrong with the entries
+// that today's rules refuse. A node cannot name an entry whose macAddress is no
+// such, so what it says of that entry stands in no row of its own.
+func unreadable(obj *v1.MultiNicNodeConfig) map[string]string {
+	out := map[string]string{}
+	for _, e := range obj.Validate() {
+		if e.Index < 0 {
+			continue
+		}
+		if mac := obj.Spec.Interfaces[e.Index].Normalise().MACAddress; out[mac] == "" {
+			out[mac] = v1.Printable(e.Error(), v1.MaxMessage)
+		}
+	}
+	return out
 }
 
 // underway: the node knows the object, but has not spoken about this
@@ -317,9 +341,12 @@ func wanted(obj *v1.MultiNicNodeConfig) []v1.InterfaceStatus {
 	var out []v1.InterfaceStatus
 	for _, n := range obj.Spec.Interfaces[:min(len(obj.Spec.Interfaces), v1.MaxInterfaces)] {
 		normal := n.Normalise()
+		if normal.ID < 0 || normal.ID > v1.MaxID {
+			normal.ID, normal.Name = 0, "" // no name that a link can have
+		}
 		out = append(out, v1.InterfaceStatus{ID: normal.ID, Name: normal.Name, MACAddress: normal.MACAddress})
 	}
-	slices.SortFunc(out, func(a, b v1.InterfaceStatus) int {
+	slices.SortStableFunc(out, func(a, b v1.InterfaceStatus) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.MACAddress, b.MACAddress))
 	})
 	return out

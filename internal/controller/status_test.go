@@ -114,7 +114,8 @@ func TestStatus(t *testing.T) {
 		second = "InProgress 0/2 generation 2 hash-2\nDegraded=False AsExpected\n" +
 			"Progressing=True Applying generation 2 is being applied\nReady=False Applying generation 2 is being applied" +
 			"\nmultinic1 02:00:00:00:01:0a InProgress Applying\nmultinic2 02:00:00:00:01:02 InProgress Applying"
-		lost = "Ready=Unknown NodeSilent the node has stopped renewing its Lease; what is said here is the last it said"
+		noMAC = "spec.interfaces[0].macAddress: macAddress must be the NIC's own address, six hexadecimal bytes with colons, such as 02:00:00:00:01:01"
+		lost  = "Ready=Unknown NodeSilent the node has stopped renewing its Lease; what is said here is the last it said"
 	)
 
 	for name, tc := range map[string]struct {
@@ -222,6 +223,27 @@ func TestStatus(t *testing.T) {
 				a.ID, a.Name, b.ID, b.Name = 8, "eth8", 9, "eth9"
 				return text(t, report(1, a, b))
 			}()}, good,
+		},
+		"an entry whose MAC cannot be read is Failed: no row of a report can name it": {
+			Gathered{Object: object(1, func(o *v1.MultiNicNodeConfig) {
+				o.Spec.Interfaces[0].MACAddress, o.Spec.Interfaces[1].ID = "02-00-00-00-01-02", new(int32(1<<30))
+			}), Report: func() string {
+				a, b := nic(-1, v1.StateFailed, v1.ReasonInvalidSpec, "spec.interfaces[0].macAddress: no MAC"), nic(1, v1.StateFailed, v1.ReasonInvalidSpec, "no id")
+				a.Name, a.MACAddress, b.ID, b.Name = "", v1.NoMAC, -1, ""
+				return text(t, report(1, a, b))
+			}()},
+			"Failed 0/2 generation 1 hash-1\n" +
+				"Degraded=True InterfacesFailed 0 of 2 interfaces configured; 02:00:00:00:01:0a: InvalidSpec: no id; multinic2: InvalidSpec: " + noMAC + "\n" +
+				"Progressing=False Settled\n" +
+				"Ready=False InterfacesFailed 0 of 2 interfaces configured; 02:00:00:00:01:0a: InvalidSpec: no id; multinic2: InvalidSpec: " + noMAC +
+				"\n02:00:00:00:01:0a Failed InvalidSpec no id\nmultinic2 02-00-00-00-01-02 Failed InvalidSpec " + noMAC,
+		},
+		"such an entry waits for its release with the others": {
+			Gathered{Object: object(1, func(o *v1.MultiNicNodeConfig) { o.Spec.Interfaces[0].MACAddress = "x" }), Report: text(t, report(1,
+				nic(1, v1.StatePending, v1.ReasonWaitingForRelease, v1.WaitingForReleaseMessage)))},
+			"Pending 0/2 generation 1 hash-1\n" + calm + "Ready=False InterfacesWaiting 0 of 2 interfaces configured; multinic1: WaitingForRelease: " + v1.WaitingForReleaseMessage +
+				"; multinic2: WaitingForRelease: " + v1.WaitingForReleaseMessage +
+				"\nmultinic1 02:00:00:00:01:0a Pending WaitingForRelease " + v1.WaitingForReleaseMessage + "\nmultinic2 x Pending WaitingForRelease " + v1.WaitingForReleaseMessage,
 		},
 		"NICs that were given back are Pending": {
 			Gathered{Object: object(1), Report: func() string {

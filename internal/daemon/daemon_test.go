@@ -34,6 +34,7 @@ type world struct {
 	deaf    chan error // ends the watch of the kernel
 	notify  func(Wish)
 	reports []v1.Report
+	sent    [][]byte     // reports that keeps took
 	down    atomic.Bool  // the cluster takes no report
 	busy    atomic.Int64 // nor while this, a duration, is not 0
 	asked   []time.Time  // for a report to be taken

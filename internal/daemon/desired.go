@@ -21,10 +21,10 @@ type Desired struct {
 
 // InvalidNIC is an entry that is refused for its own sake.
 type InvalidNIC struct {
-	ID      int
-	Name    string
+	ID      int     // -1 where it cannot be read
+	Name    string  // multinic<ID>; as it was given where that cannot be read
 	MAC     nic.MAC // zero where that is what is wrong
-	Text    string  // macAddress as it was given
+	Text    string  // macAddress as it was given, in lower case
 	Message string
 }
 
@@ -60,8 +60,11 @@ func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
 }
 
 func (d *Desired) refuse(entry v1.Interface, mac nic.MAC, msg string) {
-	n := entry.Normalise()
-	d.Invalid = append(d.Invalid, InvalidNIC{ID: int(n.ID), Name: n.Name, MAC: mac, Text: strings.ToLower(entry.MACAddress), Message: msg})
+	bad := InvalidNIC{ID: -1, Name: entry.Name, MAC: mac, Text: strings.ToLower(entry.MACAddress), Message: msg}
+	if id, ok := entry.EffectiveID(); ok && id >= 0 && id <= v1.MaxID {
+		bad.ID, bad.Name = int(id), nic.NameFor(int(id))
+	}
+	d.Invalid = append(d.Invalid, bad)
 	if mac.IsZero() {
 		d.HoldAll = true
 		return

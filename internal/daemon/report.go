@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +15,6 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
-	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -56,9 +56,6 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	d.publish(s, wish)
 }
 
-// noMAC stands for the MAC of an entry in which it cannot be read.
-const noMAC = "00:00:00:00:00:00"
-
 // logNews writes a line for each NIC of which something else is to be said than after the last pass.
 func (d *Daemon) logNews(wish Wish, s Status) {
 	was := d.Status()
@@ -96,7 +93,7 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 	if obj == nil || obj.UID == "" && wish.Unread == nil {
 		return v1.Report{}, false
 	}
-	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
+	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation,
 		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.lastRun()}
 	if wish.Cleaned && len(s.NICs) == 0 {
 		r.Phase = v1.PhaseRemoved
@@ -110,7 +107,7 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 	if wish.Left {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
 	} else if wish.Unread != nil {
-		r.UID, r.Generation, r.SpecHash = wish.Unread.UID, wish.Unread.Generation, ""
+		r.UID, r.Generation = wish.Unread.UID, wish.Unread.Generation
 		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: d.keeps(wish.Unread.Message)}
 	} else if wish.Held {
 		r.Refused = &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
@@ -129,9 +126,6 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		}
 		if n.Reason == v1.ReasonDriftFighting {
 			r.Degraded = &v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
-		}
-		if _, err := nic.ParseMAC(n.MAC); err != nil {
-			n.MAC = noMAC // the wire takes no other text; the message has it
 		}
 		is := v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC, Status: n.Status, Reason: n.Reason, Message: n.Message}
 		if n.Have != nil && n.Reason != v1.ReasonDriftFighting { // what it has is another thing each time
@@ -154,11 +148,21 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 // waitingReport says of an object that waits for its release just that.
 func (d *Daemon) waitingReport(wish Wish) v1.Report {
 	obj := wish.Unreleased
-	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation, SpecHash: obj.Spec.SpecHash,
+	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation,
 		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.lastRun(), Degraded: d.clockSkew()}
-	for _, n := range Parse(obj, d.Node).NICs {
-		r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC.String(),
+	waits := func(id int, name, mac string) {
+		r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{ID: int32(id), Name: name, MACAddress: mac,
 			Status: v1.StatePending, Reason: v1.ReasonWaitingForRelease, Message: v1.WaitingForReleaseMessage})
+	}
+	desired := Parse(obj, d.Node)
+	for _, n := range desired.NICs {
+		waits(n.ID, n.Name, n.MAC.String())
+	}
+	for _, n := range desired.Invalid {
+		waits(n.ID, n.Name, n.Text)
+	}
+	if len(r.Interfaces) == 0 {
+		r.Phase = v1.PhaseApplying // no row can say it, and the node is not done with a generation that it has not begun
 	}
 	return r
 }
@@ -189,12 +193,16 @@ func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
 			continue
 		}
 		when := metav1.Time{Time: d.now().UTC().Truncate(time.Second)}
+		k := slices.IndexFunc(nics, func(n NICStatus) bool { return n.MAC == is.MACAddress && !n.Unwanted })
 		for _, b := range before.Interfaces {
-			if nics[i].Outcome == "" && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
+			if k >= 0 && nics[k].Outcome == "" && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
 				when = *b.LastConfigured
 			}
 		}
-		is.LastConfigured, nics[i].LastConfigured = &when, when.Time
+		is.LastConfigured = &when
+		if k >= 0 {
+			nics[k].LastConfigured = when.Time
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -105,7 +106,7 @@ func (c *Credential) String() string {
 
 // NICStatus is one NIC: wanted, there, and the difference.
 type NICStatus struct {
-	ID             int       `json:"id"`
+	ID             int       `json:"id"` // -1: the object gives none that can be read
 	Name           string    `json:"name"`
 	MAC            string    `json:"macAddress"`
 	Status         v1.State  `json:"status"`
@@ -238,17 +239,13 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 		}
 	}
 	for _, bad := range desired.Invalid {
-		mac := bad.MAC.String()
-		if mac == "" {
-			mac = bad.Text
-		}
-		n := NICStatus{ID: bad.ID, Name: bad.Name, MAC: mac, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused}
+		n := NICStatus{ID: bad.ID, Name: bad.Name, MAC: bad.Text, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused}
 		if owned, ok := d.Applier.Record().Find(bad.MAC); ok && owned.Applied {
 			n.Message = stays(n.Message, owned.Config)
 		}
 		out = append(out, n)
 	}
-	slices.SortStableFunc(out, func(a, b NICStatus) int { return a.ID - b.ID })
+	slices.SortStableFunc(out, func(a, b NICStatus) int { return cmp.Compare(uint(a.ID), uint(b.ID)) }) // none, -1, comes last
 	return out
 }
 
