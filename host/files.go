@@ -47,7 +47,7 @@ func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
 // Write puts a whole file in place, or leaves what was there: a temporary file in the same folder, synced, renamed, and the
 // folder synced. mode is the permission bits, whatever the umask. The folder must exist.
 //
-// The temporary file begins with a dot and ends in letters, so that nothing that reads the folder by pattern (netplan: *.yaml,
+// The temporary file begins with a dot and ends in digits, so that nothing that reads the folder by pattern (netplan: *.yaml,
 // networkd: *.network) takes it for its own; it is made in the target's folder also so that it gets its SELinux label.
 // A target that is a symbolic link or no regular file is refused. Any errno passes through (errors.Is: ENOSPC, EROFS, EACCES).
 func (h *Host) Write(path string, data []byte, mode fs.FileMode) error {

@@ -20,7 +20,7 @@ import (
 // Kind says what an Action does.
 type Kind string
 
-// The kinds of action. Gone is about a NIC that left the object and is not plugged in: only files are left to remove.
+// The kinds of action. A Remove without a Link is of a NIC that is not plugged in: only files are left to remove.
 const (
 	Configure Kind = "Configure" // make link and files as wanted; an empty Change and equal files mean: nothing to do
 	Remove    Kind = "Remove"    // take back what we own

@@ -13,7 +13,21 @@ type Mismatch struct {
 	Field string // "name", "mtu", "up", "address", "route", "rule", "conf"
 	Want  string
 	Have  string
+	// Address is the one that is wanted, and State how far it has come; of a Field "address" only, and not of one that must not be there.
+	Address netip.Prefix
+	State   AddressState
 }
+
+// AddressState says how far a wanted address has come on a link.
+type AddressState string
+
+// The states of an address that is not there yet.
+const (
+	Absent    AddressState = "absent"
+	Tentative AddressState = "tentative" // the kernel asks the neighbours for it
+	Duplicate AddressState = "duplicate" // a neighbour has it, says the kernel
+	present   AddressState = "present"
+)
 
 func (m Mismatch) String() string {
 	return fmt.Sprintf("%s: want %s, have %s", m.Field, m.Want, m.Have)
@@ -35,8 +49,8 @@ func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 		add("up", "up", "down")
 	}
 	for _, a := range c.Addresses {
-		if have := addressState(l, a); have != "present" {
-			add("address", a.String(), have)
+		if state := addressState(l, a); state != present {
+			out = append(out, Mismatch{Field: "address", Want: a.String(), Have: string(state), Address: a, State: state})
 		}
 	}
 	for _, r := range c.Routes {
@@ -55,17 +69,17 @@ func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 	return append(out, verifyRetired(l, o)...)
 }
 
-func addressState(l nic.Link, p netip.Prefix) string {
+func addressState(l nic.Link, p netip.Prefix) AddressState {
 	i := slices.IndexFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == p })
 	switch {
 	case i < 0:
-		return "absent"
+		return Absent
 	case l.Addresses[i].Duplicate:
-		return "duplicate"
+		return Duplicate
 	case l.Addresses[i].Tentative && l.Carrier: // without a carrier the kernel's detection does not even begin
-		return "tentative"
+		return Tentative
 	}
-	return "present"
+	return present
 }
 
 // VerifyGone compares a link with what must not be there any more once the NIC was given back. after may be nil: nothing was ours.

@@ -461,3 +461,53 @@ func TestANeighboursAddressIsRefusedAndTheLinkLeftAsItWas(t *testing.T) {
 		t.Errorf("the machine changed:\n%s", cmp.Diff(before, got))
 	}
 }
+
+// torn gives a link once; from then on the kernel changes it as often as it is read, until there is no more time.
+type torn struct {
+	*hosttest.Machine
+	reads *int
+}
+
+func (l torn) Link(ctx context.Context, index int) (nic.Link, error) {
+	if *l.reads++; *l.reads > 1 {
+		<-ctx.Done()
+		return nic.Link{}, ctx.Err()
+	}
+	return l.Machine.Link(ctx, index)
+}
+
+func TestTheTimeToVerifyIsOverWhileTheLinkIsRead(t *testing.T) {
+	for name, tt := range map[string]struct {
+		reads  int // before it is verified
+		stop   bool
+		reason plan.Reason
+		says   string
+	}{
+		"after a look":                 {0, false, plan.VerificationFailed, "address: want 192.0.2.10/24, have tentative"},
+		"before any":                   {1, false, plan.VerificationFailed, "deadline exceeded"},
+		"the service is being stopped": {1, true, plan.ApplyFailed, "canceled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New(link(1))
+			a := start(t, m, "boot-1")
+			before := m.Text(stateDir)
+			a.Links, a.VerifyTimeout = torn{m, &tt.reads}, 60*time.Millisecond
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			a.At = func(point string) {
+				if point == "verify" {
+					m.Net[0].Carrier, m.Net[0].Addresses[0].Tentative = true, true
+					if tt.stop {
+						stop()
+					}
+				}
+			}
+			now, _ := m.Look(t.Context())
+			res := a.Do(ctx, plan.Make([]nic.Config{config(1, "192.0.2.10/24")}, nil, now, a.Record()).Actions[0])
+			if res.Outcome != apply.RolledBack || res.Reason != tt.reason || !strings.Contains(res.Message, tt.says) {
+				t.Errorf("got %s %s: %s", res.Outcome, res.Reason, res.Message)
+			}
+			check(t, m, before)
+		})
+	}
+}

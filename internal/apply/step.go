@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"multinicd/nic"
@@ -112,34 +111,42 @@ func (t *transaction) put(f plan.File) error {
 }
 
 // verify reads the link back until it shows what is wanted; it waits only for duplicate address detection to end.
-func (t *transaction) verify(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, t.VerifyTimeout)
+func (t *transaction) verify(parent context.Context) error {
+	ctx, cancel := context.WithTimeout(parent, t.VerifyTimeout)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
+	var l nic.Link
+	var wrong []plan.Mismatch // at the last look
 	for {
-		l, err := t.Links.Link(ctx, t.entry.Index)
-		if err != nil {
+		now, err := t.Links.Link(ctx, t.entry.Index)
+		if err != nil && (ctx.Err() == nil || parent.Err() != nil) {
 			return err
 		}
-		wrong := t.mismatches(l)
+		if err != nil { // the time was over just when the link was to be looked at again: what was seen before counts
+			if len(wrong) == 0 {
+				return &stepError{plan.VerificationFailed, fmt.Errorf("verifying: %w", err)}
+			}
+			break
+		}
+		l, wrong = now, t.mismatches(now)
 		if len(wrong) == 0 {
 			return nil
 		}
-		settling := !slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.Have != "tentative" })
-		if settling {
-			select {
-			case <-tick.C:
-				continue
-			case <-ctx.Done():
-			}
+		if slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.State != plan.Tentative }) {
+			break
 		}
-		if d := slices.IndexFunc(wrong, func(m plan.Mismatch) bool { return m.Have == "duplicate" }); d >= 0 {
-			address, _, _ := strings.Cut(wrong[d].Want, "/")
-			return &stepError{plan.AddressInUse, fmt.Errorf("address is in use: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", address)}
+		select {
+		case <-tick.C:
+			continue
+		case <-ctx.Done():
 		}
-		return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
+		break
 	}
+	if d := slices.IndexFunc(wrong, func(m plan.Mismatch) bool { return m.State == plan.Duplicate }); d >= 0 {
+		return &stepError{plan.AddressInUse, fmt.Errorf("address is in use: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", wrong[d].Address.Addr())}
+	}
+	return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
 }
 
 // settled waits until the link shows what is wanted of it, or it is time to help.
@@ -150,7 +157,7 @@ func (t *transaction) settled(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		l, err := t.Links.Link(ctx, t.entry.Index)
-		if err != nil || !slices.ContainsFunc(t.mismatches(l), func(m plan.Mismatch) bool { return m.Have != "tentative" && m.Have != "duplicate" }) {
+		if err != nil || !slices.ContainsFunc(t.mismatches(l), func(m plan.Mismatch) bool { return m.State != plan.Tentative && m.State != plan.Duplicate }) {
 			return
 		}
 		select {

@@ -263,7 +263,7 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 		v := view(*link, c)
 		out.Have = &v
 		for _, diff := range plan.Verify(c, *link, owned) {
-			if diff.Field == "address" && diff.Have == "absent" && len(v.Addresses) > 0 {
+			if diff.State == plan.Absent && len(v.Addresses) > 0 {
 				diff.Have = prefixes(v.Addresses)
 			}
 			out.Difference = append(out.Difference, diff.String())
