@@ -34,7 +34,7 @@ func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, er
 		}
 	}
 	for _, name := range slices.Concat(names, stale) {
-		step, err := filestep.Replace(b.Files, "persist", name, want[name], Mode(name))
+		step, err := filestep.Replace(b.Files, plan.StepPersist, name, want[name], Mode(name))
 		if err != nil {
 			return nil, nil, err
 		}

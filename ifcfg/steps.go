@@ -63,9 +63,9 @@ func (b *Backend) Repair(a plan.Action) []plan.Step {
 	if a.Change.Empty() {
 		return nil
 	}
-	await := plan.Step{Name: "await", Do: plan.Op{Manage: &plan.Manage{Verb: plan.Await, Index: a.Link.Index, MAC: a.NIC.MAC}}}
-	steps := append([]plan.Step{await, check("guard", plan.CheckGuard)}, plan.Live(a.Change, b.DAD)...)
-	return append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe))
+	await := plan.Step{Kind: plan.StepAwait, Do: plan.Op{Manage: &plan.Manage{Verb: plan.Await, Index: a.Link.Index, MAC: a.NIC.MAC}}}
+	steps := append([]plan.Step{await, check(plan.StepGuard, plan.CheckGuard)}, plan.Live(a.Change, b.DAD)...)
+	return append(steps, check(plan.StepVerify, plan.CheckVerify), check(plan.StepProbe, plan.CheckProbe))
 }
 
 // Single adds to an action that the routes go which we have put back and NetworkManager, a moment later, has brought too: IPv4 has them side by side, told
@@ -95,7 +95,9 @@ func Same(a plan.Action) bool {
 // Validate has nobody to ask: NetworkManager judges a profile when it reads it.
 func (b *Backend) Validate(context.Context, []plan.Step) error { return nil }
 
-func check(name string, c plan.Check) plan.Step { return plan.Step{Name: name, Do: plan.Op{Check: c}} }
+func check(kind plan.StepKind, c plan.Check) plan.Step {
+	return plan.Step{Kind: kind, Do: plan.Op{Check: c}}
+}
 
 // managed is Managed with the files of this dialect.
 func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string, active string) []plan.Step {
@@ -120,22 +122,22 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 	}
 	back := KernelBefore(a)
 	before, after := b.around(a, files, active)
-	steps := []plan.Step{check("guard", plan.CheckGuard), {Name: "hold", Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
+	steps := []plan.Step{check(plan.StepGuard, plan.CheckGuard), {Kind: plan.StepHold, Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
 	steps = append(steps, before...)
-	steps = append(steps, plan.Step{Name: "kernel", Undo: plan.Op{Link: &back}},
-		plan.Step{Name: "profile", Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
+	steps = append(steps, plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &back}},
+		plan.Step{Kind: plan.StepProfile, Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
 	steps = append(steps, files...)
 	gone := "" // what NetworkManager does to the link when it lets go of it, it must not do behind us: it sets a former MTU, for one
 	if a.Kind == plan.Remove {
 		gone = UUID(a.NIC.MAC) // also where active is another, or none: ours may just be coming in force
 	}
-	steps = append(steps, plan.Step{Name: "load", Do: plan.Op{Manage: ask(plan.Load, profiles, gone)}})
+	steps = append(steps, plan.Step{Kind: plan.StepLoad, Do: plan.Op{Manage: ask(plan.Load, profiles, gone)}})
 	if a.Kind == plan.Configure {
-		steps = append(steps, plan.Step{Name: "activate", Do: plan.Op{Manage: ask(plan.Activate, nil, UUID(a.NIC.MAC))}})
+		steps = append(steps, plan.Step{Kind: plan.StepActivate, Do: plan.Op{Manage: ask(plan.Activate, nil, UUID(a.NIC.MAC))}})
 	}
-	steps = append(steps, check("settle", plan.CheckSettle))
+	steps = append(steps, check(plan.StepSettle, plan.CheckSettle))
 	steps = append(steps, after...)
-	steps = append(steps, check("verify", plan.CheckVerify), check("probe", plan.CheckProbe), plan.Step{Name: "release", Do: plan.Op{Manage: ask(plan.Release, nil, "")}})
+	steps = append(steps, check(plan.StepVerify, plan.CheckVerify), check(plan.StepProbe, plan.CheckProbe), plan.Step{Kind: plan.StepRelease, Do: plan.Op{Manage: ask(plan.Release, nil, "")}})
 	return append(steps, late...)
 }
 
@@ -168,10 +170,10 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 		return nil, after
 	}
 	for _, s := range plan.Live(a.Change, b.DAD) {
-		switch s.Name {
-		case "makeway", "rename", "up", "free", "conf":
+		switch s.Kind {
+		case plan.StepMakeWay, plan.StepRename, plan.StepUp, plan.StepFree, plan.StepConf:
 			before = append(before, s)
-		case "mtu":
+		case plan.StepMTU:
 			after = append(after, s)
 		}
 	}
@@ -221,8 +223,8 @@ func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes 
 
 // ownUndo leaves a step its undo only where KernelBefore does not do it.
 func ownUndo(s plan.Step) plan.Step {
-	switch s.Name {
-	case "addresses", "routes", "rules", "retire":
+	switch s.Kind {
+	case plan.StepAddresses, plan.StepRoutes, plan.StepRules, plan.StepRetire:
 		s.Undo = plan.Op{}
 	}
 	return s
@@ -276,8 +278,8 @@ func (b *Backend) unplugged(a plan.Action, persist []plan.Step, profiles []strin
 	load := func(v plan.Verb) plan.Op {
 		return plan.Op{Manage: &plan.Manage{Verb: v, MAC: a.NIC.MAC, Files: profiles}}
 	}
-	steps := append([]plan.Step{{Name: "profile", Undo: load(plan.Restore)}}, persist...)
-	return append(steps, plan.Step{Name: "load", Do: load(plan.Load)}), nil
+	steps := append([]plan.Step{{Kind: plan.StepProfile, Undo: load(plan.Restore)}}, persist...)
+	return append(steps, plan.Step{Kind: plan.StepLoad, Do: load(plan.Load)}), nil
 }
 
 // stateDir is where NetworkManager (1.10 and later) writes what it has in force on each link, in a file named by its ifindex.

@@ -40,7 +40,7 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			load := slices.IndexFunc(steps, func(s plan.Step) bool { return s.Name == "load" })
+			load := slices.IndexFunc(steps, func(s plan.Step) bool { return s.Kind == plan.StepLoad })
 			var again []string
 			for i, s := range steps {
 				if s.Do.Link == nil {
@@ -60,7 +60,7 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 			if got, want := fmt.Sprint(again), fmt.Sprint([]string{foreign.String(), carried.String()}); got != want {
 				t.Errorf("put back are %s, want %s", got, want)
 			}
-			before := slices.ContainsFunc(steps[:load], func(s plan.Step) bool { return s.Name == "retire" && !s.Undo.Zero() })
+			before := slices.ContainsFunc(steps[:load], func(s plan.Step) bool { return s.Kind == plan.StepRetire && !s.Undo.Zero() })
 			if before != (a.Kind == plan.Configure) {
 				t.Errorf("netlink changes the addresses before NetworkManager does: %v", before)
 			}

@@ -114,7 +114,7 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 	back := ask
 	back.Undo = true
 	before := ifcfg.KernelBefore(a)
-	kernel := plan.Step{Name: "kernel", Undo: plan.Op{Link: &before}}
+	kernel := plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &before}}
 	if a.Kind == plan.Configure {
 		network, _ := runtimeFiles(ID(a.NIC, a.After != nil && a.After.Adopted))
 		ask.Name, ask.Files = a.NIC.Name, []string{network}
@@ -123,10 +123,10 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 		live = append([]plan.Step{kernel}, live...)
 	}
 	steps := append(live, b.generated(a, verb)...)
-	steps = append(steps, plan.Step{Name: "service", Undo: plan.Op{Manage: &back}})
+	steps = append(steps, plan.Step{Kind: plan.StepService, Undo: plan.Op{Manage: &back}})
 	steps = append(steps, late...)
-	return append(steps, plan.Step{Name: "activate", Do: plan.Op{Manage: &ask}}, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}},
-		plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
+	return append(steps, plan.Step{Kind: plan.StepActivate, Do: plan.Op{Manage: &ask}}, plan.Step{Kind: plan.StepVerify, Do: plan.Op{Check: plan.CheckVerify}},
+		plan.Step{Kind: plan.StepProbe, Do: plan.Op{Check: plan.CheckProbe}})
 }
 
 // generated takes away, as an undo, what netplan's generator has made of a new NIC for networkd, should its second apply not do that.
@@ -137,7 +137,7 @@ func (b *Backend) generated(a plan.Action, verb plan.Verb) (steps []plan.Step) {
 	network, link := runtimeFiles(ID(a.NIC, a.After != nil && a.After.Adopted))
 	for _, f := range []string{network, link} {
 		if _, _, err := b.Files.Read(f); errors.Is(err, fs.ErrNotExist) {
-			steps = append(steps, plan.Step{Name: "runtime", Undo: plan.Op{File: &plan.File{Path: f, Absent: true}}})
+			steps = append(steps, plan.Step{Kind: plan.StepRuntime, Undo: plan.Op{File: &plan.File{Path: f, Absent: true}}})
 		}
 	}
 	return steps

@@ -83,7 +83,7 @@ func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
 	var late []plan.Step
 	if len(persist) > 0 {
 		persist[len(persist)-1].Final = true
-		late = append([]plan.Step{{Name: "validate", Do: plan.Op{Check: plan.CheckValidate}}}, persist...)
+		late = append([]plan.Step{{Kind: plan.StepValidate, Do: plan.Op{Check: plan.CheckValidate}}}, persist...)
 	}
 	late = append(late, runtime...)
 	active := ""
@@ -118,7 +118,7 @@ func (b *ManagerBackend) stray(a plan.Action) (steps []plan.Step, err error) {
 		if !ifcfg.Owned(name) || !bytes.Contains(data, []byte("uuid="+ifcfg.UUID(a.NIC.MAC)+"\n")) {
 			continue
 		}
-		step, err := filestep.Replace(b.Files, "profile", name, nil, 0)
+		step, err := filestep.Replace(b.Files, plan.StepProfile, name, nil, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -145,14 +145,14 @@ func (b *ManagerBackend) managed(a plan.Action, persist, stray []plan.Step, acti
 	ask := func(v plan.Verb) plan.Op {
 		return plan.Op{Manage: &plan.Manage{Verb: v, MAC: a.NIC.MAC, Files: profiles}}
 	}
-	steps := append([]plan.Step{{Name: "profile", Undo: ask(plan.Restore)}}, files...)
-	return append(append(steps, plan.Step{Name: "load", Do: ask(plan.Load)}), late...), nil
+	steps := append([]plan.Step{{Kind: plan.StepProfile, Undo: ask(plan.Restore)}}, files...)
+	return append(append(steps, plan.Step{Kind: plan.StepLoad, Do: ask(plan.Load)}), late...), nil
 }
 
 // profiles gives the steps that make the profiles what the YAML will be at the next boot, and which ones there are.
 func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []plan.Step, profiles []string, err error) {
 	add := func(file string, data []byte) error {
-		step, err := filestep.Replace(b.Files, "profile", file, data, 0o600)
+		step, err := filestep.Replace(b.Files, plan.StepProfile, file, data, 0o600)
 		if err == nil && (len(step) > 0 || data != nil) {
 			steps, profiles = append(steps, step...), append(profiles, file)
 		}

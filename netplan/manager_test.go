@@ -107,7 +107,7 @@ func TestStepsForManager(t *testing.T) {
 			}
 			var got []string
 			for _, s := range steps {
-				step := s.Name
+				step := string(s.Kind)
 				if s.Final {
 					step += "(final)"
 				}

@@ -54,13 +54,13 @@ func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
 	}
 	var live, late []plan.Step
 	if !a.Change.Empty() {
-		live = append(live, plan.Step{Name: "guard", Do: plan.Op{Check: plan.CheckGuard}})
+		live = append(live, plan.Step{Kind: plan.StepGuard, Do: plan.Op{Check: plan.CheckGuard}})
 		live = append(live, plan.Live(a.Change, b.DAD)...)
-		live = append(live, plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}},
-			plan.Step{Name: "probe", Do: plan.Op{Check: plan.CheckProbe}})
+		live = append(live, plan.Step{Kind: plan.StepVerify, Do: plan.Op{Check: plan.CheckVerify}},
+			plan.Step{Kind: plan.StepProbe, Do: plan.Op{Check: plan.CheckProbe}})
 	}
 	if len(persist) > 0 {
-		late = append(late, plan.Step{Name: "validate", Do: plan.Op{Check: plan.CheckValidate}})
+		late = append(late, plan.Step{Kind: plan.StepValidate, Do: plan.Op{Check: plan.CheckValidate}})
 		persist[len(persist)-1].Final = true
 		late = append(late, persist...)
 	}
@@ -90,7 +90,7 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 		if sysctl.Owned(name) {
 			mode = 0o644
 		}
-		step, err := filestep.Replace(b.Files, "persist", name, want[name], mode)
+		step, err := filestep.Replace(b.Files, plan.StepPersist, name, want[name], mode)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -101,7 +101,7 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 		former = slices.DeleteFunc(slices.Clone(a.Link.Former), func(f string) bool { return want[f] != nil || slices.Contains(stale, f) })
 	}
 	for _, name := range slices.Concat(conf, stale, former) {
-		step, err := filestep.Replace(b.Files, "persist", name, nil, 0)
+		step, err := filestep.Replace(b.Files, plan.StepPersist, name, nil, 0)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -141,7 +141,7 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 		for _, id := range []string{ID(own, false), ID(own, true), lastID(own)} {
 			network, link := runtimeFiles(id)
 			for _, f := range []string{network, link} {
-				step, err := filestep.Replace(b.Files, "runtime", f, nil, 0)
+				step, err := filestep.Replace(b.Files, plan.StepRuntime, f, nil, 0)
 				if err != nil {
 					return nil, err
 				}
@@ -162,7 +162,7 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 		} else if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", f, err)
 		}
-		step, err := filestep.Replace(b.Files, "runtime", f, Retarget(data, a.NIC), mode)
+		step, err := filestep.Replace(b.Files, plan.StepRuntime, f, Retarget(data, a.NIC), mode)
 		if err != nil {
 			return nil, err
 		}

@@ -113,7 +113,7 @@ func TestStepsOfFiles(t *testing.T) {
 				}
 				old, had := test.disk[s.Do.File.Path]
 				if u := s.Undo.File; u == nil || u.Absent == had || string(u.Data) != old || u.Path != s.Do.File.Path || had && u.Mode != m.Modes[u.Path] {
-					t.Errorf("%s: the undo is %+v", s.Name, s.Undo.File)
+					t.Errorf("%s: the undo is %+v", string(s.Kind), s.Undo.File)
 				}
 			}
 			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
@@ -145,9 +145,9 @@ func TestStepsOfALink(t *testing.T) {
 		}
 		var got []string
 		for i, s := range steps {
-			got = append(got, s.Name)
+			got = append(got, string(s.Kind))
 			if s.Final != (i == len(steps)-1) {
-				t.Errorf("step %s: final is %v", s.Name, s.Final)
+				t.Errorf("step %s: final is %v", s.Kind, s.Final)
 			}
 		}
 		if strings.Join(got, " ") != want {

@@ -11,14 +11,45 @@ import (
 // Step is one part of a change, made together with its undo. Steps are data, so that a journal can hold them and a daemon that
 // was killed can undo, or finish, what it began. Both Do and Undo may be run again without harm.
 type Step struct {
-	// Name is one of "guard", "hold", "makeway", "rename", "mtu", "up", "free", "conf", "addresses", "routes", "rules", "retire", "down", "kernel", "profile", "persist",
-	// "load", "activate", "await", "settle", "verify", "probe", "release", "validate", "service", "runtime".
-	Name string
-	Do   Op `json:",omitzero"` // zero: nothing to do; the step is there for its undo
-	Undo Op `json:",omitzero"` // zero: nothing to undo
+	Kind StepKind `json:"Name"`      // as journals have called it from the first version on
+	Do   Op       `json:",omitzero"` // zero: nothing to do; the step is there for its undo
+	Undo Op       `json:",omitzero"` // zero: nothing to undo
 	// Final: once this step is done the change is in force at the next boot too, and recovery goes on with it instead of back.
 	Final bool `json:",omitempty"`
 }
+
+// StepKind says what a step is for, in the words of the log and of the result.
+type StepKind string
+
+// The kinds of step. Of some a change may have several.
+const (
+	StepGuard     StepKind = "guard"
+	StepHold      StepKind = "hold"
+	StepMakeWay   StepKind = "makeway" // another NIC's link gives up the name
+	StepRename    StepKind = "rename"
+	StepMTU       StepKind = "mtu"
+	StepUp        StepKind = "up"
+	StepFree      StepKind = "free"
+	StepConf      StepKind = "conf"
+	StepAddresses StepKind = "addresses"
+	StepRoutes    StepKind = "routes"
+	StepRules     StepKind = "rules"
+	StepRetire    StepKind = "retire" // what goes behind what takes its place
+	StepDown      StepKind = "down"
+	StepKernel    StepKind = "kernel"  // for its undo: what a network manager may have taken
+	StepProfile   StepKind = "profile" // a profile's file, or the undo that has it read again
+	StepPersist   StepKind = "persist"
+	StepLoad      StepKind = "load"
+	StepActivate  StepKind = "activate"
+	StepAwait     StepKind = "await"
+	StepSettle    StepKind = "settle"
+	StepVerify    StepKind = "verify"
+	StepProbe     StepKind = "probe"
+	StepRelease   StepKind = "release"
+	StepValidate  StepKind = "validate"
+	StepService   StepKind = "service" // for its undo: the service is asked again
+	StepRuntime   StepKind = "runtime" // a network manager's own copy of a file
+)
 
 // Op is one thing to do. At most one of Link, File, Check and Manage is set.
 type Op struct {
@@ -87,39 +118,39 @@ type File struct {
 // With dad, neighbours are asked for new addresses first; IPv6 has the kernel's own detection as well, which CheckVerify waits for.
 func Live(c nic.Change, dad bool) []Step {
 	var steps []Step
-	add := func(name string, part nic.Change) {
+	add := func(kind StepKind, part nic.Change) {
 		part.Index, part.MAC, part.Had = c.Index, c.MAC, c.Had
-		if slices.ContainsFunc(steps, func(s Step) bool { return s.Name == "rename" }) {
+		if slices.ContainsFunc(steps, func(s Step) bool { return s.Kind == StepRename }) {
 			part.Had = c.Name
 		}
 		if part.Empty() {
 			return
 		}
 		inverse := part.Inverse()
-		steps = append(steps, Step{Name: name, Do: Op{Link: &part}, Undo: Op{Link: &inverse}})
+		steps = append(steps, Step{Kind: kind, Do: Op{Link: &part}, Undo: Op{Link: &inverse}})
 	}
 	rename := nic.Change{Name: c.Name}
 	mtu := nic.Change{MTU: c.MTU, HadMTU: c.HadMTU}
 	conf := nic.Change{Conf: c.Conf, HadConf: c.HadConf}
 	if c.Down {
-		add("rules", nic.Change{AddRules: c.AddRules, DelRules: c.DelRules})
-		add("routes", nic.Change{AddRoutes: c.AddRoutes, DelRoutes: c.DelRoutes})
-		add("addresses", nic.Change{Add: c.Add, Del: c.Del})
-		add("conf", conf)
-		add("down", nic.Change{Down: true})
-		add("rename", rename)
-		add("mtu", mtu) // behind the rename, since udev may set the MTU then
+		add(StepRules, nic.Change{AddRules: c.AddRules, DelRules: c.DelRules})
+		add(StepRoutes, nic.Change{AddRoutes: c.AddRoutes, DelRoutes: c.DelRoutes})
+		add(StepAddresses, nic.Change{Add: c.Add, Del: c.Del})
+		add(StepConf, conf)
+		add(StepDown, nic.Change{Down: true})
+		add(StepRename, rename)
+		add(StepMTU, mtu) // behind the rename, since udev may set the MTU then
 		return steps
 	}
 	if c.Name != "" && c.Way != nil {
 		inverse := c.Way.Inverse()
-		steps = append(steps, Step{Name: "makeway", Do: Op{Link: c.Way}, Undo: Op{Link: &inverse}})
+		steps = append(steps, Step{Kind: StepMakeWay, Do: Op{Link: c.Way}, Undo: Op{Link: &inverse}})
 	}
-	add("rename", rename)
-	add("mtu", mtu)
-	add("up", nic.Change{Up: c.Up})
+	add(StepRename, rename)
+	add(StepMTU, mtu)
+	add(StepUp, nic.Change{Up: c.Up})
 	if free := newAddresses(c); dad && len(free) > 0 {
-		steps = append(steps, Step{Name: "free", Do: Op{Check: CheckFree, Addresses: free}})
+		steps = append(steps, Step{Kind: StepFree, Do: Op{Check: CheckFree, Addresses: free}})
 	}
 	addresses, delLater := apart(c.Del, func(old netip.Prefix) bool {
 		return slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr() == old.Addr() && a.Addr().Is6() })
@@ -127,16 +158,16 @@ func Live(c nic.Change, dad bool) []Step {
 	routes, delRoutesLater := apart(c.DelRoutes, func(old nic.Route) bool {
 		return slices.ContainsFunc(c.AddRoutes, func(r nic.Route) bool { return inTheWay(old.Key(), r.Key()) })
 	})
-	add("conf", conf)
-	add("addresses", nic.Change{Add: c.Add, Del: addresses})
-	add("routes", nic.Change{AddRoutes: c.AddRoutes, DelRoutes: routes})
-	add("rules", nic.Change{AddRules: c.AddRules})
+	add(StepConf, conf)
+	add(StepAddresses, nic.Change{Add: c.Add, Del: addresses})
+	add(StepRoutes, nic.Change{AddRoutes: c.AddRoutes, DelRoutes: routes})
+	add(StepRules, nic.Change{AddRules: c.AddRules})
 	retire := nic.Change{Del: delLater, DelRoutes: delRoutesLater, DelRules: c.DelRules}
 	if len(delLater) > 0 {
 		retire.AddRoutes = c.AddRoutes // the kernel's own route may have stood in for one, and goes with its address
 	}
 	if !retire.Empty() {
-		add("retire", retire)
+		add(StepRetire, retire)
 	}
 	return steps
 }

@@ -45,9 +45,9 @@ func TestLive(t *testing.T) {
 			steps := plan.Live(test.change, test.dad)
 			var got []string
 			for _, s := range steps {
-				got = append(got, s.Name)
+				got = append(got, string(s.Kind))
 				if s.Final || s.Do.Link != nil && (s.Undo.Link == nil || s.Do.Link.Index != test.change.Index || s.Do.Link.MAC != test.change.MAC) {
-					t.Errorf("step %s: %+v", s.Name, s)
+					t.Errorf("step %s: %+v", s.Kind, s)
 				}
 			}
 			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
@@ -117,7 +117,7 @@ func bareRoutes(l nic.Link) nic.Link {
 
 func TestFreeNamesTheAddressesThatAreNew(t *testing.T) {
 	for _, s := range plan.Live(nic.Change{Add: prefixes("10.1.0.5/24", "2001:db8::5/64", "10.2.0.5/16")}, true) {
-		if s.Name != "free" {
+		if s.Kind != plan.StepFree {
 			continue
 		}
 		want := []netip.Addr{netip.MustParseAddr("10.1.0.5"), netip.MustParseAddr("2001:db8::5"), netip.MustParseAddr("10.2.0.5")}
@@ -132,8 +132,8 @@ func TestFreeNamesTheAddressesThatAreNew(t *testing.T) {
 // The journal holds steps as JSON.
 func TestStepsSurviveTheDisk(t *testing.T) {
 	c := nic.Change{Index: 11, MAC: mac(1), Name: "multinic1", Had: "eth1", Up: true, Add: prefixes("10.1.0.5/24"), AddRoutes: []nic.Route{in2(100, "::/0")}}
-	want := append(plan.Live(c, true), plan.Step{Name: "persist", Final: true, Do: plan.Op{File: &plan.File{Path: "/etc/x", Data: []byte{0, 255, '\n'}, Mode: 0o600}}, Undo: plan.Op{File: &plan.File{Path: "/etc/x", Absent: true}}},
-		plan.Step{Name: "verify", Do: plan.Op{Check: plan.CheckVerify}})
+	want := append(plan.Live(c, true), plan.Step{Kind: "persist", Final: true, Do: plan.Op{File: &plan.File{Path: "/etc/x", Data: []byte{0, 255, '\n'}, Mode: 0o600}}, Undo: plan.Op{File: &plan.File{Path: "/etc/x", Absent: true}}},
+		plan.Step{Kind: plan.StepVerify, Do: plan.Op{Check: plan.CheckVerify}})
 	data, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestStepsSurviveTheDisk(t *testing.T) {
 	}
 	for _, s := range got {
 		if n := b2i(s.Do.Link != nil) + b2i(s.Do.File != nil) + b2i(s.Do.Check != ""); n != 1 {
-			t.Errorf("step %s does %d things", s.Name, n)
+			t.Errorf("step %s does %d things", s.Kind, n)
 		}
 	}
 }

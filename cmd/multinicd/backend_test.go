@@ -40,8 +40,8 @@ type fakeBackend struct {
 func (f fakeBackend) Steps(a plan.Action) ([]plan.Step, error) {
 	verb := strings.ToLower(string(a.Kind))
 	return []plan.Step{
-		{Name: f.name + " validates", Do: plan.Op{Check: plan.CheckValidate}},
-		{Name: f.name + " " + verb, Do: plan.Op{File: &plan.File{Path: f.file, Absent: a.Kind == plan.Remove}}, Final: true},
+		{Kind: plan.StepKind(f.name + " validates"), Do: plan.Op{Check: plan.CheckValidate}},
+		{Kind: plan.StepKind(f.name + " " + verb), Do: plan.Op{File: &plan.File{Path: f.file, Absent: a.Kind == plan.Remove}}, Final: true},
 	}, nil
 }
 
@@ -111,7 +111,7 @@ func TestDispatch(t *testing.T) {
 				if s.Final {
 					final = " (final)"
 				}
-				got = append(got, s.Name+final)
+				got = append(got, string(s.Kind)+final)
 			}
 			if diff := cmp.Diff(test.want, strings.Join(got, ", ")); diff != "" {
 				t.Errorf("-want +got:\n%s", diff)

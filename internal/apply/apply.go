@@ -141,11 +141,11 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 		return res.fail(Failed, plan.ApplyFailed, err)
 	}
 	for i, s := range t.entry.Steps {
-		t.at(s.Name)
+		t.at(string(s.Kind))
 		if err := t.do(ctx, s); err != nil {
 			return t.undo(ctx, res, i, t.blame(ctx, i, err))
 		}
-		res.Steps = append(res.Steps, s.Name)
+		res.Steps = append(res.Steps, string(s.Kind))
 		if s.Do.File != nil {
 			res.Files = append(res.Files, s.Do.File.Path)
 		}

@@ -242,7 +242,7 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 			err := a.restore(ctx, e, *u.Link)
 			if err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrRenameBusy) {
 				lost = lost || !errors.Is(err, nic.ErrNameTaken)
-				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
+				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Kind, err))
 			}
 		case u.Manage != nil && a.Manager != nil:
 			if u.Manage.Verb == plan.Release && lost {
@@ -250,7 +250,7 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 			}
 			if err := a.Manager.Manage(ctx, *u.Manage); err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrNoManager) {
 				lost = true
-				unasked = append(unasked, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
+				unasked = append(unasked, fmt.Errorf("undoing %s: %w", e.Steps[i].Kind, err))
 			}
 		case u.File != nil && a.standing(e, *u.File):
 			if a.matches(*u.File) {
@@ -258,7 +258,7 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 			}
 			if err := t.put(*u.File); err != nil {
 				lost = true
-				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Name, err))
+				errs = append(errs, fmt.Errorf("undoing %s: %w", e.Steps[i].Kind, err))
 			}
 		}
 	}

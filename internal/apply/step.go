@@ -58,7 +58,7 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("step %q does nothing", s.Name)
+	return fmt.Errorf("step %q does nothing", s.Kind)
 }
 
 func (t *transaction) probe(ctx context.Context) error {

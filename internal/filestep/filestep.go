@@ -27,7 +27,7 @@ const Mark = "# Written by multinicd:"
 
 // Replace gives the one step, of that name, after which a file is as wanted, and none where it is so already. nil data: the file is to be absent.
 // An error means that the file could not be read.
-func Replace(f Files, step, file string, data []byte, mode fs.FileMode) ([]plan.Step, error) {
+func Replace(f Files, step plan.StepKind, file string, data []byte, mode fs.FileMode) ([]plan.Step, error) {
 	before := plan.File{Path: file}
 	old, oldMode, err := f.Read(file)
 	switch {
@@ -45,7 +45,7 @@ func Replace(f Files, step, file string, data []byte, mode fs.FileMode) ([]plan.
 	if before.Absent && after.Absent || !before.Absent && !after.Absent && bytes.Equal(old, data) && oldMode == mode {
 		return nil, nil
 	}
-	return []plan.Step{{Name: step, Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
+	return []plan.Step{{Kind: step, Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
 }
 
 // EachMarked has read look at every file of a pattern (path.Match) that owned says is ours by its name and that Mark begins. What cannot be read, or

@@ -93,7 +93,7 @@ func (m *Machine) Put(t *testing.T, name string, data []byte, mode fs.FileMode) 
 
 // Tell is a step in words, indented below its action's line.
 func Tell(s plan.Step) string {
-	out := "  " + s.Name
+	out := "  " + string(s.Kind)
 	if f := s.Do.File; f != nil && f.Absent {
 		out += " remove " + f.Path
 	} else if f != nil {
