@@ -1,6 +1,7 @@
 package host
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -12,6 +13,12 @@ type Notify struct{}
 
 // Ready says that the local state is enforced.
 func (Notify) Ready() { notify(daemon.SdNotifyReady) }
+
+// Starting asks for so much more time until Ready; it must be called again before that ends. Without it the service manager waits for
+// TimeoutStartSec in all (EXTEND_TIMEOUT_USEC, since systemd 236).
+func (Notify) Starting(more time.Duration) {
+	notify("EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(more.Microseconds(), 10))
+}
 
 // Status is the one line that `systemctl status` shows. Line breaks are not allowed in it.
 func (Notify) Status(line string) { notify("STATUS=" + line) }

@@ -65,6 +65,7 @@ type Machine interface {
 
 // Notifier speaks to the service manager.
 type Notifier interface {
+	Starting(more time.Duration) // asks for more time until Ready
 	Ready()
 	Status(line string)
 	Watchdog()
@@ -119,9 +120,10 @@ type Daemon struct {
 	woken   time.Time                    // when the kernel's event came that this pass looks into; zero: none did
 	indexes atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
 	retries
-	paces  map[nic.MAC]*pace // of changes that are half way
-	blinds int               // passes in a row that could not see the machine
-	given  []Given           // by the last pass
+	paces   map[nic.MAC]*pace // of changes that are half way
+	started bool              // the service manager knows that we are ready
+	blinds  int               // passes in a row that could not see the machine
+	given   []Given           // by the last pass
 }
 
 // Run serves until ctx is done; a change under way is finished or rolled back first. It returns an error only if it cannot begin.
@@ -171,6 +173,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return d.Keeper.Run(ctx, func(c Credential) { d.keep(c, wake) })
 		})
 	}
+	d.started = true
 	d.Notify.Ready()
 	d.loop(ctx, wake, retry)
 	d.Notify.Stopping()
@@ -274,10 +277,18 @@ func (d *Daemon) checkShown() {
 	}
 }
 
+// startMore is how much longer each NIC of the first pass may hold back that we are ready: more than one change takes with its probes and its
+// undo. Thirty NICs without a carrier take two minutes together, and a service that is ended for that in mid-pass would never be ready.
+const startMore = 2 * time.Minute
+
 // alive tells the service manager, where there is one, that the loop goes on.
 func (d *Daemon) alive() {
-	if d.Notify != nil {
-		d.Notify.Watchdog()
+	if d.Notify == nil {
+		return
+	}
+	d.Notify.Watchdog()
+	if !d.started {
+		d.Notify.Starting(startMore)
 	}
 }
 

@@ -31,6 +31,8 @@ type world struct {
 	daemon  *Daemon
 
 	wake    chan<- struct{}
+	due     time.Time // for Ready
+	ready   bool
 	deaf    chan error // ends the watch of the kernel
 	notify  func(Wish)
 	reports []v1.Report
@@ -115,7 +117,18 @@ func (w *world) Beat(context.Context) error {
 	}
 	return nil
 }
-func (w *world) Ready()                          {}
+func (w *world) Starting(more time.Duration) {
+	if now := time.Now(); now.After(w.due) {
+		w.t.Errorf("the service manager would have ended the service %s ago", now.Sub(w.due))
+	}
+	w.due = time.Now().Add(more)
+}
+func (w *world) Ready() {
+	if now := time.Now(); now.After(w.due) {
+		w.t.Errorf("the service manager would have ended the service %s ago", now.Sub(w.due))
+	}
+	w.ready = true
+}
 func (w *world) Status(line string)              { w.line, w.wakes = line, w.wakes+1 }
 func (w *world) Watchdog()                       {}
 func (w *world) Stopping()                       {}
@@ -157,6 +170,7 @@ func (w *world) start() (stop func()) {
 	if w.with != nil {
 		w.with(w.daemon)
 	}
+	w.due, w.ready = time.Now().Add(2*time.Minute), false // TimeoutStartSec of the unit
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
 	done := make(chan struct{})
@@ -522,4 +536,31 @@ func TestARouteThatIsGivenTwiceIsOne(t *testing.T) {
 	if d := Parse(obj, "n1"); len(d.NICs) != 1 || len(d.NICs[0].Routes) != 1 {
 		t.Errorf("parsed as %+v", d)
 	}
+}
+
+func TestReadyComesInTimeHoweverManyNICsTheFirstPassWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var links []nic.Link
+		var cidrs []string
+		for i := range 30 {
+			links, cidrs = append(links, link(i+1)), append(cidrs, fmt.Sprintf("10.0.%d.1/24", i))
+		}
+		w.machine = hosttest.New(links...)
+		stop := w.start()
+		obj := object("u1", 1, cidrs...)
+		for i := range obj.Spec.Interfaces {
+			obj.Spec.Interfaces[i].MACAddress = links[i].MAC.String()
+		}
+		w.tell(Wish{Object: obj})
+		stop()
+		w.with = func(d *Daemon) {
+			d.Applier = applier{Applier: d.Applier, did: func(plan.Action) { time.Sleep(5 * time.Second) }}
+		}
+		defer w.start()()
+		sleep(3 * time.Minute)
+		if !w.ready {
+			t.Error("the daemon is not ready after three minutes")
+		}
+	})
 }
