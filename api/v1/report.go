@@ -53,7 +53,9 @@ const (
 	// PhaseDone: nothing runs; the interfaces are how it ended, or what it
 	// waits for.
 	PhaseDone Phase = "Done"
-	// PhaseRemoved: the object is gone, and the NICs are given back.
+	// PhaseRemoved: the node is done with an object that is gone, or whose NICs
+	// it was asked to give back. The NICs are given back, except where Degraded
+	// has ReasonRetained.
 	PhaseRemoved Phase = "Removed"
 )
 

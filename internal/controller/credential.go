@@ -70,8 +70,8 @@ type Verdict struct {
 // Judge decides. It is a pure function.
 //
 // A node is expected where there is a Node, an object or a join token. After
-// that it keeps its identity until it has said that its NICs are given back, or
-// for 24 h; one that never had an object keeps it while its Lease moves. An
+// that it keeps its identity until it has said that it is done with the object,
+// or for 24 h; one that never had an object keeps it while its Lease moves. An
 // identity that belonged to a Node goes with it.
 func Judge(c Claim) Verdict {
 	if c.Node != "" || c.Object != "" || c.Join {
@@ -92,6 +92,9 @@ func Judge(c Claim) Verdict {
 	if object != "" {
 		r, err := v1.ParseReport([]byte(c.Report))
 		if err == nil && r.Phase == v1.PhaseRemoved && r.UID == object && r.Node == c.Name {
+			if r.Degraded != nil && r.Degraded.Reason == v1.ReasonRetained {
+				return Verdict{Remove: true, Why: "the node has reported that its object is gone, and that it keeps its NICs as they are"}
+			}
 			return Verdict{Remove: true, Why: "the node has reported that its NICs are given back"}
 		}
 	}

@@ -25,9 +25,12 @@ func account(owner string, notes ...string) *corev1.ServiceAccount {
 	return a
 }
 
-func removal(t *testing.T, node, uid string, phase v1.Phase) string {
+func removal(t *testing.T, node, uid string, phase v1.Phase, degraded ...v1.Remark) string {
 	t.Helper()
 	r := v1.Report{Node: node, UID: "uid", Generation: 1, Executor: v1.ExecutorDaemon, Phase: phase}
+	for _, remark := range degraded {
+		r.Degraded = &remark
+	}
 	data, err := r.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +74,10 @@ func TestJudge(t *testing.T) {
 		"the report of the removal ends it": {
 			Claim{Account: account("", objectAnnotation, "o"), Report: removal(t, "n", "o", v1.PhaseRemoved)},
 			Verdict{Remove: true, Why: "the node has reported that its NICs are given back"},
+		},
+		"and so does that of a node which keeps its NICs, in other words": {
+			Claim{Account: account("", objectAnnotation, "o"), Report: removal(t, "n", "o", v1.PhaseRemoved, v1.Remark{Reason: v1.ReasonRetained})},
+			Verdict{Remove: true, Why: "the node has reported that its object is gone, and that it keeps its NICs as they are"},
 		},
 		"the report of another object's removal does not": {
 			Claim{Account: account("", objectAnnotation, "o"), Report: removal(t, "n", "x", v1.PhaseRemoved)},

@@ -389,6 +389,11 @@ func TestDeletion(t *testing.T) {
 				w.want("multinic1 192.0.2.1/24")
 				w.tell(Wish{Gone: true})
 				w.want(want)
+				r := w.lastReport()
+				kept := r.Degraded != nil && r.Degraded.Reason == v1.ReasonRetained && strings.Contains(r.Degraded.Message, "1 NIC is kept as it is (on_delete = retain)")
+				if r.UID != "u1" || r.Phase != v1.PhaseRemoved || kept != (want != "") {
+					t.Errorf("the report on the end of the object is %+v %+v", r, r.Degraded)
+				}
 				w.tell(Wish{Object: object("u2", 1, "192.0.2.2/24")})
 				w.want("multinic1 192.0.2.2/24")
 				if r := w.lastReport(); r.UID != "u2" {

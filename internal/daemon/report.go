@@ -106,6 +106,8 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 	}
 	if wish.Left {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
+	} else if wish.Gone && d.OnDelete != "restore" && len(d.owned()) > 0 {
+		r.Degraded = &v1.Remark{Reason: v1.ReasonRetained, Message: d.deletedMessage(nil)}
 	} else if wish.Unread != nil {
 		r.UID, r.Generation = wish.Unread.UID, wish.Unread.Generation
 		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: d.keeps(wish.Unread.Message)}
