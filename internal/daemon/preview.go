@@ -24,8 +24,9 @@ func (d *Daemon) Preview(ctx context.Context, wish Wish) (Foreseen, error) {
 		return d.foresee(ctx, wish)
 	}
 	known, err := store{d.Files, d.Dir}.loadWish()
-	if err != nil {
-		return Foreseen{}, err
+	if err != nil { // as open has it
+		d.Log.Warn("the last known good object cannot be read", "err", err)
+		known = Wish{}
 	}
 	d.wish = known
 	d.wish.Cleaned = false // as Once has it
@@ -39,7 +40,7 @@ func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, erro
 	if err != nil {
 		return Foreseen{}, err
 	}
-	if err := wish.mayHold(back); err != nil {
+	if err := d.mayHold(wish, back); err != nil {
 		return Foreseen{}, err
 	}
 	wish.Held = back

@@ -21,28 +21,28 @@ func TestARefusedChangeSaysThatTheOldConfigurationIsInForce(t *testing.T) {
 		"an address of another link": {func(w *world) *v1.MultiNicNodeConfig {
 			w.machine.Net[1].Addresses = []nic.Address{{Prefix: netip.MustParsePrefix("203.0.113.5/24")}}
 			return object("u1", 2, "203.0.113.5/24")
-		}, "can be on one link only; the NIC is kept as it was: 192.0.2.1/24; give the NIC another address, or free this one",
+		}, "can be on one link only; the NIC stays as it is: 192.0.2.1/24; give the NIC another address, or free this one",
 			"address: want 203.0.113.5/24, have 192.0.2.1/24"},
 		"a way to the API server": {func(w *world) *v1.MultiNicNodeConfig {
 			w.machine.Net[1].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("203.0.113.1")}}
 			return object("u1", 2, "203.0.113.5/24")
-		}, "the node would be lost; the NIC is kept as it was: 192.0.2.1/24; give the NIC a subnet or route that does not cover it",
+		}, "the node would be lost; the NIC stays as it is: 192.0.2.1/24; give the NIC a subnet or route that does not cover it",
 			"address: want 203.0.113.5/24, have 192.0.2.1/24"},
 		"an entry that today's rules refuse": {func(*world) *v1.MultiNicNodeConfig {
 			obj := object("u1", 2, had)
 			obj.Spec.Interfaces[0].MTU = new(int32) // 0
 			return obj
-		}, "; the NIC is kept as it was: 192.0.2.1/24", ""},
+		}, "; the NIC stays as it is: 192.0.2.1/24", ""},
 		"a change that fails": {func(w *world) *v1.MultiNicNodeConfig {
 			w.machine.FailFrom = w.machine.Ops + 1
 			return object("u1", 2, "192.0.2.9/24")
-		}, "; the NIC is kept as it was: 192.0.2.1/24", "address: want 192.0.2.9/24, have 192.0.2.1/24"},
+		}, "; the NIC stays as it is: 192.0.2.1/24", "address: want 192.0.2.9/24, have 192.0.2.1/24"},
 		"an object for another machine": {func(w *world) *v1.MultiNicNodeConfig {
 			w.ids = []string{"i-0123456789abcdef0"}
 			obj := object("u1", 2, "192.0.2.9/24")
 			obj.Spec.InstanceID = "i-0123456789abcdef1"
 			return obj
-		}, "; the NIC of before is kept as it is", ""},
+		}, "; the NIC of before stays as it is", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -17,7 +17,7 @@ var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to
 func (d *Daemon) hold(back bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.wish.mayHold(back); err != nil {
+	if err := d.mayHold(d.wish, back); err != nil {
 		return err
 	}
 	d.wish.Held, d.fresh = back, true
@@ -32,6 +32,18 @@ func (d *Daemon) hold(back bool) error {
 }
 
 // mayHold says why a rollback, or with back false the end of one, has no sense now; nil: it has.
+func (d *Daemon) mayHold(w Wish, back bool) error {
+	if err := w.mayHold(back); err != nil || !back {
+		return err
+	}
+	w.Held = true
+	if r := d.desired(w).Refused; r != nil { // it never was in force
+		return fmt.Errorf("%s is refused itself, nothing to roll back to: %s", w.beforeText(), r.Message)
+	}
+	return nil
+}
+
+// mayHold says the same as far as the wish alone tells.
 func (w Wish) mayHold(back bool) error {
 	switch {
 	case !back && !w.Held:

@@ -43,6 +43,20 @@ func hashed(obj *v1.MultiNicNodeConfig, hash string) Wish {
 	return Wish{Object: obj}
 }
 
+// nowhere is an object that no host takes.
+func nowhere(uid string, generation int64) *v1.MultiNicNodeConfig {
+	obj := object(uid, generation, "192.0.2.8/24", "198.51.100.8/24")
+	obj.Spec.Interfaces[1].MACAddress = obj.Spec.Interfaces[0].MACAddress
+	return obj
+}
+
+// elsewhere is an object that this host refuses.
+func elsewhere(generation int64) *v1.MultiNicNodeConfig {
+	obj := object("u1", generation, "192.0.2.9/24")
+	obj.Spec.InstanceID = "i-1"
+	return obj
+}
+
 func TestARollbackToNothingElseIsRefusedAndChangesNothing(t *testing.T) {
 	one := func(uid string, generation int64) *v1.MultiNicNodeConfig {
 		return object(uid, generation, "192.0.2.1/24")
@@ -51,18 +65,21 @@ func TestARollbackToNothingElseIsRefusedAndChangesNothing(t *testing.T) {
 		tell []Wish
 		says string
 	}{
-		"no object yet":                         {nil, "no earlier configuration is known: nothing to roll back to"},
-		"the first object":                      {[]Wish{{Object: one("u1", 1)}}, "no earlier configuration is known: nothing to roll back to"},
-		"only the publisher's mark is new":      {[]Wish{hashed(one("u1", 1), "a"), hashed(one("u1", 2), "b")}, "no earlier configuration is known: nothing to roll back to"},
-		"the object was deleted and made anew":  {[]Wish{{Object: one("u1", 1)}, {Gone: true}, {Object: one("u2", 1)}}, "generation 1 wants the same of the NICs as the one before: nothing to roll back to"},
-		"the object is deleted":                 {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, {Gone: true}}, "the object was deleted: nothing to roll back to; make it anew to configure the NICs"},
-		"the NICs were given back":              {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, ask(one("u1", 2), "r1", v1.ActionCleanup)}, "every NIC was given back by a cleanup: nothing to roll back to"},
-		"it changed, and then changed back":     {[]Wish{{Object: one("u1", 1)}, {Object: object("u1", 2, "192.0.2.9/24")}, {Object: one("u1", 3)}}, ""},
-		"a change, and then another mark of it": {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, hashed(one("u1", 2), "a"), hashed(one("u1", 3), "b")}, ""},
+		"no object yet":                            {nil, "no earlier configuration is known: nothing to roll back to"},
+		"the first object":                         {[]Wish{{Object: one("u1", 1)}}, "no earlier configuration is known: nothing to roll back to"},
+		"only the publisher's mark is new":         {[]Wish{hashed(one("u1", 1), "a"), hashed(one("u1", 2), "b")}, "no earlier configuration is known: nothing to roll back to"},
+		"the object was deleted and made anew":     {[]Wish{{Object: one("u1", 1)}, {Gone: true}, {Object: one("u2", 1)}}, "generation 1 wants the same of the NICs as the one before: nothing to roll back to"},
+		"the object is deleted":                    {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, {Gone: true}}, "the object was deleted: nothing to roll back to; make it anew to configure the NICs"},
+		"the NICs were given back":                 {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, ask(one("u1", 2), "r1", v1.ActionCleanup)}, "every NIC was given back by a cleanup: nothing to roll back to"},
+		"the one before was for another machine":   {[]Wish{{Object: elsewhere(1)}, {Object: one("u1", 2)}}, "generation 1 is refused itself, nothing to roll back to: spec.instanceId is i-1, this host is i-0: the object is meant for another machine; correct it, or set instance_id in multinicd.toml"},
+		"it changed, and then changed back":        {[]Wish{{Object: one("u1", 1)}, {Object: object("u1", 2, "192.0.2.9/24")}, {Object: one("u1", 3)}}, ""},
+		"an object that cannot count lies between": {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: nowhere("u1", 2)}, {Object: one("u1", 3)}}, ""},
+		"a change, and then another mark of it":    {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, hashed(one("u1", 2), "a"), hashed(one("u1", 3), "b")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
+				w.ids = []string{"i-0"}
 				defer w.start()()
 				for _, wish := range row.tell {
 					w.tell(wish)

@@ -63,7 +63,7 @@ func (w Wish) InForce() *v1.MultiNicNodeConfig {
 
 // with gives the wish after news of the object. What was in force stays known, to roll back to.
 func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
-	if was := w.InForce(); was != nil && (obj == nil || !sameNICs(was, obj)) {
+	if was := w.InForce(); was != nil && (obj == nil || !sameNICs(was, obj) && Parse(was, was.Spec.NodeName).Refused == nil) {
 		w.Before = was
 	}
 	w.Object, w.Gone, w.Held, w.Cleaned, w.Unread, w.Unreleased = obj, gone, false, false, nil, nil

@@ -241,7 +241,9 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 	for _, bad := range desired.Invalid {
 		n := NICStatus{ID: bad.ID, Name: bad.Name, MAC: bad.Text, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused}
 		if owned, ok := d.Applier.Record().Find(bad.MAC); ok && owned.Applied {
-			n.Message = stays(n.Message, owned.Config)
+			if link := findLink(m, bad.MAC); link != nil {
+				n.Message = stays(n.Message, view(*link, owned.Config).Addresses)
+			}
 		}
 		out = append(out, n)
 	}
@@ -290,7 +292,7 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 	default:
 		out.Status = v1.StateFailed
 		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
-			out.Message = stays(out.Message, owned.Config)
+			out.Message = stays(out.Message, out.Have.Addresses)
 		}
 	}
 	if b := d.brakes[c.MAC]; b.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
@@ -299,15 +301,15 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 	return out
 }
 
-// stays adds to a message why a NIC is not as wanted that what was there before is still in force. What to do, at its end, stays within what a
-// report takes.
-func stays(message string, c nic.Config) string {
-	what := "; the NIC is kept as it was, without an address"
-	if len(c.Addresses) > 0 {
-		what = "; the NIC is kept as it was: " + prefixes(c.Addresses)
+// stays adds to a message why a NIC of ours is not as wanted that it is left as it is, and what that is: the old configuration, unless somebody
+// else has changed it meanwhile. What to do, at the message's end, stays within what a report takes.
+func stays(message string, have []netip.Prefix) string {
+	what := "; the NIC stays as it is, without an address"
+	if len(have) > 0 {
+		what = "; the NIC stays as it is: " + prefixes(have)
 	}
 	if len(message)+len(what) > v1.MaxMessage {
-		what = "; the NIC is kept as it was"
+		what = "; the NIC stays as it is"
 	}
 	if cause, remedy, ok := cutLast(message, "; "); ok {
 		return cause + what + "; " + remedy
@@ -318,9 +320,9 @@ func stays(message string, c nic.Config) string {
 // keeps adds to a message why the whole object does not count that what was there before is still in force.
 func (d *Daemon) keeps(message string) string {
 	if n := len(d.owned()); n == 1 {
-		return message + "; the NIC of before is kept as it is"
+		return message + "; the NIC of before stays as it is"
 	} else if n > 1 {
-		return fmt.Sprintf("%s; the %d NICs of before are kept as they are", message, n)
+		return fmt.Sprintf("%s; the %d NICs of before stay as they are", message, n)
 	}
 	return message
 }
