@@ -1,52 +1,230 @@
 package host
 
 import (
+	"bytes"
 	"fmt"
-	"os"
+	"net/netip"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"time"
+
+	"multinicd/nic"
+
+	"golang.org/x/sys/unix"
 )
 
-// authors remembers by whom the kernel was asked for the latest change of each link, as far as it tells: since a change of an address, a route
-// or a rule is announced with the port of the socket that asked for it, which by default is the process id of its owner (netlink(7)).
+// authors remembers by whom the kernel was asked for the latest change of each address, route and rule, as far as it tells: such a change is
+// announced with the port of the socket that asked for it (netlink(7)). Of a link itself (its name, its MTU, up, down) the kernel tells nobody.
 type authors struct {
 	sync.Mutex
-	last map[int]string
+	last   map[subject]string
+	owners map[uint32]owner // who was found last
 }
 
-// noteAuthor notes the owner of a netlink port for a link; 0, for what belongs to no link. Our own changes are nobody's.
-func (h *Host) noteAuthor(index int, port uint32) {
-	if own, err := h.rtnl.port(); port == 0 || err != nil || port == own {
+// subject is what has an author: the link's ifindex (0 for a rule), and a netip.Prefix (an address), or the key of a nic.Route or nic.Rule.
+type subject struct {
+	index int
+	what  any
+}
+
+// owner is whose socket a port is. Finding out may take a walk over all processes.
+type owner struct {
+	name string
+	at   time.Time
+}
+
+const (
+	// maxAuthors bounds what is remembered: links and routes come and go.
+	maxAuthors = 4096
+	// ownerAge is how long the owner of a port, once found alive, is taken for known.
+	ownerAge = 10 * time.Second
+	// maxPID is PID_MAX_LIMIT of linux/threads.h.
+	maxPID = 4 << 20
+)
+
+// noteAuthor notes who asked for the change that an event tells of. What the kernel did by itself (port 0), and what we did, is nobody's.
+func (h *Host) noteAuthor(kind uint16, m []byte, port uint32) {
+	var about []subject
+	switch kind {
+	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		if index, a, ok := parseAddress(m); ok {
+			about = append(about, subject{index, a.Prefix})
+		}
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		parseRoute(m, func(index int, r nic.Route) { about = append(about, subject{index, r.Key()}) })
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		if r, ok := parseRule(m); ok {
+			about = append(about, subject{0, r.Key()})
+		}
+	}
+	if len(about) == 0 {
 		return
 	}
-	// A second socket of a process has a port that says nothing: those are above all process ids.
-	who := "a process that cannot be told"
-	if port <= maxPID {
-		who = fmt.Sprintf("process %d, which has ended", port)
-		if name, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", port)); err == nil {
-			who = fmt.Sprintf("%s (process %d)", strings.TrimSpace(string(name)), port)
-		}
-		if who == "systemd (process 1)" {
-			who = "systemd-networkd" // which has its socket from there: systemd-networkd.socket
-		}
-	}
 	h.authors.Lock()
 	defer h.authors.Unlock()
-	if h.authors.last == nil || len(h.authors.last) > 1024 { // links come and go
-		h.authors.last = map[int]string{}
+	who := ""
+	if own, err := h.rtnl.port(); err == nil && port != own && port != 0 {
+		who = h.ownerOf(port)
 	}
-	h.authors.last[index] = who
+	for _, s := range about {
+		if who == "" {
+			delete(h.authors.last, s)
+			continue
+		}
+		if h.authors.last == nil || len(h.authors.last) >= maxAuthors {
+			h.authors.last = map[subject]string{}
+		}
+		h.authors.last[s] = who
+	}
 }
 
-// maxPID is PID_MAX_LIMIT of linux/threads.h.
-const maxPID = 4 << 20
-
-// Author says who changed something about the link last, but us, and forgets it; "" where the kernel has not told. An index of 0 asks
-// about rules.
-func (h *Host) Author(index int) string {
+// Author says who, but us, changed an address (netip.Prefix) or a route (nic.Route) of the link with that ifindex last, or, with index 0, a rule
+// (nic.Rule), and forgets it; "" where that is not known for certain. The kernel's events must be followed: see Events.
+func (h *Host) Author(index int, what any) string {
+	switch w := what.(type) {
+	case netip.Prefix:
+	case nic.Route:
+		what = w.Key()
+	case nic.Rule:
+		index, what = 0, w.Key()
+	default:
+		return ""
+	}
 	h.authors.Lock()
 	defer h.authors.Unlock()
-	who := h.authors.last[index]
-	delete(h.authors.last, index)
+	s := subject{index, what}
+	who := h.authors.last[s]
+	delete(h.authors.last, s)
 	return who
+}
+
+// ownerOf says whose a netlink port is, "" where that is not certain. By default it is the process id of the socket's owner, in the owner's own
+// PID namespace: the same number may be another process's on the host, or in another container. A second socket of a process has a port
+// above all process ids, which says nothing.
+func (h *Host) ownerOf(port uint32) string {
+	if port > maxPID {
+		return ""
+	}
+	if o, ok := h.authors.owners[port]; ok && time.Since(o.at) < ownerAge {
+		return o.name
+	}
+	name, lives := h.process(int(port))
+	if lives {
+		if h.authors.owners == nil || len(h.authors.owners) >= maxAuthors {
+			h.authors.owners = map[uint32]owner{}
+		}
+		h.authors.owners[port] = owner{name, time.Now()}
+	}
+	return name
+}
+
+// process names the process whose rtnetlink socket has a port, and says whether it lives.
+func (h *Host) process(port int) (name string, lives bool) {
+	// systemd-networkd has its socket from process 1 (systemd-networkd.socket), and keeps it; the first process of a container then gets another port.
+	if comm, _, err := h.Read("/proc/1/comm"); port == 1 && err == nil && h.NetworkdRuns() && string(comm) == "systemd\n" {
+		return "systemd-networkd", true
+	}
+	name, own := h.described(port) // at once: a command lives for moments
+	all, err := h.numbered(port)
+	if err != nil {
+		return "", false
+	}
+	others := slices.DeleteFunc(all, func(pid int) bool { return pid == port && own })
+	open, err := h.hasRoutePort(port)
+	if err != nil {
+		return "", false
+	}
+	lives = h.exists(fmt.Sprintf("/proc/%d", port))
+	switch {
+	case len(others) == 0 && own && (open || !lives):
+		return name, lives
+	case len(others) == 0 && !own && !open:
+		return fmt.Sprintf("a command that has ended, process %d", port), false
+	case len(others) == 1 && !own && open: // of a container
+		name, _ = h.described(others[0])
+		return name, true
+	}
+	return "", false // several may have been it, or one that has no such socket any more
+}
+
+// numbered lists the processes that have an id in their own PID namespace, by their id in ours.
+func (h *Host) numbered(id int) (out []int, err error) {
+	files, err := h.Glob("/proc/[0-9]*/status")
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range files {
+		data, _, err := h.Read(f)
+		if short(err) {
+			return nil, err
+		} else if err != nil {
+			continue // it has ended
+		}
+		ids := statusField(data, "NSpid") // Linux 4.1; outermost first
+		if len(ids) > 0 && ids[len(ids)-1] == strconv.Itoa(id) {
+			pid, _ := strconv.Atoi(ids[0])
+			out = append(out, pid)
+		}
+	}
+	return out, nil
+}
+
+// statusField gives the words of one line of /proc/PID/status, see proc_pid_status(5).
+func statusField(status []byte, key string) []string {
+	for line := range bytes.Lines(status) {
+		if value, ok := bytes.CutPrefix(line, []byte(key+":")); ok {
+			return strings.Fields(string(value))
+		}
+	}
+	return nil
+}
+
+// hasRoutePort says whether an rtnetlink socket of our network namespace has a port.
+func (h *Host) hasRoutePort(port int) (bool, error) {
+	data, _, err := h.Read("/proc/thread-self/net/netlink")
+	if err != nil {
+		return false, err
+	}
+	for line := range bytes.Lines(data) {
+		// sk, protocol (NETLINK_ROUTE is 0), port, and more
+		if f := strings.Fields(string(line)); len(f) > 2 && f[1] == "0" && f[2] == strconv.Itoa(port) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// described is a process for a person: its command, its id, and by whom it is run; "" where it has ended. own says that its id is the same in its
+// own PID namespace.
+func (h *Host) described(pid int) (name string, own bool) {
+	comm, _, err := h.Read(fmt.Sprintf("/proc/%d/comm", pid))
+	status, _, failed := h.Read(fmt.Sprintf("/proc/%d/status", pid))
+	ids, users := statusField(status, "NSpid"), statusField(status, "Uid")
+	if err != nil || failed != nil || len(users) == 0 {
+		return "", false
+	}
+	name = fmt.Sprintf("%s (process %d, user %s", strings.TrimSpace(string(comm)), pid, h.userName(users[0]))
+	// Who became another user by sudo is still known (pam_loginuid(8)); all ones: nobody has logged in.
+	if login, _, err := h.Read(fmt.Sprintf("/proc/%d/loginuid", pid)); err == nil {
+		if id := strings.TrimSpace(string(login)); !slices.Contains([]string{"", "4294967295", users[0]}, id) {
+			name += ", logged in as " + h.userName(id)
+		}
+	}
+	return name + ")", len(ids) == 1
+}
+
+// userName is the name of a user of this host (passwd(5)), else the id itself.
+func (h *Host) userName(id string) string {
+	name := id
+	if data, _, err := h.Read("/etc/passwd"); err == nil {
+		_ = lines(data, func(line string) error {
+			if f := strings.Split(line, ":"); len(f) > 2 && f[2] == id {
+				name = f[0]
+			}
+			return nil
+		})
+	}
+	return name
 }

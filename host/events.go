@@ -99,13 +99,10 @@ func (h *Host) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relevan
 		}
 		concern := false
 		for _, m := range messages {
-			concern = concerns(m.Header.Type, m.Data, func(index int, link bool) bool {
-				yes := relevant(index, link)
-				if yes {
-					h.noteAuthor(index, m.Header.Pid)
-				}
-				return yes
-			}) || concern
+			if concerns(m.Header.Type, m.Data, relevant) {
+				h.noteAuthor(m.Header.Type, m.Data, m.Header.Pid)
+				concern = true
+			}
 		}
 		if concern {
 			nudge(wake)

@@ -23,6 +23,7 @@ type brake struct {
 	tried   bool      // the repair on trial has been made
 	calm    time.Time // peace, if nothing was to be repaired by then
 	about   string    // what differed, and who did it, when the fight was seen
+	by      string    // who did what is repaired now
 }
 
 const (
@@ -98,14 +99,17 @@ func (d *Daemon) brake(a plan.Action) (b *brake, drift bool) {
 		d.brakes[mac] = &brake{index: a.Link.Index}
 		return d.brakes[mac], false
 	}
-	return b, !a.Change.Empty()
+	if drift = !a.Change.Empty(); drift && !b.holds(d.now()) {
+		b.by = d.whose(a) // before the repair, which is a change too, and may be made by NetworkManager
+	}
+	return b, drift
 }
 
 // drifted does a repair, and says in the log what it was about and who was it, as far as that can be known.
 func (d *Daemon) drifted(b *brake, res apply.Result) {
 	a := res.Action
 	d.countRepair(res)
-	about, by := strings.Join(differences(a), "; "), d.whose(a)
+	about, by := strings.Join(differences(a), "; "), b.by
 	log := d.Log.With("node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
 	if res.Err == nil {
 		log.Info("put back what somebody changed")
@@ -131,30 +135,4 @@ func differences(a plan.Action) (out []string) {
 		out = strings.Split(strings.TrimSpace(a.Change.String()), "\n")
 	}
 	return out
-}
-
-// protocols are names of those who make routes (rtm_protocol in linux/rtnetlink.h, and of networkd and ip(8) by their use).
-var protocols = map[int]string{3: "ip(8) or a script (proto boot)", 4: "a network manager (proto static)", 9: "a router advertisement", 16: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF"}
-
-// whose says who changed a link, with the evidence: the kernel's word, or the mark on a route that took the place of ours.
-func (d *Daemon) whose(a plan.Action) string {
-	if d.Whose != nil {
-		who := d.Whose(a.Link.Index)
-		if rules := len(a.Change.AddRules)+len(a.Change.DelRules) > 0; rules || who == "" {
-			if by := d.Whose(0); rules && by != "" {
-				who = by
-			}
-		}
-		if who != "" {
-			return who
-		}
-	}
-	for _, want := range a.Change.AddRoutes {
-		for _, have := range a.Link.Routes {
-			if name := protocols[have.Protocol]; name != "" && have.To == want.To && have.Key().Table == want.Key().Table {
-				return name
-			}
-		}
-	}
-	return "unknown"
 }

@@ -62,7 +62,7 @@ func TestAFightIsBrakedReportedAndEndsWithPeace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.daemon.Whose = func(index int) string { return fmt.Sprintf("a script on link %d", index) }
+		w.daemon.Whose = func(index int, what any) string { return fmt.Sprintf("a script on link %d", index) }
 		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 		w.machine.Ops = 0
 		fight := func(d time.Duration) {

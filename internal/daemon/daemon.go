@@ -97,8 +97,9 @@ type Daemon struct {
 	Machine  Machine
 	Files    Files
 	Log      *slog.Logger
-	// Whose says who, but us, changed something about the link with an ifindex last, 0 for rules, and forgets it; "": not known. nil: nobody knows.
-	Whose func(index int) string
+	// Whose says who, but us, changed an address (netip.Prefix), a route (nic.Route) or a rule (nic.Rule) of the link with an ifindex last, and forgets
+	// it; "": not known. nil: nobody knows.
+	Whose func(index int, what any) string
 	// Socket makes the socket on which Serve answers, anew each time. nil: Run answers nobody.
 	Socket func() (net.Listener, error)
 	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.

@@ -1,0 +1,101 @@
+package daemon
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"multinicd/plan"
+)
+
+// unknown is the author of what nobody tells us of. Of a link itself (name, MTU, up, down, sysctls) the kernel never does.
+const unknown = "unknown"
+
+// protocols are names of those who make routes (rtm_protocol in linux/rtnetlink.h, and of networkd and ip(8) by their use).
+var protocols = map[int]string{3: "ip(8) or a script (proto boot)", 4: "a network manager (proto static)", 9: "a router advertisement", 16: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF"}
+
+// share is one thing that somebody changed: its kind, as differences() calls it, which one, and by whom.
+type share struct{ kind, which, by string }
+
+// whose says who did what an action repairs: "bird (process 812, user bird)", or, where it was not all the same one,
+// "systemd-networkd for address 192.0.2.1/24; unknown for up".
+func (d *Daemon) whose(a plan.Action) string {
+	return authors(d.changed(a))
+}
+
+// changed lists what somebody changed, with the evidence of who it was: the kernel's word, or the mark on a route that took the place of ours.
+func (d *Daemon) changed(a plan.Action) (out []share) {
+	c := a.Change
+	told := func(kind, which string, what any) {
+		by := ""
+		if d.Whose != nil {
+			by = d.Whose(a.Link.Index, what)
+		}
+		out = append(out, share{kind, which, by})
+	}
+	for _, p := range append(slices.Clone(c.Add), c.Del...) {
+		told("address", p.String(), p)
+	}
+	for _, r := range append(slices.Clone(c.AddRoutes), c.DelRoutes...) {
+		told("route", r.String(), r)
+	}
+	for i, want := range c.AddRoutes {
+		p := &out[len(c.Add)+len(c.Del)+i]
+		for _, have := range a.Link.Routes {
+			if p.by == "" && have.To == want.To && have.Key().Table == want.Key().Table {
+				p.by = protocols[have.Protocol]
+			}
+		}
+	}
+	for _, r := range append(slices.Clone(c.AddRules), c.DelRules...) {
+		told("rule", r.String(), r)
+	}
+	for kind, is := range map[string]bool{"name": c.Name != "", "mtu": c.MTU != 0, "up": c.Up || c.Down, "conf": c.Conf != nil} {
+		if is {
+			out = append(out, share{kind: kind})
+		}
+	}
+	return out
+}
+
+// authors puts together who changed what. A kind is named as a whole where all of it has one author.
+func authors(parts []share) string {
+	by := map[string]map[string]bool{} // kind -> its authors
+	for i := range parts {
+		p := &parts[i]
+		if p.by == "" {
+			p.by = unknown
+		}
+		if by[p.kind] == nil {
+			by[p.kind] = map[string]bool{}
+		}
+		by[p.kind][p.by] = true
+	}
+	of := map[string][]string{} // author -> what
+	var order []string
+	for _, p := range parts {
+		what := p.kind
+		if len(by[p.kind]) > 1 {
+			what += " " + p.which
+		}
+		if of[p.by] == nil && p.by != unknown {
+			order = append(order, p.by)
+		}
+		if !slices.Contains(of[p.by], what) {
+			of[p.by] = append(of[p.by], what)
+		}
+	}
+	slices.Sort(of[unknown])
+	switch {
+	case len(order) == 0:
+		return unknown
+	case len(order) == 1 && of[unknown] == nil:
+		return order[0]
+	case of[unknown] != nil:
+		order = append(order, unknown)
+	}
+	for i, who := range order {
+		order[i] = fmt.Sprintf("%s for %s", who, strings.Join(of[who], ", "))
+	}
+	return strings.Join(order, "; ")
+}
