@@ -9,6 +9,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
 	"multinicd/deploy"
@@ -108,6 +109,11 @@ func TestJudge(t *testing.T) {
 			if diff := cmp.Diff(row.want, Judge(row.claim)); diff != "" {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
+			quietHours(t, noon, fewLooks, func(now time.Time) reconcile.Result {
+				c := row.claim
+				c.Now = now
+				return again(Judge(c).Again)
+			})
 		})
 	}
 }
@@ -177,6 +183,11 @@ func TestAnswer(t *testing.T) {
 			if got != row.want {
 				t.Errorf("got %s (%+v), want %s", got, r, row.want)
 			}
+			quietHours(t, noon, fewLooks, func(now time.Time) reconcile.Result {
+				a := ask(row.change)
+				a.Now = now
+				return again(Answer(a).Again)
+			})
 		})
 	}
 }

@@ -2,11 +2,13 @@ package controller
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
 )
@@ -79,6 +81,20 @@ func TestBrake(t *testing.T) {
 			if (out.Again > 0) != (out.Changing > 0) {
 				t.Errorf("%d are in change, and it looks again in %s", out.Changing, out.Again)
 			}
+			quietHours(t, noon, fewLooks, func(now time.Time) reconcile.Result {
+				later := slices.Clone(nodes)
+				for i := range later {
+					later[i].Held += now.Sub(noon)
+				}
+				out, err := Brake(later, tt.o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if len(out.Release) > 0 {
+					return again(0) // they are written, which wakes it
+				}
+				return again(out.Again)
+			})
 		})
 	}
 }
