@@ -38,7 +38,8 @@ bin/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
 # All of it is compiled as the control plane is (-trimpath, no cgo), so that the packages of Kubernetes are compiled once. GOGC: see GoEnv in test/artifact.
 .PHONY: demo
 demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leaves it running)
-	@echo 'demo: building what it needs; from nothing that takes about six minutes on two cores, later seconds'
+	@[ "$$(id -u)" = 0 ] || { echo 'make demo needs root: it makes network namespaces and boots a host'; exit 1; }
+	@echo 'demo: building what it needs; from nothing that takes some minutes, about six on two idle cores; later seconds'
 	CGO_ENABLED=0 GOGC=$${GOGC:-400} $(GO) run -trimpath ./test/setup demo
 	GOGC=$${GOGC:-400} $(MAKE) --no-print-directory build
 	CGO_ENABLED=0 $(GO) run -trimpath ./test/demo
