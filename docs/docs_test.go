@@ -8,12 +8,17 @@ import (
 )
 
 func TestWhatToDoIsTheCellOfThePage(t *testing.T) {
+	defer func(page string) { reasons = page }(reasons)
+	reasons = "text with a `Word` | in it\n\n| reason | meaning | what to do |\n|---|---|---|\n" +
+		"| `Plain` | It is so. | Do it. |\n" +
+		"| `Led` | It is so. | Look at once: [recovery.md](recovery.md). |\n" +
+		"| `Further` | It is so. | [The page](upgrade.md#back), `[backend]`: see [below](#there). |\n"
 	for reason, want := range map[string]string{
-		"Configured":     "Nothing.",
-		"AddressInUse":   "Give the NIC an address that is free.",
-		"RollbackFailed": "Look at once: /usr/share/doc/multinicd/recovery.md.",
-		"NoBackend":      "/usr/share/doc/multinicd/configuration.md, `[backend]`: which ones there are.",
-		"Nonsense":       "",
+		"Plain":   "Do it.",
+		"Led":     "Look at once: /usr/share/doc/multinicd/recovery.md.",
+		"Further": "/usr/share/doc/multinicd/upgrade.md, `[backend]`: see below.",
+		"Word":    "",
+		"reason":  "",
 	} {
 		if got := WhatToDo(reason); got != want {
 			t.Errorf("%s: got %q, want %q", reason, got, want)

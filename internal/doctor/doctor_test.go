@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"multinicd/docs"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -90,7 +91,7 @@ func TestExamine(t *testing.T) {
 		"a rollback that holds":                        {func(f *Facts) { f.Daemon.HeldBack = "generation 14 is held back" }, "warning held-back", "rollback --undo"},
 		"a file that cannot be used":                   {func(f *Facts) { f.Daemon.File = "node.yaml:7: spec.interface" }, "problem object-file", "node.yaml:7"},
 		"a NIC with a reason of another version":       {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: Someday: x"} }, "problem nic-not-configured multinic1", "/usr/share/doc/multinicd/reasons.md"},
-		"a NIC that is not as wanted":                  {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "-> Give the NIC an address that is free."},
+		"a NIC that is not as wanted":                  {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "-> " + docs.WhatToDo("AddressInUse")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := well()
