@@ -52,7 +52,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	}
 	d.given = nil
 	p := d.plan(desired, machine)
-	results, changed := d.carryOut(ctx, p)
+	results, changed := d.carryOut(ctx, desired, p)
 	for d.cutShort(results) {
 		d.given = append(d.given, given(results)...)
 		d.logChange(wish, results, d.now().Sub(start))
@@ -60,7 +60,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 			return d.blind(ctx, err)
 		}
 		p = d.plan(desired, machine)
-		results, _ = d.carryOut(ctx, p)
+		results, _ = d.carryOut(ctx, desired, p)
 	}
 	d.retries.keep(p.Actions)
 	d.blinds = 0
@@ -140,7 +140,7 @@ func (d *Daemon) current() Wish {
 }
 
 // carryOut does the actions in order. One that fails or is refused never stops the others.
-func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Result, changed bool) {
+func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (results []apply.Result, changed bool) {
 	for _, a := range p.Actions {
 		if ctx.Err() != nil {
 			break
@@ -165,6 +165,12 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 			d.rememberToo(a.Link.Index) // who changes it while others are still under way is to be known
 		}
 		res := d.Applier.Do(ctx, a)
+		if res.Err != nil && !failed && !b.fighting() {
+			if now, yes := d.overtaken(ctx, desired, res); yes {
+				d.Log.Info("a NIC was changed by somebody else in the middle of a change; once more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", res.Reason, "err", res.Err)
+				res = d.Applier.Do(ctx, now)
+			}
+		}
 		d.alive() // several changes, each with its probes, may take longer than one watchdog interval
 		if drift {
 			d.drifted(b, res)
@@ -189,6 +195,26 @@ func (d *Daemon) carryOut(ctx context.Context, p plan.Plan) (results []apply.Res
 		}
 	}
 	return results, changed
+}
+
+// overtaken says whether a change that failed for the first time may have failed because somebody else changed the link meanwhile, and gives the
+// action as it has to be by now. Each step had been made where the kernel then shows something else; a step that failed says so only where another
+// change is to be made now.
+func (d *Daemon) overtaken(ctx context.Context, desired Desired, res apply.Result) (now plan.Action, yes bool) {
+	was := res.Action
+	if ctx.Err() != nil || was.Link == nil || res.Outcome == apply.RollbackFailed || res.Reason != plan.VerificationFailed && res.Reason != plan.ApplyFailed {
+		return now, false
+	}
+	machine, err := d.Machine.Look(ctx)
+	if err != nil {
+		return now, false
+	}
+	for _, a := range d.plan(desired, machine).Actions {
+		if a.NIC.MAC == was.NIC.MAC && a.Kind == was.Kind && a.Link != nil && a.Link.Index == was.Link.Index {
+			return a, res.Reason == plan.VerificationFailed || a.Change.String() != was.Change.String()
+		}
+	}
+	return now, false
 }
 
 // cutShort says that the last action gave another NIC a name for the time being, on which the rest must be planned anew.

@@ -3,13 +3,17 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -132,6 +136,71 @@ func TestStoppedInMidPassNothingLessIsReported(t *testing.T) {
 		sleep(time.Minute)
 		if diff := cmp.Diff(was, w.lastReport()); diff != "" || len(w.reports) != 1 {
 			t.Errorf("%d reports, the last (-want +got):\n%s", len(w.reports), diff)
+		}
+	})
+}
+
+func TestAChangeThatSomebodyOvertookIsMadeOnceMoreAtOnce(t *testing.T) {
+	for name, row := range map[string]struct {
+		meanwhile func(l *nic.Link, time int) // what somebody does right before the change is verified, the first, second and so on time
+		tries     int                         // at once
+		ends      v1.State
+	}{
+		"a rename in between": {func(l *nic.Link, time int) {
+			if time == 1 {
+				l.Name, l.Up = "foo0", true
+			}
+		}, 2, v1.StateConfigured},
+		"two of them": {func(l *nic.Link, time int) {
+			if time <= 2 {
+				l.Name = fmt.Sprintf("foo%d", time)
+			}
+		}, 2, v1.StateFailed},
+		"the same as before, each time": {func(l *nic.Link, _ int) { l.Addresses = nil }, 2, v1.StateFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				defer w.start()()
+				tries := 0
+				w.step = func(name string) {
+					if name == "verify" {
+						tries++
+						row.meanwhile(&w.machine.Net[0], tries)
+					}
+				}
+				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				n := w.daemon.Status().NICs[0]
+				if tries != row.tries || n.Status != row.ends {
+					t.Errorf("%d tries, then %s %s: %s; want %d and %s", tries, n.Status, n.Reason, n.Message, row.tries, row.ends)
+				}
+				if len(w.reports) != 1 || w.lastReport().Interfaces[0].Status != row.ends {
+					t.Errorf("%d reports, the last %+v", len(w.reports), w.lastReport())
+				}
+			})
+		})
+	}
+}
+
+func TestAFailedChangeSaysWhenItIsTriedAgainAndIsReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.machine.Refuse = errors.New("netplan says no, " + strings.Repeat("at great length ", 20))
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		s := w.daemon.Status()
+		if at := time.Now().Add(retryMin - time.Second); s.NICs[0].NextTry.Sub(at).Abs() > 100*time.Millisecond || !strings.Contains(s.Table(), "tried again at "+at.UTC().Format(time.RFC3339)) {
+			t.Errorf("the next try is said to be at %s, want %s:\n%s", s.NICs[0].NextTry, at, s.Table())
+		}
+		sleep(time.Hour)
+		if msg := w.lastReport().Interfaces[0].Message; len(w.reports) != 1 || !strings.HasPrefix(msg, "netplan says no, ") || !strings.HasSuffix(msg, "; tried again by itself within 5 min") {
+			t.Errorf("%d reports in an hour, the last says %q", len(w.reports), msg)
+		}
+		w.machine.Refuse = nil
+		w.wake <- struct{}{}
+		sleep(retryMax)
+		if n := w.daemon.Status().NICs[0]; n.Status != v1.StateConfigured || !n.NextTry.IsZero() {
+			t.Errorf("in the end %+v", n)
 		}
 	})
 }

@@ -78,6 +78,9 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 	}
 }
 
+// triedAgain ends the message of a change that failed. It names no point in time: the report would be another one at each try.
+var triedAgain = fmt.Sprintf("; tried again by itself within %d min", retryMax/time.Minute)
+
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
 func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) {
 	if wish.Unreleased != nil {
@@ -122,6 +125,9 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 		r.Degraded = skew
 	}
 	for _, n := range s.NICs {
+		if !n.NextTry.IsZero() {
+			n.Message = v1.Printable(n.Message, v1.MaxMessage-len(triedAgain)) + triedAgain
+		}
 		if n.Unwanted { // the status of the object has no row for it
 			r.Degraded = &v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
 			continue

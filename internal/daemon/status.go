@@ -120,6 +120,8 @@ type NICStatus struct {
 	Evidence       []string  `json:"evidence,omitempty"` // why by that one
 	// Outcome is what this pass did; empty where nothing was to be done.
 	Outcome apply.Outcome `json:"outcome,omitempty"`
+	// NextTry is when a change that failed is tried again by itself at the latest; zero: nothing failed, or only an event can help.
+	NextTry time.Time `json:"nextTry,omitzero"`
 	// Unwanted: the object names the NIC no more, and it could not be given back.
 	Unwanted bool `json:"unwanted,omitempty"`
 }
@@ -290,7 +292,7 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 			out.Outcome = ""
 		}
 	default:
-		out.Status = v1.StateFailed
+		out.Status, out.NextTry = v1.StateFailed, d.nextTry(c.MAC)
 		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
 			out.Message = stays(out.Message, out.Have.Addresses)
 		}
@@ -340,6 +342,14 @@ func prefixes(list []netip.Prefix) string {
 		out[i] = p.String()
 	}
 	return strings.Join(out, " ")
+}
+
+// nextTry is when what failed of a NIC is tried again; zero: nothing is.
+func (d *Daemon) nextTry(mac nic.MAC) time.Time {
+	if p := d.paces[mac]; p != nil {
+		return p.due()
+	}
+	return d.failures[mac].next
 }
 
 func findLink(m *plan.Machine, mac nic.MAC) *nic.Link {
@@ -418,6 +428,9 @@ func (s Status) Table() string {
 	for _, n := range s.NICs {
 		if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) {
 			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Message)
+		}
+		if !n.NextTry.IsZero() {
+			fmt.Fprintf(&b, "  tried again at %s, or when the object changes\n", n.NextTry.UTC().Format(time.RFC3339))
 		}
 		for _, diff := range n.Difference {
 			fmt.Fprintf(&b, "  differs in %s\n", diff)
