@@ -27,7 +27,7 @@ type Backend struct {
 // Where a profile has to change, or ours is not in force, NetworkManager makes the change and netlink only what that leaves undone: 1.42 loses the
 // IPv6 addresses of a link whose IPv4 addresses it changes (November 2026). Where only the kernel has lost something, netlink puts it back:
 // a Reapply of 1.42 does not.
-func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
+func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	a = Single(a)
 	persist, profiles, err := b.files(a)
 	if err != nil {

@@ -36,7 +36,7 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 				m.Put(t, file, data, ifcfg.Mode(file))
 			}
 			m.Put(t, "/run/NetworkManager/devices/11", []byte("connection-uuid="+ifcfg.UUID(had.MAC)+"\n"), 0o644)
-			steps, err := (&ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}).Steps(a)
+			steps, err := (&ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}).Steps(t.Context(), a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,7 +119,7 @@ func TestARouteIsThereOnce(t *testing.T) {
 			}
 			m.Put(t, "/run/NetworkManager/devices/11", []byte("[device]\nconnection-uuid="+ifcfg.UUID(c.MAC)+"\n"), 0o644)
 			b := ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}
-			steps, err := b.Steps(plan.Action{Kind: plan.Configure, NIC: c, Link: &l, After: &plan.Owned{}})
+			steps, err := b.Steps(t.Context(), plan.Action{Kind: plan.Configure, NIC: c, Link: &l, After: &plan.Owned{}})
 			if err != nil {
 				t.Fatal(err)
 			}

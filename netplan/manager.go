@@ -2,6 +2,7 @@ package netplan
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -74,7 +75,7 @@ func Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
 }
 
 // Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
-func (b *ManagerBackend) Steps(a plan.Action) ([]plan.Step, error) {
+func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	a = ifcfg.Single(a)
 	persist, runtime, err := b.files(a)
 	if err != nil {

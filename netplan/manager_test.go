@@ -101,7 +101,7 @@ func TestStepsForManager(t *testing.T) {
 			if !test.gone {
 				a.Link = &link
 			}
-			steps, err := netplan.NewManager(m, m, false).Steps(a)
+			steps, err := netplan.NewManager(m, m, false).Steps(t.Context(), a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +139,7 @@ func TestAProfileKeepsWhatItFindsItsLinkBy(t *testing.T) {
 		}
 		a := configure(other)
 		a.Link = &nic.Link{Index: 11, Name: "multinic1", MAC: one.MAC}
-		steps, err := netplan.NewManager(m, m, false).Steps(a)
+		steps, err := netplan.NewManager(m, m, false).Steps(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -74,7 +74,7 @@ func draw(t *rapid.T, n byte, wanted map[byte]nic.Config, adopted bool) plan.Act
 
 // walk does the steps of an action once whole, once undone, and then for good.
 func walk(t *rapid.T, b *netplan.Backend, m *hosttest.Machine, a plan.Action, n byte) {
-	steps, err := b.Steps(a)
+	steps, err := b.Steps(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func walk(t *rapid.T, b *netplan.Backend, m *hosttest.Machine, a plan.Action, n 
 	for _, s := range steps {
 		do(s.Do.File)
 	}
-	if again, err := b.Steps(a); err != nil || len(again) > 0 {
+	if again, err := b.Steps(t.Context(), a); err != nil || len(again) > 0 {
 		t.Fatalf("the second time there is still something to do: %v, %v", again, err)
 	}
 }

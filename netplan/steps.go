@@ -47,7 +47,7 @@ func New(f filestep.Files, b Bus) *Backend {
 
 // Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
 // It reads files and changes nothing; an error means that a file could not be read.
-func (b *Backend) Steps(a plan.Action) ([]plan.Step, error) {
+func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	persist, runtime, err := b.files(a)
 	if err != nil {
 		return nil, err

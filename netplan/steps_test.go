@@ -100,7 +100,7 @@ func TestStepsOfFiles(t *testing.T) {
 				}
 				m.Put(t, f, []byte(text), mode)
 			}
-			steps, err := netplan.New(m, m).Steps(test.action)
+			steps, err := netplan.New(m, m).Steps(t.Context(), test.action)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,7 +139,7 @@ func TestStepsOfALink(t *testing.T) {
 		true:  "guard rename up free addresses verify probe validate persist",
 	} {
 		b.DAD = dad
-		steps, err := b.Steps(a)
+		steps, err := b.Steps(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -173,7 +173,7 @@ func TestStepsNameTheFileThatCannotBeRead(t *testing.T) {
 	for _, file := range []string{netplan.File(c), netplan.File(config(2)), network1, link1} {
 		m := hosttest.New()
 		m.Put(t, file, nil, 0o600)
-		_, err := netplan.New(broken{m}, m).Steps(configure(c))
+		_, err := netplan.New(broken{m}, m).Steps(t.Context(), configure(c))
 		if !errors.Is(err, errBroken) || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: got %v", file, err)
 		}
@@ -237,7 +237,7 @@ func TestValidateAsksOncePerShape(t *testing.T) {
 			if test.machine != nil {
 				test.machine(m)
 			}
-			steps, err := b.Steps(test.action)
+			steps, err := b.Steps(t.Context(), test.action)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -277,7 +277,7 @@ func TestValidateAsksForEachNameThatOthersMaySpeakOf(t *testing.T) {
 
 func validate(t *testing.T, b *netplan.Backend, a plan.Action, want error) {
 	t.Helper()
-	steps, err := b.Steps(a)
+	steps, err := b.Steps(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
 	}

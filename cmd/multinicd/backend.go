@@ -59,7 +59,7 @@ var ifcfgPlugin = []string{"/usr/lib64/NetworkManager/*/libnm-settings-plugin-if
 	"/usr/lib/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"}
 
 // Steps asks the backend of the action's NIC, and notes in a.After which one that is. Files that another one wrote go, as part of the change.
-func (d *dispatch) Steps(a plan.Action) ([]plan.Step, error) {
+func (d *dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error) {
 	owned, known := d.record().Find(a.NIC.MAC)
 	was := wrote(owned)
 	if a.Kind == plan.Remove {
@@ -67,7 +67,7 @@ func (d *dispatch) Steps(a plan.Action) ([]plan.Step, error) {
 		if err != nil {
 			return nil, err
 		}
-		return b.Steps(a)
+		return b.Steps(ctx, a)
 	}
 	if known && owned.Applied && d.stacks.Has(was) && (d.name == "auto" || d.named(was)) {
 		b, err := d.get(was)
@@ -75,9 +75,9 @@ func (d *dispatch) Steps(a plan.Action) ([]plan.Step, error) {
 			return nil, err
 		}
 		a.After.Backend, a.After.Evidence = was, owned.Evidence
-		return b.Steps(a)
+		return b.Steps(ctx, a)
 	}
-	s, err := d.choose(*a.Link)
+	s, err := d.choose(ctx, *a.Link)
 	if err != nil {
 		return nil, err
 	}
@@ -89,15 +89,15 @@ func (d *dispatch) Steps(a plan.Action) ([]plan.Step, error) {
 		return nil, err
 	}
 	a.After.Backend, a.After.Evidence = s.Backend, s.Evidence
-	steps, err := b.Steps(a)
+	steps, err := b.Steps(ctx, a)
 	if err != nil || !known || !owned.Applied || was == s.Backend {
 		return steps, err
 	}
-	return d.without(was, owned, steps)
+	return d.without(ctx, was, owned, steps)
 }
 
 // without puts the removal of another backend's files before the step that makes a change final. NetworkManager's two dialects know each other's files.
-func (d *dispatch) without(was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
+func (d *dispatch) without(ctx context.Context, was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
 	b, err := d.get(was)
 	if _, manager := b.(*ifcfg.Backend); manager && slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && ifcfg.Owned(s.Do.File.Path) }) {
 		return steps, nil
@@ -105,7 +105,7 @@ func (d *dispatch) without(was string, owned plan.Owned, steps []plan.Step) ([]p
 	if err != nil {
 		return nil, err
 	}
-	old, err := b.Steps(plan.Action{Kind: plan.Remove, NIC: owned.Config})
+	old, err := b.Steps(ctx, plan.Action{Kind: plan.Remove, NIC: owned.Config})
 	if err != nil {
 		return nil, fmt.Errorf("taking back what %s has of %s: %w", was, owned.Config.Name, err)
 	}
@@ -154,8 +154,8 @@ func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 }
 
 // choose finds the backend for a link that is not ours yet.
-func (d *dispatch) choose(l nic.Link) (host.Stack, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), choiceTimeout)
+func (d *dispatch) choose(ctx context.Context, l nic.Link) (host.Stack, error) {
+	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)
 	defer cancel()
 	s, err := d.stacks.Stack(ctx, l)
 	if err != nil {
@@ -196,8 +196,8 @@ func (d *dispatch) get(name string) (apply.Backend, error) {
 }
 
 // unsupported says why no NIC of this host can be had, as it is when it is asked.
-func (d *dispatch) unsupported() string {
-	ctx, cancel := context.WithTimeout(context.Background(), choiceTimeout)
+func (d *dispatch) unsupported(ctx context.Context) string {
+	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)
 	defer cancel()
 	s, err := d.stacks.Detect(ctx)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -37,7 +39,7 @@ type fakeBackend struct {
 	validated *[]string
 }
 
-func (f fakeBackend) Steps(a plan.Action) ([]plan.Step, error) {
+func (f fakeBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	verb := strings.ToLower(string(a.Kind))
 	return []plan.Step{
 		{Kind: plan.StepKind(f.name + " validates"), Do: plan.Op{Check: plan.CheckValidate}},
@@ -97,7 +99,7 @@ func TestDispatch(t *testing.T) {
 			if test.kind == plan.Remove {
 				a.Kind, a.After = plan.Remove, nil
 			}
-			steps, err := d.Steps(a)
+			steps, err := d.Steps(t.Context(), a)
 			var refused *plan.RefusalError
 			var got []string
 			switch {
@@ -127,6 +129,42 @@ func TestDispatch(t *testing.T) {
 			if got := strings.Join(validated, " "); got != test.validates {
 				t.Errorf("validated by %q, want %q", got, test.validates)
 			}
+		})
+	}
+}
+
+// slowStacks is a host whose NetworkManager takes its time.
+type slowStacks struct{ asked chan struct{} }
+
+func (s slowStacks) Detect(ctx context.Context) (host.Stack, error) { return s.Stack(ctx, nic.Link{}) }
+func (s slowStacks) Has(string) bool                                { return true }
+func (s slowStacks) Stack(ctx context.Context, _ nic.Link) (host.Stack, error) {
+	close(s.asked)
+	<-ctx.Done()
+	return host.Stack{}, context.Cause(ctx)
+}
+
+// A stop of the service is not to wait for the bus.
+func TestTheQuestionWhoOwnsALinkEndsWithItsCaller(t *testing.T) {
+	link := nic.Link{Index: 3, MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
+	for name, ask := range map[string]func(*dispatch, context.Context){
+		"of one link": func(d *dispatch, ctx context.Context) {
+			_, _ = d.Steps(ctx, plan.Action{Kind: plan.Configure, NIC: nic.Config{MAC: link.MAC}, Link: &link, After: &plan.Owned{}})
+		},
+		"of the host": func(d *dispatch, ctx context.Context) { d.unsupported(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				s := slowStacks{make(chan struct{})}
+				d := &dispatch{stacks: s, name: "auto", record: func() plan.Record { return plan.Record{} }}
+				ctx, cancel := context.WithCancel(t.Context())
+				go func() { <-s.asked; cancel() }()
+				ask(d, ctx)
+				if took := time.Since(began); took != 0 {
+					t.Errorf("it went on for %s", took)
+				}
+			})
 		})
 	}
 }

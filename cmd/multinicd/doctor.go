@@ -59,7 +59,7 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	if err != nil {
 		return doctor.Facts{}, err
 	}
-	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
+	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(ctx), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
 		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
 		Kubelet: w.host.Kubelet(), NodeIPs: w.host.NodeIPs(), Unsynced: host.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
 	for _, l := range m.Links {

@@ -48,7 +48,7 @@ func (w *wired) plan(ctx context.Context, file string) (preview, error) {
 	if err := w.applier.Open(); err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
-	return w.preview(w.daemon.Preview(ctx, wish))
+	return w.preview(ctx)(w.daemon.Preview(ctx, wish))
 }
 
 // previewRollback says what rollback would do, or its undoing, likewise.
@@ -56,7 +56,7 @@ func (w *wired) previewRollback(ctx context.Context, back bool) (preview, error)
 	if err := w.applier.Open(); err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
-	return w.preview(w.daemon.PreviewRollback(ctx, back))
+	return w.preview(ctx)(w.daemon.PreviewRollback(ctx, back))
 }
 
 // previewCleanup says what cleanup would do, likewise.
@@ -67,29 +67,32 @@ func (w *wired) previewCleanup(ctx context.Context) (preview, error) {
 	if err := w.applier.Complete(); err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
-	return w.preview(w.daemon.Preview(ctx, daemon.Wish{Left: true}))
+	return w.preview(ctx)(w.daemon.Preview(ctx, daemon.Wish{Left: true}))
 }
 
-func (w *wired) preview(f daemon.Foreseen, err error) (preview, error) {
-	if err != nil {
-		return preview{}, exitError{exitFailed, err}
-	}
-	out := preview{Node: w.node, Backend: w.daemon.Backend, Note: f.Note, NICs: []nicPreview{}}
-	if f.Desired.Refused != nil {
-		out.Refused = string(f.Desired.Refused.Reason) + ": " + f.Desired.Refused.Message
-	}
-	for _, bad := range f.Desired.Invalid {
-		out.NICs = append(out.NICs, nicPreview{Name: bad.Name, MAC: bad.Text, Action: string(plan.Refuse), Reason: string(plan.InvalidSpec), Message: bad.Message})
-	}
-	for _, a := range f.Plan.Actions {
-		n, err := w.previewNIC(a)
+// preview makes what was foreseen readable.
+func (w *wired) preview(ctx context.Context) func(f daemon.Foreseen, err error) (preview, error) {
+	return func(f daemon.Foreseen, err error) (preview, error) {
 		if err != nil {
 			return preview{}, exitError{exitFailed, err}
 		}
-		out.NICs = append(out.NICs, n)
+		out := preview{Node: w.node, Backend: w.daemon.Backend, Note: f.Note, NICs: []nicPreview{}}
+		if f.Desired.Refused != nil {
+			out.Refused = string(f.Desired.Refused.Reason) + ": " + f.Desired.Refused.Message
+		}
+		for _, bad := range f.Desired.Invalid {
+			out.NICs = append(out.NICs, nicPreview{Name: bad.Name, MAC: bad.Text, Action: string(plan.Refuse), Reason: string(plan.InvalidSpec), Message: bad.Message})
+		}
+		for _, a := range f.Plan.Actions {
+			n, err := w.previewNIC(ctx, a)
+			if err != nil {
+				return preview{}, exitError{exitFailed, err}
+			}
+			out.NICs = append(out.NICs, n)
+		}
+		out.code = out.exitCode(f)
+		return out, nil
 	}
-	out.code = out.exitCode(f)
-	return out, nil
 }
 
 // exitCode is what apply would end with if every change goes well, which only making it can show.
@@ -112,9 +115,9 @@ func (p preview) exitCode(f daemon.Foreseen) int {
 	return int(v1.Gravest(codes...))
 }
 
-func (w *wired) previewNIC(a plan.Action) (nicPreview, error) {
+func (w *wired) previewNIC(ctx context.Context, a plan.Action) (nicPreview, error) {
 	n := nicPreview{Name: a.NIC.Name, MAC: a.NIC.MAC.String(), Action: string(a.Kind), Reason: string(a.Reason), Message: a.Message}
-	steps, err := w.applier.Steps(a)
+	steps, err := w.applier.Steps(ctx, a)
 	var refusal *plan.RefusalError
 	if errors.As(err, &refusal) {
 		n.Action, n.Reason, n.Message = string(plan.Refuse), string(refusal.Refusal.Reason), refusal.Refusal.Message

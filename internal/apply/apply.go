@@ -67,11 +67,11 @@ func (a *Applier) Complete() error {
 func (a *Applier) Record() plan.Record { return a.record }
 
 // Steps says what Do would do, without doing it.
-func (a *Applier) Steps(action plan.Action) ([]plan.Step, error) {
+func (a *Applier) Steps(ctx context.Context, action plan.Action) ([]plan.Step, error) {
 	if action.Kind != plan.Configure && action.Kind != plan.Remove {
 		return nil, nil
 	}
-	return a.Backend.Steps(action)
+	return a.Backend.Steps(ctx, action)
 }
 
 // Do carries one action out. It returns only when the change is in force or undone; ctx ending in mid-change undoes it.
@@ -93,7 +93,7 @@ func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
 			return res.fail(Failed, plan.ApplyFailed, fmt.Errorf("the name is taken by a NIC that is not to be touched now: %w", h.Err))
 		}
 	}
-	steps, err := a.Backend.Steps(action)
+	steps, err := a.Backend.Steps(ctx, action)
 	var refusal *plan.RefusalError
 	if errors.As(err, &refusal) {
 		res.Outcome, res.Reason, res.Message = Refused, refusal.Refusal.Reason, refusal.Refusal.Message

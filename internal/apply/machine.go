@@ -13,7 +13,7 @@ import (
 // Backend turns an action into steps, and asks the host's own tool about the files among them. An error that is a plan.RefusalError means
 // that the NIC cannot be had here, and nothing failed.
 type Backend interface {
-	Steps(a plan.Action) ([]plan.Step, error)
+	Steps(ctx context.Context, a plan.Action) ([]plan.Step, error)
 	Validate(ctx context.Context, steps []plan.Step) error
 }
 

@@ -47,7 +47,7 @@ type Applier interface {
 	Halfway() []apply.Half
 	Resume(ctx context.Context, mac nic.MAC) error
 	Do(ctx context.Context, a plan.Action) apply.Result
-	Steps(a plan.Action) ([]plan.Step, error)
+	Steps(ctx context.Context, a plan.Action) ([]plan.Step, error)
 	Record() plan.Record
 	Complete() error
 }
@@ -87,7 +87,7 @@ type Daemon struct {
 	Resync   time.Duration
 	Instance string // overrides Machine.Identity where set
 	// Unsupported says why nothing at all can be done on this host now, "" where it can. nil: it always can.
-	Unsupported func() string
+	Unsupported func(ctx context.Context) string
 
 	Source   Source
 	Keeper   Keeper // nil: there is no credential

@@ -30,7 +30,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 		}
 		return d.rest()
 	}
-	desired := d.desired(wish)
+	desired := d.desired(ctx, wish)
 	if desired.Refused != nil || wish.Gone && d.OnDelete != "restore" {
 		d.finish(ctx, wish, desired, nil, nil)
 		return d.rest()
@@ -88,7 +88,7 @@ func (d *Daemon) blind(ctx context.Context, err error) time.Duration {
 	return min(retryMin<<min(d.blinds-1, 10), time.Minute)
 }
 
-func (d *Daemon) desired(wish Wish) Desired {
+func (d *Daemon) desired(ctx context.Context, wish Wish) Desired {
 	if wish.Object == nil || wish.Cleaned || wish.Left {
 		return Desired{}
 	}
@@ -98,7 +98,7 @@ func (d *Daemon) desired(wish Wish) Desired {
 	}
 	desired := Parse(obj, d.Node)
 	if desired.Refused == nil && d.Unsupported != nil {
-		if why := d.Unsupported(); why != "" {
+		if why := d.Unsupported(ctx); why != "" {
 			return Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: why}}
 		}
 	}

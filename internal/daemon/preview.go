@@ -40,7 +40,7 @@ func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, erro
 	if err != nil {
 		return Foreseen{}, err
 	}
-	if err := d.mayHold(wish, back); err != nil {
+	if err := d.mayHold(ctx, wish, back); err != nil {
 		return Foreseen{}, err
 	}
 	wish.Held = back
@@ -63,7 +63,7 @@ func (d *Daemon) foresee(ctx context.Context, wish Wish) (Foreseen, error) {
 	case wish.Gone:
 		out.Note = d.deletedMessage(nil)
 	}
-	out.Desired = d.desired(wish)
+	out.Desired = d.desired(ctx, wish)
 	if out.Desired.Refused != nil || wish.Gone && !wish.Left && d.OnDelete != "restore" {
 		return out, nil
 	}

@@ -262,7 +262,9 @@ func TestAQuietDay(t *testing.T) {
 			obj.Spec.InstanceID = "i-1"
 			w.tell(Wish{Object: obj})
 		}, calm{}},
-		"the host is not supported": {func(d *Daemon) { d.Unsupported = func() string { return "nobody configures the network here" } }, func(w *world) {
+		"the host is not supported": {func(d *Daemon) {
+			d.Unsupported = func(context.Context) string { return "nobody configures the network here" }
+		}, func(w *world) {
 			w.tell(Wish{Object: object("u1", 1, one)})
 		}, calm{}},
 		"there is no API server": {nil, func(w *world) {

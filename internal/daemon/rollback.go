@@ -14,10 +14,10 @@ import (
 var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to roll back to")
 
 // hold puts the wish before the present one in force, until the object changes; or, with back false, ends that.
-func (d *Daemon) hold(back bool) error {
+func (d *Daemon) hold(ctx context.Context, back bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.mayHold(d.wish, back); err != nil {
+	if err := d.mayHold(ctx, d.wish, back); err != nil {
 		return err
 	}
 	d.wish.Held, d.fresh = back, true
@@ -32,12 +32,12 @@ func (d *Daemon) hold(back bool) error {
 }
 
 // mayHold says why a rollback, or with back false the end of one, has no sense now; nil: it has.
-func (d *Daemon) mayHold(w Wish, back bool) error {
+func (d *Daemon) mayHold(ctx context.Context, w Wish, back bool) error {
 	if err := w.mayHold(back); err != nil || !back {
 		return err
 	}
 	w.Held = true
-	if r := d.desired(w).Refused; r != nil { // it never was in force
+	if r := d.desired(ctx, w).Refused; r != nil { // it never was in force
 		return fmt.Errorf("%s is refused itself, nothing to roll back to: %s", w.beforeText(), r.Message)
 	}
 	return nil
@@ -95,7 +95,7 @@ func (d *Daemon) Rollback(ctx context.Context, back bool) (Status, error) {
 	if err := d.open(ctx); err != nil {
 		return Status{}, err
 	}
-	if err := d.hold(back); err != nil {
+	if err := d.hold(ctx, back); err != nil {
 		return Status{}, err
 	}
 	d.Machine.Settle(ctx, d.owned())

@@ -127,7 +127,7 @@ func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
 	var r Reply
 	switch c.name {
 	case AskRollback, AskUndo:
-		err := d.hold(c.name == AskRollback)
+		err := d.hold(ctx, c.name == AskRollback)
 		if err == nil {
 			next = d.pass(ctx)
 		}

@@ -1,6 +1,7 @@
 package hosttest
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -56,7 +57,7 @@ func Scenarios(t *testing.T, dir string, f func(t *testing.T, name string, s Sce
 }
 
 // CarryOut puts the files of a plan in place, says what all its steps are, and fails where the same again would write anything.
-func (m *Machine) CarryOut(t *testing.T, p plan.Plan, steps func(plan.Action) ([]plan.Step, error)) string {
+func (m *Machine) CarryOut(t *testing.T, p plan.Plan, steps func(context.Context, plan.Action) ([]plan.Step, error)) string {
 	t.Helper()
 	var out strings.Builder
 	for _, a := range p.Actions {
@@ -64,7 +65,7 @@ func (m *Machine) CarryOut(t *testing.T, p plan.Plan, steps func(plan.Action) ([
 		if a.Kind != plan.Configure && a.Kind != plan.Remove {
 			continue
 		}
-		todo, err := steps(a)
+		todo, err := steps(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,7 +77,7 @@ func (m *Machine) CarryOut(t *testing.T, p plan.Plan, steps func(plan.Action) ([
 				m.Put(t, f.Path, f.Data, f.Mode)
 			}
 		}
-		if again, err := steps(a); err != nil || slices.ContainsFunc(again, func(s plan.Step) bool { return s.Do.File != nil }) {
+		if again, err := steps(t.Context(), a); err != nil || slices.ContainsFunc(again, func(s plan.Step) bool { return s.Do.File != nil }) {
 			t.Errorf("the second time there is still something to write: %v, %v", again, err)
 		}
 	}
