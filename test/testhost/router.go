@@ -1,0 +1,92 @@
+package testhost
+
+import (
+	"encoding/binary"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// RouterAddress is the link-local address of the router that Advertise makes, on whatever segment.
+var RouterAddress = netip.MustParseAddr("fe80::bad")
+
+// advertising is the pause between two advertisements. A router in the field takes minutes, and answers who asks.
+const advertising = 100 * time.Millisecond
+
+// Advertise puts an IPv6 router on a segment, until the world ends: it advertises itself as the default router, and a /64 that is on the link
+// and for addresses of the hosts' own making (SLAAC), ten times a second, to all. The advertisements are those of RFC 4861, section 4.2, without
+// any other program: radvd would take a package, and a process to look after.
+func (w *World) Advertise(segment string, prefix netip.Prefix) error {
+	if prefix.Bits() != 64 {
+		return fmt.Errorf("advertising %s: hosts make addresses in a /64 only", prefix)
+	}
+	if err := w.AddAddress(segment, netip.PrefixFrom(RouterAddress, 64)); err != nil {
+		return err
+	}
+	bridge, err := w.segment(segment)
+	if err != nil {
+		return err
+	}
+	fd := -1
+	err = w.Inside(func() (err error) {
+		fd, err = unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_ICMPV6)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("opening a socket for a router on segment %s: %w", segment, err)
+	}
+	index := bridge.Attrs().Index
+	// A host takes no advertisement that a router may have forwarded: it has to come with a hop limit of 255, from a link-local address.
+	for option, value := range map[int]int{unix.IPV6_MULTICAST_HOPS: 255, unix.IPV6_MULTICAST_IF: index} {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, option, value); err != nil {
+			_ = unix.Close(fd)
+			return fmt.Errorf("making a router on segment %s: %w", segment, err)
+		}
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet6{Addr: RouterAddress.As16(), ZoneId: uint32(index)}); err != nil {
+		_ = unix.Close(fd)
+		return fmt.Errorf("giving a router its address on segment %s: %w", segment, err)
+	}
+	message := advertisement(prefix, bridge.Attrs().HardwareAddr)
+	all := &unix.SockaddrInet6{Addr: netip.MustParseAddr("ff02::1").As16(), ZoneId: uint32(index)}
+	if err := unix.Sendto(fd, message, 0, all); err != nil {
+		_ = unix.Close(fd)
+		return fmt.Errorf("advertising %s on segment %s: %w", prefix, segment, err)
+	}
+	stop, done := make(chan struct{}), make(chan struct{})
+	w.box.OnClose(func() { close(stop); <-done })
+	go func() {
+		defer close(done)
+		defer unix.Close(fd)
+		tick := time.NewTicker(advertising)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				// An error is that of a segment without a port, or that is going: the next one may go out.
+				_ = unix.Sendto(fd, message, 0, all)
+			}
+		}
+	}()
+	return nil
+}
+
+// advertisement is the ICMPv6 message; the kernel fills in its checksum.
+func advertisement(prefix netip.Prefix, mac net.HardwareAddr) []byte {
+	const lifetime = 1800 // seconds, of all that is in it
+	m := make([]byte, 16, 56)
+	m[0], m[4] = 134, 64 // Router Advertisement, with a hop limit for the hosts
+	binary.BigEndian.PutUint16(m[6:], lifetime)
+	option := make([]byte, 32)
+	option[0], option[1], option[2], option[3] = 3, 4, 64, 0xc0 // Prefix Information: on the link, and for addresses
+	binary.BigEndian.PutUint32(option[4:], lifetime)
+	binary.BigEndian.PutUint32(option[8:], lifetime)
+	copy(option[16:], prefix.Masked().Addr().AsSlice())
+	m = append(m, option...)
+	return append(m, append([]byte{1, 1}, mac...)...) // Source Link-Layer Address
+}
