@@ -25,6 +25,8 @@ type Host struct {
 
 	log  *slog.Logger
 	rtnl *rtnl
+	// inside, in tests, runs f on a thread in the network namespace of rtnl: of /proc/sys/net a thread sees that of its own. nil in service.
+	inside func(f func())
 
 	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
 

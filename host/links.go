@@ -58,6 +58,12 @@ func (h *Host) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 	}
 	slices.SortFunc(links, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
 
+	if !h.canSetConf6() {
+		for i := range links {
+			links[i].Conf6 = nil
+		}
+	}
+
 	messages, err = h.rtnl.dump(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg))
 	if err != nil {
 		return nil, kept, fmt.Errorf("listing addresses: %w", err)
@@ -79,6 +85,9 @@ func (h *Host) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 			return nil, kept, fmt.Errorf("listing routes: %w", err)
 		}
 		for _, m := range messages {
+			if len(m) > 0 && m[0] != family {
+				continue // a kernel without IPv6 answers with the routes of all families that it has
+			}
 			parseRoute(m, func(index int, r nic.Route) {
 				if l := find(links, index); l != nil {
 					l.Routes = append(l.Routes, r)
@@ -155,7 +164,7 @@ func (h *Host) parseLink(m []byte) (nic.Link, bool) {
 				}
 			}
 		case unix.IFLA_AF_SPEC:
-			l.Conf = parseConf(v)
+			l.Conf, l.Conf6 = parseConf(v), parseConf6(v)
 		case unix.IFLA_PROP_LIST: // Linux 5.5
 			for kind, v := range attributes(v) {
 				if kind == unix.IFLA_ALT_IFNAME {
@@ -202,6 +211,8 @@ func parseAddress(m []byte) (index int, a nic.Address, ok bool) {
 		// An optimistic address is in use while it is checked.
 		Tentative: flags&unix.IFA_F_TENTATIVE != 0 && flags&(unix.IFA_F_OPTIMISTIC|unix.IFA_F_DADFAILED) == 0,
 		Duplicate: flags&unix.IFA_F_DADFAILED != 0,
+		// The kernel sets the first on each address that it makes of a prefix (addrconf_prefix_rcv_add_addr of net/ipv6/addrconf.c, since Linux 3.14).
+		Advertised: address.Is6() && flags&unix.IFA_F_PERMANENT == 0 && flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0,
 	}
 	return int(binary.NativeEndian.Uint32(m[4:])), a, a.Prefix.IsValid()
 }

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -19,7 +20,9 @@ func (h *Host) Rules(ctx context.Context) ([]nic.Rule, error) {
 		body := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has its shape
 		body[0] = family
 		messages, err := h.rtnl.dump(ctx, unix.RTM_GETRULE, unix.RTM_NEWRULE, body)
-		if err != nil {
+		if errors.Is(err, unix.EAFNOSUPPORT) {
+			continue // a kernel without IPv6
+		} else if err != nil {
 			return nil, fmt.Errorf("listing rules: %w", err)
 		}
 		for _, m := range messages {

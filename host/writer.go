@@ -12,8 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
-var ErrRouteTaken = errors.New("another link has the same route")
+var (
+	// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
+	ErrRouteTaken = errors.New("another link has the same route")
+	// ErrRouteMistaken: the kernel would delete a route of somebody else in place of the one that is meant.
+	ErrRouteMistaken = errors.New("the kernel would delete another's route to the same destination, by a next-hop object, instead")
+)
 
 // Guard says why a link must not be touched, or nil.
 type Guard func(l nic.Link) error
@@ -39,7 +43,7 @@ func (h *Host) Writer(g Guard) *Writer {
 // Errors: nic.ErrLinkGone, nic.ErrRenameBusy (before Linux 6.2), nic.ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
 // or any errno of the kernel, where the parts that were done stay done: the caller has the inverse.
 //
-// The order is name, MTU, up, conf, addresses, routes, rules, down. Addresses are added before others are deleted. When the kernel takes more
+// The order is name, MTU, conf6 and what was advertised, up, conf, addresses, routes, rules, down; with down, conf6 comes behind it. Addresses are added before others are deleted. When the kernel takes more
 // along than was asked (the secondary addresses of a deleted primary one, the routes of a link without addresses), that is put back.
 // Taking a link down takes its routes and, by default, its IPv6 addresses, whoever made them: that is what down means.
 func (w *Writer) Change(ctx context.Context, c nic.Change) error {
@@ -70,6 +74,11 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 			return fmt.Errorf("setting the MTU of link %s to %d: %w", l.Name, c.MTU, gone(err))
 		}
 	}
+	if !c.Down {
+		if err := h.changeConf6(ctx, c, l, before); err != nil {
+			return err
+		}
+	}
 	if c.Up && !l.Up {
 		if err := h.setLink(ctx, l.Index, unix.IFF_UP, unix.IFF_UP); err != nil {
 			return fmt.Errorf("setting link %s up: %w", l.Name, gone(err))
@@ -98,6 +107,10 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 		if err := h.setLink(ctx, l.Index, 0, unix.IFF_UP); err != nil {
 			return fmt.Errorf("setting link %s down: %w", l.Name, gone(err))
 		}
+	}
+	if c.Down {
+		l.Up = false
+		return h.changeConf6(ctx, c, l, before)
 	}
 	return nil
 }

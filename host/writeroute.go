@@ -45,6 +45,11 @@ func (h *Host) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Link,
 			if have.Key() != r.Key() || have.Protocol == unix.RTPROT_KERNEL || r.Protocol != 0 && !spare(before.routes, have, r.Protocol) {
 				continue
 			}
+			if mistaken, err := h.mistaken(ctx, have); err != nil {
+				return err
+			} else if mistaken {
+				return fmt.Errorf("deleting route %s from link %s: %w", r, l.Name, ErrRouteMistaken)
+			}
 			// The whole message, so that of two routes that differ in what we do not compare the right one goes.
 			err := h.rtnl.do(ctx, unix.RTM_DELROUTE, 0, routeAgain(have.message))
 			if err != nil && !errors.Is(err, unix.ESRCH) {

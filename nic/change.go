@@ -23,17 +23,23 @@ type Change struct {
 	DelRules  []Rule
 	Conf      *Conf // nil: leave
 	HadConf   *Conf
+	Conf6     *Conf6 `json:",omitempty"` // nil: leave; what is as in HadConf6 is left, too
+	HadConf6  *Conf6 `json:",omitempty"` // set with Conf6
+	// Advertised and AdvertisedRoutes are what router advertisements brought, to be removed. Nothing undoes that: where they are let in, the
+	// next one brings the same again.
+	Advertised       []netip.Prefix `json:",omitempty"`
+	AdvertisedRoutes []Route        `json:",omitempty"`
 	// Way, set with Name only, is the other link that is called so now, renamed to make way for this one. It is done first.
 	Way *Change `json:",omitempty"`
 }
 
 // Empty says that the link is as it should be.
 func (c Change) Empty() bool {
-	return c.Name == "" && c.MTU == 0 && !c.Up && !c.Down && c.Conf == nil &&
-		len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes)+len(c.AddRules)+len(c.DelRules) == 0
+	return c.Name == "" && c.MTU == 0 && !c.Up && !c.Down && c.Conf == nil && c.Conf6 == nil &&
+		len(c.Advertised)+len(c.AdvertisedRoutes)+len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes)+len(c.AddRules)+len(c.DelRules) == 0
 }
 
-// Inverse is the change that undoes c, given that c was made of what the link showed.
+// Inverse is the change that undoes c, given that c was made of what the link showed; see Advertised for what is left out.
 func (c Change) Inverse() Change {
 	out := Change{Index: c.Index, MAC: c.MAC, Had: c.Had, Up: c.Down, Down: c.Up, Add: c.Del, Del: c.Add, AddRoutes: c.DelRoutes, DelRoutes: c.AddRoutes,
 		AddRules: c.DelRules, DelRules: c.AddRules}
@@ -45,6 +51,9 @@ func (c Change) Inverse() Change {
 	}
 	if c.Conf != nil {
 		out.Conf, out.HadConf = c.HadConf, c.Conf
+	}
+	if c.Conf6 != nil {
+		out.Conf6, out.HadConf6 = c.HadConf6, c.Conf6
 	}
 	return out
 }
@@ -70,6 +79,15 @@ func (c Change) String() string {
 	}
 	if c.Conf != nil {
 		line("~ %s -> %s", c.HadConf, c.Conf)
+	}
+	if c.Conf6 != nil {
+		line("~ %s -> %s", c.HadConf6, c.Conf6)
+	}
+	for _, a := range c.Advertised {
+		line("- address %s, by a router advertisement", a)
+	}
+	for _, r := range c.AdvertisedRoutes {
+		line("- route %s, by a router advertisement", r)
 	}
 	for _, a := range c.Del {
 		line("- address %s", a)

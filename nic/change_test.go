@@ -47,6 +47,8 @@ func TestChangeInverse(t *testing.T) {
 			})},
 		"what the link has of its own by what it had": {with(func(c *Change) { c.Conf, c.HadConf = &Conf{1, 2, 2}, &Conf{0, 0, 1} }),
 			with(func(c *Change) { c.Conf, c.HadConf = &Conf{0, 0, 1}, &Conf{1, 2, 2} })},
+		"what the link has of IPv6 by what it had": {with(func(c *Change) { c.Conf6, c.HadConf6 = &Conf6{AddrGenMode: AddrGenNone}, &Conf6{AcceptRA: 1} }),
+			with(func(c *Change) { c.Conf6, c.HadConf6 = &Conf6{AcceptRA: 1}, &Conf6{AddrGenMode: AddrGenNone} })},
 		"all at once": {
 			Change{Index: 3, MAC: MAC{2, 1}, Name: "multinic1", Had: "eth1", MTU: 1400, HadMTU: 1500, Up: true, Add: prefixes("192.0.2.7/24"), AddRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}},
 			Change{Index: 3, MAC: MAC{2, 1}, Name: "eth1", Had: "multinic1", MTU: 1500, HadMTU: 1400, Down: true, Del: prefixes("192.0.2.7/24"), DelRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}}},
@@ -73,6 +75,7 @@ func TestChangeEmpty(t *testing.T) {
 		"name": {Name: "x"}, "mtu": {MTU: 1}, "up": {Up: true}, "down": {Down: true}, "add": {Add: prefixes("::1/128")}, "del": {Del: prefixes("::1/128")},
 		"add route": {AddRoutes: make([]Route, 1)}, "del route": {DelRoutes: make([]Route, 1)},
 		"add rule": {AddRules: make([]Rule, 1)}, "del rule": {DelRules: make([]Rule, 1)}, "conf": {Conf: &Conf{}},
+		"conf6": {Conf6: &Conf6{}}, "advertised": {Advertised: prefixes("::1/128")}, "advertised route": {AdvertisedRoutes: make([]Route, 1)},
 	} {
 		if c.Empty() {
 			t.Errorf("%s: empty", name)
@@ -80,15 +83,27 @@ func TestChangeEmpty(t *testing.T) {
 	}
 }
 
+// The next advertisement brings it again where it is let in; put back by hand it would stay for good.
+func TestNothingPutsBackWhatWasAdvertised(t *testing.T) {
+	c := Change{Index: 3, MAC: MAC{2, 1}, Had: "eth1", Advertised: prefixes("2001:db8::1/64"), AdvertisedRoutes: []Route{route("::/0", "fe80::1")}}
+	if undo := c.Inverse(); !undo.Empty() {
+		t.Errorf("undone by %s", undo)
+	}
+}
+
 func TestChangeString(t *testing.T) {
 	c := Change{Name: "multinic1", Had: "eth1", MTU: 1400, HadMTU: 1500, Up: true, Add: prefixes("192.0.2.7/24"), Del: prefixes("192.0.2.8/24"),
 		AddRoutes: []Route{route("10.0.0.0/8", "192.0.2.1")}, DelRoutes: []Route{route("2001:db8::/32", "")},
-		Conf: &Apart, HadConf: &Conf{RPFilter: 1}, AddRules: []Rule{{Priority: 20001, From: prefixes("192.0.2.7/32")[0], Table: 10001}},
+		Conf: &Apart, HadConf: &Conf{RPFilter: 1}, Conf6: &Conf6{AddrGenMode: 1}, HadConf6: &Conf6{AcceptRA: 1, Off: true},
+		Advertised: prefixes("2001:db8:1::7/64"), AdvertisedRoutes: []Route{route("::/0", "fe80::1")}, AddRules: []Rule{{Priority: 20001, From: prefixes("192.0.2.7/32")[0], Table: 10001}},
 		DelRules: []Rule{{Priority: 20001, To: prefixes("192.0.2.8/32")[0], Table: 10001}}}
 	want := `~ name eth1 -> multinic1
 ~ mtu 1500 -> 1400
 ~ down -> up
 ~ arp_ignore 0 arp_announce 0 rp_filter 1 -> arp_ignore 1 arp_announce 2 rp_filter 2
+~ accept_ra 1 addr_gen_mode 0 disable_ipv6 1 -> accept_ra 0 addr_gen_mode 1 disable_ipv6 0
+- address 2001:db8:1::7/64, by a router advertisement
+- route default via fe80::1, by a router advertisement
 - address 192.0.2.8/24
 + address 192.0.2.7/24
 - route 2001:db8::/32

@@ -116,6 +116,8 @@ type Address struct {
 	Permanent bool         // no lifetime: set by hand or by a static configuration, not by DHCP or a router
 	Tentative bool         // IPv6 duplicate address detection has not ended
 	Duplicate bool         // IPv6 duplicate address detection failed: the address is in use elsewhere
+	// Advertised: IPv6, and the kernel made it of a router advertisement (SLAAC, RFC 4862), or of one so made (temporary addresses, RFC 8981).
+	Advertised bool `json:",omitempty"`
 }
 
 // Link is what the kernel and the host's network managers show of one link.
@@ -137,6 +139,7 @@ type Link struct {
 	Routes    []Route // all tables but local; also those the kernel made for the addresses
 	Rules     []Rule  // those of the whole host that have a source: rules belong to no link, so all links have the same
 	Conf      Conf
+	Conf6     *Conf6 `json:",omitempty"` // nil: the link has no IPv6, or this process cannot set it
 	Claim     *Claim // nil: no network manager but us has a configuration for it, or the former agent only
 	// Former are the files that the former agent left for it; sorted.
 	Former []string `json:",omitempty"`

@@ -63,6 +63,24 @@ type Conf struct {
 // address only, and takes what comes in from a neighbour although main would answer by the other link.
 var Apart = Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}
 
+// Conf6 is what the kernel keeps per link of IPv6, net.ipv6.conf.<link> in ip-sysctl(7). It is comparable.
+type Conf6 struct {
+	AcceptRA    int  // accept_ra: 0 never, 1 unless the host forwards, 2 always
+	AddrGenMode int  // addr_gen_mode: how the kernel makes the link-local address, AddrGenNone for none
+	Off         bool // disable_ipv6
+}
+
+// AddrGenNone is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h.
+const AddrGenNone = 1
+
+func (c Conf6) String() string {
+	off := 0
+	if c.Off {
+		off = 1
+	}
+	return fmt.Sprintf("accept_ra %d addr_gen_mode %d disable_ipv6 %d", c.AcceptRA, c.AddrGenMode, off)
+}
+
 func (c Conf) String() string {
 	return fmt.Sprintf("arp_ignore %d arp_announce %d rp_filter %d", c.ARPIgnore, c.ARPAnnounce, c.RPFilter)
 }
