@@ -169,12 +169,18 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 		}
 		return nil, after
 	}
-	for _, s := range plan.Live(a.Change, b.DAD) {
+	steps := plan.Live(a.Change, b.DAD)
+	for _, s := range steps {
 		switch s.Kind {
-		case plan.StepMakeWay, plan.StepRename, plan.StepUp, plan.StepFree, plan.StepConf:
+		case plan.StepMakeWay, plan.StepRename, plan.StepUp, plan.StepFree, plan.StepConf, plan.StepConf6:
 			before = append(before, s)
 		case plan.StepMTU:
 			after = append(after, s)
+		}
+	}
+	for _, s := range steps {
+		if s.Kind == plan.StepConf6 && len(after) > 0 { // below an MTU of 1280 there was nothing to set
+			after = append(after, plan.Step{Kind: s.Kind, Do: s.Do})
 		}
 	}
 	if active != "" && (len(kept.Add) > 0 || more) {
@@ -183,7 +189,7 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 		before = append(before, plan.Live(nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Change.Had, Del: a.Change.Del}, false)...)
 	}
 	whole := a.Change
-	whole.Name, whole.MTU, whole.Up, whole.Conf = "", 0, false, nil
+	whole.Name, whole.MTU, whole.Up, whole.Conf, whole.Conf6, whole.Advertised, whole.AdvertisedRoutes = "", 0, false, nil, nil, nil, nil
 	whole.Add, whole.AddRoutes, whole.AddRules = slices.Concat(a.NIC.Addresses, kept.Add), slices.Concat(a.NIC.Routes, kept.AddRoutes), a.NIC.Rules
 	for _, s := range plan.Live(whole, false) {
 		after = append(after, ownUndo(s))

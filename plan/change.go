@@ -21,6 +21,7 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 		out.MTU, out.HadMTU = o.Found.MTU, l.MTU
 	}
 	out.Up = !l.Up
+	unadvertised(&out, c, was, l)
 	switch {
 	case c.Apart && l.Conf != nic.Apart:
 		out.Conf, out.HadConf = &nic.Conf{}, &nic.Conf{}
@@ -92,6 +93,7 @@ func giveBack(o Owned, retired []Retired, l nic.Link) nic.Change {
 		out.MTU, out.HadMTU = o.Found.MTU, l.MTU
 	}
 	undoConf(&out, o, l)
+	undoConf6(&out, o, l)
 	out.Down = l.Up && !o.Found.Up && o.Found.Name != ""
 	return out
 }

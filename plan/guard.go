@@ -15,7 +15,7 @@ var never = []string{
 	"docker*", "br-*", "ovn*", "ovs-*", "genev_sys*", "antrea*", "weave*", "virbr*", "vnet*", "tap*", "tun*", "wg*", "bond*", "team*", "dummy*",
 }
 
-// Guard says why a link must not be touched, or nil. It is asked when planning and again right before every change, by the one writer of links.
+// Guard says why a link that is not ours must not be touched, or nil; of any link GuardOf does. It is asked when planning and again right before every change, by the one writer of links.
 // It looks at the link and at the machine alone, never at what is wanted: no wish makes a protected link fair game.
 func Guard(l nic.Link, m Machine) *Refusal {
 	if r := NotOurs(l, m); r != nil {
@@ -37,11 +37,21 @@ func Guard(l nic.Link, m Machine) *Refusal {
 	return nil
 }
 
+// GuardOf is Guard for what we remember. On a link of a NIC that is ours and in force, a default route by a router advertisement protects nothing:
+// nobody has set it, and our files keep it away from the next boot on (see advertised.go). A link that the node lives by all the same, since
+// the way to the API server or the node's address is on it, stays protected: Paths tell.
+func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
+	if rec.inForce(l) {
+		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == protocolRA })
+	}
+	return Guard(l, m)
+}
+
 // Again asks once more, right before a change and of the machine as it is then, what Make asked: whether link l may be touched, and whether what is
 // wanted of it can stand beside the rest of the host. c is as Make laid it out, rec as Make knew it, and was what it knew of this NIC; nil: nothing.
 // Addresses that other links of ours are to give up may still be there.
 func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal {
-	if r := Guard(l, m); r != nil {
+	if r := GuardOf(rec, l, m); r != nil {
 		return r
 	}
 	p := planner{asked: []nic.Config{c}, want: []nic.Config{c}, machine: m, record: rec}
@@ -120,6 +130,9 @@ func global(a nic.Address) bool {
 func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 	if c.MTU != 0 && (l.MaxMTU != 0 && c.MTU > l.MaxMTU || l.MinMTU != 0 && c.MTU < l.MinMTU) {
 		return refuse(MTUTooLarge, "MTU %d is outside of what link %s can do (%d to %d); give the NIC another mtu", c.MTU, l.Name, l.MinMTU, l.MaxMTU)
+	}
+	if r := p.noIPv6(c, l); r != nil {
+		return r
 	}
 	for _, o := range p.machine.Links {
 		leaves := o.Name == c.Name && (p.given[o.Index] != "" || p.movesOn(o, c.Name))
@@ -235,7 +248,7 @@ func (p *planner) releases(o nic.Link, a netip.Addr) bool {
 // changeable finds what we remember of a link that is ours and that this plan may change.
 func (p *planner) changeable(o nic.Link) (Owned, bool) {
 	i := slices.IndexFunc(p.record.NICs, func(own Owned) bool { return o.HasMAC(own.MAC) && own.Applied })
-	if i < 0 || slices.Contains(p.hold, p.record.NICs[i].MAC) || Guard(o, p.machine) != nil {
+	if i < 0 || slices.Contains(p.hold, p.record.NICs[i].MAC) || GuardOf(p.record, o, p.machine) != nil {
 		return Owned{}, false
 	}
 	return p.record.NICs[i], true

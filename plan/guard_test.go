@@ -56,6 +56,17 @@ func (in *input) ours() {
 	}
 }
 
+// advertised puts on a link what a router's advertisement brings: a default route, and an address.
+func (in *input) advertised(l *nic.Link) {
+	l.Routes = append(l.Routes, proto(9, route("::/0 fe80::bad")))
+	l.Addresses = append(l.Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8:f::1234/64"), Advertised: true})
+}
+
+func proto(protocol int, r nic.Route) nic.Route {
+	r.Protocol = protocol
+	return r
+}
+
 // Each refusal of rule 1 and its neighbour that is just allowed. An empty reason: NIC 1 is configured.
 var guardTable = map[string]struct {
 	change func(in *input)
@@ -101,6 +112,50 @@ var guardTable = map[string]struct {
 		in.Links[0].Addresses = nil
 		in.has(in.link(), "192.0.2.10/24")
 	}, plan.ProtectedLink, "node"},
+	"a router has advertised itself on a NIC of ours":          {func(in *input) { in.ours(); in.advertised(in.link()) }, "", ""},
+	"a router has advertised itself on a NIC that is not ours": {func(in *input) { in.advertised(in.link()) }, plan.ProtectedLink, "default route"},
+	"a router has advertised itself on a NIC that was ours":    {func(in *input) { in.ours(); in.advertised(in.link()); in.record.NICs[0].Applied = false }, plan.ProtectedLink, "default route"},
+	"the API server is reached by the router that advertised itself": {func(in *input) {
+		in.ours()
+		in.advertised(in.link())
+		in.Paths[0] = apiIPv6
+		in.Paths[0].Index = in.link().Index
+	}, plan.ProtectedLink, "the API server"},
+	"an advertised address is the node's": {func(in *input) {
+		in.ours()
+		in.advertised(in.link())
+		in.Paths = append(in.Paths, plan.Path{What: "kubelet's --node-ip", Source: netip.MustParseAddr("2001:db8:f::1234")})
+	}, plan.ProtectedLink, "node"},
+	"a NIC of ours has by hand the only default route of IPv6": {func(in *input) {
+		in.ours()
+		in.Links[0].Routes = in.Links[0].Routes[:1]
+		in.link().Routes = append(in.link().Routes, proto(4, route("::/0 fe80::2")))
+	}, plan.ProtectedLink, "default route"},
+	"a NIC of ours has a default route of IPv6 by DHCP's client": {func(in *input) {
+		in.ours()
+		in.link().Routes = append(in.link().Routes, proto(16, route("::/0 fe80::2")))
+	}, plan.ProtectedLink, "default route"},
+	"a NIC of ours has an advertised default route, and one by hand": {func(in *input) {
+		in.ours()
+		in.advertised(in.link())
+		in.link().Routes = append(in.link().Routes, proto(4, route("::/0 fe80::2")))
+	}, plan.ProtectedLink, "default route"},
+	"a router has advertised itself on a NIC of ours that is in a bond now": {func(in *input) { in.ours(); in.advertised(in.link()); in.link().Master = 7 }, plan.NotPhysical, "part of a bond"},
+
+	// What the host cannot do.
+	"an IPv6 address where the host has no IPv6": {func(in *input) { in.is("2001:db8:7::5/64"); in.NoIPv6 = "ipv6.disable=1" }, plan.NotSupported, "ipv6.disable=1"},
+	"an IPv4 address where the host has no IPv6": {func(in *input) { in.NoIPv6 = "ipv6.disable=1" }, "", ""},
+	"an IPv6 address where only this link has IPv6 switched on": {func(in *input) {
+		in.is("2001:db8:7::5/64")
+		in.NoIPv6 = "all.disable_ipv6=1"
+		in.link().Conf6 = &nic.Conf6{}
+	}, "", ""},
+	"an IPv6 address where this link has it switched off, too": {func(in *input) {
+		in.is("2001:db8:7::5/64")
+		in.NoIPv6 = "all.disable_ipv6=1"
+		in.link().Conf6 = &nic.Conf6{Off: true}
+	}, plan.NotSupported, "all.disable_ipv6=1"},
+
 	"the node IP on another link is no matter":            {func(in *input) { in.Paths = append(in.Paths, nodeIP) }, "", ""},
 	"a path that leads nowhere protects no link by index": {func(in *input) { in.Paths[0] = apiNowhere; in.link().Index = 0 }, "", ""},
 

@@ -36,6 +36,8 @@ type Machine struct {
 	Kinds []string // kinds of virtual link that count as physical; test machines only
 	// SubnetsOff: addresses in a subnet that several links share are set as they are.
 	SubnetsOff bool `json:",omitempty"`
+	// NoIPv6 says why no link of this host can have an IPv6 address; empty: some can.
+	NoIPv6 string `json:",omitempty"`
 	// Failed are NICs whose last change failed: no route that others need is entrusted to them. Any order.
 	Failed []nic.MAC `json:",omitempty"`
 }
@@ -140,7 +142,7 @@ func (p *planner) configure(c nic.Config) Action {
 			Message: fmt.Sprintf("no NIC with MAC %s is plugged in; it is configured as soon as it appears", c.MAC)}
 	}
 	owned, known := p.record.Find(c.MAC)
-	if r := Guard(*link, p.machine); r != nil {
+	if r := GuardOf(p.record, *link, p.machine); r != nil {
 		return r.action(c, link)
 	}
 	if r := p.foreign(c, *link, owned, known); r != nil {
@@ -235,7 +237,7 @@ func (p *planner) remove(o Owned) (Action, bool) {
 		a.Message = p.absent(o.Config, ambiguous)
 		return a, o.Applied
 	}
-	if r := Guard(*link, p.machine); r != nil {
+	if r := GuardOf(p.record, *link, p.machine); r != nil {
 		a.Message = r.Message
 		return a, o.Applied
 	}

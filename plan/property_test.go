@@ -109,7 +109,19 @@ func machines(t *rapid.T) plan.Machine {
 		if chance(t, "virtual", 16) {
 			l.Kind, l.Device = "veth", false
 		}
+		l.Conf6 = rapid.SampledFrom([]*nic.Conf6{nil, {AcceptRA: 1}, {AcceptRA: 1}, {AddrGenMode: nic.AddrGenNone}, {AcceptRA: 2, AddrGenMode: 3}, {AcceptRA: 1, Off: true}}).Draw(t, "conf6")
+		advertised := chance(t, "advertised", 4)
+		if advertised {
+			l.Addresses = append(l.Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8:f::1/64"), Advertised: true})
+			l.Routes = append(l.Routes, nic.Route{To: netip.MustParsePrefix("2001:db8:e::/48"), Via: netip.MustParseAddr("fe80::bad"), Metric: 1024, Protocol: 9})
+			if chance(t, "with a default route", 2) {
+				l.Routes = append(l.Routes, nic.Route{To: netip.MustParsePrefix("::/0"), Via: netip.MustParseAddr("fe80::bad"), Metric: 1024, Protocol: 9})
+			}
+		}
 		kernelRoutes(&l)
+		if advertised {
+			l.Routes = append(l.Routes, nic.Route{To: netip.MustParsePrefix("2001:db8:d::/64"), Metric: 256, Protocol: 2})
+		}
 		m.Links = append(m.Links, l)
 	}
 	if chance(t, "by another link", 16) && len(m.Links) > 1 {
@@ -184,6 +196,12 @@ func carryOut(c nic.Change, m *plan.Machine) error {
 		if c.Conf != nil {
 			l.Conf = *c.Conf
 		}
+		if c.Conf6 != nil {
+			conf := *c.Conf6
+			l.Conf6 = &conf
+		}
+		l.Addresses = slices.DeleteFunc(l.Addresses, func(h nic.Address) bool { return h.Advertised && slices.Contains(c.Advertised, h.Prefix) })
+		l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return slices.Contains(c.AdvertisedRoutes, h) })
 		l.Rules = slices.DeleteFunc(slices.Clone(l.Rules), func(r nic.Rule) bool { return slices.Contains(c.DelRules, r.Key()) })
 		for _, r := range c.AddRules {
 			if !slices.Contains(l.Rules, r) {
@@ -323,6 +341,16 @@ func laidOut(t *rapid.T, p plan.Plan) {
 	}
 }
 
+// advertisedNothing is a link as the guard is to see it: on one of a NIC that is ours and in force, what routers advertise protects nothing.
+func advertisedNothing(l nic.Link, rec plan.Record) nic.Link {
+	for _, o := range rec.NICs {
+		if o.Applied && l.HasMAC(o.MAC) {
+			l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == 9 })
+		}
+	}
+	return l
+}
+
 // promise holds one action against the machine and the record that it was made of.
 func promise(t *rapid.T, a plan.Action, m plan.Machine, rec plan.Record) {
 	if a.Change.Empty() {
@@ -331,12 +359,17 @@ func promise(t *rapid.T, a plan.Action, m plan.Machine, rec plan.Record) {
 	if a.Link == nil || a.Change.Index != a.Link.Index || !a.Link.HasMAC(a.NIC.MAC) {
 		t.Fatalf("the change is not on the NIC's link: %+v", a)
 	}
-	if r := plan.Guard(*a.Link, m); r != nil {
+	if r := plan.Guard(advertisedNothing(*a.Link, rec), m); r != nil {
 		t.Fatalf("the link must not be touched: %s: %s", r.Message, a.Change)
+	}
+	for _, r := range a.Change.AdvertisedRoutes {
+		if a.Kind != plan.Configure || r.Protocol != 9 && r.Protocol != 2 || r.To.Addr().Is4() {
+			t.Fatalf("no router has advertised %s (protocol %d): %s", r, r.Protocol, a.Change)
+		}
 	}
 	if w := a.Change.Way; w != nil {
 		i := slices.IndexFunc(m.Links, func(l nic.Link) bool { return l.Index == w.Index })
-		if own, ok := rec.Find(w.MAC); !ok || !own.Applied || plan.Guard(m.Links[i], m) != nil || m.Links[i].Name != a.NIC.Name {
+		if own, ok := rec.Find(w.MAC); !ok || !own.Applied || plan.Guard(advertisedNothing(m.Links[i], rec), m) != nil || m.Links[i].Name != a.NIC.Name {
 			t.Fatalf("%s is not ours to make way for %s", m.Links[i].Name, a.NIC.Name)
 		}
 	}

@@ -21,9 +21,10 @@ type Owned struct {
 	Found   Found      // the link as we first found it
 	Adopted bool       // somebody else's configuration was taken over
 	// Backend wrote Config, for these reasons; "" is netplan, the only one there was at first.
-	Backend  string    `json:",omitempty"`
-	Evidence []string  `json:",omitempty"`
-	Conf     *nic.Conf `json:",omitempty"` // the link's own, before Config.Apart changed it; nil where it does not
+	Backend  string     `json:",omitempty"`
+	Evidence []string   `json:",omitempty"`
+	Conf     *nic.Conf  `json:",omitempty"` // the link's own, before Config.Apart changed it; nil where it does not
+	Conf6    *nic.Conf6 `json:",omitempty"` // the link's own, before our first change of it; nil where we cannot set it
 	// Beside are the subnets of the NIC in which a link was that is not ours, when we last looked.
 	Beside  []netip.Prefix `json:",omitempty"`
 	Retired []Retired      `json:",omitempty"` // what was ours, or what we took over, and is wanted no more; sorted
@@ -119,8 +120,16 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 	case out.Conf == nil:
 		out.Conf = &l.Conf
 	}
+	if out.Conf6 == nil {
+		out.Conf6 = l.Conf6
+	}
 	out.Retired = merge(o.Retired, gone, c)
 	return out
+}
+
+// inForce says whether a link is that of a NIC whose configuration is in force.
+func (r Record) inForce(l nic.Link) bool {
+	return slices.ContainsFunc(r.NICs, func(o Owned) bool { return o.Applied && l.HasMAC(o.MAC) })
 }
 
 // configured says whether a network manager put the route there, not the kernel, a container network or a routing daemon:

@@ -31,6 +31,7 @@ const (
 	StepUp        StepKind = "up"
 	StepFree      StepKind = "free"
 	StepConf      StepKind = "conf"
+	StepConf6     StepKind = "conf6" // also takes away what router advertisements brought
 	StepAddresses StepKind = "addresses"
 	StepRoutes    StepKind = "routes"
 	StepRules     StepKind = "rules"
@@ -132,12 +133,14 @@ func Live(c nic.Change, dad bool) []Step {
 	rename := nic.Change{Name: c.Name}
 	mtu := nic.Change{MTU: c.MTU, HadMTU: c.HadMTU}
 	conf := nic.Change{Conf: c.Conf, HadConf: c.HadConf}
+	conf6 := nic.Change{Conf6: c.Conf6, HadConf6: c.HadConf6, Advertised: c.Advertised, AdvertisedRoutes: c.AdvertisedRoutes}
 	if c.Down {
 		add(StepRules, nic.Change{AddRules: c.AddRules, DelRules: c.DelRules})
 		add(StepRoutes, nic.Change{AddRoutes: c.AddRoutes, DelRoutes: c.DelRoutes})
 		add(StepAddresses, nic.Change{Add: c.Add, Del: c.Del})
 		add(StepConf, conf)
 		add(StepDown, nic.Change{Down: true})
+		add(StepConf6, conf6) // a link that is down makes nothing of an advertisement that is let in again
 		add(StepRename, rename)
 		add(StepMTU, mtu) // behind the rename, since udev may set the MTU then
 		return steps
@@ -148,6 +151,7 @@ func Live(c nic.Change, dad bool) []Step {
 	}
 	add(StepRename, rename)
 	add(StepMTU, mtu)
+	add(StepConf6, conf6) // before the link is up: a router advertises at once. Behind the MTU: below 1280 a link has no IPv6
 	add(StepUp, nic.Change{Up: c.Up})
 	if free := newAddresses(c); dad && len(free) > 0 {
 		steps = append(steps, Step{Kind: StepFree, Do: Op{Check: CheckFree, Addresses: free}})

@@ -21,6 +21,10 @@ func TestLive(t *testing.T) {
 		Del: prefixes("10.1.0.5/24"), DelRoutes: []nic.Route{route("10.0.0.0/8 10.1.0.1")}}
 	reshape := nic.Change{Add: prefixes("10.1.0.5/32"), Del: prefixes("10.1.0.5/24"), AddRoutes: []nic.Route{in(10001, route("10.1.0.0/24"))}, AddRules: []nic.Rule{rule(1, "10.1.0.5/32")},
 		Conf: &nic.Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}, HadConf: &nic.Conf{RPFilter: 1}}
+	closed := all
+	closed.Conf6, closed.HadConf6 = &nic.Conf6{AddrGenMode: nic.AddrGenNone}, &nic.Conf6{AcceptRA: 1}
+	opened := back
+	opened.Conf6, opened.HadConf6 = closed.HadConf6, closed.Conf6
 	for name, test := range map[string]struct {
 		change nic.Change
 		dad    bool
@@ -30,6 +34,9 @@ func TestLive(t *testing.T) {
 		"a NIC comes: name first, routes last":             {all, false, []string{"rename", "mtu", "up", "addresses", "routes", "retire"}},
 		"neighbours are asked once the link is up":         {all, true, []string{"rename", "mtu", "up", "free", "addresses", "routes", "retire"}},
 		"a NIC goes: down last, and its name when it is":   {back, true, []string{"routes", "addresses", "down", "rename", "mtu"}},
+		"no router is let in before the link is up":        {closed, true, []string{"rename", "mtu", "conf6", "up", "free", "addresses", "routes", "retire"}},
+		"and none until the link is down":                  {opened, true, []string{"routes", "addresses", "down", "conf6", "rename", "mtu"}},
+		"what was advertised goes at once":                 {nic.Change{Advertised: prefixes("2001:db8:f::1/64"), Add: prefixes("10.1.0.5/24")}, false, []string{"conf6", "addresses"}},
 		"nobody is asked for an address that goes":         {nic.Change{Del: prefixes("10.1.0.5/24")}, true, []string{"retire"}},
 		"neighbours are asked for IPv6 addresses too":      {nic.Change{Add: prefixes("2001:db8::5/64")}, true, []string{"free", "addresses"}},
 		"the new address is there before the old one goes": {nic.Change{Add: prefixes("10.1.0.5/24"), Del: prefixes("10.1.0.4/24")}, false, []string{"addresses", "retire"}},
@@ -66,6 +73,10 @@ func walk(t *testing.T, c nic.Change, steps []plan.Step) {
 		start.Addresses = append(start.Addresses, nic.Address{Prefix: a, Permanent: true})
 	}
 	start.Routes, start.Rules = slices.Clone(c.DelRoutes), slices.Clone(c.DelRules)
+	if c.HadConf6 != nil {
+		conf := *c.HadConf6
+		start.Conf6 = &conf
+	}
 	if c.HadConf != nil {
 		start.Conf = *c.HadConf
 	}

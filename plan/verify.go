@@ -66,6 +66,7 @@ func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 	if c.Apart && l.Conf != nic.Apart {
 		add("conf", nic.Apart.String(), l.Conf.String())
 	}
+	out = append(out, verifyUnadvertised(c, l, o)...)
 	return append(out, verifyRetired(l, o)...)
 }
 

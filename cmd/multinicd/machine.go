@@ -23,12 +23,13 @@ import (
 
 // machine shows the host to the planner, and is the one way to its links.
 type machine struct {
-	host  *host.Host
-	api   *kube.Client // nil: no cluster
-	deny  []string
-	kinds []string
-	plain bool          // NICs that share a subnet get no tables of their own
-	dad   time.Duration // how long neighbours may take to claim an address
+	host   *host.Host
+	api    *kube.Client // nil: no cluster
+	deny   []string
+	kinds  []string
+	plain  bool               // NICs that share a subnet get no tables of their own
+	record func() plan.Record // what is ours
+	dad    time.Duration      // how long neighbours may take to claim an address
 
 	reached func() bool // the API server answered when it was last asked
 
@@ -60,7 +61,7 @@ func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
-	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds, SubnetsOff: m.plain}, nil
+	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds, SubnetsOff: m.plain, NoIPv6: m.host.NoIPv6()}, nil
 }
 
 // ourFile says whether a file is ours, whatever backend wrote it.
@@ -271,7 +272,7 @@ func (m *machine) Change(ctx context.Context, c nic.Change) error {
 		if l.Former, err = m.host.Former(l); err != nil {
 			return fmt.Errorf("looking for what the former agent left: %w", err)
 		}
-		return guardError(plan.Guard(l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}))
+		return guardError(plan.GuardOf(m.record(), l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}))
 	}).Change(ctx, c)
 }
 

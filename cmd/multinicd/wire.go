@@ -164,7 +164,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	if err != nil {
 		return exitError{exitFailed, fmt.Errorf("finding out who configures the network here: %w", err)}
 	}
-	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad()}
+	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad(), record: func() plan.Record { return w.applier.Record() }}
 	backends := &dispatch{stacks: w.host, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
 	stack = backends.override(stack)
 	dir := w.cfg.State.Dir

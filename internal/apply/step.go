@@ -93,7 +93,7 @@ func (t *transaction) guard(ctx context.Context) error {
 	if i < 0 {
 		return fmt.Errorf("reading link %d: %w", t.entry.Index, nic.ErrLinkGone)
 	}
-	r := plan.Guard(now.Links[i], now)
+	r := plan.GuardOf(t.record, now.Links[i], now)
 	if t.entry.Kind == plan.Configure {
 		r = plan.Again(t.entry.NIC, now.Links[i], now, t.record, t.entry.Before)
 	}

@@ -112,7 +112,7 @@ type Token struct {
 // Examine makes findings of facts: problems first, then warnings, then how it is; within them by id and subject.
 func Examine(f Facts) []Finding {
 	var out []Finding
-	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, agents, kubelet, subnets, names, clock, token, permissions, daemon} {
+	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, agents, kubelet, subnets, names, clock, token, permissions, daemon} {
 		out = append(out, check(f)...)
 	}
 	rank := map[Severity]int{Problem: 0, Warning: 1, Info: 2}
@@ -230,6 +230,19 @@ func rpFilter(f Facts) (out []Finding) {
 		out = append(out, Finding{"rp-filter", Warning, l.Name,
 			fmt.Sprintf("the reverse path filter is strict (net.ipv4.conf.all.rp_filter %d, that of the link %d): what comes from a network to which another link leads is dropped", f.RPFilter, l.Conf.RPFilter),
 			"if hosts beyond its subnet speak to this NIC, give it a gateway in the object, or set net.ipv4.conf.all.rp_filter=2 in /etc/sysctl.d"})
+	}
+	return out
+}
+
+// advertisements finds NICs that a router on their network can give routes to.
+func advertisements(f Facts) (out []Finding) {
+	for _, l := range f.nics() {
+		if f.owned(l) == nil || l.Conf6 == nil || l.Conf6.Off || l.Conf6.AcceptRA == 0 {
+			continue
+		}
+		out = append(out, Finding{"router-advertisements", Warning, l.Name,
+			fmt.Sprintf("it listens to IPv6 routers (net.ipv6.conf.%s.accept_ra is %d): one on its network can give this host a default route", l.Name, l.Conf6.AcceptRA),
+			"start multinicd, which closes it; where that runs already, it does so when a router is heard, or when it looks next (source.resync)"})
 	}
 	return out
 }

@@ -38,6 +38,8 @@ type Machine struct {
 	Disk  map[string][]byte
 	Modes map[string]fs.FileMode
 	Paths []plan.Path
+	// Owned is what is remembered as ours, by which a link is guarded. nil: nothing.
+	Owned func() plan.Record
 
 	// FailAt and CrashAt count operations that change something, from 1; 0: never. A crash comes before the operation has any effect,
 	// CrashAfter lets it come after.
@@ -138,7 +140,11 @@ func (m *Machine) Text(state string) string {
 			routes = append(routes, r.String())
 		}
 		slices.Sort(routes)
-		fmt.Fprintf(&b, " addresses %v routes %v %s\n", addrs, routes, l.Conf)
+		fmt.Fprintf(&b, " addresses %v routes %v %s", addrs, routes, l.Conf)
+		if l.Conf6 != nil {
+			fmt.Fprintf(&b, " %s", l.Conf6)
+		}
+		b.WriteString("\n")
 	}
 	rules := []string{}
 	for _, r := range m.Rules {
@@ -193,7 +199,11 @@ func (m *Machine) guard(index int) error {
 		return err
 	}
 	now, _ := m.Look(context.Background()) // which never fails
-	if r := plan.Guard(*l, now); r != nil {
+	var ours plan.Record
+	if m.Owned != nil {
+		ours = m.Owned()
+	}
+	if r := plan.GuardOf(ours, *l, now); r != nil {
 		return &plan.RefusalError{Refusal: *r}
 	}
 	return nil
@@ -248,6 +258,12 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 		if c.Conf != nil {
 			l.Conf = *c.Conf
 		}
+		if c.Conf6 != nil && l.Conf6 != nil {
+			conf := *c.Conf6
+			l.Conf6 = &conf
+		}
+		l.Addresses = slices.DeleteFunc(l.Addresses, func(h nic.Address) bool { return h.Advertised && slices.Contains(c.Advertised, h.Prefix) })
+		l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return slices.Contains(c.AdvertisedRoutes, h) })
 		for _, r := range c.DelRoutes {
 			l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() && (r.Protocol == 0 || h.Protocol == r.Protocol) })
 		}

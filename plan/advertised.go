@@ -1,0 +1,122 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// What is live is what boots: our files say that a NIC takes no router advertisements, and has no link-local IPv6 address where no IPv6 address
+// is wanted. So the live change sets the same, and takes away what advertisements have brought before.
+
+// protocolRA is RTPROT_RA of linux/rtnetlink.h.
+const protocolRA = 9
+
+// minMTU6 is the smallest MTU of a link that has IPv6 (RFC 8200). The kernel forgets the link's values below, and begins with its defaults above.
+const minMTU6 = 1280
+
+func wantsIPv6(c nic.Config) bool {
+	return slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
+}
+
+// noIPv6 refuses what the host cannot do.
+func (p *planner) noIPv6(c nic.Config, l nic.Link) *Refusal {
+	if p.machine.NoIPv6 == "" || l.Conf6 != nil && !l.Conf6.Off { // on this link somebody has switched it on
+		return nil
+	}
+	if i := slices.IndexFunc(c.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }); i >= 0 {
+		return refuse(NotSupported, "address %s: this host has no IPv6 (%s); take the address out of the object, or switch IPv6 on", c.Addresses[i], p.machine.NoIPv6)
+	}
+	return nil
+}
+
+// unadvertised adds to ch what closes a link that is to be as c to router advertisements.
+func unadvertised(ch *nic.Change, c nic.Config, was Owned, l nic.Link) {
+	ch.Advertised, ch.AdvertisedRoutes = advertised(c, l)
+	switch {
+	case c.MTU != 0 && c.MTU < minMTU6: // no IPv6 is left
+	case l.Conf6 != nil:
+		if want := conf6(c, was, *l.Conf6); want != *l.Conf6 {
+			had := *l.Conf6
+			ch.Conf6, ch.HadConf6 = &want, &had
+		}
+	case was.Conf6 != nil && l.MTU < minMTU6 && c.MTU >= minMTU6: // the link gets IPv6 with its MTU
+		want := conf6(c, was, nic.Conf6{AcceptRA: 1})
+		ch.Conf6, ch.HadConf6 = &want, &nic.Conf6{AcceptRA: 1}
+	}
+}
+
+// conf6 is what a link that has the values l is to have.
+func conf6(c nic.Config, was Owned, l nic.Conf6) nic.Conf6 {
+	if !wantsIPv6(c) {
+		if !l.Off {
+			l.AcceptRA, l.AddrGenMode = 0, nic.AddrGenNone
+		}
+		return l
+	}
+	l.AcceptRA, l.Off = 0, false
+	// Only what we have set ourselves: NetworkManager sets the mode on each link, and makes the link-local address itself.
+	if was.Applied && !wantsIPv6(was.Config) && was.Conf6 != nil && l.AddrGenMode == nic.AddrGenNone {
+		l.AddrGenMode = was.Conf6.AddrGenMode
+	}
+	return l
+}
+
+// advertised lists what router advertisements have brought to a link: addresses, routes by a router, and those to prefixes that are said to be on
+// the link. The kernel makes the latter as it makes those of addresses, but no address has them. Prefixes longer than /64 may be the
+// peer of an address, and stay.
+func advertised(c nic.Config, l nic.Link) (addresses []netip.Prefix, routes []nic.Route) {
+	for _, a := range l.Addresses {
+		if a.Advertised && !slices.Contains(c.Addresses, a.Prefix) {
+			addresses = append(addresses, a.Prefix)
+		}
+	}
+	for _, r := range l.Routes {
+		onLink := r.Protocol == protocolKernel && r.To.Addr().Is6() && !r.Via.IsValid() && r.Key().Table == nic.TableMain && r.To.Bits() <= 64 &&
+			!r.To.Addr().IsLinkLocalUnicast() && !slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return !a.Advertised && a.Prefix.Masked() == r.To.Masked() })
+		if r.Protocol == protocolRA || onLink {
+			routes = append(routes, r)
+		}
+	}
+	return addresses, routes
+}
+
+// undoConf6 adds to ch what the link had before it was ours, but for what somebody has changed since.
+func undoConf6(ch *nic.Change, was Owned, l nic.Link) {
+	if was.Conf6 == nil || l.Conf6 == nil {
+		return
+	}
+	back, had := *l.Conf6, *l.Conf6
+	if back.AcceptRA == 0 {
+		back.AcceptRA = was.Conf6.AcceptRA
+	}
+	if back.AddrGenMode == nic.AddrGenNone {
+		back.AddrGenMode = was.Conf6.AddrGenMode
+	}
+	if wantsIPv6(was.Config) {
+		back.Off = was.Conf6.Off
+	}
+	if back != had {
+		ch.Conf6, ch.HadConf6 = &back, &had
+	}
+}
+
+// verifyUnadvertised compares what the link shows with what unadvertised wants.
+func verifyUnadvertised(c nic.Config, l nic.Link, o Owned) (out []Mismatch) {
+	if l.Conf6 == nil || o.Conf6 == nil {
+		return nil
+	}
+	want := conf6(c, Owned{}, *l.Conf6)
+	if want != *l.Conf6 {
+		out = append(out, Mismatch{Field: "conf", Want: want.String(), Have: l.Conf6.String()})
+	}
+	addresses, routes := advertised(c, l)
+	for _, a := range addresses {
+		out = append(out, Mismatch{Field: "address", Want: "absent", Have: a.String() + ", by a router advertisement"})
+	}
+	for _, r := range routes {
+		out = append(out, Mismatch{Field: "route", Want: "absent", Have: r.String() + ", by a router advertisement"})
+	}
+	return out
+}
