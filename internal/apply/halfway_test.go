@@ -2,6 +2,7 @@ package apply_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -281,6 +282,15 @@ func TestTheMarker(t *testing.T) {
 		}
 		if own, ok := m.Disk[journal1]; ok && !bytes.Equal(own, m.Disk[marker]) {
 			t.Errorf("crash at %d: an older version finds %q, want %q", n, m.Disk[marker], own)
+		}
+		var read struct { // as far as one reads it
+			Version int
+			NIC     struct{ MAC string }
+			Steps   []struct{ Name string }
+		}
+		_, data, _ := bytes.Cut(m.Disk[marker], []byte(" "))
+		if err := json.Unmarshal(data, &read); err != nil || read.Version != 1 || read.NIC.MAC != mac(1).String() || len(read.Steps) < 5 || read.Steps[0].Name != "guard" {
+			t.Errorf("crash at %d: an older version reads %+v, %v", n, read, err)
 		}
 	}
 }

@@ -45,18 +45,18 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the journals: %w", err)
 	}
-	out, former := a.former(ctx)
+	out, ran := a.older(ctx)
 	for _, file := range files {
 		mac, err := nic.ParseMAC(strings.TrimPrefix(path.Base(file), journalPrefix))
 		if err != nil {
 			continue // set aside, or somebody else's
 		}
 		r := Recovered{NIC: nic.Config{MAC: mac}, Stale: true}
-		if former {
+		if ran {
 			err := a.setAside(file, ".stale")
 			a.Log.Warn("an older multinicd has run since this change was cut off; its journal was set aside", "mac", mac, "file", file+".stale", "err", err)
 		} else {
-			r, _ = a.settle(ctx, mac, file)
+			r, _ = a.settle(ctx, mac, file, true)
 		}
 		out = append(out, r)
 	}
@@ -69,8 +69,8 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	return out, nil
 }
 
-// former looks at the file that older versions had for all NICs. ran says that one of those has run since: it puts away, or writes anew, what is not its own.
-func (a *Applier) former(ctx context.Context) (out []Recovered, ran bool) {
+// older looks at the file that older versions had for all NICs. ran says that one of those has run since: it puts away, or writes anew, what is not its own.
+func (a *Applier) older(ctx context.Context) (out []Recovered, ran bool) {
 	data, _, err := a.Files.Read(a.marker())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, true
@@ -86,7 +86,7 @@ func (a *Applier) former(ctx context.Context) (out []Recovered, ran bool) {
 		if newer != nil {
 			mac = newer.mac
 		}
-		r, _ := a.settle(ctx, mac, a.marker())
+		r, _ := a.settle(ctx, mac, a.marker(), true)
 		return []Recovered{r}, true
 	case errors.As(err, &newer) && newer.file != "", err == nil: // a copy
 		return nil, false
@@ -94,8 +94,9 @@ func (a *Applier) former(ctx context.Context) (out []Recovered, ran bool) {
 	return []Recovered{a.damaged(nic.Config{}, a.marker(), err)}, false
 }
 
-// settle undoes or finishes what a journal tells of, and blocks the NIC where that cannot be done. there is false where no journal is.
-func (a *Applier) settle(ctx context.Context, mac nic.MAC, file string) (r Recovered, there bool) {
+// settle undoes or finishes what a journal tells of, and blocks the NIC where that cannot be done. there is false where no journal is. crashed says
+// that the change has ended the daemon.
+func (a *Applier) settle(ctx context.Context, mac nic.MAC, file string, crashed bool) (r Recovered, there bool) {
 	r.NIC.MAC = mac
 	data, _, err := a.Files.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -124,7 +125,9 @@ func (a *Applier) settle(ctx context.Context, mac nic.MAC, file string) (r Recov
 		return r, true
 	}
 	r.Pending = false
-	a.count(&e, file)
+	if crashed {
+		a.count(&e, file)
+	}
 	if r.Err = a.conclude(ctx, e, file); r.Err != nil {
 		r.Pending = errors.Is(r.Err, errManager)
 		a.block(e, file, r.Err)

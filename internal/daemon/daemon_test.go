@@ -48,6 +48,7 @@ type world struct {
 	probed  func(context.Context) error // the probe after a change; nil: passes
 	fight   atomic.Bool                 // somebody deletes all addresses of the first link before each look
 	lost    atomic.Bool                 // before the next look, once
+	alias   atomic.Int64                // of the last link: its alternative name from the next look on
 	step    func(name string)           // called before each step of a change; nil: not
 	dark    atomic.Bool                 // the machine cannot be read
 	wakes   int                         // of the loop
@@ -79,6 +80,9 @@ func (m machine) Look(ctx context.Context) (plan.Machine, error) {
 	}
 	if m.lost.Swap(false) || m.fight.Load() { // in the goroutine that owns the machine
 		m.Net[0].Addresses = nil
+	}
+	if n := m.alias.Load(); n > 0 {
+		m.Net[len(m.Net)-1].AltNames = []string{fmt.Sprint("alias", n)}
 	}
 	return m.Machine.Look(ctx)
 }

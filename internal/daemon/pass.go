@@ -16,9 +16,9 @@ import (
 // pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
 func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	start := d.now()
+	wish := d.current()
 	d.resume(ctx)
 	defer func() { next = min(next, d.untilResume()) }()
-	wish := d.current()
 	if wish.Left {
 		return d.act(ctx, wish, Desired{}, start)
 	}
