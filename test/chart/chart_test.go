@@ -200,7 +200,7 @@ func (c *cluster) giveBack() {
 	}
 	c.t.Logf("%s", out)
 	left := func() string {
-		out, err := c.node.Run(c.t.Context(), "sh", "-c", "ip -o link | grep multinic; ip -o address | grep -e 192.168.100.10 -e 192.168.200.10; ip rule | grep 2000; ls /etc/netplan /run/systemd/network /etc/sysctl.d | grep multinic; true")
+		out, err := c.node.Run(c.t.Context(), "sh", "-c", "ip -o link | grep multinic; ip -o address | grep -e 192.168.100.10 -e 192.168.200.10; ip rule | grep 2000; ls /etc/netplan /run/systemd/network /etc/sysctl.d 2>/dev/null | grep multinic; true")
 		if err != nil {
 			return err.Error()
 		}

@@ -70,7 +70,7 @@ func TestAPlanEndsWithTheCodeOfApply(t *testing.T) {
 		code       int
 	}{
 		{"a NIC that is not plugged in", nodeObject(nicYAML(1, mac1, "192.168.100.10/24"), nicYAML(3, mac3, "192.168.103.10/24")), exitWaiting},
-		{"an MTU that the link does not take", nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 65535")), exitRefused},
+		{"a subnet that covers the primary's gateway", nodeObject(nicYAML(1, mac1, "192.168.100.10/24"), nicYAML(2, mac2, "192.0.2.100/25")), exitRefused},
 		{"an object for another machine", other, exitRefused},
 		{"a file that cannot be used", "kind: Nonsense\n", exitFailed},
 		{"all as it should be", nodeObject(nicYAML(1, mac1, "192.168.100.10/24")), exitDone},
