@@ -264,6 +264,11 @@ type MultiNicNodeConfigStatus struct {
 	// +optional
 	ReleasedAt *metav1.Time `json:"releasedAt,omitempty"`
 
+	// reportLevel is up to where the bridge knows what has been added to the reports
+	// of nodes since 0.1.0, which is 0: nodes leave out what is above.
+	// +optional
+	ReportLevel int32 `json:"reportLevel,omitempty"`
+
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -303,6 +308,13 @@ type InterfaceStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Message string `json:"message,omitempty"`
+
+	// outcome of the change, where status is Failed: Refused (nothing was begun),
+	// Failed (before anything was changed), RolledBack (the host is as it was
+	// before) or RollbackFailed. Absent in what a node of 0.1.0 says.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Outcome Outcome `json:"outcome,omitempty"`
 
 	// address that the kernel has, host/prefix; the first where there are more.
 	// +optional

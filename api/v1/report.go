@@ -11,7 +11,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -19,6 +18,12 @@ const (
 	// ReportSchema names the only schema that ParseReport reads. A change that
 	// an older bridge would misread gets a new name.
 	ReportSchema = "multinic.io/report/v1"
+
+	// ReportLevel is up to where ParseReport knows what has been added to the
+	// schema. The bridge says its own in status.reportLevel, and the node leaves out
+	// what is above (AtLevel), so that nodes and bridge are upgraded, and taken back,
+	// in any order. 0: 0.1.0; 1: outcome.
+	ReportLevel = 1
 
 	// MaxReportSize bounds a report in bytes.
 	MaxReportSize = 32 << 10
@@ -80,8 +85,8 @@ type Report struct {
 	// Refused says why the whole object was refused and nothing touched; nil
 	// where it was not.
 	Refused *Remark `json:"refused,omitempty"`
-	// Degraded says what needs a person although the NICs may work; nil where
-	// nothing does.
+	// Degraded says what needs a person although the NICs may work, or is good to
+	// know (IsNote); nil for nothing.
 	Degraded *Remark `json:"degraded,omitempty"`
 	// Interfaces, at most MaxInterfaces, in any order. A row is known by its MAC
 	// address, which no other row has; NoMAC stands in any number of rows. What it
@@ -93,147 +98,30 @@ type Report struct {
 type Remark struct {
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
+	// Outcome of the change of a NIC that the object names no more; "" where the
+	// remark is about something else.
+	Outcome Outcome `json:"outcome,omitempty"`
 }
 
-// NoMAC stands in the row of an entry whose MAC address cannot be read.
-const NoMAC = "00:00:00:00:00:00"
+// IsNote tells that the remark needs nobody: all is as wanted, and something
+// could not be compared. It makes no object Degraded.
+func (m Remark) IsNote() bool { return m.Reason == ReasonIdentityUnverified }
 
-// Encode gives the report as JSON that ParseReport accepts, that of 0.1.0 too:
-// messages without what cannot be printed, cut to MaxMessage bytes, and shorter
-// where the whole would be over MaxReportSize; of a row, what the kernel or an
-// old object has beyond the bounds is left out, and a row without an id of its
-// own gets one that no other has. The receiver is not changed. The same report
-// gives the same bytes. An error means that whose report this is, how far the
-// node is, or a state or reason, is not as ParseReport wants it, which is a
-// mistake of the caller.
-func (r Report) Encode() ([]byte, error) {
-	r.Schema = ReportSchema
-	if r.Interfaces == nil {
-		r.Interfaces = []InterfaceStatus{}
+// AtLevel is the report without what a bridge does not read that reads reports up
+// to a level: what has come since 0.1.0, which is level 0, and refuses a report
+// with a field that it does not know.
+func (r Report) AtLevel(level int32) Report {
+	if level >= 1 {
+		return r
 	}
-	var data []byte
-	for limit := MaxMessage; ; limit /= 2 {
-		short := r.shortened(limit)
-		var buf bytes.Buffer
-		enc := json.NewEncoder(&buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(short); err != nil {
-			return nil, fmt.Errorf("encoding report: %w", err)
-		}
-		data = bytes.TrimRight(buf.Bytes(), "\n")
-		if len(data) <= MaxReportSize || limit == 0 {
-			break
-		}
+	if r.Degraded != nil {
+		r.Degraded = &Remark{Reason: r.Degraded.Reason, Message: r.Degraded.Message}
 	}
-	if _, err := ParseReport(data); err != nil {
-		return nil, fmt.Errorf("encoding report: %w", err)
-	}
-	return data, nil
-}
-
-// shortened is a copy with every message printable and at most limit bytes.
-func (r Report) shortened(limit int) Report {
-	remark := func(m *Remark) *Remark {
-		if m == nil {
-			return nil
-		}
-		return &Remark{Reason: m.Reason, Message: Printable(m.Message, limit)}
-	}
-	r.Refused, r.Degraded = remark(r.Refused), remark(r.Degraded)
-	r.SpecHash, r.Run = orNothing(r.SpecHash, maxText), orNothing(r.Run, maxRun)
-	r.Version, r.JobName = Printable(r.Version, maxVersion), Printable(r.JobName, maxText)
 	r.Interfaces = append([]InterfaceStatus{}, r.Interfaces...)
-	seen := map[string]bool{}
 	for i := range r.Interfaces {
-		n := &r.Interfaces[i]
-		n.Message = Printable(n.Message, limit)
-		n.fit()
-		if seen[n.MACAddress] {
-			n.MACAddress = NoMAC
-		}
-		seen[n.MACAddress] = true
+		r.Interfaces[i].Outcome = ""
 	}
-	number(r.Interfaces)
 	return r
-}
-
-// orNothing is s where a report takes it, else "": half of a name is none.
-func orNothing(s string, limit int) string {
-	if Printable(s, limit) != s {
-		return ""
-	}
-	return s
-}
-
-// fit leaves out what a report does not take: an address in a spelling, or an MTU
-// of a size, that only a kernel has, the time of a clock that is far off, what
-// stands in an old object instead of a MAC address or gives a name too long.
-func (n *InterfaceStatus) fit() {
-	n.Name = orNothing(n.Name, maxName)
-	if n.MACAddress = strings.ToLower(n.MACAddress); !macForm.MatchString(n.MACAddress) {
-		n.MACAddress = NoMAC
-	}
-	if _, err := parsePrefix(n.Address); err != nil {
-		n.Address = ""
-	}
-	if n.MTU < 0 || n.MTU > maxMTU {
-		n.MTU = 0
-	}
-	if n.LastConfigured != nil {
-		utc := metav1.NewTime(n.LastConfigured.UTC())
-		n.LastConfigured = &utc
-		if !inYears(utc) {
-			n.LastConfigured = nil
-		}
-	}
-}
-
-// number gives a row whose id is out of range, or another's, the greatest that is
-// free: a bridge of 0.1.0 goes by MAC addresses too, and refuses a report in which
-// an id is there twice.
-func number(rows []InterfaceStatus) {
-	taken := map[int32]bool{}
-	var without []*InterfaceStatus
-	for i := range rows {
-		n := &rows[i]
-		if n.ID < 0 || n.ID > MaxID || taken[n.ID] {
-			without = append(without, n)
-			continue
-		}
-		taken[n.ID] = true
-	}
-	free := int32(MaxID)
-	for _, n := range without {
-		for taken[free] {
-			free--
-		}
-		n.ID, taken[free] = free, true
-	}
-}
-
-// inYears: the API server takes no other years, and would refuse the whole status:
-// what was said last would stand for ever.
-func inYears(t metav1.Time) bool { return t.Unix() >= 0 && t.UTC().Year() <= 9999 }
-
-// Printable is s without what cannot be printed (control, format and invalid
-// characters; white space becomes one space), cut at a rune to limit bytes.
-func Printable(s string, limit int) string {
-	s = strings.Join(strings.Fields(strings.Map(func(c rune) rune {
-		switch {
-		case unicode.IsSpace(c):
-			return ' '
-		case c == utf8.RuneError || !unicode.IsPrint(c):
-			return -1
-		}
-		return c
-	}, s)), " ")
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit]
 }
 
 // ParseReport reads what Encode wrote and refuses everything else: unknown
@@ -309,6 +197,9 @@ func (r Report) check() error {
 		if err := checkText(field+".message", m.Message, 0, MaxMessage); err != nil {
 			return err
 		}
+		if m.Outcome != "" && !reasonForm.MatchString(string(m.Outcome)) {
+			return refuse("%s.outcome is not a word in CamelCase", field)
+		}
 	}
 	if len(r.Interfaces) > MaxInterfaces {
 		return refuse("it has %d interfaces, at most %d are taken", len(r.Interfaces), MaxInterfaces)
@@ -340,6 +231,9 @@ func checkInterface(path string, n InterfaceStatus) error {
 	}
 	if !reasonForm.MatchString(n.Reason) {
 		return refuse("%s.reason is not a word in CamelCase", path)
+	}
+	if n.Outcome != "" && !reasonForm.MatchString(string(n.Outcome)) {
+		return refuse("%s.outcome is not a word in CamelCase", path)
 	}
 	if n.Address != "" {
 		if _, err := parsePrefix(n.Address); err != nil {

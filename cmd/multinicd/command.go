@@ -120,7 +120,7 @@ func applyCommand(c *cli.Context) error {
 	if werr := write(c.App.Writer, c.String("output"), status, status.Table()); werr != nil {
 		return werr
 	}
-	if code := exitCode(status); code != exitDone || err != nil {
+	if code := status.ExitCode(); code != exitDone || err != nil {
 		return exitError{max(code, exitFailed), err}
 	}
 	return nil
@@ -214,7 +214,7 @@ func rollbackCommand(c *cli.Context) error {
 	}
 	for _, n := range status.NICs {
 		if n.Status != v1.StateConfigured {
-			return exitError{exitCode(status), nil}
+			return exitError{status.ExitCode(), nil}
 		}
 	}
 	return nil
@@ -239,7 +239,7 @@ func cleanupCommand(c *cli.Context) error {
 	if err := write(c.App.Writer, c.String("output"), given, daemon.GivenText(given)); err != nil {
 		return err
 	}
-	if code := exitCode(status); code != exitDone {
+	if code := status.ExitCode(); code != exitDone {
 		return exitError{code, nil}
 	}
 	return nil

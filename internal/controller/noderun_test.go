@@ -59,9 +59,24 @@ func TestJudgeRun(t *testing.T) {
 		"what has ended stays as it is":                 {func(in *RunIn) { end(in, time.Minute); in.Report = answers("run", failed(v1.ReasonApplyFailed)) }, "Succeeded 0 Completed again in 59m0s"},
 		"an hour after its end it is deleted":           {func(in *RunIn) { end(in, time.Hour) }, "deleted"},
 		"a cleanup that gave all back is 0":             {cleaned(answers("run", func(r *v1.Report) { r.Phase, r.Interfaces = v1.PhaseRemoved, nil })), "Succeeded 0 Completed again in 1h0m0s"},
-		"a cleanup that could not give all back is 1, and says why": {cleaned(answers("run", func(r *v1.Report) {
+		"a cleanup that could not give all back says how and why": {cleaned(answers("run", func(r *v1.Report) {
 			r.Interfaces, r.Degraded = nil, &v1.Remark{Reason: v1.ReasonRolledBack}
-		})), "Failed 1 RolledBack again in 1h0m0s"},
+		})), "Failed 3 RolledBack again in 1h0m0s"},
+		"a cleanup that leaves a NIC, nobody knows why, is 1": {cleaned(answers("run", func(r *v1.Report) { r.Interfaces = nil })), "Failed 1 ApplyFailed again in 1h0m0s"},
+		"a NIC that the object names no more and that could not be given back counts, though it has no row": {func(in *RunIn) {
+			in.Report = answers("run", func(r *v1.Report) {
+				r.Degraded = &v1.Remark{Reason: v1.ReasonApplyFailed, Message: "multinic7: why", Outcome: v1.OutcomeRolledBack}
+			})
+		}, "Failed 3 ApplyFailed again in 1h0m0s"},
+		"a note is no failure": {func(in *RunIn) {
+			in.Report = answers("run", func(r *v1.Report) { r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified} })
+		}, "Succeeded 0 Completed again in 1h0m0s"},
+		"what the node says of the outcome counts for more than the reason": {func(in *RunIn) {
+			in.Report = answers("run", failed(v1.ReasonApplyFailed), func(r *v1.Report) { r.Interfaces[1].Outcome = v1.OutcomeRolledBack })
+		}, "Failed 3 ApplyFailed again in 1h0m0s"},
+		"an outcome that is not known yet counts for nothing": {func(in *RunIn) {
+			in.Report = answers("run", failed(v1.ReasonProbeFailed), func(r *v1.Report) { r.Interfaces[1].Outcome = "Postponed" })
+		}, "Failed 3 ProbeFailed again in 1h0m0s"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := RunIn{Run: run("run", v1.ActionTrigger, noon), Object: object(1), Now: noon}

@@ -47,6 +47,8 @@ type finding struct {
 	nics  []v1.InterfaceStatus
 	// refused and degraded as in the report.
 	refused, degraded *v1.Remark
+	// note is what was good to know and needs nobody, as it was said before.
+	note string
 	// garbage says why the report cannot be used; "" where it can.
 	garbage string
 	silent  bool
@@ -144,7 +146,7 @@ func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report, sile
 	if rep != nil {
 		done = rep.Run
 	}
-	s.ReleasedGeneration, s.ReleasedAt = in.Released, in.releasedAt(s, silent)
+	s.ReleasedGeneration, s.ReleasedAt, s.ReportLevel = in.Released, in.releasedAt(s, silent), v1.ReportLevel
 	s.RequestedRun, s.RequestedAction = "", ""
 	if run := nextRun(in.Runs, done); run != nil {
 		s.RequestedRun, s.RequestedAction = string(run.UID), run.Spec.Action
@@ -172,7 +174,7 @@ func (in Gathered) releasedAt(s v1.MultiNicNodeConfigStatus, silent bool) *metav
 // withoutReady is s without what also moves by other things than what the node
 // says.
 func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
-	s.RequestedRun, s.RequestedAction, s.ReleasedGeneration, s.ReleasedAt = "", "", 0, nil
+	s.RequestedRun, s.RequestedAction, s.ReleasedGeneration, s.ReleasedAt, s.ReportLevel = "", "", 0, nil, 0
 	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c metav1.Condition) bool {
 		return c.Type == v1.ConditionReady
 	})
@@ -328,6 +330,8 @@ func kept(prev v1.MultiNicNodeConfigStatus) finding {
 	if c := find(prev.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue &&
 		!slices.Contains([]string{v1.ReasonInterfacesFailed, v1.ReasonReportRefused, v1.ReasonJobFailed, v1.ReasonJobStuck}, c.Reason) {
 		f.degraded = &v1.Remark{Reason: c.Reason, Message: c.Message}
+	} else if c != nil && c.Status == metav1.ConditionFalse {
+		f.note = c.Message
 	}
 	if c := find(prev.Conditions, v1.ConditionReady); c != nil && c.Reason == v1.ReasonRemoved {
 		f.removed = c.Message

@@ -39,7 +39,8 @@ func TestEveryObjectGetsItsReport(t *testing.T) {
 		m := newWorld(t)
 		m.machine.Refuse = rapid.SampledFrom([]error{nil, errors.New("netplan says\nno\x1b[2J")}).Draw(rt, "the host refuses")
 		strange(rt, &m.machine.Net[0])
-		reportOf(rt, m, data, schema)
+		level := rapid.Int32Range(0, v1.ReportLevel).Draw(rt, "what the bridge reads")
+		reportOf(rt, m, data, level, schema)
 	})
 }
 
@@ -70,17 +71,21 @@ func FuzzEveryObjectGetsItsReport(f *testing.F) {
 	} {
 		f.Add([]byte(`{"apiVersion":"multinic.io/v1","kind":"MultiNicNodeConfig","metadata":{"name":"n1"},"spec":{"nodeName":"n1",` + spec + `}}`))
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { reportOf(t, newWorld(t), data, statusSchema(t)) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		for level := range int32(v1.ReportLevel + 1) {
+			reportOf(t, newWorld(t), data, level, statusSchema(t))
+		}
+	})
 }
 
-// reportOf has a node and a bridge work on an object as it lies in a cluster.
-func reportOf(t rapid.TB, w *world, data []byte, schema map[string]any) {
+// reportOf has a node, and a bridge that reads reports up to a level, work on an object as it lies in a cluster.
+func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]any) {
 	obj, err := v1.ParseNodeConfig(data)
 	if err != nil {
 		return // the daemon says of it that it cannot be read
 	}
 	obj.Name, obj.UID, obj.Generation = "n1", "u1", 1 // the API server's, and the node's own object
-	obj.Status = v1.MultiNicNodeConfigStatus{}
+	obj.Status = v1.MultiNicNodeConfigStatus{ObservedGeneration: 1, ReportLevel: level}
 	backend := netplan.New(w.machine, w.machine)
 	backend.DAD = false
 	d := &Daemon{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: "retain", Dir: "/state", Resync: time.Hour, Reporter: keeps{w},
@@ -94,12 +99,15 @@ func reportOf(t rapid.TB, w *world, data []byte, schema map[string]any) {
 	if len(w.sent) != 1 {
 		t.Fatalf("%d reports were sent, of a node that says %s", len(w.sent), s.Table())
 	}
-	if err := parse010(w.sent[0]); err != nil {
+	if err := parse010(w.sent[0]); err != nil && level == 0 {
 		t.Fatalf("the bridge of 0.1.0: %v: %s", err, w.sent[0])
 	}
 	r, err := v1.ParseReport(w.sent[0])
 	if err != nil {
 		t.Fatalf("the bridge: %v: %s", err, w.sent[0])
+	}
+	if code, reason, message := r.Outcome(v1.ActionTrigger); int(code) != s.ExitCode() && level > 0 {
+		t.Fatalf("multinicd apply ends with %d, a run with %d: %s: %s: %s", s.ExitCode(), code, reason, message, w.sent[0])
 	}
 	status := controller.JudgeStatus(controller.Gathered{Object: obj, Report: string(w.sent[0]), Now: time.Now()}).Status
 	if string(status.State) != s.State {

@@ -30,6 +30,9 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 			d.wish.Braked, d.fresh, changed = braked, true, true
 		}
 	}
+	if o := w.Object; o != nil && o.Status.ObservedGeneration != 0 && o.Status.ReportLevel != d.wish.ReportLevel { // another bridge, which reads more, or less
+		d.wish.ReportLevel, d.fresh, changed = o.Status.ReportLevel, true, true
+	}
 	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.wish.Unread) {
 		d.wish.Unread, d.fresh, changed = w.Unread, true, true
 	}

@@ -22,17 +22,14 @@ import (
 func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results []apply.Result, m *plan.Machine) {
 	s := Status{NICs: d.statuses(desired, d.withHalfway(results), m)}
 	s.State = string(overall(s.NICs))
+	whole := d.whole(wish, desired)
 	switch {
 	case wish.Left:
 		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
-	case desired.Refused != nil:
-		s.State, s.Message = string(v1.StateFailed), d.keeps(desired.Refused.Message)
-	case wish.Unread != nil:
-		s.State, s.Message = string(v1.StateFailed), d.keeps(fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message))
-	case wish.Held:
-		s.State, s.Message = string(v1.StateFailed), heldMessage(wish)
 	case wish.Unreleased != nil:
 		s.State, s.Message = string(v1.StatePending), unreleasedMessage(wish)
+	case whole != nil:
+		s.State, s.Reason, s.Message = string(v1.StateFailed), whole.Reason, whole.Message
 	case wish.Cleaned && len(s.NICs) == 0:
 		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
 	case wish.Gone:
@@ -48,7 +45,10 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	}
 	d.logNews(wish, s)
 	d.countChange(wish, s.State)
-	report, ok := d.report(wish, desired, s)
+	if n := d.note(wish.InForce()); n != nil && whole == nil && !wish.Left {
+		s.Notes = append(s.Notes, n.Reason+": "+n.Message)
+	}
+	report, ok := d.report(wish, s)
 	if ok {
 		d.date(&report, s.NICs)
 		d.reports.put(report)
@@ -82,7 +82,7 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 var triedAgain = fmt.Sprintf("; tried again by itself within %d min", retryMax/time.Minute)
 
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
-func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) {
+func (d *Daemon) report(wish Wish, s Status) (v1.Report, bool) {
 	if wish.Unreleased != nil {
 		return d.waitingReport(wish), true
 	}
@@ -96,61 +96,25 @@ func (d *Daemon) report(wish Wish, desired Desired, s Status) (v1.Report, bool) 
 	if obj == nil || obj.UID == "" && wish.Unread == nil {
 		return v1.Report{}, false
 	}
-	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation,
-		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.lastRun()}
-	if wish.Cleaned && len(s.NICs) == 0 {
-		r.Phase = v1.PhaseRemoved
-	}
-	if wish.Gone || wish.Left {
-		r.Phase = v1.PhaseRemoved
-		if len(s.NICs) > 0 {
-			r.Phase = v1.PhaseApplying // some could not be given back yet
-		}
-	}
-	if wish.Left {
-		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
-	} else if wish.Gone && d.OnDelete != "restore" && len(d.owned()) > 0 {
-		r.Degraded = &v1.Remark{Reason: v1.ReasonRetained, Message: d.deletedMessage(nil)}
-	} else if wish.Unread != nil {
+	r := s.said()
+	r.Node, r.UID, r.Generation, r.Run = d.Node, obj.UID, obj.Generation, wish.lastRun()
+	r.Executor, r.Version, r.JobName = d.Executor, d.Version, d.Job
+	if wish.Unread != nil && !wish.Left {
 		r.UID, r.Generation = wish.Unread.UID, wish.Unread.Generation
-		r.Refused = &v1.Remark{Reason: string(plan.InvalidSpec), Message: d.keeps(wish.Unread.Message)}
-	} else if wish.Held {
-		r.Refused = &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
-	} else if desired.Refused != nil {
-		r.Refused = &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}
-	} else if obj.Spec.InstanceID != "" && len(d.comparable(obj.Spec.InstanceID)) == 0 {
-		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
 	}
-	if skew := d.clockSkew(); skew != nil {
-		r.Degraded = skew
+	if r.Degraded == nil && wish.Left {
+		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
 	}
-	for _, n := range s.NICs {
-		if !n.NextTry.IsZero() {
-			n.Message = v1.Printable(n.Message, v1.MaxMessage-len(triedAgain)) + triedAgain
-		}
-		if n.Unwanted { // the status of the object has no row for it
-			r.Degraded = &v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
-			continue
-		}
-		if n.Reason == v1.ReasonDriftFighting {
-			r.Degraded = &v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
-		}
-		is := v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC, Status: n.Status, Reason: n.Reason, Message: n.Message}
-		if n.Have != nil && n.Reason != v1.ReasonDriftFighting { // what it has is another thing each time
-			is.MTU = int32(n.Have.MTU)
-			for _, a := range n.Have.Addresses {
-				if is.Address == "" {
-					is.Address = a.String()
-				}
-				// In a subnet that links share the kernel has it as a host address; the length that was asked for says more.
-				if len(n.Want.Addresses) > 0 && a.Addr() == n.Want.Addresses[0].Addr() && (a.IsSingleIP() || a == n.Want.Addresses[0]) {
-					is.Address = n.Want.Addresses[0].String()
-				}
-			}
-		}
-		r.Interfaces = append(r.Interfaces, is)
+	if r.Degraded == nil && wish.Gone && d.OnDelete != "restore" && len(d.owned()) > 0 {
+		r.Degraded = &v1.Remark{Reason: v1.ReasonRetained, Message: d.deletedMessage(nil)}
 	}
-	return r, true
+	if r.Degraded == nil {
+		r.Degraded = d.clockSkew()
+	}
+	if r.Degraded == nil && r.Refused == nil && !wish.Gone && !wish.Left {
+		r.Degraded = d.note(obj)
+	}
+	return r.AtLevel(wish.ReportLevel), true
 }
 
 // waitingReport says of an object that waits for its release just that.

@@ -35,6 +35,8 @@ type Wish struct {
 	// a release to wait for when the cluster last spoke of this node.
 	Unreleased *v1.MultiNicNodeConfig `json:",omitempty"`
 	Braked     bool                   `json:",omitempty"`
+	// ReportLevel is up to where the bridge that spoke last knows what is in a report.
+	ReportLevel int32 `json:",omitempty"`
 	// Unread says of which generation it is known only that it cannot be read; Object stays in force meanwhile. nil: Object is the newest.
 	Unread *Unread `json:",omitempty"`
 	// Left: everything was given back by hand, and nothing is configured before the daemon starts anew.

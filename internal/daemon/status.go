@@ -27,7 +27,11 @@ type Status struct {
 	Generation int64        `json:"generation,omitempty"`
 	SpecHash   string       `json:"specHash,omitempty"`
 	State      string       `json:"state"` // Configured, Pending, Failed, Removed, Waiting
-	Message    string       `json:"message,omitempty"`
+	// Reason why the object as a whole is refused, which Message explains; empty: it is not.
+	Reason string `json:"reason,omitempty"`
+	// Notes are good to know and need nobody, each beginning with its reason.
+	Notes   []string `json:"notes,omitempty"`
+	Message string   `json:"message,omitempty"`
 	// InForce is the generation before Generation, where that is held back by a rollback; 0: it is not, or nobody counts.
 	InForce   int64       `json:"generationInForce,omitempty"`
 	Held      bool        `json:"heldBack,omitempty"`
@@ -413,6 +417,9 @@ func (s Status) Table() string {
 	fmt.Fprintf(&b, "%s: %s\n", s.Node, s.Line())
 	if s.Message != "" && s.State != "Waiting" && !strings.HasPrefix(s.line(), s.Message) {
 		fmt.Fprintf(&b, "%s\n", s.Message)
+	}
+	for _, n := range s.Notes {
+		fmt.Fprintf(&b, "note: %s\n", n)
 	}
 	fmt.Fprintf(&b, "backend %s (%s)\n", s.Backend, strings.Join(s.Evidence, "; "))
 	if s.Credential != nil {

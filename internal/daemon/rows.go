@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"fmt"
+
+	v1 "multinicd/api/v1"
+)
+
+// said is the status in the words of the wire, as far as they follow from it alone: how far the node is, a row for each NIC of the object, why the
+// whole object was refused, and what became of NICs that it names no more.
+func (s Status) said() v1.Report {
+	r := v1.Report{Schema: v1.ReportSchema, Phase: v1.PhaseDone}
+	if s.Reason != "" {
+		r.Refused = &v1.Remark{Reason: s.Reason, Message: s.Message}
+	}
+	for _, n := range s.NICs {
+		if !n.NextTry.IsZero() {
+			n.Message = v1.Printable(n.Message, v1.MaxMessage-len(triedAgain)) + triedAgain
+		}
+		if n.Unwanted || n.Reason == v1.ReasonDriftFighting {
+			m := v1.Remark{Reason: n.Reason, Message: n.Name + ": " + n.Message}
+			if n.Unwanted {
+				m.Outcome = v1.Outcome(n.Outcome)
+			}
+			if m.Graver(r.Degraded) {
+				r.Degraded = &m
+			}
+		}
+		if !n.Unwanted { // the status of the object has no row for one that is
+			r.Interfaces = append(r.Interfaces, n.row())
+		}
+	}
+	switch s.State {
+	case string(v1.PhaseRemoved):
+		r.Phase = v1.PhaseRemoved
+		if len(s.NICs) > 0 {
+			r.Phase = v1.PhaseApplying // some could not be given back yet
+		}
+	case string(v1.StatePending):
+		if overall(s.NICs) != v1.StatePending { // the newest object waits for its release, whatever is said of the NICs of the one in force
+			r.Phase = v1.PhaseApplying
+		}
+	}
+	return r
+}
+
+// row is what the report has of a NIC.
+func (n NICStatus) row() v1.InterfaceStatus {
+	is := v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC, Status: n.Status, Reason: n.Reason, Message: n.Message}
+	if n.Status == v1.StateFailed {
+		is.Outcome = v1.Outcome(n.Outcome)
+	}
+	if n.Have == nil || n.Reason == v1.ReasonDriftFighting { // what it has is another thing each time
+		return is
+	}
+	is.MTU = int32(n.Have.MTU)
+	for _, a := range n.Have.Addresses {
+		if is.Address == "" {
+			is.Address = a.String()
+		}
+		// In a subnet that links share the kernel has it as a host address; the length that was asked for says more.
+		if len(n.Want.Addresses) > 0 && a.Addr() == n.Want.Addresses[0].Addr() && (a.IsSingleIP() || a == n.Want.Addresses[0]) {
+			is.Address = n.Want.Addresses[0].String()
+		}
+	}
+	return is
+}
+
+// ExitCode is what `multinicd apply`, rollback and cleanup end with after this status, and what a run's status says of the report on it.
+func (s Status) ExitCode() int {
+	r := s.said()
+	switch s.State {
+	case string(v1.StateConfigured), string(v1.StatePending), string(v1.StateInProgress), string(v1.PhaseRemoved):
+	case string(v1.StateFailed):
+		if r.Refused == nil && overall(s.NICs) != v1.StateFailed { // told by a daemon of 0.1.0, which gives no reason
+			return v1.ExitRefused
+		}
+	default: // nothing was done, and nothing is known of the NICs
+		return v1.ExitFailed
+	}
+	code, _, _ := r.Outcome(v1.ActionTrigger)
+	return int(code)
+}
+
+// whole says why an object as a whole is not made true, though it is known; nil where it is. The newest object is what counts: one that cannot be
+// read, or that was rolled back by hand, is not in force, whatever is said of the one that is.
+func (d *Daemon) whole(wish Wish, desired Desired) *v1.Remark {
+	switch {
+	case wish.Unread != nil:
+		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message))}
+	case wish.Held:
+		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
+	case desired.Refused != nil:
+		return &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}
+	}
+	return nil
+}
+
+// note is what is good to know of an object and needs nobody; nil for nothing.
+func (d *Daemon) note(obj *v1.MultiNicNodeConfig) *v1.Remark {
+	if obj == nil || obj.Spec.InstanceID == "" || len(d.comparable(obj.Spec.InstanceID)) > 0 {
+		return nil
+	}
+	return &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
+}
