@@ -127,7 +127,7 @@ const (
 	// nothing was touched.
 	ReasonIdentityMismatch = "IdentityMismatch"
 	// ReasonIdentityUnverified: nothing on this host can be compared with the
-	// object's instanceId. Degraded, not refused.
+	// object's instanceId. Not refused, nor Degraded: a note (Remark.IsNote).
 	ReasonIdentityUnverified = "IdentityUnverified"
 	// ReasonHeldBack: somebody rolled the node back by hand, and the configuration
 	// before the object's present one is in force until that changes.

@@ -106,12 +106,15 @@ func (f finding) degradedCondition() metav1.Condition {
 		c.Reason, c.Message = f.refused.Reason, f.refused.Message
 	case f.count(v1.StateFailed) > 0:
 		c.Reason, c.Message = v1.ReasonInterfacesFailed, f.list(v1.StateFailed)
-	case f.degraded != nil:
+	case f.degraded != nil && !f.degraded.IsNote():
 		c.Reason, c.Message = f.degraded.Reason, f.degraded.Message
 	case f.job != nil:
 		c.Reason, c.Message = f.job.Reason, f.job.Message
 	default:
-		c.Status, c.Reason = metav1.ConditionFalse, v1.ReasonAsExpected
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, v1.ReasonAsExpected, f.note
+		if f.degraded != nil {
+			c.Message = f.degraded.Reason + ": " + f.degraded.Message
+		}
 	}
 	return c
 }

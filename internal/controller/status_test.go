@@ -118,6 +118,14 @@ func TestStatus(t *testing.T) {
 		lost  = "Ready=Unknown NodeSilent the node has stopped renewing its Lease; what is said here is the last it said"
 	)
 
+	noted := func() string {
+		r := report(1, configured(1), configured(2))
+		r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing to compare"}
+		return text(t, r)
+	}()
+	withNote := "Configured 2/2 generation 1 hash-1\nDegraded=False AsExpected IdentityUnverified: nothing to compare\n" +
+		"Progressing=False Settled\nReady=True AllInterfacesConfigured " + allDone + nics
+
 	for name, tc := range map[string]struct {
 		in   Gathered
 		want string
@@ -200,11 +208,21 @@ func TestStatus(t *testing.T) {
 		"a remark degrades an object that is Configured": {
 			Gathered{Object: object(1), Report: func() string {
 				r := report(1, configured(1), configured(2))
-				r.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing to compare"}
+				r.Degraded = &v1.Remark{Reason: v1.ReasonClockSkew, Message: "behind"}
 				return text(t, r)
 			}()},
-			"Configured 2/2 generation 1 hash-1\nDegraded=True IdentityUnverified nothing to compare\n" +
+			"Configured 2/2 generation 1 hash-1\nDegraded=True ClockSkew behind\n" +
 				"Progressing=False Settled\nReady=True AllInterfacesConfigured " + allDone + nics,
+		},
+		"a note degrades nothing, and is told": {Gathered{Object: object(1), Report: noted}, withNote},
+		"a note that an older bridge took for a degradation is one no more": {
+			Gathered{Object: object(1, after(done(1)), func(o *v1.MultiNicNodeConfig) {
+				c := find(o.Status.Conditions, v1.ConditionDegraded)
+				c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1.ReasonIdentityUnverified, "nothing to compare"
+			}), Report: "", Job: "job-1"}, withNote,
+		},
+		"a note stays where the report is lost": {
+			Gathered{Object: object(1, after(JudgeStatus(Gathered{Object: object(1), Report: noted, Now: noon}).Status)), Job: "job-1"}, withNote,
 		},
 		"a NIC that the report leaves out is Pending, one that the object does not have is left out": {
 			Gathered{Object: object(1), Report: func() string {
