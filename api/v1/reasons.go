@@ -97,10 +97,11 @@ const (
 
 // Reasons of a NIC, or of a whole change, that failed.
 const (
-	// ReasonApplyFailed: a step failed before anything was changed.
+	// ReasonApplyFailed: a step failed. The outcome says whether anything had been
+	// changed.
 	ReasonApplyFailed = "ApplyFailed"
 	// ReasonValidationFailed: the host's own tool refused the file to be
-	// written; nothing was changed.
+	// written; what had been changed before was undone.
 	ReasonValidationFailed = "ValidationFailed"
 	// ReasonVerificationFailed: after the change the kernel did not read back
 	// as wanted; the change was undone.

@@ -154,7 +154,11 @@ var older = map[string]func(spec map[string]any, nics []map[string]any){
 		nics[0]["routes"] = []any{map[string]any{"to": "2001:db8::/32"}, map[string]any{"to": "10.20.0.0/16", "via": nics[0]["address"]}}
 	},
 	"older-no-length": func(_ map[string]any, nics []map[string]any) { delete(nics[0], "cidr") },
-	"older-hash":      func(spec map[string]any, _ []map[string]any) { spec["specHash"] = strings.Repeat("h", 1000) },
+	"older-id": func(_ map[string]any, nics []map[string]any) {
+		nics[0]["id"], nics[1]["id"] = int64(1<<31-1), int64(-1)
+	},
+	"older-hash":     func(spec map[string]any, _ []map[string]any) { spec["specHash"] = strings.Repeat("h", 1000) },
+	"older-line-end": func(spec map[string]any, _ []map[string]any) { spec["specHash"] = "abc123\n\x1b[2J\ufffd" },
 	"older-many": func(spec map[string]any, nics []map[string]any) {
 		many := []any{nics[0], nics[1]}
 		for len(many) < 70 {
@@ -282,7 +286,7 @@ func (c *cluster) setRules(ctx context.Context, key client.ObjectKey, want *unst
 func withoutRules(v any) {
 	switch v := v.(type) {
 	case map[string]any:
-		for _, k := range []string{"x-kubernetes-validations", "maxLength", "minLength", "maxItems"} {
+		for _, k := range []string{"x-kubernetes-validations", "maxLength", "minLength", "maxItems", "minimum", "maximum"} {
 			// Not a property that happens to be called so.
 			if _, schema := v["type"]; schema {
 				delete(v, k)

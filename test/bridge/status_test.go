@@ -61,6 +61,28 @@ func TestStatusFollowsTheReports(t *testing.T) {
 	n.becomes("Failed Ready=False InterfacesFailed 1/2 generation 2")
 
 	s := n.status()
+	if s.ReportLevel != v1.ReportLevel {
+		t.Errorf("the bridge says that it reads reports up to level %d", s.ReportLevel)
+	}
+	undone := n.report(o, v1.StateFailed, v1.ReasonApplyFailed)
+	undone.Interfaces[1].Outcome = v1.OutcomeRolledBack
+	n.say(undone)
+	n.becomes("Failed Ready=False InterfacesFailed 0/2 generation 2")
+	if got := n.status().InterfaceStatuses; got[0].Outcome != "" || got[1].Outcome != v1.OutcomeRolledBack {
+		t.Errorf("the outcomes are %q and %q", got[0].Outcome, got[1].Outcome)
+	}
+	noted := n.report(o, v1.StateConfigured, v1.ReasonConfigured)
+	noted.Degraded = &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing to compare"}
+	n.say(noted)
+	n.becomes("Configured Ready=True AllInterfacesConfigured 2/2 generation 2")
+	for _, c := range n.status().Conditions {
+		if c.Type == v1.ConditionDegraded && (c.Status != metav1.ConditionFalse || c.Message != "IdentityUnverified: nothing to compare") {
+			t.Errorf("with a note Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
+		}
+	}
+	n.say(refused)
+	n.becomes("Failed Ready=False InterfacesFailed 1/2 generation 2")
+	s = n.status()
 	if s.ObservedSpecHash != "two" || s.LastProcessed == nil {
 		t.Errorf("observedSpecHash %q, lastProcessed %v", s.ObservedSpecHash, s.LastProcessed)
 	}
