@@ -197,9 +197,25 @@ func (m *machine) Events(ctx context.Context, ours func(index int) bool, ready, 
 	if m.api != nil {
 		u := uplink{route: m.route, reached: m.reached, reconnect: m.api.Reconnect}
 		wg.Go(func() { u.follow(ctx, changed) })
+		wg.Go(func() { relay(ctx, m.api.StoodStill(), wake) })
 	}
 	var once sync.Once
 	return m.host.Events(ctx, relevant, wake, func() { once.Do(func() { close(ready) }) })
+}
+
+// relay passes on what comes, without waiting, until ctx is done.
+func relay(ctx context.Context, from <-chan struct{}, to chan<- struct{}) {
+	for {
+		select {
+		case <-from:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case to <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // route says, as a text to be compared, by which ways the kernel would reach the API server now; "" where there is none. It asks the kernel only.

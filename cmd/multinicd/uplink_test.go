@@ -86,6 +86,22 @@ func TestTheClientIsWokenByAnotherWayToTheServerOnly(t *testing.T) {
 	}
 }
 
+func TestAStandstillWakesTheLoopAndWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		from, wake := make(chan struct{}), make(chan struct{}, 1)
+		go relay(ctx, from, wake)
+		for range 3 { // nobody takes them yet
+			from <- struct{}{}
+		}
+		synctest.Wait()
+		if len(wake) != 1 {
+			t.Errorf("%d wakes wait, want 1", len(wake))
+		}
+		cancel()
+	})
+}
+
 // hanging is a resolver whose question is never answered.
 func hanging(t *testing.T) (asked chan struct{}) {
 	asked = make(chan struct{})

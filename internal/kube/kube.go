@@ -76,6 +76,8 @@ type Client struct {
 	now func() time.Time
 	// news wakes Keep: the token is refused, or taken again, the server's clock is known, or shows that we stood still; capacity 1.
 	news chan struct{}
+	// stood tells that the host stood still; capacity 1.
+	stood chan struct{}
 	// connect makes a TCP connection; tests have a network of their own.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -113,6 +115,7 @@ func newClient(opts Options, cred credential) (*Client, error) {
 		jitter:     rand.Float64,
 		now:        opts.Now,
 		news:       make(chan struct{}, 1),
+		stood:      make(chan struct{}, 1),
 		connect:    dialer.DialContext,
 		conns:      map[*trackedConn]struct{}{},
 	}
@@ -152,6 +155,10 @@ func (c *Client) Reconnect() {
 	c.cut()
 	c.poke()
 }
+
+// StoodStill gives a value after each answer of the API server by which the host has stood still for a minute or more (a virtual machine that was
+// paused or migrated): much may be otherwise than it was. Several at once are one.
+func (c *Client) StoodStill() <-chan struct{} { return c.stood }
 
 // CloseIdle closes the connections that nothing uses.
 func (c *Client) CloseIdle() {

@@ -62,11 +62,26 @@ func TestATokenIsRenewedInTimeAfterAPauseOfTheMachine(t *testing.T) {
 						clock.pause(f, c, p.lasts)
 					}
 					after(3 * time.Minute) // until it has asked for something
+					select {
+					case <-c.StoodStill():
+						if pauses[0].lasts < stoodStill {
+							t.Error("told of a pause that may be an answer that dawdles")
+						}
+					default:
+						if pauses[0].lasts >= stoodStill {
+							t.Error("nothing is told of the pause")
+						}
+					}
 					for range 2 * 60 {
 						after(time.Minute)
 						if !f.good() {
 							t.Fatalf("%s after the start the node has no valid token; renewed at %v; told %+v", time.Since(f.began), f.renewed, k.last())
 						}
+					}
+					select {
+					case <-c.StoodStill():
+						t.Error("told of a pause where there was none")
+					default:
 					}
 					if n := len(f.renewed); n > 10 {
 						t.Errorf("renewed %d times, at %v", n, f.renewed)

@@ -222,7 +222,14 @@ func (c *Client) seen(resp *http.Response, bearer token) {
 	news := false
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 		was := c.server
-		news = was.date.IsZero() || date.Sub(was.date)-now.Sub(was.at) >= stoodStill
+		news = was.date.IsZero()
+		if !news && date.Sub(was.date)-now.Sub(was.at) >= stoodStill {
+			news = true
+			select {
+			case c.stood <- struct{}{}:
+			default:
+			}
+		}
 		c.server = serverClock{date, now}
 		skew := date.Sub(now).Round(time.Second)
 		if least := skewed; skew.Abs() < least && (c.skew == 0 || skew.Abs() < least-skewSlack) {
