@@ -75,6 +75,7 @@ type machine struct {
 }
 
 func (m machine) Look(ctx context.Context) (plan.Machine, error) {
+	turns.Add(1)
 	if m.dark.Load() {
 		return plan.Machine{}, errors.New("the dump was torn")
 	}
@@ -133,7 +134,10 @@ func (w *world) Ready() {
 	}
 	w.ready = true
 }
-func (w *world) Status(line string)              { w.line, w.wakes = line, w.wakes+1 }
+func (w *world) Status(line string) {
+	turns.Add(1)
+	w.line, w.wakes = line, w.wakes+1
+}
 func (w *world) Watchdog()                       {}
 func (w *world) Stopping()                       {}
 func (w *world) WatchdogInterval() time.Duration { return time.Minute }
@@ -194,8 +198,12 @@ func (w *world) tell(wish Wish) {
 	sleep(time.Second) // what is to be done at once is done
 }
 
+// turns orders, for the race detector, what a test does to the world before time passes and what the loop then does with it: fake time does not.
+var turns atomic.Int64
+
 // sleep lets fake time pass.
 func sleep(d time.Duration) {
+	turns.Add(1)
 	time.Sleep(d)
 	synctest.Wait()
 }
