@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/godbus/dbus/v5"
 	"go.yaml.in/yaml/v3"
@@ -124,25 +126,64 @@ func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string
 		driver = filepath.Base(target)
 	}
 	for _, f := range files {
-		var tree netplanTree
-		data, _, err := h.Read(f)
-		if err != nil || yaml.Unmarshal(data, &tree) != nil {
+		y, ok := h.netplanFile(f)
+		if !ok {
 			continue // netplan itself will say so when it is asked
 		}
-		if tree.Network.Renderer != "" {
-			renderer, file = tree.Network.Renderer, f
+		if y.renderer != "" {
+			renderer, file = y.renderer, f
 		}
-		definitions, err := parseNetplan(f, data)
-		if err != nil || l.Name == "" {
+		if l.Name == "" {
 			continue
 		}
-		for _, d := range definitions {
+		for _, d := range y.definitions {
 			if d.matches(l, driver) != "" {
 				found = append(found, d)
 			}
 		}
 	}
 	return found, renderer, file, nil
+}
+
+// netplanFile is what a file of netplan says; false where it cannot be read or is no YAML. What it said when it had the same content is not parsed
+// again: on a node where changes of many NICs fail that would be half of what each try costs.
+func (h *Host) netplanFile(file string) (y netplanFile, ok bool) {
+	data, _, err := h.Read(file)
+	if err != nil {
+		return y, false
+	}
+	h.netplan.Lock()
+	defer h.netplan.Unlock()
+	if y, ok = h.netplan.files[file]; ok && bytes.Equal(y.data, data) {
+		return y, !y.broken
+	}
+	y = netplanFile{data: data}
+	var tree netplanTree
+	if yaml.Unmarshal(data, &tree) != nil {
+		y.broken = true
+	} else {
+		y.renderer = tree.Network.Renderer
+		y.definitions, _ = parseNetplan(file, data) // netplan itself will say what is wrong
+	}
+	if h.netplan.files == nil {
+		h.netplan.files = map[string]netplanFile{}
+	}
+	h.netplan.files[file] = y
+	return y, !y.broken
+}
+
+// netplanFile is one that was parsed. definitions are shared: nobody changes them.
+type netplanFile struct {
+	data        []byte
+	broken      bool // no YAML
+	renderer    string
+	definitions []definition
+}
+
+// netplanCache has the files that were parsed last, by path.
+type netplanCache struct {
+	sync.Mutex
+	files map[string]netplanFile
 }
 
 // uplink is the link with a default route in main, of several the one with the least metric.

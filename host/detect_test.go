@@ -2,6 +2,8 @@ package host
 
 import (
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -175,6 +177,40 @@ func TestDetect(t *testing.T) {
 				t.Errorf("got %+v, error %v, want %q", got, err, test.want)
 			}
 		})
+	}
+}
+
+func TestNetplansFilesCountAsTheyAreNow(t *testing.T) {
+	h := newHost(t)
+	l := nic.Link{Name: "ens4", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
+	for _, row := range []struct{ content, renderer, found string }{
+		{"network: {renderer: NetworkManager, ethernets: {ens4: {dhcp4: true}}}", "NetworkManager", "/etc/netplan/01.yaml"},
+		{"network: {renderer: networkd, ethernets: {ens5: {dhcp4: true}}}", "networkd", ""},
+		{"network: {renderer: [", "", ""},
+		{"network: {renderer: NetworkManager, ethernets: {ens4: {dhcp4: true}}}", "NetworkManager", "/etc/netplan/01.yaml"},
+		{"", "", ""}, // the file is gone
+	} {
+		name := h.path("/etc/netplan/01.yaml")
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		err := os.WriteFile(name, []byte(row.content), 0o600)
+		if row.content == "" {
+			err = os.Remove(name)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second answer is remembered
+			found, renderer, _, err := h.netplanFor(l)
+			var by []string
+			for _, d := range found {
+				by = append(by, d.file)
+			}
+			if err != nil || renderer != row.renderer || strings.Join(by, " ") != row.found {
+				t.Errorf("of %q: renderer %q, definitions %q, %v; want %q and %q", row.content, renderer, by, err, row.renderer, row.found)
+			}
+		}
 	}
 }
 

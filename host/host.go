@@ -31,6 +31,7 @@ type Host struct {
 	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
 
 	claims  claimCache
+	netplan netplanCache
 	formers formerCache
 	authors authors
 	nodes   nodeCache

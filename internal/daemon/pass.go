@@ -152,7 +152,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		}
 		f, failed := d.failures[a.NIC.MAC]
 		failed = failed && f.counts(a)
-		if failed && d.now().Before(f.next) && a.Kind == f.result.Action.Kind {
+		if failed && !f.due(d.now()) && a.Kind == f.result.Action.Kind {
 			results = append(results, f.result)
 			continue
 		}

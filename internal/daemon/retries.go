@@ -67,6 +67,7 @@ type failure struct {
 	wanted nic.Config
 	result apply.Result
 	count  int
+	wait   time.Duration
 	next   time.Time
 }
 
@@ -84,6 +85,10 @@ const (
 	retryKeep  = time.Minute // for an object that could not be written to disk
 )
 
+// due says whether a change that failed is to be tried now. Those that failed one after the other are tried again in one pass, and not each in one of
+// its own: a tenth of the wait counts as nothing.
+func (f failure) due(now time.Time) bool { return !now.Add(f.wait / 10).Before(f.next) }
+
 // fail notes that the change of an action failed, once more if it is the one that failed before.
 func (r retries) fail(res apply.Result, now time.Time) {
 	a := res.Action
@@ -96,6 +101,7 @@ func (r retries) fail(res apply.Result, now time.Time) {
 	if res.Reason == plan.ProbeFailed {
 		wait = retryProbe
 	}
-	f.result, f.next = res, now.Add(min(wait<<min(f.count-1, 10), retryMax))
+	f.result, f.wait = res, min(wait<<min(f.count-1, 10), retryMax)
+	f.next = now.Add(f.wait)
 	r.failures[a.NIC.MAC] = f
 }

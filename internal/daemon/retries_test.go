@@ -46,3 +46,18 @@ func TestOnlyPlannedNICsAreTriedAgain(t *testing.T) {
 		t.Errorf("kept %v and %v, want those of %s alone", r.failures, r.brakes, b)
 	}
 }
+
+// Ten NICs that failed one after the other are tried again in one pass.
+func TestWhatFailedTogetherIsTriedAgainTogether(t *testing.T) {
+	r, now := newRetries(), time.Unix(1000, 0)
+	for i := range 10 {
+		r.fail(apply.Result{Action: plan.Action{NIC: nic.Config{MAC: nic.MAC{2, byte(i)}}}}, now.Add(time.Duration(i)*50*time.Millisecond))
+	}
+	early := now.Add(retryMin * 4 / 5)
+	now = now.Add(r.next(now))
+	for mac, f := range r.failures {
+		if !f.due(now) || f.due(early) {
+			t.Errorf("%s is due %v after its wait, %v a second earlier", mac, f.due(now), f.due(early))
+		}
+	}
+}
