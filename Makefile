@@ -45,14 +45,14 @@ demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leav
 	CGO_ENABLED=0 $(GO) run -trimpath ./test/demo
 
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/
-# the longest begin; three at a time, since they wait more than they compute.
+# the longest begin; three at a time, since they wait more than they compute. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
 	$(GO) run ./test/setup bookworm trixie kubelet
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test -p 3 -shuffle=on -timeout 60m ./test/e2e ./test/fault ./test/packages ./test/...
+	$(GO) test -p 3 -shuffle=on -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/e2e ./test/fault ./test/packages ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12 and 13
