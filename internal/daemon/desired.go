@@ -22,9 +22,9 @@ type Desired struct {
 // InvalidNIC is an entry that is refused for its own sake.
 type InvalidNIC struct {
 	ID      int     // -1 where it cannot be read
-	Name    string  // multinic<ID>; as it was given where that cannot be read
+	Name    string  // multinic<ID>; what was given, as far as it can be printed, where that cannot be read
 	MAC     nic.MAC // zero where that is what is wrong
-	Text    string  // macAddress as it was given, in lower case
+	Text    string  // macAddress as it was given, in lower case, as far as it can be printed
 	Message string
 }
 
@@ -60,7 +60,8 @@ func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
 }
 
 func (d *Desired) refuse(entry v1.Interface, mac nic.MAC, msg string) {
-	bad := InvalidNIC{ID: -1, Name: entry.Name, MAC: mac, Text: strings.ToLower(entry.MACAddress), Message: msg}
+	const most = 32 // bytes of what may be anything: a line of the status shows it
+	bad := InvalidNIC{ID: -1, Name: v1.Printable(entry.Name, most), MAC: mac, Text: v1.Printable(strings.ToLower(entry.MACAddress), most), Message: msg}
 	if id, ok := entry.EffectiveID(); ok && id >= 0 && id <= v1.MaxID {
 		bad.ID, bad.Name = int(id), nic.NameFor(int(id))
 	}

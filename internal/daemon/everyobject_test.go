@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -115,6 +116,11 @@ func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]
 	}
 	if c := status.Conditions[slices.IndexFunc(status.Conditions, isReady)]; c.Reason == v1.ReasonReportRefused || c.Reason == v1.ReasonNoReport {
 		t.Fatalf("Ready is %s: %s", c.Reason, c.Message)
+	}
+	for _, n := range s.NICs {
+		if text := n.Name + n.MAC; strings.ContainsFunc(text, func(c rune) bool { return !unicode.IsPrint(c) }) {
+			t.Fatalf("the status shows %q", text)
+		}
 	}
 	wanted := obj.Spec.Interfaces
 	for i, n := range status.InterfaceStatuses {
@@ -241,7 +247,7 @@ func refuses(schema map[string]any, v any, at string) string {
 		}
 		required, _ := schema["required"].([]any)
 		for _, key := range required {
-			if _, ok := v[key.(string)]; !ok {
+			if _, ok := v[fmt.Sprint(key)]; !ok {
 				return fmt.Sprintf("%s.%s is required", at, key)
 			}
 		}
