@@ -83,7 +83,7 @@ func TestTheFakeMachineAtEveryStep(t *testing.T) {
 		before, after []nic.Config
 	}{{"add", nil, []nic.Config{one}}, {"change", []nic.Config{one}, []nic.Config{other}}, {"remove", []nic.Config{one}, nil}} {
 		prepared := func() *fake {
-			f := &fake{Machine: hosttest.New(nic.Link{Index: 11, Name: "eth1", MAC: one.MAC, Device: true, MTU: 1500, MaxMTU: 9000})}
+			f := &fake{Machine: hosttest.New(nic.Link{Index: 11, Name: "eth1", MAC: one.MAC, Device: true, MTU: 1500, MaxMTU: 9000, Conf6: &nic.Conf6{AcceptRA: 1}})}
 			f.do(t, o.before)
 			if o.before != nil {
 				for suffix, data := range map[string]string{"network": "[Match]\nName=multinic1\n\n[Network]\nLinkLocalAddressing=no\n", "link": "[Match]\n\n[Link]\nName=multinic1\n"} {

@@ -24,16 +24,16 @@ const bystander = "192.168.200.10/24"
 var operations = []operation{
 	{"add", object(nodeName, entry(1, mac1, "192.168.100.10/24", "mtu: 1400", "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"), entry(2, mac2, bystander)),
 		"multinic1 Configured Configured, multinic2 Configured Configured",
-		[]string{"guard", "rename", "mtu", "up", "addresses", "routes", "verify", "probe", "validate", "persist"}},
+		[]string{"guard", "rename", "mtu", "conf6", "up", "addresses", "routes", "verify", "probe", "validate", "persist"}},
 	{"change", object(nodeName, entry(2, mac2, bystander), entry(7, mac1, "192.168.101.10/24", "mtu: 1300", "routes: [{to: 10.21.0.0/16, via: 192.168.101.1}]")),
 		"multinic2 Configured Configured, multinic7 Configured Configured",
 		[]string{"guard", "rename", "mtu", "addresses", "routes", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2"}},
 	{"remove", object(nodeName, entry(2, mac2, bystander)), "multinic2 Configured Configured",
-		[]string{"guard", "routes", "addresses", "down", "rename", "mtu", "verify", "probe", "validate", "persist", "runtime", "runtime#2"}},
+		[]string{"guard", "routes", "addresses", "down", "conf6", "rename", "mtu", "verify", "probe", "validate", "persist", "runtime", "runtime#2"}},
 }
 
 // order is that of the rows: as the steps come in any operation.
-var order = []string{"journal", "guard", "routes", "addresses", "down", "rename", "mtu", "up", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2", "record", "done"}
+var order = []string{"journal", "guard", "routes", "addresses", "down", "rename", "mtu", "conf6", "up", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2", "record", "done"}
 
 // rowOf names a point for the reader.
 func rowOf(point string) string {
