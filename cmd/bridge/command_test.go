@@ -19,6 +19,8 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"run --silent-after soon":        "see multinic-bridge run --help",
 		"run --rollout-max 0":            "--rollout-max",
 		"run --rollout-stop-after -1":    "stop after -1",
+		"run --rollout-patience 59s":     "too short",
+		"run --rollout-patience -1m":     "a patience of -1m0s",
 		"trigger":                        "give one of --node, --selector and --all",
 		"cleanup --all --node n":         "give one of --node, --selector and --all",
 		"cleanup --all -l a=b":           "give one of --node, --selector and --all",

@@ -145,6 +145,7 @@ func TestTheFleetIsListedAsItIs(t *testing.T) {
 
 	for filter, want := range map[string]string{
 		"--state Failed":                       "fleet-failed",
+		"--state failed":                       "fleet-failed",
 		"--state Failed --state Configured":    "fleet-failed fleet-ready",
 		"--reason NameTaken":                   "fleet-failed",
 		"--reason NoReport --reason NameTaken": "fleet-failed fleet-unheard",
@@ -168,6 +169,9 @@ func TestTheFleetIsListedAsItIs(t *testing.T) {
 		var names []string
 		for _, n := range lines {
 			names = append(names, n.Node)
+		}
+		if strings.Contains(complaint, "no node matches, of 4") != (want == "") {
+			t.Errorf("%s says on stderr: %s", filter, complaint)
 		}
 		if got := strings.Join(names, " "); got != want {
 			t.Errorf("%s lists %q, want %q", filter, got, want)
