@@ -45,7 +45,10 @@ func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, erro
 	}
 	wish.Held = back
 	out, err := d.foresee(ctx, wish)
-	out.Held = false // that is what is asked for
+	out.Held, out.Note = false, "" // that is what is asked for
+	if back {
+		out.Note = "back to " + wish.beforeText()
+	}
 	return out, err
 }
 

@@ -59,7 +59,7 @@ func (w Wish) mayHold(back bool) error {
 	case w.Object == nil || w.Before == nil:
 		return ErrNothingBefore
 	case sameNICs(w.Object, w.Before):
-		return fmt.Errorf("generation %d wants the same of the NICs as the one before: nothing to roll back to", w.Object.Generation)
+		return errors.New("the object wants the same of the NICs as the one before: nothing to roll back to")
 	}
 	return nil
 }
@@ -75,7 +75,11 @@ func sameNICs(a, b *v1.MultiNicNodeConfig) bool {
 const heldEnds = "`multinicd rollback --undo` on the node, or the next change of the object, ends that"
 
 func heldMessage(w Wish) string {
-	return fmt.Sprintf("generation %d is held back: it was rolled back by hand to %s; %s", generation(w), w.beforeText(), heldEnds)
+	object := "the object"
+	if g := generation(w); g != 0 { // from a file: nobody counts
+		object = fmt.Sprintf("generation %d", g)
+	}
+	return fmt.Sprintf("%s is held back: it was rolled back by hand to %s; %s", object, w.beforeText(), heldEnds)
 }
 
 // beforeText names what a rollback goes back to.

@@ -68,7 +68,7 @@ func TestARollbackToNothingElseIsRefusedAndChangesNothing(t *testing.T) {
 		"no object yet":                            {nil, "no earlier configuration is known: nothing to roll back to"},
 		"the first object":                         {[]Wish{{Object: one("u1", 1)}}, "no earlier configuration is known: nothing to roll back to"},
 		"only the publisher's mark is new":         {[]Wish{hashed(one("u1", 1), "a"), hashed(one("u1", 2), "b")}, "no earlier configuration is known: nothing to roll back to"},
-		"the object was deleted and made anew":     {[]Wish{{Object: one("u1", 1)}, {Gone: true}, {Object: one("u2", 1)}}, "generation 1 wants the same of the NICs as the one before: nothing to roll back to"},
+		"the object was deleted and made anew":     {[]Wish{{Object: one("u1", 1)}, {Gone: true}, {Object: one("u2", 1)}}, "the object wants the same of the NICs as the one before: nothing to roll back to"},
 		"the object is deleted":                    {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, {Gone: true}}, "the object was deleted: nothing to roll back to; make it anew to configure the NICs"},
 		"the NICs were given back":                 {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, ask(one("u1", 2), "r1", v1.ActionCleanup)}, "every NIC was given back by a cleanup: nothing to roll back to"},
 		"the one before was for another machine":   {[]Wish{{Object: elsewhere(1)}, {Object: one("u1", 2)}}, "generation 1 is refused itself, nothing to roll back to: spec.instanceId is i-1, this host is i-0: the object is meant for another machine; correct it, or set instance_id in multinicd.toml"},
@@ -116,7 +116,7 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 		w.tell(Wish{Object: object("u1", 7, "192.0.2.1/24")})
 		now := object("u1", 8, "192.0.2.2/24")
 		w.tell(Wish{Object: now})
-		if f, err := w.daemon.PreviewRollback(t.Context(), true); err != nil || len(f.Plan.Actions) != 1 || f.Plan.Actions[0].NIC.Addresses[0].String() != "192.0.2.1/24" || f.Held {
+		if f, err := w.daemon.PreviewRollback(t.Context(), true); err != nil || len(f.Plan.Actions) != 1 || f.Plan.Actions[0].NIC.Addresses[0].String() != "192.0.2.1/24" || f.Held || f.Note != "back to generation 7" {
 			t.Errorf("a dry run says %+v %v", f, err)
 		}
 		w.want("multinic1 192.0.2.2/24")

@@ -34,7 +34,7 @@ func TestARollbackIsShownEverywhereAndEnds(t *testing.T) {
 	n.file(objectFile, nodeObject(nicYAML(1, mac1, "192.168.100.11/24")))
 	n.wantLink(mac1, second)
 	n.wantNICs("multinic1 Configured Configured")
-	want("rollback --dry-run", 0, "- address 192.168.100.11/24", "+ address 192.168.100.10/24")
+	want("rollback --dry-run", 0, "back to the configuration before it", "+ address 192.168.100.10/24")
 	n.wantLink(mac1, second)
 	want("rollback", 0, "is held back: it was rolled back by hand")
 	n.wantLink(mac1, first)
