@@ -226,7 +226,7 @@ func TestAnOlderVersionsJournalIsTakenUp(t *testing.T) {
 						elsewhere(t, m, a, 4)
 						m.Net = m.Net[:2]
 						delete(m.Disk, "/etc/netplan/90-multinic4.yaml")
-						a = start(t, m, "boot-1")
+						start(t, m, "boot-1")
 					}
 					if s.dialect == "" && s.activation == "" || !fails {
 						check(t, m, allowed...)

@@ -60,7 +60,7 @@ func (w *World) Advertise(segment string, prefix netip.Prefix) error {
 	w.box.OnClose(func() { close(stop); <-done })
 	go func() {
 		defer close(done)
-		defer unix.Close(fd)
+		defer func() { _ = unix.Close(fd) }()
 		tick := time.NewTicker(advertising)
 		defer tick.Stop()
 		for {
