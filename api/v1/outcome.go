@@ -126,6 +126,13 @@ func (r Report) Outcome(action RunAction) (code int32, reason, message string) {
 	if r.Phase == PhaseApplying {
 		graver(ExitWaiting, ReasonApplying, "the node is not done yet")
 	}
+	if action != ActionCleanup && r.Phase == PhaseRemoved {
+		why := "every NIC was given back, and none is configured"
+		if r.Degraded != nil && r.Degraded.Reason == ReasonRemoved { // by hand: the node says what ends it
+			why = r.Degraded.Message
+		}
+		graver(ExitRefused, ReasonRemoved, why)
+	}
 	if action != ActionCleanup || code != ExitDone {
 		return code, reason, message
 	}

@@ -59,6 +59,17 @@ func TestJudgeRun(t *testing.T) {
 		"what has ended stays as it is":                 {func(in *RunIn) { end(in, time.Minute); in.Report = answers("run", failed(v1.ReasonApplyFailed)) }, "Succeeded 0 Completed again in 59m0s"},
 		"an hour after its end it is deleted":           {func(in *RunIn) { end(in, time.Hour) }, "deleted"},
 		"a cleanup that gave all back is 0":             {cleaned(answers("run", func(r *v1.Report) { r.Phase, r.Interfaces = v1.PhaseRemoved, nil })), "Succeeded 0 Completed again in 1h0m0s"},
+		"a node that gave all back by hand does nothing for a trigger: 6": {func(in *RunIn) {
+			in.Report = answers("run", func(r *v1.Report) {
+				r.Phase, r.Interfaces, r.Degraded = v1.PhaseRemoved, nil, &v1.Remark{Reason: v1.ReasonRemoved, Message: "restart it"}
+			})
+		}, "Failed 6 Removed again in 1h0m0s"},
+		"and so it is where it does not say that it was by hand": {func(in *RunIn) {
+			in.Report = answers("run", func(r *v1.Report) { r.Phase, r.Interfaces = v1.PhaseRemoved, nil })
+		}, "Failed 6 Removed again in 1h0m0s"},
+		"a cleanup that finds all given back by hand is 0": {cleaned(answers("run", func(r *v1.Report) {
+			r.Phase, r.Interfaces, r.Degraded = v1.PhaseRemoved, nil, &v1.Remark{Reason: v1.ReasonRemoved}
+		})), "Succeeded 0 Completed again in 1h0m0s"},
 		"a cleanup that could not give all back says how and why": {cleaned(answers("run", func(r *v1.Report) {
 			r.Interfaces, r.Degraded = nil, &v1.Remark{Reason: v1.ReasonRolledBack}
 		})), "Failed 3 RolledBack again in 1h0m0s"},

@@ -78,7 +78,11 @@ func (s Status) ExitCode() int {
 	default: // nothing was done, and nothing is known of the NICs
 		return v1.ExitFailed
 	}
-	code, _, _ := r.Outcome(v1.ActionTrigger)
+	action := v1.ActionTrigger
+	if s.State == string(v1.PhaseRemoved) { // that is what was asked for, or what the deleted object stands for
+		action = v1.ActionCleanup
+	}
+	code, _, _ := r.Outcome(action)
 	return int(code)
 }
 
