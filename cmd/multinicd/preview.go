@@ -95,24 +95,27 @@ func (w *wired) preview(ctx context.Context) func(f daemon.Foreseen, err error) 
 	}
 }
 
-// exitCode is what apply would end with if every change goes well, which only making it can show.
+// exitCode is what apply would end with if every change goes well, which only making it can show: that of the report which it would then write.
 func (p preview) exitCode(f daemon.Foreseen) int {
-	codes := []int32{v1.ExitDone}
+	r := v1.Report{Phase: v1.PhaseDone}
 	if p.Refused != "" || f.Held {
-		codes = append(codes, v1.ExitRefused)
+		r.Refused = &v1.Remark{}
 	}
 	if f.Unreleased {
-		codes = append(codes, v1.ExitWaiting)
+		r.Phase = v1.PhaseApplying
 	}
 	for _, n := range p.NICs {
+		row := v1.InterfaceStatus{Status: v1.StateConfigured}
 		switch n.Action {
 		case string(plan.Refuse):
-			codes = append(codes, v1.ExitRefused)
+			row.Status, row.Outcome = v1.StateFailed, v1.OutcomeRefused
 		case string(plan.Wait):
-			codes = append(codes, v1.ExitWaiting)
+			row.Status = v1.StatePending
 		}
+		r.Interfaces = append(r.Interfaces, row)
 	}
-	return int(v1.Gravest(codes...))
+	code, _, _ := r.Outcome(v1.ActionTrigger)
+	return int(code)
 }
 
 func (w *wired) previewNIC(ctx context.Context, a plan.Action) (nicPreview, error) {
