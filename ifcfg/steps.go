@@ -3,7 +3,9 @@ package ifcfg
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"path"
 	"slices"
@@ -44,7 +46,10 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 		}
 		return persist, nil
 	}
-	active := ActiveProfile(b.Files, a.Link.Index)
+	active, err := ActiveProfile(b.Files, a.Link.Index)
+	if err != nil {
+		return nil, err
+	}
 	if len(profiles) > 0 || Lost(a, active) {
 		return b.managed(a, persist, profiles, active), nil
 	}
@@ -278,8 +283,17 @@ func (b *Backend) unplugged(a plan.Action, persist []plan.Step, profiles []strin
 	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", stateDir, err)
 	}
-	if len(profiles) == 0 || slices.ContainsFunc(states, func(file string) bool { return profileIn(b.Files, file) == UUID(a.NIC.MAC) }) {
+	if len(profiles) == 0 {
 		return persist, nil
+	}
+	for _, file := range states {
+		active, err := profileIn(b.Files, file)
+		if err != nil {
+			return nil, err
+		}
+		if active == UUID(a.NIC.MAC) {
+			return persist, nil
+		}
 	}
 	load := func(v plan.Verb) plan.Op {
 		return plan.Op{Manage: &plan.Manage{Verb: v, MAC: a.NIC.MAC, Files: profiles}}
@@ -291,22 +305,25 @@ func (b *Backend) unplugged(a plan.Action, persist []plan.Step, profiles []strin
 // stateDir is where NetworkManager (1.10 and later) writes what it has in force on each link, in a file named by its ifindex.
 const stateDir = "/run/NetworkManager/devices"
 
-// ActiveProfile is the UUID of the profile that NetworkManager has in force on a link; "" where there is none, or no NetworkManager.
-func ActiveProfile(f filestep.Files, index int) string {
+// ActiveProfile is the UUID of the profile that NetworkManager has in force on a link; "" where there is none, or no NetworkManager. An error means that
+// this cannot be told now: an undo would have nothing to bring back in force.
+func ActiveProfile(f filestep.Files, index int) (string, error) {
 	return profileIn(f, fmt.Sprintf("%s/%d", stateDir, index))
 }
 
-func profileIn(f filestep.Files, file string) string {
+func profileIn(f filestep.Files, file string) (string, error) {
 	data, _, err := f.Read(file)
-	if err != nil {
-		return ""
+	if errors.Is(err, fs.ErrNotExist) { // it goes with its link
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("reading what NetworkManager has in force: %w", err)
 	}
 	for line := range strings.Lines(string(data)) {
 		if uuid, ok := strings.CutPrefix(line, "connection-uuid="); ok {
-			return strings.TrimSpace(uuid)
+			return strings.TrimSpace(uuid), nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // settledAddresses says whether a link has all addresses of a NIC.

@@ -1,6 +1,7 @@
 package ifcfg_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -91,6 +92,35 @@ func TestLost(t *testing.T) {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
+	}
+}
+
+// A profile that cannot be read off just now is not "none": with that the undo of a change would leave the link without the one that was in force.
+func TestAStateFileThatCannotBeReadIsNoAbsence(t *testing.T) {
+	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")}}
+	link := &nic.Link{Index: 11, Name: "multinic1", MAC: c.MAC, Up: true, Carrier: true}
+	const state = "/run/NetworkManager/devices/11"
+	for name, a := range map[string]plan.Action{
+		"a change":                              {Kind: plan.Configure, NIC: c, Link: link, Change: nic.Change{Index: 11, MAC: c.MAC, Had: "multinic1", Add: c.Addresses}, After: &plan.Owned{}},
+		"one of a NIC that is not there":        {Kind: plan.Configure, NIC: c, After: &plan.Owned{}},
+		"a NIC that is not there is given back": {Kind: plan.Remove, NIC: c},
+	} {
+		m := hosttest.New(*link)
+		for file, data := range ifcfg.Keyfile.Files(c) {
+			m.Put(t, file, data, ifcfg.Mode(file))
+		}
+		if a.Kind == plan.Configure { // so that it has to change
+			m.Put(t, ifcfg.Keyfile.File(c.Name), []byte("[connection]\nuuid="+ifcfg.UUID(c.MAC)+"\n"), 0o600)
+		}
+		m.Put(t, state, []byte("connection-uuid=another\n"), 0o644)
+		b := &ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}
+		if steps, err := b.Steps(t.Context(), a); err != nil || len(steps) == 0 {
+			t.Fatalf("%s: %d steps, %v", name, len(steps), err)
+		}
+		m.Unreadable = state
+		if steps, err := b.Steps(t.Context(), a); !errors.Is(err, hosttest.ErrInjected) {
+			t.Errorf("%s: got %d steps, %v", name, len(steps), err)
+		}
 	}
 }
 

@@ -89,7 +89,9 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 	late = append(late, runtime...)
 	active := ""
 	if a.Link != nil {
-		active = ifcfg.ActiveProfile(b.Files, a.Link.Index)
+		if active, err = ifcfg.ActiveProfile(b.Files, a.Link.Index); err != nil {
+			return nil, err
+		}
 	}
 	if ifcfg.Same(a) {
 		return late, nil

@@ -74,13 +74,15 @@ func TestStepsForManager(t *testing.T) {
 		change nic.Change
 		remove bool
 		gone   bool
+		unread string // a file of which the disk gives nothing; the steps are not made then
 		want   string
 	}{
 		"a new NIC":                 {change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release validate persist(final)"},
 		"the same again is nothing": {disk: map[string]string{file: data, profile: "what netplan's generator made of it"}, want: ""},
 		"an address that somebody deleted": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "[device]\nconnection-uuid=" + ifcfg.UUID(one.MAC) + "\n"}, change: change,
 			want: "await guard addresses verify probe"},
-		"our profile is not in force": {disk: map[string]string{file: data, profile: "another"}, change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release"},
+		"it cannot be read off which profile is in force": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "connection-uuid=another\n"}, change: change, unread: "/run/NetworkManager/devices/11"},
+		"our profile is not in force":                     {disk: map[string]string{file: data, profile: "another"}, change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release"},
 		"somebody has modified our profile with nmcli": {disk: map[string]string{file: data, "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=" + ifcfg.UUID(one.MAC) + "\n"},
 			want: "guard hold kernel profile profile(remove) profile load activate settle addresses verify probe release"},
 		"a profile of that name is somebody else's": {disk: map[string]string{file: data, profile: "x", "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=another\n"}, want: ""},
@@ -101,8 +103,9 @@ func TestStepsForManager(t *testing.T) {
 			if !test.gone {
 				a.Link = &link
 			}
+			m.Unreadable = test.unread
 			steps, err := netplan.NewManager(m, m, false).Steps(t.Context(), a)
-			if err != nil {
+			if (err != nil) != (test.unread != "") {
 				t.Fatal(err)
 			}
 			var got []string
