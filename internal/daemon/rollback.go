@@ -16,9 +16,18 @@ var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to
 // hold puts the wish before the present one in force, until the object changes; or, with back false, ends that.
 func (d *Daemon) hold(ctx context.Context, back bool) error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.mayHold(ctx, d.wish, back); err != nil {
+	asked := d.wish
+	d.mu.Unlock()
+	if err := d.mayHold(ctx, asked, back); err != nil { // asks the host, and nobody else is to wait for that
 		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.wish.mayHold(back); err != nil {
+		return err
+	}
+	if back && d.wish.Before != asked.Before {
+		return errors.New("the object has changed just now, and with it what would be gone back to; nothing was done, ask again")
 	}
 	d.wish.Held, d.fresh = back, true
 	clear(d.failures) // whoever asks wants it tried now

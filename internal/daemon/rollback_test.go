@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -157,5 +158,43 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 			t.Errorf("the report says %+v", r)
 		}
 		stop()
+	})
+}
+
+// What a host is asked before a rollback may take until the bus answers: status and news do not wait for it. News that come meanwhile are not overrun.
+func TestARollbackKeepsNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var asked func()
+		w.with = func(d *Daemon) {
+			d.Unsupported = func(context.Context) string {
+				if asked != nil {
+					asked()
+				}
+				return ""
+			}
+		}
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		asked = func() {
+			asked = nil
+			if !w.daemon.mu.TryLock() {
+				t.Error("the lock is held while the host is asked")
+				return
+			}
+			w.daemon.mu.Unlock()
+			w.notify(Wish{Object: object("u1", 3, "192.0.2.3/24"), Contact: time.Now()})
+		}
+		turns.Add(1)
+		if r := w.daemon.ask(t.Context(), AskRollback); !strings.Contains(r.Error, "ask again") {
+			t.Errorf("it says %q", r.Error)
+		}
+		sleep(time.Second)
+		w.want("multinic1 192.0.2.3/24")
+		if r := w.daemon.ask(t.Context(), AskRollback); r.Error != "" {
+			t.Errorf("it says %q", r.Error)
+		}
+		w.want("multinic1 192.0.2.2/24")
 	})
 }
