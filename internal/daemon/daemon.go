@@ -114,7 +114,7 @@ type Daemon struct {
 	fresh  bool // wish has not been written to disk yet
 	status Status
 	down   map[string]Part // by name
-	opened bool            // what was known is read, and commands are obeyed
+	opened bool            // what was cut off is put right, or its NIC blocked, and commands are obeyed
 
 	meters  Meters                       // guarded by mu, too
 	counted time.Time                    // told of the wish whose change was counted last
@@ -127,7 +127,7 @@ type Daemon struct {
 	given   []Given           // by the last pass
 }
 
-// Run serves until ctx is done; a change under way is finished or rolled back first. It returns an error only if it cannot begin.
+// Run serves until ctx is done; a change under way is finished or rolled back first.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.setUp()
 	ctx, cancel := context.WithCancel(ctx)
@@ -146,8 +146,9 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return d.Serve(ctx, l)
 		})
 	}
-	if err := d.open(ctx); err != nil {
-		return err
+	d.read()
+	if err := d.recover(ctx); err != nil {
+		d.partDown(partRecover, err) // and each pass begins with it
 	}
 	wake := make(chan struct{}, 1)
 	ready := make(chan struct{})
@@ -332,8 +333,12 @@ func (d *Daemon) setUp() {
 // open recovers from a crash and reads what was known.
 func (d *Daemon) open(ctx context.Context) error {
 	d.setUp()
-	d.retries = newRetries()
-	st := store{d.Files, d.Dir}
+	d.read()
+	return d.recover(ctx)
+}
+
+// recover puts right what a crash has cut off, and has commands obeyed from then on. An error means that nothing is known of the host's NICs.
+func (d *Daemon) recover(ctx context.Context) error {
 	found, err := d.Applier.Recover(ctx)
 	if err != nil {
 		return fmt.Errorf("recovering from an interrupted change: %w", err)
@@ -341,6 +346,16 @@ func (d *Daemon) open(ctx context.Context) error {
 	for _, r := range found { // what could not be undone is the trouble of that NIC only
 		d.Log.Warn("a change had been cut off", "mac", r.NIC.MAC, "finished", r.Forward, "damaged", r.Damaged, "err", r.Err)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.opened = true
+	return nil
+}
+
+// read reads what was known of the object, and of the report on it.
+func (d *Daemon) read() {
+	d.retries = newRetries()
+	st := store{d.Files, d.Dir}
 	wish, err := st.loadWish()
 	if err != nil {
 		d.Log.Error("the last known good object cannot be read; waiting for the cluster", "err", err)
@@ -354,8 +369,7 @@ func (d *Daemon) open(ctx context.Context) error {
 	d.reports.restore(before)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.wish, d.opened = wish, true
-	return nil
+	d.wish = wish
 }
 
 func (d *Daemon) now() time.Time {

@@ -25,8 +25,9 @@ func (p Part) String() string {
 
 // Parts of the loop itself.
 const (
-	partLook = "reading the machine"
-	partKeep = "keeping the object on disk"
+	partRecover = "reading what is remembered of the NICs"
+	partLook    = "reading the machine"
+	partKeep    = "keeping the object on disk"
 )
 
 // A part that has ended is started again after partMin, doubled each time up to partMax. One that has run for partGood counts as up again.

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	v1 "multinicd/api/v1"
 )
 
 // part is a source, or a keeper, that runs for so long each time and then ends in some way.
@@ -123,4 +125,44 @@ func TestWhatTheLoopCannotDoIsSaidUntilItCan(t *testing.T) {
 			})
 		})
 	}
+}
+
+// What is remembered of the NICs cannot be read: the daemon starts all the same, touches none, says so on the node and in the cluster, and goes on by itself.
+func TestADaemonThatDoesNotKnowWhatIsItsStarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		stop()
+		w.machine.Unreadable = "/state/record.json"
+		stop = w.start()
+		if !w.ready {
+			t.Error("the service manager still waits")
+		}
+		w.machine.Ops = 0
+		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		if r := w.daemon.ask(t.Context(), AskCleanup); r.Error != askStarting {
+			t.Errorf("a cleanup is answered with %q", r.Error)
+		}
+		sleep(10 * time.Minute)
+		w.want("multinic1 192.0.2.1/24")
+		s, reports := w.daemon.Status(), len(w.reports)
+		if s.State != string(v1.StateFailed) || s.Reason != v1.ReasonApplyFailed || s.Generation != 2 || !strings.Contains(s.Message, "record.json") || !strings.Contains(s.Line(), partRecover+" does not work since") {
+			t.Errorf("the status is %+v", s)
+		}
+		if r := w.lastReport(); r.Generation != 2 || r.Refused == nil || r.Refused.Reason != v1.ReasonApplyFailed {
+			t.Errorf("the report is %+v", r)
+		}
+		sleep(time.Hour)
+		if passes := w.daemon.Status().Meters.Passes - s.Meters.Passes; passes > 80 || len(w.reports) != reports || w.machine.Ops != 0 {
+			t.Errorf("%d passes, %d reports and %d operations in an hour", passes, len(w.reports)-reports, w.machine.Ops)
+		}
+		w.machine.Unreadable = ""
+		sleep(time.Minute)
+		w.want("multinic1 192.0.2.2/24")
+		if s := w.daemon.Status(); s.State != string(v1.StateConfigured) || len(s.Down) != 0 || w.lastReport().Refused != nil {
+			t.Errorf("the status is %+v", s)
+		}
+		stop()
+	})
 }

@@ -17,6 +17,13 @@ import (
 func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	start := d.now()
 	wish := d.current()
+	if !d.isOpen() {
+		if err := d.recover(ctx); err != nil {
+			return d.unknowing(ctx, wish, err)
+		}
+		d.partUp(partRecover)
+		d.blinds = 0
+	}
 	d.resume(ctx)
 	defer func() { next = min(next, d.untilResume()) }()
 	if wish.Left {
@@ -48,7 +55,7 @@ func (d *Daemon) rest() time.Duration {
 func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time.Time) time.Duration {
 	machine, err := d.Machine.Look(ctx)
 	if err != nil {
-		return d.blind(ctx, err)
+		return d.blind(ctx, partLook, err)
 	}
 	d.given = nil
 	p := d.plan(desired, machine)
@@ -57,7 +64,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 		d.given = append(d.given, given(results)...)
 		d.logChange(wish, results, d.now().Sub(start))
 		if machine, err = d.Machine.Look(ctx); err != nil {
-			return d.blind(ctx, err)
+			return d.blind(ctx, partLook, err)
 		}
 		p = d.plan(desired, machine)
 		results, _ = d.carryOut(ctx, desired, p)
@@ -68,7 +75,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	d.given = append(d.given, given(d.withHalfway(results))...)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
-			return d.blind(ctx, err)
+			return d.blind(ctx, partLook, err)
 		}
 		d.logChange(wish, results, d.now().Sub(start))
 	}
@@ -77,13 +84,21 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	return d.nextRetry()
 }
 
+// unknowing ends a pass that does not know which NICs are ours, or half way: none is touched, and the object says so meanwhile.
+func (d *Daemon) unknowing(ctx context.Context, wish Wish, err error) time.Duration {
+	if wish.Object != nil && !wish.Left && ctx.Err() == nil {
+		d.finish(ctx, wish, Desired{Refused: &plan.Refusal{Reason: plan.ApplyFailed, Message: v1.Printable("no NIC is touched, since what is remembered of them cannot be read; tried again by itself: "+err.Error(), v1.MaxMessage)}}, nil, nil)
+	}
+	return d.blind(ctx, partRecover, err)
+}
+
 // blind ends a pass that cannot see the machine; nothing is said of the NICs then. The next look comes later each time, unless an event calls
 // for one. That is no news where the service is being stopped.
-func (d *Daemon) blind(ctx context.Context, err error) time.Duration {
+func (d *Daemon) blind(ctx context.Context, part string, err error) time.Duration {
 	if ctx.Err() != nil {
 		return retryMin
 	}
-	d.partDown(partLook, err)
+	d.partDown(part, err)
 	d.blinds++
 	return min(retryMin<<min(d.blinds-1, 10), time.Minute)
 }

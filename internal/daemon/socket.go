@@ -101,10 +101,7 @@ func (d *Daemon) ask(parent context.Context, name string) Reply {
 		}
 		return Reply{Status: d.Status(), Error: text}
 	}
-	d.mu.Lock()
-	opened := d.opened
-	d.mu.Unlock()
-	if !opened {
+	if !d.isOpen() {
 		return why(askStarting)
 	}
 	done := make(chan Reply, 1)
@@ -119,6 +116,13 @@ func (d *Daemon) ask(parent context.Context, name string) Reply {
 	case <-ctx.Done():
 		return why(askUnderWay)
 	}
+}
+
+// isOpen says whether what was cut off before the start is put right, or its NIC blocked.
+func (d *Daemon) isOpen() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.opened
 }
 
 // obey carries a command out, and gives the time after which the loop wants to run again.

@@ -125,7 +125,7 @@ func (d *Daemon) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.status
-	if !d.opened {
+	if !d.opened && s.State == "" {
 		s = d.whoAmI(Status{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
 	}
 	s.Meters, s.Down = d.meters.clone(), d.partsDown()
