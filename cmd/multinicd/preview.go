@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
 	"multinicd/internal/daemon"
 	"multinicd/nic"
 	"multinicd/plan"
@@ -90,9 +93,28 @@ func (w *wired) preview(ctx context.Context) func(f daemon.Foreseen, err error) 
 			}
 			out.NICs = append(out.NICs, n)
 		}
+		for _, h := range w.applier.Halfway() {
+			out.halfway(h)
+		}
 		out.code = out.exitCode(f)
 		return out, nil
 	}
+}
+
+// halfway says of a NIC that a change of it has not come to its end yet.
+func (p *preview) halfway(h apply.Half) {
+	i := slices.IndexFunc(p.NICs, func(n nicPreview) bool { return n.MAC == h.NIC.MAC.String() })
+	if i < 0 {
+		i = len(p.NICs)
+		p.NICs = append(p.NICs, nicPreview{Name: cmp.Or(h.NIC.Name, "a NIC"), MAC: h.NIC.MAC.String(), Action: "Nothing"})
+	}
+	n := &p.NICs[i]
+	if errors.Is(h.Err, apply.ErrCutOff) { // what is planned may follow at once
+		n.Message = strings.TrimSuffix(h.Err.Error()+"; "+n.Message, "; ")
+		return
+	}
+	res := h.Result(plan.Action{})
+	*n = nicPreview{Name: n.Name, MAC: n.MAC, Action: string(plan.Wait), Reason: string(res.Reason), Message: res.Message}
 }
 
 // exitCode is what apply would end with if every change goes well, which only making it can show: that of the report which it would then write.
@@ -106,10 +128,12 @@ func (p preview) exitCode(f daemon.Foreseen) int {
 	}
 	for _, n := range p.NICs {
 		row := v1.InterfaceStatus{Status: v1.StateConfigured}
-		switch n.Action {
-		case string(plan.Refuse):
+		switch {
+		case n.Reason == string(plan.RollbackFailed):
+			row.Status, row.Outcome = v1.StateFailed, v1.OutcomeRollbackFailed
+		case n.Action == string(plan.Refuse):
 			row.Status, row.Outcome = v1.StateFailed, v1.OutcomeRefused
-		case string(plan.Wait):
+		case n.Action == string(plan.Wait):
 			row.Status = v1.StatePending
 		}
 		r.Interfaces = append(r.Interfaces, row)

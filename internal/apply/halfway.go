@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -27,7 +29,7 @@ func (h Half) Result(a plan.Action) Result {
 	return Result{Action: a}.fail(RollbackFailed, plan.RollbackFailed, fmt.Errorf("a change of it could not be undone yet, and that is tried again: %w", h.Err))
 }
 
-// Halfway lists the changes that are half way, by MAC. nil: none is.
+// Halfway lists the changes that are half way, by MAC; after Open alone those of which there are journals. nil: none is.
 func (a *Applier) Halfway() []Half {
 	return slices.SortedFunc(maps.Values(a.halfway), func(x, y Half) int { return strings.Compare(x.NIC.MAC.String(), y.NIC.MAC.String()) })
 }
@@ -48,7 +50,9 @@ func (a *Applier) Resume(ctx context.Context, mac nic.MAC) error {
 }
 
 // block keeps every other change from a NIC whose change could not be undone, or finished.
-func (a *Applier) block(e entry, file string, err error) {
+func (a *Applier) block(e entry, file string, err error) { a.hold(e.half(file, err)) }
+
+func (e entry) half(file string, err error) Half {
 	h := Half{NIC: e.NIC, Err: err, file: file}
 	for _, s := range e.Steps {
 		if l := s.Undo.Link; l != nil && l.Name != "" {
@@ -56,7 +60,53 @@ func (a *Applier) block(e entry, file string, err error) {
 		}
 	}
 	slices.Sort(h.Names)
-	a.hold(h)
+	return h
+}
+
+// What only looking at a journal tells of its change.
+var (
+	// ErrCutOff: it is under way in another process, or has been cut off since. Whoever changes the host next undoes or finishes it first.
+	ErrCutOff = errors.New("a change of it is under way, or was cut off: that one comes to its end first")
+	errTried  = errors.New("multinicd status says what is in the way")
+)
+
+// found lists, without changing anything, the changes of which there are journals, as Recover would take them up. nil: there are none.
+func (a *Applier) found() (map[nic.MAC]Half, error) {
+	out := map[nic.MAC]Half{}
+	look := func(file string, mac nic.MAC) {
+		data, _, err := a.Files.Read(file)
+		var e entry
+		if err == nil {
+			e, err = decodeJournal(data)
+		}
+		var newer *newerError
+		switch {
+		case err == nil && e.Counted:
+			out[e.NIC.MAC] = e.half(file, errTried)
+		case err == nil:
+			out[e.NIC.MAC] = e.half(file, ErrCutOff)
+		case errors.As(err, &newer) && !newer.mac.IsZero():
+			out[newer.mac] = Half{NIC: nic.Config{MAC: newer.mac}, Err: err, file: file}
+		case !errors.Is(err, errDamaged) && !errors.Is(err, fs.ErrNotExist) && !mac.IsZero():
+			out[mac] = Half{NIC: nic.Config{MAC: mac}, Err: err, file: file}
+		}
+	}
+	if mac, ran, _ := a.olderRan(); ran { // what else is there is put aside
+		if !mac.IsZero() {
+			look(a.marker(), mac)
+		}
+		return out, nil
+	}
+	files, err := a.Files.Glob(path.Join(a.Dir, journalPrefix+"*"))
+	if err != nil {
+		return nil, fmt.Errorf("listing the journals: %w", err)
+	}
+	for _, file := range files {
+		if mac, err := nic.ParseMAC(strings.TrimPrefix(path.Base(file), journalPrefix)); err == nil {
+			look(file, mac)
+		}
+	}
+	return out, nil
 }
 
 func (a *Applier) hold(h Half) {

@@ -355,3 +355,54 @@ func TestAJournalThatCannotBeRead(t *testing.T) {
 	}
 	check(t, m, before)
 }
+
+// Who only looks, as a preview does, sees what Recover would take up, and changes nothing.
+func TestOpenSeesWhatIsHalfWay(t *testing.T) {
+	s := scenarios()["an address and routes change"]
+	for name, row := range map[string]struct {
+		change func(m *hosttest.Machine)
+		cutOff bool   // is what it says
+		says   string // else; "": nothing is half way
+	}{
+		"cut off": {func(*hosttest.Machine) {}, true, ""},
+		"its undo was tried": {func(m *hosttest.Machine) {
+			m.FailFrom = 3
+			if found, err := newApplier(m, "boot-1", nil).Recover(t.Context()); err != nil || found[0].Err == nil {
+				t.Fatalf("found %+v, %v", found, err)
+			}
+			m.FailFrom = 0
+		}, false, "multinicd status says"},
+		"by an older version": {func(m *hosttest.Machine) {
+			m.Disk[marker] = asOlder(m.Disk[journal1])
+			delete(m.Disk, journal1)
+		}, true, ""},
+		"an older version has run since": {func(m *hosttest.Machine) { delete(m.Disk, marker) }, false, ""},
+		"by a newer version": {func(m *hosttest.Machine) {
+			_, data, _ := bytes.Cut(bytes.TrimSuffix(m.Disk[journal1], []byte("\n")), []byte(" "))
+			m.Disk[journal1] = seal(bytes.Replace(data, []byte(`"Version":1`), []byte(`"Version":2`), 1))
+		}, false, "version 2"},
+		"its journal is damaged":        {func(m *hosttest.Machine) { m.Disk[journal1] = []byte("x\n") }, false, ""},
+		"its journal cannot be read":    {func(m *hosttest.Machine) { m.Unreadable = journal1 }, false, "injected fault"},
+		"there is a file of another's":  {func(m *hosttest.Machine) { m.Disk[stateDir+"/journal-old"] = m.Disk[journal1] }, true, ""},
+		"the marker cannot be read now": {func(m *hosttest.Machine) { m.Unreadable = marker }, true, ""},
+	} {
+		m, _ := cutOff(t, s, 6)
+		row.change(m)
+		was, disk := m.Text(""), fmt.Sprint(m.Disk)
+		a := newApplier(m, "boot-1", nil)
+		if err := a.Open(); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		half := a.Halfway()
+		if row.cutOff || row.says != "" {
+			if len(half) != 1 || half[0].NIC.MAC != mac(1) || errors.Is(half[0].Err, apply.ErrCutOff) != row.cutOff || !strings.Contains(half[0].Err.Error(), row.says) {
+				t.Errorf("%s: half way are %+v", name, half)
+			}
+		} else if len(half) > 0 {
+			t.Errorf("%s: half way are %+v", name, half)
+		}
+		if m.Text("") != was || fmt.Sprint(m.Disk) != disk {
+			t.Errorf("%s: looking has changed something", name)
+		}
+	}
+}

@@ -40,7 +40,7 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	if err := a.Open(); err != nil {
 		return nil, err
 	}
-	a.halfway = nil
+	a.halfway = nil // as each journal is taken up it is known again
 	files, err := a.Files.Glob(path.Join(a.Dir, journalPrefix+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("listing the journals: %w", err)
@@ -69,29 +69,40 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	return out, nil
 }
 
-// older looks at the file that older versions had for all NICs. ran says that one of those has run since: it puts away, or writes anew, what is not its own.
+// older takes up the journal of a version that had one file for all NICs. ran: see olderRan.
 func (a *Applier) older(ctx context.Context) (out []Recovered, ran bool) {
+	mac, ran, err := a.olderRan()
+	switch {
+	case err != nil:
+		out = append(out, a.damaged(nic.Config{}, a.marker(), err))
+	case !mac.IsZero():
+		r, _ := a.settle(ctx, mac, a.marker(), true)
+		out = append(out, r)
+	}
+	return out, ran
+}
+
+// olderRan says whether an older version has run since the journals of NICs were written: it puts away, or writes anew, what is not its own. mac is the
+// NIC whose change it has left then; zero: none. An error means that its file can be read and is neither its journal nor of ours.
+func (a *Applier) olderRan() (mac nic.MAC, ran bool, err error) {
 	data, _, err := a.Files.Read(a.marker())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, true
+		return mac, true, nil
 	}
 	if err != nil || string(data) == note {
-		return nil, false
+		return mac, false, nil
 	}
 	e, err := decodeJournal(data)
 	var newer *newerError
 	switch {
-	case errors.As(err, &newer) && newer.file == "" && !newer.mac.IsZero(), err == nil && e.File == "":
-		mac := e.NIC.MAC
-		if newer != nil {
-			mac = newer.mac
-		}
-		r, _ := a.settle(ctx, mac, a.marker(), true)
-		return []Recovered{r}, true
+	case errors.As(err, &newer) && newer.file == "" && !newer.mac.IsZero():
+		return newer.mac, true, nil
+	case err == nil && e.File == "":
+		return e.NIC.MAC, true, nil
 	case errors.As(err, &newer) && newer.file != "", err == nil: // a copy
-		return nil, false
+		return mac, false, nil
 	}
-	return []Recovered{a.damaged(nic.Config{}, a.marker(), err)}, false
+	return mac, false, err
 }
 
 // settle undoes or finishes what a journal tells of, and blocks the NIC where that cannot be done. there is false where no journal is. crashed says
@@ -174,7 +185,9 @@ func (a *Applier) Open() error {
 	if b.Boot != a.Boot {
 		a.record = b.Record.NewBoot()
 	}
-	return nil
+	var err error
+	a.halfway, err = a.found()
+	return err
 }
 
 func (a *Applier) setAside(file, suffix string) error {
