@@ -1,6 +1,10 @@
 package v1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // MultiNicNodeConfig says what the additional NICs of one node shall be. Its
 // name is the node's name. Publishers write spec, the bridge alone writes
@@ -280,6 +284,20 @@ type MultiNicNodeConfigStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	InterfaceStatuses []InterfaceStatus `json:"interfaceStatuses,omitempty"`
+}
+
+// AtLevel is the status without what the CRDs of a level do not have, as reports
+// have levels: 0.1.0 is level 0. The receiver is not changed.
+func (s MultiNicNodeConfigStatus) AtLevel(level int32) MultiNicNodeConfigStatus {
+	if level >= 1 {
+		return s
+	}
+	s.ReleasedAt, s.ReportLevel = nil, 0
+	s.InterfaceStatuses = slices.Clone(s.InterfaceStatuses)
+	for i := range s.InterfaceStatuses {
+		s.InterfaceStatuses[i].Outcome = ""
+	}
+	return s
 }
 
 // InterfaceStatus is what the node says of one NIC. It stands in the report

@@ -11,6 +11,8 @@ const (
 	eventRolloutGoesOn    = "RolloutGoesOn"
 	eventRolloutStuck     = "RolloutStuck"
 	eventDriftEnded       = "DriftEnded"
+	eventCRDsOutdated     = "CRDsOutdated"
+	eventCRDsUpToDate     = "CRDsUpToDate"
 )
 
 // maxEvent in bytes; the API server takes 1,024.

@@ -19,6 +19,7 @@ import (
 type meters struct {
 	runs, jobs *prometheus.CounterVec
 	writes     prometheus.Counter
+	outdated   prometheus.Gauge
 	fleet      fleetMetrics
 }
 
@@ -30,12 +31,14 @@ func newMeters(c client.Reader, r *rollout) *meters {
 			Help: "Jobs that the bridge made, and ended before their time."}, []string{"what"}),
 		writes: prometheus.NewCounter(prometheus.CounterOpts{Name: "multinic_status_writes_total",
 			Help: "Statuses of objects that were written."}),
+		outdated: prometheus.NewGauge(prometheus.GaugeOpts{Name: "multinic_crds_outdated",
+			Help: "1 while the CRDs lack fields of this version, which are left out of statuses."}),
 		fleet: fleetMetrics{client: c, rollout: r},
 	}
 }
 
 func (m *meters) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.runs, m.jobs, m.writes, m.fleet}
+	return []prometheus.Collector{m.runs, m.jobs, m.writes, m.outdated, m.fleet}
 }
 
 // register puts the metrics on the page that the manager serves, until the

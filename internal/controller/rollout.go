@@ -163,11 +163,16 @@ func rolloutNode(obj *v1.MultiNicNodeConfig, released int64, reachable bool) Rol
 	s := obj.Status
 	n := RolloutNode{Name: obj.Name, UID: obj.UID, Generation: obj.Generation, Released: max(s.ReleasedGeneration, released), Reachable: reachable}
 	n.Settled, n.Failed, n.Outside = ending(obj.Generation, s)
-	if s.ReleasedGeneration == obj.Generation && s.ReleasedAt == nil {
+	if s.ReleasedGeneration == obj.Generation && s.ReleasedAt == nil && datesReleases(s) {
 		n.Settled = true // it has settled before, and repairs something now
 	}
 	return n
 }
+
+// datesReleases: a bridge has written s that writes releasedAt, and into CRDs that have
+// it. Of another's release nobody knows whether the node has settled since: until it
+// does, it is in change.
+func datesReleases(s v1.MultiNicNodeConfigStatus) bool { return s.ReportLevel > 0 }
 
 // outside are reasons of NICs that say nothing against the change: a neighbour or
 // another link of that host is in the way, and nothing was touched. On a hostile

@@ -266,4 +266,15 @@ func TestTheTimeOfTheReleaseStays(t *testing.T) {
 	step("a newer generation is held back", at(13, old, 2, alive(13*time.Minute)), "none")
 	step("and released", at(14, old, 3, alive(14*time.Minute)), "14m0s")
 	step("the brake is taken off", at(15, old, 0, alive(15*time.Minute)), "none")
+	o.Generation = 4
+	step("released under an older bridge", at(16, old, 4, alive(16*time.Minute)), "16m0s")
+	older := o.Status.AtLevel(0)
+	o.Status = older
+	if n := rolloutNode(o, 0, true); n.Settled {
+		t.Error("what an older bridge has let through counts as settled: as many again are let through")
+	}
+	step("which has ended", at(20, old, 4, alive(20*time.Minute)), "20m0s")
+	step("and not come back", at(21, old, 4, alive(21*time.Minute)), "20m0s")
+	o.Status = older
+	step("it had settled meanwhile", at(22, text(t, report(4, configured(1), configured(2))), 4, alive(22*time.Minute)), "none")
 }

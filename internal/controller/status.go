@@ -157,7 +157,8 @@ func (in Gathered) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report, sile
 // releasedAt is since when the node can act on the release of the present
 // generation, while it has not settled on that; s is what is said of it now. The
 // time stands in the object, so that a bridge that starts does not begin to count
-// anew; a node that has settled once never gets another.
+// anew; a node that has settled once never gets another. What a bridge of 0.1.0 has
+// released counts from when this one first sees it.
 func (in Gathered) releasedAt(s v1.MultiNicNodeConfigStatus, silent bool) *metav1.Time {
 	prev := in.Object.Status
 	settled, _, _ := ending(in.Object.Generation, s)
@@ -165,7 +166,7 @@ func (in Gathered) releasedAt(s v1.MultiNicNodeConfigStatus, silent bool) *metav
 	switch {
 	case in.Released != in.Object.Generation || settled:
 		return nil
-	case in.Released == prev.ReleasedGeneration && (prev.ReleasedAt == nil || !back):
+	case in.Released == prev.ReleasedGeneration && datesReleases(prev) && (prev.ReleasedAt == nil || !back):
 		return prev.ReleasedAt
 	}
 	return new(metaTime(in.Now))

@@ -39,6 +39,7 @@ type statusLoop struct {
 	rollout     *rollout // nil: no brake
 	reachable   func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 
+	crds    crds
 	mu      sync.Mutex
 	said    map[string]said   // by node
 	settled map[string]string // by node: what it had settled on when that was last told of
@@ -89,6 +90,7 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	}
 	out := JudgeStatus(in)
 	l.pulses.judged(node, out.Silent)
+	out.Status = l.crds.fit(out.Status, in.Now)
 	if !equality.Semantic.DeepEqual(obj.Status, out.Status) {
 		if delay := l.brake.wait(node, in.Now); delay > 0 {
 			return again(delay), nil
@@ -103,7 +105,7 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 			return reconcile.Result{}, err
 		}
 	}
-	return again(out.Again), nil // a silent node's next renewal of its Lease wakes us
+	return again(l.crds.again(out.Again)), nil // a silent node's next renewal of its Lease wakes us
 }
 
 // gatherJob reads of the node's Jobs what a status says of them.
@@ -120,24 +122,12 @@ func (l *statusLoop) gatherJob(ctx context.Context, in *Gathered) error {
 	return nil
 }
 
-// write applies a status. The uid makes the API server refuse it, as a conflict,
-// for an object that was deleted and made anew meanwhile.
+// write writes a status, and tells of what is new in it. The uid makes the API
+// server refuse it, as a conflict, for an object that was deleted and made anew
+// meanwhile.
 func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) error {
-	body, err := json.Marshal(struct {
-		metav1.TypeMeta `json:",inline"`
-		Metadata        map[string]any              `json:"metadata"`
-		Status          v1.MultiNicNodeConfigStatus `json:"status"`
-	}{
-		TypeMeta: metav1.TypeMeta{APIVersion: v1.GroupVersion.String(), Kind: v1.NodeConfigKind},
-		Metadata: map[string]any{"name": obj.Name, "namespace": obj.Namespace, "uid": obj.UID},
-		Status:   next,
-	})
-	if err != nil {
-		return fmt.Errorf("encoding status of %s: %w", obj.Name, err)
-	}
 	written := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: obj.Name, Namespace: obj.Namespace}}
-	err = l.client.Status().Patch(ctx, written, client.RawPatch(types.ApplyPatchType, body),
-		client.FieldOwner(v1.BridgeFieldOwner), client.ForceOwnership)
+	next, err := l.writeFit(next, func(s v1.MultiNicNodeConfigStatus, dry bool) error { return l.apply(ctx, obj, s, dry, written) })
 	if apierrors.IsNotFound(err) {
 		return nil
 	}
@@ -159,6 +149,28 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 	l.tellSettled(about, next)
 	l.tellFight(about, next)
 	return nil
+}
+
+// apply applies a status, or has the API server only check it, and reads the object
+// back into written.
+func (l *statusLoop) apply(ctx context.Context, obj *v1.MultiNicNodeConfig, s v1.MultiNicNodeConfigStatus, dry bool, written *v1.MultiNicNodeConfig) error {
+	body, err := json.Marshal(struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        map[string]any              `json:"metadata"`
+		Status          v1.MultiNicNodeConfigStatus `json:"status"`
+	}{
+		TypeMeta: metav1.TypeMeta{APIVersion: v1.GroupVersion.String(), Kind: v1.NodeConfigKind},
+		Metadata: map[string]any{"name": obj.Name, "namespace": obj.Namespace, "uid": obj.UID},
+		Status:   s,
+	})
+	if err != nil {
+		return fmt.Errorf("encoding the status: %w", err)
+	}
+	opts := []client.SubResourcePatchOption{client.FieldOwner(v1.BridgeFieldOwner), client.ForceOwnership}
+	if dry {
+		opts, written = append(opts, client.DryRunAll), written.DeepCopy()
+	}
+	return l.client.Status().Patch(ctx, written, client.RawPatch(types.ApplyPatchType, body), opts...)
 }
 
 // tellSettled makes an Event where a node settles on something else than it was
