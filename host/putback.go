@@ -6,16 +6,22 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"multinicd/nic"
 
 	"golang.org/x/sys/unix"
 )
 
+// putBackTimeout is how long it may take to put back what went with something else: far longer than it does.
+const putBackTimeout = 5 * time.Second
+
 // putBack restores what went with a deleted IPv4 address and was not asked for. Without net.ipv4.conf.*.promote_secondaries the
 // kernel deletes the secondary addresses of a primary one with it, and with the last address of a link all its routes; routes
-// with the deleted address as source go in any case, and stay away.
+// with the deleted address as source go in any case, and stay away. It does not end with ctx: nothing else would bring back what is another's.
 func (h *Host) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackTimeout)
+	defer cancel()
 	_, now, err := h.look(ctx, l.Index)
 	if err != nil {
 		return err

@@ -197,17 +197,16 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, li
 			return fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err))
 		}
 	}
-	for _, a := range del {
-		if !resized(a) {
-			if err := h.deleteAddress(ctx, l, a); err != nil {
-				return err
-			}
-		}
-	}
 	if len(del) == 0 {
 		return nil
 	}
-	return h.putBack(ctx, c, l, before)
+	var failed error
+	for _, a := range del {
+		if !resized(a) && failed == nil {
+			failed = h.deleteAddress(ctx, l, a)
+		}
+	}
+	return errors.Join(failed, h.putBack(ctx, c, l, before)) // those before the one that failed may have taken something along
 }
 
 // checked says whether the host has an IPv6 address to itself already: on the link under another length, or on one that gives it up next. Nobody

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strconv"
@@ -181,6 +182,42 @@ func TestChangeOfAnAddressKeepsWhatOthersMade(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// endsAt is a context that ends when it is asked for the n-th time whether it has.
+type endsAt struct {
+	context.Context
+	n *int
+}
+
+func (e endsAt) Err() error {
+	if *e.n--; *e.n <= 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// A service that is stopped in the middle of a change takes nothing of others with it, wherever that is.
+func TestAChangeThatIsCutShortKeepsWhatOthersMade(t *testing.T) {
+	for at := 1; ; at++ {
+		n := newNamespace(t)
+		n.sysctl("net/ipv4/conf/all/promote_secondaries", "0")
+		l := n.veth("multinic1", testMAC)
+		n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24", "203.0.113.10/24")})
+		other, err := netlink.ParseAddr("192.0.2.77/24")
+		n.ok(err)
+		n.ok(n.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index}}, other))
+		n.route(l.Index, "198.51.100.0/24", "192.0.2.1", 254, 4)
+		left := at
+		err = n.Writer(func(nic.Link) error { return nil }).Change(endsAt{t.Context(), &left}, nic.Change{Index: l.Index, MAC: l.MAC, Add: prefixes("192.0.2.11/24"), Del: prefixes("192.0.2.10/24", "203.0.113.10/24")})
+		after := n.link("multinic1")
+		if !slices.Contains(addresses(after), "192.0.2.77/24") || !slices.ContainsFunc(after.Routes, func(r nic.Route) bool { return r.To.String() == "198.51.100.0/24" }) {
+			t.Errorf("cut short at %d (%v) it has %v and %v", at, err, addresses(after), after.Routes)
+		}
+		if err == nil {
+			return
+		}
 	}
 }
 
