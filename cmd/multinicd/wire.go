@@ -173,7 +173,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.host.Author}
-	w.machine.reached = w.daemon.Reached
+	w.machine.reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
 	w.daemon.Mode = w.cfg.Source.Mode
 	w.applier.Probe = w.prober()
 	return nil

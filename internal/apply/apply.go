@@ -37,6 +37,9 @@ type Applier struct {
 	VerifyTimeout time.Duration
 	// SettleTimeout bounds the wait for what a network manager goes on to do after it has said that it is done.
 	SettleTimeout time.Duration
+	// Alive, where it is set, is called whenever Recover has done with a NIC: a network manager that hangs costs half a minute for each, and who waits
+	// for all of them is not to give up.
+	Alive func()
 	// At, for tests, is called right before each step by its name, and before "journal", "record", "done" and "recovered". nil in service.
 	At func(point string)
 

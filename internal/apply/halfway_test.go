@@ -156,7 +156,12 @@ func TestSeveralNICsAreHalfWay(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		if restart {
 			a = newApplier(m, "boot-1", nil)
+			alive := 0
+			a.Alive = func() { alive++ }
 			found, err := a.Recover(t.Context())
+			if alive != 2 {
+				t.Errorf("it says %d times that it goes on, want it of each NIC", alive)
+			}
 			if err != nil || len(found) != 2 || found[0].NIC.MAC != mac(1) || found[1].NIC.MAC != mac(2) || found[0].Err == nil || found[1].Err == nil {
 				t.Fatalf("found %+v, %v", found, err)
 			}

@@ -59,6 +59,9 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 			r, _ = a.settle(ctx, mac, file, true)
 		}
 		out = append(out, r)
+		if a.Alive != nil {
+			a.Alive()
+		}
 	}
 	slices.SortStableFunc(out, func(x, y Recovered) int { return strings.Compare(x.NIC.MAC.String(), y.NIC.MAC.String()) })
 	if err := a.adopt(); err != nil {

@@ -283,8 +283,8 @@ func (d *Daemon) checkShown() {
 // undo. Thirty NICs without a carrier take two minutes together, and a service that is ended for that in mid-pass would never be ready.
 const startMore = 2 * time.Minute
 
-// alive tells the service manager, where there is one, that the loop goes on.
-func (d *Daemon) alive() {
+// Alive tells the service manager, where there is one, that the loop goes on. Only what the loop calls may call it.
+func (d *Daemon) Alive() {
 	if d.Notify == nil {
 		return
 	}

@@ -59,13 +59,14 @@ func (d *Daemon) resume(ctx context.Context) {
 		if d.now().Before(p.due()) {
 			continue
 		}
-		if err := d.Applier.Resume(ctx, mac); err == nil {
+		err := d.Applier.Resume(ctx, mac)
+		d.Alive()
+		if err == nil {
 			d.Log.Info("a NIC that was half way has been put right", "node", d.Node, "nic", h.NIC.Name, "mac", mac)
 			delete(paces, mac)
 			delete(d.failures, mac) // what failed is tried anew
 			continue
 		}
-		d.alive()
 		p.tried, p.pause, p.names, p.news = d.now(), min(2*p.pause, resumeMax), names, false
 	}
 	d.paces = paces

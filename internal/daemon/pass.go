@@ -186,7 +186,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 				res = d.Applier.Do(ctx, now)
 			}
 		}
-		d.alive() // several changes, each with its probes, may take longer than one watchdog interval
+		d.Alive() // several changes, each with its probes, may take longer than one watchdog interval
 		if drift {
 			d.drifted(b, res)
 		} else if b != nil && res.Outcome == apply.Unchanged && b.peace(d.now()) {
