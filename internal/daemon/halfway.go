@@ -42,8 +42,10 @@ func (d *Daemon) resume(ctx context.Context) {
 		return
 	}
 	machine, err := d.Machine.Look(ctx)
-	if err != nil && ctx.Err() == nil {
-		d.Log.Error("reading the machine", "err", err)
+	if err == nil {
+		d.partUp(partLook)
+	} else if ctx.Err() == nil {
+		d.partDown(partLook, err)
 	}
 	paces := map[nic.MAC]*pace{}
 	for _, h := range half {

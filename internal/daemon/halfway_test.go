@@ -1,7 +1,10 @@
 package daemon
 
 import (
+	"context"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -122,6 +125,43 @@ func TestAStormOfEventsDoesNotHurryANICThatIsHalfWay(t *testing.T) {
 			}
 		}
 	})
+}
+
+// lines counts what is logged.
+type lines struct {
+	slog.Handler
+	n *atomic.Int64
+}
+
+func (l lines) Enabled(context.Context, slog.Level) bool  { return true }
+func (l lines) Handle(context.Context, slog.Record) error { l.n.Add(1); return nil }
+
+// A machine that cannot be read is said once, also while a NIC is half way, and that it can be read again as well; whatever is wanted.
+func TestAMachineThatCannotBeReadIsSaidOnce(t *testing.T) {
+	for name, wish := range map[string]Wish{"the object is there": {Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")}, "it is gone": {Gone: true}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				var logged atomic.Int64
+				w.with = func(d *Daemon) { d.Log = slog.New(lines{slog.DiscardHandler, &logged}) }
+				defer w.start()()
+				w.halfWay()
+				w.tell(wish)
+				w.pass(10 * time.Minute)
+				logged.Store(0)
+				w.dark.Store(true)
+				w.pass(time.Hour)
+				if n := logged.Load(); n != 1 || len(w.daemon.Status().Down) != 1 {
+					t.Errorf("%d lines in an hour, and %v do not work; want one", n, w.daemon.Status().Down)
+				}
+				w.dark.Store(false)
+				w.pass(resumeMax)
+				if n := logged.Load(); n != 2 || len(w.daemon.Status().Down) != 0 {
+					t.Errorf("%d lines in the end, and %v do not work", n, w.daemon.Status().Down)
+				}
+			})
+		})
+	}
 }
 
 // What was begun without being wanted any more comes to its end too, and is said meanwhile.
