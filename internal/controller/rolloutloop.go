@@ -30,6 +30,9 @@ const (
 	rolloutEvery = 5 * time.Second
 	// rolloutGather is how long news may gather before it looks at all objects.
 	rolloutGather = 100 * time.Millisecond
+	// rolloutHears is how long after its start nobody counts as stuck: nodes that have
+	// settled while no bridge was there, or no API server, must have been heard.
+	rolloutHears = 2 * time.Minute
 )
 
 // rollout is the brake. What it releases is written by the status loop, which it
@@ -44,6 +47,7 @@ type rollout struct {
 	wake      chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]
 
 	mu      sync.Mutex
+	began   time.Time           // when it looked first
 	granted map[types.UID]grant // released, and not in the cache yet
 	stopped bool
 	stuck   map[types.UID]int64 // of whom it was told that they are stuck: the generation
@@ -89,6 +93,9 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 	now := r.now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.began.IsZero() {
+		r.began = now
+	}
 	for i := range list.Items {
 		obj := &list.Items[i]
 		if obj.DeletionTimestamp != nil {
@@ -108,6 +115,9 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 		}
 		n := rolloutNode(obj, r.granted[obj.UID].generation, reachable)
 		n.Held = now.Sub(since)
+		if hears := r.began.Add(rolloutHears).Sub(now); hears > 0 {
+			n.Held = min(n.Held, cmp.Or(r.options.Patience, RolloutPatience)-hears)
+		}
 		nodes = append(nodes, n)
 	}
 	for uid := range r.granted {

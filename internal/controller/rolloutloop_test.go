@@ -82,11 +82,14 @@ func TestANodeThatDoesNotSettleLetsTheNextOneThrough(t *testing.T) {
 				}
 				return released
 			}
-			if got := pass(noon.Add(RolloutPatience - 10*time.Second)); got != "a" {
+			if got := pass(noon.Add(RolloutPatience / 2)); got != "a" {
 				t.Fatalf("released: %q, want a alone", got)
 			}
 			if row.restarted {
 				r = start()
+			}
+			if got := pass(noon.Add(RolloutPatience - 10*time.Second)); got != "" {
+				t.Fatalf("released within the patience: %q, want none", got)
 			}
 			if got := pass(noon.Add(RolloutPatience + 10*time.Second)); got != "b" {
 				t.Fatalf("released after the patience: %q, want b", got)
@@ -112,4 +115,59 @@ func TestANodeThatDoesNotSettleLetsTheNextOneThrough(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A bridge that was away for longer than the patience, or an API server, finds
+// statuses that say nothing of what has happened meanwhile. Whoever has settled has
+// not been heard yet, and is not stuck.
+func TestABridgeThatWasAwayHearsTheNodesFirst(t *testing.T) {
+	scheme, err := newScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := noon.Add(3 * time.Hour)
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1.MultiNicNodeConfig{})
+	objects := map[string]*v1.MultiNicNodeConfig{}
+	for _, name := range []string{"heard", "stuck", "waits"} {
+		o := object(2, func(o *v1.MultiNicNodeConfig) {
+			o.ObjectMeta = metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: name, UID: types.UID(name), Generation: 2}
+			o.Status = v1.MultiNicNodeConfigStatus{ObservedGeneration: 2, ReleasedGeneration: 2, ReleasedAt: new(metav1.NewTime(noon)), ReportLevel: v1.ReportLevel,
+				State: v1.StateInProgress, LastProcessed: new(metav1.NewTime(noon))}
+			if name == "waits" {
+				o.Status.ReleasedGeneration, o.Status.ReleasedAt, o.Status.State = 1, nil, v1.StatePending
+				o.Status.InterfaceStatuses = []v1.InterfaceStatus{nic(1, v1.StatePending, v1.ReasonWaitingForRelease, "")}
+			}
+		})
+		objects[name], builder = o, builder.WithObjects(o)
+	}
+	cl := builder.Build()
+	told := events.NewFakeRecorder(100)
+	r := &rollout{client: cl, log: slog.New(slog.DiscardHandler), events: told, options: RolloutOptions{Max: "2", StopAfter: 1}, now: func() time.Time { return now },
+		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil },
+		wake:      make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 100), granted: map[types.UID]grant{}}
+	look := func(sentence, want string) {
+		t.Helper()
+		if _, err := r.Reconcile(t.Context(), reconcile.Request{}); err != nil {
+			t.Fatal(err)
+		}
+		if got := briefRollout(r.last()); got != want {
+			t.Errorf("%s: %s, want %s", sentence, got, want)
+		}
+	}
+	look("at the start", "release, 1 wait, 2 change")
+	now = now.Add(rolloutHears - time.Second)
+	o := objects["heard"]
+	if err := cl.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		t.Fatal(err)
+	}
+	o.Status.State, o.Status.ReleasedAt = v1.StateConfigured, nil
+	if err := cl.Status().Update(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	look("one is heard", "release, 1 wait, 1 change")
+	if len(told.Events) > 0 {
+		t.Errorf("before all could be heard: %s", <-told.Events)
+	}
+	now = now.Add(time.Second)
+	look("all could be heard", "release, 1 wait, 0 change, 1 failed, stuck stuck, stopped")
 }
