@@ -173,18 +173,21 @@ const nmNews = 2 * time.Second
 
 // NMHold makes a checkpoint of the one link: if NMRelease does not come, NetworkManager takes it back to what it is now after 83 s. It is a second net,
 // beneath our own journal, since NetworkManager loses it when it is killed. One that we have left is taken away first; one of somebody else stays, and counts first.
-func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
+// NetworkManager makes one too of a link that somebody has taken from it, and would leave that alone again.
+func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) error {
 	m, dev, name, err := h.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}
 	defer m.close()
-	managed, err := m.managed(ctx, dev)
-	if err != nil {
-		return err
-	}
-	if !managed {
-		return fmt.Errorf("holding link %s: NetworkManager does not manage it; see nmcli device, and unmanaged-devices in its configuration", name)
+	if !taken {
+		managed, err := m.managed(ctx, dev, true, nmNews) // one that was just plugged in it manages as soon as udev has finished with it
+		if err != nil {
+			return err
+		}
+		if !managed {
+			return fmt.Errorf("holding link %s: NetworkManager does not manage it; see nmcli device, and unmanaged-devices in its configuration", name)
+		}
 	}
 	foreign, err := m.releaseOurs(ctx, dev)
 	if err != nil {
@@ -201,35 +204,38 @@ func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC) error {
 	return nil
 }
 
-// Reasons of NMDeviceStateReason for a device that is not managed since somebody has told NetworkManager so at run time (nmcli device set managed no):
-// "removed", as 1.42 says, and the one that there is since 1.48. What its configuration says, or udev's, has other reasons (3; 74, 76, 77).
-const (
-	nmRemoved      = 36
-	nmUserExplicit = 75
-)
+// NMManage has NetworkManager manage a link, or leave it alone, as nmcli device set managed does, and waits until it is so: it may put on the link what it
+// has for it, or take that away.
+func (h *Host) NMManage(ctx context.Context, index int, mac nic.MAC, managed bool) error {
+	m, dev, name, err := h.nmDevice(ctx, index, mac)
+	if err != nil {
+		return err
+	}
+	defer m.close()
+	if _, err := m.call(ctx, dev, "org.freedesktop.DBus.Properties.Set", []any{nmDevice, "Managed", dbus.MakeVariant(managed)}); err != nil {
+		return fmt.Errorf("telling NetworkManager whether to manage link %s (%t): %w", name, managed, err)
+	}
+	is, err := m.managed(ctx, dev, managed, nmActivateTimeout)
+	if err == nil && is != managed {
+		err = fmt.Errorf("telling NetworkManager whether to manage link %s (%t): it does not obey; see nmcli device, and unmanaged-devices in its configuration", name, managed)
+	}
+	return err
+}
 
-// managed says whether NetworkManager manages a device. One that was just plugged in it does as soon as udev has finished with it, and one that
-// somebody has taken from it at run time is given back: he who configures it for us is as much part of what is wanted as what it configures.
-func (m nm) managed(ctx context.Context, dev dbus.ObjectPath) (bool, error) {
-	for begin, asked := time.Now(), false; ; {
+// managed says whether NetworkManager manages a device, and waits for a while until that is as expected.
+func (m nm) managed(ctx context.Context, dev dbus.ObjectPath, expected bool, patience time.Duration) (bool, error) {
+	for begin := time.Now(); ; {
 		var state uint32
-		var reason struct{ State, Reason uint32 }
-		if err := errors.Join(m.get(ctx, dev, nmDevice, "State", &state), m.get(ctx, dev, nmDevice, "StateReason", &reason)); err != nil {
+		if err := m.get(ctx, dev, nmDevice, "State", &state); err != nil {
 			return false, err
 		}
-		if state > nmUnmanaged || time.Since(begin) > nmNews {
-			return state > nmUnmanaged, nil
-		}
-		if !asked && (reason.Reason == nmRemoved || reason.Reason == nmUserExplicit) {
-			asked = true
-			if _, err := m.call(ctx, dev, "org.freedesktop.DBus.Properties.Set", []any{nmDevice, "Managed", dbus.MakeVariant(true)}); err != nil {
-				return false, fmt.Errorf("asking NetworkManager to manage a link again: %w", err)
-			}
+		if is := state > nmUnmanaged; is == expected || time.Since(begin) > patience {
+			return is, nil
 		}
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
-			return false, fmt.Errorf("waiting for NetworkManager to manage a link: %w", ctx.Err())
+			return false, fmt.Errorf("waiting for NetworkManager to manage a link, or not to: %w", ctx.Err())
 		}
 	}
 }

@@ -51,7 +51,7 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 		return nil, err
 	}
 	if len(profiles) > 0 || Lost(a, active) {
-		return b.managed(a, persist, profiles, active), nil
+		return b.managed(a, persist, profiles, active)
 	}
 	return append(b.Repair(a), persist...), nil
 }
@@ -105,7 +105,7 @@ func check(kind plan.StepKind, c plan.Check) plan.Step {
 }
 
 // managed is Managed with the files of this dialect.
-func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string, active string) []plan.Step {
+func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string, active string) ([]plan.Step, error) {
 	if file := b.Dialect.File(a.NIC.Name); a.Kind == plan.Configure && !slices.Contains(profiles, file) {
 		profiles = append(profiles, file)
 	}
@@ -121,13 +121,19 @@ func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string,
 //
 // What undoes it stands in front, so that it comes when the files are as they were: NetworkManager reads those again, and the kernel gets what it
 // does not put back.
-func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, active string, late []plan.Step) []plan.Step {
+func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, active string, late []plan.Step) ([]plan.Step, error) {
 	ask := func(v plan.Verb, files []string, uuid string) *plan.Manage {
 		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
 	}
 	back := KernelBefore(a)
 	before, after := b.around(a, files, active)
-	steps := []plan.Step{check(plan.StepGuard, plan.CheckGuard), {Kind: plan.StepHold, Do: plan.Op{Manage: ask(plan.Hold, nil, "")}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
+	taken, err := Taken(b.Files, a.Link.Index)
+	if err != nil {
+		return nil, err
+	}
+	hold := ask(plan.Hold, nil, "")
+	hold.Taken = taken
+	steps := []plan.Step{check(plan.StepGuard, plan.CheckGuard), {Kind: plan.StepHold, Do: plan.Op{Manage: hold}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
 	steps = append(steps, before...)
 	steps = append(steps, plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &back}},
 		plan.Step{Kind: plan.StepProfile, Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
@@ -137,13 +143,18 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 		gone = UUID(a.NIC.MAC) // also where active is another, or none: ours may just be coming in force
 	}
 	steps = append(steps, plan.Step{Kind: plan.StepLoad, Do: plan.Op{Manage: ask(plan.Load, profiles, gone)}})
+	if a.Kind == plan.Configure && taken {
+		// He who configures it for us is as much part of what is wanted as what it configures. Behind the load, since NetworkManager brings in force what
+		// it finds; and taken back first of all, as it takes with it what it has brought.
+		steps = append(steps, plan.Step{Kind: plan.StepLend, Do: plan.Op{Manage: ask(plan.Lend, nil, "")}, Undo: plan.Op{Manage: ask(plan.TakeBack, nil, "")}})
+	}
 	if a.Kind == plan.Configure {
 		steps = append(steps, plan.Step{Kind: plan.StepActivate, Do: plan.Op{Manage: ask(plan.Activate, nil, UUID(a.NIC.MAC))}})
 	}
 	steps = append(steps, check(plan.StepSettle, plan.CheckSettle))
 	steps = append(steps, after...)
 	steps = append(steps, check(plan.StepVerify, plan.CheckVerify), check(plan.StepProbe, plan.CheckProbe), plan.Step{Kind: plan.StepRelease, Do: plan.Op{Manage: ask(plan.Release, nil, "")}})
-	return append(steps, late...)
+	return append(steps, late...), nil
 }
 
 // apartNames parts the files by which udev names links, and those of the former agent, from all others. They come last: udev reads them at boot before
@@ -309,6 +320,16 @@ const stateDir = "/run/NetworkManager/devices"
 // this cannot be told now: an undo would have nothing to bring back in force.
 func ActiveProfile(f filestep.Files, index int) (string, error) {
 	return profileIn(f, fmt.Sprintf("%s/%d", stateDir, index))
+}
+
+// Taken says whether somebody has told NetworkManager to leave a link alone (nmcli device set managed no). Of one that its configuration, or udev, has it
+// leave alone it writes neither "true" nor "false" (1.42 and 1.52), and after a restart it keeps to what it has written.
+func Taken(f filestep.Files, index int) (bool, error) {
+	data, _, err := f.Read(fmt.Sprintf("%s/%d", stateDir, index))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("reading whether NetworkManager manages a link: %w", err)
+	}
+	return slices.Contains(strings.Split(string(data), "\n"), "managed=false"), nil
 }
 
 func profileIn(f filestep.Files, file string) (string, error) {

@@ -140,7 +140,7 @@ func (b *ManagerBackend) managed(a plan.Action, persist, stray []plan.Step, acti
 		files, profiles = slices.Insert(files, 0, s), slices.Insert(profiles, 0, s.Do.File.Path)
 	}
 	if a.Link != nil {
-		return b.Manager.Managed(a, files, profiles, active, late), nil
+		return b.Manager.Managed(a, files, profiles, active, late)
 	}
 	if len(profiles) == 0 {
 		return late, nil

@@ -41,6 +41,7 @@ const (
 	StepProfile   StepKind = "profile" // a profile's file, or the undo that has it read again
 	StepPersist   StepKind = "persist"
 	StepLoad      StepKind = "load"
+	StepLend      StepKind = "lend" // a link that somebody has taken from its manager is managed again
 	StepActivate  StepKind = "activate"
 	StepAwait     StepKind = "await"
 	StepSettle    StepKind = "settle"
@@ -75,6 +76,8 @@ type Manage struct {
 	// Name is what the link has to be called for Reload and Apply, which then see to it that networkd has it by the one file in Files. Empty: networkd need not have it.
 	Name string `json:",omitempty"`
 	Undo bool   `json:",omitempty"` // of Reload and Apply: only if this change came as far before
+	// Taken, of Hold: somebody has taken the link from the manager, see Lend.
+	Taken bool `json:",omitempty"`
 }
 
 // Verb says what a network manager is asked for.
@@ -85,6 +88,8 @@ const (
 	Hold     Verb = "hold"     // to go back by itself if it does not hear from us
 	Release  Verb = "release"  // not to, any more
 	Load     Verb = "load"     // to read Files, and nothing else; then to have done with UUID on the link, where it is not empty
+	Lend     Verb = "lend"     // to manage the link again, which somebody has told it to leave alone
+	TakeBack Verb = "takeback" // to leave it alone again. Of no meaning after a boot, which makes it forget that it was told
 	Activate Verb = "activate" // to bring UUID in force on the link as it was read last
 	Await    Verb = "await"    // to have done with what it does on the link by itself; changes nothing
 	Restore  Verb = "restore"  // Load, and Activate where UUID is not empty. For an undo: a manager that does not run has nothing to restore

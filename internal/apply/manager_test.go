@@ -220,3 +220,55 @@ func TestAProfileThatWasRefusedBeforeDoesNotStopTheUndo(t *testing.T) {
 		converge(t, m, start(t, m, "boot-1"), s.after...)
 	}
 }
+
+// Somebody has told NetworkManager to leave a link alone. A change has it manage the link again; one that fails or is cut off at any step leaves it alone as
+// before, with what was on it, unless recovery goes on. A boot makes NetworkManager forget what it was told, and the undo of a change that was begun before
+// does not tell it again.
+func TestALinkThatWasTakenFromNetworkManagerIsTakenBackByTheUndo(t *testing.T) {
+	for name, after := range map[string]string{
+		"an address and routes change by keyfile": "[]", "an address and routes change by ifcfg": "[]", "a NIC gets another id by keyfile": "[]",
+		"a NIC is removed by keyfile": "[11]", // it has to do nothing for that
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := scenarios()[name]
+			machine := func() *hosttest.Machine {
+				m := prepared(t, s)
+				m.Take(11)
+				m.Ops = 0
+				return m
+			}
+			before := machine().Text(stateDir)
+			m := machine()
+			run(t, m, s)
+			ops, wanted := m.Ops, m.Text(stateDir)
+			if !strings.Contains(before, "\ntaken [11]\n") || !strings.Contains(wanted, "\ntaken "+after+"\n") {
+				t.Fatalf("taken is not [11] before and %s behind the change:\n%s\n%s", after, before, wanted)
+			}
+			for n := 1; n <= ops; n++ {
+				for how, at := range map[string]func(m *hosttest.Machine){
+					"fails":      func(m *hosttest.Machine) { m.FailAt = n },
+					"is cut off": func(m *hosttest.Machine) { m.CrashAt = n },
+				} {
+					m := machine()
+					at(m)
+					run(t, m, s)
+					m.FailAt, m.CrashAt = 0, 0
+					start(t, m, "boot-1")
+					if got := m.Text(stateDir); got != before && got != wanted {
+						t.Errorf("it %s at %d: neither as before nor as wanted:\n%s\ndifference to what was before:\n%s", how, n, got, cmp.Diff(before, got))
+					}
+				}
+				m := machine()
+				m.CrashAt = n
+				run(t, m, s)
+				m.CrashAt = 0
+				boot(m)
+				m.StartManager()
+				start(t, m, "boot-2")
+				if got := m.Text(stateDir); !strings.Contains(got, "\ntaken []\n") {
+					t.Errorf("it is cut off at %d, and booted: the link is taken anew:\n%s", n, got)
+				}
+			}
+		})
+	}
+}

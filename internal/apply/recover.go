@@ -267,6 +267,9 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 			if u.Manage.Verb == plan.Release && lost {
 				continue // what we could not put back, it may
 			}
+			if u.Manage.Verb == plan.TakeBack && e.Boot != a.Boot {
+				continue // whoever had taken the link did so until the next boot
+			}
 			if err := a.Manager.Manage(ctx, *u.Manage); err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrNoManager) {
 				lost = true
 				unasked = append(unasked, fmt.Errorf("undoing %s: %w", e.Steps[i].Kind, err))

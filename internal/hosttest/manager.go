@@ -31,6 +31,7 @@ type Manager struct {
 	active map[int]profile    // by ifindex
 	mtu    map[int]int        // by ifindex, before it was changed
 	held   map[int]bool
+	taken  map[int]bool // by ifindex: links that it does not manage, since somebody has told it so
 }
 
 type profile struct {
@@ -54,6 +55,7 @@ func (m *Machine) manager(do func(n *Manager) error) error {
 func (m *Machine) StartManager() {
 	n := m.NM
 	n.loaded, n.active, n.mtu, n.held = map[string]profile{}, map[int]profile{}, map[int]int{}, map[int]bool{}
+	n.taken = map[int]bool{}
 	for i := range m.Net {
 		m.Net[i].Up = true // so it is told of their carrier
 		m.state(m.Net[i].Index)
@@ -64,8 +66,35 @@ func (m *Machine) StartManager() {
 }
 
 // NMHold implements ifcfg.Bus.
-func (m *Machine) NMHold(_ context.Context, index int, _ nic.MAC) error {
-	return m.manager(func(n *Manager) error { n.held[index] = true; return nil })
+func (m *Machine) NMHold(_ context.Context, index int, _ nic.MAC, taken bool) error {
+	return m.manager(func(n *Manager) error {
+		if n.taken[index] && !taken {
+			return fmt.Errorf("link %d is not managed", index)
+		}
+		n.held[index] = true
+		return nil
+	})
+}
+
+// NMManage implements ifcfg.Bus.
+func (m *Machine) NMManage(_ context.Context, index int, _ nic.MAC, managed bool) error {
+	return m.manager(func(n *Manager) error {
+		if !managed {
+			m.Take(index)
+			return nil
+		}
+		delete(n.taken, index)
+		m.state(index)
+		m.autoconnect()
+		return nil
+	})
+}
+
+// Take has it leave a link alone, as nmcli device set managed no does.
+func (m *Machine) Take(index int) {
+	m.deactivate(index)
+	m.NM.taken[index] = true
+	m.state(index)
 }
 
 // NMRelease implements ifcfg.Bus.
@@ -119,12 +148,20 @@ func (m *Machine) read(file string) error {
 		return err
 	}
 	n.loaded[file] = profile{uuid, c}
-	for _, l := range m.Net {
-		if _, busy := n.active[l.Index]; !busy && l.HasMAC(c.MAC) {
-			m.bring(l.Index, n.loaded[file])
+	m.autoconnect()
+	return nil
+}
+
+// autoconnect brings in force what it has read, on links that it manages and has nothing in force on.
+func (m *Machine) autoconnect() {
+	n := m.NM
+	for _, file := range slices.Sorted(maps.Keys(n.loaded)) {
+		for _, l := range m.Net {
+			if _, busy := n.active[l.Index]; !busy && !n.taken[l.Index] && l.HasMAC(n.loaded[file].config.MAC) {
+				m.bring(l.Index, n.loaded[file])
+			}
 		}
 	}
-	return nil
 }
 
 // NMActivate implements ifcfg.Bus.
@@ -214,7 +251,7 @@ func (m *Machine) deactivate(index int) {
 
 // state writes what NetworkManager writes of a link.
 func (m *Machine) state(index int) {
-	file, data := fmt.Sprintf("/run/NetworkManager/devices/%d", index), "[device]\nmanaged=true\n"
+	file, data := fmt.Sprintf("/run/NetworkManager/devices/%d", index), fmt.Sprintf("[device]\nmanaged=%t\n", !m.NM.taken[index])
 	if p, busy := m.NM.active[index]; busy {
 		data += "connection-uuid=" + p.uuid + "\n"
 	}
@@ -231,5 +268,6 @@ func (n *Manager) text() string {
 		fmt.Fprintf(&b, "active %d %+v\n", index, n.active[index])
 	}
 	fmt.Fprintf(&b, "held %v\n", slices.Sorted(maps.Keys(n.held)))
+	fmt.Fprintf(&b, "taken %v\n", slices.Sorted(maps.Keys(n.taken)))
 	return b.String()
 }
