@@ -126,7 +126,10 @@ func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string
 		driver = filepath.Base(target)
 	}
 	for _, f := range files {
-		y, ok := h.netplanFile(f)
+		y, ok, err := h.netplanFile(f)
+		if err != nil {
+			return nil, "", "", err
+		}
 		if !ok {
 			continue // netplan itself will say so when it is asked
 		}
@@ -145,17 +148,19 @@ func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string
 	return found, renderer, file, nil
 }
 
-// netplanFile is what a file of netplan says; false where it cannot be read or is no YAML. What it said when it had the same content is not parsed
-// again: on a node where changes of many NICs fail that would be half of what each try costs.
-func (h *Host) netplanFile(file string) (y netplanFile, ok bool) {
+// netplanFile is what a file of netplan says; false where it is gone by now, no file or no YAML. What it said when it had the same content is not parsed
+// again: on a node where changes of many NICs fail that would be half of what each try costs. An error means that what it says is not known.
+func (h *Host) netplanFile(file string) (y netplanFile, ok bool, err error) {
 	data, _, err := h.Read(file)
-	if err != nil {
-		return y, false
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errIrregular) {
+		return y, false, nil
+	} else if err != nil {
+		return y, false, err
 	}
 	h.netplan.Lock()
 	defer h.netplan.Unlock()
 	if y, ok = h.netplan.files[file]; ok && bytes.Equal(y.data, data) {
-		return y, !y.broken
+		return y, !y.broken, nil
 	}
 	y = netplanFile{data: data}
 	var tree netplanTree
@@ -169,7 +174,7 @@ func (h *Host) netplanFile(file string) (y netplanFile, ok bool) {
 		h.netplan.files = map[string]netplanFile{}
 	}
 	h.netplan.files[file] = y
-	return y, !y.broken
+	return y, !y.broken, nil
 }
 
 // netplanFile is one that was parsed. definitions are shared: nobody changes them.

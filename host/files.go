@@ -19,6 +19,9 @@ import (
 // maxFile bounds what is read whole, in bytes: no file that concerns us comes near it.
 const maxFile = 4 << 20
 
+// errIrregular: it is a folder, a FIFO, or a link to /dev/null by which somebody hides a file. It says nothing.
+var errIrregular = errors.New("not a regular file")
+
 // Read gives a file and its permission bits. fs.ErrNotExist, and every errno, passes through. Only regular files are read, of at
 // most 4 MiB: a FIFO somebody left in a folder must not stop us.
 func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
@@ -32,7 +35,7 @@ func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
 		return nil, 0, fmt.Errorf("reading %s: %w", path, reason(err))
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("reading %s: not a regular file", path)
+		return nil, 0, fmt.Errorf("reading %s: %w", path, errIrregular)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {

@@ -203,6 +203,11 @@ func TestAFileThatCannotBeReadClaimsWhatItDidOrEveryLink(t *testing.T) {
 			if got := claimOf(t, h); !strings.Contains(got, step.want) || step.want == "" && got != "" {
 				t.Errorf("%s: the claim is %q, want %q", step.name, got, step.want)
 			}
+			// Nor is the renderer that it may name anybody's guess.
+			target, _ := os.Readlink(file)
+			if _, _, _, err := h.netplanFor(nic.Link{}); (err != nil) != (target == "50.yaml") {
+				t.Errorf("%s: netplan's definitions: %v", step.name, err)
+			}
 		}
 	}
 	if n := strings.Count(log.String(), "cannot be read"); n != 3 {
