@@ -153,6 +153,17 @@ func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
+// detect says who configures the network here, for a person. What cannot be told at the start keeps nothing from being done: each NIC's own backend is
+// asked for when it is its turn.
+func (d *dispatch) detect(ctx context.Context) host.Stack {
+	s, err := d.stacks.Detect(ctx)
+	if err != nil {
+		d.log.Error("it cannot be told who configures the network here", "err", err)
+		s = host.Stack{Evidence: []string{"it could not be told at the start: " + err.Error()}}
+	}
+	return d.override(s)
+}
+
 // choose finds the backend for a link that is not ours yet.
 func (d *dispatch) choose(ctx context.Context, l nic.Link) (host.Stack, error) {
 	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)

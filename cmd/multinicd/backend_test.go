@@ -23,9 +23,10 @@ type fakeStacks struct {
 	stack host.Stack
 	gone  []string // backends that can be had no more
 	asked int
+	err   error // of Detect
 }
 
-func (f *fakeStacks) Detect(context.Context) (host.Stack, error) { return f.stack, nil }
+func (f *fakeStacks) Detect(context.Context) (host.Stack, error) { return f.stack, f.err }
 func (f *fakeStacks) Stack(context.Context, nic.Link) (host.Stack, error) {
 	f.asked++
 	return f.stack, nil
@@ -166,5 +167,20 @@ func TestTheQuestionWhoOwnsALinkEndsWithItsCaller(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A file that cannot be read at the start is no reason not to look after the NICs.
+func TestWhoConfiguresTheNetworkCannotBeTold(t *testing.T) {
+	d := &dispatch{stacks: &fakeStacks{err: errors.New("input/output error")}, name: "auto", log: slog.New(slog.DiscardHandler)}
+	if s := d.detect(t.Context()); s.Backend != "" || len(s.Evidence) != 1 || !strings.HasSuffix(s.Evidence[0], "input/output error") {
+		t.Errorf("got %+v", s)
+	}
+	if why := d.unsupported(t.Context()); why != "" {
+		t.Errorf("nothing at all would be done: %s", why)
+	}
+	d.name = host.NetworkManager
+	if s := d.detect(t.Context()); s.Backend != host.NetworkManager || len(s.Evidence) != 2 {
+		t.Errorf("multinicd.toml says which, and it is %+v", s)
 	}
 }

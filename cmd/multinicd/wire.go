@@ -160,13 +160,9 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
-	stack, err := w.host.Detect(ctx)
-	if err != nil {
-		return exitError{exitFailed, fmt.Errorf("finding out who configures the network here: %w", err)}
-	}
 	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad(), record: func() plan.Record { return w.applier.Record() }}
 	backends := &dispatch{stacks: w.host, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
-	stack = backends.override(stack)
+	stack := backends.detect(ctx)
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.host, Others: ifcfg.Manager{Bus: w.host}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
