@@ -12,7 +12,9 @@ import (
 const unknown = "unknown"
 
 // protocols are names of those who make routes (rtm_protocol in linux/rtnetlink.h, and of networkd and ip(8) by their use).
-var protocols = map[int]string{3: "ip(8) or a script (proto boot)", 4: "a network manager (proto static)", 9: "a router advertisement", 16: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF"}
+var protocols = map[int]string{3: "ip(8) or a script (proto boot)", 4: "a network manager (proto static)", protocolRA: "a router advertisement", 16: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF"}
+
+const protocolRA = 9
 
 // share is one thing that somebody changed: its kind, as differences() calls it, which one, and by whom.
 type share struct{ kind, which, by string }
@@ -50,7 +52,13 @@ func (d *Daemon) changed(a plan.Action) (out []share) {
 	for _, r := range append(slices.Clone(c.AddRules), c.DelRules...) {
 		told("rule", r.String(), r)
 	}
-	for kind, is := range map[string]bool{"name": c.Name != "", "mtu": c.MTU != 0, "up": c.Up || c.Down, "conf": c.Conf != nil} {
+	for _, p := range c.Advertised {
+		out = append(out, share{"address", p.String(), protocols[protocolRA]})
+	}
+	for _, r := range c.AdvertisedRoutes {
+		out = append(out, share{"route", r.String(), protocols[protocolRA]})
+	}
+	for kind, is := range map[string]bool{"name": c.Name != "", "mtu": c.MTU != 0, "up": c.Up || c.Down, "conf": c.Conf != nil || c.Conf6 != nil} {
 		if is {
 			out = append(out, share{kind: kind})
 		}

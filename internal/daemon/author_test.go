@@ -31,6 +31,8 @@ func TestItIsSaidForWhichOfTheChangesAnAuthorStands(t *testing.T) {
 		"all of a link, and nobody told":                  {change: nic.Change{Name: "multinic1", MTU: 1400, Up: true, Conf: &nic.Conf{}, Add: []netip.Prefix{a}, AddRules: []nic.Rule{rule}}, want: "unknown"},
 		"a rule and a route, by two":                      {change: nic.Change{AddRules: []nic.Rule{rule}, AddRoutes: []nic.Route{route}}, told: map[any]string{rule: networkd, route: ip}, want: ip + " for route; systemd-networkd for rule"},
 		"a route, by the mark of what took its place":     {change: nic.Change{Add: []netip.Prefix{a}, AddRoutes: []nic.Route{route}}, have: []nic.Route{bird}, want: "bird for route; unknown for address"},
+		"opened to routers, one of which has come":        {change: nic.Change{Conf6: &nic.Conf6{}, Advertised: []netip.Prefix{b}, AdvertisedRoutes: []nic.Route{route}}, want: "a router advertisement for address, route; unknown for conf"},
+		"opened to routers, and a command's address":      {change: nic.Change{Conf6: &nic.Conf6{}, Add: []netip.Prefix{a}}, told: map[any]string{a: ip}, want: ip + " for address; unknown for conf"},
 		"a route, by the kernel's word before any mark":   {change: nic.Change{AddRoutes: []nic.Route{route}}, have: []nic.Route{bird}, told: map[any]string{route: ip}, want: ip},
 	} {
 		t.Run(name, func(t *testing.T) {
