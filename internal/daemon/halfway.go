@@ -18,7 +18,7 @@ type pace struct {
 	tried time.Time
 	pause time.Duration
 	names string // who had them then
-	news  bool   // another has by now
+	news  bool   // another has by now, or somebody asks for it to be tried
 }
 
 const (
@@ -72,6 +72,14 @@ func (d *Daemon) resume(ctx context.Context) {
 		p.tried, p.pause, p.names, p.news = d.now(), min(2*p.pause, resumeMax), names, false
 	}
 	d.paces = paces
+}
+
+// tryNow has the next pass try what waits for its next retry: whoever asks for something wants that.
+func (d *Daemon) tryNow() {
+	clear(d.failures)
+	for _, p := range d.paces {
+		p.news = true
+	}
 }
 
 // untilResume is the time until the next change that is half way is to be tried; an hour where none is.

@@ -164,6 +164,27 @@ func TestAMachineThatCannotBeReadIsSaidOnce(t *testing.T) {
 	}
 }
 
+// Whoever has mended what no event tells of need not wait for the next try: a trigger is one.
+func TestATriggerTriesWhatIsHalfWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		obj := object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")
+		w.machine.FailFrom = 6
+		w.tell(Wish{Object: obj})
+		w.pass(30 * time.Minute)
+		if half := w.daemon.Status().NICs[0]; half.Reason != string(plan.RollbackFailed) || time.Until(half.NextTry) < 10*time.Second {
+			t.Fatalf("the status is %+v", half)
+		}
+		w.machine.FailFrom = 0
+		w.tell(ask(obj, "r1", v1.ActionTrigger))
+		w.well()
+		if r := w.lastReport(); r.Run != "r1" || r.Interfaces[0].Status != v1.StateConfigured {
+			t.Errorf("the report is %+v", r)
+		}
+	})
+}
+
 // What was begun without being wanted any more comes to its end too, and is said meanwhile.
 func TestANICThatIsHalfWayHasLeftTheObject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

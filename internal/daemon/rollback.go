@@ -30,7 +30,7 @@ func (d *Daemon) hold(ctx context.Context, back bool) error {
 		return errors.New("the object has changed just now, and with it what would be gone back to; nothing was done, ask again")
 	}
 	d.wish.Held, d.fresh = back, true
-	clear(d.failures) // whoever asks wants it tried now
+	d.tryNow()
 	now, before := generation(d.wish), d.wish.Before.Generation
 	if back {
 		d.Log.Warn("rolled back by hand; the object is held back until it changes", "node", d.Node, "generation", now, "in_force", before, "reason", v1.ReasonHeldBack)

@@ -26,7 +26,7 @@ func (w Wish) due() *Run {
 // begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst does the pass again after its start, and
 // reports on the run then. d.mu must be held.
 func (d *Daemon) begin(run *Run) {
-	clear(d.failures) // what waits for its next retry is tried now
+	d.tryNow()
 	d.wish.Cleaned = run.Action == v1.ActionCleanup
 	d.wish.Ran = append(slices.Clone(d.wish.Ran), run.UID)
 	d.wish.Ran = d.wish.Ran[max(0, len(d.wish.Ran)-maxRan):]
