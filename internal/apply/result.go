@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"strings"
+
 	"multinicd/plan"
 )
 
@@ -30,7 +32,8 @@ type Result struct {
 }
 
 func (r Result) fail(o Outcome, reason plan.Reason, err error) Result {
-	r.Outcome, r.Reason, r.Message, r.Err = o, reason, err.Error(), err
+	r.Outcome, r.Reason, r.Err = o, reason, err
+	r.Message = strings.ReplaceAll(err.Error(), "\n", "; ") // several errors at once have a line each
 	return r
 }
 

@@ -173,7 +173,7 @@ func TestATriggerTriesWhatIsHalfWay(t *testing.T) {
 		w.machine.FailFrom = 6
 		w.tell(Wish{Object: obj})
 		w.pass(30 * time.Minute)
-		if half := w.daemon.Status().NICs[0]; half.Reason != string(plan.RollbackFailed) || time.Until(half.NextTry) < 10*time.Second {
+		if half := w.daemon.Status().NICs[0]; half.Reason != string(plan.RollbackFailed) || strings.Contains(half.Message, "\n") || time.Until(half.NextTry) < 10*time.Second {
 			t.Fatalf("the status is %+v", half)
 		}
 		w.machine.FailFrom = 0
