@@ -136,7 +136,7 @@ func (h *Host) process(port int) (name string, lives bool) {
 	if err != nil {
 		return "", false
 	}
-	lives = h.exists(fmt.Sprintf("/proc/%d", port))
+	lives = h.lives(port)
 	switch {
 	case len(others) == 0 && own && (open || !lives):
 		return name, lives
@@ -147,6 +147,22 @@ func (h *Host) process(port int) (name string, lives bool) {
 		return name, true
 	}
 	return "", false // several may have been it, or one that has no such socket any more
+}
+
+// lives says whether a process is there and is not about to end: it closes its sockets first, and may stand in /proc for a while after that.
+func (h *Host) lives(pid int) bool {
+	const exiting = 0x4 // PF_EXITING of linux/sched.h
+	data, _, err := h.Read(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return h.exists(fmt.Sprintf("/proc/%d", pid))
+	}
+	// The command stands in parentheses, and may have any in it. Behind it: state, five numbers, flags (proc_pid_stat(5)).
+	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	if len(f) < 7 {
+		return true
+	}
+	flags, err := strconv.ParseUint(f[6], 10, 64)
+	return f[0] != "Z" && f[0] != "X" && (err != nil || flags&exiting == 0)
 }
 
 // numbered lists the processes that have an id in their own PID namespace, by their id in ours.

@@ -53,14 +53,20 @@ func TestAPortIsNamedOnlyWhereItsOwnerIsCertain(t *testing.T) {
 		processes map[int]proc
 		sockets   []string
 		networkd  bool
+		stat      string // of the process with the port's number
 		want      string
 	}{
 		"a command that lives": {port: 264, processes: map[int]proc{264: {"ip", "264", "0", nobody}}, sockets: []string{"0 264"}, want: "ip (process 264, user root)"},
 		"one of somebody who became root": {port: 264, processes: map[int]proc{264: {"ip", "264", "0", "1000"}}, sockets: []string{"0 264"},
 			want: "ip (process 264, user root, logged in as alice)"},
 		"one of a user without a name": {port: 264, processes: map[int]proc{264: {"ip", "264", "77", nobody}}, sockets: []string{"0 264"}, want: "ip (process 264, user 77)"},
-		"a command that has ended":     {port: 264, processes: map[int]proc{265: {"cron", "265", "0", nobody}}, want: "a command that has ended, process 264"},
-		"a process of a container":     {port: 57, processes: map[int]proc{4711: {"calico-node", "4711\t57", "0", nobody}}, sockets: []string{"0 57"}, want: "calico-node (process 4711, user root)"},
+		"a command that is ending, and has closed its socket": {port: 264, processes: map[int]proc{264: {"ip", "264", "0", nobody}},
+			stat: "264 (ip) a) R 1 264 264 0 -1 4194308 80 0", want: "ip (process 264, user root)"},
+		"a command whose parent has not asked for its end": {port: 264, processes: map[int]proc{264: {"ip", "264", "0", nobody}},
+			stat: "264 (ip) Z 1 264 264 0 -1 4194304 80 0", want: "ip (process 264, user root)"},
+		"one with the number that goes on": {port: 264, processes: map[int]proc{264: {"cron", "264", "0", nobody}}, stat: "264 (cron) S 1 264 264 0 -1 4194304 80 0"},
+		"a command that has ended":         {port: 264, processes: map[int]proc{265: {"cron", "265", "0", nobody}}, want: "a command that has ended, process 264"},
+		"a process of a container":         {port: 57, processes: map[int]proc{4711: {"calico-node", "4711\t57", "0", nobody}}, sockets: []string{"0 57"}, want: "calico-node (process 4711, user root)"},
 		"one of a container, and its number is another's on the host": {port: 57, processes: map[int]proc{57: {"kworker/0:1", "57", "0", nobody}, 4711: {"calico-node", "4711\t57", "0", nobody}},
 			sockets: []string{"0 57"}},
 		"one of two containers with the number":                                      {port: 57, processes: map[int]proc{4711: {"a", "4711\t57", "0", nobody}, 4712: {"b", "4712\t57", "0", nobody}}, sockets: []string{"0 57"}},
@@ -76,6 +82,11 @@ func TestAPortIsNamedOnlyWhereItsOwnerIsCertain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := &Host{Root: t.TempDir(), log: slog.New(slog.DiscardHandler)}
 			fakeProc(t, h.Root, tt.processes, tt.sockets...)
+			if tt.stat != "" {
+				if err := os.WriteFile(h.path(fmt.Sprintf("/proc/%d/stat", tt.port)), []byte(tt.stat), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if tt.networkd {
 				if err := os.MkdirAll(h.path("/run/systemd/netif"), 0o755); err != nil {
 					t.Fatal(err)

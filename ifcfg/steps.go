@@ -44,7 +44,7 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 		if len(persist) > 0 {
 			persist[len(persist)-1].Final = true
 		}
-		return persist, nil
+		return append(b.Repair(a), persist...), nil
 	}
 	active, err := ActiveProfile(b.Files, a.Link.Index)
 	if err != nil {
@@ -94,7 +94,7 @@ const static = 4
 // Same says whether the former agent's profile means what is wanted. It stays in force until the next boot, or until something of it has to change: for
 // NetworkManager another profile is another life of the link, without addresses in between.
 func Same(a plan.Action) bool {
-	return a.Kind == plan.Configure && a.Link != nil && len(a.Link.Former) > 0 && a.Change.Empty()
+	return a.Kind == plan.Configure && a.Link != nil && len(a.Link.Former) > 0 && plan.OnlyIPv6(a.Change)
 }
 
 // Validate has nobody to ask: NetworkManager judges a profile when it reads it.

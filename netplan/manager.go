@@ -94,7 +94,7 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 		}
 	}
 	if ifcfg.Same(a) {
-		return late, nil
+		return append(b.Manager.Repair(a), late...), nil
 	}
 	stray, err := b.stray(a)
 	if err != nil {

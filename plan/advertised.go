@@ -63,6 +63,24 @@ func conf6(c nic.Config, was Owned, l nic.Conf6) nic.Conf6 {
 	return l
 }
 
+// keepLinkLocal leaves the link-local address of a link that is up where nothing but IPv6 is to be changed. A NIC that the former agent, or
+// somebody by hand, has configured just as the object wants it is taken over without an event in the kernel. The address goes with the next
+// change of the link, or at the next boot.
+func keepLinkLocal(ch *nic.Change, l nic.Link) {
+	if ch.Conf6 == nil || !l.Up || !OnlyIPv6(*ch) {
+		return
+	}
+	if ch.Conf6.AddrGenMode = ch.HadConf6.AddrGenMode; *ch.Conf6 == *ch.HadConf6 {
+		ch.Conf6, ch.HadConf6 = nil, nil
+	}
+}
+
+// OnlyIPv6 says of a change that it does nothing but close a link to router advertisements. That of a link which is as wanted counts too.
+func OnlyIPv6(ch nic.Change) bool {
+	ch.Conf6, ch.HadConf6, ch.Advertised, ch.AdvertisedRoutes = nil, nil, nil, nil
+	return ch.Empty()
+}
+
 // advertised lists what router advertisements have brought to a link: addresses, routes by a router, and those to prefixes that are said to be on
 // the link. The kernel makes the latter as it makes those of addresses, but no address has them. Prefixes longer than /64 may be the
 // peer of an address, and stay.
@@ -108,6 +126,9 @@ func verifyUnadvertised(c nic.Config, l nic.Link, o Owned) (out []Mismatch) {
 		return nil
 	}
 	want := conf6(c, Owned{}, *l.Conf6)
+	if l.Up { // see keepLinkLocal
+		want.AddrGenMode = l.Conf6.AddrGenMode
+	}
 	if want != *l.Conf6 {
 		out = append(out, Mismatch{Field: "conf", Want: want.String(), Have: l.Conf6.String()})
 	}

@@ -23,7 +23,7 @@ func TestALinkIsClosedToRouterAdvertisements(t *testing.T) {
 		"a new one, for IPv6, keeps its link-local address":        {&open, func(in *input) { in.is("2001:db8:7::5/64") }, &closed},
 		"one whose addresses the kernel makes of a secret":         {&nic.Conf6{AcceptRA: 1, AddrGenMode: 3}, func(in *input) { in.is("2001:db8:7::5/64") }, &nic.Conf6{AddrGenMode: 3}},
 		"one without any address":                                  {&open, func(in *input) { in.is() }, &four},
-		"one that 0.1.0 has configured":                            {&open, func(in *input) { in.ours() }, &four},
+		"one that 0.1.0 has configured":                            {&open, func(in *input) { in.ours() }, &closed},
 		"one that is closed":                                       {&four, func(in *input) { in.ours() }, nil},
 		"opened by hand":                                           {&nic.Conf6{AcceptRA: 2, AddrGenMode: nic.AddrGenNone}, func(in *input) { in.ours() }, &four},
 		"that no process can set from here":                        {nil, func(*input) {}, nil},
@@ -35,11 +35,14 @@ func TestALinkIsClosedToRouterAdvertisements(t *testing.T) {
 		"that is to have IPv6 no more": {&closed, func(in *input) {
 			in.ours()
 			in.record.NICs[0].Conf6, in.record.NICs[0].Config.Addresses = &open, prefixes("10.1.0.5/24", "2001:db8:7::5/64")
+			in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8:7::5/64"), Permanent: true})
 		}, &four},
-		"that gets IPv6 with its MTU":        {nil, func(in *input) { in.ours(); in.record.NICs[0].Conf6 = &open; in.link().MTU, in.nic().MTU = 576, 1500 }, &four},
-		"that loses IPv6 with its MTU":       {&open, func(in *input) { in.nic().MTU = 576 }, nil},
-		"with an MTU that is too small":      {nil, func(in *input) { in.ours(); in.record.NICs[0].Conf6 = &open; in.link().MTU, in.nic().MTU = 576, 576 }, nil},
-		"that was given back and comes back": {&open, func(in *input) { in.ours(); in.record.NICs[0].Applied, in.record.NICs[0].Conf6 = false, &open }, &four},
+		"that is as wanted, and has a link-local address all the same": {&closed, func(in *input) { in.ours() }, nil},
+		"that has a link-local address, and is changed anyway":         {&closed, func(in *input) { in.ours(); in.nic().MTU = 1400 }, &four},
+		"that gets IPv6 with its MTU":                                  {nil, func(in *input) { in.ours(); in.record.NICs[0].Conf6 = &open; in.link().MTU, in.nic().MTU = 576, 1500 }, &four},
+		"that loses IPv6 with its MTU":                                 {&open, func(in *input) { in.nic().MTU = 576 }, nil},
+		"with an MTU that is too small":                                {nil, func(in *input) { in.ours(); in.record.NICs[0].Conf6 = &open; in.link().MTU, in.nic().MTU = 576, 576 }, nil},
+		"that was given back and comes back":                           {&open, func(in *input) { in.ours(); in.record.NICs[0].Applied, in.record.NICs[0].Conf6 = false, &open }, &closed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}

@@ -49,6 +49,7 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 			out.AddRules = append(out.AddRules, r)
 		}
 	}
+	keepLinkLocal(&out, l)
 	return out
 }
 

@@ -113,21 +113,33 @@ func (n *node) wantNICs(want string) {
 // wantStays waits until a text has been as wanted for a second and a half without a break: whoever else writes links has had his say by then.
 func (n *node) wantStays(what, want string, get func() string) {
 	n.t.Helper()
+	n.still(what, get, func(got, _ string) bool { return got == want }, want)
+}
+
+// settles gives a text that has been the same for as long.
+func (n *node) settles(what string, get func() string) string {
+	n.t.Helper()
+	return n.still(what, get, func(got, before string) bool { return got == before }, "the same")
+}
+
+func (n *node) still(what string, get func() string, right func(got, before string) bool, want string) string {
+	n.t.Helper()
 	const still = 1500 * time.Millisecond
 	deadline := time.Now().Add(60 * time.Second)
-	since := time.Time{}
+	since, before := time.Time{}, ""
 	for {
 		got, now := get(), time.Now()
 		switch {
-		case got != want && now.After(deadline):
+		case !right(got, before) && now.After(deadline):
 			n.t.Fatalf("%s: %s: got %q, want %q to stay", n.Name, what, got, want)
-		case got != want:
+		case !right(got, before):
 			since = time.Time{}
 		case since.IsZero():
 			since = now
 		case now.Sub(since) >= still:
-			return
+			return got
 		}
+		before = got
 		select {
 		case <-n.t.Context().Done():
 			n.t.Fatal(n.t.Context().Err())
