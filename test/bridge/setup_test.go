@@ -46,6 +46,7 @@ type cluster struct {
 	*controlplane.Cluster
 	t     *testing.T
 	admin client.Client
+	marks int // see requestsSoFar
 }
 
 // filled: the first test that gets the shared control plane fills it.
