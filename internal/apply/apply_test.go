@@ -212,8 +212,10 @@ func run(t *testing.T, m *hosttest.Machine, s scenario) (results []apply.Result,
 // TestFailOrCrashAtEveryStep is the signature test: a change fails at step 1, 2, ... n, and crashes at each step followed by Recover; after each the
 // machine printed as text equals the text before or the text wanted.
 func TestFailOrCrashAtEveryStep(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			allowed := outcomes(t, s, whole)
 			before := allowed[0]
 			m := prepared(t, s)
@@ -287,11 +289,13 @@ func check(t *testing.T, m *hosttest.Machine, texts ...string) {
 }
 
 func TestBootAfterACrashKeepsOrPersistsWhole(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		if s.dialect != "" {
 			continue // there the files come first; see TestBootAfterACrashByNetworkManager
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			files := func(m *hosttest.Machine) string {
 				var out []string
 				for f, data := range m.Disk {

@@ -46,8 +46,10 @@ func plug(m *hosttest.Machine, id int, name string) {
 // A change is cut off behind a rename; before the daemon is back, a NIC that was plugged in has got the old name. All else goes back, other NICs are
 // changed, no start counts as another crash, and once the name is free the NIC comes to what is wanted.
 func TestRecoverWhereTheOldNameIsTaken(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			blocked, allowed := 0, outcomes(t, s, whole)
 			for n := 1; ; n++ {
 				m, crashed := cutOff(t, s, n)
@@ -201,8 +203,10 @@ func asOlder(journal []byte) []byte {
 
 // A change is cut off, and then the package is upgraded from a version with one journal for all NICs.
 func TestAnOlderVersionsJournalIsTakenUp(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			allowed := outcomes(t, s, whole)
 			for n := 3; ; n++ {
 				m, crashed := cutOff(t, s, n)

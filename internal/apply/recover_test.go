@@ -25,6 +25,7 @@ func journals(m *hosttest.Machine) []string {
 }
 
 func TestTornJournal(t *testing.T) {
+	t.Parallel()
 	s := scenarios()["an address and routes change"]
 	before := prepared(t, s).Text(stateDir)
 	done := prepared(t, s)
@@ -84,8 +85,10 @@ func TestAChangeThatEndsTheDaemonIsNotTriedForEver(t *testing.T) {
 
 // A disk that fails for good while a change is undone, and is mended later: no restart is needed.
 func TestAnUndoThatFailedIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
 	for name, s := range scenarios() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			allowed := outcomes(t, s, whole)
 			m := prepared(t, s)
 			run(t, m, s)
@@ -136,12 +139,14 @@ func TestAnUndoThatFailedIsTakenUpAgain(t *testing.T) {
 // Recovery itself fails, or is cut off, at each of its operations, is run again, and comes to the same end. However often that happens, the change
 // counts as one that ended the daemon once.
 func TestRecoverFailsOrIsCutOffItself(t *testing.T) {
+	t.Parallel()
 	few := []string{"an address and routes change", "a NIC is added", "a NIC gets another id by keyfile", swap, "a NIC is removed, activated by networkd"}
 	for name, s := range scenarios() {
 		if os.Getenv("MULTINIC_LONG") == "" && !slices.Contains(few, name) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			allowed := outcomes(t, s, whole)
 			done := prepared(t, s)
 			run(t, done, s)
