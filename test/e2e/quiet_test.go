@@ -106,7 +106,8 @@ func TestANodeOfWhichHalfFailsIsQuiet(t *testing.T) {
 	}
 	c.wantState(name, "Failed", fmt.Sprintf("%d/%d", each+1, 3*each))
 	n.quiet()
-	if got := reports() - reported; got != 1 {
-		t.Errorf("%d reports on one NIC that was plugged in, want 1", got)
+	// A NIC that is seen while udev still works on it, or a line of the API server's log that comes late, makes two of it.
+	if got := reports() - reported; got < 1 || got > 2 {
+		t.Errorf("%d reports on one NIC that was plugged in, want 1, or 2", got)
 	}
 }
