@@ -83,12 +83,12 @@ type Rollout struct {
 	// Waiting for a release after these, Changing with these, Failed with those that
 	// are stuck, Outside: with trouble that the change is not to blame for.
 	Waiting, Changing, Failed, Outside int
-	// Stuck, sorted by name: released, there, and not settled in time. They hold up
-	// nobody, and count as failed.
+	// Stuck, sorted by name: released, and not settled in time, whether they are
+	// there or not. They hold up nobody, and count as failed.
 	Stuck []RolloutNode
 	// FailedNodes are the names of those that count as failed, sorted.
 	FailedNodes []string
-	// Again is when the next one would be stuck; 0: none is in change.
+	// Again is when the next one would be stuck; 0: none can be.
 	Again time.Duration
 	// Stopped: something waits, and nothing is released any more because too many
 	// have failed.
@@ -100,7 +100,8 @@ type Rollout struct {
 //
 // A node that was released and has not settled is in change, unless nobody is
 // there who could settle it. One that does not settle within the patience counts as
-// failed from then on, so that nobody holds up all others. As many are never released as could, by failing,
+// failed from then on, so that nobody holds up all others, and so that a change after
+// which nobody is heard any more is stopped too. As many are never released as could, by failing,
 // bring more than StopAfter failures together: a bad change is stopped by the
 // first ones. A failed node that gets another generation counts no more, so that
 // the mended change goes on by itself.
@@ -112,6 +113,7 @@ func Brake(nodes []RolloutNode, o RolloutOptions) (Rollout, error) {
 	}
 	patience := cmp.Or(o.Patience, RolloutPatience)
 	var waiting []RolloutNode
+	lost := 0 // in change, and nobody is there: they hold no place, and may yet prove to have failed
 	for _, n := range nodes {
 		switch {
 		case n.Released < n.Generation && n.Settled:
@@ -120,11 +122,15 @@ func Brake(nodes []RolloutNode, o RolloutOptions) (Rollout, error) {
 			waiting = append(waiting, n)
 		case n.Released < n.Generation:
 			out.Waiting++
-		case !n.Settled && n.Reachable && n.Held >= patience:
+		case !n.Settled && n.Held >= patience:
 			out.Stuck = append(out.Stuck, n)
 			n.Failed = true
-		case !n.Settled && n.Reachable:
-			out.Changing++
+		case !n.Settled:
+			if n.Reachable {
+				out.Changing++
+			} else {
+				lost++
+			}
 			if left := patience - n.Held; out.Again == 0 || left < out.Again {
 				out.Again = left
 			}
@@ -139,7 +145,7 @@ func Brake(nodes []RolloutNode, o RolloutOptions) (Rollout, error) {
 	}
 	free := limit - out.Changing
 	if o.StopAfter > 0 {
-		free = min(free, o.StopAfter-out.Failed-out.Changing)
+		free = min(free, o.StopAfter-out.Failed-out.Changing-lost)
 		out.Stopped = out.Failed >= o.StopAfter && len(waiting) > 0
 	}
 	free = max(0, min(free, len(waiting)))

@@ -18,7 +18,8 @@ func TestBrake(t *testing.T) {
 		waits    = 'w' // for the release of its generation
 		away     = 'a' // the same, but nobody is there
 		changes  = 'c' // was released
-		lost     = 'l' // was released, and then nobody was there any more
+		lost     = 'l' // was released too long ago, and nobody is there any more
+		losing   = 'm' // was released, and since a moment nobody is there any more
 		done     = 'd'
 		failed   = 'f'
 		old      = 'o' // settled before there was a brake
@@ -38,7 +39,11 @@ func TestBrake(t *testing.T) {
 		"a percentage of all":                                  {"wwwwwwwwww", RolloutOptions{Max: "25%"}, "release 0 1, 8 wait, 2 change"},
 		"a percentage is one at least":                         {"ww", RolloutOptions{Max: "10%"}, "release 0, 1 wait, 1 change"},
 		"what is done makes room":                              {"ddww", RolloutOptions{Max: "2"}, "release 2 3, 0 wait, 2 change"},
-		"nobody is waited for who is not there":                {"lwww", RolloutOptions{Max: "1"}, "release 1, 2 wait, 1 change"},
+		"nobody is waited for who is not there":                {"mwww", RolloutOptions{Max: "1"}, "release 1, 2 wait, 1 change"},
+		"nor is he when the patience is over":                  {"lwww", RolloutOptions{Max: "1"}, "release 1, 2 wait, 1 change, 1 failed, stuck 0"},
+		"a change that silences the nodes is stopped":          {"lllw", RolloutOptions{Max: "5", StopAfter: 3}, "release, 1 wait, 0 change, 3 failed, stuck 0 1 2, stopped"},
+		"as if those that fell silent a moment ago had failed": {"mmww", RolloutOptions{Max: "5", StopAfter: 3}, "release 2, 1 wait, 1 change"},
+		"so that nobody follows the last that may fail":        {"mw", RolloutOptions{Max: "5", StopAfter: 1}, "release, 1 wait, 0 change"},
 		"nobody is released who is not there":                  {"aw", RolloutOptions{Max: "5"}, "release 1, 1 wait, 1 change"},
 		"what was settled before the brake needs no room":      {"ooww", RolloutOptions{Max: "1"}, "release 0 1 2, 1 wait, 1 change"},
 		"failures up to the limit leave room for the rest":     {"fwww", RolloutOptions{Max: "5", StopAfter: 3}, "release 1 2, 1 wait, 2 change, 1 failed"},
@@ -60,7 +65,7 @@ func TestBrake(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var nodes []RolloutNode
 			for i, c := range tt.fleet {
-				n := RolloutNode{Name: fmt.Sprint(i), Generation: 2, Released: 2, Reachable: c != away && c != lost, Failed: c == failed || c == oldWrong}
+				n := RolloutNode{Name: fmt.Sprint(i), Generation: 2, Released: 2, Reachable: c != away && c != lost && c != losing, Failed: c == failed || c == oldWrong}
 				n.Outside = c == blocked
 				n.Settled = c == done || c == old || n.Failed || n.Outside
 				if n.Held = time.Minute; c == stuck || c == lost {
@@ -78,7 +83,7 @@ func TestBrake(t *testing.T) {
 			if diff := cmp.Diff(tt.want, briefRollout(out)); diff != "" {
 				t.Error(diff)
 			}
-			if (out.Again > 0) != (out.Changing > 0) {
+			if (out.Again > 0) != (out.Changing > 0 || strings.ContainsRune(tt.fleet, losing)) {
 				t.Errorf("%d are in change, and it looks again in %s", out.Changing, out.Again)
 			}
 			quietHours(t, noon, fewLooks, func(now time.Time) reconcile.Result {
