@@ -210,6 +210,55 @@ func TestStatusTellsOfAJobOnlyWhileTheNodeIsSilentOnThisGeneration(t *testing.T)
 	}
 }
 
+// A Job that failed is swept away after an hour, and another is made: the rollout that was stopped by it must not take that for a node that has done better.
+func TestANodeWhoseJobFailedCountsAsFailedUntilItReports(t *testing.T) {
+	says := func(generation int64) string {
+		r := report(generation, configured(1), configured(2))
+		r.Executor = v1.ExecutorJob
+		return text(t, r)
+	}
+	trouble := func(reason, message string) *v1.Remark { return &v1.Remark{Reason: reason, Message: message} }
+	for sentence, before := range map[string]string{"that had reported before": says(1), "that never reported": ""} {
+		t.Run(sentence, func(t *testing.T) {
+			o := object(2)
+			if before != "" {
+				o.Status.LastProcessed = new(metav1.NewTime(noon))
+			}
+			for i, step := range []struct {
+				sentence, report, job string
+				trouble               *v1.Remark
+				want                  string
+			}{
+				{"its Job runs", before, "job-1", nil, "under way"},
+				{"it fails", before, "job-1", trouble(v1.ReasonJobFailed, "one"), "failed one"},
+				{"it is swept away", before, "", nil, "failed one"},
+				{"the next one runs", before, "job-2", nil, "failed one"},
+				{"its Pod cannot start", before, "job-2", trouble(v1.ReasonJobStuck, "no image"), "failed one"},
+				{"it fails, too", before, "job-2", trouble(v1.ReasonJobFailed, "two"), "failed two"},
+				{"the third one runs", before, "job-3", nil, "failed two"},
+				{"the object changes", before, "", nil, "under way"},
+				{"its Job fails", before, "job-4", trouble(v1.ReasonJobFailed, "four"), "failed four"},
+				{"it has reported", says(3), "job-4", nil, "done"},
+			} {
+				if step.sentence == "the object changes" {
+					o.Generation++
+				}
+				o.Status = Status(Gathered{Object: o, Report: step.report, Job: step.job, JobTrouble: step.trouble, Released: o.Generation, Reachable: true, Now: clock(time.Duration(i) * time.Minute)})
+				n, ready := rolloutNode(o, 0, true), find(o.Status.Conditions, v1.ConditionReady)
+				got := "under way"
+				if n.Failed {
+					got = "failed " + ready.Message
+				} else if n.Settled {
+					got = "done"
+				}
+				if got != step.want {
+					t.Errorf("%s: %s, want %s\n%s", step.sentence, got, step.want, brief(o.Status))
+				}
+			}
+		})
+	}
+}
+
 func TestADaemonLives(t *testing.T) {
 	silent := object(1)
 	silent.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Reason: v1.ReasonNodeSilent}}

@@ -192,7 +192,7 @@ func ending(generation int64, s v1.MultiNicNodeConfigStatus) (settled, failed, b
 		return false, false, false
 	}
 	if ready := find(s.Conditions, v1.ConditionReady); ready != nil && ready.Reason == v1.ReasonJobFailed {
-		return true, true, false // no other Job is made for the generation
+		return true, true, false // the next one, which is made in an hour, may do no better
 	}
 	has := func(what func(v1.InterfaceStatus) bool) bool { return slices.ContainsFunc(s.InterfaceStatuses, what) }
 	// A fight about a NIC begins once that was configured, and may last for ever.

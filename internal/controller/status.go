@@ -115,7 +115,7 @@ func JudgeStatus(in Gathered) StatusOut {
 	}
 	f.silent = out.Silent
 	if !counts {
-		f.job = in.JobTrouble
+		f.job = in.jobTrouble()
 	}
 
 	next := v1.MultiNicNodeConfigStatus{
@@ -137,6 +137,19 @@ func JudgeStatus(in Gathered) StatusOut {
 	}
 	out.Status = in.requested(next, rep, out.Silent)
 	return out
+}
+
+// jobTrouble is what is wrong with the Jobs of the present generation. A Job that
+// failed is swept away after an hour, and another is made, which may do no better:
+// that one failed holds until the node has reported, or else nodes that failed would
+// count as failed no more for as long as the next Job runs.
+func (in Gathered) jobTrouble() *v1.Remark {
+	before := find(in.Object.Status.Conditions, v1.ConditionReady)
+	if before == nil || before.Reason != v1.ReasonJobFailed || in.Object.Status.ObservedGeneration != in.Object.Generation ||
+		in.JobTrouble != nil && in.JobTrouble.Reason == v1.ReasonJobFailed {
+		return in.JobTrouble
+	}
+	return &v1.Remark{Reason: before.Reason, Message: before.Message}
 }
 
 // requested is s with what the node is to do: the run that is asked for next, and
