@@ -60,7 +60,7 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 				guard: policies, options: JobOptions{Execution: ExecutionAuto}, last: map[string]time.Time{}}
 		}, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}},
 		"of a run that ended long ago": {[]client.Object{run}, run, func(cl client.Client) reconcile.Reconciler {
-			return &runLoop{client: cl, log: log, now: clock, meters: newMeters(cl, nil)}
+			return &runLoop{client: cl, reader: cl, log: log, now: clock, meters: newMeters(cl, nil)}
 		}, client.ObjectKeyFromObject(run)},
 		"of an identity, at its ServiceAccount": {kept, kept[0], credentials, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},
 		"of an identity, at its last part":      {kept, kept[len(kept)-1], credentials, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},

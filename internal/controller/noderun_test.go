@@ -2,12 +2,16 @@ package controller
 
 import (
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
@@ -113,6 +117,36 @@ func TestJudgeRun(t *testing.T) {
 				in.Run, in.Now = in.Run.DeepCopy(), now
 				return again(JudgeRun(in).Again)
 			})
+		})
+	}
+}
+
+// A pipeline makes an object and asks for a run of it in the next moment, before the cache has it.
+func TestARunOfAnObjectThatTheCacheDoesNotHaveYet(t *testing.T) {
+	scheme, err := newScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := object(1, func(o *v1.MultiNicNodeConfig) { o.Namespace = v1.SystemNamespace })
+	for sentence, tt := range map[string]struct {
+		stored []client.Object
+		want   string
+	}{
+		"waits for the node":        {[]client.Object{o}, v1.ReasonQueued},
+		"fails where there is none": {nil, v1.ReasonNoObject},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			r := run("run", v1.ActionTrigger, noon)
+			r.Namespace = v1.SystemNamespace
+			cached := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(r).WithObjects(r).Build()
+			stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(tt.stored...).Build()
+			l := &runLoop{client: cached, reader: stored, events: events.NewFakeRecorder(10), log: slog.New(slog.DiscardHandler), now: func() time.Time { return noon }, meters: newMeters(cached, nil)}
+			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(r)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := cached.Get(t.Context(), client.ObjectKeyFromObject(r), r); err != nil || r.Status.Reason != tt.want {
+				t.Errorf("it is %s, %v; want %s", r.Status.Reason, err, tt.want)
+			}
 		})
 	}
 }

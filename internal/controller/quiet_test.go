@@ -145,7 +145,7 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		}
 	}
 	runs := func(w world) reconcile.Reconciler {
-		return &runLoop{client: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, meters: newMeters(w.client, nil)}
+		return &runLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, meters: newMeters(w.client, nil)}
 	}
 	requests := func(w world) reconcile.Reconciler {
 		return &requestLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, creds: credentials(w), guard: w.guard}

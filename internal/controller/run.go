@@ -110,7 +110,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := watch(mgr, loop, o.Now); err != nil {
 		return fmt.Errorf("setting up the status loop: %w", err)
 	}
-	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), events: recorder, log: o.Log, now: o.Now, meters: m}); err != nil {
+	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now, meters: m}); err != nil {
 		return fmt.Errorf("setting up the loop of runs: %w", err)
 	}
 	want, err := wantedPolicies(deploy.Admission)

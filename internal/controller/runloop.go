@@ -26,6 +26,7 @@ import (
 // asked to do rides on its object's status, which the status loop writes.
 type runLoop struct {
 	client client.Client // reads from the caches
+	reader client.Reader // asks the API server
 	events events.EventRecorder
 	log    *slog.Logger
 	now    func() time.Time
@@ -98,7 +99,12 @@ func (l *runLoop) Reconcile(ctx context.Context, req reconcile.Request) (reconci
 	}
 	in := RunIn{Run: &run, Now: l.now()}
 	obj := &v1.MultiNicNodeConfig{}
-	err := l.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: run.Spec.Node}, obj)
+	key := client.ObjectKey{Namespace: v1.SystemNamespace, Name: run.Spec.Node}
+	err := l.client.Get(ctx, key, obj)
+	if apierrors.IsNotFound(err) && !ended(&run) {
+		// Who makes an object, and asks for a run of it at once, is faster than the cache; and what has ended never changes.
+		err = l.reader.Get(ctx, key, obj)
+	}
 	if err == nil {
 		in.Object = obj
 	} else if !apierrors.IsNotFound(err) {
