@@ -41,6 +41,7 @@ func newAdmin(kubeconfig string) (*admin, error) {
 	}
 	cfg.UserAgent = "multinic-bridge/" + version
 	cfg.Timeout = time.Minute // of one call; no command watches
+	cfg.QPS = -1              // the API server holds back whom it must: five calls a second, as it would be, are half an hour for ten thousand nodes
 	a := &admin{server: cfg.Host, ca: cfg.CAData}
 	if a.ca == nil && cfg.CAFile != "" {
 		if a.ca, err = os.ReadFile(cfg.CAFile); err != nil {
