@@ -138,8 +138,12 @@ func (d *Daemon) Run(ctx context.Context) error {
 		wg.Go(func() { d.keepUp(ctx, name, run) })
 	}
 	if d.Socket != nil {
-		keep("answering on the status socket", func(ctx context.Context, _ bool) error {
-			l, err := d.Socket()
+		first, failed := d.Socket() // here, since whoever waits for READY asks next
+		keep("answering on the status socket", func(ctx context.Context, again bool) error {
+			l, err := first, failed
+			if again {
+				l, err = d.Socket()
+			}
 			if err != nil {
 				return err
 			}

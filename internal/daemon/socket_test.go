@@ -91,6 +91,28 @@ func TestADaemonThatIsStillStartingAnswersAtOnce(t *testing.T) {
 	})
 }
 
+// Who waits for the daemon to be ready asks for its status next.
+func TestTheSocketIsThereBeforeTheDaemonIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &socket{dialled: make(chan net.Conn)}
+		w.with = func(d *Daemon) {
+			d.Socket = func() (net.Listener, error) {
+				time.Sleep(time.Second)
+				return s.listen()
+			}
+		}
+		defer w.start()()
+		if w.ready {
+			t.Error("it is ready without a socket")
+		}
+		sleep(2 * time.Second)
+		if r := s.ask(t, AskStatus); !w.ready || r.Status.Node != "n1" {
+			t.Errorf("ready: %v, the answer is %+v", w.ready, r)
+		}
+	})
+}
+
 // slow is an applier that takes long to recover.
 type slow struct {
 	Applier
