@@ -122,6 +122,8 @@ type Daemon struct {
 	indexes atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
 	retries
 	paces   map[nic.MAC]*pace // of changes that are half way
+	between between           // two states
+	serves  bool              // there will be another pass
 	started bool              // the service manager knows that we are ready
 	blinds  int               // passes in a row that could not see the machine
 	given   []Given           // by the last pass
@@ -130,6 +132,7 @@ type Daemon struct {
 // Run serves until ctx is done; a change under way is finished or rolled back first.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.setUp()
+	d.serves = true
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -330,6 +333,7 @@ func (d *Daemon) setUp() {
 		d.commands = make(chan command)
 		d.down = map[string]Part{}
 		d.retries = newRetries()
+		d.between.done = map[string]time.Time{}
 		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}, d.Log)
 	})
 }

@@ -25,7 +25,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 		d.blinds = 0
 	}
 	d.resume(ctx)
-	defer func() { next = min(next, d.untilResume()) }()
+	defer func() { next = min(next, d.untilResume(), d.between.next(d.now())) }()
 	if wish.Left {
 		return d.act(ctx, wish, Desired{}, start)
 	}

@@ -51,7 +51,10 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	report, ok := d.report(wish, s)
 	if ok {
 		d.date(&report, s.NICs)
+	}
+	if ok && !(d.serves && d.between.waits(s.NICs, d.now())) {
 		d.reports.put(report)
+		clear(d.between.done)
 	}
 	d.publish(s, wish)
 }
@@ -170,6 +173,9 @@ func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
 			if k >= 0 && nics[k].Outcome == "" && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
 				when = *b.LastConfigured
 			}
+		}
+		if at, ok := d.between.done[is.MACAddress]; ok {
+			when = metav1.Time{Time: at.UTC().Truncate(time.Second)}
 		}
 		is.LastConfigured = &when
 		if k >= 0 {

@@ -107,6 +107,8 @@ type NICStatus struct {
 	NextTry time.Time `json:"nextTry,omitzero"`
 	// Unwanted: the object names the NIC no more, and it could not be given back.
 	Unwanted bool `json:"unwanted,omitempty"`
+	// Between: it came, went or was changed while the pass was at work on the NICs, and the next pass says what has become of it.
+	Between bool `json:"-"`
 }
 
 // View is one side of the comparison.
@@ -205,7 +207,7 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 	}
 	switch r.Outcome {
 	case apply.Waiting:
-		out.Status = v1.StatePending
+		out.Status, out.Between = v1.StatePending, link != nil
 	case apply.Done, apply.Unchanged:
 		out.Status = v1.StateConfigured
 		out.Message = "Interface configured successfully"
@@ -218,17 +220,19 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 			out.Reason = string(plan.RenameAtReboot)
 			out.Message = fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", link.Name, c.Name)
 		}
+		out.Between = out.Status != v1.StateConfigured
 		if r.Outcome == apply.Unchanged {
 			out.Outcome = ""
 		}
 	default:
 		out.Status, out.NextTry = v1.StateFailed, d.nextTry(c.MAC)
+		out.Between = m != nil && r.Action.Link != nil && !slices.ContainsFunc(m.Links, func(l nic.Link) bool { return l.Index == r.Action.Link.Index })
 		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
 			out.Message = stays(out.Message, out.Have.Addresses)
 		}
 	}
 	if b := d.brakes[c.MAC]; b.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
-		out.Status, out.Reason, out.Message = v1.StateInProgress, v1.ReasonDriftFighting, b.message()
+		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, b.message(), false
 	}
 	return out
 }
