@@ -22,10 +22,14 @@ type Hierarchy struct {
 	Options string // for mount -o: the v1 controllers
 }
 
+// mountinfo lists the mounts as the calling thread sees them. /proc/self is the process's first thread, which may be in a mount namespace of its own by
+// then, and does not see what is mounted afterwards.
+const mountinfo = "/proc/thread-self/mountinfo"
+
 // Hierarchies lists those of this machine: one of v2, in /sys/fs/cgroup or in a folder there where the machine still has
 // v1 controllers, which then have a hierarchy each.
 func Hierarchies() ([]Hierarchy, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	b, err := os.ReadFile(mountinfo)
 	if err != nil {
 		return nil, fmt.Errorf("listing mounts: %w", err)
 	}

@@ -116,6 +116,7 @@ func removeAll(dir string) error {
 		if time.Now().After(deadline) {
 			return fmt.Errorf("%w: %v", err, entries)
 		}
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -212,7 +213,7 @@ func killRecorded(path string) error {
 
 // mountsBelow lists the mount points at and below dir, the deepest and latest first.
 func mountsBelow(dir string) ([]string, error) {
-	b, err := os.ReadFile("/proc/self/mountinfo")
+	b, err := os.ReadFile(mountinfo)
 	if err != nil {
 		return nil, fmt.Errorf("listing mounts: %w", err)
 	}

@@ -6,11 +6,62 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"multinicd/test/prerequisite"
 )
+
+// elsewhere, in the environment, has this test binary leave its first thread in a mount namespace of its own.
+const elsewhere = "MULTINICD_SANDBOX_ELSEWHERE"
+
+func init() {
+	if os.Getenv(elsewhere) == "" {
+		return
+	}
+	runtime.LockOSThread() // an init runs on the first thread, and the main goroutine stays there
+	if err := errors.Join(unix.Unshare(unix.CLONE_FS|unix.CLONE_NEWNS), unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, "")); err != nil {
+		panic(err)
+	}
+}
+
+// A thread that entered a mount namespace cannot be got rid of where it is the first one, and /proc/self goes on to show that thread's mounts.
+func TestAMountIsTakenAwayThatTheFirstThreadDoesNotSee(t *testing.T) {
+	prerequisite.Require(t)
+	if os.Getenv(elsewhere) == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$")
+		cmd.Env = append(os.Environ(), elsewhere+"=yes")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	first, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ours, err := os.Readlink("/proc/thread-self/ns/mnt"); err != nil || ours == first {
+		t.Fatalf("this thread is in %s, the first one in %s (%v): that shows nothing", ours, first, err)
+	}
+	s, err := New(context.Background(), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := filepath.Join(s.Dir, "disk")
+	if err := errors.Join(os.Mkdir(disk, 0o755), unix.Mount("tmpfs", disk, "tmpfs", 0, "")); err != nil {
+		t.Fatal(errors.Join(err, s.Close()))
+	}
+	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) }) // it is mounted still where the test fails
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if left, err := Left(s.ID); err != nil || len(left) > 0 {
+		t.Errorf("left behind %q, %v, want nothing", left, err)
+	}
+}
 
 func TestASandboxEndsWithItsContext(t *testing.T) {
 	prerequisite.Require(t)
