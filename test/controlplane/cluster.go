@@ -14,6 +14,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -50,7 +51,7 @@ type Options struct {
 
 // Cluster is a running control plane.
 type Cluster struct {
-	// Address of the API server, 127.0.0.1:port. The same over restarts.
+	// Address of the API server, on loopback. The same over restarts.
 	Address string
 	// URL is https://Address.
 	URL string
@@ -63,6 +64,7 @@ type Cluster struct {
 
 	dir    string
 	bin    string
+	ip     string // where its programs listen
 	ca     *authority
 	admin  pair
 	http   *http.Client
@@ -84,11 +86,15 @@ func Start(ctx context.Context, box *sandbox.Sandbox, o Options) (*Cluster, erro
 	if err != nil {
 		return nil, fmt.Errorf("starting a control plane: %w", err)
 	}
-	ports, err := freePorts(5)
+	ip, err := loopback(box.ID)
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, bin: bin, Address: "127.0.0.1:" + ports[0], etcdAt: "http://127.0.0.1:" + ports[1]}
+	ports, err := freePorts(ip, 5)
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{dir: dir, bin: bin, ip: ip, Address: net.JoinHostPort(ip, ports[0]), etcdAt: "http://" + net.JoinHostPort(ip, ports[1])}
 	c.URL = "https://" + c.Address
 	if err := c.credentials(o.Addresses); err != nil {
 		return nil, err
@@ -224,7 +230,7 @@ func (c *Cluster) credentials(addresses []net.IP) error {
 	}
 	server, err := ca.server("kube-apiserver", serverNames{
 		dns: []string{"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"},
-		ips: append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1)}, addresses...),
+		ips: append([]net.IP{net.ParseIP(c.ip), net.IPv4(127, 0, 0, 1), net.IPv4(10, 96, 0, 1)}, addresses...),
 	})
 	if err != nil {
 		return err
@@ -294,13 +300,22 @@ func (c *Cluster) has(name string) bool {
 	return err == nil
 }
 
-// freePorts chooses n ports that nobody listens on, below the range from which the kernel hands out the ports
-// of outgoing connections: one of those could take ours while a program restarts.
-func freePorts(n int) ([]string, error) {
+// loopback is an address of loopback that no other sandbox's control plane has: between the choice of a port and the start of its program, and while that
+// restarts, another one would take it.
+func loopback(id string) (string, error) {
+	b, err := hex.DecodeString(id)
+	if err != nil || len(b) != 3 {
+		return "", fmt.Errorf("choosing an address for sandbox %q: its id is not 6 hex digits", id)
+	}
+	return net.IPv4(127, 1+b[0]%254, b[1], 1+b[2]%254).String(), nil
+}
+
+// freePorts chooses n ports of an address that nobody listens on, below the range from which the kernel hands out the ports of outgoing connections.
+func freePorts(ip string, n int) ([]string, error) {
 	var ports []string
 	for range 1000 {
 		port := strconv.Itoa(20000 + rand.IntN(12000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		l, err := net.Listen("tcp", net.JoinHostPort(ip, port))
 		if err != nil {
 			continue
 		}

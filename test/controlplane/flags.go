@@ -1,9 +1,12 @@
 package controlplane
 
-import "path/filepath"
+import (
+	"net"
+	"path/filepath"
+)
 
 func (c *Cluster) etcdArgs(peerPort string) []string {
-	peer := "http://127.0.0.1:" + peerPort
+	peer := "http://" + net.JoinHostPort(c.ip, peerPort)
 	return []string{
 		"--data-dir=" + filepath.Join(c.dir, "etcd"),
 		"--listen-client-urls=" + c.etcdAt, "--advertise-client-urls=" + c.etcdAt,
@@ -16,7 +19,7 @@ func (c *Cluster) apiServerArgs(port string) []string {
 	in := func(name string) string { return filepath.Join(c.dir, name) }
 	return []string{
 		"--etcd-servers=" + c.etcdAt,
-		"--bind-address=127.0.0.1", "--secure-port=" + port, "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none",
+		"--bind-address=" + c.ip, "--secure-port=" + port, "--advertise-address=" + c.ip, "--endpoint-reconciler-type=none",
 		"--tls-cert-file=" + in("apiserver.crt"), "--tls-private-key-file=" + in("apiserver.key"),
 		"--client-ca-file=" + in("ca.crt"),
 		"--service-account-issuer=https://kubernetes.default.svc",
@@ -40,7 +43,7 @@ func (c *Cluster) controllerManagerArgs(port string, ownCredentials bool) []stri
 		"--use-service-account-credentials=" + own,
 		"--service-account-private-key-file=" + in("sa.key"), "--root-ca-file=" + in("ca.crt"),
 		"--cluster-signing-cert-file=" + in("ca.crt"), "--cluster-signing-key-file=" + in("ca.key"),
-		"--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + in("controller-manager-certs"),
+		"--leader-elect=false", "--bind-address=" + c.ip, "--secure-port=" + port, "--cert-dir=" + in("controller-manager-certs"),
 	}
 }
 
@@ -48,6 +51,6 @@ func (c *Cluster) schedulerArgs(port string) []string {
 	kubeconfig := filepath.Join(c.dir, "kube-scheduler.kubeconfig")
 	return []string{
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
-		"--leader-elect=false", "--bind-address=127.0.0.1", "--secure-port=" + port, "--cert-dir=" + filepath.Join(c.dir, "scheduler-certs"),
+		"--leader-elect=false", "--bind-address=" + c.ip, "--secure-port=" + port, "--cert-dir=" + filepath.Join(c.dir, "scheduler-certs"),
 	}
 }
