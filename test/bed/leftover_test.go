@@ -85,6 +85,7 @@ func left(t *testing.T, id string) []string {
 
 func TestTheNextRunRemovesWhatAKilledRunLeft(t *testing.T) {
 	prerequisite.Require(t)
+	t.Setenv("TMPDIR", t.TempDir()) // where a run of another package does not clear up first
 	cmd, id := startVictim(t)
 	if _, err := sandbox.Reap(t.Logf); err != nil {
 		t.Fatal(err)
