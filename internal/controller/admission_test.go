@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -77,21 +78,23 @@ func slowGuard(t *testing.T) (*guard, *atomic.Int32) {
 
 func TestWhoWaitsForALookAtThePoliciesTakesIt(t *testing.T) {
 	g, looks := slowGuard(t)
-	var all sync.WaitGroup
-	for range 2 * workers {
-		all.Go(func() {
-			if err := g.inForce(t.Context()); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	all.Wait()
-	if n := looks.Load(); n != 1 {
-		t.Errorf("there were %d looks, want one, which asks about all policies at once", n)
-	}
-	// But nobody takes what is older than that.
-	g.now = func() time.Time { return time.Now().Add(admissionFresh) }
-	if err := g.inForce(t.Context()); err != nil || looks.Load() != 2 {
-		t.Errorf("%d looks: %v", looks.Load(), err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var all sync.WaitGroup
+		for range 2 * workers {
+			all.Go(func() {
+				if err := g.inForce(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if n := looks.Load(); n != 1 {
+			t.Errorf("there were %d looks, want one, which asks about all policies at once", n)
+		}
+		// But nobody takes what is older than that.
+		time.Sleep(admissionFresh)
+		if err := g.inForce(t.Context()); err != nil || looks.Load() != 2 {
+			t.Errorf("%d looks: %v", looks.Load(), err)
+		}
+	})
 }
