@@ -162,7 +162,7 @@ func claimsAddress(b []byte, mac nic.MAC, a netip.Addr) (nic.MAC, bool) {
 }
 
 // exchange sends at once and then every so often, and hands each packet that comes to answered, until that says yes. ErrSilent
-// when ctx is done before.
+// when ctx is done before. What has come by then counts, however late a busy machine gets to read it.
 func exchange(ctx context.Context, f *os.File, every time.Duration, send func() error, answered func(packet []byte) bool) error {
 	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -187,7 +187,45 @@ func exchange(ctx context.Context, f *os.File, every time.Duration, send func() 
 			}
 		}
 		if ctx.Err() != nil {
-			return ErrSilent
+			return arrived(f, packet, answered)
 		}
 	}
+}
+
+// backlog is how many packets are read at most once the time is over: on some segments they never end.
+const backlog = 1000
+
+// arrived hands the packets that have come, and not been read, to answered, until that says yes; ErrSilent when none is left. Past its
+// deadline a File is not read, whatever there is.
+func arrived(f *os.File, packet []byte, answered func(packet []byte) bool) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("receiving: %w", err)
+	}
+	yes := false
+	var receiving error
+	err = raw.Control(func(fd uintptr) {
+		for range backlog {
+			n, _, err := unix.Recvfrom(int(fd), packet, unix.MSG_DONTWAIT)
+			if errors.Is(err, unix.EINTR) {
+				continue
+			}
+			if err != nil {
+				receiving = err
+				return
+			}
+			if yes = answered(packet[:n]); yes {
+				return
+			}
+		}
+	})
+	switch {
+	case yes:
+		return nil
+	case err != nil:
+		return fmt.Errorf("receiving: %w", err)
+	case receiving != nil && !errors.Is(receiving, unix.EAGAIN):
+		return fmt.Errorf("receiving: %w", receiving)
+	}
+	return ErrSilent
 }

@@ -105,6 +105,37 @@ func TestNeighbour(t *testing.T) {
 	}
 }
 
+// A machine that is too busy to read an answer in time has been answered all the same: to take the address for free would be wrong.
+func TestAnAnswerThatHasComeInTimeCounts(t *testing.T) {
+	s, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs := os.NewFile(uintptr(s[0]), "ours"), os.NewFile(uintptr(s[1]), "theirs")
+	defer ours.Close()
+	defer theirs.Close()
+	over, end := context.WithCancel(t.Context())
+	end()
+	for name, test := range map[string]struct {
+		come []string
+		want error
+	}{
+		"nothing has come":                      {nil, ErrSilent},
+		"something else has come":               {[]string{"else"}, ErrSilent},
+		"the answer has come behind other ones": {[]string{"else", "else", "answer"}, nil},
+	} {
+		for _, packet := range test.come {
+			if _, err := theirs.WriteString(packet); err != nil {
+				t.Fatal(err)
+			}
+		}
+		err := exchange(over, ours, time.Second, func() error { return nil }, func(packet []byte) bool { return string(packet) == "answer" })
+		if !errors.Is(err, test.want) {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+	}
+}
+
 func TestClaimsAddress(t *testing.T) {
 	a, us, other := netip.MustParseAddr("192.0.2.10"), nic.MAC{2, 1}, nic.MAC{2, 2}
 	none := netip.IPv4Unspecified()
