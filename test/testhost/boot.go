@@ -15,7 +15,7 @@ import (
 
 const (
 	bootTimeout   = 90 * time.Second
-	onlineTimeout = 15 * time.Second
+	onlineTimeout = 45 * time.Second // less than one on an idle machine
 	// powerOffTimeout is more than systemd gives a service that does not stop (90 s by default).
 	powerOffTimeout = 120 * time.Second
 	// powerOffSignal asks systemd as PID 1 to power off: SIGRTMIN+4, see systemd(1), SIGNALS.

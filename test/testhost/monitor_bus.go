@@ -26,6 +26,9 @@ func (c Call) String() string {
 	return fmt.Sprintf("%s (%s) -> %s %s.%s %s", c.Process, c.Sender, c.Destination, c.Interface, c.Member, c.Path)
 }
 
+// settleTimeout is long: of each sender that is new the bus is asked first, and a bus of a busy machine takes its time.
+const settleTimeout = time.Minute
+
 // Unknown is the process of a sender that was gone before the bus could be asked who it is.
 const Unknown = "unknown"
 
@@ -116,7 +119,7 @@ func (m *BusMonitor) Stop() {
 
 // settle asks the bus a question and waits until that has come by: what was called before it has, too.
 func (m *BusMonitor) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for {
 		m.mu.Lock()
