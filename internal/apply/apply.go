@@ -46,6 +46,8 @@ type Applier struct {
 	record   plan.Record
 	attempts map[string]int
 	halfway  map[nic.MAC]Half
+	// taking: Recover takes the journals up. The marker stays meanwhile: it vouches for those that are still to come.
+	taking bool
 }
 
 // maxAttempts bounds how often a change that ended the daemon is begun.

@@ -140,8 +140,9 @@ func TestANameThatIsAnotherNICsByRightBlocksNobody(t *testing.T) {
 	}
 }
 
-// Several changes are half way at once: each blocks its NIC only, each comes to its end by itself, whatever the order, also over a restart.
-func TestSeveralNICsAreHalfWay(t *testing.T) {
+// severalHalfWay is a machine on which the changes of NIC 1 and 2 could not be undone: others, the links at 3 and 4, have their names.
+func severalHalfWay(t *testing.T) (*hosttest.Machine, *apply.Applier) {
+	t.Helper()
 	m := hosttest.New(link(1), link(2), link(5))
 	a := start(t, m, "boot-1")
 	for id := 1; id <= 2; id++ {
@@ -155,6 +156,12 @@ func TestSeveralNICsAreHalfWay(t *testing.T) {
 		m.At(0, nil)
 		m.FailAt = 0
 	}
+	return m, a
+}
+
+// Several changes are half way at once: each blocks its NIC only, each comes to its end by itself, whatever the order, also over a restart.
+func TestSeveralNICsAreHalfWay(t *testing.T) {
+	m, a := severalHalfWay(t)
 	for _, restart := range []bool{false, true} {
 		if restart {
 			a = newApplier(m, "boot-1", nil)
@@ -192,6 +199,32 @@ func TestSeveralNICsAreHalfWay(t *testing.T) {
 	}
 	if m.Net[0].Name != "eth1" || m.Net[1].Name != "eth2" {
 		t.Errorf("the links are %+v", m.Net[:2])
+	}
+}
+
+// A recovery that has put one NIC right is cut off before it comes to the next: that one's journal still counts.
+func TestARecoveryOfSeveralNICsIsCutOff(t *testing.T) {
+	for n := 1; ; n++ {
+		m, _ := severalHalfWay(t)
+		m.Net[3].Name, m.Net[4].Name = "eth11", "eth22" // both names are free
+		m.Ops, m.CrashAt = 0, n
+		crashed := crashes(func() { start(t, m, "boot-1") })
+		m.CrashAt = 0
+		found, err := newApplier(m, "boot-1", nil).Recover(t.Context())
+		for _, r := range found {
+			if r.Stale || r.Err != nil {
+				t.Errorf("crash at %d: found %+v", n, r)
+			}
+		}
+		if left := journals(m); err != nil || len(left) > 0 {
+			t.Errorf("crash at %d: %v, left are %v", n, err, left)
+		}
+		if m.Net[0].Name != "eth1" || m.Net[1].Name != "eth2" || m.Net[0].MTU != 1500 || m.Net[1].MTU != 1500 {
+			t.Errorf("crash at %d: the links are %+v", n, m.Net[:2])
+		}
+		if !crashed {
+			return
+		}
 	}
 }
 
@@ -414,4 +447,17 @@ func TestOpenSeesWhatIsHalfWay(t *testing.T) {
 			t.Errorf("%s: looking has changed something", name)
 		}
 	}
+}
+
+// crashes says whether the process is ended in f.
+func crashes(f func()) (crashed bool) {
+	defer func() {
+		if c := recover(); c != nil {
+			if _, crashed = c.(hosttest.Crash); !crashed {
+				panic(c)
+			}
+		}
+	}()
+	f()
+	return false
 }

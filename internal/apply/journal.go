@@ -117,6 +117,9 @@ func (a *Applier) drop(mac nic.MAC, journal string) error {
 // mark sees to what an older version finds, which reads one file only: while a change is under way a copy of its journal, which it undoes; then a note
 // if a change is half way; and nothing where all is well. That this could not be written matters to nobody else.
 func (a *Applier) mark() {
+	if a.taking {
+		return
+	}
 	for _, h := range a.halfway {
 		if h.file == a.marker() {
 			return // it is all that tells of that change: see adopt

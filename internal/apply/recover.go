@@ -45,6 +45,7 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the journals: %w", err)
 	}
+	a.taking = true
 	out, ran := a.older(ctx)
 	for _, file := range files {
 		mac, err := nic.ParseMAC(strings.TrimPrefix(path.Base(file), journalPrefix))
@@ -64,6 +65,7 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 		}
 	}
 	slices.SortStableFunc(out, func(x, y Recovered) int { return strings.Compare(x.NIC.MAC.String(), y.NIC.MAC.String()) })
+	a.taking = false
 	if err := a.adopt(); err != nil {
 		a.Log.Error("an older version's journal keeps every other change from being begun", "err", err)
 	}
