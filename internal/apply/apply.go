@@ -37,8 +37,8 @@ type Applier struct {
 	VerifyTimeout time.Duration
 	// SettleTimeout bounds the wait for what a network manager goes on to do after it has said that it is done.
 	SettleTimeout time.Duration
-	// Alive, where it is set, is called whenever Recover has done with a NIC: a network manager that hangs costs half a minute for each, and who waits
-	// for all of them is not to give up.
+	// Alive, where it is set, is called before a change is undone, and whenever Recover has done with a NIC: a probe, or a network manager that
+	// hangs, costs half a minute, and who waits for all is not to give up in the middle of an undo.
 	Alive func()
 	// At, for tests, is called right before each step by its name, and before "journal", "record", "done" and "recovered". nil in service.
 	At func(point string)
@@ -166,6 +166,9 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 func (t *transaction) undo(ctx context.Context, res Result, last int, cause error) Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
+	if t.Alive != nil {
+		t.Alive()
+	}
 	reason := plan.ApplyFailed
 	var se *stepError
 	if errors.As(cause, &se) {

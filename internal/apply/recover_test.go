@@ -1,6 +1,7 @@
 package apply_test
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"slices"
@@ -222,4 +223,26 @@ func TestAnAttemptThatCannotBeForgottenUndoesNothing(t *testing.T) {
 		t.Errorf("got %s: %s, with %d operations", res.Outcome, res.Message, m.Ops)
 	}
 	check(t, m, done.Text(stateDir))
+}
+
+// A change may have waited for its probe for as long as the service manager waits for us: it hears of us before the undo, not only behind that.
+func TestAnUndoBeginsWithASignOfLife(t *testing.T) {
+	s := scenarios()["an address and routes change"]
+	m := prepared(t, s)
+	before := m.Text(stateDir)
+	a := newApplier(m, "boot-1", errors.New("no answer"))
+	if _, err := a.Recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	signs := 0
+	a.Alive = func() {
+		if signs++; m.Text(stateDir) == before {
+			t.Error("it comes when all is undone already")
+		}
+	}
+	now, _ := m.Look(t.Context())
+	if res := a.Do(t.Context(), plan.Make(s.after, nil, now, a.Record()).Actions[0]); res.Outcome != apply.RolledBack || signs != 1 {
+		t.Errorf("got %s after %d signs", res.Outcome, signs)
+	}
+	check(t, m, before)
 }
