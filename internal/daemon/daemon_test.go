@@ -54,6 +54,7 @@ type world struct {
 	wakes   int                         // of the loop
 	cancel  func()                      // begins to stop the daemon
 	with    func(*Daemon)               // changes the daemon before it runs; nil: not
+	fed     func()                      // called whenever the watchdog is fed; nil: not
 }
 
 func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<- struct{}) error {
@@ -138,7 +139,11 @@ func (w *world) Status(line string) {
 	turns.Add(1)
 	w.line, w.wakes = line, w.wakes+1
 }
-func (w *world) Watchdog()                       {}
+func (w *world) Watchdog() {
+	if w.fed != nil {
+		w.fed()
+	}
+}
 func (w *world) Stopping()                       {}
 func (w *world) WatchdogInterval() time.Duration { return time.Minute }
 

@@ -183,6 +183,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		if res.Err != nil && !failed && !b.fighting() {
 			if now, yes := d.overtaken(ctx, desired, res); yes {
 				d.Log.Info("a NIC was changed by somebody else in the middle of a change; once more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", res.Reason, "err", res.Err)
+				d.Alive() // both together may take longer than one watchdog interval
 				res = d.Applier.Do(ctx, now)
 			}
 		}

@@ -182,6 +182,33 @@ func TestAChangeThatSomebodyOvertookIsMadeOnceMoreAtOnce(t *testing.T) {
 	}
 }
 
+// A change that is made once more takes twice as long, and the service manager does not wait for that unless it hears of us in between.
+func TestTheWatchdogIsFedBetweenTheTwoTriesOfAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		last, tries := time.Now(), 0
+		w.fed = func() {
+			if gap := time.Since(last); gap > w.WatchdogInterval() {
+				t.Errorf("fed after %s", gap)
+			}
+			last = time.Now()
+		}
+		w.step = func(name string) {
+			if name == "verify" {
+				tries++
+				w.machine.Net[0].Addresses = nil
+				time.Sleep(40 * time.Second)
+			}
+		}
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		sleep(82 * time.Second)
+		if tries != 2 {
+			t.Errorf("%d tries, want two", tries)
+		}
+	})
+}
+
 func TestAFailedChangeSaysWhenItIsTriedAgainAndIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
