@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +111,31 @@ func TestSomethingNewIsTriedInMidFight(t *testing.T) {
 		w.fight.Store(false)
 		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
 		w.want("multinic1 192.0.2.2/24")
+	})
+}
+
+// What is refused before anything was tried is no repair, neither in the count nor as a sign of a fight.
+func TestARefusedRepairIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		refuses := new(atomic.Bool)
+		w.with = func(d *Daemon) { d.Applier = applier{Applier: d.Applier, refuses: refuses} }
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		refuses.Store(true)
+		w.lost.Store(true)
+		for range 2 * fightRepairs {
+			w.wake <- struct{}{}
+			sleep(100 * time.Millisecond)
+		}
+		s := w.daemon.Status()
+		if len(s.Meters.Repairs) > 0 || s.NICs[0].Status != v1.StateFailed || s.NICs[0].Reason != v1.ReasonNoBackend {
+			t.Errorf("repairs are %v, the NIC is %+v", s.Meters.Repairs, s.NICs[0])
+		}
+		refuses.Store(false)
+		w.wake <- struct{}{}
+		sleep(time.Second)
+		w.want("multinic1 192.0.2.1/24")
 	})
 }
 

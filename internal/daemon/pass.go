@@ -162,6 +162,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		}
 		if res, half := d.halfway(a); half { // resume has a pace of its own
 			delete(d.failures, a.NIC.MAC)
+			delete(d.brakes, a.NIC.MAC)
 			results = append(results, res)
 			continue
 		}
@@ -188,9 +189,13 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 			}
 		}
 		d.Alive() // several changes, each with its probes, may take longer than one watchdog interval
-		if drift {
+		switch {
+		case res.Outcome == apply.Refused && res.Err == nil: // nothing was tried: neither a repair nor a sign of peace
+			drift = false
+			delete(d.brakes, a.NIC.MAC)
+		case drift:
 			d.drifted(b, res)
-		} else if b != nil && res.Outcome == apply.Unchanged && b.peace(d.now()) {
+		case b != nil && res.Outcome == apply.Unchanged && b.peace(d.now()):
 			d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)
 		}
 		switch {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -56,6 +57,7 @@ type applier struct {
 	Applier
 	recorded func()            // nil: not told
 	did      func(plan.Action) // nil: not told
+	refuses  *atomic.Bool      // without a try, as a backend may; nil: never
 }
 
 func (a applier) Record() plan.Record {
@@ -66,6 +68,9 @@ func (a applier) Record() plan.Record {
 }
 
 func (a applier) Do(ctx context.Context, action plan.Action) apply.Result {
+	if a.refuses != nil && a.refuses.Load() {
+		return apply.Result{Action: action, Outcome: apply.Refused, Reason: plan.NoBackend, Message: "its plugin is gone"}
+	}
 	res := a.Applier.Do(ctx, action)
 	if a.did != nil {
 		a.did(action)

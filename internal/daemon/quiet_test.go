@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
 	"multinicd/nic"
 )
 
@@ -241,6 +242,19 @@ func TestAQuietDay(t *testing.T) {
 			w.wake <- struct{}{}
 			sleep(2 * time.Minute)
 			w.probed = nil
+		}, calm{}},
+		"a NIC was fought about and is half way": {nil, func(w *world) {
+			fought(w)
+			w.machine.FailFrom = w.machine.Ops + 4 // behind its journal
+			w.wake <- struct{}{}
+			sleep(2 * time.Minute)
+			if n := w.daemon.Status().NICs[0]; n.Outcome != apply.RollbackFailed {
+				w.t.Errorf("it is %+v", n)
+			}
+		}, calm{tried: 1}},
+		"a NIC was fought about and is refused before anything is tried": {func(d *Daemon) { d.Applier = applier{Applier: d.Applier, refuses: new(atomic.Bool)} }, func(w *world) {
+			fought(w)
+			w.daemon.Applier.(applier).refuses.Store(true)
 		}, calm{}},
 		"a file of a NIC that was fought about cannot be written": {nil, func(w *world) {
 			fought(w)
