@@ -31,6 +31,9 @@ func (d *Daemon) Cleanup(ctx context.Context) (Status, []Given, error) {
 	}
 	d.Machine.Settle(ctx, d.owned())
 	d.pass(ctx)
+	if d.unseen != nil {
+		return d.Status(), d.given, d.unseen
+	}
 	if d.Reporter != nil {
 		if err := d.reports.flush(ctx); err != nil {
 			d.Log.Warn("the report cannot be delivered", "err", err) // what was asked for is done all the same

@@ -104,6 +104,56 @@ func TestACleanupThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
 	})
 }
 
+// Nothing is done while the machine cannot be read, and that is no "nothing to give back"; nor is what an earlier pass gave back the answer.
+func TestACommandSaysThatTheMachineCannotBeRead(t *testing.T) {
+	const one, two = "192.0.2.1/24", "198.51.100.1/24"
+	for request, want := range map[string]string{AskCleanup: "", AskRollback: "multinic1 " + one + ", multinic2 " + two} {
+		t.Run(request, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				stop := w.start()
+				w.tell(Wish{Object: object("u1", 1, one, two)})
+				w.tell(Wish{Object: object("u1", 2, one)})
+				w.dark.Store(true)
+				if r := w.daemon.ask(t.Context(), request); r.Error != askBlind+"the dump was torn" || len(r.Given) > 0 {
+					t.Errorf("the reply is %+v", r)
+				}
+				w.want("multinic1 " + one)
+				w.dark.Store(false)
+				sleep(time.Minute)
+				w.want(want)
+				stop()
+			})
+		})
+	}
+}
+
+func TestWhoWorksOnceSaysThatTheMachineCannotBeRead(t *testing.T) {
+	for name, do := range map[string]func(d *Daemon) error{
+		"apply": func(d *Daemon) error {
+			_, err := d.Once(context.Background(), Wish{Object: object("u1", 3, "192.0.2.3/24")})
+			return err
+		},
+		"rollback": func(d *Daemon) error { _, err := d.Rollback(context.Background(), true); return err },
+		"cleanup":  func(d *Daemon) error { _, _, err := d.Cleanup(context.Background()); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				stop := w.start()
+				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+				stop()
+				w.start()() // makes a daemon
+				w.dark.Store(true)
+				if err := do(w.daemon); err == nil || err.Error() != "the dump was torn" {
+					t.Errorf("it says %v", err)
+				}
+			})
+		})
+	}
+}
+
 func TestACleanupSaysWhyALinkIsNotTouched(t *testing.T) {
 	for _, row := range []struct {
 		name   string

@@ -126,6 +126,7 @@ type Daemon struct {
 	serves  bool              // there will be another pass
 	started bool              // the service manager knows that we are ready
 	blinds  int               // passes in a row that could not see the machine
+	unseen  error             // why the last pass could not; nil: it could, or did not have to
 	given   []Given           // by the last pass
 }
 
@@ -319,6 +320,9 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 	d.take(wish, make(chan struct{}, 1))
 	d.Machine.Settle(ctx, d.owned()) // it may be right after a boot here, too
 	d.pass(ctx)
+	if d.unseen != nil {
+		return Status{}, d.unseen
+	}
 	if d.Reporter != nil {
 		if err := d.reports.flush(ctx); err != nil {
 			return d.Status(), fmt.Errorf("delivering the report: %w", err)

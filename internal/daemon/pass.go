@@ -16,6 +16,7 @@ import (
 // pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
 func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	start := d.now()
+	d.unseen, d.given = nil, nil
 	wish := d.current()
 	if !d.isOpen() {
 		if err := d.recover(ctx); err != nil {
@@ -57,7 +58,6 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	if err != nil {
 		return d.blind(ctx, partLook, err)
 	}
-	d.given = nil
 	p := d.plan(desired, machine)
 	results, changed := d.carryOut(ctx, desired, p)
 	for d.cutShort(results) {
@@ -95,6 +95,7 @@ func (d *Daemon) unknowing(ctx context.Context, wish Wish, err error) time.Durat
 // blind ends a pass that cannot see the machine; nothing is said of the NICs then. The next look comes later each time, unless an event calls
 // for one. That is no news where the service is being stopped.
 func (d *Daemon) blind(ctx context.Context, part string, err error) time.Duration {
+	d.unseen = err
 	if ctx.Err() != nil {
 		return retryMin
 	}

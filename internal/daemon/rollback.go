@@ -113,5 +113,5 @@ func (d *Daemon) Rollback(ctx context.Context, back bool) (Status, error) {
 	}
 	d.Machine.Settle(ctx, d.owned())
 	d.pass(ctx)
-	return d.Status(), nil
+	return d.Status(), d.unseen
 }

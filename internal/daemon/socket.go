@@ -88,6 +88,7 @@ const (
 	askStarting = "the daemon is starting: it puts right first what may have been cut off; nothing was done, ask again in a moment"
 	askBusy     = "the daemon is busy with another change; nothing was done, ask again when multinicd status says that it has ended"
 	askUnderWay = "this takes longer than a minute; the daemon goes on with it, and multinicd status says how it ends"
+	askBlind    = "it cannot be said what became of it, since the machine cannot be read now; the daemon does it as soon as it can: "
 	askStopping = "the daemon is stopping; what was asked for may not have been done, ask again once it runs"
 )
 
@@ -131,11 +132,11 @@ func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
 	var r Reply
 	switch c.name {
 	case AskRollback, AskUndo:
-		err := d.hold(ctx, c.name == AskRollback)
-		if err == nil {
-			next = d.pass(ctx)
+		if err := d.hold(ctx, c.name == AskRollback); err != nil {
+			r.Error = errText(err)
+			break
 		}
-		r.Error = errText(err)
+		next = d.pass(ctx)
 	case AskCleanup:
 		if err := d.clean(); err != nil {
 			r.Error = err.Error()
@@ -143,6 +144,9 @@ func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
 		}
 		next = d.pass(ctx)
 		r.Given = d.given
+	}
+	if r.Error == "" && d.unseen != nil {
+		r.Error = askBlind + errText(d.unseen)
 	}
 	r.Status = d.Status()
 	c.reply <- r
