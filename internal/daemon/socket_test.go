@@ -113,6 +113,27 @@ func TestTheSocketIsThereBeforeTheDaemonIsReady(t *testing.T) {
 	})
 }
 
+// What comes of the NICs is known when the first pass has ended, which takes its time; until then the status says so.
+func TestADaemonInItsFirstPassSaysThatItIsStarting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		stop()
+		w.with = func(d *Daemon) {
+			d.Applier = applier{Applier: d.Applier, did: func(plan.Action) { time.Sleep(time.Minute) }}
+		}
+		defer w.start()()
+		if s := w.daemon.Status(); s.Node != "n1" || s.State != "Waiting" || s.Message != "starting" {
+			t.Errorf("the status is %+v", s)
+		}
+		sleep(2 * time.Minute)
+		if s := w.daemon.Status(); s.State != "Configured" {
+			t.Errorf("in the end it is %+v", s)
+		}
+	})
+}
+
 // slow is an applier that takes long to recover.
 type slow struct {
 	Applier

@@ -127,7 +127,7 @@ func (d *Daemon) Status() Status {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.status
-	if !d.opened && s.State == "" {
+	if s.State == "" { // the first pass has not ended yet
 		s = d.whoAmI(Status{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
 	}
 	s.Meters, s.Down = d.meters.clone(), d.partsDown()
