@@ -78,6 +78,32 @@ func TestAPartThatEndsIsStartedAgainLaterEachTimeAndTheStatusSaysSo(t *testing.T
 	}
 }
 
+// fragile is a reporter that panics at the first report.
+type fragile struct {
+	Reporter
+	broken *atomic.Bool
+}
+
+func (f fragile) Report(ctx context.Context, data []byte) error {
+	if !f.broken.Swap(true) {
+		panic("index out of range")
+	}
+	return f.Reporter.Report(ctx, data)
+}
+
+func TestAReportInHandWhenItsPartEndedIsDeliveredAfterwards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.with = func(d *Daemon) { d.Reporter = fragile{w, new(atomic.Bool)} }
+		defer w.start()()
+		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		sleep(time.Minute)
+		if len(w.reports) != 1 || !w.daemon.Status().Delivered {
+			t.Errorf("%d reports", len(w.reports))
+		}
+	})
+}
+
 func TestWhatWasMissedWhileNobodyWatchedTheKernelIsSeenAfterwards(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)

@@ -296,7 +296,7 @@ func patience(err error) time.Duration {
 // run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time, and not before the server wants to be
 // asked again: a newer report waits for that too.
 func (o *outbox) run(ctx context.Context) error {
-	retry := time.NewTimer(time.Hour)
+	retry := time.NewTimer(0) // what a run that ended had taken up
 	defer retry.Stop()
 	lease := time.NewTimer(0)
 	defer lease.Stop()
