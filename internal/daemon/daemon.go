@@ -40,16 +40,25 @@ type Keeper interface {
 	Run(ctx context.Context, notify func(Credential)) error
 }
 
-// Applier carries actions out; internal/apply has the one.
+// Applier changes the host; internal/apply has the one.
 type Applier interface {
+	Changer
+	Recoverer
+}
+
+// Changer carries actions out, and remembers what is ours.
+type Changer interface {
+	Do(ctx context.Context, a plan.Action) apply.Result
+	Record() plan.Record
+	Complete() error // of the record, by what our files say
+}
+
+// Recoverer puts right what was cut off.
+type Recoverer interface {
 	Recover(ctx context.Context) ([]apply.Recovered, error)
 	// Halfway lists the changes that could not be undone, and Resume tries that of one NIC again.
 	Halfway() []apply.Half
 	Resume(ctx context.Context, mac nic.MAC) error
-	Do(ctx context.Context, a plan.Action) apply.Result
-	Steps(ctx context.Context, a plan.Action) ([]plan.Step, error)
-	Record() plan.Record
-	Complete() error
 }
 
 // Machine shows what is there, and wakes on what the kernel says.
