@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -17,6 +19,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/host"
 	"multinicd/ifcfg"
+	"multinicd/internal/apply"
 	"multinicd/internal/daemon"
 	"multinicd/internal/doctor"
 	"multinicd/netplan"
@@ -62,6 +65,9 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(ctx), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
 		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
 		Kubelet: w.host.Kubelet(), NodeIPs: w.host.NodeIPs(), Unsynced: host.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+	for _, h := range w.applier.Halfway() {
+		f.HalfWay = append(f.HalfWay, doctor.HalfWay{NIC: cmp.Or(h.NIC.Name, h.NIC.MAC.String()), Why: h.Err.Error(), CutOff: errors.Is(h.Err, apply.ErrCutOff)})
+	}
 	for _, l := range m.Links {
 		s, err := w.host.Stack(ctx, l)
 		switch {

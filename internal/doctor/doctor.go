@@ -51,6 +51,7 @@ type Facts struct {
 	Kinds       []string       // virtual kinds that count as physical
 	Owners      map[int]string // by ifindex: whose renderer it is, with the evidence
 	Record      plan.Record
+	HalfWay     []HalfWay
 	// RPFilter is net.ipv4.conf.all.rp_filter.
 	RPFilter int
 	// NetworkdRuns, and what it is told about what it has not made itself.
@@ -83,6 +84,13 @@ type Agent struct {
 	Evidence string
 }
 
+// HalfWay is a NIC of which a change is neither in force nor undone: its journal is in the state folder.
+type HalfWay struct {
+	NIC    string // name or MAC
+	Why    string // what is in the way
+	CutOff bool   // nobody has tried to undo it yet: it may also be under way
+}
+
 // File is one whose permissions matter.
 type File struct {
 	Path   string
@@ -112,7 +120,7 @@ type Token struct {
 // Examine makes findings of facts: problems first, then warnings, then how it is; within them by id and subject.
 func Examine(f Facts) []Finding {
 	var out []Finding
-	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, agents, kubelet, subnets, names, clock, token, permissions, daemon} {
+	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, agents, kubelet, subnets, names, clock, token, permissions, halfWay, daemon} {
 		out = append(out, check(f)...)
 	}
 	rank := map[Severity]int{Problem: 0, Warning: 1, Info: 2}
@@ -364,6 +372,20 @@ func permissions(f Facts) (out []Finding) {
 			advice = "chown root:root " + file.Path + " && chmod go-w " + file.Path
 		}
 		out = append(out, Finding{"permissions", Problem, file.Path, bad, advice})
+	}
+	return out
+}
+
+// halfWay leaves out what the running daemon is at, or says itself.
+func halfWay(f Facts) (out []Finding) {
+	for _, h := range f.HalfWay {
+		advice := "start multinicd, or run multinicd recover: it goes back, or on, from there"
+		if f.Daemon != nil {
+			advice = "multinicd status says what is in the way; it is tried again by itself"
+		}
+		if f.Daemon == nil || !h.CutOff && !slices.ContainsFunc(f.Daemon.Failed, func(n string) bool { return strings.HasPrefix(n, h.NIC+": ") }) {
+			out = append(out, Finding{"half-way", Problem, h.NIC, "a change of it is neither in force nor undone: " + h.Why, advice})
+		}
 	}
 	return out
 }

@@ -94,8 +94,16 @@ func TestExamine(t *testing.T) {
 		"a file that networkd may not read":            {func(f *Facts) { f.Files[1].Unread = true }, "problem permissions /etc/multinicd/multinicd.toml", "chown root:systemd-network"},
 		"a rollback that holds":                        {func(f *Facts) { f.Daemon.HeldBack = "generation 14 is held back" }, "warning held-back", "rollback --undo"},
 		"a file that cannot be used":                   {func(f *Facts) { f.Daemon.File = "node.yaml:7: spec.interface" }, "problem object-file", "node.yaml:7"},
-		"a NIC with a reason of another version":       {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: Someday: x"} }, "problem nic-not-configured multinic1", "/usr/share/doc/multinicd/reasons.md"},
-		"a NIC that is not as wanted":                  {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "-> " + docs.WhatToDo("AddressInUse")},
+		"a NIC that is half way, and no daemon": {func(f *Facts) {
+			f.Daemon, f.HalfWay = nil, []HalfWay{{"multinic1", "its change was cut off", true}}
+		}, "problem half-way multinic1, warning daemon-down", "start multinicd"},
+		"a NIC that the daemon is at":                            {func(f *Facts) { f.HalfWay = []HalfWay{{"multinic1", "its change is under way", true}} }, "", ""},
+		"a NIC that is half way, and the daemon does not say it": {func(f *Facts) { f.HalfWay = []HalfWay{{"multinic1", "it was tried", false}} }, "problem half-way multinic1", "it was tried"},
+		"a NIC that is half way, as the daemon says": {func(f *Facts) {
+			f.HalfWay, f.Daemon.Failed = []HalfWay{{"multinic1", "it was tried", false}}, []string{"multinic1: RollbackFailed: the name is taken"}
+		}, "problem nic-not-configured multinic1", "the name is taken"},
+		"a NIC with a reason of another version": {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: Someday: x"} }, "problem nic-not-configured multinic1", "/usr/share/doc/multinicd/reasons.md"},
+		"a NIC that is not as wanted":            {func(f *Facts) { f.Daemon.Failed = []string{"multinic1: AddressInUse: 10.0.0.5 is held"} }, "problem nic-not-configured multinic1", "-> " + docs.WhatToDo("AddressInUse")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := well()
