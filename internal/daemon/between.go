@@ -3,6 +3,7 @@ package daemon
 import (
 	"time"
 
+	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 )
 
@@ -12,6 +13,7 @@ type between struct {
 	since map[string]time.Time // by MAC: when a NIC was first seen to be so
 	until time.Time            // the report waits; zero: it does not
 	done  map[string]time.Time // by MAC: when a NIC was configured, of which no report has told yet
+	held  *v1.Report           // that waits; nil: none does
 }
 
 // heldBack is how long a report waits at most: longer than an IPv6 address is being checked.
@@ -46,6 +48,15 @@ func (b *between) waits(nics []NICStatus, now time.Time) bool {
 		}
 	}
 	return true
+}
+
+// endBetween makes the report that waits, since no later pass may be able to say more for a long time.
+func (d *Daemon) endBetween() {
+	if b := &d.between; b.held != nil {
+		d.reports.put(*b.held)
+		b.until, b.held = time.Time{}, nil
+		clear(b.done)
+	}
 }
 
 // next is the time until a report that waits is to be made; an hour where none does.

@@ -99,6 +99,7 @@ func (d *Daemon) blind(ctx context.Context, part string, err error) time.Duratio
 	if ctx.Err() != nil {
 		return retryMin
 	}
+	d.endBetween()
 	d.partDown(part, err)
 	d.blinds++
 	return min(retryMin<<min(d.blinds-1, 10), time.Minute)

@@ -308,6 +308,23 @@ func TestAQuietDay(t *testing.T) {
 			p := part{new(atomic.Int64), new(atomic.Int64), nil}
 			d.Source, d.Keeper = partSource{p}, partKeeper{p}
 		}, func(*world) {}, calm{}},
+		"the machine cannot be read any more when a NIC is just coming": {nil, func(w *world) {
+			w.machine.Net = w.machine.Net[:1]
+			w.step = func(name string) {
+				if name == "verify" {
+					w.machine.Net = append(w.machine.Net, link(2))
+				}
+			}
+			w.tell(Wish{Object: object("u1", 1, one, two)})
+			if len(w.reports) > 0 {
+				w.t.Errorf("nothing waits: %+v", w.reports)
+			}
+			w.dark.Store(true)
+			sleep(heldBack)
+			if r := w.lastReport(); r.Interfaces[0].Status != v1.StateConfigured {
+				w.t.Errorf("the report is %+v", r)
+			}
+		}, calm{tried: 5}},
 		"the machine cannot be read": {nil, func(w *world) {
 			w.tell(Wish{Object: object("u1", 1, one)})
 			w.dark.Store(true)

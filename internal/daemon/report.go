@@ -52,9 +52,11 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	if ok {
 		d.date(&report, s.NICs)
 	}
-	if ok && !(d.serves && d.between.waits(s.NICs, d.now())) {
-		d.reports.put(report)
-		clear(d.between.done)
+	if ok {
+		d.between.held = &report
+		if !d.serves || !d.between.waits(s.NICs, d.now()) {
+			d.endBetween()
+		}
 	}
 	d.publish(s, wish)
 }
