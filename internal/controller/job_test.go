@@ -2,6 +2,7 @@ package controller
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
 )
@@ -254,6 +258,50 @@ func TestANodeWhoseJobFailedCountsAsFailedUntilItReports(t *testing.T) {
 				if got != step.want {
 					t.Errorf("%s: %s, want %s\n%s", step.sentence, got, step.want, brief(o.Status))
 				}
+			}
+		})
+	}
+}
+
+// A bridge that starts finds the Lease of a daemon that is no more, and a Job in the middle of its change.
+func TestABridgeThatStartsLeavesTheJobOfANodeThatHadADaemon(t *testing.T) {
+	scheme, err := newScheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sentence, tt := range map[string]struct {
+		executor v1.Executor
+		moves    bool
+		stays    bool
+	}{
+		"where the last report came from a Job":         {v1.ExecutorJob, false, true},
+		"not where it came from a daemon":               {v1.ExecutorDaemon, false, false},
+		"nor where a daemon is seen to renew the Lease": {v1.ExecutorJob, true, false},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			o := object(2, func(o *v1.MultiNicNodeConfig) { o.Namespace = v1.SystemNamespace })
+			r := report(1, configured(1), configured(2))
+			r.Executor = tt.executor
+			said := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.ReportName(node)}, Data: map[string]string{v1.ReportKey: text(t, r)}}
+			machine := nodeShell()
+			machine.Name = node
+			runs := newJob(node, JobKey{UID: uid, Generation: 2}, JobOptions{Image: "x"}, noon)
+			cl := fake.NewClientBuilder().WithScheme(scheme).WithObjects(o, said, machine, runs).
+				WithIndex(&batchv1.Job{}, jobIndex, func(o client.Object) []string { return []string{nodeOfJob(o)} }).Build()
+			seen := newPulses()
+			seen.observe(node, "long ago", noon)
+			if tt.moves {
+				seen.observe(node, "now", noon)
+			}
+			clock := func() time.Time { return noon }
+			l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, silentAfter: SilentAfter, pulses: seen, meters: newMeters(cl, nil),
+				guard: &guard{now: clock, at: noon}, options: JobOptions{Execution: ExecutionAuto, Image: "x"}, last: map[string]time.Time{}}
+			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}); err != nil {
+				t.Fatal(err)
+			}
+			jobs, err := cachedJobs(t.Context(), cl, node)
+			if err != nil || (len(jobs) == 1) != tt.stays {
+				t.Errorf("there are %d Jobs, %v; the one stays: %v", len(jobs), err, tt.stays)
 			}
 		})
 	}

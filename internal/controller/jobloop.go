@@ -145,6 +145,13 @@ func (l *jobLoop) gather(ctx context.Context, node string) (in JobIn, left time.
 	if in.Alive, left, err = daemonLives(ctx, l.client, l.pulses, node, in.Object, l.now(), l.silentAfter); err != nil {
 		return in, 0, err
 	}
+	// The Lease of a node that had a daemon once says so for ever: who has not seen it move goes by who has reported last, or a bridge that
+	// starts would end the Job of such a node, and make none until it has seen the Lease stand still.
+	if p := l.pulses.of(node); in.Alive && p.Renewed && !p.Moved {
+		if r, err := v1.ParseReport([]byte(in.Report)); err == nil && r.Executor == v1.ExecutorJob {
+			in.Alive, left = false, 0
+		}
+	}
 	in.Jobs, err = cachedJobs(ctx, l.client, node)
 	return in, left, err
 }
