@@ -138,14 +138,15 @@ type route struct {
 }
 
 // text is the part of the host that multinicd may change, as text: the links with the MACs, without what the kernel adds by itself, their routes, and
-// files by their names and bytes, also those that a write cut short. NetworkManager's notes of what it has found on a link are no files of anybody's.
+// files by their names and bytes, also those that a write cut short. NetworkManager's notes of what it has found on a link are no files of anybody's. A
+// file that goes while it is read, as the temporary one of a write under way does, is none that is there.
 func (n *node) text() string {
 	n.t.Helper()
 	out := n.sh(`
 		ip -json address; echo @@
 		ip -json route show table all; echo @@
 		find /etc/netplan /run/systemd/network /etc/systemd/network /etc/NetworkManager/system-connections /run/NetworkManager/system-connections /etc/sysconfig/network-scripts \
-			-type f -name '*multinic*' 2>/dev/null | LC_ALL=C sort | while read -r f; do grep -qs '^nm-generated=true' "$f" && continue; stat -c '%n %a' "$f" 2>/dev/null || continue; cat "$f"; done`)
+			-type f -name '*multinic*' 2>/dev/null | LC_ALL=C sort | while read -r f; do grep -qs '^nm-generated=true' "$f" && continue; all=$(stat -c '%n %a' "$f" && cat "$f") || continue; printf '%s\n' "$all"; done`)
 	parts := strings.SplitN(out, "@@", 3)
 	var links []installed.Link
 	var routes []route
