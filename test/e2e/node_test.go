@@ -87,7 +87,7 @@ func (n *node) nics() string {
 	if err != nil {
 		return err.Error()
 	}
-	return installed.NICs(s)
+	return n.Said(s)
 }
 
 func example(t *testing.T) string {

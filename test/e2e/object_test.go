@@ -16,7 +16,7 @@ import (
 
 // What tests without a control plane share: the object lies in a file, which `multinicd apply -f` or the service reads.
 const (
-	objectFile = "/etc/multinicd/node.yaml"
+	objectFile = installed.ObjectFile
 	mac3       = "02:00:00:00:01:03"
 	fromFile   = "[source]\nmode = \"file\"\nfile = \"" + objectFile + "\"\ninterval = \"5s\""
 )

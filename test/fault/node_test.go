@@ -31,7 +31,7 @@ const (
 	mac1       = installed.MAC1
 	mac2       = installed.MAC2
 	nodeName   = "worker-node-01"
-	objectFile = "/etc/multinicd/node.yaml"
+	objectFile = installed.ObjectFile
 	fromFile   = "[source]\nmode = \"file\"\nfile = \"" + objectFile + "\"\ninterval = \"5s\"\n"
 )
 
@@ -176,7 +176,7 @@ func (n *node) nics() string {
 	if err != nil {
 		return "no status"
 	}
-	return installed.NICs(s)
+	return n.Said(s)
 }
 
 func (n *node) eventually(what, want string, get func() string) {

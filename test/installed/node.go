@@ -9,10 +9,10 @@
 package installed
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -35,10 +35,14 @@ const (
 	MAC2 = "02:00:00:00:01:02"
 )
 
+// ObjectFile is where a Node that needs no cluster has its object.
+const ObjectFile = "/etc/multinicd/node.yaml"
+
 // Node is a host with multinicd on it.
 type Node struct {
 	*testhost.Host
-	t testing.TB
+	t      testing.TB
+	object string // in ObjectFile; empty: none was written
 }
 
 // New boots a host and installs multinicd, which is enabled and not started; tags are those that it is built with.
@@ -178,40 +182,37 @@ func (n *Node) Status() (daemon.Status, error) {
 	return r.Status, json.NewDecoder(conn).Decode(&r)
 }
 
-// NICs is the status in short: "multinic1 Configured Configured, multinic2 Failed ProtectedLink"; the error if there is none.
-func (n *Node) NICs() string {
-	s, err := n.Status()
-	if err != nil {
-		return err.Error()
+// WriteFile writes a file of the host. What is written to ObjectFile is what Said wants to hear of from then on.
+func (n *Node) WriteFile(name string, content []byte, mode fs.FileMode) error {
+	if name == ObjectFile {
+		n.object = string(content)
 	}
-	return NICs(s)
+	return n.Host.WriteFile(name, content, mode)
 }
 
-// NICs is the short form of a status.
-func NICs(s daemon.Status) string {
-	var out []string
-	for _, i := range s.NICs {
-		out = append(out, fmt.Sprintf("%s %s %s", i.Name, i.Status, i.Reason))
-	}
-	return strings.Join(out, ", ")
-}
-
-// patience is long, since the machine is shared; what is waited for is not slow.
-const patience = 90 * time.Second
+// patience is long, since the machine is shared; what is waited for is not slow. It begins anew while the text goes on to change, so many times.
+const (
+	patience = 90 * time.Second
+	renewals = 3
+)
 
 // Eventually waits for a text to become what is wanted. It looks less often the longer it waits.
 func Eventually(t testing.TB, what, want string, get func() string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	var got string
+	begun, last, since := time.Now(), "", time.Now()
 	for wait := 10 * time.Millisecond; ; wait = min(wait*5/4, 150*time.Millisecond) {
-		if got = get(); got == want {
+		got := get()
+		if got == want {
 			return
 		}
-		select {
-		case <-ctx.Done():
+		if got != last {
+			last, since = got, time.Now()
+		}
+		if time.Since(since) > patience || time.Since(begun) > (1+renewals)*patience || t.Context().Err() != nil {
 			t.Fatalf("%s: got %q, want %q", what, got, want)
+		}
+		select {
+		case <-t.Context().Done():
 		case <-time.After(wait):
 		}
 	}
