@@ -31,14 +31,17 @@ func TestTheRecoveryPage(t *testing.T) {
 	n := newNode(t, bed.New(t), testhost.Options{}, settings(nodeName, fromFile, "off"))
 	first := func() string { line, _, _ := strings.Cut(n.text(), "\n"); return line }
 	const old, now = "02:00:00:00:01:01 multinic1 up mtu 1500 192.168.100.10/24", "02:00:00:00:01:01 multinic1 up mtu 1500 192.168.100.11/24"
+	const configured = "multinic1 Configured Configured"
 	n.wish(object(nodeName, entry(1, mac1, "192.168.100.10/24")))
 	n.start()
+	n.eventually("the first status", configured, n.nics) // the kernel shows the address before the change is done, and stopping would undo it
 	n.eventually("the first configuration", old, first)
 	n.stop()
 	n.wish(object(nodeName, entry(1, mac1, "192.168.100.11/24")))
 	n.start()
+	n.eventually("the second status", configured, n.nics)
 	n.eventually("the second configuration", now, first)
-	n.eventually("the status", "multinic1 Configured Configured", n.nics)
+	n.sh("journalctl --sync") // which may not have read yet what was logged a moment ago
 
 	headings, commands := scripts(t)
 	if len(headings) != 7 {
@@ -80,8 +83,8 @@ func TestTheRecoveryPage(t *testing.T) {
 				t.Errorf("%s: there is left\n%s", h, got)
 			}
 		case "Forget what multinicd remembers":
+			n.eventually(h, configured, n.nics)
 			n.eventually(h, now, first)
-			n.eventually(h, "multinic1 Configured Configured", n.nics)
 		}
 	}
 }
