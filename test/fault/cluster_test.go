@@ -68,26 +68,23 @@ func (c *cluster) summary(node string) string {
 	return strings.Join(words, " ")
 }
 
-// held says for how long an address was on the host, as the kernel told; 0 if it still is, or never was.
-func held(t *testing.T, kernel *testhost.KernelMonitor, address string) time.Duration {
+// held says when an address came to the host, and when it went, as the kernel told; zero if it never did.
+func held(t *testing.T, kernel *testhost.KernelMonitor, address string) (came, went time.Time) {
 	t.Helper()
 	events, err := kernel.Events()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var since time.Time
 	for _, e := range events {
-		if e.What != "address" || !strings.HasPrefix(e.Text, address+"/") {
-			continue
-		}
-		if e.Gone {
-			return e.Time.Sub(since)
-		}
-		if since.IsZero() {
-			since = e.Time
+		switch {
+		case e.What != "address" || !strings.HasPrefix(e.Text, address+"/"):
+		case e.Gone:
+			return came, e.Time
+		case came.IsZero():
+			came = e.Time
 		}
 	}
-	return 0
+	return came, went
 }
 
 // undoneIn is what DESIGN.md promises.
@@ -128,10 +125,10 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 	undone := func(t *testing.T, address string) {
 		t.Helper()
 		eventually(t, "the object", "Failed multinic1=ProbeFailed multinic2=Configured", func() string { return c.summary(name) })
-		if got := held(t, kernel, address); got == 0 || got > undoneIn {
-			t.Errorf("the way was cut for %v", got)
+		if came, went := held(t, kernel, address); came.IsZero() || went.IsZero() || went.Sub(came) > undoneIn {
+			t.Errorf("the way was cut at %v, and open again at %v", came, went)
 		} else {
-			t.Logf("the way was cut for %v", got)
+			t.Logf("the way was cut for %v", went.Sub(came))
 		}
 		if got := n.text(); got != before {
 			t.Errorf("the host is\n%s\nwas\n%s", got, before)

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"testing"
+	"time"
 )
 
 // keepAndLeave takes a mount away and leaves in the folder what was in it: a full disk can still be deleted from.
@@ -52,8 +53,8 @@ func foldersFail(t *testing.T, s stand) {
 					n.sh("D=" + folder + "\n" + fault.inflict)
 					n.sh("systemctl start --no-block multinicd")
 				}
-				said := n.settled(o)
-				got := n.outcome(row+", "+o.name, before, wanted[o.name])
+				said, host := n.settled(o)
+				got := n.outcome(row+", "+o.name, host, before, wanted[o.name])
 				table.set(row, s.name+": "+o.name, got)
 				if truth := got == asWanted; truth != (said == o.nics) {
 					t.Errorf("%s, %s: the host is %s, the status says %s", row, o.name, got, said)
@@ -69,10 +70,10 @@ func foldersFail(t *testing.T, s stand) {
 	table.publish(t)
 }
 
-// settled waits until the daemon has had its try, or cannot even begin, and gives what the status says then.
-func (n *node) settled(o operation) string {
+// settled waits until the daemon has had its try, or cannot even begin, and gives what the status says then, and the host's text with it: what failed was
+// not tried again before that was read.
+func (n *node) settled(o operation) (said, host string) {
 	n.t.Helper()
-	var said string
 	n.eventually("the try of "+o.name, "over", func() string {
 		s, err := n.Status()
 		if err != nil {
@@ -80,12 +81,19 @@ func (n *node) settled(o operation) string {
 			if state := n.sh("systemctl show --property=SubState --value multinicd"); state != "auto-restart" && state != "failed" {
 				return state
 			}
+			host = n.text()
 			return "over"
 		}
-		if said = n.nics(); said == o.nics && s.State == "Configured" || s.State == "Failed" {
-			return "over"
+		if said = n.Said(s); s.State != "Failed" && (s.State != "Configured" || said != o.nics) {
+			return said
 		}
-		return said
+		host = n.text()
+		for _, i := range s.NICs {
+			if !i.NextTry.IsZero() && time.Until(i.NextTry) < time.Second { // which an event may bring forward a little
+				return "tried again"
+			}
+		}
+		return "over"
 	})
-	return said
+	return said, host
 }

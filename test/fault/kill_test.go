@@ -150,9 +150,9 @@ func (n *node) converge(o operation, wanted string) {
 }
 
 // outcome names the host's text.
-func (n *node) outcome(what, before, wanted string) string {
+func (n *node) outcome(what, got, before, wanted string) string {
 	n.t.Helper()
-	switch got := n.text(); got {
+	switch got {
 	case before:
 		return asBefore
 	case wanted:
@@ -295,7 +295,7 @@ func (n *node) killAt(s stand, wanted map[string]string, steps, points map[strin
 				n.wish(o.object)
 				n.startAndDie(point)
 				n.startAndDie("recovered") // the one start
-				table.set(rowIn(steps[o.name], point), s.name+": "+o.name, n.outcome(o.name+" killed before "+point, before, wanted[o.name]))
+				table.set(rowIn(steps[o.name], point), s.name+": "+o.name, n.outcome(o.name+" killed before "+point, n.text(), before, wanted[o.name]))
 				if n.t.Failed() {
 					return table
 				}

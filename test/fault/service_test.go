@@ -1,7 +1,6 @@
 package fault
 
 import (
-	"strconv"
 	"strings"
 	"testing"
 
@@ -80,14 +79,17 @@ func servicesFail(t *testing.T, s stand) {
 			n.sh(c.inflict)
 			n.resume()
 		}
-		said := n.settled(c.o)
+		said, host := n.settled(c.o)
 		row := c.name + " (" + c.o.name + ")"
 		// networkd, once restarted, goes on by itself: what it brings back of a NIC that was given back is taken away again.
 		n.eventually(c.name+": the host, one or the other", "true", func() string {
-			text := n.text()
-			return strconv.FormatBool(text == before || text == wanted[c.o.name])
+			if host == before || host == wanted[c.o.name] {
+				return "true"
+			}
+			host = n.text()
+			return host
 		})
-		got := n.outcome(c.name, before, wanted[c.o.name])
+		got := n.outcome(c.name, host, before, wanted[c.o.name])
 		table.set(row, table.columns[0], got)
 		if truth := got == asWanted; truth != (said == c.o.nics) {
 			t.Errorf("%s: the host is %s, the status says %s", c.name, got, said)
