@@ -2,6 +2,7 @@ package fault
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"iter"
 	"maps"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"multinicd/test/bed"
 )
@@ -34,6 +37,16 @@ func startPings(t *testing.T, b *bed.Bed, targets ...netip.Addr) *pings {
 		p.conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
 		return err
 	}); err != nil {
+		t.Fatal(err)
+	}
+	// Echoes that find no room because this process had to wait for a processor are none that the host has lost.
+	raw, err := p.conn.(*net.IPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20) })
+	if err = errors.Join(err, refused); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -89,10 +102,10 @@ func (p *pings) receive() {
 	}
 }
 
-// stop ends it, waits for what is on its way, for two seconds at most, and says for each target what was lost; "" where nothing was.
+// stop ends it, waits for what is on its way, for ten seconds at most, and says for each target what was lost; "" where nothing was.
 func (p *pings) stop() map[netip.Addr]string {
 	p.finish()
-	for deadline := time.Now().Add(2 * time.Second); !p.answered() && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(10 * time.Second); !p.answered() && time.Now().Before(deadline); {
 		time.Sleep(10 * time.Millisecond) // and looks again
 	}
 	p.mu.Lock()
