@@ -111,7 +111,7 @@ func (k kind) restart() string {
 	if k.flavour == testhost.Networkd {
 		return "systemctl restart systemd-networkd"
 	}
-	return "systemctl restart NetworkManager; nm-online -qs -t 30"
+	return "systemctl restart NetworkManager; nm-online -qs -t 90"
 }
 
 // kindNode is fileNode on a host of some kind.

@@ -307,7 +307,7 @@ func TestFiveNICsInOneSubnetOnEveryKindOfHost(t *testing.T) {
 		laidOut("at first")
 		one.sameAgainDoesNothing("systemctl", "restart", "multinicd")
 		one.must("systemctl", "restart", "NetworkManager")
-		one.must("nm-online", "-qs", "-t", "30")
+		one.must("nm-online", "-qs", "-t", "90")
 		laidOut("after NetworkManager was started anew")
 		for _, n := range nodes {
 			n.reboot()

@@ -327,7 +327,7 @@ func TestNetworkManagerIsKilledInMidChange(t *testing.T) {
 				}
 				n.wish(o.object)
 				n.pause(point)
-				n.sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 30")
+				n.sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 90")
 				n.resume()
 				n.eventually("status after "+o.name+" with NetworkManager killed at "+point, o.nics, n.nics)
 				n.eventually("the host after "+o.name+" with NetworkManager killed at "+point, wanted[o.name], n.text)

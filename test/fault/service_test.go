@@ -38,7 +38,7 @@ func (s stand) serviceFaults() []serviceFault {
 		}
 	}
 	const (
-		start = "; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 30"
+		start = "; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 90"
 		stop  = "systemctl stop NetworkManager"
 		drop  = "/run/systemd/system/NetworkManager.service.d"
 	)
@@ -50,10 +50,10 @@ func (s stand) serviceFaults() []serviceFault {
 		{"NetworkManager is masked", add, "", stop + "; systemctl mask --runtime NetworkManager", "systemctl unmask --runtime NetworkManager" + start},
 		{"NetworkManager cannot start any more", change, "", "mkdir -p " + drop + "; printf '[Service]\nExecStart=\nExecStart=/bin/false\n' >" + drop +
 			"/broken.conf; systemctl daemon-reload; systemctl restart NetworkManager || true", "rm -r " + drop + "; systemctl daemon-reload" + start},
-		{"NetworkManager is restarted before `release`", remove, "release", "systemctl restart NetworkManager; nm-online -qs -t 30", ""},
+		{"NetworkManager is restarted before `release`", remove, "release", "systemctl restart NetworkManager; nm-online -qs -t 90", ""},
 		{"NetworkManager hangs from `load` on", add, "load", hangs + "NetworkManager.service", goesOn + "NetworkManager.service"},
-		{"D-Bus is down", change, "", noBus, bus + "; systemctl restart NetworkManager; nm-online -qs -t 30"},
-		{"D-Bus is down from `load` on", remove, "load", noBus, bus + "; systemctl restart NetworkManager; nm-online -qs -t 30"},
+		{"D-Bus is down", change, "", noBus, bus + "; systemctl restart NetworkManager; nm-online -qs -t 90"},
+		{"D-Bus is down from `load` on", remove, "load", noBus, bus + "; systemctl restart NetworkManager; nm-online -qs -t 90"},
 		{"D-Bus hangs from `load` on", add, "load", hangs + "dbus.service", goesOn + "dbus.service"},
 		{"NetworkManager is stopped", change, "", stop, "true" + start},
 		{"NetworkManager is stopped", remove, "", stop, "true" + start},

@@ -213,7 +213,7 @@ func TestHostsOfNetworkManager(t *testing.T) {
 				if failed := h.FailedUnits(t.Context()); len(failed) > 0 {
 					t.Errorf("%s: failed units %q, want none", when, failed)
 				}
-				run(t, h, "nm-online -qs -t 30") // connected, as it sees it, some time after the kernel does
+				run(t, h, "nm-online -qs -t 90") // connected, as it sees it, some time after the kernel does
 				if got := run(t, h, profile); got != test.primary {
 					t.Errorf("%s: got %q, want %q", when, got, test.primary)
 				}
