@@ -139,18 +139,19 @@ func (h *Host) Booted(ctx context.Context) error {
 	}
 }
 
-// online waits until the primary NIC has its address, which networkd gives it some time after systemd takes it for
-// started. A host that does not get so far, after a test broke its configuration, has booted all the same.
+// online waits until the primary NIC has its address and its default route, which networkd gives it one after the other,
+// some time after systemd takes it for started. A host that does not get so far, after a test broke its configuration,
+// has booted all the same.
 func (h *Host) online(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
 	defer cancel()
 	for {
-		out, err := h.Run(ctx, "ip", "-4", "-oneline", "address", "show", "to", h.Address.Addr().String())
-		if err == nil && out != "" {
+		out, err := h.Run(ctx, "sh", "-c", `ip -4 -oneline address show to "$0"; ip -4 route show default via "$1"`, h.Address.Addr().String(), Gateway.String())
+		if err == nil && strings.Count(out, "\n") >= 2 {
 			return nil
 		}
 		if pause(ctx, "") != nil {
-			h.world.Logf("%s has no address %s after %v", h.Name, h.Address, onlineTimeout)
+			h.world.Logf("%s has not both its address %s and its default route after %v", h.Name, h.Address, onlineTimeout)
 			return nil
 		}
 	}
