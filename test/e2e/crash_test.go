@@ -41,9 +41,9 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 		t.Logf("killed after %v: %s; %s", wait, n.link(mac1), n.link(mac2))
 		if i%3 == 2 { // else the next change meets what the killed one left
 			n.start(text)
+			persisted(i)
 			n.wantLink(mac1, first)
 			n.wantLink(mac2, second)
-			persisted(i)
 			n.must("systemctl", "stop", "multinicd")
 		}
 	}
@@ -55,10 +55,10 @@ func TestADaemonKilledInMidChangeLeavesItAsWantedAfterItsNextStart(t *testing.T)
 	if got, want := n.must("ls", "/etc/netplan"), fmt.Sprintf("01-primary.yaml\n90-multinic1.yaml\n90-multinic%d.yaml\n", 2+(rounds-1)%2); got != want {
 		t.Errorf("files: got %q, want %q", got, want)
 	}
+	n.must("systemctl", "stop", "multinicd")
 	if got := n.must("sh", "-c", "ls -A /var/lib/multinicd /etc/netplan | grep -E 'tmp|journal|damaged' || true"); got != "" {
 		t.Errorf("left behind: %q", got)
 	}
-	n.must("systemctl", "stop", "multinicd")
 
 	// The power is cut in mid-change: the host boots with each NIC whole as it was or whole as wanted, and the daemon does the rest.
 	for i := rounds; i < rounds+3; i++ {

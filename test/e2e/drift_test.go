@@ -61,6 +61,7 @@ func whatIsOursIsPutBack(t *testing.T, k kind) {
 	n.must("sh", "-ec", "ip address add 192.168.100.99/24 dev multinic1; ip address add 10.99.0.1/16 dev multinic1; ip route add 10.98.0.0/16 via 10.99.0.2 proto bird; ip route add 10.97.0.0/16 via 192.168.100.2 proto 80")
 	n.file(objectFile, strings.ReplaceAll(text, "192.168.100.10/24", "192.168.100.11/24"))
 	n.must("systemctl", "restart", "multinicd")
+	n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
 	const changed = "multinic1 up mtu 1400 192.168.100.11/24 192.168.100.99/24 10.99.0.1/16"
 	sorted := func() string { return sortFrom(n.link(mac1), 4) }
 	n.eventually("the link beside somebody else's addresses", sortFrom(changed, 4), sorted)

@@ -66,9 +66,12 @@ func outlivesNetworkd(t *testing.T, suite string) {
 		trap.do()
 		t.Logf("%s: right after it: %s", trap.name, n.link(mac1))
 		n.wantLinksStay(map[string]string{mac1: want, mac2: "multinic2 up mtu 1500 192.168.200.10/24"})
-		if routes := n.must("ip", "-4", "route", "show", "dev", "multinic1"); strings.Count(routes, "\n") != 1 {
-			t.Errorf("after %s the routes are:\n%s", trap.name, routes)
-		}
+		n.eventually("routes after "+trap.name, "one", func() string {
+			if routes := n.must("ip", "-4", "route", "show", "dev", "multinic1"); strings.Count(routes, "\n") != 1 {
+				return routes
+			}
+			return "one"
+		})
 	}
 }
 
@@ -81,17 +84,18 @@ func TestARestartOfNetworkdAloneKeepsAChange(t *testing.T) {
 	n.wantLink(mac1, "multinic1 up mtu 1400 192.168.100.10/24")
 	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.11/24", "mtu: 1300, routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]")))
 	const want = "multinic1 up mtu 1300 192.168.100.11/24"
-	route := func() string { return n.must("ip", "route", "show", "10.20.0.0/16") }
+	there := func() string { // networkd sets routes after addresses
+		if route := n.must("ip", "route", "show", "10.20.0.0/16"); !strings.Contains(route, "via 192.168.100.1 dev multinic1") {
+			return route
+		}
+		return "true"
+	}
 	n.must("systemctl", "restart", "systemd-networkd")
 	n.wantLinkStays(mac1, want)
-	if got := route(); !strings.Contains(got, "via 192.168.100.1 dev multinic1") {
-		t.Errorf("the route after a restart of networkd: %q", got)
-	}
+	n.eventually("the route after a restart of networkd", "true", there)
 	n.reboot()
 	n.wantLinkStays(mac1, want)
-	if got := route(); !strings.Contains(got, "via 192.168.100.1 dev multinic1") {
-		t.Errorf("the route after a boot: %q", got)
-	}
+	n.eventually("the route after a boot", "true", there)
 
 	// What netplan generates from our YAML is, byte for byte, what we wrote in its place.
 	const list = "cd /run/systemd/network && for f in *multinic*; do echo $f; cat $f; done"

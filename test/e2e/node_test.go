@@ -109,7 +109,8 @@ const (
 func (n *node) sameAgainDoesNothing(argv ...string) {
 	n.t.Helper()
 	ctx := n.t.Context()
-	n.quiet()
+	n.still("the daemon, which may be at a repair, and addresses that are being checked", func() string { return n.tentative() + "\n" + n.Passes() },
+		func(got, before string) bool { return got == before && strings.HasPrefix(got, "\n") }, "nothing more")
 	kernel, err := n.MonitorKernel()
 	if err != nil {
 		n.t.Fatal(err)

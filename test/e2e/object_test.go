@@ -125,7 +125,7 @@ func (n *node) settles(what string, get func() string) string {
 func (n *node) still(what string, get func() string, right func(got, before string) bool, want string) string {
 	n.t.Helper()
 	const still = 1500 * time.Millisecond
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(90 * time.Second)
 	since, before := time.Time{}, ""
 	for {
 		got, now := get(), time.Now()
@@ -170,7 +170,12 @@ func (n *node) wantLinksStay(want map[string]string) {
 // quiet waits until IPv6 has done with checking its addresses, which makes events of the kernel long after a link went up.
 func (n *node) quiet() {
 	n.t.Helper()
-	n.wantStays("addresses that are being checked", "", func() string { return n.must("ip", "-6", "-oneline", "address", "show", "tentative") })
+	n.wantStays("addresses that are being checked", "", n.tentative)
+}
+
+func (n *node) tentative() string {
+	n.t.Helper()
+	return n.must("ip", "-6", "-oneline", "address", "show", "tentative")
 }
 
 // ours lists the files of ours that count at the next boot, and those that networkd reads.

@@ -166,17 +166,32 @@ func (n *Node) kernel(mac string) (*Link, error) {
 }
 
 // Status asks the daemon at its socket.
-func (n *Node) Status() (daemon.Status, error) {
+func (n *Node) Status() (daemon.Status, error) { return n.ask(daemon.AskStatus, 5*time.Second) }
+
+// Passes is how many passes the daemon has begun, and ended: it has the daemon undo a rollback where there is none, which does nothing and is answered
+// between two passes. The text is an error where there is no daemon, or a rollback.
+func (n *Node) Passes() string {
+	s, err := n.Status()
+	if err == nil && !s.Held {
+		s, err = n.ask(daemon.AskUndo, patience)
+	}
+	if err != nil || s.Held {
+		return fmt.Sprintf("nobody to ask: %v", err)
+	}
+	return fmt.Sprint(s.Meters.Passes)
+}
+
+func (n *Node) ask(what string, patience time.Duration) (daemon.Status, error) {
 	var r daemon.Reply
 	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/%d/root/run/multinicd/multinicd.sock", n.Leader()), time.Second)
 	if err != nil {
 		return r.Status, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return r.Status, err
 	}
-	if _, err := conn.Write([]byte(daemon.AskStatus + "\n")); err != nil {
+	if _, err := conn.Write([]byte(what + "\n")); err != nil {
 		return r.Status, err
 	}
 	return r.Status, json.NewDecoder(conn).Decode(&r)
