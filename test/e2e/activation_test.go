@@ -107,9 +107,7 @@ func activation(t *testing.T, suite, name string, keep bool, state string) strin
 
 	const route = "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"
 	out := n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", "addresses: [\"2001:db8:100::10/64\"]", route)))
-	if got := setup(); got != state {
-		t.Errorf("networkd's word on the NIC is %q, want %q:\n%s", got, state, out)
-	}
+	n.eventually("networkd's word on the NIC", state, setup)
 	if asked := !strings.Contains(out, "networkd was not asked"); name == "networkd" && asked != keep {
 		t.Errorf("networkd was asked: %v, want %v:\n%s", asked, keep, out)
 	}
@@ -118,13 +116,8 @@ func activation(t *testing.T, suite, name string, keep bool, state string) strin
 	// The next one by the service, in its sandbox.
 	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.11/24", route)))
 	n.wantLinkStays(mac1, "multinic1 up mtu 1500 192.168.100.11/24")
-	n.eventually("the end of the change", "true", func() string {
-		return fmt.Sprint(strings.Contains(n.Journal(t.Context()), "change finished"))
-	})
 	n.wantNICs("multinic1 Configured Configured")
-	if got := setup(); got != state {
-		t.Errorf("after a change networkd's word on the NIC is %q, want %q:\n%s", got, state, n.Journal(t.Context()))
-	}
+	n.eventually("networkd's word on the NIC after a change", state, setup)
 	if asked := !strings.Contains(n.Journal(t.Context()), "networkd was not asked"); name == "networkd" && asked != keep {
 		t.Errorf("networkd was asked: %v, want %v:\n%s", asked, keep, n.Journal(t.Context()))
 	}
@@ -143,7 +136,7 @@ func activation(t *testing.T, suite, name string, keep bool, state string) strin
 		t.Errorf("files are left: %s", left)
 	}
 
-	lost := missing(before, n.others())
+	lost := missing(before, n.settles("the rest of the host", n.others))
 	events, err := kernel.Events()
 	if err != nil {
 		t.Fatal(err)

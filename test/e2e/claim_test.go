@@ -76,9 +76,7 @@ func takesOver(t *testing.T, suite string) {
 	asWanted := func() {
 		t.Helper()
 		n.wantLinksStay(adopted)
-		if got := n.must("ip", "route", "show", "10.40.0.0/16"); got != "" {
-			t.Errorf("a route of the former owner: %s", got)
-		}
+		n.eventually("routes of the former owner", "", func() string { return n.must("ip", "route", "show", "10.40.0.0/16") })
 	}
 	n.apply(exitDone, wish("adopt: true"))
 	asWanted()

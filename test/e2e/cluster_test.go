@@ -159,7 +159,10 @@ func TestOneBadNodeFailsAlone(t *testing.T) {
 	good.must("systemctl", "stop", "fight")
 	eventually(t, "the object in peace", peace, degraded)
 	good.wantLink("02:00:00:00:09:01", "multinic1 up mtu 1500 10.3.3.3/24")
-	eventually(t, "the event about the peace", "Normal no other writer keeps changing the NICs any more", func() string { return events("DriftEnded") })
+	// There may be more than one: a busy machine gives the fight's script a pause.
+	eventually(t, "the event about the peace", "true", func() string {
+		return fmt.Sprint(strings.HasPrefix(events("DriftEnded"), "Normal no other writer keeps changing the NICs any more"))
+	})
 }
 
 func TestDeletedAndMadeAnew(t *testing.T) {

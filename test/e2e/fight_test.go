@@ -78,14 +78,18 @@ func othersAreUndone(t *testing.T, k kind) {
 		n.wantNICs(configured)
 	}
 	n.wantStays("the host", want, state)
-	if got := n.profiles(); got != files {
-		t.Errorf("the files are %s, were %s", got, files)
-	}
+	n.eventually("the files", files, n.profiles)
 	n.must("sh", "-ec", deleted("ip route del default table 10002"))
 	n.eventually("the host", want, state)
-	if log := n.Journal(t.Context()); !strings.Contains(log, "put back what somebody changed") || !strings.Contains(log, k.owner()) || !strings.Contains(log, "want default via 192.168.100.1 table 10002, have absent") {
-		t.Errorf("the log does not say what was changed, and by whom:\n%s", log)
-	}
+	n.eventually("the log, which says what was changed, and by whom", "", func() string { // once it was verified, too
+		log := n.Journal(t.Context())
+		for _, part := range []string{"put back what somebody changed", k.owner(), "want default via 192.168.100.1 table 10002, have absent"} {
+			if !strings.Contains(log, part) {
+				return part + " is not in:\n" + log
+			}
+		}
+		return ""
+	})
 
 	// Ten times a second.
 	n.must("systemd-run", "--quiet", "--unit=fight", "sh", "-c", "while :; do ip address del 192.168.100.10/32 dev multinic1 2>/dev/null; sleep 0.1; done")
@@ -104,9 +108,12 @@ func othersAreUndone(t *testing.T, k kind) {
 		t.Errorf("the daemon used %s of %s during the fight", used, watched)
 	}
 	n.wantNICs("multinic1 InProgress DriftFighting, multinic2 Configured Configured")
-	if status := n.must("multinicd", "status"); !strings.Contains(status, "another writer keeps changing it: address: want 192.168.100.10/32, have absent") {
-		t.Errorf("the status does not say what the fight is about:\n%s", status)
-	}
+	n.eventually("the status, which says what the fight is about", "", func() string {
+		if status := n.must("multinicd", "status"); !strings.Contains(status, "another writer keeps changing it: address: want 192.168.100.10/32, have absent") {
+			return status
+		}
+		return ""
+	})
 	n.must("systemctl", "stop", "fight")
 	n.wantNICs(configured)
 	n.eventually("the host in peace", want, state)

@@ -115,12 +115,15 @@ func takesOverFromTheFormerAgent(t *testing.T, suite string) {
 	asWanted := func() {
 		t.Helper()
 		n.wantLinksStay(map[string]string{mac1: link1, mac2: link2, mac3: "multinic3 up mtu 1500 192.168.30.3/24"})
-		if got := n.must("sh", "-c", "ip rule | grep 'lookup 101' || true; ip route show table 101 2>/dev/null || true"); got != "" {
-			t.Errorf("of table 101 there is still:\n%s", got)
-		}
-		if got := n.must("ip", "route", "show", "10.20.0.0/16"); !strings.Contains(got, "via 192.168.100.1 dev multinic1") {
-			t.Errorf("the route is not there: %q", got)
-		}
+		n.eventually("what there is of table 101", "", func() string {
+			return n.must("sh", "-c", "ip rule | grep 'lookup 101' || true; ip route show table 101 2>/dev/null || true")
+		})
+		n.eventually("the route", "true", func() string {
+			if got := n.must("ip", "route", "show", "10.20.0.0/16"); !strings.Contains(got, "via 192.168.100.1 dev multinic1") {
+				return got
+			}
+			return "true"
+		})
 		files("01-primary.yaml 90-multinic1.yaml 90-multinic2.yaml 93-multinic3.yaml")
 	}
 	asWanted()

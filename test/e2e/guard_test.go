@@ -69,7 +69,8 @@ func TestWhatMustNotBeTouchedIsRefusedAndTheOthersAreConfigured(t *testing.T) {
 		ip address add 10.9.9.9/24 dev eth9
 		ip link add multinic12 type bridge
 		ip link set eth13 up
-		ip route add default dev eth13 metric 4000`)
+		ip route add default dev eth13 metric 4000
+		udevadm settle # which gives the last ones a MAC, too`)
 	n.quiet()
 
 	kernel, err := n.MonitorKernel()

@@ -80,9 +80,7 @@ func aRouterAdvertisesItself(t *testing.T, k kind) {
 		n.wantLinksStay(map[string]string{mac1: link1, mac2: link2})
 		n.wantStays("IPv6 of the NIC without it "+when, none, func() string { return n.ipv6("multinic1") })
 		n.wantStays("IPv6 of the NIC with an address of its own "+when, own, func() string { return n.ipv6("multinic2") })
-		if got := primary(); got != before {
-			t.Errorf("%s the primary NIC has\n%s\nhad\n%s", when, got, before)
-		}
+		n.eventually("IPv6 of the primary NIC "+when, before, primary)
 	}
 	n.start(wish)
 	n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
@@ -93,9 +91,7 @@ func aRouterAdvertisesItself(t *testing.T, k kind) {
 	n.reboot()
 	right("after a boot")
 	if k.flavour == testhost.Networkd {
-		if got := n.conf6("multinic1") + n.conf6("multinic2"); got != live {
-			t.Errorf("the boot makes %s of what was live, %s", got, live)
-		}
+		n.eventually("what the boot makes of what was live", live, func() string { return n.conf6("multinic1") + n.conf6("multinic2") })
 	}
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
@@ -138,9 +134,7 @@ func aRouterAdvertisesItself(t *testing.T, k kind) {
 		n.eventually("the first NIC in all", found["eth1"], func() string { return n.conf6("eth1") })
 		n.eventually("the second NIC, but for what somebody opened", strings.Replace(found["eth2"], "accept_ra:1", "accept_ra:2", 1), func() string { return n.conf6("eth2") })
 	}
-	if got := primary(); got != before {
-		t.Errorf("in the end the primary NIC has\n%s\nhad\n%s", got, before)
-	}
+	n.eventually("IPv6 of the primary NIC in the end", before, primary)
 }
 
 // A NIC that an older version has configured is closed without being touched otherwise: no address of its own goes, the link stays up, no file is written.

@@ -259,6 +259,7 @@ func fiveNICs(t *testing.T, suite string) {
 	one.must("sh", "-c", foreign+"; true") // networkd has deleted some
 	one.file(objectFile, nodeObject())
 	one.must("systemctl", "restart", "multinicd")
+	one.wantNICs("")
 	one.eventually("what is ours", "", one.ours)
 	one.wantStays("links", strings.Join(linksBefore, "; "), func() string { return strings.Join(links(one), "; ") })
 	for what, is := range map[string][2]string{"main": {inMain, strings.ReplaceAll(one.inMain(), "proto static", "proto 109")}, "rules": {rules, one.rules()}, "conf": {conf, one.conf()},
@@ -320,6 +321,7 @@ func TestFiveNICsInOneSubnetOnEveryKindOfHost(t *testing.T) {
 		one.sameAgainDoesNothing("systemctl", "restart", "multinicd")
 		one.file(objectFile, nodeObject())
 		one.must("systemctl", "restart", "multinicd")
+		one.wantNICs("")
 		one.eventually("what is ours", "", one.profiles)
 		one.eventually("rules of ours", "", one.rules)
 	})
