@@ -36,7 +36,7 @@ func takenBack(t *testing.T, k kind) {
 		n.eventually("the state of the link that was taken", "10", state)
 	}
 	take()
-	before := n.link(mac1)
+	before := n.settles("the link that was taken", func() string { return n.link(mac1) })
 
 	for _, a := range []string{"192.168.100.12/24", "2001:db8:100::12/64"} {
 		if err := b.World.AddAddress("data1", netip.MustParsePrefix(a)); err != nil {
