@@ -82,9 +82,9 @@ func TestWhatTheFormerAgentLeftInNetworkManagerIsTakenOver(t *testing.T) {
 		asWanted := func() {
 			t.Helper()
 			n.wantLinksStay(map[string]string{mac1: link1, mac2: link2})
-			if got := n.must("sh", "-c", "ip rule | grep 'lookup 101' || true; ip route show table 101 2>/dev/null || true"); got != "" {
-				t.Errorf("of table 101 there is still:\n%s", got)
-			}
+			n.eventually("what there is of table 101", "", func() string {
+				return n.must("sh", "-c", "ip rule | grep 'lookup 101' || true; ip route show table 101 2>/dev/null || true")
+			})
 		}
 		asWanted()
 		n.file(objectFile, nodeObject(first, second))
