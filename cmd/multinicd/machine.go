@@ -264,7 +264,7 @@ func (m *machine) Free(ctx context.Context, index int, addrs []netip.Addr) error
 }
 
 func (m *machine) free(ctx context.Context, index int, a netip.Addr) error {
-	holder, used, err := m.host.ProbeAddress(ctx, index, a, m.dad)
+	holder, used, err := m.host.ProbeAddress(ctx, index, a, cmp.Or(m.dad, fastDAD)) // also who asks nobody beforehand asks who it was
 	if err != nil {
 		return fmt.Errorf("asking whether %s is free: %w", a, err)
 	}

@@ -189,11 +189,13 @@ func (w *wired) prober() prober {
 	return p
 }
 
+const fastDAD = 200 * time.Millisecond
+
 // dad is how long neighbours may take to claim an address; 0: they are not asked. RFC 5227 sends three probes, one to two seconds apart; the kernel, of RFC 4862, one.
 func (w *wired) dad() time.Duration {
 	switch w.cfg.Backend.DAD {
 	case "fast":
-		return 200 * time.Millisecond
+		return fastDAD
 	case "rfc5227":
 		return 6 * time.Second
 	}

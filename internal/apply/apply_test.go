@@ -466,6 +466,36 @@ func TestANeighboursAddressIsRefusedAndTheLinkLeftAsItWas(t *testing.T) {
 	}
 }
 
+// The kernel finds out, once the address is on the link: it does not say who has it.
+func TestANeighbourWhomTheKernelHasFoundIsAskedFor(t *testing.T) {
+	address := netip.MustParseAddr("2001:db8::10")
+	for name, tt := range map[string]struct {
+		neighbours map[netip.Addr]nic.MAC
+		says       string
+	}{
+		"who answers is named":  {map[netip.Addr]nic.MAC{address: mac(99)}, mac(99).String()},
+		"nobody answers by now": {nil, "2001:db8::10 is held by a neighbour, says the kernel"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New(link(1))
+			m.Neighbours = tt.neighbours
+			a := start(t, m, "boot-1") // which asks nobody beforehand
+			before := m.Text(stateDir)
+			a.At = func(point string) {
+				if point == "verify" {
+					m.Net[0].Addresses[0].Duplicate = true
+				}
+			}
+			now, _ := m.Look(t.Context())
+			res := a.Do(t.Context(), plan.Make([]nic.Config{config(1, "2001:db8::10/64")}, nil, now, a.Record()).Actions[0])
+			if res.Outcome != apply.Refused || res.Reason != plan.AddressInUse || !strings.Contains(res.Message, tt.says) {
+				t.Errorf("got %s %s %q, want it refused and %q", res.Outcome, res.Reason, res.Message, tt.says)
+			}
+			check(t, m, before)
+		})
+	}
+}
+
 // torn gives a link once; from then on the kernel changes it as often as it is read, until there is no more time.
 type torn struct {
 	*hosttest.Machine

@@ -23,7 +23,7 @@ type Links interface {
 	Link(ctx context.Context, index int) (nic.Link, error)
 	// Look shows the whole machine, with who claims each link and the paths that must not be cut.
 	Look(ctx context.Context) (plan.Machine, error)
-	// Free asks the neighbours of a link for addresses. The error, if one has it, names the neighbour and wraps ErrAddressInUse.
+	// Free asks the neighbours of a link for addresses that are not in force. The error, if one has it, names the neighbour and wraps ErrAddressInUse.
 	Free(ctx context.Context, index int, addrs []netip.Addr) error
 	Change(ctx context.Context, c nic.Change) error
 	Restore(ctx context.Context, c nic.Change) error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -144,9 +145,20 @@ func (t *transaction) verify(parent context.Context) error {
 		break
 	}
 	if d := slices.IndexFunc(wrong, func(m plan.Mismatch) bool { return m.State == plan.Duplicate }); d >= 0 {
-		return &stepError{plan.AddressInUse, fmt.Errorf("address is in use: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", wrong[d].Address.Addr())}
+		return &stepError{plan.AddressInUse, t.duplicate(parent, wrong[d].Address.Addr())}
 	}
 	return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
+}
+
+// duplicate says who has an address that the kernel found to be somebody's. The kernel does not tell, and who it is may not have answered in time, or not have
+// been there, when the neighbours were asked: they are asked once more.
+func (t *transaction) duplicate(ctx context.Context, a netip.Addr) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := t.Links.Free(ctx, t.entry.Index, []netip.Addr{a}); errors.Is(err, ErrAddressInUse) {
+		return err
+	}
+	return fmt.Errorf("%w: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", ErrAddressInUse, a)
 }
 
 // settled waits until the link shows what is wanted of it, or it is time to help.
