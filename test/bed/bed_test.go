@@ -34,7 +34,7 @@ func TestHostsReachTheAPIServer(t *testing.T) {
 		t.Helper()
 		got := reach(t, h)
 		// networkd takes its time to configure a link again whose cable is back.
-		for deadline := time.Now().Add(20 * time.Second); got != want && time.Now().Before(deadline); {
+		for deadline := time.Now().Add(60 * time.Second); got != want && time.Now().Before(deadline); {
 			got = reach(t, h)
 		}
 		if got != want {

@@ -243,7 +243,7 @@ func TestAHostThatPoweredItselfOffIsOff(t *testing.T) {
 	run(t, h, "systemctl poweroff")
 	select {
 	case <-b.exited:
-	case <-time.After(30 * time.Second):
+	case <-time.After(powerOffTimeout):
 		t.Fatal("the host did not go off")
 	}
 	if err := h.PowerOff(t.Context()); err != nil {

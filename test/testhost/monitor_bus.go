@@ -44,7 +44,8 @@ type BusMonitor struct {
 	mu        sync.Mutex
 	processes map[string]string
 	calls     []Call
-	asked     uint32 // the latest serial of our own that came by
+	questions int    // of our own
+	asked     string // the latest of them that came by
 	heard     chan struct{}
 }
 
@@ -117,15 +118,16 @@ func (m *BusMonitor) Stop() {
 	m.running.Wait()
 }
 
-// settle asks the bus a question and waits until that has come by: what was called before it has, too.
+// settle asks the bus a question and waits until that one has come by: what was called before it has, too.
 func (m *BusMonitor) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for {
 		m.mu.Lock()
-		before := m.asked
+		m.questions++
+		question := fmt.Sprintf("bed.question.n%d", m.questions)
 		m.mu.Unlock()
-		call := m.asker.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetId", 0)
+		call := m.asker.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, question)
 		if call.Err != nil {
 			return fmt.Errorf("monitoring the bus of %s: %w", m.host.Name, call.Err)
 		}
@@ -134,7 +136,7 @@ func (m *BusMonitor) settle(ctx context.Context) error {
 			select {
 			case <-m.heard:
 				m.mu.Lock()
-				waiting = m.asked == before
+				waiting = m.asked != question // but an older one that was slow
 				m.mu.Unlock()
 				if !waiting {
 					return nil
@@ -166,9 +168,9 @@ func (m *BusMonitor) record(message *dbus.Message) {
 		Path: header(dbus.FieldPath), Interface: header(dbus.FieldInterface), Member: header(dbus.FieldMember),
 	}
 	if c.Sender == m.asker.Names()[0] {
-		if c.Member == "GetId" {
+		if c.Member == "NameHasOwner" && len(message.Body) == 1 {
 			m.mu.Lock()
-			m.asked = message.Serial()
+			m.asked, _ = message.Body[0].(string)
 			m.mu.Unlock()
 			select {
 			case m.heard <- struct{}{}:
@@ -190,7 +192,7 @@ func (m *BusMonitor) process(sender string) string {
 	}
 	m.processes[sender] = Unknown
 	var pid uint32
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := m.asker.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixProcessID", 0, sender).Store(&pid); err == nil {
 		// The bus says how the host numbers its processes, and so does its /proc.
