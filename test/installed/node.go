@@ -181,14 +181,14 @@ func (n *Node) Passes() string {
 	return fmt.Sprint(s.Meters.Passes)
 }
 
-func (n *Node) ask(what string, patience time.Duration) (daemon.Status, error) {
+func (n *Node) ask(what string, within time.Duration) (daemon.Status, error) {
 	var r daemon.Reply
 	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/%d/root/run/multinicd/multinicd.sock", n.Leader()), time.Second)
 	if err != nil {
 		return r.Status, err
 	}
 	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(within)); err != nil {
 		return r.Status, err
 	}
 	if _, err := conn.Write([]byte(what + "\n")); err != nil {
