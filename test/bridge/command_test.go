@@ -29,7 +29,7 @@ func TestTheCommandRuns(t *testing.T) {
 	if err := c.WriteKubeconfig(kubeconfig, "", user); err != nil {
 		t.Fatal(err)
 	}
-	health, metrics := freeAddress(t), freeAddress(t)
+	health, metrics := c.freeAddresses()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, binary, "run", "--kubeconfig", kubeconfig, "--leader-elect",
@@ -84,12 +84,21 @@ func TestTheCommandRuns(t *testing.T) {
 	n.becomes(done)
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// freeAddresses are two at which nobody listens: at the control plane's own address nobody else comes and takes one.
+func (c *cluster) freeAddresses() (string, string) {
+	c.t.Helper()
+	ip, _, err := net.SplitHostPort(c.Address)
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	var out [2]string
+	for i := range out {
+		l, err := net.Listen("tcp", net.JoinHostPort(ip, "0"))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		defer l.Close() // when both are found, so that they are two
+		out[i] = l.Addr().String()
+	}
+	return out[0], out[1]
 }
