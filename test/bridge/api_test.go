@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -206,7 +207,7 @@ func TestAnObjectOlderThanTheRulesStillGetsItsStatus(t *testing.T) {
 	}
 	rules := crd.DeepCopy()
 	withoutRules(crd.Object["spec"])
-	if err := c.admin.Update(t.Context(), crd); err != nil {
+	if err := c.setRules(t.Context(), key, crd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -272,14 +273,16 @@ func TestAnObjectOlderThanTheRulesStillGetsItsStatus(t *testing.T) {
 	}
 }
 
-// setRules puts back the spec of a CRD.
+// setRules gives a CRD another spec. The API server writes into its status meanwhile.
 func (c *cluster) setRules(ctx context.Context, key client.ObjectKey, want *unstructured.Unstructured) error {
-	crd := want.DeepCopy()
-	if err := c.admin.Get(ctx, key, crd); err != nil {
-		return err
-	}
-	crd.Object["spec"] = want.Object["spec"]
-	return c.admin.Update(ctx, crd)
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		crd := want.DeepCopy()
+		if err := c.admin.Get(ctx, key, crd); err != nil {
+			return err
+		}
+		crd.Object["spec"] = want.Object["spec"]
+		return c.admin.Update(ctx, crd)
+	})
 }
 
 // withoutRules takes out of a schema what a first version of it would not have.
@@ -306,6 +309,12 @@ func TestTheStatusBelongsToTheBridge(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("status-owner")
 	o := n.publish()
+	c.eventually("the node has its rights", func() string {
+		if err := n.client.Get(t.Context(), client.ObjectKeyFromObject(o), n.shell()); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"state":"Configured"}}`))
 	if err := n.client.Status().Patch(t.Context(), o, patch); !apierrors.IsForbidden(err) {
 		t.Errorf("a node writes status: %v", err)
