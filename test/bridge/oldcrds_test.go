@@ -92,8 +92,8 @@ func (c *cluster) serve(definition string, now bool) {
 		err := c.admin.Status().Patch(ctx, probe.shell(), client.RawPatch("application/apply-patch+yaml",
 			[]byte(`{"apiVersion":"multinic.io/v1","kind":"MultiNicNodeConfig","status":{"releasedAt":"2026-01-01T00:00:00Z"}}`)),
 			client.FieldOwner("test"), client.ForceOwnership)
-		if (err == nil) != now {
-			return "it is not yet"
+		if now && err != nil || !now && (err == nil || !strings.Contains(err.Error(), "releasedAt")) {
+			return fmt.Sprint("it is not yet: ", err)
 		}
 		return ""
 	})
