@@ -175,9 +175,7 @@ func (d *dnf) onTree(argv ...string) (string, error) {
 		err error
 	}
 	done := make(chan result)
-	go func() {
-		// The thread gets a mount namespace of its own and ends with this goroutine, because it stays locked.
-		runtime.LockOSThread()
+	go aside(func() {
 		if err := mountTree(d.Leader(), d.tree); err != nil {
 			done <- result{"", err}
 			return
@@ -187,9 +185,26 @@ func (d *dnf) onTree(argv ...string) (string, error) {
 		cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
 		out, err := cmd.CombinedOutput()
 		done <- result{string(bytes.ReplaceAll(out, []byte("\r"), nil)), err}
-	}()
+	})
 	r := <-done
 	return r.out, r.err
+}
+
+// aside calls f on a thread that may enter other namespaces, since it ends with the calling goroutine. The process's first thread does not end: it would
+// stay there, and /proc/self with it, which tells this process's mounts.
+func aside(f func()) {
+	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		f() // never unlocked: so the thread ends
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		aside(f) // on another thread, for this one is taken
+	}()
+	<-done
+	runtime.UnlockOSThread()
 }
 
 // mountTree moves the calling thread into a mount namespace of its own and mounts there, at path, all that the process pid
