@@ -26,6 +26,7 @@ type node struct {
 	*testing.T
 	*testhost.Host
 	configured string // multinicd.toml as the administrator has made it
+	pings      int    // units of wantQuiet so far
 }
 
 // newNode boots it, with somebody to talk to on each segment, and copies the repositories to where docs/install.md
@@ -78,12 +79,12 @@ func (n *node) property(name string) string {
 	return strings.TrimSpace(n.sh("systemctl show --value --property=" + name + " multinicd.service"))
 }
 
-// wait polls until ok, for at most 30 s.
+// wait polls until ok, for at most a minute.
 func (n *node) wait(what string, ok func() bool) {
 	n.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(250 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(250 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			n.Fatalf("waited 30 s for %s:\n%s", what, n.sh("systemctl status --no-pager --full multinicd.service || true"))
+			n.Fatalf("waited a minute for %s:\n%s", what, n.sh("systemctl status --no-pager --full multinicd.service || true"))
 		}
 	}
 }
@@ -172,20 +173,20 @@ func (n *node) wantQuiet(what string, f func()) {
 			targets = append(targets, strings.TrimSuffix(neighbour, "/24"))
 		}
 	}
-	for i, target := range targets {
-		n.sh(fmt.Sprintf("systemd-run --quiet --unit=ping%d ping -n -q -i 0.02 %s", i, target))
+	units := map[string]string{} // by target; each has its own, whose journal has nothing from before
+	for _, target := range targets {
+		n.pings++
+		units[target] = fmt.Sprintf("ping%d", n.pings)
+		n.sh("systemd-run --quiet --unit=" + units[target] + " ping -n -q -i 0.02 " + target)
 	}
 	f()
-	for i, target := range targets {
-		// SIGINT makes ping print its sums.
-		n.sh(fmt.Sprintf("systemctl kill --signal=INT ping%d; while systemctl is-active --quiet ping%[1]d; do sleep 0.05; done; journalctl --sync", i))
-		out := n.sh(fmt.Sprintf("journalctl --quiet --no-pager --output=cat --unit=ping%d", i))
-		all := regexp.MustCompile(`(\d+) packets transmitted, (\d+) received`).FindAllStringSubmatch(out, -1)
-		if len(all) == 0 {
-			n.Fatalf("ping of %s has no sums:\n%s", target, out)
+	for target, unit := range units {
+		// An answer that is on its way is none that was lost: the sums are asked for until each question has its own.
+		sent, received := 0, 0
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && (sent < 5 || sent != received); {
+			received, sent = n.sums(unit)
 		}
-		sums := all[len(all)-1]
-		sent, received := atoi(n.T, sums[1]), atoi(n.T, sums[2])
+		n.sh("systemctl kill --signal=INT " + unit)
 		n.Logf("%s: ping of %s: %d sent, %d lost", what, target, sent, sent-received)
 		if sent < 5 || sent != received {
 			n.Errorf("%s: ping of %s lost %d of %d", what, target, sent-received, sent)
@@ -198,6 +199,19 @@ func (n *node) wantQuiet(what string, f func()) {
 	for _, e := range events {
 		n.Errorf("%s: the kernel says %v, want nothing", what, e)
 	}
+}
+
+// sums gives those of a ping that goes on: SIGQUIT makes it print them.
+func (n *node) sums(unit string) (received, sent int) {
+	n.Helper()
+	n.sh("systemctl kill --signal=QUIT " + unit + "; sleep 0.1; journalctl --sync")
+	out := n.sh("journalctl --quiet --no-pager --all --output=cat --unit=" + unit)
+	all := regexp.MustCompile(`(\d+)/(\d+) packets`).FindAllStringSubmatch(out, -1)
+	if len(all) == 0 {
+		return 0, 0 // it was too busy to print any
+	}
+	last := all[len(all)-1]
+	return atoi(n.T, last[1]), atoi(n.T, last[2])
 }
 
 // waitDAD waits until the kernel has said all about IPv6 addresses of its own that it says of a NIC that is just up.
