@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"multinicd/internal/hosttest"
 	"multinicd/nic"
 )
 
@@ -124,9 +125,9 @@ func TestStackOfMachines(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, test.files)
 			// What does not have the folder alone, as every Debian has it, counts for nothing.
-			put(t, h, map[string]string{"/run/systemd/netif/leases/x": ""})
+			hosttest.Files(t, h.Root, map[string]string{"/run/systemd/netif/leases/x": ""})
 			e := h.env(t.Context(), new(error))
 			e.initialised = func(int) bool { return !test.early }
 			e.uplink = func() (nic.Link, bool) { return nic.Link{Index: 2, Name: test.uplink}, test.uplink != "" }
@@ -171,7 +172,7 @@ func TestDetect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, test.files)
 			got, err := h.Detect(t.Context())
 			if err != nil || got.Backend != test.want || len(got.Evidence) < 3 {
 				t.Errorf("got %+v, error %v, want %q", got, err, test.want)
@@ -233,7 +234,7 @@ func TestNodeIPs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, test.files)
 			var want []netip.Addr
 			for _, s := range test.want {
 				want = append(want, netip.MustParseAddr(s))
@@ -266,7 +267,7 @@ func TestInstanceIDs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, test.files)
 			if diff := cmp.Diff(test.want, h.InstanceIDs()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}

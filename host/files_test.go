@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"multinicd/internal/hosttest"
 )
 
 func newHost(t *testing.T) *Host {
@@ -26,20 +28,6 @@ func newHost(t *testing.T) *Host {
 	}
 	t.Cleanup(h.Close)
 	return h
-}
-
-// put makes files under the host's root.
-func put(t *testing.T, h *Host, files map[string]string) {
-	t.Helper()
-	for name, data := range files {
-		p := h.path(name)
-		if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(p, []byte(data), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
 }
 
 // listing gives the names in a folder of the host.
@@ -58,7 +46,7 @@ func listing(t *testing.T, h *Host, folder string) string {
 
 func TestWriteReadRemove(t *testing.T) {
 	h := newHost(t)
-	put(t, h, map[string]string{"/etc/netplan/50-cloud-init.yaml": "theirs"})
+	hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/50-cloud-init.yaml": "theirs"})
 	old := unix.Umask(0o077)
 	defer unix.Umask(old)
 	for _, data := range []string{"first", "the second, longer", ""} {
@@ -92,7 +80,7 @@ func TestWriteReadRemove(t *testing.T) {
 
 func TestWriteDoesNotFollowLinks(t *testing.T) {
 	h := newHost(t)
-	put(t, h, map[string]string{"/etc/shadow": "secret", "/etc/netplan/x": ""})
+	hosttest.Files(t, h.Root, map[string]string{"/etc/shadow": "secret", "/etc/netplan/x": ""})
 	if err := os.Symlink(h.path("/etc/shadow"), h.path("/etc/netplan/90-multinic1.yaml")); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +94,7 @@ func TestWriteDoesNotFollowLinks(t *testing.T) {
 
 func TestReadRefusesWhatIsNoFile(t *testing.T) {
 	h := newHost(t)
-	put(t, h, map[string]string{"/etc/x": ""})
+	hosttest.Files(t, h.Root, map[string]string{"/etc/x": ""})
 	if err := unix.Mkfifo(h.path("/etc/fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +107,7 @@ func TestReadRefusesWhatIsNoFile(t *testing.T) {
 
 func TestSweepRemovesWhatAKilledWriteLeft(t *testing.T) {
 	h := newHost(t)
-	put(t, h, map[string]string{"/etc/netplan/.90-multinic1.yaml.tmp-123": "", "/etc/netplan/.other.tmp-1": "", "/etc/netplan/90-multinic1.yaml": ""})
+	hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/.90-multinic1.yaml.tmp-123": "", "/etc/netplan/.other.tmp-1": "", "/etc/netplan/90-multinic1.yaml": ""})
 	if err := h.Sweep("/etc/netplan", "90-multinic"); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +118,7 @@ func TestSweepRemovesWhatAKilledWriteLeft(t *testing.T) {
 
 // Faults of the file system: the errno comes through, what was there stays, and no temporary file is left.
 func TestWriteFaults(t *testing.T) {
-	needRoot(t, "to mount")
+	hosttest.NeedRoot(t, "to mount")
 	for name, test := range map[string]struct {
 		fault func(folder string) error
 		want  syscall.Errno
@@ -140,7 +128,7 @@ func TestWriteFaults(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, map[string]string{"/etc/netplan/x": ""})
+			hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/x": ""})
 			inMountNamespace(t, func() error {
 				folder := h.path("/etc/netplan")
 				if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=64k"); err != nil {
@@ -200,12 +188,12 @@ func inMountNamespace(t *testing.T, f func() error) {
 
 func TestLockSaysWhoHasIt(t *testing.T) {
 	h := newHost(t)
-	put(t, h, map[string]string{"/var/lib/multinicd/x": ""})
+	hosttest.Files(t, h.Root, map[string]string{"/var/lib/multinicd/x": ""})
 	release, err := h.Lock(t.Context(), "/var/lib/multinicd/lock", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	put(t, h, map[string]string{"/proc/" + pid() + "/cmdline": "multinicd\x00run\x00"})
+	hosttest.Files(t, h.Root, map[string]string{"/proc/" + pid() + "/cmdline": "multinicd\x00run\x00"})
 	if _, err := h.Lock(t.Context(), "/var/lib/multinicd/lock", 0); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process "+pid()+" (multinicd run)") {
 		t.Errorf("got %v", err)
 	}
@@ -225,11 +213,11 @@ func TestLockSaysWhoHasIt(t *testing.T) {
 
 func TestBootID(t *testing.T) {
 	h := newHost(t)
-	put(t, h, map[string]string{"/proc/sys/kernel/random/boot_id": "0f5b9cbe-0000-4a6b-8d4b-000000000000\n"})
+	hosttest.Files(t, h.Root, map[string]string{"/proc/sys/kernel/random/boot_id": "0f5b9cbe-0000-4a6b-8d4b-000000000000\n"})
 	if got, err := h.BootID(); got != "0f5b9cbe-0000-4a6b-8d4b-000000000000" || err != nil {
 		t.Errorf("got %q, %v", got, err)
 	}
-	put(t, h, map[string]string{"/proc/1/stat": "1 (a) name) S 0 1 1 0 -1 4194560 7561 145276 64 1013 16 68 341 254 20 0 1 0 4711 22663168 3023 18446744073709551615\n"})
+	hosttest.Files(t, h.Root, map[string]string{"/proc/1/stat": "1 (a) name) S 0 1 1 0 -1 4194560 7561 145276 64 1013 16 68 341 254 20 0 1 0 4711 22663168 3023 18446744073709551615\n"})
 	if got, err := h.BootID(); got != "0f5b9cbe-0000-4a6b-8d4b-000000000000/4711" || err != nil {
 		t.Errorf("in a container of its own: got %q, %v", got, err)
 	}

@@ -3,6 +3,7 @@ package host
 import (
 	"testing"
 
+	"multinicd/internal/hosttest"
 	"multinicd/nic"
 
 	"github.com/google/go-cmp/cmp"
@@ -39,7 +40,7 @@ func TestFormer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, test.files)
 			got, err := h.Former(testLink)
 			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 				t.Errorf("-want +got: %s%v", diff, err)

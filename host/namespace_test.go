@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"multinicd/internal/hosttest"
 	"multinicd/nic"
 
 	"github.com/vishvananda/netlink"
@@ -30,22 +31,10 @@ type namespace struct {
 	monitor *nl.NetlinkSocket
 }
 
-// needRoot skips a test that only root can run; where CI runs it, that is a failure.
-func needRoot(t testing.TB, why string) {
-	t.Helper()
-	switch {
-	case os.Geteuid() == 0:
-	case os.Getenv("CI") != "":
-		t.Fatal("needs root, " + why)
-	default:
-		t.Skip("needs root, " + why)
-	}
-}
-
 // newNamespace makes one; it is gone when the test ends.
 func newNamespace(t testing.TB) *namespace {
 	t.Helper()
-	needRoot(t, "to make a network namespace")
+	hosttest.NeedRoot(t, "to make a network namespace")
 	n := &namespace{t: t, run: make(chan func())}
 	fail := make(chan error)
 	go func() {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"multinicd/internal/hosttest"
 )
 
 // What networkd would touch of others if it read its files again; it is not asked then.
@@ -49,8 +51,8 @@ func TestWhatAReloadOfNetworkdWouldTouch(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := newNamespace(t)
-			put(t, n.Host, map[string]string{"/run/systemd/netif/state": "", "/run/systemd/units/x": ""})
-			put(t, n.Host, test.files)
+			hosttest.Files(t, n.Root, map[string]string{"/run/systemd/netif/state": "", "/run/systemd/units/x": ""})
+			hosttest.Files(t, n.Root, test.files)
 			if test.started != 0 {
 				link := n.path("/run/systemd/units/invocation:systemd-networkd.service")
 				n.ok(os.Symlink("x", link))
@@ -67,7 +69,7 @@ func TestWhatAReloadOfNetworkdWouldTouch(t *testing.T) {
 		})
 	}
 	n := newNamespace(t)
-	put(t, n.Host, map[string]string{conf: keep, "/run/systemd/units/x": ""})
+	hosttest.Files(t, n.Root, map[string]string{conf: keep, "/run/systemd/units/x": ""})
 	n.ok(os.Chmod(n.path(conf), 0o600))
 	link := n.path("/run/systemd/units/invocation:systemd-networkd.service")
 	n.ok(os.Symlink("x", link))

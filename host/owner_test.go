@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"multinicd/internal/hosttest"
 	"multinicd/nic"
 )
 
@@ -156,7 +157,7 @@ func TestClaims(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, test.files)
 			if err := os.MkdirAll(h.path("/sys/class/net/ens4/device"), 0o755); err != nil {
 				t.Fatal(err)
 			}
@@ -198,12 +199,12 @@ func TestClaimsSeeAFileThatChanged(t *testing.T) {
 		}
 		return c[3] != nil
 	}
-	put(t, h, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens5: {}\n"})
+	hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens5: {}\n"})
 	if claimed() {
 		t.Error("ens4 is claimed by a file about ens5")
 	}
 	then := time.Now().Add(-time.Hour)
-	put(t, h, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens4: {}\n"}) // of the same size
+	hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens4: {}\n"}) // of the same size
 	if err := os.Chtimes(h.path("/etc/netplan/50.yaml"), then, then); err != nil {
 		t.Fatal(err)
 	}

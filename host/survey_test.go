@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"multinicd/internal/hosttest"
 )
 
 func TestNetworkdSettings(t *testing.T) {
@@ -40,21 +42,21 @@ func TestNetworkdSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, map[string]string{"/etc/passwd": passwd, "/run/systemd/units/x": ""})
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, map[string]string{"/etc/passwd": passwd, "/run/systemd/units/x": ""})
+			hosttest.Files(t, h.Root, test.files)
 			for f, mode := range test.mode {
 				if err := os.Chmod(h.path(f), mode); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if test.group != 0 {
-				needRoot(t, "to give a file to a group")
+				hosttest.NeedRoot(t, "to give a file to a group")
 				if err := os.Chown(h.path(dropin), -1, test.group); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if test.mode != nil {
-				needRoot(t, "to read what only root may")
+				hosttest.NeedRoot(t, "to read what only root may")
 			}
 			started := h.path("/run/systemd/units/invocation:systemd-networkd.service")
 			at := unix.NsecToTimeval(time.Now().Add(time.Hour).UnixNano())
@@ -91,7 +93,7 @@ func TestAgentsAndKubelet(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
-			put(t, h, test.files)
+			hosttest.Files(t, h.Root, test.files)
 			agents, text := h.Agents(), []string{}
 			for _, n := range slices.Sorted(maps.Keys(agents)) {
 				text = append(text, n+": "+agents[n])
