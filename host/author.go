@@ -154,7 +154,7 @@ func (h *Host) lives(pid int) bool {
 	const exiting = 0x4 // PF_EXITING of linux/sched.h
 	data, _, err := h.Read(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return h.exists(fmt.Sprintf("/proc/%d", pid))
+		return h.Exists(fmt.Sprintf("/proc/%d", pid))
 	}
 	// The command stands in parentheses, and may have any in it. Behind it: state, five numbers, flags (proc_pid_stat(5)).
 	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
@@ -173,7 +173,7 @@ func (h *Host) numbered(id int) (out []int, err error) {
 	}
 	for _, f := range files {
 		data, _, err := h.Read(f)
-		if short(err) {
+		if Short(err) {
 			return nil, err
 		} else if err != nil {
 			continue // it has ended
@@ -235,7 +235,7 @@ func (h *Host) described(pid int) (name string, own bool) {
 func (h *Host) userName(id string) string {
 	name := id
 	if data, _, err := h.Read("/etc/passwd"); err == nil {
-		_ = lines(data, func(line string) error {
+		_ = Lines(data, func(line string) error {
 			if f := strings.Split(line, ":"); len(f) > 2 && f[2] == id {
 				name = f[0]
 			}

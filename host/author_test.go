@@ -83,15 +83,15 @@ func TestAPortIsNamedOnlyWhereItsOwnerIsCertain(t *testing.T) {
 			h := &Host{Root: t.TempDir(), log: slog.New(slog.DiscardHandler)}
 			fakeProc(t, h.Root, tt.processes, tt.sockets...)
 			if tt.stat != "" {
-				if err := os.WriteFile(h.path(fmt.Sprintf("/proc/%d/stat", tt.port)), []byte(tt.stat), 0o600); err != nil {
+				if err := os.WriteFile(h.Path(fmt.Sprintf("/proc/%d/stat", tt.port)), []byte(tt.stat), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if tt.networkd {
-				if err := os.MkdirAll(h.path("/run/systemd/netif"), 0o755); err != nil {
+				if err := os.MkdirAll(h.Path("/run/systemd/netif"), 0o755); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(h.path(networkdState), nil, 0o600); err != nil {
+				if err := os.WriteFile(h.Path(NetworkdState), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -26,7 +26,7 @@ type systemBus struct {
 // dialBus connects until ctx is done: a bus that hangs in the middle of the handshake must not hang us. The connection then lasts
 // until close, because a task that ran out of time has to tidy up.
 func (h *Host) dialBus(ctx context.Context) (systemBus, error) {
-	address := "unix:path=" + h.path("/run/dbus/system_bus_socket")
+	address := "unix:path=" + h.Path("/run/dbus/system_bus_socket")
 	if env := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); env != "" && h.Root == "/" {
 		address = env
 	}

@@ -58,7 +58,7 @@ func parseConf6(spec []byte) *nic.Conf6 {
 
 // canSetConf6 says whether this process may write what Conf6 has.
 func (h *Host) canSetConf6() (can bool) {
-	h.there(func() { can = unix.Access(h.path(conf6Dir+"/all/accept_ra"), unix.W_OK) == nil })
+	h.there(func() { can = unix.Access(h.Path(conf6Dir+"/all/accept_ra"), unix.W_OK) == nil })
 	return can
 }
 
@@ -73,8 +73,8 @@ func (h *Host) there(f func()) {
 // NoIPv6 says why no link of the host can have an IPv6 address; "": some can, as far as this process sees.
 func (h *Host) NoIPv6() (why string) {
 	h.there(func() {
-		_, err := os.Stat(h.path("/proc/sys/net/ipv4/conf"))
-		_, err6 := os.Stat(h.path(conf6Dir))
+		_, err := os.Stat(h.Path("/proc/sys/net/ipv4/conf"))
+		_, err6 := os.Stat(h.Path(conf6Dir))
 		switch {
 		case err == nil && errors.Is(err6, fs.ErrNotExist):
 			why = "ipv6.disable=1 on the kernel's command line"
@@ -150,7 +150,7 @@ func (h *Host) setAddrGenMode(ctx context.Context, l nic.Link, mode int) error {
 func (h *Host) writeConf6(l nic.Link, key string, value int) (err error) {
 	h.there(func() {
 		var f *os.File
-		if f, err = os.OpenFile(h.path(conf6Dir+"/"+l.Name+"/"+key), os.O_WRONLY, 0); err != nil {
+		if f, err = os.OpenFile(h.Path(conf6Dir+"/"+l.Name+"/"+key), os.O_WRONLY, 0); err != nil {
 			return
 		}
 		_, err = f.WriteString(strconv.Itoa(value))
@@ -159,7 +159,7 @@ func (h *Host) writeConf6(l nic.Link, key string, value int) (err error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	return reason(err)
+	return WithoutPath(err)
 }
 
 // kernelLinkLocal says whether the kernel has made a link-local address: by its own word, or, before Linux 5.18, by its form. Modes above

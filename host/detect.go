@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/godbus/dbus/v5"
 	"go.yaml.in/yaml/v3"
 
 	"multinicd/nic"
@@ -31,12 +30,12 @@ func (h *Host) Stack(ctx context.Context, l nic.Link) (Stack, error) {
 
 // Has says whether a backend can be had still: what it writes for has run in this boot. No bus is asked.
 func (h *Host) Has(backend string) bool {
-	networkd, manager := h.exists(networkdState), h.exists(managerDevices)
+	networkd, manager := h.Exists(NetworkdState), h.Exists(managerDevices)
 	switch backend {
 	case Netplan:
 		return networkd
 	case NetplanNetworkManager:
-		return manager && slices.ContainsFunc(generators, h.exists)
+		return manager && slices.ContainsFunc(generators, h.Exists)
 	}
 	return manager
 }
@@ -58,15 +57,15 @@ func (h *Host) stack(ctx context.Context, choose func(env) Stack) (Stack, error)
 // env is this machine. What could not be read is joined to failed.
 func (h *Host) env(ctx context.Context, failed *error) env {
 	return env{
-		exists:      h.exists,
+		exists:      h.Exists,
 		system:      h.system(),
-		initialised: func(index int) bool { return h.exists(fmt.Sprintf("/run/udev/data/n%d", index)) }, // where udev keeps what it knows of a link
+		initialised: func(index int) bool { return h.Exists(fmt.Sprintf("/run/udev/data/n%d", index)) }, // where udev keeps what it knows of a link
 		networkd: func(index int) (state, file string) {
-			state, file, err := h.networkdWord(index)
+			state, file, err := h.NetworkdLink(index)
 			*failed = errors.Join(*failed, err)
 			return state, file
 		},
-		manager: func(link string) (managedDevice, error) { return h.managedDevice(ctx, link) },
+		manager: func(link string) (managedDevice, error) { return h.NMShows(ctx, link) },
 		yaml: func(l nic.Link) ([]definition, string, string) {
 			found, renderer, file, err := h.netplanFor(l)
 			*failed = errors.Join(*failed, err)
@@ -86,33 +85,13 @@ func (h *Host) system() (name string) {
 	if err != nil {
 		return ""
 	}
-	_ = ini(data, func(_, key, value string) error {
+	_ = Ini(data, func(_, key, value string) error {
 		if key == "PRETTY_NAME" {
 			name = strings.Trim(value, `"'`)
 		}
 		return nil
 	})
 	return name
-}
-
-// networkdWord reads what networkd wrote about a link, as sd_network_link_get_setup_state(3) does; "" where it wrote nothing.
-func (h *Host) networkdWord(index int) (state, file string, err error) {
-	data, _, err := h.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", "", nil
-	} else if err != nil {
-		return "", "", err
-	}
-	for line := range strings.Lines(string(data)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "NETWORK_FILE":
-			file = value
-		case "ADMIN_STATE":
-			state = value
-		}
-	}
-	return state, file, nil
 }
 
 // netplanFor gives netplan's definitions that are for a link, and the renderer of the whole with the file that says it, the last one.
@@ -122,7 +101,7 @@ func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string
 		return nil, "", "", err
 	}
 	driver := ""
-	if target, err := os.Readlink(h.path("/sys/class/net/" + l.Name + "/device/driver")); err == nil && l.Name != "" {
+	if target, err := os.Readlink(h.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil && l.Name != "" {
 		driver = filepath.Base(target)
 	}
 	for _, f := range files {
@@ -152,7 +131,7 @@ func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string
 // again: on a node where changes of many NICs fail that would be half of what each try costs. An error means that what it says is not known.
 func (h *Host) netplanFile(file string) (y netplanFile, ok bool, err error) {
 	data, _, err := h.Read(file)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errIrregular) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrIrregular) {
 		return y, false, nil
 	} else if err != nil {
 		return y, false, err
@@ -206,49 +185,4 @@ func (h *Host) uplink(ctx context.Context) (found nic.Link, ok bool, err error) 
 		}
 	}
 	return found, ok, nil
-}
-
-// managedDevice asks NetworkManager about a link.
-func (h *Host) managedDevice(ctx context.Context, link string) (managedDevice, error) {
-	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
-	defer cancel()
-	bus, err := h.dialBus(ctx)
-	if err != nil {
-		return managedDevice{}, err
-	}
-	defer bus.close()
-	var device dbus.ObjectPath
-	answered, err := bus.call(ctx, nmService, nmObject, nmService+".GetDeviceByIpIface", []any{link}, &device)
-	if err != nil {
-		if answered {
-			err = errNoDevice
-		}
-		return managedDevice{}, err
-	}
-	var d managedDevice
-	var active, connection dbus.ObjectPath
-	property := func(object dbus.ObjectPath, of, name string, into any) {
-		if err != nil {
-			return
-		}
-		var v dbus.Variant
-		if _, err = bus.call(ctx, nmService, object, "org.freedesktop.DBus.Properties.Get", []any{nmService + of, name}, &v); err == nil {
-			err = v.Store(into)
-		}
-	}
-	var reason struct{ State, Reason uint32 }
-	property(device, ".Device", "Managed", &d.managed)
-	property(device, ".Device", "State", &d.state)
-	property(device, ".Device", "StateReason", &reason)
-	property(device, ".Device", "ActiveConnection", &active)
-	d.reason = reason.Reason
-	if err != nil || active == "/" {
-		return d, err
-	}
-	property(active, ".Connection.Active", "Connection", &connection)
-	property(connection, ".Settings.Connection", "Filename", &d.file)
-	if err != nil { // the profile may just have gone
-		d.file = ""
-	}
-	return d, nil
 }

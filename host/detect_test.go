@@ -191,7 +191,7 @@ func TestNetplansFilesCountAsTheyAreNow(t *testing.T) {
 		{"network: {renderer: NetworkManager, ethernets: {ens4: {dhcp4: true}}}", "NetworkManager", "/etc/netplan/01.yaml"},
 		{"", "", ""}, // the file is gone
 	} {
-		name := h.path("/etc/netplan/01.yaml")
+		name := h.Path("/etc/netplan/01.yaml")
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -11,7 +11,9 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,30 +21,30 @@ import (
 // maxFile bounds what is read whole, in bytes: no file that concerns us comes near it.
 const maxFile = 4 << 20
 
-// errIrregular: it is a folder, a FIFO, or a link to /dev/null by which somebody hides a file. It says nothing.
-var errIrregular = errors.New("not a regular file")
+// ErrIrregular: it is a folder, a FIFO, or a link to /dev/null by which somebody hides a file. It says nothing.
+var ErrIrregular = errors.New("not a regular file")
 
 // Read gives a file and its permission bits. fs.ErrNotExist, and every errno, passes through. Only regular files are read, of at
 // most 4 MiB: a FIFO somebody left in a folder must not stop us.
 func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
-	f, err := os.OpenFile(h.path(path), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	f, err := os.OpenFile(h.Path(path), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", path, reason(err))
+		return nil, 0, fmt.Errorf("reading %s: %w", path, WithoutPath(err))
 	}
 	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", path, reason(err))
+		return nil, 0, fmt.Errorf("reading %s: %w", path, WithoutPath(err))
 	}
 	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("reading %s: %w", path, errIrregular)
+		return nil, 0, fmt.Errorf("reading %s: %w", path, ErrIrregular)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
 		err = unix.EFBIG
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", path, reason(err))
+		return nil, 0, fmt.Errorf("reading %s: %w", path, WithoutPath(err))
 	}
 	return data, info.Mode().Perm(), nil
 }
@@ -55,13 +57,13 @@ func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
 // A target that is a symbolic link or no regular file is refused. Any errno passes through (errors.Is: ENOSPC, EROFS, EACCES).
 func (h *Host) Write(path string, data []byte, mode fs.FileMode) error {
 	if err := h.write(path, data, mode); err != nil {
-		return fmt.Errorf("writing %s: %w", path, reason(err))
+		return fmt.Errorf("writing %s: %w", path, WithoutPath(err))
 	}
 	return nil
 }
 
 func (h *Host) write(path string, data []byte, mode fs.FileMode) (err error) {
-	target := h.path(path)
+	target := h.Path(path)
 	if info, err := os.Lstat(target); err == nil && !info.Mode().IsRegular() {
 		return errors.New("a symbolic link, or something else that is no regular file, is in its place: remove it")
 	}
@@ -96,7 +98,7 @@ func (h *Host) write(path string, data []byte, mode fs.FileMode) (err error) {
 
 // Remove unlinks a file and syncs its folder. A file that is not there is fine.
 func (h *Host) Remove(path string) error {
-	target := h.path(path)
+	target := h.Path(path)
 	err := os.Remove(target)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -105,7 +107,7 @@ func (h *Host) Remove(path string) error {
 		err = syncFolder(filepath.Dir(target))
 	}
 	if err != nil {
-		return fmt.Errorf("removing %s: %w", path, reason(err))
+		return fmt.Errorf("removing %s: %w", path, WithoutPath(err))
 	}
 	return nil
 }
@@ -119,7 +121,7 @@ func (h *Host) Glob(pattern string) ([]string, error) {
 		for _, folder := range out {
 			names, err := h.matching(folder, segment)
 			if err != nil {
-				return nil, fmt.Errorf("listing %s: %w", pattern, reason(err))
+				return nil, fmt.Errorf("listing %s: %w", pattern, WithoutPath(err))
 			}
 			for _, name := range names {
 				next = append(next, path.Join(folder, name))
@@ -134,7 +136,7 @@ func (h *Host) Glob(pattern string) ([]string, error) {
 // matching gives the names in a folder that match a pattern; none where there is no such folder.
 func (h *Host) matching(folder, pattern string) (names []string, err error) {
 	if !strings.ContainsAny(pattern, `*?[\`) {
-		if _, err = os.Lstat(h.path(path.Join(folder, pattern))); err == nil {
+		if _, err = os.Lstat(h.Path(path.Join(folder, pattern))); err == nil {
 			return []string{pattern}, nil
 		}
 	} else {
@@ -142,7 +144,7 @@ func (h *Host) matching(folder, pattern string) (names []string, err error) {
 			return nil, err
 		}
 		var f *os.File
-		if f, err = os.Open(h.path(folder)); err == nil {
+		if f, err = os.Open(h.Path(folder)); err == nil {
 			names, err = f.Readdirnames(-1)
 			_ = f.Close()
 		}
@@ -150,7 +152,36 @@ func (h *Host) matching(folder, pattern string) (names []string, err error) {
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ESRCH) {
 		return nil, nil
 	}
-	return slices.DeleteFunc(names, func(name string) bool { return !globs(pattern, name) }), err
+	return slices.DeleteFunc(names, func(name string) bool {
+		ok, _ := path.Match(pattern, name) // the pattern is good
+		return !ok
+	}), err
+}
+
+// Exists says whether there is something at a path, be it a link that leads nowhere.
+func (h *Host) Exists(p string) bool {
+	_, err := os.Lstat(h.Path(p))
+	return err == nil
+}
+
+// Permissions gives mode and owner of a file or folder; ok false: it is not there.
+func (h *Host) Permissions(name string) (mode fs.FileMode, uid int, ok bool) {
+	info, err := os.Lstat(h.Path(name))
+	if err != nil {
+		return 0, 0, false
+	}
+	sys, _ := info.Sys().(*syscall.Stat_t)
+	return info.Mode(), int(sys.Uid), true
+}
+
+// Sysctl reads a number of /proc/sys, 0 where there is none: "net/ipv4/conf/all/rp_filter".
+func (h *Host) Sysctl(name string) int {
+	data, _, err := h.Read("/proc/sys/" + name)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	return n
 }
 
 // Sweep removes the temporary files that a Write left in a folder when it was killed in mid-way: those made for a file whose
@@ -197,8 +228,8 @@ func syncFolder(folder string) error {
 	return errors.Join(err, d.Close())
 }
 
-// reason takes the path out of an error of package os, which names the file once more, or the temporary one.
-func reason(err error) error {
+// WithoutPath takes the path out of an error of package os, which names the file once more, or the temporary one.
+func WithoutPath(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
 		return p.Err
@@ -208,4 +239,9 @@ func reason(err error) error {
 		return l.Err
 	}
 	return err
+}
+
+// Short says whether some error of err comes of what the host is short of at the moment: then what was to be read is there all the same.
+func Short(err error) bool {
+	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO, unix.EINTR}, func(e error) bool { return errors.Is(err, e) })
 }

@@ -33,7 +33,7 @@ func newHost(t *testing.T) *Host {
 // listing gives the names in a folder of the host.
 func listing(t *testing.T, h *Host, folder string) string {
 	t.Helper()
-	entries, err := os.ReadDir(h.path(folder))
+	entries, err := os.ReadDir(h.Path(folder))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestWriteReadRemove(t *testing.T) {
 func TestWriteDoesNotFollowLinks(t *testing.T) {
 	h := newHost(t)
 	hosttest.Files(t, h.Root, map[string]string{"/etc/shadow": "secret", "/etc/netplan/x": ""})
-	if err := os.Symlink(h.path("/etc/shadow"), h.path("/etc/netplan/90-multinic1.yaml")); err != nil {
+	if err := os.Symlink(h.Path("/etc/shadow"), h.Path("/etc/netplan/90-multinic1.yaml")); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Write("/etc/netplan/90-multinic1.yaml", []byte("ours"), 0o600); err == nil {
@@ -95,7 +95,7 @@ func TestWriteDoesNotFollowLinks(t *testing.T) {
 func TestReadRefusesWhatIsNoFile(t *testing.T) {
 	h := newHost(t)
 	hosttest.Files(t, h.Root, map[string]string{"/etc/x": ""})
-	if err := unix.Mkfifo(h.path("/etc/fifo"), 0o600); err != nil {
+	if err := unix.Mkfifo(h.Path("/etc/fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range []string{"/etc/fifo", "/etc"} {
@@ -130,7 +130,7 @@ func TestWriteFaults(t *testing.T) {
 			h := newHost(t)
 			hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/x": ""})
 			inMountNamespace(t, func() error {
-				folder := h.path("/etc/netplan")
+				folder := h.Path("/etc/netplan")
 				if err := unix.Mount("tmpfs", folder, "tmpfs", 0, "size=64k"); err != nil {
 					return err
 				}

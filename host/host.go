@@ -56,5 +56,5 @@ func (h *Host) Close() {
 	h.rtnl.close()
 }
 
-// path is where the host's file p is for this process.
-func (h *Host) path(p string) string { return filepath.Join(h.Root, p) }
+// Path is where the host's file p is for this process.
+func (h *Host) Path(p string) string { return filepath.Join(h.Root, p) }

@@ -175,7 +175,7 @@ func (h *Host) parseLink(m []byte) (nic.Link, bool) {
 	}
 	slices.Sort(l.AltNames)
 	if l.Kind == "" && !l.Device && flags&unix.IFF_LOOPBACK == 0 {
-		_, err := os.Lstat(h.path("/sys/class/net/" + l.Name + "/device"))
+		_, err := os.Lstat(h.Path("/sys/class/net/" + l.Name + "/device"))
 		l.Device = err == nil
 	}
 	if l.Device && l.Permanent.IsZero() {

@@ -20,9 +20,9 @@ var ErrLocked = errors.New("locked by another process")
 // It tries for as long as wait, and at least once. The kernel releases the lock when the process ends, however it ends; the
 // file stays. release may be called once.
 func (h *Host) Lock(ctx context.Context, path string, wait time.Duration) (release func(), err error) {
-	f, err := os.OpenFile(h.path(path), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(h.Path(path), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("locking %s: %w", path, reason(err))
+		return nil, fmt.Errorf("locking %s: %w", path, WithoutPath(err))
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

@@ -95,7 +95,7 @@ func (h *Host) netplanAsk(ctx context.Context) (systemBus, error) {
 	if err != nil {
 		return bus, err
 	}
-	if _, err := os.Lstat(h.path("/run/netplan/config-BACKUP")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(h.Path("/run/netplan/config-BACKUP")); errors.Is(err, fs.ErrNotExist) {
 		return bus, nil
 	}
 	running, err := bus.runs(ctx, netplanService)
@@ -129,7 +129,7 @@ func (h *Host) netplanJudges(ctx context.Context, bus systemBus, method string, 
 	if _, err := bus.call(ctx, netplanService, netplanObject, netplanService+".Config", nil, &object); err != nil {
 		return "", fmt.Errorf("making a copy of the configuration: %w", err)
 	}
-	folder := h.path("/run/netplan/config-" + path.Base(string(object)))
+	folder := h.Path("/run/netplan/config-" + path.Base(string(object)))
 	defer func() { h.netplanCancel(ctx, bus, object, folder) }()
 	for name, data := range files {
 		if err := putCopy(filepath.Join(folder, "etc/netplan", name), data); err != nil {
@@ -169,7 +169,7 @@ func putCopy(p string, data []byte) (err error) {
 		err = os.WriteFile(p, data, 0o600)
 	}
 	if err != nil {
-		return fmt.Errorf("putting %s into netplan's copy: %w", filepath.Base(p), reason(err))
+		return fmt.Errorf("putting %s into netplan's copy: %w", filepath.Base(p), WithoutPath(err))
 	}
 	return nil
 }

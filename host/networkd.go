@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -66,7 +65,7 @@ func (h *Host) NetworkdDone(ctx context.Context, index int, file string) error {
 	defer cancel()
 	since := time.Now()
 	for {
-		state, by, err := h.networkdWord(index)
+		state, by, err := h.NetworkdLink(index)
 		done := state == "configured" && by == file
 		if file == "" {
 			done = slices.Contains([]string{"", "configured", "unmanaged", "failed", "linger"}, state)
@@ -86,7 +85,7 @@ func (h *Host) NetworkdDone(ctx context.Context, index int, file string) error {
 
 // networkdUnsafe says what of others a reload would touch.
 func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (string, error) {
-	started := h.started("systemd-networkd.service")
+	started := h.Started("systemd-networkd.service")
 	if started.IsZero() || !h.NetworkdRuns() {
 		return "systemd-networkd does not run", nil
 	}
@@ -98,7 +97,7 @@ func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (stri
 				return "", err
 			}
 			for _, f := range files {
-				info, err := os.Stat(h.path(f))
+				info, err := os.Stat(h.Path(f))
 				if err != nil {
 					return "networkd's file " + f + " cannot be looked at", nil
 				}
@@ -119,17 +118,20 @@ func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (stri
 	}
 	for _, s := range states {
 		i, _ := strconv.Atoi(path.Base(s))
-		_, f, err := h.networkdWord(i)
+		_, f, err := h.NetworkdLink(i)
 		if err != nil {
 			return "", err
 		}
-		if f != "" && !ours(f) && !h.exists(f) {
+		if f != "" && !ours(f) && !h.Exists(f) {
 			return fmt.Sprintf("%s is gone, and networkd would act on that too", f), nil
 		}
 	}
 	if !h.networkdKeeps("ManageForeignRoutes") {
-		if unsafe, err := h.loneRoute(ctx); unsafe != "" || err != nil {
-			return unsafe, err
+		// networkd deletes such a route too, whichever link it has just been told of.
+		if to, found, err := h.LoneRoute(ctx); err != nil {
+			return "", err
+		} else if found {
+			return fmt.Sprintf("networkd does not know the route to %s that leads to no link and would delete it; ManageForeignRoutes=no in networkd.conf keeps it from that, from its next start on", to), nil
 		}
 	}
 	if h.networkdKeeps("ManageForeignRoutingPolicyRules") {
@@ -145,34 +147,6 @@ func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (stri
 		}
 		if k := r.Key(); r.Other || !known[k] {
 			return fmt.Sprintf("networkd does not know the rule %q and would delete it; ManageForeignRoutingPolicyRules=no in networkd.conf keeps it from that, from its next start on", r), nil
-		}
-	}
-	return "", nil
-}
-
-// loneRoute finds a route that leads to no link (blackhole and the like), which networkd deletes too, whichever link it has just been told of.
-func (h *Host) loneRoute(ctx context.Context) (string, error) {
-	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		body := make([]byte, unix.SizeofRtMsg)
-		body[0] = family
-		messages, err := h.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
-		if err != nil {
-			return "", fmt.Errorf("listing routes: %w", err)
-		}
-		for _, m := range messages {
-			if len(m) < unix.SizeofRtMsg || m[5] == unix.RTPROT_KERNEL || binary.NativeEndian.Uint32(m[8:])&unix.RTM_F_CLONED != 0 {
-				continue
-			}
-			switch m[7] {
-			case unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:
-				to := netip.Prefix{}
-				for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
-					if a, ok := netip.AddrFromSlice(v); ok && kind == unix.RTA_DST {
-						to = netip.PrefixFrom(a, int(m[1]))
-					}
-				}
-				return fmt.Sprintf("networkd does not know the route to %s that leads to no link and would delete it; ManageForeignRoutes=no in networkd.conf keeps it from that, from its next start on", to), nil
-			}
 		}
 	}
 	return "", nil

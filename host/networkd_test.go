@@ -54,7 +54,7 @@ func TestWhatAReloadOfNetworkdWouldTouch(t *testing.T) {
 			hosttest.Files(t, n.Root, map[string]string{"/run/systemd/netif/state": "", "/run/systemd/units/x": ""})
 			hosttest.Files(t, n.Root, test.files)
 			if test.started != 0 {
-				link := n.path("/run/systemd/units/invocation:systemd-networkd.service")
+				link := n.Path("/run/systemd/units/invocation:systemd-networkd.service")
 				n.ok(os.Symlink("x", link))
 				at := unix.NsecToTimeval(time.Now().Add(test.started).UnixNano())
 				n.ok(unix.Lutimes(link, []unix.Timeval{at, at}))
@@ -70,8 +70,8 @@ func TestWhatAReloadOfNetworkdWouldTouch(t *testing.T) {
 	}
 	n := newNamespace(t)
 	hosttest.Files(t, n.Root, map[string]string{conf: keep, "/run/systemd/units/x": ""})
-	n.ok(os.Chmod(n.path(conf), 0o600))
-	link := n.path("/run/systemd/units/invocation:systemd-networkd.service")
+	n.ok(os.Chmod(n.Path(conf), 0o600))
+	link := n.Path("/run/systemd/units/invocation:systemd-networkd.service")
 	n.ok(os.Symlink("x", link))
 	at := unix.NsecToTimeval(time.Now().Add(time.Hour).UnixNano())
 	n.ok(unix.Lutimes(link, []unix.Timeval{at, at}))

@@ -59,7 +59,7 @@ type nm struct {
 func (h *Host) nmAsk(ctx context.Context) (nm, error) {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
-	if !h.exists("/run/NetworkManager") {
+	if !h.Exists("/run/NetworkManager") {
 		return nm{}, nic.ErrNoManager // it has not run in this boot
 	}
 	bus, err := h.dialBus(ctx)
@@ -291,7 +291,7 @@ func (h *Host) NMLoad(ctx context.Context, files []string) error {
 	if _, err := m.call(ctx, nmSettings, nmService+".Settings.LoadConnections", []any{files}, &done, &failed); err != nil {
 		return fmt.Errorf("loading %s into NetworkManager: %w", strings.Join(files, ", "), err)
 	}
-	failed = slices.DeleteFunc(failed, func(f string) bool { return !h.exists(f) })
+	failed = slices.DeleteFunc(failed, func(f string) bool { return !h.Exists(f) })
 	if len(failed) > 0 {
 		return fmt.Errorf("%w %s: journalctl -u NetworkManager says why", nic.ErrProfileRefused, strings.Join(failed, ", "))
 	}

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // nodeCache keeps the answer of NodeIPs, which has to walk over all processes.
@@ -55,11 +53,11 @@ func (h *Host) NodeIPs() []netip.Addr {
 			}
 			err = errors.Join(err, failed)
 		}
-		whole = whole && !short(err)
+		whole = whole && !Short(err)
 	}
 	for _, pattern := range kubeletFiles {
 		read(pattern, func(data []byte) {
-			_ = lines(data, func(line string) error {
+			_ = Lines(data, func(line string) error {
 				out = append(out, nodeIPs(line)...)
 				return nil
 			})
@@ -81,11 +79,6 @@ func (h *Host) NodeIPs() []netip.Addr {
 		h.nodes.asked = time.Now()
 	}
 	return slices.Clone(h.nodes.ips)
-}
-
-// short says whether some error of err comes of what the host is short of at the moment: then what was to be read is there all the same.
-func short(err error) bool {
-	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO, unix.EINTR}, func(e error) bool { return errors.Is(err, e) })
 }
 
 func nodeIPs(line string) []netip.Addr {

@@ -34,7 +34,7 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if s.needs != nil && !slices.ContainsFunc(s.needs, h.exists) {
+		if s.needs != nil && !slices.ContainsFunc(s.needs, h.Exists) {
 			continue
 		}
 		files, err := h.sourceFiles(s)
@@ -74,7 +74,7 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
 	driver := ""
 	if l.Device {
-		if target, err := os.Readlink(h.path("/sys/class/net/" + l.Name + "/device/driver")); err == nil {
+		if target, err := os.Readlink(h.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil {
 			driver = filepath.Base(target)
 		}
 	}
@@ -107,7 +107,7 @@ func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) 
 		return nil, err
 	}
 	uuid := ""
-	_ = ini(data, func(_, key, value string) error {
+	_ = Ini(data, func(_, key, value string) error {
 		if key == "connection-uuid" {
 			uuid = value
 		}
@@ -123,9 +123,9 @@ func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) 
 	return nil, nil
 }
 
-// networkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
+// NetworkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
 func (h *Host) networkdState(l nic.Link, ours func(string) bool) (*nic.Claim, error) {
-	state, file, err := h.networkdWord(l.Index)
+	state, file, err := h.NetworkdLink(l.Index)
 	if err != nil || file == "" || state == "unmanaged" || ours(file) {
 		return nil, err
 	}
@@ -213,11 +213,6 @@ func matchName(patterns []string, l nic.Link) string {
 		return strings.Join(patterns, " ")
 	}
 	return found
-}
-
-func globs(pattern, s string) bool {
-	ok, err := path.Match(pattern, s)
-	return err == nil && ok
 }
 
 // sourceFiles lists the files of a source: sorted by name whatever the folder, and of two of the same name the one in the
@@ -328,9 +323,9 @@ type stamp struct {
 }
 
 func (h *Host) stamp(file string) (stamp, error) {
-	info, err := os.Stat(h.path(file))
+	info, err := os.Stat(h.Path(file))
 	if err != nil {
-		return stamp{}, fmt.Errorf("reading %s: %w", file, reason(err))
+		return stamp{}, fmt.Errorf("reading %s: %w", file, WithoutPath(err))
 	}
 	out := stamp{size: info.Size(), mtime: info.ModTime().UnixNano(), mode: info.Mode()}
 	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
@@ -339,7 +334,7 @@ func (h *Host) stamp(file string) (stamp, error) {
 	return out, nil
 }
 
-func (h *Host) exists(p string) bool {
-	_, err := os.Lstat(h.path(p))
-	return err == nil
+func globs(pattern, s string) bool {
+	ok, err := path.Match(pattern, s)
+	return err == nil && ok
 }

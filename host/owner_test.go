@@ -158,10 +158,10 @@ func TestClaims(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := newHost(t)
 			hosttest.Files(t, h.Root, test.files)
-			if err := os.MkdirAll(h.path("/sys/class/net/ens4/device"), 0o755); err != nil {
+			if err := os.MkdirAll(h.Path("/sys/class/net/ens4/device"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Symlink("../../../../bus/virtio/drivers/virtio_net", h.path("/sys/class/net/ens4/device/driver")); err != nil {
+			if err := os.Symlink("../../../../bus/virtio/drivers/virtio_net", h.Path("/sys/class/net/ens4/device/driver")); err != nil {
 				t.Fatal(err)
 			}
 			link := test.link
@@ -205,7 +205,7 @@ func TestClaimsSeeAFileThatChanged(t *testing.T) {
 	}
 	then := time.Now().Add(-time.Hour)
 	hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens4: {}\n"}) // of the same size
-	if err := os.Chtimes(h.path("/etc/netplan/50.yaml"), then, then); err != nil {
+	if err := os.Chtimes(h.Path("/etc/netplan/50.yaml"), then, then); err != nil {
 		t.Fatal(err)
 	}
 	if !claimed() {
@@ -241,7 +241,7 @@ func FuzzClaimReaders(f *testing.F) {
 func BenchmarkClaims(b *testing.B) {
 	h := &Host{Root: b.TempDir()}
 	for i := range 10 {
-		p := h.path("/etc/netplan")
+		p := h.Path("/etc/netplan")
 		if err := os.MkdirAll(p, 0o755); err != nil {
 			b.Fatal(err)
 		}

@@ -80,6 +80,33 @@ func parseRule(m []byte) (nic.Rule, bool) {
 	return r, true
 }
 
+// LoneRoute finds a route that leads to no link (blackhole and the like); found false: there is none.
+func (h *Host) LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err error) {
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		body := make([]byte, unix.SizeofRtMsg)
+		body[0] = family
+		messages, err := h.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
+		if err != nil {
+			return netip.Prefix{}, false, fmt.Errorf("listing routes: %w", err)
+		}
+		for _, m := range messages {
+			if len(m) < unix.SizeofRtMsg || m[5] == unix.RTPROT_KERNEL || binary.NativeEndian.Uint32(m[8:])&unix.RTM_F_CLONED != 0 {
+				continue
+			}
+			switch m[7] {
+			case unix.RTN_BLACKHOLE, unix.RTN_UNREACHABLE, unix.RTN_PROHIBIT, unix.RTN_THROW:
+				for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+					if a, ok := netip.AddrFromSlice(v); ok && kind == unix.RTA_DST {
+						to = netip.PrefixFrom(a, int(m[1]))
+					}
+				}
+				return to, true, nil
+			}
+		}
+	}
+	return netip.Prefix{}, false, nil
+}
+
 // RouteTo says by which link, from which source address and by which router the kernel would send a packet to a now.
 // via is zero where a is on the link. An error that is unix.ENETUNREACH or unix.EHOSTUNREACH means: there is no way.
 // An address of this host's own leads through the loopback link.

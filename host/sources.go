@@ -1,8 +1,6 @@
 package host
 
 import (
-	"bufio"
-	"bytes"
 	"cmp"
 	"fmt"
 	"path"
@@ -117,7 +115,7 @@ func parseNetplan(file string, data []byte) ([]definition, error) {
 func parseNetwork(file string, data []byte) ([]definition, error) {
 	d := definition{owner: "networkd", file: file, id: strings.TrimSuffix(path.Base(file), ".network"), firstWins: true}
 	conditions := false
-	err := ini(data, func(section, key, value string) error {
+	err := Ini(data, func(section, key, value string) error {
 		switch section + "." + key {
 		case "Match.MACAddress", "Match.PermanentMACAddress":
 			conditions = true
@@ -152,7 +150,7 @@ func parseNetwork(file string, data []byte) ([]definition, error) {
 				d.names = []string{} // NICs have no kind
 			}
 		case "Link.Unmanaged":
-			d.unmanaged = truth(value)
+			d.unmanaged = Truth(value)
 		}
 		return nil
 	})
@@ -168,7 +166,7 @@ func parseNetwork(file string, data []byte) ([]definition, error) {
 func parseKeyfile(file string, data []byte) ([]definition, error) {
 	d := definition{owner: "NetworkManager", file: file, id: strings.TrimSuffix(path.Base(file), ".nmconnection")}
 	kind, generated := "", false
-	err := ini(data, func(section, key, value string) error {
+	err := Ini(data, func(section, key, value string) error {
 		switch section + "." + key {
 		case "connection.id":
 			d.id = value
@@ -177,7 +175,7 @@ func parseKeyfile(file string, data []byte) ([]definition, error) {
 		case "connection.type":
 			kind = value
 		case ".nmmeta.nm-generated": // for what it found on a link, or because it found nothing: nobody's wish
-			generated = truth(value)
+			generated = Truth(value)
 		case "connection.interface-name":
 			d.names = []string{value}
 		case "ethernet.mac-address", "802-3-ethernet.mac-address":
@@ -208,7 +206,7 @@ func keyfileMAC(s string) (nic.MAC, error) {
 
 func parseIfcfg(file string, data []byte) ([]definition, error) {
 	d := definition{owner: "NetworkManager", file: file, id: strings.TrimPrefix(path.Base(file), "ifcfg-")}
-	err := lines(data, func(line string) error {
+	err := Lines(data, func(line string) error {
 		key, value, _ := strings.Cut(line, "=")
 		value = strings.Trim(value, `"'`)
 		switch key {
@@ -236,52 +234,11 @@ func parseIfcfg(file string, data []byte) ([]definition, error) {
 
 func parseInterfaces(file string, data []byte) ([]definition, error) {
 	var out []definition
-	err := lines(data, func(line string) error {
+	err := Lines(data, func(line string) error {
 		if f := strings.Fields(line); len(f) >= 2 && f[0] == "iface" && f[1] != "lo" {
 			out = append(out, definition{owner: "ifupdown", file: file, id: f[1], names: []string{f[1]}})
 		}
 		return nil
 	})
 	return out, err
-}
-
-// ini walks over the assignments of a file with sections, without comments.
-func ini(data []byte, each func(section, key, value string) error) error {
-	section := ""
-	return lines(data, func(line string) error {
-		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
-			section = line[1 : len(line)-1]
-			return nil
-		}
-		key, value, ok := strings.Cut(line, "=")
-		if !ok {
-			return nil
-		}
-		return each(section, strings.TrimSpace(key), strings.TrimSpace(value))
-	})
-}
-
-// lines walks over the lines that are neither empty nor comments, trimmed.
-func lines(data []byte, each func(line string) error) error {
-	s := bufio.NewScanner(bytes.NewReader(data))
-	s.Buffer(nil, maxFile)
-	for s.Scan() {
-		line := strings.TrimSpace(s.Text())
-		if line == "" || line[0] == '#' || line[0] == ';' {
-			continue
-		}
-		if err := each(line); err != nil {
-			return err
-		}
-	}
-	return s.Err()
-}
-
-// truth reads a boolean as systemd does (systemd.syntax(7)).
-func truth(s string) bool {
-	switch strings.ToLower(s) {
-	case "1", "yes", "y", "true", "t", "on":
-		return true
-	}
-	return false
 }

@@ -46,14 +46,6 @@ type env struct {
 	uplink func() (l nic.Link, ok bool)
 }
 
-// managedDevice is a device as NetworkManager shows it (org.freedesktop.NetworkManager.Device).
-type managedDevice struct {
-	managed bool
-	state   uint32 // NMDeviceState: 10 unmanaged, 20 unavailable, 30 disconnected, 100 activated
-	reason  uint32 // NMDeviceStateReason
-	file    string // of the active profile; "": none
-}
-
 // NMDeviceState and NMDeviceStateReason, where they count (NetworkManager's nm-dbus-interface.h; the reasons since 1.48).
 const (
 	stateDisconnected = 30
@@ -64,7 +56,6 @@ const (
 
 // Where programs leave traces while they run, in this boot.
 const (
-	networkdState   = "/run/systemd/netif/state" // tmpfiles.d makes the folder on hosts without networkd too
 	managerDevices  = "/run/NetworkManager/devices"
 	invocation      = "/run/systemd/units/invocation:"
 	netplanRuntime  = "/run/NetworkManager/system-connections/netplan-"
@@ -104,10 +95,10 @@ func (e env) look() *found {
 	if i := slices.IndexFunc(generators, e.exists); i >= 0 {
 		f.generator = generators[i]
 	}
-	if f.networkdRuns = e.exists(networkdState); f.networkdRuns {
-		f.say("systemd-networkd runs: %s is there", networkdState)
+	if f.networkdRuns = e.exists(NetworkdState); f.networkdRuns {
+		f.say("systemd-networkd runs: %s is there", NetworkdState)
 	} else {
-		f.say("systemd-networkd does not run: there is no %s", networkdState)
+		f.say("systemd-networkd does not run: there is no %s", NetworkdState)
 	}
 	if f.managerRuns = e.exists(managerDevices); f.managerRuns {
 		f.say("NetworkManager runs: %s is there", managerDevices)
@@ -274,9 +265,6 @@ func (f *found) askManager(l nic.Link) (managedDevice, bool) {
 	}
 	return d, err == nil
 }
-
-// errNoDevice: NetworkManager has no device of that name.
-var errNoDevice = errors.New("NetworkManager has no such device")
 
 // reasonText says why a device is not managed.
 func reasonText(reason uint32) string {

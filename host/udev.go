@@ -25,7 +25,7 @@ type udevNews struct{ socket int }
 
 // followUdev subscribes in the network namespace of the calling thread. nil, which does not wait: there is no udev, or its news cannot be had.
 func (h *Host) followUdev() *udevNews {
-	if !h.exists("/run/udev/control") {
+	if !h.Exists("/run/udev/control") {
 		return nil
 	}
 	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_KOBJECT_UEVENT)

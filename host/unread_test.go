@@ -1,7 +1,6 @@
 package host
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,58 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"multinicd/nic"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
-
-func TestATornListIsNeverGiven(t *testing.T) {
-	for name, tt := range map[string]struct {
-		torn int // tries
-		err  error
-		ends bool // with a list
-	}{
-		"whole at once":                 {0, netlink.ErrDumpInterrupted, true},
-		"torn twenty times":             {20, netlink.ErrDumpInterrupted, true},
-		"torn for ever":                 {1 << 30, netlink.ErrDumpInterrupted, false},
-		"interrupted by signals":        {20, unix.EINTR, true},
-		"interrupted for ever":          {1 << 30, unix.EINTR, false},
-		"the kernel is busy for ever":   {1 << 30, unix.EBUSY, false},
-		"the kernel refuses":            {1, unix.EPERM, false},
-		"the socket is broken, wrapped": {1, fmt.Errorf("receiving: %w", unix.EBADF), false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				began, tries := time.Now(), 0
-				err := whole(t.Context(), func() error {
-					if tries++; tries <= tt.torn {
-						return tt.err
-					}
-					return nil
-				})
-				if (err == nil) != tt.ends || err != nil && !errors.Is(err, tt.err) {
-					t.Errorf("it ended with %v", err)
-				}
-				if took := time.Since(began); took > dumpPatience+dumpPauseMost || tries > 100 {
-					t.Errorf("it took %s and %d tries", took, tries)
-				}
-			})
-		})
-	}
-	t.Run("its caller gives up", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-			defer cancel()
-			if err := whole(ctx, func() error { return netlink.ErrDumpInterrupted }); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("it ended with %v", err)
-			}
-		})
-	})
-}
 
 // withoutFiles runs f in a process that may open no more files.
 func withoutFiles(t *testing.T, f func()) {
@@ -120,10 +73,10 @@ func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
 	h := &Host{Root: root, log: slog.New(slog.NewTextHandler(log, nil))}
 	put := func(name, text string) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(h.path(name)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(h.Path(name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(h.Path(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -164,7 +117,7 @@ func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
 func TestAFileThatCannotBeReadClaimsWhatItDidOrEveryLink(t *testing.T) {
 	log := &strings.Builder{}
 	h := &Host{Root: t.TempDir(), log: slog.New(slog.NewTextHandler(log, nil))}
-	file := h.path("/etc/netplan/50.yaml")
+	file := h.Path("/etc/netplan/50.yaml")
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -218,27 +171,27 @@ func TestAFileThatCannotBeReadClaimsWhatItDidOrEveryLink(t *testing.T) {
 // Half of a file may be a good one that says less.
 func TestAFileThatIsBeingWrittenIsNotBelieved(t *testing.T) {
 	h := &Host{Root: t.TempDir(), log: slog.New(slog.DiscardHandler)}
-	if err := os.WriteFile(h.path("/x"), []byte("half"), 0o600); err != nil {
+	if err := os.WriteFile(h.Path("/x"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	at, err := h.stamp("/x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(h.path("/x"), []byte("half and half"), 0o600); err != nil {
+	if err := os.WriteFile(h.Path("/x"), []byte("half and half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	data, now, err := h.steady("/x", at)
 	if err != nil || string(data) != "half and half" || now == at {
 		t.Errorf("read %q, %v", data, err)
 	}
-	if err := os.Remove(h.path("/x")); err != nil {
+	if err := os.Remove(h.Path("/x")); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := h.steady("/x", now); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("gone meanwhile: %v", err)
 	}
-	if err := unix.Mkfifo(h.path("/y"), 0o600); err != nil {
+	if err := unix.Mkfifo(h.Path("/y"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if at, err = h.stamp("/y"); err != nil {

@@ -1,0 +1,152 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// NetworkdState is there while systemd-networkd runs; tmpfiles.d makes its folder on hosts without networkd too.
+const NetworkdState = "/run/systemd/netif/state"
+
+// NetworkdRuns says whether systemd-networkd is at work.
+func (h *Host) NetworkdRuns() bool { return h.Exists(NetworkdState) }
+
+// NetworkdLink reads what networkd wrote about a link, as sd_network_link_get_setup_state(3) does; "" where it wrote nothing.
+func (h *Host) NetworkdLink(index int) (state, file string, err error) {
+	data, _, err := h.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", "", nil
+	} else if err != nil {
+		return "", "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "NETWORK_FILE":
+			file = value
+		case "ADMIN_STATE":
+			state = value
+		}
+	}
+	return state, file, nil
+}
+
+// Setting is a key of networkd.conf(5) as the files have it.
+type Setting struct {
+	Key   string
+	Value string // "" where no file that counts has the key
+	File  string // the last one that has it
+	// Unread is a file that has the key and does not count, since networkd's own user cannot read it; "": there is none.
+	Unread string
+	// InForce: networkd was started after the file was written. Reading its files again (networkctl reload) does not count: it leaves out
+	// networkd.conf (systemd 252 and 257, measured November 2026).
+	InForce bool
+}
+
+// networkdConf are where networkd looks, the weakest first; of the drop-ins those of one name hide each other, from the last folder on.
+var networkdConf = []string{"/usr/lib/systemd", "/run/systemd", "/etc/systemd"}
+
+// NetworkdSettings looks up keys of the section [Network] of networkd.conf, in the order given.
+func (h *Host) NetworkdSettings(keys ...string) []Setting {
+	dropins := map[string]string{}
+	var files []string
+	for _, dir := range networkdConf {
+		if main := dir + "/networkd.conf"; h.Exists(main) {
+			files = []string{main} // only the strongest counts
+		}
+		found, _ := h.Glob(dir + "/networkd.conf.d/*.conf") // the pattern is good
+		for _, f := range found {
+			dropins[path.Base(f)] = f
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(dropins)) {
+		files = append(files, dropins[name])
+	}
+	out := make([]Setting, len(keys))
+	started := h.Started("systemd-networkd.service")
+	for i, key := range keys {
+		out[i] = Setting{Key: key}
+		for _, f := range files {
+			data, _, err := h.Read(f)
+			if err != nil {
+				continue
+			}
+			_ = Ini(data, func(section, k, value string) error {
+				switch {
+				case section != "Network" || k != key:
+				case h.NetworkdReads(f):
+					out[i].Value, out[i].File = value, f
+				default:
+					out[i].Unread = f
+				}
+				return nil
+			})
+		}
+		if info, err := os.Stat(h.Path(out[i].File)); err == nil && out[i].File != "" {
+			out[i].InForce = !started.IsZero() && started.After(info.ModTime())
+		}
+	}
+	return out
+}
+
+// networkdUser is whom networkd runs as; it leaves out, with a line in its log, what that one may not read (systemd 252 and 257).
+const networkdUser = "systemd-network"
+
+// NetworkdReads says whether the permission bits of a file, and of the folders that it is in, let networkd read it.
+func (h *Host) NetworkdReads(file string) bool {
+	uid, gid := h.user(networkdUser)
+	for p, need := file, fs.FileMode(0o4); p != "/" && p != "."; p, need = path.Dir(p), 0o1 {
+		info, err := os.Stat(h.Path(p))
+		if err != nil {
+			return false
+		}
+		bits := info.Mode().Perm()
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) == uid {
+			bits >>= 6
+		} else if ok && int(st.Gid) == gid {
+			bits >>= 3
+		}
+		if bits&need == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// user gives the ids of a user of this host (passwd(5)); -1, -1 where there is none.
+func (h *Host) user(name string) (uid, gid int) {
+	uid, gid = -1, -1
+	data, _, err := h.Read("/etc/passwd")
+	if err != nil {
+		return uid, gid
+	}
+	_ = Lines(data, func(line string) error {
+		if f := strings.Split(line, ":"); len(f) > 3 && f[0] == name {
+			uid, _ = strconv.Atoi(f[2])
+			gid, _ = strconv.Atoi(f[3])
+		}
+		return nil
+	})
+	return uid, gid
+}
+
+// Off says whether a setting is a no.
+func (s Setting) Off() bool { return s.Value != "" && !Truth(s.Value) }
+
+// Started is when systemd started a unit last; zero where it does not run. systemd makes the link at each start (v236).
+func (h *Host) Started(unit string) time.Time {
+	info, err := os.Lstat(h.Path("/run/systemd/units/invocation:" + unit))
+	if err != nil {
+		return time.Time{}
+	}
+	return info.ModTime()
+}

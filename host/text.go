@@ -1,0 +1,48 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"strings"
+)
+
+// Ini walks over the assignments of a file with sections, without comments.
+func Ini(data []byte, each func(section, key, value string) error) error {
+	section := ""
+	return Lines(data, func(line string) error {
+		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+			section = line[1 : len(line)-1]
+			return nil
+		}
+		key, value, ok := strings.Cut(line, "=")
+		if !ok {
+			return nil
+		}
+		return each(section, strings.TrimSpace(key), strings.TrimSpace(value))
+	})
+}
+
+// Lines walks over the lines that are neither empty nor comments, trimmed.
+func Lines(data []byte, each func(line string) error) error {
+	s := bufio.NewScanner(bytes.NewReader(data))
+	s.Buffer(nil, maxFile)
+	for s.Scan() {
+		line := strings.TrimSpace(s.Text())
+		if line == "" || line[0] == '#' || line[0] == ';' {
+			continue
+		}
+		if err := each(line); err != nil {
+			return err
+		}
+	}
+	return s.Err()
+}
+
+// Truth reads a boolean as systemd does (systemd.syntax(7)).
+func Truth(s string) bool {
+	switch strings.ToLower(s) {
+	case "1", "yes", "y", "true", "t", "on":
+		return true
+	}
+	return false
+}
