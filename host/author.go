@@ -45,7 +45,7 @@ const (
 )
 
 // noteAuthor notes who asked for the change that an event tells of. What the kernel did by itself (port 0), and what we did, is nobody's.
-func (h *Host) noteAuthor(kind uint16, m []byte, port uint32) {
+func (k *Kernel) noteAuthor(kind uint16, m []byte, port uint32) {
 	var about []subject
 	switch kind {
 	case unix.RTM_NEWADDR, unix.RTM_DELADDR:
@@ -62,27 +62,27 @@ func (h *Host) noteAuthor(kind uint16, m []byte, port uint32) {
 	if len(about) == 0 {
 		return
 	}
-	h.authors.Lock()
-	defer h.authors.Unlock()
+	k.authors.Lock()
+	defer k.authors.Unlock()
 	who := ""
-	if own, err := h.rtnl.port(); err == nil && port != own && port != 0 {
-		who = h.ownerOf(port)
+	if own, err := k.rtnl.port(); err == nil && port != own && port != 0 {
+		who = k.ownerOf(port)
 	}
 	for _, s := range about {
 		if who == "" {
-			delete(h.authors.last, s)
+			delete(k.authors.last, s)
 			continue
 		}
-		if h.authors.last == nil || len(h.authors.last) >= maxAuthors {
-			h.authors.last = map[subject]string{}
+		if k.authors.last == nil || len(k.authors.last) >= maxAuthors {
+			k.authors.last = map[subject]string{}
 		}
-		h.authors.last[s] = who
+		k.authors.last[s] = who
 	}
 }
 
 // Author says who, but us, changed an address (netip.Prefix) or a route (nic.Route) of the link with that ifindex last, or, with index 0, a rule
 // (nic.Rule), and forgets it; "" where that is not known for certain. The kernel's events must be followed: see Events.
-func (h *Host) Author(index int, what any) string {
+func (k *Kernel) Author(index int, what any) string {
 	switch w := what.(type) {
 	case netip.Prefix:
 	case nic.Route:
@@ -92,69 +92,69 @@ func (h *Host) Author(index int, what any) string {
 	default:
 		return ""
 	}
-	h.authors.Lock()
-	defer h.authors.Unlock()
+	k.authors.Lock()
+	defer k.authors.Unlock()
 	s := subject{index, what}
-	who := h.authors.last[s]
-	delete(h.authors.last, s)
+	who := k.authors.last[s]
+	delete(k.authors.last, s)
 	return who
 }
 
 // ownerOf says whose a netlink port is, "" where that is not certain. By default it is the process id of the socket's owner, in the owner's own
 // PID namespace: the same number may be another process's on the host, or in another container. A second socket of a process has a port
 // above all process ids, which says nothing.
-func (h *Host) ownerOf(port uint32) string {
+func (k *Kernel) ownerOf(port uint32) string {
 	if port > maxPID {
 		return ""
 	}
-	if o, ok := h.authors.owners[port]; ok && time.Since(o.at) < ownerAge {
+	if o, ok := k.authors.owners[port]; ok && time.Since(o.at) < ownerAge {
 		return o.name
 	}
-	name, lives := h.process(int(port))
+	name, lives := k.process(int(port))
 	if lives {
-		if h.authors.owners == nil || len(h.authors.owners) >= maxAuthors {
-			h.authors.owners = map[uint32]owner{}
+		if k.authors.owners == nil || len(k.authors.owners) >= maxAuthors {
+			k.authors.owners = map[uint32]owner{}
 		}
-		h.authors.owners[port] = owner{name, time.Now()}
+		k.authors.owners[port] = owner{name, time.Now()}
 	}
 	return name
 }
 
 // process names the process whose rtnetlink socket has a port, and says whether it lives.
-func (h *Host) process(port int) (name string, lives bool) {
+func (k *Kernel) process(port int) (name string, lives bool) {
 	// systemd-networkd has its socket from process 1 (systemd-networkd.socket), and keeps it; the first process of a container then gets another port.
-	if comm, _, err := h.Read("/proc/1/comm"); port == 1 && err == nil && h.NetworkdRuns() && string(comm) == "systemd\n" {
+	if comm, _, err := k.host.Read("/proc/1/comm"); port == 1 && err == nil && k.host.NetworkdRuns() && string(comm) == "systemd\n" {
 		return "systemd-networkd", true
 	}
-	name, own := h.described(port) // at once: a command lives for moments
-	all, err := h.numbered(port)
+	name, own := k.described(port) // at once: a command lives for moments
+	all, err := k.numbered(port)
 	if err != nil {
 		return "", false
 	}
 	others := slices.DeleteFunc(all, func(pid int) bool { return pid == port && own })
-	open, err := h.hasRoutePort(port)
+	open, err := k.hasRoutePort(port)
 	if err != nil {
 		return "", false
 	}
-	lives = h.lives(port)
+	lives = k.lives(port)
 	switch {
 	case len(others) == 0 && own && (open || !lives):
 		return name, lives
 	case len(others) == 0 && !own && !open:
 		return fmt.Sprintf("a command that has ended, process %d", port), false
 	case len(others) == 1 && !own && open: // of a container
-		name, _ = h.described(others[0])
+		name, _ = k.described(others[0])
 		return name, true
 	}
 	return "", false // several may have been it, or one that has no such socket any more
 }
 
 // lives says whether a process is there and is not about to end: it closes its sockets first, and may stand in /proc for a while after that.
-func (h *Host) lives(pid int) bool {
+func (k *Kernel) lives(pid int) bool {
 	const exiting = 0x4 // PF_EXITING of linux/sched.h
-	data, _, err := h.Read(fmt.Sprintf("/proc/%d/stat", pid))
+	data, _, err := k.host.Read(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return h.Exists(fmt.Sprintf("/proc/%d", pid))
+		return k.host.Exists(fmt.Sprintf("/proc/%d", pid))
 	}
 	// The command stands in parentheses, and may have any in it. Behind it: state, five numbers, flags (proc_pid_stat(5)).
 	f := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
@@ -166,13 +166,13 @@ func (h *Host) lives(pid int) bool {
 }
 
 // numbered lists the processes that have an id in their own PID namespace, by their id in ours.
-func (h *Host) numbered(id int) (out []int, err error) {
-	files, err := h.Glob("/proc/[0-9]*/status")
+func (k *Kernel) numbered(id int) (out []int, err error) {
+	files, err := k.host.Glob("/proc/[0-9]*/status")
 	if err != nil {
 		return nil, err
 	}
 	for _, f := range files {
-		data, _, err := h.Read(f)
+		data, _, err := k.host.Read(f)
 		if Short(err) {
 			return nil, err
 		} else if err != nil {
@@ -198,8 +198,8 @@ func statusField(status []byte, key string) []string {
 }
 
 // hasRoutePort says whether an rtnetlink socket of our network namespace has a port.
-func (h *Host) hasRoutePort(port int) (bool, error) {
-	data, _, err := h.Read("/proc/thread-self/net/netlink")
+func (k *Kernel) hasRoutePort(port int) (bool, error) {
+	data, _, err := k.host.Read("/proc/thread-self/net/netlink")
 	if err != nil {
 		return false, err
 	}
@@ -214,27 +214,27 @@ func (h *Host) hasRoutePort(port int) (bool, error) {
 
 // described is a process for a person: its command, its id, and by whom it is run; "" where it has ended. own says that its id is the same in its
 // own PID namespace.
-func (h *Host) described(pid int) (name string, own bool) {
-	comm, _, err := h.Read(fmt.Sprintf("/proc/%d/comm", pid))
-	status, _, failed := h.Read(fmt.Sprintf("/proc/%d/status", pid))
+func (k *Kernel) described(pid int) (name string, own bool) {
+	comm, _, err := k.host.Read(fmt.Sprintf("/proc/%d/comm", pid))
+	status, _, failed := k.host.Read(fmt.Sprintf("/proc/%d/status", pid))
 	ids, users := statusField(status, "NSpid"), statusField(status, "Uid")
 	if err != nil || failed != nil || len(users) == 0 {
 		return "", false
 	}
-	name = fmt.Sprintf("%s (process %d, user %s", strings.TrimSpace(string(comm)), pid, h.userName(users[0]))
+	name = fmt.Sprintf("%s (process %d, user %s", strings.TrimSpace(string(comm)), pid, k.userName(users[0]))
 	// Who became another user by sudo is still known (pam_loginuid(8)); all ones: nobody has logged in.
-	if login, _, err := h.Read(fmt.Sprintf("/proc/%d/loginuid", pid)); err == nil {
+	if login, _, err := k.host.Read(fmt.Sprintf("/proc/%d/loginuid", pid)); err == nil {
 		if id := strings.TrimSpace(string(login)); !slices.Contains([]string{"", "4294967295", users[0]}, id) {
-			name += ", logged in as " + h.userName(id)
+			name += ", logged in as " + k.userName(id)
 		}
 	}
 	return name + ")", len(ids) == 1
 }
 
 // userName is the name of a user of this host (passwd(5)), else the id itself.
-func (h *Host) userName(id string) string {
+func (k *Kernel) userName(id string) string {
 	name := id
-	if data, _, err := h.Read("/etc/passwd"); err == nil {
+	if data, _, err := k.host.Read("/etc/passwd"); err == nil {
 		_ = Lines(data, func(line string) error {
 			if f := strings.Split(line, ":"); len(f) > 2 && f[2] == id {
 				name = f[0]

@@ -80,23 +80,23 @@ func TestAPortIsNamedOnlyWhereItsOwnerIsCertain(t *testing.T) {
 		"the first process of a container, where no networkd runs": {port: 1, processes: map[int]proc{1: {"systemd", "1", "0", nobody}, 4711: {"kube-proxy", "4711\t1", "0", nobody}}, sockets: []string{"0 1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &Host{Root: t.TempDir(), log: slog.New(slog.DiscardHandler)}
-			fakeProc(t, h.Root, tt.processes, tt.sockets...)
+			k := &Kernel{host: &Host{Root: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
+			fakeProc(t, k.host.Root, tt.processes, tt.sockets...)
 			if tt.stat != "" {
-				if err := os.WriteFile(h.Path(fmt.Sprintf("/proc/%d/stat", tt.port)), []byte(tt.stat), 0o600); err != nil {
+				if err := os.WriteFile(k.host.Path(fmt.Sprintf("/proc/%d/stat", tt.port)), []byte(tt.stat), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if tt.networkd {
-				if err := os.MkdirAll(h.Path("/run/systemd/netif"), 0o755); err != nil {
+				if err := os.MkdirAll(k.host.Path("/run/systemd/netif"), 0o755); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(h.Path(NetworkdState), nil, 0o600); err != nil {
+				if err := os.WriteFile(k.host.Path(NetworkdState), nil, 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for range 2 { // also by memory
-				if got := h.ownerOf(tt.port); got != tt.want {
+				if got := k.ownerOf(tt.port); got != tt.want {
 					t.Errorf("got %q, want %q", got, tt.want)
 				}
 			}
@@ -113,7 +113,7 @@ func (n *namespace) script(id int) (send func(kind, flags int, body []byte, a ..
 	n.ok(err)
 	n.t.Cleanup(func() { _ = unix.Close(fd) })
 	n.ok(unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Pid: uint32(id)}))
-	fakeProc(n.t, n.Root, map[int]proc{id: {"script", fmt.Sprint(id), "0", nobody}}, fmt.Sprintf("0 %d", id))
+	fakeProc(n.t, n.host.Root, map[int]proc{id: {"script", fmt.Sprint(id), "0", nobody}}, fmt.Sprintf("0 %d", id))
 	return func(kind, flags int, body []byte, a ...attribute) {
 		n.t.Helper()
 		req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)

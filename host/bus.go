@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"multinicd/nic"
 )
 
 // ErrNoBus: the system bus, or the service asked for, is not there or does not answer.
@@ -16,6 +21,28 @@ var ErrNoBus = errors.New("the system bus cannot be asked")
 // busTimeout bounds one call that starts no program. A service that the bus has to start first may take a second or two.
 const busTimeout = 10 * time.Second
 
+// Bus asks the services of one machine. Each call makes a connection of its own, so that several goroutines may make some at once.
+type Bus struct {
+	host   *Host
+	kernel busKernel
+	log    *slog.Logger
+
+	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
+}
+
+// busKernel shows what is there before a service is asked to do something about it.
+type busKernel interface {
+	Links(ctx context.Context) ([]nic.Link, error)
+	Rules(ctx context.Context) ([]nic.Rule, error)
+	// LoneRoute finds a route that leads to no link; found false: there is none.
+	LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err error)
+}
+
+// NewBus dials nothing; each call does, below the root of h. The logger gets what a service did not tidy up.
+func NewBus(h *Host, k busKernel, log *slog.Logger) *Bus {
+	return &Bus{host: h, kernel: k, log: log}
+}
+
 // systemBus is one connection to the host's system bus, see dbus-daemon(1). It is made for one task and closed after it: so there
 // is none on a quiet day, and none that a restart of the bus could have left dead.
 type systemBus struct {
@@ -23,11 +50,11 @@ type systemBus struct {
 	end  context.CancelFunc
 }
 
-// dialBus connects until ctx is done: a bus that hangs in the middle of the handshake must not hang us. The connection then lasts
+// dial connects until ctx is done: a bus that hangs in the middle of the handshake must not hang us. The connection then lasts
 // until close, because a task that ran out of time has to tidy up.
-func (h *Host) dialBus(ctx context.Context) (systemBus, error) {
-	address := "unix:path=" + h.Path("/run/dbus/system_bus_socket")
-	if env := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); env != "" && h.Root == "/" {
+func (b *Bus) dial(ctx context.Context) (systemBus, error) {
+	address := "unix:path=" + b.host.Path("/run/dbus/system_bus_socket")
+	if env := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); env != "" && b.host.Root == "/" {
 		address = env
 	}
 	lasting, end := context.WithCancel(context.WithoutCancel(ctx))

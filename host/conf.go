@@ -46,11 +46,11 @@ func parseConf(spec []byte) (out nic.Conf) {
 }
 
 // setConf sets them. To the kernel they come as an attribute each, with the number as its kind.
-func (h *Host) setConf(ctx context.Context, l nic.Link, c nic.Conf) error {
+func (k *Kernel) setConf(ctx context.Context, l nic.Link, c nic.Conf) error {
 	values := slices.Concat(attrUint32(devconfIgnore, uint32(c.ARPIgnore)).encode(), attrUint32(devconfAnnounce, uint32(c.ARPAnnounce)).encode(),
 		attrUint32(devconfRPFilter, uint32(c.RPFilter)).encode())
 	spec := attr(unix.AF_INET|unix.NLA_F_NESTED, attr(iflaInetConf|unix.NLA_F_NESTED, values).encode()).encode()
-	if err := h.setLink(ctx, l.Index, 0, 0, attr(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, spec)); err != nil {
+	if err := k.setLink(ctx, l.Index, 0, 0, attr(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, spec)); err != nil {
 		return fmt.Errorf("setting %s of link %s: %w", c, l.Name, gone(err))
 	}
 	return nil

@@ -57,28 +57,28 @@ func parseConf6(spec []byte) *nic.Conf6 {
 }
 
 // canSetConf6 says whether this process may write what Conf6 has.
-func (h *Host) canSetConf6() (can bool) {
-	h.there(func() { can = unix.Access(h.Path(conf6Dir+"/all/accept_ra"), unix.W_OK) == nil })
+func (k *Kernel) canSetConf6() (can bool) {
+	k.there(func() { can = unix.Access(k.host.Path(conf6Dir+"/all/accept_ra"), unix.W_OK) == nil })
 	return can
 }
 
-func (h *Host) there(f func()) {
-	if h.inside == nil {
+func (k *Kernel) there(f func()) {
+	if k.inside == nil {
 		f()
 		return
 	}
-	h.inside(f)
+	k.inside(f)
 }
 
 // NoIPv6 says why no link of the host can have an IPv6 address; "": some can, as far as this process sees.
-func (h *Host) NoIPv6() (why string) {
-	h.there(func() {
-		_, err := os.Stat(h.Path("/proc/sys/net/ipv4/conf"))
-		_, err6 := os.Stat(h.Path(conf6Dir))
+func (k *Kernel) NoIPv6() (why string) {
+	k.there(func() {
+		_, err := os.Stat(k.host.Path("/proc/sys/net/ipv4/conf"))
+		_, err6 := os.Stat(k.host.Path(conf6Dir))
 		switch {
 		case err == nil && errors.Is(err6, fs.ErrNotExist):
 			why = "ipv6.disable=1 on the kernel's command line"
-		case h.Sysctl("net/ipv6/conf/all/disable_ipv6") != 0:
+		case k.host.Sysctl("net/ipv6/conf/all/disable_ipv6") != 0:
 			why = "net.ipv6.conf.all.disable_ipv6=1"
 		}
 	})
@@ -86,9 +86,9 @@ func (h *Host) NoIPv6() (why string) {
 }
 
 // changeConf6 makes what c says of IPv6 on the link l, and takes away what router advertisements have brought.
-func (h *Host) changeConf6(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+func (k *Kernel) changeConf6(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	if c.Conf6 != nil && c.HadConf6 != nil {
-		if err := h.setConf6(ctx, l, *c.Conf6, *c.HadConf6); err != nil {
+		if err := k.setConf6(ctx, l, *c.Conf6, *c.HadConf6); err != nil {
 			return fmt.Errorf("setting %s of link %s: %w", c.Conf6, l.Name, err)
 		}
 	}
@@ -97,28 +97,28 @@ func (h *Host) changeConf6(ctx context.Context, c nic.Change, l nic.Link, before
 			if !kernelLinkLocal(a, l.MAC, c.HadConf6.AddrGenMode) {
 				continue
 			}
-			if err := h.deleteAddress(ctx, l, a.Prefix); err != nil {
+			if err := k.deleteAddress(ctx, l, a.Prefix); err != nil {
 				return err
 			}
 		}
 	}
-	return h.unadvertise(ctx, c, l, before)
+	return k.unadvertise(ctx, c, l, before)
 }
 
 // setConf6 sets what a change from had to c changes, and is not so already: what it does not change may be another's by now, as it is where
 // NetworkManager has switched IPv6 off meanwhile. No router is let in before the mode is right, and IPv6 comes on last.
-func (h *Host) setConf6(ctx context.Context, l nic.Link, c, had nic.Conf6) error {
+func (k *Kernel) setConf6(ctx context.Context, l nic.Link, c, had nic.Conf6) error {
 	now := had
 	if l.Conf6 != nil { // else the link got IPv6 with its MTU, a moment ago
 		now = *l.Conf6
 	}
 	if c.AcceptRA != had.AcceptRA && c.AcceptRA != now.AcceptRA {
-		if err := h.writeConf6(l, "accept_ra", c.AcceptRA); err != nil {
+		if err := k.writeConf6(l, "accept_ra", c.AcceptRA); err != nil {
 			return err
 		}
 	}
 	if c.AddrGenMode != had.AddrGenMode && c.AddrGenMode != now.AddrGenMode {
-		if err := h.setAddrGenMode(ctx, l, c.AddrGenMode); err != nil {
+		if err := k.setAddrGenMode(ctx, l, c.AddrGenMode); err != nil {
 			return err
 		}
 	}
@@ -127,19 +127,19 @@ func (h *Host) setConf6(ctx context.Context, l nic.Link, c, had nic.Conf6) error
 		if c.Off {
 			off = 1
 		}
-		return h.writeConf6(l, "disable_ipv6", off)
+		return k.writeConf6(l, "disable_ipv6", off)
 	}
 	return nil
 }
 
 // setAddrGenMode sets how the link-local address is made. By the file the kernel makes it at once, as it must on a link that is up; and
 // also on one that is down, where it would be for nothing.
-func (h *Host) setAddrGenMode(ctx context.Context, l nic.Link, mode int) error {
+func (k *Kernel) setAddrGenMode(ctx context.Context, l nic.Link, mode int) error {
 	if l.Up {
-		return h.writeConf6(l, "addr_gen_mode", mode)
+		return k.writeConf6(l, "addr_gen_mode", mode)
 	}
 	spec := attr(unix.AF_INET6|unix.NLA_F_NESTED, attr(iflaInet6AddrGen, []byte{byte(mode)}).encode()).encode()
-	err := h.setLink(ctx, l.Index, 0, 0, attr(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, spec))
+	err := k.setLink(ctx, l.Index, 0, 0, attr(unix.IFLA_AF_SPEC|unix.NLA_F_NESTED, spec))
 	if errors.Is(err, unix.EAFNOSUPPORT) { // the link has no IPv6
 		return nil
 	}
@@ -147,10 +147,10 @@ func (h *Host) setAddrGenMode(ctx context.Context, l nic.Link, mode int) error {
 }
 
 // writeConf6 writes one value. A link that has no IPv6 has no such file, and needs no value.
-func (h *Host) writeConf6(l nic.Link, key string, value int) (err error) {
-	h.there(func() {
+func (k *Kernel) writeConf6(l nic.Link, key string, value int) (err error) {
+	k.there(func() {
 		var f *os.File
-		if f, err = os.OpenFile(h.Path(conf6Dir+"/"+l.Name+"/"+key), os.O_WRONLY, 0); err != nil {
+		if f, err = os.OpenFile(k.host.Path(conf6Dir+"/"+l.Name+"/"+key), os.O_WRONLY, 0); err != nil {
 			return
 		}
 		_, err = f.WriteString(strconv.Itoa(value))

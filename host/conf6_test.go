@@ -16,11 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// conf6 lets the Host write what the namespace has under /proc/sys/net.
+// conf6 lets the Kernel write what the namespace has under /proc/sys/net.
 func (n *namespace) conf6() {
 	n.t.Helper()
-	n.ok(os.MkdirAll(filepath.Join(n.Root, "proc/sys"), 0o755))
-	n.ok(os.Symlink("/proc/sys/net", filepath.Join(n.Root, "proc/sys/net")))
+	n.ok(os.MkdirAll(filepath.Join(n.host.Root, "proc/sys"), 0o755))
+	n.ok(os.Symlink("/proc/sys/net", filepath.Join(n.host.Root, "proc/sys/net")))
 	n.inside = n.in
 }
 
@@ -239,9 +239,9 @@ func TestNoIPv6(t *testing.T) {
 		"only what new links begin with is off": {map[string]string{"ipv4/conf/all/rp_filter": "0\n", "ipv6/conf/all/disable_ipv6": "0\n", "ipv6/conf/default/disable_ipv6": "1\n"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := &Host{Root: t.TempDir()}
+			k := &Kernel{host: &Host{Root: t.TempDir()}}
 			for file, data := range test.files {
-				p := filepath.Join(h.Root, "proc/sys/net", file)
+				p := filepath.Join(k.host.Root, "proc/sys/net", file)
 				if err := os.MkdirAll(filepath.Dir(p), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -249,7 +249,7 @@ func TestNoIPv6(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if got := h.NoIPv6(); got != test.want {
+			if got := k.NoIPv6(); got != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})

@@ -11,68 +11,72 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
 	"multinicd/nic"
 )
 
+// stackTimeout bounds the question who configures the network, or a link; only NetworkManager takes time.
+const stackTimeout = 10 * time.Second
+
 // Detect finds out who configures links in general here. It asks files, and where those do not tell, for the link with the default route.
-func (h *Host) Detect(ctx context.Context) (Stack, error) {
-	return h.stack(ctx, env.forHost)
+func (s *Survey) Detect(ctx context.Context) (Stack, error) {
+	return s.stack(ctx, env.forHost)
 }
 
 // Stack finds out who configures one link: who has it in hand, else who is meant to, else whoever configures links in general.
 // NetworkManager is asked over the bus, if it has run in this boot, and nobody else is.
-func (h *Host) Stack(ctx context.Context, l nic.Link) (Stack, error) {
-	return h.stack(ctx, func(e env) Stack { return e.forLink(l) })
+func (s *Survey) Stack(ctx context.Context, l nic.Link) (Stack, error) {
+	return s.stack(ctx, func(e env) Stack { return e.forLink(l) })
 }
 
 // Has says whether a backend can be had still: what it writes for has run in this boot. No bus is asked.
-func (h *Host) Has(backend string) bool {
-	networkd, manager := h.Exists(NetworkdState), h.Exists(managerDevices)
+func (s *Survey) Has(backend string) bool {
+	networkd, manager := s.host.Exists(NetworkdState), s.host.Exists(managerDevices)
 	switch backend {
 	case Netplan:
 		return networkd
 	case NetplanNetworkManager:
-		return manager && slices.ContainsFunc(generators, h.Exists)
+		return manager && slices.ContainsFunc(generators, s.host.Exists)
 	}
 	return manager
 }
 
-func (h *Host) stack(ctx context.Context, choose func(env) Stack) (Stack, error) {
-	ctx, cancel := context.WithTimeout(ctx, busTimeout)
+func (s *Survey) stack(ctx context.Context, choose func(env) Stack) (Stack, error) {
+	ctx, cancel := context.WithTimeout(ctx, stackTimeout)
 	defer cancel()
 	if err := ctx.Err(); err != nil {
 		return Stack{}, err
 	}
 	var failed error
-	s := choose(h.env(ctx, &failed))
+	found := choose(s.env(ctx, &failed))
 	if failed != nil {
 		return Stack{}, fmt.Errorf("finding out who configures the network: %w", failed)
 	}
-	return s, nil
+	return found, nil
 }
 
 // env is this machine. What could not be read is joined to failed.
-func (h *Host) env(ctx context.Context, failed *error) env {
+func (s *Survey) env(ctx context.Context, failed *error) env {
 	return env{
-		exists:      h.Exists,
-		system:      h.system(),
-		initialised: func(index int) bool { return h.Exists(fmt.Sprintf("/run/udev/data/n%d", index)) }, // where udev keeps what it knows of a link
+		exists:      s.host.Exists,
+		system:      s.system(),
+		initialised: func(index int) bool { return s.host.Exists(fmt.Sprintf("/run/udev/data/n%d", index)) }, // where udev keeps what it knows of a link
 		networkd: func(index int) (state, file string) {
-			state, file, err := h.NetworkdLink(index)
+			state, file, err := s.host.NetworkdLink(index)
 			*failed = errors.Join(*failed, err)
 			return state, file
 		},
-		manager: func(link string) (managedDevice, error) { return h.NMShows(ctx, link) },
+		manager: func(link string) (managedDevice, error) { return s.manager.NMShows(ctx, link) },
 		yaml: func(l nic.Link) ([]definition, string, string) {
-			found, renderer, file, err := h.netplanFor(l)
+			found, renderer, file, err := s.netplanFor(l)
 			*failed = errors.Join(*failed, err)
 			return found, renderer, file
 		},
 		uplink: func() (nic.Link, bool) {
-			l, ok, err := h.uplink(ctx)
+			l, ok, err := s.uplink(ctx)
 			*failed = errors.Join(*failed, err)
 			return l, ok
 		},
@@ -80,8 +84,8 @@ func (h *Host) env(ctx context.Context, failed *error) env {
 }
 
 // system is PRETTY_NAME of os-release(5), for the reader.
-func (h *Host) system() (name string) {
-	data, _, err := h.Read("/etc/os-release")
+func (s *Survey) system() (name string) {
+	data, _, err := s.host.Read("/etc/os-release")
 	if err != nil {
 		return ""
 	}
@@ -95,17 +99,17 @@ func (h *Host) system() (name string) {
 }
 
 // netplanFor gives netplan's definitions that are for a link, and the renderer of the whole with the file that says it, the last one.
-func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string, err error) {
-	files, err := h.sourceFiles(sources[0])
+func (s *Survey) netplanFor(l nic.Link) (found []definition, renderer, file string, err error) {
+	files, err := s.sourceFiles(sources[0])
 	if err != nil {
 		return nil, "", "", err
 	}
 	driver := ""
-	if target, err := os.Readlink(h.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil && l.Name != "" {
+	if target, err := os.Readlink(s.host.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil && l.Name != "" {
 		driver = filepath.Base(target)
 	}
 	for _, f := range files {
-		y, ok, err := h.netplanFile(f)
+		y, ok, err := s.netplanFile(f)
 		if err != nil {
 			return nil, "", "", err
 		}
@@ -129,16 +133,16 @@ func (h *Host) netplanFor(l nic.Link) (found []definition, renderer, file string
 
 // netplanFile is what a file of netplan says; false where it is gone by now, no file or no YAML. What it said when it had the same content is not parsed
 // again: on a node where changes of many NICs fail that would be half of what each try costs. An error means that what it says is not known.
-func (h *Host) netplanFile(file string) (y netplanFile, ok bool, err error) {
-	data, _, err := h.Read(file)
+func (s *Survey) netplanFile(file string) (y netplanFile, ok bool, err error) {
+	data, _, err := s.host.Read(file)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrIrregular) {
 		return y, false, nil
 	} else if err != nil {
 		return y, false, err
 	}
-	h.netplan.Lock()
-	defer h.netplan.Unlock()
-	if y, ok = h.netplan.files[file]; ok && bytes.Equal(y.data, data) {
+	s.netplan.Lock()
+	defer s.netplan.Unlock()
+	if y, ok = s.netplan.files[file]; ok && bytes.Equal(y.data, data) {
 		return y, !y.broken, nil
 	}
 	y = netplanFile{data: data}
@@ -149,10 +153,10 @@ func (h *Host) netplanFile(file string) (y netplanFile, ok bool, err error) {
 		y.renderer = tree.Network.Renderer
 		y.definitions, _ = parseNetplan(file, data) // netplan itself will say what is wrong
 	}
-	if h.netplan.files == nil {
-		h.netplan.files = map[string]netplanFile{}
+	if s.netplan.files == nil {
+		s.netplan.files = map[string]netplanFile{}
 	}
-	h.netplan.files[file] = y
+	s.netplan.files[file] = y
 	return y, !y.broken, nil
 }
 
@@ -171,8 +175,8 @@ type netplanCache struct {
 }
 
 // uplink is the link with a default route in main, of several the one with the least metric.
-func (h *Host) uplink(ctx context.Context) (found nic.Link, ok bool, err error) {
-	links, err := h.Links(ctx)
+func (s *Survey) uplink(ctx context.Context) (found nic.Link, ok bool, err error) {
+	links, err := s.links.Links(ctx)
 	if err != nil {
 		return nic.Link{}, false, err
 	}

@@ -124,11 +124,11 @@ func TestStackOfMachines(t *testing.T) {
 		"nothing": {refusal: "nobody configures the network here in a way that multinicd writes", says: "NetworkManager does not run"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			hosttest.Files(t, h.Root, test.files)
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
 			// What does not have the folder alone, as every Debian has it, counts for nothing.
-			hosttest.Files(t, h.Root, map[string]string{"/run/systemd/netif/leases/x": ""})
-			e := h.env(t.Context(), new(error))
+			hosttest.Files(t, s.host.Root, map[string]string{"/run/systemd/netif/leases/x": ""})
+			e := s.env(t.Context(), new(error))
 			e.initialised = func(int) bool { return !test.early }
 			e.uplink = func() (nic.Link, bool) { return nic.Link{Index: 2, Name: test.uplink}, test.uplink != "" }
 			e.manager = func(name string) (managedDevice, error) {
@@ -171,9 +171,9 @@ func TestDetect(t *testing.T) {
 		"networkd all by itself": {map[string]string{hasNetworkd: ""}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			hosttest.Files(t, h.Root, test.files)
-			got, err := h.Detect(t.Context())
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
+			got, err := s.Detect(t.Context())
 			if err != nil || got.Backend != test.want || len(got.Evidence) < 3 {
 				t.Errorf("got %+v, error %v, want %q", got, err, test.want)
 			}
@@ -182,7 +182,7 @@ func TestDetect(t *testing.T) {
 }
 
 func TestNetplansFilesCountAsTheyAreNow(t *testing.T) {
-	h := newHost(t)
+	s := newSurvey(t)
 	l := nic.Link{Name: "ens4", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
 	for _, row := range []struct{ content, renderer, found string }{
 		{"network: {renderer: NetworkManager, ethernets: {ens4: {dhcp4: true}}}", "NetworkManager", "/etc/netplan/01.yaml"},
@@ -191,7 +191,7 @@ func TestNetplansFilesCountAsTheyAreNow(t *testing.T) {
 		{"network: {renderer: NetworkManager, ethernets: {ens4: {dhcp4: true}}}", "NetworkManager", "/etc/netplan/01.yaml"},
 		{"", "", ""}, // the file is gone
 	} {
-		name := h.Path("/etc/netplan/01.yaml")
+		name := s.host.Path("/etc/netplan/01.yaml")
 		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -203,7 +203,7 @@ func TestNetplansFilesCountAsTheyAreNow(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 2 { // the second answer is remembered
-			found, renderer, _, err := h.netplanFor(l)
+			found, renderer, _, err := s.netplanFor(l)
 			var by []string
 			for _, d := range found {
 				by = append(by, d.file)
@@ -233,14 +233,14 @@ func TestNodeIPs(t *testing.T) {
 		"something that is not": {files: map[string]string{"/etc/default/kubelet": "A=--node-ip=localhost\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			hosttest.Files(t, h.Root, test.files)
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
 			var want []netip.Addr
 			for _, s := range test.want {
 				want = append(want, netip.MustParseAddr(s))
 			}
 			for range 2 {
-				if diff := cmp.Diff(want, h.NodeIPs(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+				if diff := cmp.Diff(want, s.NodeIPs(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			}
@@ -266,9 +266,9 @@ func TestInstanceIDs(t *testing.T) {
 		"a file cut off in mid-way": {files: map[string]string{"/run/cloud-init/instance-data.json": `{"v1":{"instance_id":"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			hosttest.Files(t, h.Root, test.files)
-			if diff := cmp.Diff(test.want, h.InstanceIDs()); diff != "" {
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
+			if diff := cmp.Diff(test.want, s.InstanceIDs()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -40,25 +40,25 @@ type Relevant func(index int, link bool) bool
 // ready is called once the first subscription stands: what changes after that is not missed, so the caller's first read comes
 // later. It subscribes in the network namespace of the calling thread. When events were lost, or the socket broke, the subscription is made anew and the caller woken. The first failure to
 // subscribe is returned; afterwards only ctx ends it, with nil.
-func (h *Host) Events(ctx context.Context, relevant Relevant, wake chan<- struct{}, ready func()) error {
-	s, err := h.subscribe()
+func (k *Kernel) Events(ctx context.Context, relevant Relevant, wake chan<- struct{}, ready func()) error {
+	s, err := k.subscribe()
 	if err != nil {
 		return err
 	}
 	ready()
 	for {
-		err := h.follow(ctx, s, relevant, wake)
+		err := k.follow(ctx, s, relevant, wake)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if !errors.Is(err, unix.ENOBUFS) {
-			h.log.Warn("kernel events were cut off", "err", err)
+			k.log.Warn("kernel events were cut off", "err", err)
 		}
 		for {
-			if s, err = h.subscribe(); err == nil {
+			if s, err = k.subscribe(); err == nil {
 				break
 			}
-			h.log.Warn("kernel events cannot be had", "err", err)
+			k.log.Warn("kernel events cannot be had", "err", err)
 			select {
 			case <-ctx.Done():
 				return nil
@@ -69,7 +69,7 @@ func (h *Host) Events(ctx context.Context, relevant Relevant, wake chan<- struct
 	}
 }
 
-func (h *Host) subscribe() (s *nl.NetlinkSocket, err error) {
+func (k *Kernel) subscribe() (s *nl.NetlinkSocket, err error) {
 	s, err = nl.Subscribe(unix.NETLINK_ROUTE, groups...)
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to kernel events: %w", err)
@@ -82,7 +82,7 @@ func (h *Host) subscribe() (s *nl.NetlinkSocket, err error) {
 }
 
 // follow reads one subscription until it breaks or ctx is done, and closes it.
-func (h *Host) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relevant, wake chan<- struct{}) error {
+func (k *Kernel) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relevant, wake chan<- struct{}) error {
 	stop := context.AfterFunc(ctx, s.Close)
 	defer func() {
 		if stop() {
@@ -100,7 +100,7 @@ func (h *Host) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relevan
 		concern := false
 		for _, m := range messages {
 			if concerns(m.Header.Type, m.Data, relevant) {
-				h.noteAuthor(m.Header.Type, m.Data, m.Header.Pid)
+				k.noteAuthor(m.Header.Type, m.Data, m.Header.Pid)
 				concern = true
 			}
 		}

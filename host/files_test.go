@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -22,11 +21,10 @@ import (
 
 func newHost(t *testing.T) *Host {
 	t.Helper()
-	h, err := New(t.TempDir(), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	h, err := New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(h.Close)
 	return h
 }
 

@@ -23,14 +23,14 @@ type formers struct {
 const ourMark = "Written by multinicd"
 
 // Former lists the files of the former agent that speak of the link, and of nothing else; sorted. They have its names (nic.FormerFiles).
-func (h *Host) Former(l nic.Link) ([]string, error) {
-	files, err := h.formerFiles()
+func (s *Survey) Former(l nic.Link) ([]string, error) {
+	files, err := s.formerFiles()
 	return files.of(l).files, err
 }
 
 // Formers is the same for many links, by ifindex; those of which nothing was left are not in it.
-func (h *Host) Formers(links []nic.Link) (map[int][]string, error) {
-	files, err := h.formerFiles()
+func (s *Survey) Formers(links []nic.Link) (map[int][]string, error) {
+	files, err := s.formerFiles()
 	out := map[int][]string{}
 	for _, l := range links {
 		if f := files.of(l).files; f != nil {
@@ -49,30 +49,30 @@ type formerCache struct {
 type formerFiles map[string]parsed
 
 // formerFiles reads a file again only if it has changed: with 64 NICs there are as many files, most of them ours.
-func (h *Host) formerFiles() (formerFiles, error) {
-	h.formers.Lock()
-	defer h.formers.Unlock()
+func (s *Survey) formerFiles() (formerFiles, error) {
+	s.formers.Lock()
+	defer s.formers.Unlock()
 	out := formerFiles{}
 	for _, pattern := range nic.FormerFiles {
-		names, err := h.Glob(pattern)
+		names, err := s.host.Glob(pattern)
 		if err != nil {
 			return nil, err
 		}
 		for _, name := range names {
-			at, err := h.stamp(name)
+			at, err := s.stamp(name)
 			if err != nil {
 				continue // it is gone, or Claims tells why it cannot be read
 			}
-			if old, ok := h.formers.files[name]; ok && old.stamp == at {
+			if old, ok := s.formers.files[name]; ok && old.stamp == at {
 				out[name] = old
 				continue
 			}
-			if data, at, err := h.steady(name, at); err == nil {
+			if data, at, err := s.steady(name, at); err == nil {
 				out[name] = parsed{stamp: at, definitions: formerDefinitions(name, data)}
 			} // else it is nothing of the former agent's that can be relied on, and read again the next time
 		}
 	}
-	h.formers.files = out // forgets what is gone
+	s.formers.files = out // forgets what is gone
 	return out, nil
 }
 

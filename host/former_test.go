@@ -39,13 +39,13 @@ func TestFormer(t *testing.T) {
 		"another's beside that": {files: map[string]string{"/etc/netplan/91-multinic1.yaml": one, "/etc/netplan/95-mine.yaml": yamlHead + "    ens4: {dhcp4: true}\n"}, want: []string{"/etc/netplan/91-multinic1.yaml"}, claim: "/etc/netplan/95-mine.yaml"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			hosttest.Files(t, h.Root, test.files)
-			got, err := h.Former(testLink)
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
+			got, err := s.Former(testLink)
 			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 				t.Errorf("-want +got: %s%v", diff, err)
 			}
-			claims, err := h.Claims(t.Context(), []nic.Link{testLink}, ourFile)
+			claims, err := s.Claims(t.Context(), []nic.Link{testLink}, ourFile)
 			claim := ""
 			if c := claims[testLink.Index]; c != nil {
 				claim = c.File

@@ -14,46 +14,21 @@ package host
 
 import (
 	"fmt"
-	"log/slog"
 	"path/filepath"
-	"sync/atomic"
 )
 
-// Host is one machine. Its methods may be called by several goroutines at once; changes of one link must not.
+// Host is the files of one machine. Its methods may be called by several goroutines at once.
 type Host struct {
 	Root string // "/" in service; absolute
-
-	log  *slog.Logger
-	rtnl *rtnl
-	// inside, in tests, runs f on a thread in the network namespace of rtnl: of /proc/sys/net a thread sees that of its own. nil in service.
-	inside func(f func())
-
-	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
-
-	claims  claimCache
-	netplan netplanCache
-	formers formerCache
-	authors authors
-	nodes   nodeCache
 }
 
-// New opens the host whose files are under root. The netlink socket is opened here and stays in the network namespace of the
-// calling thread, also when that thread moves on. The logger gets what the host repaired or gave up on, never errors that are returned.
-func New(root string, log *slog.Logger) (*Host, error) {
+// New gives the host whose files are under root.
+func New(root string) (*Host, error) {
 	root, err := filepath.Abs(root)
 	if err != nil {
 		return nil, fmt.Errorf("finding %s: %w", root, err)
 	}
-	r, err := openRTNL()
-	if err != nil {
-		return nil, err
-	}
-	return &Host{Root: root, log: log, rtnl: r}, nil
-}
-
-// Close gives up the netlink socket. The Host must not be used afterwards.
-func (h *Host) Close() {
-	h.rtnl.close()
+	return &Host{Root: root}, nil
 }
 
 // Path is where the host's file p is for this process.

@@ -19,8 +19,8 @@ import (
 // AltNames, Addresses, Routes and Rules are sorted or in the kernel's order, and nil where there is none.
 //
 // It makes six dumps. What appears or goes between them may be missing from one of the lists; the kernel's event about it comes later.
-func (h *Host) Links(ctx context.Context) ([]nic.Link, error) {
-	links, _, err := h.look(ctx, 0)
+func (k *Kernel) Links(ctx context.Context) ([]nic.Link, error) {
+	links, _, err := k.look(ctx, 0)
 	return links, err
 }
 
@@ -42,29 +42,29 @@ type rawRoute struct {
 }
 
 // look reads all links, and keeps the messages about the one with index keep, if it is not 0.
-func (h *Host) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
+func (k *Kernel) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 	var kept raw
 	// Without counters (Linux 4.9), and without VFs, which are told only when asked for.
-	messages, err := h.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg),
+	messages, err := k.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg),
 		attrUint32(unix.IFLA_EXT_MASK, rtextFilterSkipStats))
 	if err != nil {
 		return nil, kept, fmt.Errorf("listing links: %w", err)
 	}
 	links := make([]nic.Link, 0, len(messages))
 	for _, m := range messages {
-		if l, ok := h.parseLink(m); ok {
+		if l, ok := k.parseLink(m); ok {
 			links = append(links, l)
 		}
 	}
 	slices.SortFunc(links, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
 
-	if !h.canSetConf6() {
+	if !k.canSetConf6() {
 		for i := range links {
 			links[i].Conf6 = nil
 		}
 	}
 
-	messages, err = h.rtnl.dump(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg))
+	messages, err = k.rtnl.dump(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg))
 	if err != nil {
 		return nil, kept, fmt.Errorf("listing addresses: %w", err)
 	}
@@ -80,7 +80,7 @@ func (h *Host) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		body := make([]byte, unix.SizeofRtMsg)
 		body[0] = family
-		messages, err = h.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
+		messages, err = k.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
 		if err != nil {
 			return nil, kept, fmt.Errorf("listing routes: %w", err)
 		}
@@ -98,7 +98,7 @@ func (h *Host) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 			})
 		}
 	}
-	rules, err := h.Rules(ctx)
+	rules, err := k.Rules(ctx)
 	if err != nil {
 		return nil, kept, err
 	}
@@ -129,7 +129,7 @@ const (
 )
 
 // parseLink reads an RTM_NEWLINK message.
-func (h *Host) parseLink(m []byte) (nic.Link, bool) {
+func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 	if len(m) < unix.SizeofIfInfomsg || m[0] != unix.AF_UNSPEC {
 		return nic.Link{}, false
 	}
@@ -175,7 +175,7 @@ func (h *Host) parseLink(m []byte) (nic.Link, bool) {
 	}
 	slices.Sort(l.AltNames)
 	if l.Kind == "" && !l.Device && flags&unix.IFF_LOOPBACK == 0 {
-		_, err := os.Lstat(h.Path("/sys/class/net/" + l.Name + "/device"))
+		_, err := os.Lstat(k.host.Path("/sys/class/net/" + l.Name + "/device"))
 		l.Device = err == nil
 	}
 	if l.Device && l.Permanent.IsZero() {

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -26,7 +27,7 @@ func TestLinksShowWhatTheKernelHas(t *testing.T) {
 	n.ok(n.LinkSetMaster(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: peer.Index}}, &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Index: bridge.Index}}))
 	n.ok(n.LinkAddAltName(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: eth.Index}}, "enp1s0"))
 	n.ok(n.LinkAddAltName(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: eth.Index}}, "ens1"))
-	n.ok(os.MkdirAll(filepath.Join(n.Root, "sys/class/net/lo/device"), 0o755))
+	n.ok(os.MkdirAll(filepath.Join(n.host.Root, "sys/class/net/lo/device"), 0o755))
 
 	got := n.link("eth1")
 	want := nic.Link{Index: eth.Index, Name: "eth1", AltNames: []string{"enp1s0", "ens1"}, MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Kind: "veth",
@@ -170,6 +171,19 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestARouteThatLeadsToNoLinkIsFound(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("eth1", testMAC)
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24", "2001:db8::10/64")})
+	if to, found, err := n.LoneRoute(t.Context()); found || err != nil {
+		t.Errorf("where there is none: %s, %v", to, err)
+	}
+	n.ok(n.RouteAdd(&netlink.Route{Dst: mustNet(t, "198.51.100.0/24"), Type: unix.RTN_BLACKHOLE, Protocol: 80}))
+	if to, found, err := n.LoneRoute(t.Context()); !found || err != nil || to != netip.MustParsePrefix("198.51.100.0/24") {
+		t.Errorf("a blackhole: %s, %t, %v", to, found, err)
+	}
+}
+
 func TestRouteTo(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)
@@ -233,14 +247,14 @@ func TestLinksInAStormAreWhole(t *testing.T) {
 }
 
 func BenchmarkLinks(b *testing.B) {
-	h, err := New(b.TempDir(), nil)
+	k, err := NewKernel(&Host{Root: b.TempDir()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer h.Close()
+	defer k.Close()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := h.Links(b.Context()); err != nil {
+		if _, err := k.Links(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}

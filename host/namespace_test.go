@@ -22,9 +22,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// namespace is a network namespace of the test's own, with a Host in it whose files are in a temporary folder.
+// namespace is a network namespace of the test's own, with a Kernel in it that has the files of a temporary folder.
 type namespace struct {
-	*Host
+	*Kernel
 	*netlink.Handle
 	t       testing.TB
 	run     chan func()
@@ -49,7 +49,7 @@ func newNamespace(t testing.TB) *namespace {
 	}
 	t.Cleanup(func() {
 		close(n.run)
-		n.Host.Close()
+		n.Kernel.Close()
 		n.Handle.Close()
 		n.monitor.Close()
 	})
@@ -60,7 +60,7 @@ func (n *namespace) enter(root string) (err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		return err
 	}
-	if n.Host, err = New(root, slog.New(slog.NewTextHandler(n.t.Output(), nil))); err != nil {
+	if n.Kernel, err = NewKernel(&Host{Root: root}, slog.New(slog.NewTextHandler(n.t.Output(), nil))); err != nil {
 		return err
 	}
 	if n.Handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {

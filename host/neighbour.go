@@ -31,16 +31,16 @@ const carrierTimeout = 4 * time.Second
 // The kernel asks for IPv6 addresses too, but once, and only when they are there already.
 //
 // It needs CAP_NET_RAW and works in the network namespace of the calling thread.
-func (h *Host) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait time.Duration) (holder nic.MAC, inUse bool, err error) {
+func (k *Kernel) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait time.Duration) (holder nic.MAC, inUse bool, err error) {
 	a = a.Unmap()
-	l, err := h.carrier(ctx, index)
+	l, err := k.carrier(ctx, index)
 	if err != nil {
 		return nic.MAC{}, false, fmt.Errorf("probing %s: %w", a, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if a.Is4() {
-		holder, err = h.arp(ctx, l, netip.IPv4Unspecified(), a, wait/probes)
+		holder, err = k.arp(ctx, l, netip.IPv4Unspecified(), a, wait/probes)
 	} else {
 		holder, err = solicitation(ctx, l, a, wait/probes)
 	}
@@ -55,8 +55,8 @@ func (h *Host) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait t
 
 // Neighbour asks by ARP or neighbour discovery whether a machine on the segment of a link answers for an address. It asks on its
 // own, whatever the kernel's cache says. ErrSilent when ctx is done before an answer; without a deadline it waits for ever.
-func (h *Host) Neighbour(ctx context.Context, index int, a netip.Addr) error {
-	links, _, err := h.look(ctx, 0)
+func (k *Kernel) Neighbour(ctx context.Context, index int, a netip.Addr) error {
+	links, _, err := k.look(ctx, 0)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func (h *Host) Neighbour(ctx context.Context, index int, a netip.Addr) error {
 				source = have.Prefix.Addr()
 			}
 		}
-		_, err = h.arp(ctx, *l, source, a, time.Second/2)
+		_, err = k.arp(ctx, *l, source, a, time.Second/2)
 	} else {
 		err = solicit(ctx, index, l.MAC, a, time.Second/2)
 	}
@@ -82,11 +82,11 @@ func (h *Host) Neighbour(ctx context.Context, index int, a netip.Addr) error {
 }
 
 // carrier waits until a link that is up has a carrier, or has had the time to get one.
-func (h *Host) carrier(ctx context.Context, index int) (nic.Link, error) {
+func (k *Kernel) carrier(ctx context.Context, index int) (nic.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
 	defer cancel()
 	for {
-		links, _, err := h.look(context.WithoutCancel(ctx), 0)
+		links, _, err := k.look(context.WithoutCancel(ctx), 0)
 		if err != nil {
 			return nic.Link{}, err
 		}
@@ -122,7 +122,7 @@ func packetSocket(kind int, protocol uint16, index int) (*os.File, int, error) {
 func htons(v uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)) }
 
 // arp asks for an address every so often until somebody answers (RFC 826).
-func (h *Host) arp(ctx context.Context, l nic.Link, source, target netip.Addr, every time.Duration) (nic.MAC, error) {
+func (k *Kernel) arp(ctx context.Context, l nic.Link, source, target netip.Addr, every time.Duration) (nic.MAC, error) {
 	f, s, err := packetSocket(unix.SOCK_DGRAM, unix.ETH_P_ARP, l.Index)
 	if err != nil {
 		return nic.MAC{}, err

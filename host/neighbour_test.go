@@ -200,8 +200,8 @@ func FuzzClaimsAddress(f *testing.F) {
 func FuzzMessages(f *testing.F) {
 	f.Add(make([]byte, 32))
 	f.Fuzz(func(_ *testing.T, m []byte) {
-		h := &Host{Root: "/nonexistent"}
-		h.parseLink(m)
+		k := &Kernel{host: &Host{Root: "/nonexistent"}}
+		k.parseLink(m)
 		parseAddress(m)
 		parseRule(m)
 		parseRoute(m, func(int, nic.Route) {})

@@ -46,14 +46,14 @@ const (
 // reason is lost there. Before 0.106 Get does not check at all; a file that must be refused finds that out, and Set is asked instead.
 //
 // Errors: ErrRefused, ErrRefusedAlready, ErrPending; all others (ErrNoBus first of all) mean that netplan could not be asked.
-func (h *Host) NetplanValidate(ctx context.Context, files map[string][]byte) error {
-	if err := h.netplanValidate(ctx, files); err != nil {
+func (b *Bus) NetplanValidate(ctx context.Context, files map[string][]byte) error {
+	if err := b.netplanValidate(ctx, files); err != nil {
 		return fmt.Errorf("validating with netplan: %w", err)
 	}
 	return nil
 }
 
-func (h *Host) netplanValidate(ctx context.Context, files map[string][]byte) error {
+func (b *Bus) netplanValidate(ctx context.Context, files map[string][]byte) error {
 	for name := range files {
 		if path.Base(name) != name || !strings.HasSuffix(name, ".yaml") {
 			return fmt.Errorf("%q is no name of a netplan file", name)
@@ -61,41 +61,41 @@ func (h *Host) netplanValidate(ctx context.Context, files map[string][]byte) err
 	}
 	ctx, cancel := context.WithTimeout(ctx, netplanTimeout)
 	defer cancel()
-	bus, err := h.netplanAsk(ctx)
+	bus, err := b.netplanAsk(ctx)
 	if err != nil {
 		return err
 	}
 	defer bus.close()
-	method := h.netplanJudge.Load()
+	method := b.netplanJudge.Load()
 	if method == nil {
-		if method, err = h.findNetplanJudge(ctx, bus); err != nil {
+		if method, err = b.findNetplanJudge(ctx, bus); err != nil {
 			return err
 		}
-		h.netplanJudge.Store(method)
+		b.netplanJudge.Store(method)
 	}
-	refusal, err := h.netplanJudges(ctx, bus, *method, files)
+	refusal, err := b.netplanJudges(ctx, bus, *method, files)
 	if err != nil || refusal == "" {
 		return err
 	}
 	// Whose fault is it? Asked only now, so that the good case stays quick.
-	before, err := h.netplanJudges(ctx, bus, *method, nil)
+	before, err := b.netplanJudges(ctx, bus, *method, nil)
 	if err != nil {
 		return err
 	}
 	if before != "" {
-		h.netplanJudge.Store(nil) // what refuses everything was no proof
+		b.netplanJudge.Store(nil) // what refuses everything was no proof
 		return fmt.Errorf("%w: %s", ErrRefusedAlready, before)
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, refusal)
 }
 
 // netplanAsk connects to the bus, unless a Try waits (ErrPending). The folder of its backup counts only while the service runs: it is in its memory.
-func (h *Host) netplanAsk(ctx context.Context) (systemBus, error) {
-	bus, err := h.dialBus(ctx)
+func (b *Bus) netplanAsk(ctx context.Context) (systemBus, error) {
+	bus, err := b.dial(ctx)
 	if err != nil {
 		return bus, err
 	}
-	if _, err := os.Lstat(h.Path("/run/netplan/config-BACKUP")); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Lstat(b.host.Path("/run/netplan/config-BACKUP")); errors.Is(err, fs.ErrNotExist) {
 		return bus, nil
 	}
 	running, err := bus.runs(ctx, netplanService)
@@ -109,10 +109,10 @@ func (h *Host) netplanAsk(ctx context.Context) (systemBus, error) {
 }
 
 // findNetplanJudge finds the method that refuses what must be refused.
-func (h *Host) findNetplanJudge(ctx context.Context, bus systemBus) (*string, error) {
+func (b *Bus) findNetplanJudge(ctx context.Context, bus systemBus) (*string, error) {
 	bad := map[string][]byte{"zy-" + netplanProbe + ".yaml": []byte("network: {version: 2, ethernets: {" + netplanProbe + ": {no-such-key: true}}}\n")}
 	for _, method := range []string{"Get", "Set"} {
-		refusal, err := h.netplanJudges(ctx, bus, method, bad)
+		refusal, err := b.netplanJudges(ctx, bus, method, bad)
 		if err != nil {
 			return nil, err
 		}
@@ -124,13 +124,13 @@ func (h *Host) findNetplanJudge(ctx context.Context, bus systemBus) (*string, er
 }
 
 // netplanJudges gives netplan's reason for refusing the files, or "".
-func (h *Host) netplanJudges(ctx context.Context, bus systemBus, method string, files map[string][]byte) (refusal string, err error) {
+func (b *Bus) netplanJudges(ctx context.Context, bus systemBus, method string, files map[string][]byte) (refusal string, err error) {
 	var object dbus.ObjectPath
 	if _, err := bus.call(ctx, netplanService, netplanObject, netplanService+".Config", nil, &object); err != nil {
 		return "", fmt.Errorf("making a copy of the configuration: %w", err)
 	}
-	folder := h.Path("/run/netplan/config-" + path.Base(string(object)))
-	defer func() { h.netplanCancel(ctx, bus, object, folder) }()
+	folder := b.host.Path("/run/netplan/config-" + path.Base(string(object)))
+	defer func() { b.netplanCancel(ctx, bus, object, folder) }()
 	for name, data := range files {
 		if err := putCopy(filepath.Join(folder, "etc/netplan", name), data); err != nil {
 			return "", err
@@ -175,12 +175,12 @@ func putCopy(p string, data []byte) (err error) {
 }
 
 // netplanCancel throws the copy away, whatever became of the question; by hand, if the service does not do it.
-func (h *Host) netplanCancel(ctx context.Context, bus systemBus, object dbus.ObjectPath, folder string) {
+func (b *Bus) netplanCancel(ctx context.Context, bus systemBus, object dbus.ObjectPath, folder string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), busTimeout)
 	defer cancel()
 	var done bool
 	if _, err := bus.call(ctx, netplanService, object, netplanConfig+".Cancel", nil, &done); err != nil {
-		h.log.Warn("netplan did not throw its copy away", "file", folder, "err", err)
+		b.log.Warn("netplan did not throw its copy away", "file", folder, "err", err)
 	}
 	_ = os.RemoveAll(folder)
 }

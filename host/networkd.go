@@ -37,18 +37,18 @@ var networkdDirs = []string{"/etc/systemd/network", "/run/systemd/network", "/us
 // and 257, measured November 2026).
 //
 // file and name say which file of ours is to configure the link index, under which name; with an empty name none is.
-func (h *Host) NetworkdReload(ctx context.Context, index int, name, file string, ours func(file string) bool) (unsafe string, err error) {
+func (b *Bus) NetworkdReload(ctx context.Context, index int, name, file string, ours func(file string) bool) (unsafe string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
 	defer cancel()
-	if unsafe, err = h.networkdUnsafe(ctx, ours); unsafe != "" || err != nil {
+	if unsafe, err = b.networkdUnsafe(ctx, ours); unsafe != "" || err != nil {
 		return unsafe, err
 	}
 	if name != "" {
-		if unsafe, err = h.networkdWouldDelete(ctx, index, name, file); unsafe != "" || err != nil {
+		if unsafe, err = b.networkdWouldDelete(ctx, index, name, file); unsafe != "" || err != nil {
 			return unsafe, err
 		}
 	}
-	bus, err := h.dialBus(ctx)
+	bus, err := b.dial(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -60,12 +60,12 @@ func (h *Host) NetworkdReload(ctx context.Context, index int, name, file string,
 }
 
 // NetworkdDone waits until networkd is done with a link: it has configured it by that file, or, where the file is "", it is in no hurry with it.
-func (h *Host) NetworkdDone(ctx context.Context, index int, file string) error {
+func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
 	defer cancel()
 	since := time.Now()
 	for {
-		state, by, err := h.NetworkdLink(index)
+		state, by, err := b.host.NetworkdLink(index)
 		done := state == "configured" && by == file
 		if file == "" {
 			done = slices.Contains([]string{"", "configured", "unmanaged", "failed", "linger"}, state)
@@ -84,27 +84,27 @@ func (h *Host) NetworkdDone(ctx context.Context, index int, file string) error {
 }
 
 // networkdUnsafe says what of others a reload would touch.
-func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (string, error) {
-	started := h.Started("systemd-networkd.service")
-	if started.IsZero() || !h.NetworkdRuns() {
+func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (string, error) {
+	started := b.host.Started("systemd-networkd.service")
+	if started.IsZero() || !b.host.NetworkdRuns() {
 		return "systemd-networkd does not run", nil
 	}
 	known := map[nic.Rule]bool{}
 	for _, dir := range networkdDirs {
 		for _, pattern := range []string{"/*.network", "/*.netdev", "/*.network.d/*.conf", "/*.netdev.d/*.conf"} {
-			files, err := h.Glob(dir + pattern)
+			files, err := b.host.Glob(dir + pattern)
 			if err != nil {
 				return "", err
 			}
 			for _, f := range files {
-				info, err := os.Stat(h.Path(f))
+				info, err := os.Stat(b.host.Path(f))
 				if err != nil {
 					return "networkd's file " + f + " cannot be looked at", nil
 				}
 				if !ours(f) && changed(info).After(started) {
 					return fmt.Sprintf("%s has changed since networkd was started, and networkd would act on that too", f), nil
 				}
-				data, _, err := h.Read(f)
+				data, _, err := b.host.Read(f)
 				if err != nil {
 					return "", fmt.Errorf("reading %s: %w", f, err)
 				}
@@ -112,32 +112,32 @@ func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (stri
 			}
 		}
 	}
-	states, err := h.Glob("/run/systemd/netif/links/*")
+	states, err := b.host.Glob("/run/systemd/netif/links/*")
 	if err != nil {
 		return "", err
 	}
 	for _, s := range states {
 		i, _ := strconv.Atoi(path.Base(s))
-		_, f, err := h.NetworkdLink(i)
+		_, f, err := b.host.NetworkdLink(i)
 		if err != nil {
 			return "", err
 		}
-		if f != "" && !ours(f) && !h.Exists(f) {
+		if f != "" && !ours(f) && !b.host.Exists(f) {
 			return fmt.Sprintf("%s is gone, and networkd would act on that too", f), nil
 		}
 	}
-	if !h.networkdKeeps("ManageForeignRoutes") {
+	if !b.networkdKeeps("ManageForeignRoutes") {
 		// networkd deletes such a route too, whichever link it has just been told of.
-		if to, found, err := h.LoneRoute(ctx); err != nil {
+		if to, found, err := b.kernel.LoneRoute(ctx); err != nil {
 			return "", err
 		} else if found {
 			return fmt.Sprintf("networkd does not know the route to %s that leads to no link and would delete it; ManageForeignRoutes=no in networkd.conf keeps it from that, from its next start on", to), nil
 		}
 	}
-	if h.networkdKeeps("ManageForeignRoutingPolicyRules") {
+	if b.networkdKeeps("ManageForeignRoutingPolicyRules") {
 		return "", nil
 	}
-	rules, err := h.Rules(ctx)
+	rules, err := b.kernel.Rules(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -153,8 +153,8 @@ func (h *Host) networkdUnsafe(ctx context.Context, ours func(string) bool) (stri
 }
 
 // networkdKeeps says whether networkd was started with a setting that is a no, in a file that its user may read.
-func (h *Host) networkdKeeps(key string) bool {
-	s := h.NetworkdSettings(key)[0]
+func (b *Bus) networkdKeeps(key string) bool {
+	s := b.host.NetworkdSettings(key)[0]
 	return s.Off() && s.InForce
 }
 
@@ -212,8 +212,8 @@ func rulesOf(data []byte, known map[nic.Rule]bool) {
 }
 
 // networkdWouldDelete says what somebody else has put on the link that its file does not tell of.
-func (h *Host) networkdWouldDelete(ctx context.Context, index int, name, file string) (string, error) {
-	links, err := h.Links(ctx)
+func (b *Bus) networkdWouldDelete(ctx context.Context, index int, name, file string) (string, error) {
+	links, err := b.kernel.Links(ctx)
 	if err != nil {
 		return "", fmt.Errorf("reading the links: %w", err)
 	}
@@ -228,7 +228,7 @@ func (h *Host) networkdWouldDelete(ctx context.Context, index int, name, file st
 	if !l.Carrier {
 		return "the link has no carrier, and networkd would take its addresses until it has", nil
 	}
-	data, _, err := h.Read(file)
+	data, _, err := b.host.Read(file)
 	if err != nil {
 		return "", fmt.Errorf("reading %s: %w", file, err)
 	}
@@ -239,7 +239,7 @@ func (h *Host) networkdWouldDelete(ctx context.Context, index int, name, file st
 		}
 	}
 	for _, r := range l.Routes {
-		if r.Protocol != unix.RTPROT_KERNEL && !says("Destination="+r.To.String()) && !h.networkdKeeps("ManageForeignRoutes") {
+		if r.Protocol != unix.RTPROT_KERNEL && !says("Destination="+r.To.String()) && !b.networkdKeeps("ManageForeignRoutes") {
 			return fmt.Sprintf("somebody has given the link the route %s, and networkd would delete it", r), nil
 		}
 	}
@@ -247,10 +247,10 @@ func (h *Host) networkdWouldDelete(ctx context.Context, index int, name, file st
 }
 
 // NetplanApply has netplan's service bring all of /etc/netplan in force, as `netplan apply` does: on every link that it knows.
-func (h *Host) NetplanApply(ctx context.Context) error {
+func (b *Bus) NetplanApply(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, netplanApplyTimeout)
 	defer cancel()
-	bus, err := h.netplanAsk(ctx)
+	bus, err := b.netplanAsk(ctx)
 	if err != nil {
 		return err
 	}

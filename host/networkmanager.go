@@ -51,22 +51,22 @@ const (
 
 // nm is one conversation with NetworkManager.
 type nm struct {
-	bus  systemBus
-	host *Host
+	bus    systemBus
+	kernel busKernel
 }
 
 // nmAsk begins one, unless NetworkManager does not run (nic.ErrNoManager). It is never started by us.
-func (h *Host) nmAsk(ctx context.Context) (nm, error) {
+func (b *Bus) nmAsk(ctx context.Context) (nm, error) {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
-	if !h.Exists("/run/NetworkManager") {
+	if !b.host.Exists("/run/NetworkManager") {
 		return nm{}, nic.ErrNoManager // it has not run in this boot
 	}
-	bus, err := h.dialBus(ctx)
+	bus, err := b.dial(ctx)
 	if err != nil {
 		return nm{}, err
 	}
-	m := nm{bus, h}
+	m := nm{bus, b.kernel}
 	running, err := bus.runs(ctx, nmService)
 	if err == nil && !running {
 		err = nic.ErrNoManager
@@ -82,8 +82,8 @@ func (h *Host) nmAsk(ctx context.Context) (nm, error) {
 }
 
 // nmDevice begins one about a link: dev is NetworkManager's device for it, name what the link is called.
-func (h *Host) nmDevice(ctx context.Context, index int, mac nic.MAC) (m nm, dev dbus.ObjectPath, name string, err error) {
-	m, err = h.nmAsk(ctx)
+func (b *Bus) nmDevice(ctx context.Context, index int, mac nic.MAC) (m nm, dev dbus.ObjectPath, name string, err error) {
+	m, err = b.nmAsk(ctx)
 	if err != nil {
 		return m, "", "", err
 	}
@@ -135,7 +135,7 @@ func (m nm) get(ctx context.Context, object dbus.ObjectPath, iface, name string,
 
 // device finds NetworkManager's device for a link: the one of that index, or, in another boot, the only one with the MAC that is in no bond or bridge.
 func (m nm) device(ctx context.Context, index int, mac nic.MAC) (object dbus.ObjectPath, name string, err error) {
-	links, err := m.host.Links(ctx)
+	links, err := m.kernel.Links(ctx)
 	if err != nil {
 		return "", "", fmt.Errorf("reading the links: %w", err)
 	}
@@ -174,8 +174,8 @@ const nmNews = 2 * time.Second
 // NMHold makes a checkpoint of the one link: if NMRelease does not come, NetworkManager takes it back to what it is now after 83 s. It is a second net,
 // beneath our own journal, since NetworkManager loses it when it is killed. One that we have left is taken away first; one of somebody else stays, and counts first.
 // NetworkManager makes one too of a link that somebody has taken from it, and would leave that alone again.
-func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) error {
-	m, dev, name, err := h.nmDevice(ctx, index, mac)
+func (b *Bus) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) error {
+	m, dev, name, err := b.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}
@@ -206,8 +206,8 @@ func (h *Host) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) e
 
 // NMManage has NetworkManager manage a link, or leave it alone, as nmcli device set managed does, and waits until it is so: it may put on the link what it
 // has for it, or take that away.
-func (h *Host) NMManage(ctx context.Context, index int, mac nic.MAC, managed bool) error {
-	m, dev, name, err := h.nmDevice(ctx, index, mac)
+func (b *Bus) NMManage(ctx context.Context, index int, mac nic.MAC, managed bool) error {
+	m, dev, name, err := b.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}
@@ -241,8 +241,8 @@ func (m nm) managed(ctx context.Context, dev dbus.ObjectPath, expected bool, pat
 }
 
 // NMRelease takes our checkpoint away, also of a link that is gone. That there is none is fine.
-func (h *Host) NMRelease(ctx context.Context) error {
-	m, err := h.nmAsk(ctx)
+func (b *Bus) NMRelease(ctx context.Context) error {
+	m, err := b.nmAsk(ctx)
 	if err != nil {
 		return err
 	}
@@ -280,8 +280,8 @@ func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool,
 
 // NMLoad has NetworkManager read these profiles and no other: nm-settings of the service, LoadConnections. A profile whose file is gone is forgotten,
 // and no longer in force anywhere. Measured with 1.42 and 1.52.
-func (h *Host) NMLoad(ctx context.Context, files []string) error {
-	m, err := h.nmAsk(ctx)
+func (b *Bus) NMLoad(ctx context.Context, files []string) error {
+	m, err := b.nmAsk(ctx)
 	if err != nil {
 		return err
 	}
@@ -291,7 +291,7 @@ func (h *Host) NMLoad(ctx context.Context, files []string) error {
 	if _, err := m.call(ctx, nmSettings, nmService+".Settings.LoadConnections", []any{files}, &done, &failed); err != nil {
 		return fmt.Errorf("loading %s into NetworkManager: %w", strings.Join(files, ", "), err)
 	}
-	failed = slices.DeleteFunc(failed, func(f string) bool { return !h.Exists(f) })
+	failed = slices.DeleteFunc(failed, func(f string) bool { return !b.host.Exists(f) })
 	if len(failed) > 0 {
 		return fmt.Errorf("%w %s: journalctl -u NetworkManager says why", nic.ErrProfileRefused, strings.Join(failed, ", "))
 	}

@@ -19,10 +19,10 @@ type managedDevice struct {
 var errNoDevice = errors.New("NetworkManager has no such device")
 
 // NMShows asks NetworkManager what it shows of a link. errNoDevice: it knows no such link.
-func (h *Host) NMShows(ctx context.Context, link string) (managedDevice, error) {
+func (b *Bus) NMShows(ctx context.Context, link string) (managedDevice, error) {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
-	bus, err := h.dialBus(ctx)
+	bus, err := b.dial(ctx)
 	if err != nil {
 		return managedDevice{}, err
 	}

@@ -15,10 +15,10 @@ import (
 // differs and nothing else; the same again causes no event. known says whether NetworkManager has the profile.
 //
 // A link without a carrier is left alone: NetworkManager would wait for one, and give up.
-func (h *Host) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
+func (b *Bus) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nmActivateTimeout)
 	defer cancel()
-	m, dev, name, err := h.nmDevice(ctx, index, mac)
+	m, dev, name, err := b.nmDevice(ctx, index, mac)
 	if err != nil {
 		return false, err
 	}
@@ -109,7 +109,7 @@ func (m nm) available(ctx context.Context, dev dbus.ObjectPath, index int, mac n
 		if err != nil || s.state != nmUnavailable || time.Since(begin) > nmNews {
 			return s, err
 		}
-		links, err := m.host.Links(ctx)
+		links, err := m.kernel.Links(ctx)
 		if err != nil {
 			return s, fmt.Errorf("reading the links: %w", err)
 		}
@@ -163,10 +163,10 @@ func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done fu
 }
 
 // NMAwait waits until NetworkManager has done with what it is doing on the link, or 5 s have passed.
-func (h *Host) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
+func (b *Bus) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
-	m, dev, name, err := h.nmDevice(ctx, index, mac)
+	m, dev, name, err := b.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}
@@ -177,10 +177,10 @@ func (h *Host) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
 // NMLeft waits until a profile that NetworkManager was told to forget is in force on the link no more. It runs the administrator's pre-down scripts first
 // (/etc/NetworkManager/dispatcher.d/pre-down.d), and then takes addresses away and sets the MTU that the link had when the profile came: what is done to
 // the link before that does not last.
-func (h *Host) NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error {
+func (b *Bus) NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error {
 	ctx, cancel := context.WithTimeout(ctx, nmLeaveTimeout)
 	defer cancel()
-	m, dev, name, err := h.nmDevice(ctx, index, mac)
+	m, dev, name, err := b.nmDevice(ctx, index, mac)
 	if err != nil {
 		return err
 	}

@@ -36,18 +36,18 @@ var nodeIP = regexp.MustCompile(`\bnode-ip["']?(?:\s*[=:]\s*|\s+)["']?([0-9A-Fa-
 
 // NodeIPs gives the addresses that the kubelet was told to be the node's (--node-ip), sorted, without repetition: from its files and
 // from the command lines of processes that are called kubelet, k3s or rke2. None is no error. The answer is up to 30 s old.
-func (h *Host) NodeIPs() []netip.Addr {
-	h.nodes.Lock()
-	defer h.nodes.Unlock()
-	if !h.nodes.asked.IsZero() && time.Since(h.nodes.asked) < nodeAge {
-		return slices.Clone(h.nodes.ips)
+func (s *Survey) NodeIPs() []netip.Addr {
+	s.nodes.Lock()
+	defer s.nodes.Unlock()
+	if !s.nodes.asked.IsZero() && time.Since(s.nodes.asked) < nodeAge {
+		return slices.Clone(s.nodes.ips)
 	}
 	var out []netip.Addr
 	whole := true // nothing was there that could not be read, but for what nobody may read but its owner
 	read := func(pattern string, each func(data []byte)) {
-		files, err := h.Glob(pattern)
+		files, err := s.host.Glob(pattern)
 		for _, f := range files {
-			data, _, failed := h.Read(f)
+			data, _, failed := s.host.Read(f)
 			if failed == nil {
 				each(data)
 			}
@@ -71,14 +71,14 @@ func (h *Host) NodeIPs() []netip.Addr {
 		}
 	})
 	if !whole { // what could be read before counts until it can be read again, which is tried the next time
-		out = append(out, h.nodes.ips...)
+		out = append(out, s.nodes.ips...)
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
-	h.nodes.ips, h.nodes.asked = slices.Compact(out), time.Time{}
+	s.nodes.ips, s.nodes.asked = slices.Compact(out), time.Time{}
 	if whole {
-		h.nodes.asked = time.Now()
+		s.nodes.asked = time.Now()
 	}
-	return slices.Clone(h.nodes.ips)
+	return slices.Clone(s.nodes.ips)
 }
 
 func nodeIPs(line string) []netip.Addr {
@@ -102,7 +102,7 @@ var (
 // InstanceIDs gives the names under which the cloud knows this machine, as far as they are such that a spec.instanceId can be
 // compared with them: UUIDs and EC2's "i-...", lower case, sorted, without repetition. They come from the DMI (which OpenStack
 // fills with the instance's UUID) and from cloud-init. None means that nothing is comparable.
-func (h *Host) InstanceIDs() []string {
+func (s *Survey) InstanceIDs() []string {
 	var out []string
 	add := func(s string) {
 		s = strings.ToLower(strings.TrimSpace(s))
@@ -112,12 +112,12 @@ func (h *Host) InstanceIDs() []string {
 		}
 	}
 	for _, f := range []string{"/sys/class/dmi/id/product_uuid", "/sys/hypervisor/uuid", "/var/lib/cloud/data/instance-id"} {
-		if data, _, err := h.Read(f); err == nil {
+		if data, _, err := s.host.Read(f); err == nil {
 			add(string(data))
 		}
 	}
 	for _, f := range []string{"/run/cloud-init/instance-data-sensitive.json", "/run/cloud-init/instance-data.json"} {
-		data, _, err := h.Read(f)
+		data, _, err := s.host.Read(f)
 		if err != nil {
 			continue
 		}

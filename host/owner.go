@@ -25,32 +25,32 @@ import (
 // It reads a file again only if its size, time or inode has changed, so it may be called at every event. A file that cannot be
 // read as what it should be claims a link only if it names the link's MAC. One that cannot be read at all (EIO, EMFILE, EACCES, or
 // somebody is writing it) is tried again each time; until then it claims what it did before, and every link if it was never read.
-func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file string) bool) (map[int]*nic.Claim, error) {
-	h.claims.Lock()
-	defer h.claims.Unlock()
+func (s *Survey) Claims(ctx context.Context, links []nic.Link, ours func(file string) bool) (map[int]*nic.Claim, error) {
+	s.claims.Lock()
+	defer s.claims.Unlock()
 	seen := map[string]parsed{}
 	var lists [][]definition
-	for _, s := range sources {
+	for _, of := range sources {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if s.needs != nil && !slices.ContainsFunc(s.needs, h.Exists) {
+		if of.needs != nil && !slices.ContainsFunc(of.needs, s.host.Exists) {
 			continue
 		}
-		files, err := h.sourceFiles(s)
+		files, err := s.sourceFiles(of)
 		if err != nil {
 			return nil, err
 		}
 		var list []definition
 		for _, f := range files {
-			p := h.parsed(f, s.parse)
+			p := s.parsed(f, of.parse)
 			seen[f] = p
 			list = append(list, p.definitions...)
 		}
 		lists = append(lists, list)
 	}
-	h.claims.files = seen // forgets what is gone
-	former, err := h.formerFiles()
+	s.claims.files = seen // forgets what is gone
+	former, err := s.formerFiles()
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 			continue
 		}
 		former := former.of(l)
-		c, err := h.claim(l, lists, func(file string) bool { return ours(file) || former.left(file) })
+		c, err := s.claim(l, lists, func(file string) bool { return ours(file) || former.left(file) })
 		if err != nil {
 			return nil, err
 		}
@@ -71,10 +71,10 @@ func (h *Host) Claims(ctx context.Context, links []nic.Link, ours func(file stri
 	return out, nil
 }
 
-func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
+func (s *Survey) claim(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
 	driver := ""
 	if l.Device {
-		if target, err := os.Readlink(h.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil {
+		if target, err := os.Readlink(s.host.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil {
 			driver = filepath.Base(target)
 		}
 	}
@@ -92,15 +92,15 @@ func (h *Host) claim(l nic.Link, lists [][]definition, ours func(string) bool) (
 			}
 		}
 	}
-	if c, err := h.networkdState(l, ours); c != nil || err != nil {
+	if c, err := s.networkdState(l, ours); c != nil || err != nil {
 		return c, err
 	}
-	return h.managerState(l, lists, ours)
+	return s.managerState(l, lists, ours)
 }
 
 // managerState asks what NetworkManager wrote of a link, since 1.10: the UUID of the profile that is in force on it.
-func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
-	data, _, err := h.Read(fmt.Sprintf("%s/%d", managerDevices, l.Index))
+func (s *Survey) managerState(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
+	data, _, err := s.host.Read(fmt.Sprintf("%s/%d", managerDevices, l.Index))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	} else if err != nil {
@@ -124,8 +124,8 @@ func (h *Host) managerState(l nic.Link, lists [][]definition, ours func(string) 
 }
 
 // NetworkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
-func (h *Host) networkdState(l nic.Link, ours func(string) bool) (*nic.Claim, error) {
-	state, file, err := h.NetworkdLink(l.Index)
+func (s *Survey) networkdState(l nic.Link, ours func(string) bool) (*nic.Claim, error) {
+	state, file, err := s.host.NetworkdLink(l.Index)
 	if err != nil || file == "" || state == "unmanaged" || ours(file) {
 		return nil, err
 	}
@@ -217,16 +217,16 @@ func matchName(patterns []string, l nic.Link) string {
 
 // sourceFiles lists the files of a source: sorted by name whatever the folder, and of two of the same name the one in the
 // folder named first, as netplan and networkd do it.
-func (h *Host) sourceFiles(s source) ([]string, error) {
+func (s *Survey) sourceFiles(of source) ([]string, error) {
 	byName := map[string]string{}
-	for _, pattern := range s.patterns {
-		found, err := h.Glob(pattern)
+	for _, pattern := range of.patterns {
+		found, err := s.host.Glob(pattern)
 		if err != nil {
 			return nil, err
 		}
 		for _, f := range found {
 			name := path.Base(f)
-			if !s.shadows {
+			if !of.shadows {
 				name = f
 			}
 			if _, ok := byName[name]; !ok {
@@ -236,7 +236,7 @@ func (h *Host) sourceFiles(s source) ([]string, error) {
 	}
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		if !slices.ContainsFunc(s.except, func(p string) bool { return globs(p, path.Base(name)) }) {
+		if !slices.ContainsFunc(of.except, func(p string) bool { return globs(p, path.Base(name)) }) {
 			out = append(out, byName[name])
 		}
 	}
@@ -256,22 +256,22 @@ type parsed struct {
 	unread      string // why it could not be read when that was tried last
 }
 
-func (h *Host) parsed(file string, parse func(file string, data []byte) ([]definition, error)) parsed {
-	at, err := h.stamp(file)
-	old, known := h.claims.files[file]
+func (s *Survey) parsed(file string, parse func(file string, data []byte) ([]definition, error)) parsed {
+	at, err := s.stamp(file)
+	old, known := s.claims.files[file]
 	if err == nil && known && old.stamp == at {
 		return old
 	}
 	var data []byte
 	if err == nil {
-		data, at, err = h.steady(file, at)
+		data, at, err = s.steady(file, at)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return parsed{}
 	case err != nil:
 		if old.unread != err.Error() {
-			h.log.Warn("a configuration file cannot be read", "file", file, "err", err)
+			s.log.Warn("a configuration file cannot be read", "file", file, "err", err)
 		}
 		if !known || old.stamp == (stamp{}) && old.unread == "" { // it was not there
 			old.definitions = []definition{{owner: "unknown", file: file, unread: err}}
@@ -293,17 +293,17 @@ var errUnsteady = errors.New("somebody is writing it")
 
 // steady reads a file that had a stamp at a moment ago, and gives the stamp that it had before and after. What is no regular file, as a link to
 // /dev/null that hides another one, is empty.
-func (h *Host) steady(file string, at stamp) ([]byte, stamp, error) {
+func (s *Survey) steady(file string, at stamp) ([]byte, stamp, error) {
 	for range steadyTries {
 		var data []byte
 		var err error
 		if at.mode.IsRegular() {
-			data, _, err = h.Read(file)
+			data, _, err = s.host.Read(file)
 		}
 		if err != nil {
 			return nil, at, err
 		}
-		now, err := h.stamp(file)
+		now, err := s.stamp(file)
 		if err != nil {
 			return nil, at, err
 		}
@@ -322,8 +322,8 @@ type stamp struct {
 	mode        fs.FileMode
 }
 
-func (h *Host) stamp(file string) (stamp, error) {
-	info, err := os.Stat(h.Path(file))
+func (s *Survey) stamp(file string) (stamp, error) {
+	info, err := os.Stat(s.host.Path(file))
 	if err != nil {
 		return stamp{}, fmt.Errorf("reading %s: %w", file, WithoutPath(err))
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"log/slog"
 	"os"
 	"path"
 	"strings"
@@ -10,6 +11,12 @@ import (
 	"multinicd/internal/hosttest"
 	"multinicd/nic"
 )
+
+// newSurvey gives one of a machine without files. Neither the kernel nor NetworkManager is asked.
+func newSurvey(t testing.TB) *Survey {
+	t.Helper()
+	return NewSurvey(&Host{Root: t.TempDir()}, nil, nil, slog.New(slog.NewTextHandler(t.Output(), nil)))
+}
 
 // ourFile is how the backends tell their own files: by name.
 func ourFile(f string) bool {
@@ -156,12 +163,12 @@ func TestClaims(t *testing.T) {
 			files: map[string]string{"/etc/network/interfaces": "iface ens4 inet dhcp\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			hosttest.Files(t, h.Root, test.files)
-			if err := os.MkdirAll(h.Path("/sys/class/net/ens4/device"), 0o755); err != nil {
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
+			if err := os.MkdirAll(s.host.Path("/sys/class/net/ens4/device"), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Symlink("../../../../bus/virtio/drivers/virtio_net", h.Path("/sys/class/net/ens4/device/driver")); err != nil {
+			if err := os.Symlink("../../../../bus/virtio/drivers/virtio_net", s.host.Path("/sys/class/net/ens4/device/driver")); err != nil {
 				t.Fatal(err)
 			}
 			link := test.link
@@ -170,7 +177,7 @@ func TestClaims(t *testing.T) {
 			}
 			lo := nic.Link{Index: 1, Name: "lo"}
 			for range 2 { // the second time from the cache
-				claims, err := h.Claims(t.Context(), []nic.Link{lo, link}, ourFile)
+				claims, err := s.Claims(t.Context(), []nic.Link{lo, link}, ourFile)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -190,28 +197,28 @@ func TestClaims(t *testing.T) {
 }
 
 func TestClaimsSeeAFileThatChanged(t *testing.T) {
-	h := newHost(t)
+	s := newSurvey(t)
 	claimed := func() bool {
 		t.Helper()
-		c, err := h.Claims(t.Context(), []nic.Link{testLink}, ourFile)
+		c, err := s.Claims(t.Context(), []nic.Link{testLink}, ourFile)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c[3] != nil
 	}
-	hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens5: {}\n"})
+	hosttest.Files(t, s.host.Root, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens5: {}\n"})
 	if claimed() {
 		t.Error("ens4 is claimed by a file about ens5")
 	}
 	then := time.Now().Add(-time.Hour)
-	hosttest.Files(t, h.Root, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens4: {}\n"}) // of the same size
-	if err := os.Chtimes(h.Path("/etc/netplan/50.yaml"), then, then); err != nil {
+	hosttest.Files(t, s.host.Root, map[string]string{"/etc/netplan/50.yaml": yamlHead + "    ens4: {}\n"}) // of the same size
+	if err := os.Chtimes(s.host.Path("/etc/netplan/50.yaml"), then, then); err != nil {
 		t.Fatal(err)
 	}
 	if !claimed() {
 		t.Error("the change was not seen")
 	}
-	if err := h.Remove("/etc/netplan/50.yaml"); err != nil {
+	if err := s.host.Remove("/etc/netplan/50.yaml"); err != nil {
 		t.Fatal(err)
 	}
 	if claimed() {
@@ -239,9 +246,9 @@ func FuzzClaimReaders(f *testing.F) {
 }
 
 func BenchmarkClaims(b *testing.B) {
-	h := &Host{Root: b.TempDir()}
+	s := newSurvey(b)
 	for i := range 10 {
-		p := h.Path("/etc/netplan")
+		p := s.host.Path("/etc/netplan")
 		if err := os.MkdirAll(p, 0o755); err != nil {
 			b.Fatal(err)
 		}
@@ -255,7 +262,7 @@ func BenchmarkClaims(b *testing.B) {
 		links[i].Index = i + 2
 	}
 	for b.Loop() {
-		if _, err := h.Claims(b.Context(), links, ourFile); err != nil {
+		if _, err := s.Claims(b.Context(), links, ourFile); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,10 +19,10 @@ const putBackTimeout = 5 * time.Second
 // putBack restores what went with a deleted IPv4 address and was not asked for. Without net.ipv4.conf.*.promote_secondaries the
 // kernel deletes the secondary addresses of a primary one with it, and with the last address of a link all its routes; routes
 // with the deleted address as source go in any case, and stay away. It does not end with ctx: nothing else would bring back what is another's.
-func (h *Host) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+func (k *Kernel) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackTimeout)
 	defer cancel()
-	_, now, err := h.look(ctx, l.Index)
+	_, now, err := k.look(ctx, l.Index)
 	if err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ func (h *Host) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw
 			continue
 		}
 		// The message as the kernel gave it: with peer, label, broadcast, scope, lifetime and flags.
-		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, a.message)
+		err := k.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, a.message)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			lost = append(lost, fmt.Errorf("putting address %s back on link %s: %w", a.Prefix, l.Name, gone(err)))
 		}
@@ -41,7 +41,7 @@ func (h *Host) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw
 		if hasRaw(before, nic.Address{Prefix: a}) || hasRaw(now, nic.Address{Prefix: a}) {
 			continue
 		}
-		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ifAddr(l.Index, a), addressAttributes(a)...)
+		err := k.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ifAddr(l.Index, a), addressAttributes(a)...)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			lost = append(lost, fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err)))
 		}
@@ -50,12 +50,12 @@ func (h *Host) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw
 		if r.Protocol == unix.RTPROT_KERNEL || slices.ContainsFunc(now.routes, func(n rawRoute) bool { return n.Route == r.Route }) {
 			continue // the kernel makes its own again, as far as the addresses call for them
 		}
-		err := h.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(r.message), routeAgain(r.message))
+		err := k.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(r.message), routeAgain(r.message))
 		switch {
 		case err == nil, errors.Is(err, unix.EEXIST):
 		case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EHOSTUNREACH):
 			// Its router or its source address went with what we were asked to delete: nobody could keep it.
-			h.log.Warn("route went with the address", "link", l.Name, "route", r.String(), "err", err)
+			k.log.Warn("route went with the address", "link", l.Name, "route", r.String(), "err", err)
 		default:
 			lost = append(lost, fmt.Errorf("putting route %s back on link %s: %w", r.Route, l.Name, gone(err)))
 		}

@@ -14,12 +14,12 @@ import (
 )
 
 // Rules gives the policy routing rules of both families, the IPv4 ones first, each family in the order in which the kernel asks them.
-func (h *Host) Rules(ctx context.Context) ([]nic.Rule, error) {
+func (k *Kernel) Rules(ctx context.Context) ([]nic.Rule, error) {
 	var out []nic.Rule
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		body := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has its shape
 		body[0] = family
-		messages, err := h.rtnl.dump(ctx, unix.RTM_GETRULE, unix.RTM_NEWRULE, body)
+		messages, err := k.rtnl.dump(ctx, unix.RTM_GETRULE, unix.RTM_NEWRULE, body)
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			continue // a kernel without IPv6
 		} else if err != nil {
@@ -81,11 +81,11 @@ func parseRule(m []byte) (nic.Rule, bool) {
 }
 
 // LoneRoute finds a route that leads to no link (blackhole and the like); found false: there is none.
-func (h *Host) LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err error) {
+func (k *Kernel) LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err error) {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		body := make([]byte, unix.SizeofRtMsg)
 		body[0] = family
-		messages, err := h.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
+		messages, err := k.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
 		if err != nil {
 			return netip.Prefix{}, false, fmt.Errorf("listing routes: %w", err)
 		}
@@ -110,7 +110,7 @@ func (h *Host) LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err 
 // RouteTo says by which link, from which source address and by which router the kernel would send a packet to a now.
 // via is zero where a is on the link. An error that is unix.ENETUNREACH or unix.EHOSTUNREACH means: there is no way.
 // An address of this host's own leads through the loopback link.
-func (h *Host) RouteTo(ctx context.Context, to netip.Addr) (index int, source, via netip.Addr, err error) {
+func (k *Kernel) RouteTo(ctx context.Context, to netip.Addr) (index int, source, via netip.Addr, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, source, via, err
 	}
@@ -120,7 +120,7 @@ func (h *Host) RouteTo(ctx context.Context, to netip.Addr) (index int, source, v
 	if to.Is6() {
 		body[0] = unix.AF_INET6
 	}
-	err = h.rtnl.request(unix.RTM_GETROUTE, 0, body, []attribute{attr(unix.RTA_DST, to.AsSlice())}, unix.RTM_NEWROUTE, func(m []byte) {
+	err = k.rtnl.request(unix.RTM_GETROUTE, 0, body, []attribute{attr(unix.RTA_DST, to.AsSlice())}, unix.RTM_NEWROUTE, func(m []byte) {
 		for kind, v := range attributes(m[min(unix.SizeofRtMsg, len(m)):]) {
 			switch kind {
 			case unix.RTA_OIF:

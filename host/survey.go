@@ -1,29 +1,61 @@
 package host
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"multinicd/nic"
 )
 
+// Survey answers who configures what on one machine. Its methods may be called by several goroutines at once.
+type Survey struct {
+	host    *Host
+	links   Links
+	manager Manager
+	log     *slog.Logger
+
+	claims  claimCache
+	netplan netplanCache
+	formers formerCache
+	nodes   nodeCache
+}
+
+// Links reads the links of the machine.
+type Links interface {
+	Links(ctx context.Context) ([]nic.Link, error)
+}
+
+// Manager asks NetworkManager about a link; it is asked only where NetworkManager has run in this boot.
+type Manager interface {
+	NMShows(ctx context.Context, link string) (managedDevice, error)
+}
+
+// NewSurvey reads nothing yet. The logger gets what could not be read, never errors that are returned.
+func NewSurvey(h *Host, l Links, m Manager, log *slog.Logger) *Survey {
+	return &Survey{host: h, links: l, manager: m, log: log}
+}
+
 // Agents says which other programs of this host configure NICs by themselves: by name the evidence.
-func (h *Host) Agents() map[string]string {
+func (s *Survey) Agents() map[string]string {
 	out := map[string]string{}
 	for _, pattern := range []string{"/etc/cloud/cloud.cfg", "/etc/cloud/cloud.cfg.d/*.cfg"} {
-		files, _ := h.Glob(pattern)
+		files, _ := s.host.Glob(pattern)
 		for _, f := range files {
-			data, _, err := h.Read(f)
+			data, _, err := s.host.Read(f)
 			if err == nil && hotplugged(data) {
 				out["cloud-init"] = f + " has cloud-init configure NICs that are plugged in (updates.network.when: hotplug)"
 			}
 		}
 	}
-	if rule := h.oneOf("/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules", "/run/udev/rules.d/90-cloud-init-hook-hotplug.rules"); rule != "" {
+	if rule := s.oneOf("/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules", "/run/udev/rules.d/90-cloud-init-hook-hotplug.rules"); rule != "" {
 		out["cloud-init"] = rule + " has cloud-init configure NICs that are plugged in"
 	}
 	for _, unit := range []string{"nm-cloud-setup.service", "nm-cloud-setup.timer"} {
-		wants, _ := h.Glob("/etc/systemd/system/*.wants/" + unit)
+		wants, _ := s.host.Glob("/etc/systemd/system/*.wants/" + unit)
 		if len(wants) > 0 {
 			out["nm-cloud-setup"] = unit + " is enabled: " + wants[0]
 		}
@@ -43,25 +75,25 @@ func hotplugged(data []byte) bool {
 }
 
 // Kubelet says how we know that a kubelet runs here, or will; "" where nothing shows one.
-func (h *Host) Kubelet() string {
-	commands, _ := h.Glob("/proc/[0-9]*/comm")
+func (s *Survey) Kubelet() string {
+	commands, _ := s.host.Glob("/proc/[0-9]*/comm")
 	for _, f := range commands {
-		data, _, err := h.Read(f)
+		data, _, err := s.host.Read(f)
 		switch name := strings.TrimSpace(string(data)); {
 		case err != nil:
 		case name == "kubelet", name == "k3s", name == "rke2":
 			return name + " runs"
 		}
 	}
-	if f := h.oneOf("/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf", "/etc/rancher/k3s/config.yaml", "/etc/rancher/rke2/config.yaml"); f != "" {
+	if f := s.oneOf("/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf", "/etc/rancher/k3s/config.yaml", "/etc/rancher/rke2/config.yaml"); f != "" {
 		return "a kubelet is configured (" + f + ")"
 	}
 	return ""
 }
 
 // oneOf gives the first path that is there, or "".
-func (h *Host) oneOf(paths ...string) string {
-	if i := slices.IndexFunc(paths, h.Exists); i >= 0 {
+func (s *Survey) oneOf(paths ...string) string {
+	if i := slices.IndexFunc(paths, s.host.Exists); i >= 0 {
 		return paths[i]
 	}
 	return ""

@@ -27,16 +27,16 @@ func TestAgentsAndKubelet(t *testing.T) {
 		"something that is like one by name": {files: map[string]string{"/proc/7/comm": "kubelet-exporter\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t)
-			hosttest.Files(t, h.Root, test.files)
-			agents, text := h.Agents(), []string{}
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
+			agents, text := s.Agents(), []string{}
 			for _, n := range slices.Sorted(maps.Keys(agents)) {
 				text = append(text, n+": "+agents[n])
 			}
 			if got := strings.Join(text, "; "); !strings.HasPrefix(got, test.agents) || (got == "") != (test.agents == "") {
 				t.Errorf("agents: %q, want %q", got, test.agents)
 			}
-			if got := h.Kubelet(); !strings.Contains(got, test.kubelet) || (got == "") != (test.kubelet == "") {
+			if got := s.Kubelet(); !strings.Contains(got, test.kubelet) || (got == "") != (test.kubelet == "") {
 				t.Errorf("kubelet: %q, want %q", got, test.kubelet)
 			}
 		})

@@ -24,8 +24,8 @@ const (
 type udevNews struct{ socket int }
 
 // followUdev subscribes in the network namespace of the calling thread. nil, which does not wait: there is no udev, or its news cannot be had.
-func (h *Host) followUdev() *udevNews {
-	if !h.Exists("/run/udev/control") {
+func (k *Kernel) followUdev() *udevNews {
+	if !k.host.Exists("/run/udev/control") {
 		return nil
 	}
 	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_KOBJECT_UEVENT)
@@ -35,7 +35,7 @@ func (h *Host) followUdev() *udevNews {
 			unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tick))
 	}
 	if err != nil {
-		h.log.Warn("news of udev cannot be had", "err", err)
+		k.log.Warn("news of udev cannot be had", "err", err)
 		_ = unix.Close(s) // of -1 at worst
 		return nil
 	}

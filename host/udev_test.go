@@ -42,7 +42,7 @@ func TestHandledKnowsTheNewsOfOneRename(t *testing.T) {
 func TestARenameLeavesTheMTUWhateverUdevMakesOfIt(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)
-	hosttest.Files(t, n.Root, map[string]string{"/run/udev/control": ""})
+	hosttest.Files(t, n.host.Root, map[string]string{"/run/udev/control": ""})
 	var udev int
 	var err error
 	n.in(func() { udev, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_KOBJECT_UEVENT) })

@@ -52,9 +52,9 @@ func withoutFiles(t *testing.T, f func()) {
 }
 
 // claimOf gives the claim to testLink as text.
-func claimOf(t *testing.T, h *Host) string {
+func claimOf(t *testing.T, s *Survey) string {
 	t.Helper()
-	claims, err := h.Claims(t.Context(), []nic.Link{testLink}, ourFile)
+	claims, err := s.Claims(t.Context(), []nic.Link{testLink}, ourFile)
 	if err != nil {
 		return "error: " + err.Error()
 	}
@@ -70,54 +70,54 @@ const foreignYAML = yamlHead + "    lan: {match: {macaddress: \"02:00:00:00:01:0
 func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
 	log := &strings.Builder{}
 	root := t.TempDir()
-	h := &Host{Root: root, log: slog.New(slog.NewTextHandler(log, nil))}
+	s := NewSurvey(&Host{Root: root}, nil, nil, slog.New(slog.NewTextHandler(log, nil)))
 	put := func(name, text string) {
 		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(h.Path(name)), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(s.host.Path(name)), 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(h.Path(name), []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(s.host.Path(name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	put("/etc/netplan/50.yaml", foreignYAML)
 	put("/etc/kubernetes/kubelet.env", "KUBELET_EXTRA_ARGS=--node-ip=192.0.2.7\n")
 	const claimed = `netplan /etc/netplan/50.yaml configures it as "lan" (by MAC 02:00:00:00:01:01)`
-	ips := func() string { return fmt.Sprint(h.NodeIPs()) }
+	ips := func() string { return fmt.Sprint(s.NodeIPs()) }
 
 	withoutFiles(t, func() {
-		if got := claimOf(t, h); !strings.Contains(got, "too many open files") {
+		if got := claimOf(t, s); !strings.Contains(got, "too many open files") {
 			t.Errorf("before it could be read, the claim is %q", got)
 		}
 		ips()
 	})
-	if got := claimOf(t, h); got != claimed {
+	if got := claimOf(t, s); got != claimed {
 		t.Errorf("once it can be read, the claim is %q", got)
 	}
 	if got := ips(); got != "[192.0.2.7]" {
 		t.Errorf("once it can be read, the node's addresses are %s", got)
 	}
-	h.nodes.asked = h.nodes.asked.Add(-time.Hour) // the answer is old
+	s.nodes.asked = s.nodes.asked.Add(-time.Hour) // the answer is old
 	withoutFiles(t, func() {
-		if got := claimOf(t, h); got != claimed && !strings.Contains(got, "too many open files") {
+		if got := claimOf(t, s); got != claimed && !strings.Contains(got, "too many open files") {
 			t.Errorf("afterwards, the claim is %q", got)
 		}
 		if got := ips(); got != "[192.0.2.7]" {
 			t.Errorf("afterwards, the node's addresses are %s", got)
 		}
-		if files, err := h.Glob("/etc/netplan/*.yaml"); err == nil {
+		if files, err := s.host.Glob("/etc/netplan/*.yaml"); err == nil {
 			t.Errorf("a folder that cannot be listed has %v", files)
 		}
 	})
-	if got := claimOf(t, h); got != claimed {
+	if got := claimOf(t, s); got != claimed {
 		t.Errorf("in the end, the claim is %q", got)
 	}
 }
 
 func TestAFileThatCannotBeReadClaimsWhatItDidOrEveryLink(t *testing.T) {
 	log := &strings.Builder{}
-	h := &Host{Root: t.TempDir(), log: slog.New(slog.NewTextHandler(log, nil))}
-	file := h.Path("/etc/netplan/50.yaml")
+	s := NewSurvey(&Host{Root: t.TempDir()}, nil, nil, slog.New(slog.NewTextHandler(log, nil)))
+	file := s.host.Path("/etc/netplan/50.yaml")
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -153,12 +153,12 @@ func TestAFileThatCannotBeReadClaimsWhatItDidOrEveryLink(t *testing.T) {
 	} {
 		step.do()
 		for range 2 {
-			if got := claimOf(t, h); !strings.Contains(got, step.want) || step.want == "" && got != "" {
+			if got := claimOf(t, s); !strings.Contains(got, step.want) || step.want == "" && got != "" {
 				t.Errorf("%s: the claim is %q, want %q", step.name, got, step.want)
 			}
 			// Nor is the renderer that it may name anybody's guess.
 			target, _ := os.Readlink(file)
-			if _, _, _, err := h.netplanFor(nic.Link{}); (err != nil) != (target == "50.yaml") {
+			if _, _, _, err := s.netplanFor(nic.Link{}); (err != nil) != (target == "50.yaml") {
 				t.Errorf("%s: netplan's definitions: %v", step.name, err)
 			}
 		}
@@ -170,34 +170,34 @@ func TestAFileThatCannotBeReadClaimsWhatItDidOrEveryLink(t *testing.T) {
 
 // Half of a file may be a good one that says less.
 func TestAFileThatIsBeingWrittenIsNotBelieved(t *testing.T) {
-	h := &Host{Root: t.TempDir(), log: slog.New(slog.DiscardHandler)}
-	if err := os.WriteFile(h.Path("/x"), []byte("half"), 0o600); err != nil {
+	s := newSurvey(t)
+	if err := os.WriteFile(s.host.Path("/x"), []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	at, err := h.stamp("/x")
+	at, err := s.stamp("/x")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(h.Path("/x"), []byte("half and half"), 0o600); err != nil {
+	if err := os.WriteFile(s.host.Path("/x"), []byte("half and half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	data, now, err := h.steady("/x", at)
+	data, now, err := s.steady("/x", at)
 	if err != nil || string(data) != "half and half" || now == at {
 		t.Errorf("read %q, %v", data, err)
 	}
-	if err := os.Remove(h.Path("/x")); err != nil {
+	if err := os.Remove(s.host.Path("/x")); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := h.steady("/x", now); !errors.Is(err, os.ErrNotExist) {
+	if _, _, err := s.steady("/x", now); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("gone meanwhile: %v", err)
 	}
-	if err := unix.Mkfifo(h.Path("/y"), 0o600); err != nil {
+	if err := unix.Mkfifo(s.host.Path("/y"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if at, err = h.stamp("/y"); err != nil {
+	if at, err = s.stamp("/y"); err != nil {
 		t.Fatal(err)
 	}
-	if data, _, err := h.steady("/y", at); err != nil || len(data) != 0 {
+	if data, _, err := s.steady("/y", at); err != nil || len(data) != 0 {
 		t.Errorf("a FIFO says %q, %v", data, err)
 	}
 }

@@ -24,17 +24,17 @@ type Guard func(l nic.Link) error
 
 // Writer is the one writer of links.
 type Writer struct {
-	host  *Host
-	guard Guard
+	kernel *Kernel
+	guard  Guard
 }
 
 // Writer gives a writer that asks g, with the link as it is at that moment, before it touches anything. It panics without a
 // guard: a change that nobody may refuse must not be possible to write.
-func (h *Host) Writer(g Guard) *Writer {
+func (k *Kernel) Writer(g Guard) *Writer {
 	if g == nil {
-		panic("host: a Writer needs a Guard")
+		panic("kernel: a Writer needs a Guard")
 	}
-	return &Writer{host: h, guard: g}
+	return &Writer{kernel: k, guard: g}
 }
 
 // Change makes exactly the parts of c that are set, on the link with index c.Index. What is so already is not done again, so that
@@ -50,8 +50,8 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	if c.Empty() {
 		return nil
 	}
-	h := w.host
-	links, before, err := h.look(ctx, c.Index)
+	k := w.kernel
+	links, before, err := k.look(ctx, c.Index)
 	if err != nil {
 		return err
 	}
@@ -64,66 +64,66 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 		return fmt.Errorf("changing link %s: %w", l.Name, err)
 	}
 	if c.Name != "" && c.Name != l.Name {
-		if err := h.rename(ctx, l, c.Name); err != nil {
+		if err := k.rename(ctx, l, c.Name); err != nil {
 			return err
 		}
 		l.Name = c.Name
 	}
 	if c.MTU != 0 && c.MTU != l.MTU {
-		if err := h.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(c.MTU))); err != nil {
+		if err := k.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(c.MTU))); err != nil {
 			return fmt.Errorf("setting the MTU of link %s to %d: %w", l.Name, c.MTU, gone(err))
 		}
 	}
 	if !c.Down {
-		if err := h.changeConf6(ctx, c, l, before); err != nil {
+		if err := k.changeConf6(ctx, c, l, before); err != nil {
 			return err
 		}
 	}
 	if c.Up && !l.Up {
-		if err := h.setLink(ctx, l.Index, unix.IFF_UP, unix.IFF_UP); err != nil {
+		if err := k.setLink(ctx, l.Index, unix.IFF_UP, unix.IFF_UP); err != nil {
 			return fmt.Errorf("setting link %s up: %w", l.Name, gone(err))
 		}
 	}
 	if c.Conf != nil && *c.Conf != l.Conf {
-		if err := h.setConf(ctx, l, *c.Conf); err != nil {
+		if err := k.setConf(ctx, l, *c.Conf); err != nil {
 			return err
 		}
 	}
-	if err := h.changeAddresses(ctx, c, l, links, before); err != nil {
+	if err := k.changeAddresses(ctx, c, l, links, before); err != nil {
 		return err
 	}
 	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 { // some may have gone with their address
-		if _, before, err = h.look(ctx, c.Index); err != nil {
+		if _, before, err = k.look(ctx, c.Index); err != nil {
 			return err
 		}
 	}
-	if err := h.changeRoutes(ctx, c, l, before); err != nil {
+	if err := k.changeRoutes(ctx, c, l, before); err != nil {
 		return err
 	}
-	if err := h.changeRules(ctx, c, before.rules); err != nil {
+	if err := k.changeRules(ctx, c, before.rules); err != nil {
 		return err
 	}
 	if c.Down && l.Up {
-		if err := h.setLink(ctx, l.Index, 0, unix.IFF_UP); err != nil {
+		if err := k.setLink(ctx, l.Index, 0, unix.IFF_UP); err != nil {
 			return fmt.Errorf("setting link %s down: %w", l.Name, gone(err))
 		}
 	}
 	if c.Down {
 		l.Up = false
-		return h.changeConf6(ctx, c, l, before)
+		return k.changeConf6(ctx, c, l, before)
 	}
 	return nil
 }
 
 // rename changes the name and nothing else: what udev does to the MTU at that is undone.
-func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
-	news := h.followUdev()
+func (k *Kernel) rename(ctx context.Context, l nic.Link, name string) error {
+	news := k.followUdev()
 	defer news.close()
-	err := h.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
+	err := k.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
 	switch {
 	case err == nil:
 		news.renamed(ctx, l.Index, name)
-		return h.keepMTU(ctx, l)
+		return k.keepMTU(ctx, l)
 	case errors.Is(err, unix.EBUSY):
 		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)
 	case errors.Is(err, unix.EEXIST):
@@ -135,10 +135,10 @@ func (h *Host) rename(ctx context.Context, l nic.Link, name string) error {
 }
 
 // keepMTU gives a link the MTU that it had when l was read.
-func (h *Host) keepMTU(ctx context.Context, l nic.Link) error {
+func (k *Kernel) keepMTU(ctx context.Context, l nic.Link) error {
 	now := l
-	err := h.rtnl.request(unix.RTM_GETLINK, 0, ifInfo(l.Index, 0, 0), nil, unix.RTM_NEWLINK, func(m []byte) {
-		if found, ok := h.parseLink(m); ok {
+	err := k.rtnl.request(unix.RTM_GETLINK, 0, ifInfo(l.Index, 0, 0), nil, unix.RTM_NEWLINK, func(m []byte) {
+		if found, ok := k.parseLink(m); ok {
 			now = found
 		}
 	})
@@ -148,7 +148,7 @@ func (h *Host) keepMTU(ctx context.Context, l nic.Link) error {
 	if now.MTU == l.MTU {
 		return nil
 	}
-	if err := h.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(l.MTU))); err != nil {
+	if err := k.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(l.MTU))); err != nil {
 		return fmt.Errorf("keeping the MTU of link %s at %d: %w", l.Name, l.MTU, gone(err))
 	}
 	return nil
@@ -163,13 +163,13 @@ func gone(err error) error {
 }
 
 // setLink sends RTM_NEWLINK for an existing link, with the flags that mask selects.
-func (h *Host) setLink(ctx context.Context, index int, flags, mask uint32, a ...attribute) error {
-	return h.rtnl.do(ctx, unix.RTM_SETLINK, 0, ifInfo(index, flags, mask), a...)
+func (k *Kernel) setLink(ctx context.Context, index int, flags, mask uint32, a ...attribute) error {
+	return k.rtnl.do(ctx, unix.RTM_SETLINK, 0, ifInfo(index, flags, mask), a...)
 }
 
 // changeAddresses adds first and deletes then, so that the link is not without an address in between; but for an IPv6 address that only gets
 // another length: the kernel has it once per link.
-func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, links []nic.Link, before raw) error {
+func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, links []nic.Link, before raw) error {
 	has := func(a netip.Prefix) bool {
 		return slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
 	}
@@ -179,7 +179,7 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, li
 	del := slices.DeleteFunc(slices.Clone(c.Del), func(a netip.Prefix) bool { return !has(a) || slices.Contains(c.Add, a) })
 	for _, a := range del {
 		if resized(a) {
-			if err := h.deleteAddress(ctx, l, a); err != nil {
+			if err := k.deleteAddress(ctx, l, a); err != nil {
 				return err
 			}
 		}
@@ -192,7 +192,7 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, li
 		if checked(links, a.Addr()) {
 			attributes = append(attributes, attrUint32(unix.IFA_FLAGS, unix.IFA_F_NODAD))
 		}
-		err := h.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), attributes...)
+		err := k.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), attributes...)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err))
 		}
@@ -203,10 +203,10 @@ func (h *Host) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, li
 	var failed error
 	for _, a := range del {
 		if !resized(a) && failed == nil {
-			failed = h.deleteAddress(ctx, l, a)
+			failed = k.deleteAddress(ctx, l, a)
 		}
 	}
-	return errors.Join(failed, h.putBack(ctx, c, l, before)) // those before the one that failed may have taken something along
+	return errors.Join(failed, k.putBack(ctx, c, l, before)) // those before the one that failed may have taken something along
 }
 
 // checked says whether the host has an IPv6 address to itself already: on the link under another length, or on one that gives it up next. Nobody
@@ -217,8 +217,8 @@ func checked(links []nic.Link, a netip.Addr) bool {
 	})
 }
 
-func (h *Host) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) error {
-	err := h.rtnl.do(ctx, unix.RTM_DELADDR, 0, ifAddr(l.Index, a), attr(unix.IFA_LOCAL, a.Addr().AsSlice()))
+func (k *Kernel) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) error {
+	err := k.rtnl.do(ctx, unix.RTM_DELADDR, 0, ifAddr(l.Index, a), attr(unix.IFA_LOCAL, a.Addr().AsSlice()))
 	// It may have gone with an address that we deleted right before.
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("deleting address %s from link %s: %w", a, l.Name, gone(err))

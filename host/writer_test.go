@@ -121,7 +121,7 @@ func TestWriterWithoutGuardPanics(t *testing.T) {
 			t.Error("it did not panic")
 		}
 	}()
-	(&Host{}).Writer(nil)
+	(&Kernel{}).Writer(nil)
 }
 
 // What others put on the link stays when our address, the primary one of its subnet, is replaced.

@@ -15,7 +15,7 @@ import (
 
 // changeRoutes adds first, so that traffic that both the old and the new route carry always has one; but for an IPv6 route of the same
 // destination, metric and table as one that goes: the kernel has that once, or would make one multipath route of both.
-func (h *Host) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+func (k *Kernel) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	var first, then []nic.Route
 	for _, r := range c.DelRoutes {
 		if r.To.Addr().Is6() && slices.ContainsFunc(c.AddRoutes, func(a nic.Route) bool { return sameSlot(a, r) }) {
@@ -24,34 +24,34 @@ func (h *Host) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, befor
 			then = append(then, r)
 		}
 	}
-	if err := h.deleteRoutes(ctx, first, l, before); err != nil {
+	if err := k.deleteRoutes(ctx, first, l, before); err != nil {
 		return err
 	}
 	for _, r := range c.AddRoutes {
 		if slices.ContainsFunc(before.routes, func(have rawRoute) bool { return sameRoute(have.Route, r) }) {
 			continue
 		}
-		if err := h.addRoute(ctx, l, r); err != nil {
+		if err := k.addRoute(ctx, l, r); err != nil {
 			return fmt.Errorf("adding route %s to link %s: %w", r, l.Name, gone(err))
 		}
 	}
-	return h.deleteRoutes(ctx, then, l, before)
+	return k.deleteRoutes(ctx, then, l, before)
 }
 
-func (h *Host) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Link, before raw) error {
+func (k *Kernel) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Link, before raw) error {
 	for _, r := range routes {
 		for _, have := range before.routes {
 			// The kernel's own route belongs to an address and goes with it; one with another source is another's.
 			if have.Key() != r.Key() || have.Protocol == unix.RTPROT_KERNEL || r.Protocol != 0 && !spare(before.routes, have, r.Protocol) {
 				continue
 			}
-			if mistaken, err := h.mistaken(ctx, have); err != nil {
+			if mistaken, err := k.mistaken(ctx, have); err != nil {
 				return err
 			} else if mistaken {
 				return fmt.Errorf("deleting route %s from link %s: %w", r, l.Name, ErrRouteMistaken)
 			}
 			// The whole message, so that of two routes that differ in what we do not compare the right one goes.
-			err := h.rtnl.do(ctx, unix.RTM_DELROUTE, 0, routeAgain(have.message))
+			err := k.rtnl.do(ctx, unix.RTM_DELROUTE, 0, routeAgain(have.message))
 			if err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("deleting route %s from link %s: %w", r, l.Name, gone(err))
 			}
@@ -87,25 +87,25 @@ const duplicateAddressDetection = 4 * time.Second
 // subnetRoute is how long NetworkManager may take from an address to the route of its subnet, which it makes itself: far less.
 const subnetRoute = 2 * time.Second
 
-func (h *Host) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
-	err := h.tryRoute(ctx, l, r)
+func (k *Kernel) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
+	err := k.tryRoute(ctx, l, r)
 	switch {
 	case errors.Is(err, unix.EINVAL) && r.Source.Is6():
 		// The kernel refuses an IPv6 source address until it is known to be unique.
-		return h.retryRoute(ctx, l, r, unix.EINVAL, duplicateAddressDetection)
+		return k.retryRoute(ctx, l, r, unix.EINVAL, duplicateAddressDetection)
 	case errors.Is(err, unix.ENETUNREACH) && r.Protocol != 0 && r.Via.Is4():
 		// An undo, while NetworkManager brings back the way to the router. If it does not, that is for later, and the route for now.
-		err = h.retryRoute(ctx, l, r, unix.ENETUNREACH, subnetRoute)
+		err = k.retryRoute(ctx, l, r, unix.ENETUNREACH, subnetRoute)
 		if errors.Is(err, unix.ENETUNREACH) {
 			r.OnLink = true
-			err = h.tryRoute(ctx, l, r)
+			err = k.tryRoute(ctx, l, r)
 		}
 	}
 	return err
 }
 
 // retryRoute tries until the kernel refuses for another reason, or not, or the time is over.
-func (h *Host) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal error, most time.Duration) error {
+func (k *Kernel) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal error, most time.Duration) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	// The time bounds the tries and no try itself: one that is cut off says nothing of the route.
@@ -114,7 +114,7 @@ func (h *Host) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal 
 		case <-ctx.Done():
 			return refusal
 		case <-tick.C:
-			if err := h.tryRoute(ctx, l, r); !errors.Is(err, refusal) {
+			if err := k.tryRoute(ctx, l, r); !errors.Is(err, refusal) {
 				return err
 			}
 		}
@@ -122,18 +122,18 @@ func (h *Host) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal 
 	return refusal
 }
 
-func (h *Host) tryRoute(ctx context.Context, l nic.Link, r nic.Route) error {
+func (k *Kernel) tryRoute(ctx context.Context, l nic.Link, r nic.Route) error {
 	body, attributes := routeRequest(l.Index, r)
-	err := h.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(body), body, attributes...)
+	err := k.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(body), body, attributes...)
 	if errors.Is(err, unix.EEXIST) {
-		return h.existing(ctx, l, r, err)
+		return k.existing(ctx, l, r, err)
 	}
 	return err
 }
 
 // existing looks whose route it is that the kernel says exists.
-func (h *Host) existing(ctx context.Context, l nic.Link, r nic.Route, exists error) error {
-	links, _, err := h.look(ctx, 0)
+func (k *Kernel) existing(ctx context.Context, l nic.Link, r nic.Route, exists error) error {
+	links, _, err := k.look(ctx, 0)
 	if err != nil {
 		return err
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 // changeRules adds first. have are the rules that there are. The planner has seen to it that nobody else uses the priority (plan.TableTaken).
-func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) error {
+func (k *Kernel) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) error {
 	there := func(r nic.Rule) int {
 		return slices.IndexFunc(have, func(h nic.Rule) bool { return h.Key() == r.Key() })
 	}
@@ -24,7 +24,7 @@ func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) e
 		// while we put ours back there would be two (systemd 257, November 2026).
 		r.Protocol = unix.RTPROT_STATIC
 		body, attributes := ruleRequest(r)
-		err := h.rtnl.do(ctx, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, attributes...)
+		err := k.rtnl.do(ctx, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, attributes...)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			return fmt.Errorf("adding rule %s: %w", r, err)
 		}
@@ -35,7 +35,7 @@ func (h *Host) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) e
 			continue
 		}
 		body, attributes := ruleRequest(have[i]) // with its protocol: else the kernel takes the first that looks like it, whatever more that says
-		err := h.rtnl.do(ctx, unix.RTM_DELRULE, 0, body, attributes...)
+		err := k.rtnl.do(ctx, unix.RTM_DELRULE, 0, body, attributes...)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("deleting rule %s: %w", r, err)
 		}

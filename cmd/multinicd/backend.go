@@ -19,7 +19,7 @@ import (
 	"multinicd/plan"
 )
 
-// stacks tells who configures links here; host.Host has the one.
+// stacks tells who configures links here; host.Survey is the one.
 type stacks interface {
 	Detect(ctx context.Context) (host.Stack, error)
 	Stack(ctx context.Context, l nic.Link) (host.Stack, error)
@@ -42,9 +42,9 @@ const choiceTimeout = 10 * time.Second
 
 // backends makes those that this version has.
 func (w *wired) backends() map[string]apply.Backend {
-	yaml := netplan.New(w.host, w.host)
+	yaml := netplan.New(w.host, w.bus)
 	yaml.DAD, yaml.Activation = w.dad() > 0, w.cfg.Backend.Activation
-	out := map[string]apply.Backend{host.Netplan: yaml, host.NetplanNetworkManager: netplan.NewManager(w.host, w.host, w.dad() > 0),
+	out := map[string]apply.Backend{host.Netplan: yaml, host.NetplanNetworkManager: netplan.NewManager(w.host, w.bus, w.dad() > 0),
 		host.NetworkManager: &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Keyfile, DAD: w.dad() > 0}}
 	for _, pattern := range ifcfgPlugin {
 		if found, err := w.host.Glob(pattern); err == nil && len(found) > 0 {

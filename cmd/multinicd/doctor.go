@@ -64,12 +64,12 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	}
 	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(ctx), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
 		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
-		Kubelet: w.host.Kubelet(), NodeIPs: w.host.NodeIPs(), Unsynced: host.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+		Kubelet: w.survey.Kubelet(), NodeIPs: w.survey.NodeIPs(), Unsynced: host.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
 	for _, h := range w.applier.Halfway() {
 		f.HalfWay = append(f.HalfWay, doctor.HalfWay{NIC: cmp.Or(h.NIC.Name, h.NIC.MAC.String()), Why: h.Err.Error(), CutOff: errors.Is(h.Err, apply.ErrCutOff)})
 	}
 	for _, l := range m.Links {
-		s, err := w.host.Stack(ctx, l)
+		s, err := w.survey.Stack(ctx, l)
 		switch {
 		case err != nil:
 			f.Owners[l.Index] = err.Error()
@@ -82,7 +82,7 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	for _, s := range w.host.NetworkdSettings("ManageForeignRoutes", "ManageForeignRoutingPolicyRules") {
 		f.Foreign = append(f.Foreign, doctor.Setting{Key: s.Key, Off: s.Off(), File: s.File, InForce: s.InForce, Unread: s.Unread})
 	}
-	agents := w.host.Agents()
+	agents := w.survey.Agents()
 	for _, name := range slices.Sorted(maps.Keys(agents)) {
 		f.Agents = append(f.Agents, doctor.Agent{Name: name, Evidence: agents[name]})
 	}

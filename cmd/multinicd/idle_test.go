@@ -16,11 +16,10 @@ import (
 
 func TestAnIdleServiceSaysWhatIsWrongWithACredentialThatIsThere(t *testing.T) {
 	root := t.TempDir()
-	h, err := host.New(root, slog.New(slog.DiscardHandler))
+	h, err := host.New(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
 	cfg := config.Default()
 	w := &wired{cfg: cfg, node: "n1", log: slog.New(slog.DiscardHandler), host: h}
 	if err := w.wireAPI(); err != nil || !strings.Contains(w.idle, "multinicd join makes it") {

@@ -24,6 +24,8 @@ import (
 // machine shows the host to the planner, and is the one way to its links.
 type machine struct {
 	host   *host.Host
+	kernel *host.Kernel
+	survey *host.Survey
 	api    *kube.Client // nil: no cluster
 	deny   []string
 	kinds  []string
@@ -46,22 +48,22 @@ const endpointsAge = 30 * time.Second
 func (m *machine) Look(ctx context.Context) (plan.Machine, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	links, err := m.host.Links(ctx)
+	links, err := m.kernel.Links(ctx)
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("reading the links: %w", err)
 	}
-	claims, err := m.host.Claims(ctx, links, ourFile)
+	claims, err := m.survey.Claims(ctx, links, ourFile)
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("reading who configures the links: %w", err)
 	}
-	formers, err := m.host.Formers(links)
+	formers, err := m.survey.Formers(links)
 	if err != nil {
 		return plan.Machine{}, fmt.Errorf("looking for what the former agent left: %w", err)
 	}
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
-	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds, SubnetsOff: m.plain, NoIPv6: m.host.NoIPv6()}, nil
+	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds, SubnetsOff: m.plain, NoIPv6: m.kernel.NoIPv6()}, nil
 }
 
 // ourFile says whether a file is ours, whatever backend wrote it.
@@ -71,10 +73,10 @@ func (m *machine) paths(ctx context.Context) []plan.Path {
 	var out []plan.Path
 	for _, to := range m.servers(ctx) {
 		p := plan.Path{What: "the API server", To: to}
-		p.Index, p.Source, p.Via, _ = m.host.RouteTo(ctx, to) // no way there now: an index of 0
+		p.Index, p.Source, p.Via, _ = m.kernel.RouteTo(ctx, to) // no way there now: an index of 0
 		out = append(out, p)
 	}
-	for _, ip := range m.host.NodeIPs() {
+	for _, ip := range m.survey.NodeIPs() {
 		out = append(out, plan.Path{What: "kubelet's --node-ip", Source: ip})
 	}
 	return out
@@ -84,7 +86,7 @@ func (m *machine) paths(ctx context.Context) []plan.Path {
 func (m *machine) ways(ctx context.Context) map[netip.Addr]way {
 	out := map[netip.Addr]way{}
 	for _, to := range m.servers(ctx) {
-		index, _, _, err := m.host.RouteTo(ctx, to)
+		index, _, _, err := m.kernel.RouteTo(ctx, to)
 		if err != nil || index == 0 {
 			continue
 		}
@@ -151,7 +153,7 @@ func (m *machine) Settle(ctx context.Context, owned []nic.Config) {
 const settleTimeout = 5 * time.Second
 
 func (m *machine) settling(ctx context.Context, owned []nic.Config) bool {
-	links, err := m.host.Links(ctx)
+	links, err := m.kernel.Links(ctx)
 	if err != nil {
 		return false
 	}
@@ -200,7 +202,7 @@ func (m *machine) Events(ctx context.Context, ours func(index int) bool, ready, 
 		wg.Go(func() { relay(ctx, m.api.StoodStill(), wake) })
 	}
 	var once sync.Once
-	return m.host.Events(ctx, relevant, wake, func() { once.Do(func() { close(ready) }) })
+	return m.kernel.Events(ctx, relevant, wake, func() { once.Do(func() { close(ready) }) })
 }
 
 // relay passes on what comes, without waiting, until ctx is done.
@@ -226,7 +228,7 @@ func (m *machine) route(ctx context.Context) string {
 		servers = anywhere
 	}
 	for _, to := range servers {
-		if index, source, via, err := m.host.RouteTo(ctx, to); err == nil {
+		if index, source, via, err := m.kernel.RouteTo(ctx, to); err == nil {
 			fmt.Fprintf(&out, "%s: link %d from %s by %s\n", to, index, source, via)
 		}
 	}
@@ -236,11 +238,11 @@ func (m *machine) route(ctx context.Context) string {
 // anywhere are addresses for documentation (RFC 5737, RFC 3849): where the API server's name could not be resolved yet, the way there is that of the rest of the world.
 var anywhere = []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 
-func (m *machine) Identity() []string { return m.host.InstanceIDs() }
+func (m *machine) Identity() []string { return m.survey.InstanceIDs() }
 
 // Link reads one link.
 func (m *machine) Link(ctx context.Context, index int) (nic.Link, error) {
-	links, err := m.host.Links(ctx)
+	links, err := m.kernel.Links(ctx)
 	if err != nil {
 		return nic.Link{}, fmt.Errorf("reading the links: %w", err)
 	}
@@ -264,7 +266,7 @@ func (m *machine) Free(ctx context.Context, index int, addrs []netip.Addr) error
 }
 
 func (m *machine) free(ctx context.Context, index int, a netip.Addr) error {
-	holder, used, err := m.host.ProbeAddress(ctx, index, a, cmp.Or(m.dad, fastDAD)) // also who asks nobody beforehand asks who it was
+	holder, used, err := m.kernel.ProbeAddress(ctx, index, a, cmp.Or(m.dad, fastDAD)) // also who asks nobody beforehand asks who it was
 	if err != nil {
 		return fmt.Errorf("asking whether %s is free: %w", a, err)
 	}
@@ -277,15 +279,15 @@ func (m *machine) free(ctx context.Context, index int, a netip.Addr) error {
 // own says whether a MAC is that of a link of this host. Such a one answers for the addresses of all others until it is told not to, also for one that
 // is just being moved to another NIC; the plan has seen to it that it may be.
 func (m *machine) own(ctx context.Context, mac nic.MAC) bool {
-	links, err := m.host.Links(ctx)
+	links, err := m.kernel.Links(ctx)
 	return err == nil && slices.ContainsFunc(links, func(l nic.Link) bool { return l.MAC == mac })
 }
 
 // Change changes a link, unless the whole guard forbids it.
 func (m *machine) Change(ctx context.Context, c nic.Change) error {
-	return m.host.Writer(func(l nic.Link) error {
+	return m.kernel.Writer(func(l nic.Link) error {
 		var err error
-		if l.Former, err = m.host.Former(l); err != nil {
+		if l.Former, err = m.survey.Former(l); err != nil {
 			return fmt.Errorf("looking for what the former agent left: %w", err)
 		}
 		return guardError(plan.GuardOf(m.record(), l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}))
@@ -294,7 +296,7 @@ func (m *machine) Change(ctx context.Context, c nic.Change) error {
 
 // Restore undoes a change. What the change itself may have drawn to the link, a path or a default route, must not keep it from being undone.
 func (m *machine) Restore(ctx context.Context, c nic.Change) error {
-	return m.host.Writer(func(l nic.Link) error {
+	return m.kernel.Writer(func(l nic.Link) error {
 		return guardError(plan.NotOurs(l, plan.Machine{Deny: m.deny, Kinds: m.kinds}))
 	}).Change(ctx, c)
 }

@@ -54,14 +54,14 @@ func tcpProbe(address string) probe {
 
 func neighbourProbe(m *machine, a netip.Addr) probe {
 	return probe{what: a.String(), ask: func(ctx context.Context) error {
-		index, _, via, err := m.host.RouteTo(ctx, a)
+		index, _, via, err := m.kernel.RouteTo(ctx, a)
 		if err != nil {
 			return err
 		}
 		if via.IsValid() {
 			return fmt.Errorf("%s is no neighbour: the way there is by %s", a, via)
 		}
-		return m.host.Neighbour(ctx, index, a)
+		return m.kernel.Neighbour(ctx, index, a)
 	}}
 }
 

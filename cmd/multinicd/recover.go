@@ -32,7 +32,7 @@ func recoverCommand(c *cli.Context) error {
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
-	machine := &machine{host: w.host, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds}
+	machine := &machine{host: w.host, kernel: w.kernel, survey: w.survey, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds}
 	a := apply.Applier{Links: machine, Files: w.host, Log: w.log, Dir: w.cfg.State.Dir, Boot: boot}
 	found, err := a.Recover(c.Context)
 	if err != nil {

@@ -32,6 +32,9 @@ type wired struct {
 	node    string
 	log     *slog.Logger
 	host    *host.Host
+	kernel  *host.Kernel
+	bus     *host.Bus
+	survey  *host.Survey
 	api     *kube.Client // nil: no cluster is configured
 	idle    string       // why there is none
 	job     string       // in whose Pod this runs; empty: in none
@@ -90,9 +93,14 @@ func wireHost(c *cli.Context) (*wired, error) {
 		level = slog.LevelWarn // what was found out stands in the answer
 	}
 	w := &wired{cfg: cfg, job: c.String("job"), log: slog.New(host.LogHandler(os.Stderr, level))}
-	if w.host, err = host.New(c.String("root"), w.log); err != nil {
+	if w.host, err = host.New(c.String("root")); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
+	if w.kernel, err = host.NewKernel(w.host, w.log); err != nil {
+		return nil, exitError{exitFailed, err}
+	}
+	w.bus = host.NewBus(w.host, w.kernel, w.log)
+	w.survey = host.NewSurvey(w.host, w.kernel, w.bus, w.log)
 	for _, one := range c.Lineage() { // of the flags of that name the nearest that was given
 		if w.node == "" {
 			w.node = one.String("node")
@@ -160,15 +168,15 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
-	w.machine = &machine{host: w.host, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad(), record: func() plan.Record { return w.applier.Record() }}
-	backends := &dispatch{stacks: w.host, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
+	w.machine = &machine{host: w.host, kernel: w.kernel, survey: w.survey, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad(), record: func() plan.Record { return w.applier.Record() }}
+	backends := &dispatch{stacks: w.survey, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
 	stack := backends.detect(ctx)
 	dir := w.cfg.State.Dir
-	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.host, Others: ifcfg.Manager{Bus: w.host}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
+	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.bus, Others: ifcfg.Manager{Bus: w.bus}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
-		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.host.Author}
+		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}
 	w.machine.reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
 	w.daemon.Mode = w.cfg.Source.Mode
 	w.applier.Probe = w.prober()
@@ -371,4 +379,4 @@ func (w *wired) wish(ctx context.Context, file string) (daemon.Wish, error) {
 	return daemon.Wish{Object: o.Object, Gone: o.Absent, Contact: o.Contact}, nil
 }
 
-func (w *wired) close() { w.host.Close() }
+func (w *wired) close() { w.kernel.Close() }

@@ -20,13 +20,13 @@ import (
 )
 
 // boot gives a running host and our view of it.
-func boot(t *testing.T) (*testhost.Host, *host.Host) {
+func boot(t *testing.T) (*testhost.Host, view) {
 	t.Helper()
 	return bootSuite(t, testhost.DefaultSuite)
 }
 
 // bootSuite does it with that release of Debian.
-func bootSuite(t *testing.T, suite string) (*testhost.Host, *host.Host) {
+func bootSuite(t *testing.T, suite string) (*testhost.Host, view) {
 	t.Helper()
 	box, err := sandbox.New(context.Background(), t.Logf)
 	if err != nil {
@@ -48,12 +48,34 @@ func bootSuite(t *testing.T, suite string) (*testhost.Host, *host.Host) {
 	if err := th.Boot(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	h, err := host.New(filepath.Join("/proc", strconv.Itoa(th.Leader()), "root"), slog.New(slog.NewTextHandler(t.Output(), nil)))
+	h, err := viewOf(t, th)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.Close)
 	return th, h
+}
+
+// view is what we see of a running host: its files, the kernel, its bus, and who configures what.
+type view struct {
+	*host.Host
+	*host.Kernel
+	*host.Bus
+	*host.Survey
+}
+
+// viewOf gives a view whose kernel is that of the calling thread's network namespace.
+func viewOf(t *testing.T, th *testhost.Host) (v view, err error) {
+	log := slog.New(slog.NewTextHandler(t.Output(), nil))
+	if v.Host, err = host.New(filepath.Join("/proc", strconv.Itoa(th.Leader()), "root")); err != nil {
+		return v, err
+	}
+	if v.Kernel, err = host.NewKernel(v.Host, log); err != nil {
+		return v, err
+	}
+	v.Bus = host.NewBus(v.Host, v.Kernel, log)
+	v.Survey = host.NewSurvey(v.Host, v.Kernel, v.Bus, log)
+	return v, nil
 }
 
 func shell(t *testing.T, h *testhost.Host, script string) string {
@@ -84,7 +106,7 @@ func TestNetplanRefusesWhatTheNextBootWould(t *testing.T) {
 var everywhere = []string{"a good file", "a file less", "an unknown key", "a file less that is referred to", "a broken file of somebody else"}
 
 // refuses asks, and expects the reason where that netplan gives it.
-func refuses(t *testing.T, th *testhost.Host, h *host.Host, reason bool) {
+func refuses(t *testing.T, th *testhost.Host, h view, reason bool) {
 	for name, test := range map[string]struct {
 		present map[string]string // in /etc/netplan before
 		files   map[string][]byte

@@ -1,28 +1,25 @@
 package hostbus
 
 import (
-	"log/slog"
 	"net/netip"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"multinicd/host"
 	"multinicd/nic"
 	"multinicd/test/testhost"
 
 	"github.com/vishvananda/netns"
 )
 
-// inside gives a Host with the files and the network namespace of a running host.
-func inside(t *testing.T, th *testhost.Host) *host.Host {
+// inside gives a view of the files and the network namespace of a running host.
+func inside(t *testing.T, th *testhost.Host) view {
 	t.Helper()
 	type result struct {
-		h   *host.Host
+		h   view
 		err error
 	}
 	made := make(chan result)
@@ -36,7 +33,7 @@ func inside(t *testing.T, th *testhost.Host) *host.Host {
 			made <- result{err: err}
 			return
 		}
-		h, err := host.New(filepath.Join("/proc", strconv.Itoa(th.Leader()), "root"), slog.New(slog.NewTextHandler(t.Output(), nil)))
+		h, err := viewOf(t, th)
 		made <- result{h, err}
 	}()
 	r := <-made
@@ -47,7 +44,7 @@ func inside(t *testing.T, th *testhost.Host) *host.Host {
 	return r.h
 }
 
-func link(t *testing.T, h *host.Host, mac string) nic.Link {
+func link(t *testing.T, h view, mac string) nic.Link {
 	t.Helper()
 	links, err := h.Links(t.Context())
 	if err != nil {
