@@ -95,6 +95,9 @@ func TestWhatPassesIsNotReportedAndWhatLastsIs(t *testing.T) {
 		checked(1, true)
 		sleep(heldBack - time.Second/2)
 		want(1, v1.StateConfigured, v1.StateConfigured)
+		if r := w.daemon.ask(t.Context(), AskUndo); r.Error == "" { // a command that is refused puts nothing off
+			t.Error("a rollback was undone where there was none")
+		}
 		sleep(time.Second)
 		want(2, v1.StateInProgress, v1.StateConfigured)
 		checked(2, true) // that of the first lasts, and delays no other

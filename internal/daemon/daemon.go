@@ -271,8 +271,10 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			d.checkShown()
 		case <-again.C:
 		case c := <-d.commands:
-			again.Reset(d.obey(ctx, c))
-			last = d.now()
+			if next := d.obey(ctx, c); next > 0 {
+				again.Reset(next)
+				last = d.now()
+			}
 			continue
 		}
 		began := d.now()

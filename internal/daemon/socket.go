@@ -126,9 +126,8 @@ func (d *Daemon) isOpen() bool {
 	return d.opened
 }
 
-// obey carries a command out, and gives the time after which the loop wants to run again.
-func (d *Daemon) obey(ctx context.Context, c command) time.Duration {
-	next := d.nextRetry()
+// obey carries a command out, and gives the time after which the loop wants to run again; 0 where the command is refused: what the last pass wanted holds.
+func (d *Daemon) obey(ctx context.Context, c command) (next time.Duration) {
 	var r Reply
 	switch c.name {
 	case AskRollback, AskUndo:
