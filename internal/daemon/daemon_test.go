@@ -130,6 +130,7 @@ func (w *world) Starting(more time.Duration) {
 	w.due = time.Now().Add(more)
 }
 func (w *world) Ready() {
+	turns.Add(1)
 	if now := time.Now(); now.After(w.due) {
 		w.t.Errorf("the service manager would have ended the service %s ago", now.Sub(w.due))
 	}
