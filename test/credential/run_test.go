@@ -37,6 +37,9 @@ func TestWhoMayHaveANodeRunIsWhoHasTheVerbOnIt(t *testing.T) {
 		}
 		return r
 	}
+	c.eventually("the rights of the example are in force", func() string {
+		return may(pipeline.Create(t.Context(), run("worker-node-01", v1.ActionTrigger), client.DryRunAll))
+	})
 	const needs = "takes the verb"
 	for name, tt := range map[string]struct {
 		as   client.Client
@@ -230,14 +233,14 @@ func TestARunIsDeletedAnHourAfterItsEnd(t *testing.T) {
 		return ""
 	})
 	stop()
-	at.forward(59 * time.Minute)
+	at.forward(50 * time.Minute) // and ten more for a slow machine
 	stop = c.bridge(at)
 	time.Sleep(time.Second) // in which nothing is to happen
 	if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(r), r); err != nil {
 		t.Fatalf("it was deleted early: %v", err)
 	}
 	stop()
-	at.forward(2 * time.Minute)
+	at.forward(11 * time.Minute)
 	c.bridge(at)
 	c.gone(r)
 }

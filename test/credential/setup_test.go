@@ -34,6 +34,7 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
@@ -54,6 +55,7 @@ type cluster struct {
 	admin client.Client
 	// tokens are those of the clients that have nothing else.
 	tokens map[client.Client]string
+	agent  string // the user agent of the bridges to come, "" for the library's own
 }
 
 // installed: the first test that gets the shared control plane fills it.
@@ -74,6 +76,16 @@ func (c *cluster) install() {
 	}
 	c.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd",
 		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
+	// The API server takes policies into use a moment after it has them. The bridge makes an identity when each has refused its probe.
+	const node = "first"
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	if err := c.admin.Create(c.t.Context(), n); err != nil {
+		c.t.Fatal(err)
+	}
+	stop := c.bridge(nil)
+	c.account(node)
+	stop()
+	c.delete(n)
 }
 
 func (c *cluster) kubectl(args ...string) string {
@@ -179,7 +191,9 @@ func (c *cluster) run(o controller.Options) (stop func()) {
 	c.t.Cleanup(func() { log.mustHide(c.t, append(secret, token)...) })
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
-	go func() { done <- controller.Run(ctx, c.bearerConfig(token), o) }()
+	cfg := c.bearerConfig(token)
+	cfg.UserAgent = c.agent
+	go func() { done <- controller.Run(ctx, cfg, o) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -314,13 +328,15 @@ func newKey(t *testing.T) *v1.SealKey {
 
 // renew renews the node's Lease as the daemon does.
 func renew(ctx context.Context, as client.Client, node string, request types.UID) error {
-	lease := &coordinationv1.Lease{ObjectMeta: inNodes(v1.LeaseName(node))}
-	if err := as.Get(ctx, client.ObjectKeyFromObject(lease), lease); err != nil {
-		return err
-	}
-	lease.Spec.HolderIdentity = new(v1.LeaseHolder(node, request))
-	lease.Spec.RenewTime = new(metav1.NowMicro())
-	return as.Update(ctx, lease)
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the bridge writes into its metadata
+		lease := &coordinationv1.Lease{ObjectMeta: inNodes(v1.LeaseName(node))}
+		if err := as.Get(ctx, client.ObjectKeyFromObject(lease), lease); err != nil {
+			return err
+		}
+		lease.Spec.HolderIdentity = new(v1.LeaseHolder(node, request))
+		lease.Spec.RenewTime = new(metav1.NowMicro())
+		return as.Update(ctx, lease)
+	})
 }
 
 // gone waits until an object is not there any more.

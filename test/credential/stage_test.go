@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
@@ -210,10 +211,13 @@ func (s *stage) try(who int, verb, object string) error {
 		o.SetName(tg.name)
 		_, err = as.Create(ctx, o, metav1.CreateOptions{DryRun: all}, sub...)
 	case "update":
-		var o *unstructured.Unstructured
-		if o, err = in(s.admin, tg).Get(ctx, tg.name, metav1.GetOptions{}); err == nil {
-			_, err = as.Update(ctx, o, metav1.UpdateOptions{DryRun: all}, sub...)
-		}
+		err = retry.RetryOnConflict(retry.DefaultBackoff, func() error { // controllers write, too
+			o, err := in(s.admin, tg).Get(ctx, tg.name, metav1.GetOptions{})
+			if err == nil {
+				_, err = as.Update(ctx, o, metav1.UpdateOptions{DryRun: all}, sub...)
+			}
+			return err
+		})
 	case "patch":
 		var body []byte
 		if body, err = json.Marshal(tg.body); err == nil {
