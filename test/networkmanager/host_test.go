@@ -92,10 +92,13 @@ func (n *node) text() string {
 	ip rule | grep lookup.1 | sed 's/ proto.*//'; ip -6 rule | grep lookup.1 | sed 's/ proto.*//'`)
 }
 
-// eventually waits up to 20 s.
+// patience is how long anything may take on a machine that does much else.
+const patience = time.Minute
+
+// eventually waits as long as that.
 func (n *node) eventually(what, want string, have func() string) {
 	n.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for have() != want {
 		if time.Now().After(deadline) {
 			n.t.Fatalf("%s: got\n%s\nwant\n%s", what, have(), want)
@@ -223,7 +226,7 @@ func TestPowerCutBootsTheOldConfiguration(t *testing.T) {
 // stopped runs apply up to before a step, has f done while it waits there, and gives its exit code.
 func (n *node) stopped(point string, f func()) (code int, out string) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 90*time.Second)
+	ctx, cancel := context.WithTimeout(n.t.Context(), 3*patience)
 	defer cancel()
 	cmd := n.Command(ctx, "env", "MULTINICD_FAILPOINT=stop "+point, "multinicd", "apply", "-f", object)
 	var all strings.Builder
@@ -234,8 +237,16 @@ func (n *node) stopped(point string, f func()) (code int, out string) {
 	n.eventually("multinicd waits before "+point, "T", func() string {
 		return n.sh("p=$(pidof multinicd) && cut -d' ' -f3 /proc/$p/stat || true")
 	})
+	// nsenter stops with what it runs, a moment later, and goes on with it: a signal that came before would be lost.
+	n.eventually("nsenter has stopped", "T", func() string {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid))
+		if err != nil {
+			return err.Error()
+		}
+		_, state, _ := strings.Cut(string(stat), ") ")
+		return state[:1]
+	})
 	f()
-	// nsenter has stopped with what it runs, and goes on with it.
 	if err := cmd.Process.Signal(syscall.SIGCONT); err != nil {
 		n.t.Fatal(err)
 	}
@@ -299,8 +310,8 @@ func (n *node) hangs() {
 	n.t.Helper()
 	before := n.text()
 	n.wish(entry(1, "192.168.100.30/24"))
-	begin := time.Now()
-	code, out := n.stopped("load", func() { n.sh("systemctl kill --signal=STOP NetworkManager") })
+	var begin time.Time
+	code, out := n.stopped("load", func() { n.sh("systemctl kill --signal=STOP NetworkManager"); begin = time.Now() })
 	if took := time.Since(begin); took > 35*time.Second || code == 0 {
 		n.t.Errorf("NetworkManager hung, and the change took %v and ended with %d:\n%s", took, code, out)
 	}
