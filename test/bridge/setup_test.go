@@ -68,8 +68,7 @@ func (c *cluster) install() {
 			c.t.Fatal(err)
 		}
 	}
-	if _, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Established", "--timeout=60s", "crd",
-		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "multinicnoderuns.multinic.io"); err != nil {
+	if err := c.Served(c.t.Context(), "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "multinicnoderuns.multinic.io"); err != nil {
 		c.t.Fatal(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // KubectlPath is the kubectl that belongs to the cluster's version.
@@ -21,6 +22,27 @@ func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
 // Apply runs kubectl apply on a text of YAML documents.
 func (c *Cluster) Apply(ctx context.Context, yaml string, args ...string) (string, error) {
 	return c.kubectl(ctx, yaml, append([]string{"apply", "-f", "-"}, args...))
+}
+
+// Served waits until the API server serves the resources of CRDs that were applied ("multinicnodeconfigs.multinic.io"): it says that they are established a
+// moment before.
+func (c *Cluster) Served(ctx context.Context, crds ...string) error {
+	if _, err := c.Kubectl(ctx, append([]string{"wait", "--for=condition=Established", "--timeout=60s", "crd"}, crds...)...); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for {
+		_, err := c.Kubectl(ctx, "get", "--all-namespaces", strings.Join(crds, ","))
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for CRDs to be served: %w: %w", ctx.Err(), err)
+		}
+	}
 }
 
 func (c *Cluster) kubectl(ctx context.Context, stdin string, args []string) (string, error) {

@@ -74,8 +74,10 @@ func (c *cluster) install() {
 	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/publisher.yaml", "deploy/admission.yaml"} {
 		c.kubectl("apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, file))
 	}
-	c.kubectl("wait", "--for=condition=Established", "--timeout=60s", "crd",
-		"multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
+	if err := c.Served(c.t.Context(), "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io",
+		"multinicnoderuns.multinic.io"); err != nil {
+		c.t.Fatal(err)
+	}
 	// The API server takes policies into use a moment after it has them. The bridge makes an identity when each has refused its probe.
 	const node = "first"
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}

@@ -35,7 +35,9 @@ func prepare(t *testing.T, c *controlplane.Cluster) cluster {
 	t.Helper()
 	cl := cluster{c, t}
 	cl.kubectl("apply", "-f", bed.Path(t, "deploy/crds.yaml"))
-	cl.kubectl("wait", "--for=condition=Established", "--timeout=30s", "crd/multinicnodeconfigs.multinic.io")
+	if err := cl.Served(t.Context(), "multinicnodeconfigs.multinic.io"); err != nil {
+		t.Fatal(err)
+	}
 	for _, ns := range []string{v1.SystemNamespace, v1.NodesNamespace} {
 		cl.apply("{apiVersion: v1, kind: Namespace, metadata: {name: " + ns + "}}")
 	}

@@ -34,11 +34,7 @@ func Install(ctx context.Context, c *controlplane.Cluster) error {
 			return fmt.Errorf("installing %s: %w\n%s", name, err, out)
 		}
 	}
-	out, err := c.Kubectl(ctx, "wait", "--for=condition=Established", "--timeout=60s", "crd", "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
-	if err != nil {
-		return fmt.Errorf("waiting for the CRDs: %w\n%s", err, out)
-	}
-	return nil
+	return c.Served(ctx, "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
 }
 
 // Bridge is a running multinic-bridge.
