@@ -35,24 +35,24 @@ bin/multinicd: go.mod go.sum VERSION $(SOURCES)
 bin/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
 
-# All of it is compiled as the control plane is (-trimpath, no cgo), so that the packages of Kubernetes are compiled once. GOGC: see GoEnv in test/artifact.
+# All of it is compiled as the control plane is (-trimpath, no cgo), so that the packages of Kubernetes are compiled once. GOGC: see GoEnv in test/bed/artifact.
 .PHONY: demo
 demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leaves it running)
 	@[ "$$(id -u)" = 0 ] || { echo 'make demo needs root: it makes network namespaces and boots a host'; exit 1; }
 	@echo 'demo: building what it needs; from nothing that takes some minutes, about six on two idle cores; later seconds'
-	CGO_ENABLED=0 GOGC=$${GOGC:-400} $(GO) run -trimpath ./test/setup demo
+	CGO_ENABLED=0 GOGC=$${GOGC:-400} $(GO) run -trimpath ./test/cmd/setup demo
 	GOGC=$${GOGC:-400} $(MAKE) --no-print-directory build
-	CGO_ENABLED=0 $(GO) run -trimpath ./test/demo
+	CGO_ENABLED=0 $(GO) run -trimpath ./test/cmd/demo
 
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/
 # the longest begin; three at a time, since they wait more than they compute. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
-	$(GO) run ./test/setup bookworm trixie kubelet
+	$(GO) run ./test/cmd/setup bookworm trixie kubelet
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test -p 3 -shuffle=on -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/e2e ./test/fault ./test/packages ./test/...
+	$(GO) test -p 3 -shuffle=on -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12 and 13
@@ -66,8 +66,8 @@ test-packaged: ## the tests on hosts again, with the .deb installed, on Debian 1
 	$(MAKE) --no-print-directory deb GOARCHES=amd64
 	$(MAKE) --no-print-directory deb GOARCHES=amd64 DIST=$(DIST)/failpoint TAGS=failpoint XZ_LEVEL=0
 	for suite in bookworm trixie; do \
-	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/e2e; \
-	  MULTINICD_TEST_DEB=$(abspath $(DIST))/failpoint/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/fault; done
+	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/e2e; \
+	  MULTINICD_TEST_DEB=$(abspath $(DIST))/failpoint/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/fault; done
 
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed
@@ -75,9 +75,9 @@ unit: ## the tests that need neither root nor a test bed
 
 .PHONY: bench
 bench: ## measure, and write docs/performance/ (as root)
-	$(GO) run ./test/setup
-	$(GO) run ./test/bench -idle 10m
-	$(GO) run ./test/fleet
+	$(GO) run ./test/cmd/setup
+	$(GO) run ./test/cmd/bench -idle 10m
+	$(GO) run ./test/cmd/fleet
 
 .PHONY: lint
 lint: ## gofmt, go vet, golangci-lint, helm lint

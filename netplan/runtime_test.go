@@ -13,7 +13,7 @@ import (
 	"multinicd/nic"
 )
 
-// recorded are configurations of one NIC, and in a folder per version of netplan what the real generator made of them; test/netplan
+// recorded are configurations of one NIC, and in a folder per version of netplan what the real generator made of them; test/suite/netplan
 // records them, and compares with many more.
 const recorded = "testdata/retarget"
 

@@ -48,7 +48,7 @@ func check(t *testing.T, data []byte) (*MultiNicNodeConfig, FieldErrors) {
 	return c, c.Validate()
 }
 
-// The API server test in test/bridge reads the same folders.
+// The API server test in test/suite/bridge reads the same folders.
 func TestBadObjectsAreRefusedByField(t *testing.T) {
 	bad := objects(t, "testdata/bad/*.yaml")
 	if len(bad) < 40 {
@@ -96,7 +96,7 @@ func TestExamplesParse(t *testing.T) {
 	for file, data := range objects(t, "../../examples/*.yaml") {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			if strings.Contains(string(data), "kind: Job") {
-				return // no object of ours: test/credential applies it
+				return // no object of ours: test/suite/credential applies it
 			}
 			if strings.Contains(string(data), "kind: MultiNicBizConfig") {
 				var biz MultiNicBizConfig

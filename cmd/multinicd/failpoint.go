@@ -12,7 +12,7 @@ import (
 )
 
 // failpoint ends or stops the process at a point of a change that $MULTINICD_FAILPOINT names: "kill POINT" or "stop POINT", with "#2" behind
-// it for the second time. It is built into the binary of test/fault alone.
+// it for the second time. It is built into the binary of test/suite/fault alone.
 func failpoint() func(string) {
 	how, where, _ := strings.Cut(os.Getenv("MULTINICD_FAILPOINT"), " ")
 	where, nth, _ := strings.Cut(where, "#")

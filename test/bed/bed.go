@@ -17,11 +17,11 @@ import (
 	"sync"
 	"testing"
 
-	"multinicd/test/artifact"
-	"multinicd/test/controlplane"
-	"multinicd/test/prerequisite"
-	"multinicd/test/sandbox"
-	"multinicd/test/testhost"
+	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/sandbox"
+	"multinicd/test/bed/testhost"
 )
 
 // Bed is one test's network with its hosts.

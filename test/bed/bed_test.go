@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"multinicd/test/testhost"
+	"multinicd/test/bed/testhost"
 )
 
 // get asks the API server from a host, by bash's own TCP: there is no client for HTTP on it. It returns "open"
@@ -117,7 +117,7 @@ func TestADaemonIsInstalledAndEnabled(t *testing.T) {
 }
 
 func TestTheProductsCommandsAreBuilt(t *testing.T) {
-	path := Build(t, "./test/setup")
+	path := Build(t, "./test/cmd/setup")
 	b, err := os.ReadFile(path)
 	if err != nil || !bytes.HasPrefix(b, []byte("\x7fELF")) {
 		t.Errorf("got %d bytes, %v, want a program", len(b), err)

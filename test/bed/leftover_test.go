@@ -11,9 +11,9 @@ import (
 	"syscall"
 	"testing"
 
-	"multinicd/test/prerequisite"
-	"multinicd/test/sandbox"
-	"multinicd/test/testhost"
+	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/sandbox"
+	"multinicd/test/bed/testhost"
 )
 
 // victim, in the environment, makes this test binary build a bed, say so and wait to be killed.

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"net/netip"
 
-	"multinicd/test/kubelet"
-	"multinicd/test/testhost"
+	"multinicd/test/bed/kubelet"
+	"multinicd/test/bed/testhost"
 )
 
 // Node boots a host with a primary NIC and one NIC per MAC, which is a node of the control plane: containerd and a kubelet run on it, and

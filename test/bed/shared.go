@@ -8,8 +8,8 @@ import (
 	"sync"
 	"testing"
 
-	"multinicd/test/controlplane"
-	"multinicd/test/sandbox"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/sandbox"
 )
 
 // shared is the control plane of all tests of a package.

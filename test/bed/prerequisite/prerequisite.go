@@ -1,0 +1,111 @@
+// Package prerequisite knows what the test bed needs from the machine, beside Go: root, and a few Debian
+// packages.
+//
+// Tests call Require and are skipped where something is missing, saying what; with CI set they fail, because a
+// skipped test proves nothing. The command test/cmd/setup calls Install.
+//
+// It must not install anything by itself when a test runs.
+package prerequisite
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// programs that the test bed runs, and the Debian packages they come in.
+var programs = []struct{ name, pkg string }{
+	{"unshare", "util-linux"},
+	{"nsenter", "util-linux"},
+	{"mmdebstrap", "mmdebstrap"},
+	{"systemd-nspawn", "systemd-container"},
+	{"ip", "iproute2"},
+}
+
+// Missing lists the Debian packages to install, sorted.
+func Missing() []string {
+	var missing []string
+	for _, p := range programs {
+		if _, err := exec.LookPath(p.name); err != nil {
+			missing = append(missing, p.pkg)
+		}
+	}
+	slices.Sort(missing)
+	return slices.Compact(missing)
+}
+
+// Require ends the test where the machine cannot run the test bed.
+func Require(t testing.TB) {
+	t.Helper()
+	end := t.Skipf
+	if os.Getenv("CI") != "" {
+		end = t.Fatalf
+	}
+	if os.Geteuid() != 0 {
+		end("the test bed needs root: it makes network namespaces and boots hosts")
+	}
+	if missing := Missing(); len(missing) > 0 {
+		end("the test bed needs the packages %s: run `go run ./test/cmd/setup`", strings.Join(missing, ", "))
+	}
+}
+
+// compiler is what go test -race needs beside Go; no test bed needs it.
+func compiler() []string {
+	if _, err := exec.LookPath("gcc"); err == nil {
+		return nil
+	}
+	return []string{"gcc", "libc6-dev"}
+}
+
+// containerRuntime is what runc is built with: a library in C, found by pkg-config.
+func containerRuntime() []string {
+	if exec.Command("pkg-config", "--exists", "libseccomp").Run() == nil {
+		return nil
+	}
+	return []string{"libseccomp-dev", "pkg-config"}
+}
+
+// More is what not everybody needs who runs the test bed.
+type More struct {
+	// Compiler is for go test -race, ContainerRuntime for building runc.
+	Compiler, ContainerRuntime bool
+}
+
+// Install installs by apt-get what is missing, for the test bed and for more.
+func Install(ctx context.Context, logf func(string, ...any), more More) error {
+	missing := Missing()
+	if more.Compiler {
+		missing = append(missing, compiler()...)
+	}
+	if more.ContainerRuntime {
+		missing = append(missing, containerRuntime()...)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	logf("installing by apt-get: %s", strings.Join(missing, ", "))
+	install := append([]string{"install", "--yes", "--no-install-recommends"}, missing...)
+	if aptGet(ctx, install...) == nil {
+		return nil
+	}
+	// A fresh machine has no package lists, or old ones.
+	if err := aptGet(ctx, "update"); err != nil {
+		return err
+	}
+	return aptGet(ctx, install...)
+}
+
+func aptGet(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, "apt-get", append([]string{"--quiet", "--option=DPkg::Lock::Timeout=300"}, args...)...)
+	cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive")
+	// Interrupted it ends when dpkg has; killed it would leave packages half installed.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running apt-get %s: %w:\n%s", strings.Join(args, " "), err, out)
+	}
+	return nil
+}

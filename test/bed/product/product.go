@@ -1,0 +1,157 @@
+// Package product puts the product into a test cluster and on test hosts, by the manifests that a user gets.
+//
+// In go a running control plane, a sandbox and hosts; out come an installed API, a running bridge with its own rights and no others,
+// and hosts that hold their node's credential.
+//
+// It must not give anybody more rights than the manifests do: what fails for want of a right must fail in a test.
+//
+// Start reading at Install.
+package product
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/sandbox"
+	"multinicd/test/bed/testhost"
+)
+
+// Install applies the CRDs, the bridge's manifest and the admission policies, and waits until the API is served.
+func Install(ctx context.Context, c *controlplane.Cluster) error {
+	root, err := artifact.RepositoryRoot()
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/admission.yaml"} {
+		if out, err := c.Kubectl(ctx, "apply", "--server-side", "-f", filepath.Join(root, name)); err != nil {
+			return fmt.Errorf("installing %s: %w\n%s", name, err, out)
+		}
+	}
+	return c.Served(ctx, "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
+}
+
+// Bridge is a running multinic-bridge.
+type Bridge struct {
+	LogFile string
+	cmd     *exec.Cmd
+	exited  chan struct{}
+}
+
+// StartBridge runs the bridge as the ServiceAccount of its manifest. It ends with the sandbox, or by Stop or Kill.
+func StartBridge(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string) (*Bridge, error) {
+	token, err := Token(ctx, c, "multinic-system", "multinic-bridge")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(box.Dir, "bridge-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder for the bridge: %w", err)
+	}
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	if err := os.WriteFile(kubeconfig, tokenKubeconfig(c, dir, token), 0o600); err != nil {
+		return nil, fmt.Errorf("writing the bridge's kubeconfig: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), c.CA, 0o600); err != nil {
+		return nil, fmt.Errorf("writing the bridge's CA: %w", err)
+	}
+	b := &Bridge{LogFile: filepath.Join(dir, "log"), exited: make(chan struct{})}
+	log, err := os.Create(b.LogFile)
+	if err != nil {
+		return nil, fmt.Errorf("making the bridge's log: %w", err)
+	}
+	defer log.Close()
+	b.cmd = exec.Command(binary, "run", "--kubeconfig", kubeconfig, "--health-address", "0", "--metrics-address", "0")
+	b.cmd.Stdout, b.cmd.Stderr = log, log
+	if err := box.Start("bridge", b.cmd); err != nil {
+		return nil, err
+	}
+	go func() {
+		_ = b.cmd.Wait() // how it ended is in the log
+		close(b.exited)
+	}()
+	return b, nil
+}
+
+// Log is all that the bridge has said.
+func (b *Bridge) Log() string {
+	out, err := os.ReadFile(b.LogFile)
+	if err != nil {
+		return err.Error()
+	}
+	return string(out)
+}
+
+// PID is the bridge's process id.
+func (b *Bridge) PID() int { return b.cmd.Process.Pid }
+
+// Stop ends the bridge in good order, Kill does not; both wait.
+func (b *Bridge) Stop() { b.end(syscall.SIGTERM) }
+
+// Kill is Stop without notice.
+func (b *Bridge) Kill() { b.end(syscall.SIGKILL) }
+
+func (b *Bridge) end(s syscall.Signal) {
+	_ = b.cmd.Process.Signal(s) // it may have ended already
+	<-b.exited
+}
+
+func tokenKubeconfig(c *controlplane.Cluster, dir, token string) []byte {
+	return fmt.Appendf(nil, `apiVersion: v1
+kind: Config
+clusters: [{name: c, cluster: {server: %q, certificate-authority: %q}}]
+users: [{name: u, user: {token: %q}}]
+contexts: [{name: x, context: {cluster: c, user: u}}]
+current-context: x
+`, c.URL, filepath.Join(dir, "ca.crt"), token)
+}
+
+// Token asks for a token of a ServiceAccount, good for some hours.
+func Token(ctx context.Context, c *controlplane.Cluster, namespace, account string) (string, error) {
+	out, err := c.Kubectl(ctx, "create", "token", account, "--namespace", namespace, "--duration", "8h")
+	if err != nil {
+		return "", fmt.Errorf("asking for a token of %s: %w\n%s", account, err, out)
+	}
+	return strings.TrimSpace(out), nil
+}
+
+// Expect makes a Node, and waits until the bridge, which has to run, has given it an identity.
+func Expect(ctx context.Context, c *controlplane.Cluster, node string) error {
+	if out, err := c.Apply(ctx, fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %q}}", node), "--server-side"); err != nil {
+		return fmt.Errorf("making Node %s: %w\n%s", node, err, out)
+	}
+	// The bridge makes it last.
+	out, err := c.Kubectl(ctx, "wait", "--for=create", "--timeout=60s", "-n", "multinic-nodes", "rolebinding/multinic-join-"+node)
+	if err != nil {
+		return fmt.Errorf("waiting for the identity of %s: %w\n%s", node, err, out)
+	}
+	return nil
+}
+
+// Admit expects a node, and gives a token of its identity, good for some hours: the node joins without a join.
+func Admit(ctx context.Context, c *controlplane.Cluster, node string) (string, error) {
+	if err := Expect(ctx, c, node); err != nil {
+		return "", err
+	}
+	return Token(ctx, c, "multinic-nodes", "multinic-node-"+node)
+}
+
+// Join puts the credential of a node into a host, where the daemon looks for it. server is the API server's URL as the host sees it.
+func Join(ctx context.Context, c *controlplane.Cluster, h *testhost.Host, node, server string) error {
+	token, err := Admit(ctx, c, node)
+	if err != nil {
+		return err
+	}
+	for name, data := range map[string]string{"server": server + "\n", "ca.crt": string(c.CA), "token": token + "\n"} {
+		if err := h.WriteFile("/var/lib/multinicd/credential/"+name, []byte(data), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}

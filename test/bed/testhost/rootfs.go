@@ -1,0 +1,59 @@
+package testhost
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"multinicd/test/bed/artifact"
+)
+
+// DefaultSuite is Debian 12, with systemd 252, NetworkManager 1.42 and netplan 0.106.
+const DefaultSuite = "bookworm"
+
+// packages of a host beside what Debian calls essential.
+var packages = []string{"systemd", "systemd-sysv", "udev", "dbus", "network-manager", "netplan.io", "iproute2", "procps", "kmod", "iputils-ping", "ca-certificates"}
+
+// rootFSVersion is raised when RootFS makes something else from the same packages.
+const rootFSVersion = "1"
+
+// RootFS returns the folder of a root file system of that suite, to be read only. It is made once, in about
+// 90 s, by mmdebstrap from the mirrors that this machine's own apt uses.
+func RootFS(ctx context.Context, logf artifact.Logf, suite string) (string, error) {
+	name := "rootfs-" + suite + "-" + artifact.Key(append([]string{rootFSVersion}, packages...)...)
+	dir, err := artifact.Make(ctx, logf, name, func(ctx context.Context, dir string) error {
+		sources, err := aptSources("/")
+		if err != nil {
+			return err
+		}
+		lines, err := sources.lines(suite)
+		if err != nil {
+			return err
+		}
+		logf("installing Debian %s with %s", suite, strings.Join(packages, ", "))
+		args := []string{
+			// Neither what it mounts nor what it starts may outlive it, or us.
+			"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+			"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+			`--aptopt=APT::Install-Recommends "false"`,
+			"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+			"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+			"--include=" + strings.Join(packages, ","), suite, filepath.Join(dir, "root"),
+		}
+		cmd := exec.CommandContext(ctx, "unshare", append(args, lines...)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("running mmdebstrap: %w:\n%s", err, out)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "root"), nil
+}

@@ -1,0 +1,221 @@
+package main
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/testhost"
+)
+
+// The plots' and the text's functions are held to well-formed output; the rest to what a number would be wrong by.
+
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	from := link{Name: "multinic1", MTU: 1500, Addresses: []string{"192.168.100.10/24"}}
+	want := link{Name: "multinic1", MTU: 1500, Addresses: []string{"192.168.100.11/24"}}
+	begin := time.Unix(1000, 0)
+	event := func(after int, gone bool, what, on, text string) testhost.Event {
+		return testhost.Event{Time: begin.Add(time.Duration(after)), Gone: gone, What: what, Link: on, Text: text}
+	}
+	added := event(1, false, "address", "multinic1", "192.168.100.11/24")
+	removed := event(2, true, "address", "multinic1", "192.168.100.10/24")
+	for name, row := range map[string]struct {
+		events        []testhost.Event
+		first, became int // 0: never
+		foreign       int
+	}{
+		"the new address alone is not enough":          {events: []testhost.Event{added}, first: 1},
+		"it counts when the old one is gone":           {events: []testhost.Event{added, removed}, first: 1, became: 2},
+		"routes of the link and IPv6 change nothing":   {events: []testhost.Event{added, removed, event(3, false, "route", "multinic1", "x"), event(4, false, "address", "multinic1", "fe80::1/64")}, first: 1, became: 2},
+		"a flap afterwards makes it as late as it was": {events: []testhost.Event{added, removed, event(3, true, "address", "multinic1", "192.168.100.11/24"), event(4, false, "address", "multinic1", "192.168.100.11/24")}, first: 1, became: 4},
+		"a wrong MTU at the end is not as wanted":      {events: []testhost.Event{added, removed, event(3, false, "link", "multinic1", "mtu 1400 state up")}, first: 1},
+		"other links and rules are foreign":            {events: []testhost.Event{added, event(1, false, "link", "eth0", "mtu 1500 state up"), event(1, true, "rule", "", "priority 100"), removed}, first: 1, became: 2, foreign: 2},
+		"nothing happened":                             {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, first, became, foreign := replay(from, row.events, want)
+			since := func(at time.Time) int {
+				if at.IsZero() {
+					return 0
+				}
+				return int(at.Sub(begin))
+			}
+			if since(first) != row.first || since(became) != row.became || foreign != row.foreign {
+				t.Errorf("got %d %d %d, want %d %d %d", since(first), since(became), foreign, row.first, row.became, row.foreign)
+			}
+		})
+	}
+}
+
+func TestRenamedLinkIsFollowed(t *testing.T) {
+	t.Parallel()
+	to, _, became, foreign := replay(link{Name: "eth1", MTU: 1500}, []testhost.Event{
+		{Time: time.Unix(1, 0), What: "link", Link: "multinic1", Text: "mtu 1500 state up flags up renamed from eth1"},
+		{Time: time.Unix(2, 0), What: "link", Link: "multinic1", Text: "mtu 1400 state up flags up"},
+	}, link{Name: "multinic1", MTU: 1400})
+	if became != time.Unix(2, 0) || foreign != 0 {
+		t.Errorf("got %s at %s, %d foreign", to, became, foreign)
+	}
+}
+
+func TestNextDiffersInOneThing(t *testing.T) {
+	t.Parallel()
+	l := link{Name: "multinic1", MTU: 1499, Addresses: []string{"192.168.100.209/24"}}
+	for range 400 {
+		a, m := next(l, kindAddress), next(l, kindMTU)
+		if cmp.Equal(a.Addresses, l.Addresses) || a.MTU != l.MTU || m.MTU == l.MTU || !cmp.Equal(m.Addresses, l.Addresses) || m.MTU < 1300 || m.MTU > 1500 {
+			t.Fatalf("after %s: %s and %s", l, a, m)
+		}
+		l = link{Name: l.Name, MTU: m.MTU, Addresses: a.Addresses}
+	}
+}
+
+func TestCountFindsConfiguredThatWasWrittenEarly(t *testing.T) {
+	t.Parallel()
+	begin := time.Unix(1000, 0)
+	request := func(after int, user, resource, sub string) controlplane.Request {
+		var r controlplane.Request
+		r.Received, r.User.Username = begin.Add(time.Duration(after)*time.Millisecond), user
+		r.ObjectRef.Resource, r.ObjectRef.Subresource = resource, sub
+		return r
+	}
+	changes := []change{
+		{Accepted: begin, Sent: -1, Kernel: 20, Configured: 50},
+		{Accepted: begin.Add(time.Second), Sent: -1, Kernel: 40, Configured: 50},
+	}
+	count(changes, []controlplane.Request{
+		request(2, bridgeUser, "multinicnodeconfigs", "status"), // InProgress
+		request(30, daemonUser, "configmaps", ""),
+		request(35, bridgeUser, "multinicnodeconfigs", "status"),
+		request(36, "admin", "multinicnodeconfigs", ""),
+		request(400, daemonUser, "leases", ""),
+		request(1030, bridgeUser, "multinicnodeconfigs", "status"),
+	})
+	want := []change{
+		{Accepted: begin, Sent: -1, Kernel: 20, Reported: 30, Stated: 35, Configured: 50, Daemon: 2, Bridge: 2},
+		{Accepted: begin.Add(time.Second), Sent: -1, Kernel: 40, Stated: 30, Configured: 50, Bridge: 1, Early: true},
+	}
+	if diff := cmp.Diff(want, changes); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestQuantileIsAMeasuredValue(t *testing.T) {
+	t.Parallel()
+	hundred := make([]float64, 100)
+	for i := range hundred {
+		hundred[i] = float64(100 - i)
+	}
+	for p, want := range map[float64]float64{0: 1, 50: 50, 90: 90, 99: 99, 100: 100} {
+		if got := quantile(hundred, p); got != want {
+			t.Errorf("p%.0f is %v, want %v", p, got, want)
+		}
+	}
+	if got := quantile([]float64{7}, 50); got != 7 {
+		t.Errorf("of one value: %v", got)
+	}
+	if got := quantile(nil, 50); !math.IsNaN(got) {
+		t.Errorf("of none: %v", got)
+	}
+}
+
+func TestLostCountsWhatIsNoMore(t *testing.T) {
+	t.Parallel()
+	if got := lost([]string{"a", "b", "c"}, []string{"c", "d", "a"}); got != 1 {
+		t.Errorf("got %d, want 1", got)
+	}
+}
+
+func TestReadUsage(t *testing.T) {
+	t.Parallel()
+	files := map[string]string{
+		"/p/status": "Name:\tmultinicd\nVmHWM:\t   20480 kB\nVmRSS:\t   10240 kB\nRssAnon:\t    5120 kB\nThreads:\t8\n",
+		"/p/stat":   "12 (a ) b) S 1 12 12 0 -1 4194560 2000 0 0 0 150 50 0 0 20 0 8 0\n",
+	}
+	got, err := readUsage("/p", func(name string) ([]byte, error) { return []byte(files[name]), nil })
+	if want := (usage{RSS: 10, Anon: 5, Peak: 20, CPU: 2, Threads: 8}); err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+}
+
+// sample is results as a run of two changes would give.
+func sample() results {
+	changes := []change{{Number: 1, Kernel: 20, Touched: 19, Reported: 40, Stated: 45, Configured: 50, Daemon: 2, Bridge: 2, Persisted: true}, {Number: 2, Kernel: 900, Configured: 2000, Early: true}}
+	return results{Changes: 2, Series: []series{{"off", kindAddress, changes, 0}, {"off", kindMTU, changes, 0}, {"fast", kindAddress, changes, 1}},
+		Methods: []method{{Name: "ip <&>", Lasts: "no", Kernel: []float64{1}, Ended: []float64{2}, Foreign: []int{3}, Lost: []int{4}}, {Name: "never", Missed: 1}}}
+}
+
+func TestPlotsAreWellFormed(t *testing.T) {
+	t.Parallel()
+	for name, p := range map[string]plot{"latency": sample().latency(), "comparison": sample().comparison(), "nothing": {}} {
+		text := p.svg()
+		for d := xml.NewDecoder(strings.NewReader(text)); ; {
+			if _, err := d.Token(); errors.Is(err, io.EOF) {
+				break
+			} else if err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, text)
+			}
+		}
+		if strings.Contains(text, "NaN") && name != "comparison" || strings.Contains(text, "Inf") {
+			t.Errorf("%s has no numbers:\n%s", name, text)
+		}
+	}
+}
+
+func TestWriteKeepsThePageAroundTheResults(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	page := filepath.Join(dir, "README.md")
+	const head, tail = "# Page\n\n", "\nthe end\n"
+	if err := os.WriteFile(page, []byte(head+resultsBegin+"old\n"+resultsEnd+tail), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // a second run replaces the first
+		if err := sample().write(dir); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := head + resultsBegin + "\n" + sample().text() + "\n" + resultsEnd + tail
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Fatalf("-want +got:\n%s", diff)
+		}
+	}
+	if err := os.WriteFile(page, []byte("no markers"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := sample().write(dir); err == nil {
+		t.Error("a page without markers was overwritten")
+	}
+	lines, err := os.ReadFile(filepath.Join(dir, changesFile))
+	if err != nil || strings.Count(string(lines), "\n") != 7 {
+		t.Errorf("%v, %s", err, lines)
+	}
+}
+
+func TestDriftSaysWhetherTheAimIsMet(t *testing.T) {
+	t.Parallel()
+	waits := []wait{{"soon", "off", []float64{1, 2}}, {"late", "fast", []float64{10, 1000.5}}}
+	text := driftText(waits, time.Unix(0, 0), machine{}, "1.0", "2.0")
+	for _, want := range []string{"| soon | off | 2 | 1 | 2 | 2 | 2 | yes |", "| late | fast | 2 | 10 | 1000 | 1000 | 1000 | **no** |", "1.0, 2.0"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, text)
+		}
+	}
+	if got, want := driftCSV(waits), "what,dad,try,ms\n\"soon\",off,1,1.000\n\"soon\",off,2,2.000\n\"late\",fast,1,10.000\n\"late\",fast,2,1000.500\n"; got != want {
+		t.Errorf("got\n%s", got)
+	}
+}

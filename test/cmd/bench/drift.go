@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/test/bed/testhost"
+)
+
+// wait is how long one kind of thing took until all was as wanted, in milliseconds, a value for each try.
+type wait struct {
+	What, DAD string
+	Values    []float64
+}
+
+// The bystander is the NIC that is plugged in and out: the example's second.
+const (
+	bystanderMAC     = "02:00:00:00:01:02"
+	bystanderName    = "multinic2"
+	bystanderAddress = "192.168.200.10/24"
+	// drifting is the time between two tries of the same NIC: eight repairs within ten seconds would be a fight.
+	drifting = 1500 * time.Millisecond
+	aimDrift = 1000 // p99, in ms
+)
+
+// drift measures how long a NIC that is plugged in, and an address that is deleted, take to be as wanted, and writes the page about it.
+func (b *bench) drift(ctx context.Context) error {
+	before := load()
+	var waits []wait
+	for _, dad := range []string{"off", "fast"} {
+		if err := b.stand.configure(ctx, dad); err != nil {
+			return err
+		}
+		b.logf("a NIC is plugged in %d times, dad = %q", b.changes, dad)
+		kernel, configured, err := b.plugged(ctx)
+		if err != nil {
+			return fmt.Errorf("plugging in with dad = %q: %w\n%s", dad, err, b.stand.host.Journal(ctx))
+		}
+		b.logf("an address is deleted %d times, dad = %q", b.changes, dad)
+		back, err := b.deleted(ctx)
+		if err != nil {
+			return fmt.Errorf("deleting an address with dad = %q: %w\n%s", dad, err, b.stand.host.Journal(ctx))
+		}
+		waits = append(waits, wait{"a NIC is plugged in, until the kernel is as wanted", dad, kernel}, wait{"a NIC is plugged in, until the object is Configured", dad, configured},
+			wait{"an address is deleted, until it is back", dad, back})
+	}
+	machine, err := b.stand.describe(ctx)
+	if err != nil {
+		return fmt.Errorf("describing the machine: %w", err)
+	}
+	text := driftText(waits, b.begin, machine, before, load())
+	fmt.Print(text)
+	if b.out == "" {
+		return nil
+	}
+	if err := os.WriteFile(filepath.Join(b.out, "drift.csv"), []byte(driftCSV(waits)), 0o644); err != nil {
+		return fmt.Errorf("writing the results: %w", err)
+	}
+	return writePage(b.out, "drift", text)
+}
+
+// plugged takes the times from right before the NIC is made until its address is there, and until a watch shows the object as Configured again.
+func (b *bench) plugged(ctx context.Context) (kernel, configured []float64, err error) {
+	s := b.stand
+	monitor, err := s.host.MonitorKernel()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer monitor.Stop()
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	news, err := s.watch(watching)
+	if err != nil {
+		return nil, nil, err
+	}
+	for range b.changes {
+		if err := s.host.Unplug(bystanderMAC); err != nil {
+			return nil, nil, err
+		}
+		if _, err := awaitState(ctx, news, v1.StatePending); err != nil {
+			return nil, nil, err
+		}
+		if err := rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
+			return nil, nil, err
+		}
+		monitor.Reset()
+		begin := time.Now()
+		if err := s.host.Plug(testhost.NIC{MAC: bystanderMAC, Segment: "data2"}); err != nil {
+			return nil, nil, err
+		}
+		done, err := awaitState(ctx, news, v1.StateConfigured)
+		if err != nil {
+			return nil, nil, err
+		}
+		there, err := announced(ctx, monitor, begin, bystanderName, bystanderAddress)
+		if err != nil {
+			return nil, nil, err
+		}
+		kernel, configured = append(kernel, ms(there.Sub(begin))), append(configured, ms(done.Sub(begin)))
+		if err := rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
+			return nil, nil, err
+		}
+	}
+	return kernel, configured, nil
+}
+
+// deleted takes the time from the kernel's word that an address is gone to its word that it is there again. The two NICs take turns.
+func (b *bench) deleted(ctx context.Context) (back []float64, err error) {
+	s := b.stand
+	monitor, err := s.host.MonitorKernel()
+	if err != nil {
+		return nil, err
+	}
+	defer monitor.Stop()
+	first, err := s.link(ctx)
+	if err != nil {
+		return nil, err
+	}
+	nics := []struct{ name, address string }{{nicName, first.Addresses[0]}, {bystanderName, bystanderAddress}}
+	for i := range b.changes {
+		n := nics[i%len(nics)]
+		monitor.Reset()
+		begin := time.Now()
+		if _, err := s.host.Run(ctx, "ip", "address", "del", n.address, "dev", n.name); err != nil {
+			return nil, err
+		}
+		there, err := announced(ctx, monitor, begin, n.name, n.address)
+		if err != nil {
+			return nil, err
+		}
+		events, err := monitor.Events()
+		if err != nil {
+			return nil, err
+		}
+		for _, e := range events {
+			if e.What == "address" && e.Gone && e.Link == n.name && e.Text == n.address {
+				back = append(back, ms(there.Sub(e.Time)))
+			}
+		}
+		if len(back) != i+1 {
+			return nil, fmt.Errorf("try %d: the kernel announced the end of %s %d times", i+1, n.address, len(back)-i)
+		}
+		if err := rest(ctx, drifting/time.Duration(len(nics))+rand.N(b.pause+1)); err != nil {
+			return nil, err
+		}
+	}
+	return back, nil
+}
+
+// announced waits for the kernel's last word on an address of a link, which must be that it is there.
+func announced(ctx context.Context, monitor *testhost.KernelMonitor, since time.Time, name, address string) (time.Time, error) {
+	for {
+		events, err := monitor.Events()
+		if err != nil {
+			return time.Time{}, err
+		}
+		for i := len(events) - 1; i >= 0; i-- {
+			if e := events[i]; e.What == "address" && e.Link == name && e.Text == address && !e.Gone {
+				return e.Time, nil
+			}
+		}
+		if time.Since(since) > patience {
+			return time.Time{}, fmt.Errorf("%s has not come to %s within %s", address, name, patience)
+		}
+		if err := rest(ctx, 5*time.Millisecond); err != nil {
+			return time.Time{}, err
+		}
+	}
+}
+
+// awaitState gives the time at which the watch showed the object in that state.
+func awaitState(ctx context.Context, news <-chan observed, state v1.State) (time.Time, error) {
+	give := time.NewTimer(patience)
+	defer give.Stop()
+	for {
+		select {
+		case o, ok := <-news:
+			if !ok {
+				return time.Time{}, fmt.Errorf("the watch ended")
+			}
+			if o.object.Status.State == state {
+				return o.at, nil
+			}
+		case <-give.C:
+			return time.Time{}, fmt.Errorf("not %s within %s", state, patience)
+		case <-ctx.Done():
+			return time.Time{}, ctx.Err()
+		}
+	}
+}
+
+// driftText is the page's table.
+func driftText(waits []wait, at time.Time, m machine, before, after string) string {
+	rows := [][]string{{"what happens", "dad", "tries", "p50", "p90", "p99", "max", "p99 of at most " + number(aimDrift) + " ms"}}
+	for _, w := range waits {
+		met := "yes"
+		if quantile(w.Values, 99) > aimDrift {
+			met = "**no**"
+		}
+		rows = append(rows, []string{w.What, w.DAD, fmt.Sprint(len(w.Values)), number(quantile(w.Values, 50)), number(quantile(w.Values, 90)), number(quantile(w.Values, 99)), number(quantile(w.Values, 100)), met})
+	}
+	return fmt.Sprintf("\nMeasured on %s, %s, in ms. Load before and after: %s, %s.\n\n%s\n\n%s\n\n", at.UTC().Format("2006-01-02 15:04 UTC"), m.Product, before, after, table(rows), m.text())
+}
+
+// driftCSV is a line for each try.
+func driftCSV(waits []wait) string {
+	var b strings.Builder
+	b.WriteString("what,dad,try,ms\n")
+	for _, w := range waits {
+		for i, v := range w.Values {
+			fmt.Fprintf(&b, "%q,%s,%d,%.3f\n", w.What, w.DAD, i+1, v)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,242 @@
+// Command demo shows the main job from nothing: a real control plane, a bridge, a real host with two extra NICs, which joins; the example object is
+// created, the NICs come up, the host is rebooted, and they come up again.
+//
+// It needs root and what `go run ./test/cmd/setup demo` makes. With KEEP=1 in the environment it leaves all of it running until Ctrl-C, and says
+// how to look around. It exits with 1 if anything is not as it should be.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/product"
+	"multinicd/test/bed/sandbox"
+	"multinicd/test/bed/testhost"
+)
+
+const (
+	node = "worker-node-01"
+	toml = "# The NICs of this host are veths: only a test machine takes them for real ones.\nlinks.virtual_kinds = [\"veth\"]\n"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	d := &demo{begin: time.Now()}
+	err := d.run(ctx)
+	if cerr := d.close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+type demo struct {
+	begin   time.Time
+	root    string
+	box     *sandbox.Sandbox
+	cluster *controlplane.Cluster
+	bridge  *product.Bridge
+	world   *testhost.World
+	host    *testhost.Host
+}
+
+func (d *demo) logf(format string, args ...any) {
+	fmt.Printf("demo %5.1f s: %s\n", time.Since(d.begin).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (d *demo) close() error {
+	if d.box == nil {
+		return nil
+	}
+	return d.box.Close()
+}
+
+func (d *demo) run(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{d.startCluster, d.startHost, d.configure, d.reboot} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	if os.Getenv("KEEP") == "" {
+		fmt.Println("\nThat was all; KEEP=1 make demo leaves it running.")
+		return nil
+	}
+	d.lookAround()
+	<-ctx.Done()
+	return nil
+}
+
+func (d *demo) startCluster(ctx context.Context) (err error) {
+	if d.root, err = artifact.RepositoryRoot(); err != nil {
+		return err
+	}
+	if d.box, err = sandbox.New(ctx, d.logf); err != nil {
+		return err
+	}
+	d.logf("starting etcd and kube-apiserver")
+	d.cluster, err = controlplane.Start(ctx, d.box, controlplane.Options{
+		Logf:      d.logf,
+		Addresses: []net.IP{testhost.Gateway.AsSlice()},
+		// Nothing here runs Pods, and who tries the product for the first time waits for all that is built.
+		WithoutControllers: true,
+	})
+	if err != nil {
+		return err
+	}
+	d.logf("installing the CRDs and the bridge's manifest, and running the bridge")
+	if err := product.Install(ctx, d.cluster); err != nil {
+		return err
+	}
+	d.bridge, err = product.StartBridge(ctx, d.box, d.cluster, filepath.Join(d.root, "bin/multinic-bridge"))
+	return err
+}
+
+func (d *demo) startHost(ctx context.Context) (err error) {
+	if d.world, err = testhost.NewWorld(d.box, d.logf); err != nil {
+		return err
+	}
+	api, err := d.world.ServeAPI(d.cluster.Address)
+	if err != nil {
+		return err
+	}
+	d.logf("booting the host %s with two NICs that nobody has configured", node)
+	d.host, err = d.world.NewHost(ctx, testhost.Options{Name: node, NICs: []testhost.NIC{
+		{MAC: "02:00:00:00:01:01", Segment: "data1"}, {MAC: "02:00:00:00:01:02", Segment: "data2"}}})
+	if err != nil {
+		return err
+	}
+	if err := d.host.Boot(ctx); err != nil {
+		return err
+	}
+	if err := d.host.InstallDaemon(ctx, filepath.Join(d.root, "bin/multinicd"), filepath.Join(d.root, "systemd/multinicd.service"), toml); err != nil {
+		return err
+	}
+	if err := d.show(ctx, "ip", "-br", "address"); err != nil {
+		return err
+	}
+	if err := d.join(ctx, api.URL()); err != nil {
+		return err
+	}
+	return d.host.StartDaemon(ctx)
+}
+
+// join gives the host the credential of its node, as an administrator would who has no kubelet there: a join token, carried over in a file.
+func (d *demo) join(ctx context.Context, server string) error {
+	if err := product.Expect(ctx, d.cluster, node); err != nil {
+		return err
+	}
+	args := []string{"token", "create", "--node", node, "--server", server, "--output-file", "join"}
+	fmt.Printf("\n$ multinic-bridge %s\n", strings.Join(args, " "))
+	create := exec.CommandContext(ctx, filepath.Join(d.root, "bin/multinic-bridge"), args...)
+	create.Dir, create.Env = d.box.Dir, append(os.Environ(), "KUBECONFIG="+d.cluster.Kubeconfig)
+	said, err := create.CombinedOutput()
+	fmt.Print(string(said))
+	if err != nil {
+		return fmt.Errorf("making a join token: %w", err)
+	}
+	file, err := os.ReadFile(filepath.Join(d.box.Dir, "join"))
+	if err != nil {
+		return fmt.Errorf("reading the join file: %w", err)
+	}
+	if err := d.host.WriteFile("/root/join", file, 0o600); err != nil {
+		return err
+	}
+	_, line, found := strings.Cut(string(said), "\n  multinicd join ")
+	if !found {
+		return errors.New("token create printed no line to join with")
+	}
+	return d.show(ctx, strings.Fields("multinicd join "+strings.Replace(line, "--token-file join", "--token-file /root/join", 1))...)
+}
+
+func (d *demo) configure(ctx context.Context) error {
+	const example = "examples/worker-node-01.yaml"
+	fmt.Printf("\n$ kubectl apply -f %s\n", example)
+	out, err := d.cluster.Kubectl(ctx, "apply", "-f", filepath.Join(d.root, example))
+	fmt.Print(out)
+	if err != nil {
+		return err
+	}
+	if err := d.ready(ctx); err != nil {
+		return err
+	}
+	return d.look(ctx)
+}
+
+func (d *demo) reboot(ctx context.Context) error {
+	d.logf("rebooting the host: its NICs are new ones with the old MACs")
+	if err := d.host.Reboot(ctx); err != nil {
+		return err
+	}
+	return d.look(ctx)
+}
+
+func (d *demo) ready(ctx context.Context) error {
+	out, err := d.cluster.Kubectl(ctx, "wait", "--for=condition=Ready", "--timeout=60s", "-n", "multinic-system", "mnnc/"+node)
+	if err != nil {
+		return fmt.Errorf("waiting for the object to be Ready: %w\n%s\n%s", err, out, d.host.Journal(ctx))
+	}
+	return nil
+}
+
+// look shows the object and the links, and fails if they are not as wanted.
+func (d *demo) look(ctx context.Context) error {
+	fmt.Println("\n$ kubectl get mnnc -n multinic-system")
+	out, err := d.cluster.Kubectl(ctx, "get", "mnnc", "-n", "multinic-system")
+	fmt.Print(out)
+	if err != nil || !strings.Contains(out, "Configured") {
+		return fmt.Errorf("the object is not Configured: %w", err)
+	}
+	if err := d.show(ctx, "ip", "-br", "address"); err != nil {
+		return err
+	}
+	if err := d.show(ctx, "multinicd", "status"); err != nil {
+		return err
+	}
+	for link, address := range map[string]string{"multinic1": "192.168.100.10/24", "multinic2": "192.168.200.10/24"} {
+		out, err := d.host.Run(ctx, "ip", "address", "show", link)
+		if err != nil || !strings.Contains(out, "inet "+address) || !strings.Contains(out, "mtu 1500") {
+			return fmt.Errorf("%s does not have %s and MTU 1500: %w\n%s", link, address, err, out)
+		}
+	}
+	return nil
+}
+
+// show runs a command on the host and prints both.
+func (d *demo) show(ctx context.Context, argv ...string) error {
+	fmt.Printf("\n%s# %s\n", node, strings.Join(argv, " "))
+	out, err := d.host.Run(ctx, argv...)
+	fmt.Println(strings.TrimRight(out, "\n"))
+	return err
+}
+
+func (d *demo) lookAround() {
+	fmt.Printf(`
+All of it runs until Ctrl-C. It is an API server without Kubernetes' own controllers: no Pods run, a namespace stays Terminating,
+and a deleted Node takes nothing with it. In another shell:
+
+  export KUBECONFIG=%s
+  alias kubectl=%s
+  kubectl get mnnc -n multinic-system -w
+  kubectl edit mnnc %s -n multinic-system
+
+and on the host:
+
+  nsenter -t %d -m -u -i -n -p -C -- env -i HOME=/root TERM=$TERM PATH=/usr/sbin:/usr/bin:/sbin:/bin bash
+  systemctl status multinicd; multinicd status; journalctl -u multinicd -f
+
+`, d.cluster.Kubeconfig, d.cluster.KubectlPath(), node, d.host.Leader())
+}

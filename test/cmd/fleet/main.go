@@ -1,0 +1,151 @@
+// Command fleet measures what many nodes cost the API server: how long 2,000 of them take to become known and to join through their kubelets'
+// door, what it costs to hold them, how long a change takes to reach one of them, and what each node's Roles and RoleBindings add to a request.
+//
+// In go a real control plane, the bridge as a program of its own, and for each node the product's own client (internal/kube) with a connection and a
+// token of its own; no host is booted. Out come text and data in docs/performance/.
+//
+// It must not be believed in seconds: all of it shares the machine's cores. Processor time is that of the processes that are measured alone, and the
+// ratios are what is worth comparing.
+//
+// It needs root and what `go run ./test/cmd/setup` makes. Start reading at fleet.run.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/product"
+	"multinicd/test/bed/sandbox"
+)
+
+func main() {
+	log.SetLogger(logr.Discard()) // what the client's library would say
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	f := &fleet{begin: time.Now()}
+	flag.IntVar(&f.size, "nodes", 2000, "how many nodes")
+	flag.IntVar(&f.atOnce, "at-once", 64, "how many of them join at the same time")
+	flag.DurationVar(&f.hold, "hold", 5*time.Minute, "how long they are held before processor time is read")
+	flag.IntVar(&f.changes, "changes", 300, "changes of an object, one after the other")
+	flag.IntVar(&f.requests, "requests", 4000, "requests for each figure about bindings")
+	flag.StringVar(&f.out, "out", "docs/performance", "`folder` for text and data, from the top of the repository; empty: only print")
+	flag.Parse()
+	if flag.NArg() > 0 || f.size < few || f.atOnce < 1 || f.changes < 1 || f.requests < 1 {
+		fmt.Fprintf(os.Stderr, "fleet: takes no arguments, at least %d nodes, and no number below 1\n", few)
+		os.Exit(2)
+	}
+	err := f.run(ctx)
+	if f.box != nil {
+		if cerr := f.box.Close(); err == nil {
+			err = cerr
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "fleet:", err)
+		os.Exit(1)
+	}
+}
+
+// few nodes are what the many are compared with.
+const few = 10
+
+type fleet struct {
+	size, atOnce, changes, requests int
+	hold                            time.Duration
+	out                             string
+
+	begin   time.Time
+	box     *sandbox.Sandbox
+	cluster *controlplane.Cluster
+	bridge  *product.Bridge
+	nodes   []*node
+	// running are the nodes' own goroutines; stop ends them.
+	running sync.WaitGroup
+	stop    context.CancelFunc
+}
+
+func (f *fleet) logf(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "fleet %6.1f s: %s\n", time.Since(f.begin).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (f *fleet) run(ctx context.Context) error {
+	root, err := artifact.RepositoryRoot()
+	if err != nil {
+		return err
+	}
+	res := results{Date: f.begin.UTC().Truncate(time.Second), Nodes: f.size, AtOnce: f.atOnce, Cores: runtime.NumCPU(), LoadBefore: load()}
+	if err := f.start(ctx); err != nil {
+		return err
+	}
+	life, stop := context.WithCancel(ctx)
+	f.stop = stop
+	defer func() { stop(); f.running.Wait() }()
+
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{fmt.Sprintf("%d nodes become known and join", few), func() error {
+			if _, err := f.know(ctx, few); err != nil {
+				return err
+			}
+			_, err := f.join(ctx, life, f.nodes)
+			return err
+		}},
+		{"what a request costs with these", func() (err error) { res.Few, err = f.cost(ctx); return err }},
+		{fmt.Sprintf("%d nodes become known", f.size), func() (err error) { res.Known, err = f.know(ctx, f.size); return err }},
+		{"they join", func() (err error) { res.Joined, err = f.join(ctx, life, f.nodes[few:]); return err }},
+		{fmt.Sprintf("they are held for %s", f.hold), func() (err error) { res.Held, err = f.held(ctx); return err }},
+		{"changes", func() (err error) { res.Change, err = f.change(ctx); return err }},
+		{"what a request costs with all of them", func() (err error) { res.Many, err = f.cost(ctx); return err }},
+		{"renewals of tokens", func() (err error) { res.Renewal, err = f.renewals(ctx); return err }},
+	} {
+		f.logf("%s", step.what)
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	res.LoadAfter = load()
+	fmt.Print(res.text())
+	if f.out == "" {
+		return nil
+	}
+	if !filepath.IsAbs(f.out) {
+		f.out = filepath.Join(root, f.out)
+	}
+	return res.write(f.out)
+}
+
+func (f *fleet) start(ctx context.Context) (err error) {
+	if f.box, err = sandbox.New(ctx, f.logf); err != nil {
+		return err
+	}
+	binary, err := artifact.BuildCommand(ctx, f.logf, "./cmd/bridge")
+	if err != nil {
+		return err
+	}
+	if f.cluster, err = controlplane.Start(ctx, f.box, controlplane.Options{Logf: f.logf}); err != nil {
+		return err
+	}
+	if err := product.Install(ctx, f.cluster); err != nil {
+		return err
+	}
+	f.bridge, err = product.StartBridge(ctx, f.box, f.cluster, binary)
+	return err
+}
+
+var silent = slog.New(slog.DiscardHandler)

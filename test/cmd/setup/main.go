@@ -1,0 +1,112 @@
+// Command setup makes a machine ready for the test bed: it installs the Debian packages that are missing, builds
+// the control plane, the root file systems of the hosts and a NetworkManager with the ifcfg plugin into the cache, and removes what killed test runs
+// left. What is there already costs nothing. Debian's part and Go's part are made side by side: the first waits for the network and for one
+// program after the other, the second keeps all cores busy.
+//
+// Arguments are the Debian suites to make root file systems of, bookworm if there are none, and "kubelet" for what nodes with a kubelet
+// need. "demo" stands alone: what make demo needs and no more. It needs root.
+//
+// It must not leave anything half made: where one part fails or Ctrl-C ends it, all parts end before it does.
+//
+// Start reading at parse, then setup.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/kubelet"
+	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/sandbox"
+	"multinicd/test/bed/testhost"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := setup(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "setup:", err)
+		os.Exit(1)
+	}
+}
+
+func setup(ctx context.Context, args []string) error {
+	begin := time.Now()
+	logf := func(format string, args ...any) {
+		fmt.Printf("setup %4.0f s: %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+	need, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("the test bed needs root: it makes network namespaces and boots hosts")
+	}
+	if _, err := sandbox.Reap(logf); err != nil {
+		return err
+	}
+	installed := make(chan struct{})
+	err = artifact.Together(ctx,
+		func(ctx context.Context) error {
+			if err := prerequisite.Install(ctx, logf, need.packages); err != nil {
+				return err
+			}
+			close(installed)
+			return makeHosts(ctx, logf, need)
+		},
+		func(ctx context.Context) error { return makePrograms(ctx, logf, need, installed) },
+	)
+	if err != nil {
+		return err
+	}
+	cache, err := artifact.Dir()
+	if err != nil {
+		return err
+	}
+	logf("ready; what was made is kept in %s", cache)
+	return nil
+}
+
+// makeHosts makes what hosts boot from, with the tools of Debian, which have to be there.
+func makeHosts(ctx context.Context, logf artifact.Logf, need needs) error {
+	for _, suite := range need.suites {
+		if _, err := testhost.RootFS(ctx, logf, suite); err != nil {
+			return err
+		}
+	}
+	if !need.ifcfg {
+		return nil
+	}
+	_, err := testhost.IfcfgPlugin(ctx, logf)
+	return err
+}
+
+// makePrograms builds with Go. Only a node's programs need a package of Debian too.
+func makePrograms(ctx context.Context, logf artifact.Logf, need needs, installed <-chan struct{}) error {
+	if !need.controllers {
+		_, err := controlplane.APIServerBinaries(ctx, logf)
+		return err
+	}
+	if _, err := controlplane.Binaries(ctx, logf); err != nil {
+		return err
+	}
+	if !need.nodes {
+		return nil
+	}
+	select {
+	case <-installed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if _, err := kubelet.Programs(ctx, logf); err != nil {
+		return err
+	}
+	_, err := kubelet.Helm(ctx, logf)
+	return err
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/testhost"
+)
+
+// needs is what is to be made.
+type needs struct {
+	// suites are those of Debian, in the order in which they are made.
+	suites []string
+	// ifcfg is a NetworkManager with that plugin, for hosts of the default suite.
+	ifcfg bool
+	// controllers are the control plane's, beside the API server; nodes are kubelet, containerd, runc, and helm.
+	controllers, nodes bool
+	packages           prerequisite.More
+}
+
+var codename = regexp.MustCompile(`^[a-z]+$`)
+
+// parse says what the arguments ask for.
+func parse(args []string) (needs, error) {
+	if slices.Contains(args, "demo") {
+		if len(args) > 1 {
+			return needs{}, fmt.Errorf("setup demo makes no more than that: leave the other arguments out, or demo")
+		}
+		return needs{suites: []string{testhost.DefaultSuite}}, nil
+	}
+	n := needs{controllers: true, packages: prerequisite.More{Compiler: true}}
+	for _, arg := range args {
+		switch {
+		case arg == "kubelet":
+			n.nodes, n.packages.ContainerRuntime = true, true
+		case codename.MatchString(arg):
+			n.suites = append(n.suites, arg)
+		default:
+			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie), and kubelet, or demo alone", arg)
+		}
+	}
+	if len(n.suites) == 0 {
+		n.suites = []string{testhost.DefaultSuite}
+	}
+	n.ifcfg = slices.Contains(n.suites, testhost.DefaultSuite)
+	return n, nil
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"multinicd/test/bed/prerequisite"
+)
+
+func TestWhatTheArgumentsAskFor(t *testing.T) {
+	compiler, everything := prerequisite.More{Compiler: true}, prerequisite.More{Compiler: true, ContainerRuntime: true}
+	for name, test := range map[string]struct {
+		args    string
+		want    needs
+		wantErr string
+	}{
+		"the demo needs neither the ifcfg plugin nor controllers nor a compiler of C": {
+			args: "demo",
+			want: needs{suites: []string{"bookworm"}},
+		},
+		"nothing is the whole control plane and Debian 12 with the ifcfg plugin": {
+			want: needs{suites: []string{"bookworm"}, ifcfg: true, controllers: true, packages: compiler},
+		},
+		"kubelet adds what nodes need": {
+			args: "kubelet",
+			want: needs{suites: []string{"bookworm"}, ifcfg: true, controllers: true, nodes: true, packages: everything},
+		},
+		"the tests need all, wherever kubelet stands": {
+			args: "bookworm kubelet trixie",
+			want: needs{suites: []string{"bookworm", "trixie"}, ifcfg: true, controllers: true, nodes: true, packages: everything},
+		},
+		"the ifcfg plugin is for the default suite only": {
+			args: "trixie",
+			want: needs{suites: []string{"trixie"}, controllers: true, packages: compiler},
+		},
+		"the demo with more is refused":               {args: "demo kubelet", wantErr: "setup demo makes no more"},
+		"a flag is no suite":                          {args: "-h", wantErr: `"-h" is no Debian suite`},
+		"a path is no suite, and gets nowhere as one": {args: "../demo", wantErr: `"../demo" is no Debian suite`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := parse(strings.Fields(test.args))
+			if test.wantErr != "" {
+				if err == nil || !strings.Contains(err.Error(), test.wantErr) {
+					t.Fatalf("got error %v, want %q", err, test.wantErr)
+				}
+				return
+			}
+			if err != nil || !reflect.DeepEqual(got, test.want) {
+				t.Errorf("got %+v, %v, want %+v", got, err, test.want)
+			}
+		})
+	}
+}

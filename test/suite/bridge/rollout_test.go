@@ -1,0 +1,391 @@
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/controller"
+	"multinicd/test/bed"
+	"multinicd/test/bed/installed"
+	"multinicd/test/bed/prerequisite"
+)
+
+// fleet plays the daemons of many nodes: each acts on its object once that is
+// released, and fails where the object says "bad".
+type fleet struct {
+	c      *cluster
+	prefix string
+	count  int
+
+	mu      sync.Mutex
+	did     map[string]int64 // by name: the generation last acted on
+	failed  int              // how many have acted on a bad object since it was set to 0
+	most    int              // the most that were seen in change at once
+	changes int
+	left    int // that many nodes do not act before it is 0: a rollout does not end
+}
+
+func newFleet(c *cluster, prefix string, count int) *fleet {
+	c.t.Helper()
+	f := &fleet{c: c, prefix: prefix, count: count, did: map[string]int64{}}
+	for i := range count {
+		o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: f.name(i), Namespace: v1.SystemNamespace}}
+		o.Spec = v1.MultiNicNodeConfigSpec{NodeName: o.Name, SpecHash: "good", Interfaces: []v1.Interface{{ID: new(int32(1)), MACAddress: "02:00:00:00:01:01"}}}
+		if err := c.admin.Create(c.t.Context(), o); err != nil {
+			c.t.Fatal(err)
+		}
+		c.t.Cleanup(func() { _ = c.admin.Delete(context.WithoutCancel(c.t.Context()), o) })
+	}
+	return f
+}
+
+func (f *fleet) name(i int) string { return fmt.Sprintf("%s-%03d", f.prefix, i) }
+
+func (f *fleet) objects() []v1.MultiNicNodeConfig {
+	var list v1.MultiNicNodeConfigList
+	if err := f.c.admin.List(context.WithoutCancel(f.c.t.Context()), &list, client.InNamespace(v1.SystemNamespace)); err != nil {
+		return nil // the API server may be made to fail
+	}
+	var out []v1.MultiNicNodeConfig
+	for _, o := range list.Items {
+		if strings.HasPrefix(o.Name, f.prefix+"-") {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// play runs until the test ends.
+func (f *fleet) play() {
+	for i := range f.count {
+		f.c.eventually("the Lease of "+f.name(i)+" can be renewed", func() string {
+			lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.LeaseName(f.name(i))}}
+			body := fmt.Sprintf(`{"spec":{"holderIdentity":%q,"renewTime":%q}}`, f.name(i), metav1.NowMicro().UTC().Format("2006-01-02T15:04:05.000000Z"))
+			if err := f.c.admin.Patch(f.c.t.Context(), lease, client.RawPatch("application/merge-patch+json", []byte(body))); err != nil {
+				return err.Error()
+			}
+			return ""
+		})
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.c.t.Context()))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			f.pass(ctx)
+			time.Sleep(30 * time.Millisecond) // and looks again
+		}
+	}()
+	f.c.t.Cleanup(func() { cancel(); <-done })
+}
+
+func (f *fleet) pass(ctx context.Context) {
+	objects := f.objects()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	changing := 0
+	for _, o := range objects {
+		s := o.Status
+		if s.ReleasedGeneration != 0 && s.ReleasedGeneration == o.Generation && (s.ObservedGeneration != o.Generation || s.State == v1.StateInProgress || s.State == v1.StatePending) {
+			changing++
+		}
+		if f.did[o.Name] == o.Generation || s.ReleasedGeneration != 0 && s.ReleasedGeneration < o.Generation {
+			continue
+		}
+		if rand.N(3) == 0 {
+			continue // some take longer
+		}
+		if f.left > 0 && f.acted(objects) >= f.count-f.left {
+			continue
+		}
+		n := v1.InterfaceStatus{ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: v1.StateConfigured, Reason: v1.ReasonConfigured}
+		bad := o.Spec.SpecHash == "bad"
+		if bad {
+			n.Status, n.Reason = v1.StateFailed, v1.ReasonProbeFailed
+		}
+		data, err := v1.Report{Node: o.Name, UID: o.UID, Generation: o.Generation, SpecHash: o.Spec.SpecHash, Executor: v1.ExecutorDaemon, Version: "test",
+			Phase: v1.PhaseDone, Interfaces: []v1.InterfaceStatus{n}}.Encode()
+		if err != nil {
+			f.c.t.Error(err)
+			return
+		}
+		body, err := json.Marshal(map[string]any{"data": map[string]string{v1.ReportKey: string(data)}})
+		if err != nil {
+			f.c.t.Error(err)
+			return
+		}
+		cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.ReportName(o.Name)}}
+		if f.c.admin.Patch(ctx, cm, client.RawPatch("application/merge-patch+json", body)) != nil {
+			continue
+		}
+		f.did[o.Name] = o.Generation
+		f.changes++
+		if bad {
+			f.failed++
+		}
+	}
+	f.most = max(f.most, changing)
+}
+
+// acted is how many nodes have acted on the present generation.
+func (f *fleet) acted(objects []v1.MultiNicNodeConfig) int {
+	n := 0
+	for _, o := range objects {
+		if f.did[o.Name] == o.Generation {
+			n++
+		}
+	}
+	return n
+}
+
+// leave has some nodes not act until it is called with 0.
+func (f *fleet) leave(left int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.left = left
+}
+
+// seen gives how many nodes have acted on a bad object, and the most that were seen in change at once.
+func (f *fleet) seen() (failed, most int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed, f.most
+}
+
+// publish changes every object.
+func (f *fleet) publish(hash string) {
+	f.c.t.Helper()
+	for i := range f.count {
+		o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: f.name(i), Namespace: v1.SystemNamespace}}
+		if err := f.c.admin.Patch(f.c.t.Context(), o, client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"specHash":%q}}`, hash))); err != nil {
+			f.c.t.Fatal(err)
+		}
+	}
+}
+
+// count is how many objects are in a state for their present generation, told by
+// state and reason of their NIC.
+func (f *fleet) counts() map[string]int {
+	out := map[string]int{}
+	for _, o := range f.objects() {
+		word := string(o.Status.State)
+		if o.Status.ObservedGeneration != o.Generation {
+			word = "stale"
+		} else if len(o.Status.InterfaceStatuses) > 0 {
+			word += " " + o.Status.InterfaceStatuses[0].Reason
+		}
+		out[word]++
+	}
+	return out
+}
+
+func (f *fleet) settle(want string) {
+	f.c.t.Helper()
+	f.c.eventually(want, func() string {
+		if got := fmt.Sprint(f.counts()); got != want {
+			return "it is " + got
+		}
+		return ""
+	})
+}
+
+func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
+	const nodes, limit, stopAfter = 50, 5, 3
+	c := newCluster(t)
+	f := newFleet(c, "brake", nodes)
+	stop := c.startBridgeWith(controller.Options{}) // without a brake
+	f.play()
+	f.settle("map[Configured Configured:50]")
+	stop()
+	backwards := f.watch()
+
+	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := c.WriteKubeconfig(kubeconfig, "", "system:serviceaccount:"+v1.SystemNamespace+":multinic-bridge"); err != nil {
+		t.Fatal(err)
+	}
+	start := func(more ...string) *exec.Cmd {
+		args := append([]string{"run", "--kubeconfig", kubeconfig, "--health-address", "0",
+			"--metrics-address", "0", "--log-format", "text", "--rollout-max", fmt.Sprint(limit), "--rollout-stop-after", fmt.Sprint(stopAfter)}, more...)
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bed.Build(t, "./cmd/bridge"), args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	kill := func(cmd *exec.Cmd) {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	bridge := start()
+	defer func() { kill(bridge) }()
+	c.eventually("what was settled is released", func() string {
+		for _, o := range f.objects() {
+			if o.Status.ReleasedGeneration != o.Generation {
+				return o.Name + " is not"
+			}
+		}
+		return ""
+	})
+
+	f.publish("bad")
+	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
+	time.Sleep(2 * time.Second) // in which no other node is to be let through
+	kill(bridge)
+	bridge = start()            // a new one knows no more than the objects say
+	time.Sleep(3 * time.Second) // likewise
+	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
+	if failed, _ := f.seen(); failed > stopAfter {
+		t.Errorf("%d nodes took the bad change, want at most %d", failed, stopAfter)
+	}
+
+	f.publish("mended")
+	for kills := 0; ; kills++ { // at any moment of it
+		time.Sleep(rand.N(1500 * time.Millisecond)) // until any moment
+		if f.counts()["Configured Configured"] == nodes {
+			_, most := f.seen()
+			t.Logf("done with %d kills of the bridge, %d at most in change at once", kills, most)
+			break
+		}
+		if kills < 12 {
+			kill(bridge)
+			if f.counts()["Configured Configured"] < nodes {
+				f.stillWaits()
+			}
+			bridge = start()
+		}
+		if kills > 200 {
+			t.Fatalf("the rollout does not end: %v", f.counts())
+		}
+	}
+	kill(bridge)
+
+	// Two replicas from here on, and it is the one that leads that is killed.
+	bridge = start("--leader-elect")
+	c.eventually("it leads", func() string { return f.led("") })
+	for round := range leadersKilled() {
+		standby := start("--leader-elect")
+		leader := f.leader()
+		hash := fmt.Sprint("again-", round)
+		f.leave(1) // it would end before a slow look, or between that and the kill
+		f.publish(hash)
+		c.eventually("the rollout is in the middle", func() string {
+			if n := f.counts()["Configured Configured"]; n < nodes/5 || n == nodes {
+				return fmt.Sprintf("%d nodes are done", n)
+			}
+			return ""
+		})
+		kill(bridge)
+		f.leave(0)
+		bridge = standby
+		f.stillWaits()
+		c.eventually("the other one leads", func() string { return f.led(leader) })
+		f.settle("map[Configured Configured:50]")
+		for _, o := range f.objects() {
+			if s := o.Status; s.ObservedSpecHash != hash || s.ReleasedGeneration != o.Generation || !strings.Contains(brief(s), "Ready=True AllInterfacesConfigured 1/1") {
+				t.Errorf("%s: %s, hash %s, released %d of %d", o.Name, brief(s), s.ObservedSpecHash, s.ReleasedGeneration, o.Generation)
+			}
+		}
+	}
+	if err := bridge.Process.Signal(syscall.SIGTERM); err != nil { // it gives the lead back, which other tests want
+		t.Error(err)
+	}
+	_ = bridge.Wait()
+	if _, most := f.seen(); most > limit {
+		t.Errorf("%d nodes were in change at once, want at most %d", most, limit)
+	}
+	seen, wrong := backwards()
+	for _, what := range wrong {
+		t.Errorf("a status went backwards: %s", what)
+	}
+	if least := nodes * (3 + leadersKilled()); seen < least {
+		t.Errorf("%d states of objects were seen, want %d at least: the watch is broken", seen, least)
+	}
+}
+
+// leadersKilled: each takes the 15 s for which a Lease holds.
+func leadersKilled() int { return 1 + len(prerequisite.Long(2, 3, 4, 5)) }
+
+// leader is who leads, as the Lease has it.
+func (f *fleet) leader() string {
+	lease := &coordinationv1.Lease{}
+	if f.c.admin.Get(f.c.t.Context(), client.ObjectKey{Namespace: v1.SystemNamespace, Name: "multinic-bridge"}, lease) != nil || lease.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *lease.Spec.HolderIdentity
+}
+
+// led waits for somebody other than before to lead.
+func (f *fleet) led(before string) string {
+	if now := f.leader(); now == "" || now == before {
+		return "the Lease is held by " + now
+	}
+	return ""
+}
+
+// watch compares each state of each object with the one before until the test ends, or what it gives is called: how many there were, and what went
+// backwards.
+func (f *fleet) watch() func() (int, []string) {
+	f.c.t.Helper()
+	objects, err := dynamic.NewForConfig(f.c.Config())
+	if err != nil {
+		f.c.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(f.c.t.Context()))
+	w, err := objects.Resource(v1.GroupVersion.WithResource("multinicnodeconfigs")).Namespace(v1.SystemNamespace).Watch(ctx, metav1.ListOptions{})
+	if err != nil {
+		f.c.t.Fatal(err)
+	}
+	seen, wrong, before := 0, []string(nil), map[string]v1.MultiNicNodeConfig{}
+	var done sync.WaitGroup
+	done.Go(func() {
+		for e := range w.ResultChan() {
+			u, ok := e.Object.(*unstructured.Unstructured)
+			if !ok || !strings.HasPrefix(u.GetName(), f.prefix+"-") {
+				continue
+			}
+			var o v1.MultiNicNodeConfig
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &o); err != nil {
+				wrong = append(wrong, err.Error())
+				continue
+			}
+			if what := installed.Backwards(before[o.Name], o); what != "" {
+				wrong = append(wrong, o.Name+": "+what)
+			}
+			before[o.Name] = o
+			seen++
+		}
+	})
+	end := sync.OnceFunc(func() { cancel(); w.Stop(); done.Wait() })
+	f.c.t.Cleanup(end)
+	return func() (int, []string) { end(); return seen, wrong }
+}
+
+// stillWaits: without a bridge no node acts on what is not released.
+func (f *fleet) stillWaits() {
+	f.c.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range f.objects() {
+		if o.Status.ReleasedGeneration < o.Generation && f.did[o.Name] == o.Generation {
+			f.c.t.Errorf("%s acted without a release", o.Name)
+		}
+	}
+}

@@ -1,0 +1,320 @@
+// Package bridge proves the API and the bridge against a real API server: what
+// it refuses and accepts, and that status says what the nodes report.
+//
+// In go the CRDs, the manifests of deploy/, the tables of api/v1/testdata and
+// reports written by hand; nothing comes out. No host is booted: a node here is
+// an identity with the rights that the bridge gives a node. The admission
+// policies are left out, so that the bridge sees the worst that they keep away.
+//
+// The tests share one control plane and run one after the other: each starts a
+// bridge of its own, which sees the objects of all of them.
+//
+// Start reading at TestStatusFollowsTheReports.
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/controller"
+	"multinicd/test/bed"
+	"multinicd/test/bed/controlplane"
+)
+
+func TestMain(m *testing.M) {
+	controller.LogLibraries(slog.New(slog.DiscardHandler))
+	os.Exit(bed.Main(m))
+}
+
+// cluster is the shared control plane with what the bridge needs in it.
+type cluster struct {
+	*controlplane.Cluster
+	t     *testing.T
+	admin client.Client
+	marks int // see requestsSoFar
+}
+
+// filled: the first test that gets the shared control plane fills it.
+var filled sync.Once
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{Cluster: bed.New(t).Cluster(), t: t}
+	filled.Do(c.install)
+	c.admin = c.as("")
+	return c
+}
+
+// install puts CRDs, namespaces and the bridge's rights in place.
+func (c *cluster) install() {
+	c.t.Helper()
+	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml"} {
+		if _, err := c.Kubectl(c.t.Context(), "apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, file)); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+	if err := c.Served(c.t.Context(), "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "multinicnoderuns.multinic.io"); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// as is a client of a user; "" is the administrator.
+func (c *cluster) as(user string) client.Client {
+	c.t.Helper()
+	return newClient(c.t, c.config(user))
+}
+
+func (c *cluster) config(user string) *rest.Config {
+	cfg := c.Config()
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: user}
+	return cfg
+}
+
+func newClient(t *testing.T, cfg *rest.Config) client.Client {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	if err := v1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	cl, err := client.New(cfg, client.Options{Scheme: scheme})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cl
+}
+
+// bridgeAgent is the user agent of the bridges of these tests.
+const bridgeAgent = "multinic-bridge/test"
+
+// startBridge runs a bridge with the rights of deploy/bridge.yaml and none
+// beyond, until the test ends or stop is called.
+func (c *cluster) startBridge(silentAfter time.Duration) (stop func()) {
+	c.t.Helper()
+	return c.startBridgeWith(controller.Options{SilentAfter: silentAfter})
+}
+
+func (c *cluster) startBridgeWith(o controller.Options) (stop func()) {
+	c.t.Helper()
+	o.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil))
+	cfg := c.config("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
+	cfg.UserAgent = bridgeAgent
+	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
+	done := make(chan error, 1)
+	go func() {
+		done <- controller.Run(ctx, cfg, o)
+	}()
+	ended := false
+	stop = func() {
+		if ended {
+			return
+		}
+		ended = true
+		cancel()
+		if err := <-done; err != nil {
+			c.t.Errorf("the bridge ended: %v", err)
+		}
+	}
+	c.t.Cleanup(stop)
+	return stop
+}
+
+// rights are those that the bridge would give a node.
+const rights = `
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: multinic-node-NODE_NAME, namespace: multinic-nodes}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: multinic-node-NODE_NAME, namespace: multinic-system}
+rules:
+- {apiGroups: [multinic.io], resources: [multinicnodeconfigs], resourceNames: [NODE_NAME], verbs: [get, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: multinic-node-NODE_NAME, namespace: multinic-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: multinic-node-NODE_NAME}
+subjects: [{kind: ServiceAccount, name: multinic-node-NODE_NAME, namespace: multinic-nodes}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: multinic-node-NODE_NAME, namespace: multinic-nodes}
+rules:
+- {apiGroups: [""], resources: [configmaps], resourceNames: [multinic-report-NODE_NAME], verbs: [get, patch, update]}
+- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [multinic-NODE_NAME], verbs: [get, patch, update]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: multinic-node-NODE_NAME, namespace: multinic-nodes}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: multinic-node-NODE_NAME}
+subjects: [{kind: ServiceAccount, name: multinic-node-NODE_NAME, namespace: multinic-nodes}]
+`
+
+// node is a node's identity and the object of its name.
+type node struct {
+	c      *cluster
+	name   string
+	client client.Client
+}
+
+// node gives an identity its rights; the object and what the bridge made are
+// removed at the end.
+func (c *cluster) node(name string) *node {
+	c.t.Helper()
+	if _, err := c.Apply(c.t.Context(), strings.ReplaceAll(rights, "NODE_NAME", name)); err != nil {
+		c.t.Fatal(err)
+	}
+	n := &node{c: c, name: name, client: c.as("system:serviceaccount:" + v1.NodesNamespace + ":" + v1.ServiceAccountName(name))}
+	c.t.Cleanup(func() {
+		ctx := context.WithoutCancel(c.t.Context())
+		if err := client.IgnoreNotFound(c.admin.Delete(ctx, n.shell())); err != nil {
+			c.t.Error(err)
+		}
+		report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
+		if err := client.IgnoreNotFound(c.admin.Delete(ctx, report)); err != nil {
+			c.t.Error(err)
+		}
+	})
+	return n
+}
+
+// shell is the node's object with nothing in it but its name.
+func (n *node) shell() *v1.MultiNicNodeConfig {
+	return &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.name, Namespace: v1.SystemNamespace}}
+}
+
+// publish creates the node's object with two NICs.
+func (n *node) publish() *v1.MultiNicNodeConfig {
+	n.c.t.Helper()
+	o := n.shell()
+	o.Spec = v1.MultiNicNodeConfigSpec{
+		NodeName: n.name, SpecHash: "one",
+		Interfaces: []v1.Interface{
+			{ID: new(int32(1)), MACAddress: "02:00:00:00:01:01", Address: "192.168.100.10", CIDR: "192.168.100.10/24"},
+			{ID: new(int32(2)), MACAddress: "02:00:00:00:01:02", Address: "192.168.200.10", CIDR: "192.168.200.10/24"},
+		},
+	}
+	if err := n.c.admin.Create(n.c.t.Context(), o); err != nil {
+		n.c.t.Fatal(err)
+	}
+	return o
+}
+
+// change makes a new generation.
+func (n *node) change(hash string) *v1.MultiNicNodeConfig {
+	n.c.t.Helper()
+	o := n.shell()
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"specHash":%q}}`, hash))
+	if err := n.c.admin.Patch(n.c.t.Context(), o, patch); err != nil {
+		n.c.t.Fatal(err)
+	}
+	return o
+}
+
+// report is what a daemon would write of the object; both NICs in a state.
+func (n *node) report(o *v1.MultiNicNodeConfig, s v1.State, reason string) v1.Report {
+	r := v1.Report{
+		Node: n.name, UID: o.UID, Generation: o.Generation, SpecHash: o.Spec.SpecHash,
+		Executor: v1.ExecutorDaemon, Version: "test", Phase: v1.PhaseDone,
+	}
+	for id := range int32(2) {
+		r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{
+			ID: id + 1, Name: fmt.Sprintf("multinic%d", id+1), MACAddress: fmt.Sprintf("02:00:00:00:01:0%d", id+1),
+			Status: s, Reason: reason,
+		})
+	}
+	return r
+}
+
+// say writes a report as the node does, with one request.
+func (n *node) say(r v1.Report) {
+	n.c.t.Helper()
+	data, err := r.Encode()
+	if err != nil {
+		n.c.t.Fatal(err)
+	}
+	n.sayText(string(data))
+}
+
+func (n *node) sayText(text string) {
+	n.c.t.Helper()
+	cm := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(n.name), Namespace: v1.NodesNamespace}}
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"data":{%q:%s}}`, v1.ReportKey, quote(text)))
+	var err error
+	n.c.eventually("the report can be written", func() string {
+		// The bridge makes it; the first one waits for that.
+		if err = n.client.Patch(n.c.t.Context(), cm, patch); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// status reads the object's.
+func (n *node) status() v1.MultiNicNodeConfigStatus {
+	n.c.t.Helper()
+	o := n.shell()
+	if err := n.c.admin.Get(n.c.t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+		n.c.t.Fatal(err)
+	}
+	return o.Status
+}
+
+// brief is a status in a word: state, Ready and its reason, generation.
+func brief(s v1.MultiNicNodeConfigStatus) string {
+	ready := "no Ready"
+	for _, c := range s.Conditions {
+		if c.Type == v1.ConditionReady {
+			ready = fmt.Sprintf("Ready=%s %s", c.Status, c.Reason)
+		}
+	}
+	return fmt.Sprintf("%s %s %s generation %d", s.State, ready, s.ReadyInterfaces, s.ObservedGeneration)
+}
+
+// becomes waits for a status, told as brief tells it.
+func (n *node) becomes(want string) {
+	n.c.t.Helper()
+	n.c.eventually("the status of "+n.name+" is "+want, func() string {
+		if got := brief(n.status()); got != want {
+			return "it is " + got
+		}
+		return ""
+	})
+}
+
+// patience is how long anything may take on a machine that does much else.
+const patience = time.Minute
+
+// eventually asks again until what says nothing is missing.
+func (c *cluster) eventually(want string, missing func() string) {
+	c.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		why := missing()
+		if why == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.t.Fatalf("want: %s; %s", want, why)
+		}
+		time.Sleep(20 * time.Millisecond) // and asks again
+	}
+}

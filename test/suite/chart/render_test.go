@@ -1,0 +1,143 @@
+package chart
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"multinicd/test/bed"
+	"multinicd/test/bed/kubelet"
+)
+
+// everything switches on what is off by default.
+var everything = []string{"--set", "jobs.execution=auto,rollout.max=10%,publisher.create=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true," +
+	"metrics.dashboard.enabled=true,imagePullSecrets[0].name=pull,bridge.priorityClassName=system-cluster-critical,bridge.podLabels.a=b,bridge.nodeLabel=true," +
+	"bridge.podAnnotations.a=b,bridge.nodeSelector.a=b,bridge.tolerations[0].operator=Exists,bridge.extraArgs[0]=--log-format=text," +
+	"networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b,metrics.serviceMonitor.labels.a=b,metrics.prometheusRule.labels.a=b"}
+
+// object is what the tests look at.
+type object struct {
+	Kind     string
+	Metadata struct {
+		Name, Namespace string
+		Annotations     map[string]string
+	}
+	Data map[string]string
+	Spec json.RawMessage
+}
+
+func render(t *testing.T, args ...string) (map[string]object, error) {
+	t.Helper()
+	helm, err := kubelet.Helm(t.Context(), t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), helm, append([]string{"template", "multinic", "charts/multinic", "--namespace", system}, args...)...)
+	cmd.Dir = bed.Path(t, ".")
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	objects := map[string]object{}
+	for doc := range strings.SplitSeq(string(out), "\n---\n") {
+		var o object
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			t.Fatalf("%v:\n%s", err, doc)
+		}
+		if o.Kind == "" {
+			continue
+		}
+		key := o.Kind + " " + o.Metadata.Namespace + "/" + o.Metadata.Name
+		if _, twice := objects[key]; twice {
+			t.Errorf("%s is there twice", key)
+		}
+		objects[key] = o
+	}
+	return objects, nil
+}
+
+func TestWhatCredentialsLeanOnOutlivesTheRelease(t *testing.T) {
+	objects, err := render(t, everything...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := map[string]bool{"CustomResourceDefinition": true, "Namespace": true, "ValidatingAdmissionPolicy": true, "ValidatingAdmissionPolicyBinding": true}
+	n := 0
+	for key, o := range objects {
+		want := kept[o.Kind] || key == "ConfigMap multinic-system/multinic-admission" || key == "ConfigMap multinic-system/multinic-jobs" ||
+			key == "ServiceAccount multinic-nodes/multinic-probe-tokens"
+		if got := o.Metadata.Annotations["helm.sh/resource-policy"] == "keep"; got != want {
+			t.Errorf("%s stays after helm uninstall: %t, want %t", key, got, want)
+		}
+		if want {
+			n++
+		}
+	}
+	if n < 15 {
+		t.Errorf("%d objects stay; the chart has lost some", n)
+	}
+}
+
+func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
+	with, err := render(t, everything...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := render(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"ServiceMonitor multinic-system/multinic-bridge", "PrometheusRule multinic-system/multinic", "ConfigMap multinic-system/multinic-dashboard",
+		"ServiceAccount multinic-system/multinic-viola", "ValidatingAdmissionPolicy /multinic-workloads", "Role multinic-nodes/multinic-bridge-jobs",
+		"ClusterRole /multinic-bridge-node-label", "ClusterRoleBinding /multinic-bridge-node-label", "ValidatingAdmissionPolicy /multinic-node-label"} {
+		if with[key].Kind == "" {
+			t.Errorf("%s is not there when it is asked for", key)
+		}
+		if without[key].Kind != "" {
+			t.Errorf("%s is there by default", key)
+		}
+	}
+	// The bridge holds the credentials of all nodes: it reaches API servers, and is reached for its metrics.
+	policy := string(without["NetworkPolicy multinic-system/multinic-bridge"].Spec)
+	for _, part := range []string{`"policyTypes":["Ingress","Egress"]`, `"egress":[{"ports":[{"port":443,"protocol":"TCP"},{"port":6443,"protocol":"TCP"}]}]`,
+		`"ingress":[{"ports":[{"port":"metrics","protocol":"TCP"}]}]`, `"matchLabels":{"app.kubernetes.io/name":"multinic-bridge"`} {
+		if !strings.Contains(policy, part) {
+			t.Errorf("the NetworkPolicy has no %s: %s", part, policy)
+		}
+	}
+	if !json.Valid([]byte(with["ConfigMap multinic-system/multinic-dashboard"].Data["multinic.json"])) {
+		t.Error("the dashboard is no JSON")
+	}
+	if spec := string(with["PrometheusRule multinic-system/multinic"].Spec); !strings.Contains(spec, "MultinicBridgeDown") || !strings.Contains(spec, "{{ $labels.controller }}") {
+		t.Errorf("the alerts are %s", spec)
+	}
+}
+
+func TestValuesThatAreNoneAreRefused(t *testing.T) {
+	for name, value := range map[string]string{
+		"a value that is not there":              "bridge.replica=3",
+		"no replica":                             "bridge.replicas=0",
+		"an unknown way":                         "jobs.execution=sometimes",
+		"an audience with a comma":               `apiAudiences[0]=a\,b`,
+		"no audience":                            "apiAudiences=",
+		"a digest that is none":                  "bridge.image.digest=latest",
+		"a flag without its dashes":              "bridge.extraArgs[0]=log-level",
+		"a duration without a unit":              "bridge.silentAfter=360",
+		"a share above all of them":              "rollout.max=200%",
+		"a patience of less than a minute":       "rollout.patience=59s",
+		"a port that is none":                    "networkPolicy.apiServerPorts[0]=70000",
+		"a level that the bridge has not":        "bridge.logLevel=trace",
+		"less than two renewals":                 "bridge.silentAfter=4m59s",
+		"less than the bridge starts with":       "jobs.deadline=59s",
+		"a label that the Deployment selects by": `bridge.podLabels.app\.kubernetes\.io/name=x`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := render(t, "--set", value); err == nil {
+				t.Errorf("%s is taken", value)
+			}
+		})
+	}
+}

@@ -1,0 +1,236 @@
+package packages
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"multinicd/test/bed"
+	"multinicd/test/bed/testhost"
+)
+
+// Addresses and MACs are those of examples/worker-node-01.yaml, which the packages install.
+var (
+	nodeMACs      = []string{"02:00:00:00:01:01", "02:00:00:00:01:02"}
+	nodeAddresses = []string{"192.168.100.10", "192.168.200.10"}
+	neighbours    = []string{"192.168.100.1/24", "192.168.200.1/24"}
+)
+
+// node is a host with two NICs, on which a package is installed.
+type node struct {
+	*testing.T
+	*testhost.Host
+	configured string // multinicd.toml as the administrator has made it
+	pings      int    // units of wantQuiet so far
+}
+
+// newNode boots it, with somebody to talk to on each segment, and copies the repositories to where docs/install.md
+// fetches them from.
+func newNode(t *testing.T, suite string) *node {
+	t.Helper()
+	return newNodeWith(t, testhost.Options{Suite: suite})
+}
+
+func newNodeWith(t *testing.T, o testhost.Options) *node {
+	t.Helper()
+	build(t)
+	b := bed.New(t)
+	for i, segment := range []string{"data1", "data2"} {
+		if err := b.World.AddAddress(segment, prefix(t, neighbours[i])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.Name, o.NICs = "worker-node-01", bed.NICs(nodeMACs...)
+	n := &node{T: t, Host: b.HostWith(o)}
+	pack := exec.CommandContext(t.Context(), "tar", "-C", filepath.Join(built.dir, "repo"), "-c", ".")
+	unpack := n.Command(t.Context(), "sh", "-c", "mkdir -p /srv/multinicd && tar -C /srv/multinicd -x")
+	stream, err := pack.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unpack.Stdin = stream
+	if err := pack.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := unpack.CombinedOutput(); err != nil || pack.Wait() != nil {
+		t.Fatalf("copying the repositories: %v\n%s", err, out)
+	}
+	return n
+}
+
+// sh runs a script on the host, to its first failure, and gives all that it prints.
+func (n *node) sh(script string) string {
+	n.Helper()
+	out, err := n.Shell(n.Context(), "export DEBIAN_FRONTEND=noninteractive; exec 2>&1\n"+script)
+	if err != nil {
+		n.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// property is one of the service, as systemctl show tells it.
+func (n *node) property(name string) string {
+	n.Helper()
+	return strings.TrimSpace(n.sh("systemctl show --value --property=" + name + " multinicd.service"))
+}
+
+// wait polls until ok, for at most a minute.
+func (n *node) wait(what string, ok func() bool) {
+	n.Helper()
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(250 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			n.Fatalf("waited a minute for %s:\n%s", what, n.sh("systemctl status --no-pager --full multinicd.service || true"))
+		}
+	}
+}
+
+// waitStatus waits until systemctl status says that in its line.
+func (n *node) waitStatus(line string) {
+	n.Helper()
+	n.wait("the status "+line, func() bool { return strings.Contains(n.property("StatusText"), line) })
+}
+
+// configure does what docs/install.md says, and waits for the NICs.
+func (n *node) configure() {
+	n.Helper()
+	page := steps(n.T, "docs/install.md", "Configure from a file")
+	n.follow(page[0], "node.yaml\"\nEND", "node.yaml\"\n[links]\nvirtual_kinds = [\"veth\"]\nEND")
+	n.waitStatus("2/2 NICs ready")
+	text, err := n.ReadFile("/etc/multinicd/multinicd.toml")
+	if err != nil {
+		n.Fatal(err)
+	}
+	n.configured = string(text)
+	n.Logf("multinicd status:\n%s", n.follow(page[1]))
+	n.sh("journalctl --sync")
+	n.Logf("journalctl NIC=multinic1:\n%s", n.follow(page[2]))
+	n.wantAddresses("after the configuration")
+}
+
+// wantIdle looks at a service that nobody has configured.
+func (n *node) wantIdle() {
+	n.Helper()
+	n.waitStatus("idle: ")
+	if got := n.property("ActiveState") + " " + n.property("UnitFileState") + " " + n.property("NRestarts"); got != "active enabled 0" {
+		n.Errorf("the service without a configuration is %q, want active, enabled and 0 restarts", got)
+	}
+	n.Logf("idle: %s", n.property("StatusText"))
+}
+
+// wantSandbox looks at the process, and asks the systemd of that release what it makes of the unit.
+func (n *node) wantSandbox() {
+	n.Helper()
+	status := n.sh("cat /proc/" + n.property("MainPID") + "/status")
+	for _, want := range []string{
+		`CapBnd:\s0000000000003000\n`, // CAP_NET_ADMIN and CAP_NET_RAW
+		`CapEff:\s0000000000003000\n`,
+		`NoNewPrivs:\s1\n`,
+		`Seccomp:\s2\n`,
+	} {
+		if !regexp.MustCompile(want).MatchString(status) {
+			n.Errorf("the process does not have %s:\n%s", want, status)
+		}
+	}
+	out := n.sh("systemd-analyze security --no-pager multinicd.service")
+	m := regexp.MustCompile(`Overall exposure level for multinicd\.service: ([0-9.]+)`).FindStringSubmatch(out)
+	if m == nil {
+		n.Fatalf("systemd-analyze says no overall exposure:\n%s", out)
+	}
+	n.Logf("exposure %s", m[1])
+	if exposure, err := strconv.ParseFloat(m[1], 64); err != nil || exposure > 2.5 {
+		n.Errorf("exposure %s, want at most 2.5:\n%s", m[1], out)
+	}
+}
+
+func (n *node) wantAddresses(when string) {
+	n.Helper()
+	out := n.sh("ip -br address")
+	for i, address := range nodeAddresses {
+		if !regexp.MustCompile(fmt.Sprintf(`(?m)^multinic%d\S* +UP +%s/24`, i+1, regexp.QuoteMeta(address))).MatchString(out) {
+			n.Errorf("%s multinic%d does not have %s:\n%s", when, i+1, address, out)
+		}
+	}
+}
+
+// wantQuiet carries something out while every NIC is pinged and the kernel listened to. Nothing may be lost, and nothing
+// said of a NIC.
+func (n *node) wantQuiet(what string, f func()) {
+	n.Helper()
+	n.waitDAD()
+	monitor, err := n.MonitorKernel()
+	if err != nil {
+		n.Fatal(err)
+	}
+	defer monitor.Stop()
+	targets := []string{testhost.Gateway.String()}
+	if n.configured != "" {
+		for _, neighbour := range neighbours {
+			targets = append(targets, strings.TrimSuffix(neighbour, "/24"))
+		}
+	}
+	units := map[string]string{} // by target; each has its own, whose journal has nothing from before
+	for _, target := range targets {
+		n.pings++
+		units[target] = fmt.Sprintf("ping%d", n.pings)
+		n.sh("systemd-run --quiet --unit=" + units[target] + " ping -n -q -i 0.02 " + target)
+	}
+	f()
+	for target, unit := range units {
+		// An answer that is on its way is none that was lost: the sums are asked for until each question has its own.
+		sent, received := 0, 0
+		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && (sent < 5 || sent != received); {
+			received, sent = n.sums(unit)
+		}
+		n.sh("systemctl kill --signal=INT " + unit)
+		n.Logf("%s: ping of %s: %d sent, %d lost", what, target, sent, sent-received)
+		if sent < 5 || sent != received {
+			n.Errorf("%s: ping of %s lost %d of %d", what, target, sent-received, sent)
+		}
+	}
+	events, err := monitor.Events()
+	if err != nil {
+		n.Fatal(err)
+	}
+	for _, e := range events {
+		n.Errorf("%s: the kernel says %v, want nothing", what, e)
+	}
+}
+
+// sums gives those of a ping that goes on: SIGQUIT makes it print them.
+func (n *node) sums(unit string) (received, sent int) {
+	n.Helper()
+	n.sh("systemctl kill --signal=QUIT " + unit + "; sleep 0.1; journalctl --sync")
+	out := n.sh("journalctl --quiet --no-pager --all --output=cat --unit=" + unit)
+	all := regexp.MustCompile(`(\d+)/(\d+) packets`).FindAllStringSubmatch(out, -1)
+	if len(all) == 0 {
+		return 0, 0 // it was too busy to print any
+	}
+	last := all[len(all)-1]
+	return atoi(n.T, last[1]), atoi(n.T, last[2])
+}
+
+// waitDAD waits until the kernel has said all about IPv6 addresses of its own that it says of a NIC that is just up.
+func (n *node) waitDAD() {
+	n.Helper()
+	n.sh("while ip -6 address show tentative | grep -q .; do sleep 0.1; done")
+}
+
+// ours is all that configures the NICs at boot, with the inodes and times of the files: rewritten is not the same.
+func (n *node) ours() string {
+	n.Helper()
+	return n.sh("cd /etc/netplan; stat --format='%n %i %Y %a' 90-multinic*; cat 90-multinic*")
+}
+
+func atoi(t *testing.T, s string) int {
+	t.Helper()
+	i, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i
+}
