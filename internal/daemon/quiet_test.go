@@ -254,7 +254,11 @@ func TestAQuietDay(t *testing.T) {
 		}, calm{tried: 1}},
 		"a NIC was fought about and is refused before anything is tried": {func(d *Daemon) { d.Applier = applier{Applier: d.Applier, refuses: new(atomic.Bool)} }, func(w *world) {
 			fought(w)
-			w.daemon.Applier.(applier).refuses.Store(true)
+			a, ok := w.daemon.Applier.(applier)
+			if !ok {
+				w.t.Fatalf("the applier is a %T", w.daemon.Applier)
+			}
+			a.refuses.Store(true)
 		}, calm{}},
 		"a file of a NIC that was fought about cannot be written": {nil, func(w *world) {
 			fought(w)

@@ -33,14 +33,16 @@ type pings struct {
 func startPings(t *testing.T, b *bed.Bed, targets ...netip.Addr) *pings {
 	t.Helper()
 	p := &pings{t: t, end: make(chan struct{}), sent: map[netip.Addr]int{}, got: map[netip.Addr]map[uint32]bool{}}
+	var conn *net.IPConn
 	if err := b.World.Inside(func() (err error) {
-		p.conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
+		conn, err = net.ListenIP("ip4:icmp", &net.IPAddr{IP: net.IPv4zero})
 		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
+	p.conn = conn
 	// Echoes that find no room because this process had to wait for a processor are none that the host has lost.
-	raw, err := p.conn.(*net.IPConn).SyscallConn()
+	raw, err := conn.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
