@@ -1,15 +1,15 @@
-// Package host is the only room with windows on the machine: links over netlink, files, the system bus, and what systemd,
-// the kubelet and cloud-init left on disk.
+// Package host holds what the product needs of the machine itself: its files, a lock, the journal,
+// the service manager, and the id of its boot. The rooms below it are the windows on the network.
 //
-// In go paths, nic.Change and questions; out come nic.Link, bytes, claims and stacks with their evidence, and errors that keep
-// their errno. Everything under Host.Root is read and written there, so that a test has a machine in a temporary folder and a
-// Job has one under /host. Netlink and the system bus always speak to the kernel and the bus of this process.
+// In go paths as the host sees them; out come bytes, permissions and errors that keep their errno.
+// Everything is read and written under Host.Root: "/" in service, a temporary folder in a test, and
+// /host in a Job. What networkd writes into files of its own is read here too.
 //
-// It must not decide: what is wanted, what is ours and what may be touched is told by the caller. Links are changed by a Writer
-// only, and a Writer exists only with a Guard. No program is run, no call is without a deadline, and the bus is not even
-// dialled unless a call is made.
+// The package must not decide: the caller says which file is ours. It runs no program, and of the
+// services of the machine it speaks to the journal and the service manager alone. It knows nothing
+// of the rooms below it, which are kernel (netlink), bus (D-Bus) and survey (who configures what).
 //
-// Start reading at Host, then links.go (reading the kernel), writer.go (changing it) and files.go.
+// Start reading at Host, then files.go.
 package host
 
 import (

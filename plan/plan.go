@@ -28,7 +28,7 @@ const (
 	Wait      Kind = "Wait"      // not there yet
 )
 
-// Machine is what is there. Links are as host.Links gives them, sorted by ifindex.
+// Machine is what is there. Links are as kernel.Kernel gives them, sorted by ifindex.
 type Machine struct {
 	Links []nic.Link
 	Paths []Path   // what must not be cut

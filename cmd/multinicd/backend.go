@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"multinicd/host"
+	"multinicd/host/survey"
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/netplan"
@@ -19,10 +19,10 @@ import (
 	"multinicd/plan"
 )
 
-// stacks tells who configures links here; host.Survey is the one.
+// stacks tells who configures links here; survey.Survey is the one.
 type stacks interface {
-	Detect(ctx context.Context) (host.Stack, error)
-	Stack(ctx context.Context, l nic.Link) (host.Stack, error)
+	Detect(ctx context.Context) (survey.Stack, error)
+	Stack(ctx context.Context, l nic.Link) (survey.Stack, error)
 	// Has says whether a backend's own tool is there still.
 	Has(backend string) bool
 }
@@ -44,11 +44,11 @@ const choiceTimeout = 10 * time.Second
 func (w *wired) backends() map[string]apply.Backend {
 	yaml := netplan.New(w.host, w.bus)
 	yaml.DAD, yaml.Activation = w.dad() > 0, w.cfg.Backend.Activation
-	out := map[string]apply.Backend{host.Netplan: yaml, host.NetplanNetworkManager: netplan.NewManager(w.host, w.bus, w.dad() > 0),
-		host.NetworkManager: &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Keyfile, DAD: w.dad() > 0}}
+	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(w.host, w.bus, w.dad() > 0),
+		survey.NetworkManager: &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Keyfile, DAD: w.dad() > 0}}
 	for _, pattern := range ifcfgPlugin {
 		if found, err := w.host.Glob(pattern); err == nil && len(found) > 0 {
-			out[host.Ifcfg] = &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Ifcfg, DAD: w.dad() > 0}
+			out[survey.Ifcfg] = &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Ifcfg, DAD: w.dad() > 0}
 		}
 	}
 	return out
@@ -144,7 +144,7 @@ func (d *dispatch) Owned() ([]plan.Owned, error) {
 func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 	yaml := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && path.Dir(s.Do.File.Path) == netplan.Dir })
 	for name, b := range d.backends {
-		if yaml == (name == host.Netplan) && name != host.NetplanNetworkManager {
+		if yaml == (name == survey.Netplan) && name != survey.NetplanNetworkManager {
 			if err := b.Validate(ctx, steps); err != nil {
 				return err
 			}
@@ -155,17 +155,17 @@ func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 
 // detect says who configures the network here, for a person. What cannot be told at the start keeps nothing from being done: each NIC's own backend is
 // asked for when it is its turn.
-func (d *dispatch) detect(ctx context.Context) host.Stack {
+func (d *dispatch) detect(ctx context.Context) survey.Stack {
 	s, err := d.stacks.Detect(ctx)
 	if err != nil {
 		d.log.Error("it cannot be told who configures the network here", "err", err)
-		s = host.Stack{Evidence: []string{"it could not be told at the start: " + err.Error()}}
+		s = survey.Stack{Evidence: []string{"it could not be told at the start: " + err.Error()}}
 	}
 	return d.override(s)
 }
 
 // choose finds the backend for a link that is not ours yet.
-func (d *dispatch) choose(ctx context.Context, l nic.Link) (host.Stack, error) {
+func (d *dispatch) choose(ctx context.Context, l nic.Link) (survey.Stack, error) {
 	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)
 	defer cancel()
 	s, err := d.stacks.Stack(ctx, l)
@@ -181,7 +181,7 @@ func (d *dispatch) choose(ctx context.Context, l nic.Link) (host.Stack, error) {
 }
 
 // override lets multinicd.toml have the last word. Its "netplan" leaves the renderer to netplan.
-func (d *dispatch) override(s host.Stack) host.Stack {
+func (d *dispatch) override(s survey.Stack) survey.Stack {
 	if d.name == "auto" || d.named(s.Backend) {
 		return s
 	}
@@ -192,12 +192,12 @@ func (d *dispatch) override(s host.Stack) host.Stack {
 
 // named says whether a backend is one that backend.name of multinicd.toml asks for.
 func (d *dispatch) named(backend string) bool {
-	return backend == d.name || d.name == host.Netplan && backend == host.NetplanNetworkManager
+	return backend == d.name || d.name == survey.Netplan && backend == survey.NetplanNetworkManager
 }
 
 func (d *dispatch) get(name string) (apply.Backend, error) {
 	b, ok := d.backends[name]
-	if !ok && name == host.Ifcfg {
+	if !ok && name == survey.Ifcfg {
 		return nil, refusal("backend.name is \"ifcfg\", and NetworkManager's plugin ifcfg-rh is not installed; set \"networkmanager\", which works with every NetworkManager")
 	}
 	if !ok {
@@ -223,7 +223,7 @@ func (d *dispatch) unsupported(ctx context.Context) string {
 // wrote is the backend that wrote what we own of a NIC.
 func wrote(o plan.Owned) string {
 	if o.Backend == "" {
-		return host.Netplan
+		return survey.Netplan
 	}
 	return o.Backend
 }

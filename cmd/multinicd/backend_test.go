@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"multinicd/host"
+	"multinicd/host/survey"
 	"multinicd/internal/apply"
 	"multinicd/nic"
 	"multinicd/plan"
@@ -20,14 +20,14 @@ import (
 
 // fakeStacks is a host on which links belong to whom the test says.
 type fakeStacks struct {
-	stack host.Stack
+	stack survey.Stack
 	gone  []string // backends that can be had no more
 	asked int
 	err   error // of Detect
 }
 
-func (f *fakeStacks) Detect(context.Context) (host.Stack, error) { return f.stack, f.err }
-func (f *fakeStacks) Stack(context.Context, nic.Link) (host.Stack, error) {
+func (f *fakeStacks) Detect(context.Context) (survey.Stack, error) { return f.stack, f.err }
+func (f *fakeStacks) Stack(context.Context, nic.Link) (survey.Stack, error) {
 	f.asked++
 	return f.stack, nil
 }
@@ -55,9 +55,9 @@ func (f fakeBackend) Validate(context.Context, []plan.Step) error {
 
 func TestDispatch(t *testing.T) {
 	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
-	netplanOwns, managerOwns := host.Stack{Backend: host.Netplan}, host.Stack{Backend: host.NetworkManager, Evidence: []string{"it manages link eth1"}}
+	netplanOwns, managerOwns := survey.Stack{Backend: survey.Netplan}, survey.Stack{Backend: survey.NetworkManager, Evidence: []string{"it manages link eth1"}}
 	for name, test := range map[string]struct {
-		stack  host.Stack
+		stack  survey.Stack
 		record []plan.Owned
 		gone   []string
 		setting,
@@ -67,22 +67,22 @@ func TestDispatch(t *testing.T) {
 		asked     int
 		validates string
 	}{
-		"a new NIC of netplan's":     {stack: netplanOwns, want: "netplan validates, netplan configure (final)", backend: host.Netplan, asked: 1, validates: "netplan"},
-		"a new NIC of the manager's": {stack: managerOwns, want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
-		"a NIC that we have is not asked about": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.NetworkManager}},
-			want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, validates: "networkmanager"},
-		"a NIC that an earlier version has": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true}}, want: "netplan validates, netplan configure (final)", backend: host.Netplan, validates: "netplan"},
+		"a new NIC of netplan's":     {stack: netplanOwns, want: "netplan validates, netplan configure (final)", backend: survey.Netplan, asked: 1, validates: "netplan"},
+		"a new NIC of the manager's": {stack: managerOwns, want: "networkmanager validates, networkmanager configure (final)", backend: survey.NetworkManager, asked: 1, validates: "networkmanager"},
+		"a NIC that we have is not asked about": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: survey.NetworkManager}},
+			want: "networkmanager validates, networkmanager configure (final)", backend: survey.NetworkManager, validates: "networkmanager"},
+		"a NIC that an earlier version has": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true}}, want: "netplan validates, netplan configure (final)", backend: survey.Netplan, validates: "netplan"},
 		"a NIC that was given back is asked about anew": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c}},
-			want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
-		"the host has changed sides": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.Netplan}}, gone: []string{host.Netplan},
-			want: "networkmanager validates, netplan remove, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "netplan"},
-		"multinicd.toml has the last word": {stack: netplanOwns, setting: host.NetworkManager, want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
-		"multinicd.toml has another word than before": {stack: netplanOwns, setting: host.NetworkManager, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.Netplan}},
-			want: "networkmanager validates, netplan remove, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "netplan"},
-		"multinicd.toml says what is so anyway": {stack: managerOwns, setting: host.NetworkManager, want: "networkmanager validates, networkmanager configure (final)", backend: host.NetworkManager, asked: 1, validates: "networkmanager"},
-		"nobody owns the link":                  {stack: host.Stack{Refusal: "wicked configures the network here"}, want: "NoBackend: wicked configures the network here", asked: 1},
-		"a backend that is not built in":        {stack: host.Stack{Backend: "x"}, want: "NoBackend: backend \"x\": this version does not write it", asked: 1},
-		"who wrote it takes it back": {stack: netplanOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: host.NetworkManager}}, gone: []string{host.NetworkManager},
+			want: "networkmanager validates, networkmanager configure (final)", backend: survey.NetworkManager, asked: 1, validates: "networkmanager"},
+		"the host has changed sides": {stack: managerOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: survey.Netplan}}, gone: []string{survey.Netplan},
+			want: "networkmanager validates, netplan remove, networkmanager configure (final)", backend: survey.NetworkManager, asked: 1, validates: "netplan"},
+		"multinicd.toml has the last word": {stack: netplanOwns, setting: survey.NetworkManager, want: "networkmanager validates, networkmanager configure (final)", backend: survey.NetworkManager, asked: 1, validates: "networkmanager"},
+		"multinicd.toml has another word than before": {stack: netplanOwns, setting: survey.NetworkManager, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: survey.Netplan}},
+			want: "networkmanager validates, netplan remove, networkmanager configure (final)", backend: survey.NetworkManager, asked: 1, validates: "netplan"},
+		"multinicd.toml says what is so anyway": {stack: managerOwns, setting: survey.NetworkManager, want: "networkmanager validates, networkmanager configure (final)", backend: survey.NetworkManager, asked: 1, validates: "networkmanager"},
+		"nobody owns the link":                  {stack: survey.Stack{Refusal: "wicked configures the network here"}, want: "NoBackend: wicked configures the network here", asked: 1},
+		"a backend that is not built in":        {stack: survey.Stack{Backend: "x"}, want: "NoBackend: backend \"x\": this version does not write it", asked: 1},
+		"who wrote it takes it back": {stack: netplanOwns, record: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Backend: survey.NetworkManager}}, gone: []string{survey.NetworkManager},
 			kind: plan.Remove, want: "networkmanager validates, networkmanager remove (final)", validates: "networkmanager"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -90,8 +90,8 @@ func TestDispatch(t *testing.T) {
 			f := &fakeStacks{stack: test.stack, gone: test.gone}
 			d := &dispatch{stacks: f, name: "auto", log: slog.New(slog.DiscardHandler), said: map[string]bool{},
 				record: func() plan.Record { return plan.Record{NICs: test.record} },
-				backends: map[string]apply.Backend{host.Netplan: fakeBackend{host.Netplan, "/etc/netplan/90-multinic1.yaml", &validated},
-					host.NetworkManager: fakeBackend{host.NetworkManager, "/etc/NetworkManager/system-connections/multinic1.nmconnection", &validated}}}
+				backends: map[string]apply.Backend{survey.Netplan: fakeBackend{survey.Netplan, "/etc/netplan/90-multinic1.yaml", &validated},
+					survey.NetworkManager: fakeBackend{survey.NetworkManager, "/etc/NetworkManager/system-connections/multinic1.nmconnection", &validated}}}
 			if test.setting != "" {
 				d.name = test.setting
 			}
@@ -137,12 +137,14 @@ func TestDispatch(t *testing.T) {
 // slowStacks is a host whose NetworkManager takes its time.
 type slowStacks struct{ asked chan struct{} }
 
-func (s slowStacks) Detect(ctx context.Context) (host.Stack, error) { return s.Stack(ctx, nic.Link{}) }
-func (s slowStacks) Has(string) bool                                { return true }
-func (s slowStacks) Stack(ctx context.Context, _ nic.Link) (host.Stack, error) {
+func (s slowStacks) Detect(ctx context.Context) (survey.Stack, error) {
+	return s.Stack(ctx, nic.Link{})
+}
+func (s slowStacks) Has(string) bool { return true }
+func (s slowStacks) Stack(ctx context.Context, _ nic.Link) (survey.Stack, error) {
 	close(s.asked)
 	<-ctx.Done()
-	return host.Stack{}, context.Cause(ctx)
+	return survey.Stack{}, context.Cause(ctx)
 }
 
 // A stop of the service is not to wait for the bus.
@@ -179,8 +181,8 @@ func TestWhoConfiguresTheNetworkCannotBeTold(t *testing.T) {
 	if why := d.unsupported(t.Context()); why != "" {
 		t.Errorf("nothing at all would be done: %s", why)
 	}
-	d.name = host.NetworkManager
-	if s := d.detect(t.Context()); s.Backend != host.NetworkManager || len(s.Evidence) != 2 {
+	d.name = survey.NetworkManager
+	if s := d.detect(t.Context()); s.Backend != survey.NetworkManager || len(s.Evidence) != 2 {
 		t.Errorf("multinicd.toml says which, and it is %+v", s)
 	}
 }

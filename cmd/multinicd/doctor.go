@@ -17,7 +17,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	v1 "multinicd/api/v1"
-	"multinicd/host"
+	"multinicd/host/survey"
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon"
@@ -64,7 +64,7 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	}
 	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(ctx), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
 		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
-		Kubelet: w.survey.Kubelet(), NodeIPs: w.survey.NodeIPs(), Unsynced: host.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+		Kubelet: w.survey.Kubelet(), NodeIPs: w.survey.NodeIPs(), Unsynced: survey.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
 	for _, h := range w.applier.Halfway() {
 		f.HalfWay = append(f.HalfWay, doctor.HalfWay{NIC: cmp.Or(h.NIC.Name, h.NIC.MAC.String()), Why: h.Err.Error(), CutOff: errors.Is(h.Err, apply.ErrCutOff)})
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"multinicd/host"
+	"multinicd/host/kernel"
+	"multinicd/host/survey"
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/kube"
@@ -24,8 +26,8 @@ import (
 // machine shows the host to the planner, and is the one way to its links.
 type machine struct {
 	host   *host.Host
-	kernel *host.Kernel
-	survey *host.Survey
+	kernel *kernel.Kernel
+	survey *survey.Survey
 	api    *kube.Client // nil: no cluster
 	deny   []string
 	kinds  []string

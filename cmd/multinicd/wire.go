@@ -15,6 +15,9 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/host"
+	"multinicd/host/bus"
+	"multinicd/host/kernel"
+	"multinicd/host/survey"
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/config"
@@ -32,9 +35,9 @@ type wired struct {
 	node    string
 	log     *slog.Logger
 	host    *host.Host
-	kernel  *host.Kernel
-	bus     *host.Bus
-	survey  *host.Survey
+	kernel  *kernel.Kernel
+	bus     *bus.Bus
+	survey  *survey.Survey
 	api     *kube.Client // nil: no cluster is configured
 	idle    string       // why there is none
 	job     string       // in whose Pod this runs; empty: in none
@@ -96,11 +99,11 @@ func wireHost(c *cli.Context) (*wired, error) {
 	if w.host, err = host.New(c.String("root")); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
-	if w.kernel, err = host.NewKernel(w.host, w.log); err != nil {
+	if w.kernel, err = kernel.New(w.host, w.log); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
-	w.bus = host.NewBus(w.host, w.kernel, w.log)
-	w.survey = host.NewSurvey(w.host, w.kernel, w.bus, w.log)
+	w.bus = bus.New(w.host, w.kernel, w.log)
+	w.survey = survey.New(w.host, w.kernel, w.bus, w.log)
 	for _, one := range c.Lineage() { // of the flags of that name the nearest that was given
 		if w.node == "" {
 			w.node = one.String("node")

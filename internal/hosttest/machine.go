@@ -4,6 +4,7 @@
 // In go the operations of apply.Links and apply.Files; out comes the whole machine as text, to be compared before and after.
 //
 // It must not be used for a happy path that the real test bed can walk, and it decides nothing that the kernel would decide otherwise.
+// Files and NeedRoot stand beside it, for tests of the real thing.
 //
 // Start reading at Machine.
 package hosttest

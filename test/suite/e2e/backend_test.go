@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"multinicd/host"
+	"multinicd/host/survey"
 	"multinicd/test/bed"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
@@ -29,19 +29,19 @@ const (
 )
 
 var kinds = []kind{
-	{name: netplan12, flavour: testhost.Networkd, suite: "bookworm", backend: host.Netplan, files: "/etc/netplan/90-multinic1.yaml"},
-	{name: "netplan, Debian 13", flavour: testhost.Networkd, suite: "trixie", backend: host.Netplan, files: "/etc/netplan/90-multinic1.yaml", long: true},
-	{name: keyfiles12, flavour: testhost.NetworkManager, suite: "bookworm", backend: host.NetworkManager,
+	{name: netplan12, flavour: testhost.Networkd, suite: "bookworm", backend: survey.Netplan, files: "/etc/netplan/90-multinic1.yaml"},
+	{name: "netplan, Debian 13", flavour: testhost.Networkd, suite: "trixie", backend: survey.Netplan, files: "/etc/netplan/90-multinic1.yaml", long: true},
+	{name: keyfiles12, flavour: testhost.NetworkManager, suite: "bookworm", backend: survey.NetworkManager,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
-	{name: "keyfiles, Debian 13", flavour: testhost.NetworkManager, suite: "trixie", backend: host.NetworkManager,
+	{name: "keyfiles, Debian 13", flavour: testhost.NetworkManager, suite: "trixie", backend: survey.NetworkManager,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
-	{name: "ifcfg files", flavour: testhost.Ifcfg, suite: "bookworm", toml: "name = \"ifcfg\"\n", backend: host.Ifcfg,
+	{name: "ifcfg files", flavour: testhost.Ifcfg, suite: "bookworm", toml: "name = \"ifcfg\"\n", backend: survey.Ifcfg,
 		files: "/etc/sysconfig/network-scripts/ifcfg-multinic1 /etc/sysconfig/network-scripts/route-multinic1 /etc/systemd/network/10-multinic1.link"},
-	{name: "netplan for NetworkManager, Debian 12", flavour: testhost.NetplanNetworkManager, suite: "bookworm", backend: host.NetplanNetworkManager,
+	{name: "netplan for NetworkManager, Debian 12", flavour: testhost.NetplanNetworkManager, suite: "bookworm", backend: survey.NetplanNetworkManager,
 		files: "/etc/netplan/90-multinic1.yaml /run/NetworkManager/system-connections/netplan-multinic1.nmconnection"},
-	{name: "netplan for NetworkManager, Debian 13", flavour: testhost.NetplanNetworkManager, suite: "trixie", backend: host.NetplanNetworkManager,
+	{name: "netplan for NetworkManager, Debian 13", flavour: testhost.NetplanNetworkManager, suite: "trixie", backend: survey.NetplanNetworkManager,
 		files: "/etc/netplan/90-multinic1.yaml /run/NetworkManager/system-connections/netplan-multinic1.nmconnection", long: true},
-	{name: "ifcfg plugin and keyfiles", flavour: testhost.Ifcfg, suite: "bookworm", backend: host.NetworkManager, long: true,
+	{name: "ifcfg plugin and keyfiles", flavour: testhost.Ifcfg, suite: "bookworm", backend: survey.NetworkManager, long: true,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
 }
 

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"multinicd/host"
+	"multinicd/host/survey"
 	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
 )
@@ -109,7 +109,7 @@ func (n *node) theDoctorLooks(k kind) {
 	}
 	rows := []row{{"true", 0, "multinicd, as multinic1"}}
 	mode := "644" // there is no secret in an ifcfg file
-	if k.backend != host.Ifcfg {
+	if k.backend != survey.Ifcfg {
 		mode = "600"
 		rows = append(rows, row{"chmod 644 " + file, 1, "chmod go= " + file})
 	}

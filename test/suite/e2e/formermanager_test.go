@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"multinicd/host"
+	"multinicd/host/survey"
 	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
 )
@@ -15,13 +15,13 @@ import (
 // formerProfile is what the former agent left of a NIC on a host of some kind: the files by path.
 func (k kind) formerProfile(id int, mac, address, more string) map[string]string {
 	name := fmt.Sprintf("multinic%d", id)
-	if k.backend == host.NetplanNetworkManager {
+	if k.backend == survey.NetplanNetworkManager {
 		return map[string]string{fmt.Sprintf("/etc/netplan/9%d-%s.yaml", id, name): fmt.Sprintf(
 			"network:\n  version: 2\n  renderer: NetworkManager\n  ethernets:\n    %s: {match: {macaddress: %q}, set-name: %s, addresses: [%s]%s}\n", name, mac, name, address, more)}
 	}
 	link := map[string]string{fmt.Sprintf("/etc/systemd/network/9%d-%s.link", id, name): fmt.Sprintf("[Match]\nMACAddress=%s\n\n[Link]\nName=%s\n", mac, name)}
 	ip, bits, _ := strings.Cut(address, "/")
-	if k.backend == host.Ifcfg {
+	if k.backend == survey.Ifcfg {
 		link["/etc/sysconfig/network-scripts/ifcfg-"+name] = fmt.Sprintf("TYPE=Ethernet\nNAME=%s\nDEVICE=%[1]s\nHWADDR=%s\nONBOOT=yes\nBOOTPROTO=none\nIPADDR=%s\nPREFIX=%s\nDEFROUTE=no\nIPV6INIT=no\n%s", name, mac, ip, bits, more)
 		return link
 	}
@@ -33,13 +33,13 @@ func (k kind) formerProfile(id int, mac, address, more string) map[string]string
 // The same as on hosts of networkd, where NetworkManager has the links: what means the same keeps the profile that is in force until the next boot.
 func TestWhatTheFormerAgentLeftInNetworkManagerIsTakenOver(t *testing.T) {
 	kinds := slices.DeleteFunc(all(), func(k kind) bool {
-		return k.backend == host.Netplan || k.flavour == testhost.Ifcfg && k.backend != host.Ifcfg
+		return k.backend == survey.Netplan || k.flavour == testhost.Ifcfg && k.backend != survey.Ifcfg
 	})
 	onKinds(t, kinds, func(t *testing.T, k kind) {
 		more := map[string]string{
-			host.NetworkManager:        "route1=192.168.77.0/24,192.168.200.1,5\nroute1_options=table=101\nrouting-rule1=priority 32764 from 192.168.200.99 table 101\n",
-			host.Ifcfg:                 "ROUTING_RULE_1=\"priority 32764 from 192.168.200.99 table 101\"\n",
-			host.NetplanNetworkManager: ", routes: [{to: 192.168.77.0/24, via: 192.168.200.1, table: 101}]",
+			survey.NetworkManager:        "route1=192.168.77.0/24,192.168.200.1,5\nroute1_options=table=101\nrouting-rule1=priority 32764 from 192.168.200.99 table 101\n",
+			survey.Ifcfg:                 "ROUTING_RULE_1=\"priority 32764 from 192.168.200.99 table 101\"\n",
+			survey.NetplanNetworkManager: ", routes: [{to: 192.168.77.0/24, via: 192.168.200.1, table: 101}]",
 		}[k.backend]
 		n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 		var left []string

@@ -1,4 +1,4 @@
-// Package hostbus tests what package host asks of a real host's services.
+// Package hostbus tests what host/bus asks of a real host's services, and what host/survey and host/kernel see there.
 package hostbus
 
 import (
@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"multinicd/host"
+	"multinicd/host/bus"
+	"multinicd/host/kernel"
+	"multinicd/host/survey"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
 )
@@ -59,9 +62,9 @@ func bootSuite(t *testing.T, suite string) (*testhost.Host, view) {
 // view is what we see of a running host: its files, the kernel, its bus, and who configures what.
 type view struct {
 	*host.Host
-	*host.Kernel
-	*host.Bus
-	*host.Survey
+	*kernel.Kernel
+	*bus.Bus
+	*survey.Survey
 }
 
 // viewOf gives a view whose kernel is that of the calling thread's network namespace.
@@ -70,11 +73,11 @@ func viewOf(t *testing.T, th *testhost.Host) (v view, err error) {
 	if v.Host, err = host.New(filepath.Join("/proc", strconv.Itoa(th.Leader()), "root")); err != nil {
 		return v, err
 	}
-	if v.Kernel, err = host.NewKernel(v.Host, log); err != nil {
+	if v.Kernel, err = kernel.New(v.Host, log); err != nil {
 		return v, err
 	}
-	v.Bus = host.NewBus(v.Host, v.Kernel, log)
-	v.Survey = host.NewSurvey(v.Host, v.Kernel, v.Bus, log)
+	v.Bus = bus.New(v.Host, v.Kernel, log)
+	v.Survey = survey.New(v.Host, v.Kernel, v.Bus, log)
 	return v, nil
 }
 
@@ -117,15 +120,15 @@ func refuses(t *testing.T, th *testhost.Host, h view, reason bool) {
 		"nothing at all":                  {},
 		"a file less":                     {present: map[string]string{"90-multinic1.yaml": ours}, files: map[string][]byte{"90-multinic1.yaml": nil}},
 		"a file less that was not there":  {files: map[string][]byte{"90-multinic1.yaml": nil}},
-		"a syntax error":                  {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {ethernets: [}")}, want: host.ErrRefused, text: "/etc/netplan/90-multinic1.yaml:1:"},
-		"an unknown key":                  {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {colour: red}}}")}, want: host.ErrRefused, text: "'colour'"},
-		"an address without length":       {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {addresses: [1.2.3.4]}}}")}, want: host.ErrRefused, text: "1.2.3.4"},
-		"an address that is none":         {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {addresses: [1.2.3.400/24]}}}")}, want: host.ErrRefused, text: "1.2.3.400"},
-		"a route of two families":         {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {routes: [{to: 10.0.0.0/8, via: \"fe80::1\"}]}}}")}, want: host.ErrRefused, text: "route"},
-		"an id that is a bridge before":   {present: map[string]string{"60-br.yaml": "network: {version: 2, bridges: {multinic1: {}}}\n"}, files: map[string][]byte{"90-multinic1.yaml": []byte(ours)}, want: host.ErrRefused, text: "multinic1"},
-		"an id that is a bridge later":    {present: map[string]string{"95-br.yaml": "network: {version: 2, bridges: {multinic1: {}}}\n"}, files: map[string][]byte{"90-multinic1.yaml": []byte(ours)}, want: host.ErrRefused, text: "95-br.yaml"},
-		"a file less that is referred to": {present: map[string]string{"90-multinic1.yaml": ours, "95-br.yaml": bridgeOn}, files: map[string][]byte{"90-multinic1.yaml": nil}, want: host.ErrRefused, text: "multinic1"},
-		"a broken file of somebody else":  {present: map[string]string{"60-bad.yaml": "network: {colour: red}\n"}, files: map[string][]byte{"90-multinic1.yaml": []byte(ours)}, want: host.ErrRefusedAlready, text: "60-bad.yaml"},
+		"a syntax error":                  {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {ethernets: [}")}, want: bus.ErrRefused, text: "/etc/netplan/90-multinic1.yaml:1:"},
+		"an unknown key":                  {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {colour: red}}}")}, want: bus.ErrRefused, text: "'colour'"},
+		"an address without length":       {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {addresses: [1.2.3.4]}}}")}, want: bus.ErrRefused, text: "1.2.3.4"},
+		"an address that is none":         {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {addresses: [1.2.3.400/24]}}}")}, want: bus.ErrRefused, text: "1.2.3.400"},
+		"a route of two families":         {files: map[string][]byte{"90-multinic1.yaml": []byte("network: {version: 2, ethernets: {multinic1: {routes: [{to: 10.0.0.0/8, via: \"fe80::1\"}]}}}")}, want: bus.ErrRefused, text: "route"},
+		"an id that is a bridge before":   {present: map[string]string{"60-br.yaml": "network: {version: 2, bridges: {multinic1: {}}}\n"}, files: map[string][]byte{"90-multinic1.yaml": []byte(ours)}, want: bus.ErrRefused, text: "multinic1"},
+		"an id that is a bridge later":    {present: map[string]string{"95-br.yaml": "network: {version: 2, bridges: {multinic1: {}}}\n"}, files: map[string][]byte{"90-multinic1.yaml": []byte(ours)}, want: bus.ErrRefused, text: "95-br.yaml"},
+		"a file less that is referred to": {present: map[string]string{"90-multinic1.yaml": ours, "95-br.yaml": bridgeOn}, files: map[string][]byte{"90-multinic1.yaml": nil}, want: bus.ErrRefused, text: "multinic1"},
+		"a broken file of somebody else":  {present: map[string]string{"60-bad.yaml": "network: {colour: red}\n"}, files: map[string][]byte{"90-multinic1.yaml": []byte(ours)}, want: bus.ErrRefusedAlready, text: "60-bad.yaml"},
 		"a repair of a broken file":       {present: map[string]string{"90-multinic1.yaml": "network: {colour: red}\n"}, files: map[string][]byte{"90-multinic1.yaml": []byte(ours)}},
 		"ten files":                       {files: ten()},
 	} {
@@ -233,7 +236,7 @@ func TestNetplanThatCannotBeAskedIsNoRefusal(t *testing.T) {
 			t.Fatal(err)
 		}
 		begin := time.Now()
-		within(3*time.Second, host.ErrNoBus) // it never answers
+		within(3*time.Second, bus.ErrNoBus) // it never answers
 		if d := time.Since(begin); d > 20*time.Second {
 			t.Errorf("%s hung, and so did we for %s", name, d)
 		}
@@ -243,15 +246,15 @@ func TestNetplanThatCannotBeAskedIsNoRefusal(t *testing.T) {
 		ask(nil)
 	}
 	shell(t, th, "systemctl stop dbus.socket dbus.service 2>/dev/null; rm -f /run/dbus/system_bus_socket")
-	ask(host.ErrNoBus)
+	ask(bus.ErrNoBus)
 	shell(t, th, "systemctl start dbus.socket dbus.service")
 	ask(nil)
 	shell(t, th, "mv /usr/libexec/netplan/netplan-dbus /tmp/; pkill -x netplan-dbus; while pgrep -x netplan-dbus >/dev/null; do sleep 0.05; done")
-	ask(host.ErrNoBus)
+	ask(bus.ErrNoBus)
 	shell(t, th, "mv /tmp/netplan-dbus /usr/libexec/netplan/")
 	ask(nil)
 	shell(t, th, "mv /usr/sbin/netplan /tmp/")
-	ask(host.ErrRefusedAlready)
+	ask(bus.ErrRefusedAlready)
 	shell(t, th, "mv /tmp/netplan /usr/sbin/")
 	ask(nil)
 }
@@ -268,14 +271,14 @@ func TestNetplanWithOtherClients(t *testing.T) {
 		t.Errorf("the other client's pending Set is lost: %s", got)
 	}
 	shell(t, th, "busctl call io.netplan.Netplan "+path+" io.netplan.Netplan.Config Try u 60")
-	if err := h.NetplanValidate(t.Context(), good); !errors.Is(err, host.ErrPending) {
+	if err := h.NetplanValidate(t.Context(), good); !errors.Is(err, bus.ErrPending) {
 		t.Errorf("another client's Try is pending: got %v", err)
 	}
 	shell(t, th, "busctl call io.netplan.Netplan "+path+" io.netplan.Netplan.Config Cancel")
 	// netplan answers Cancel before its try has ended, which first puts the old configuration back in force.
 	wait(t, "the end of the other client's Try", func() bool {
 		err := h.NetplanValidate(t.Context(), good)
-		if err != nil && !errors.Is(err, host.ErrPending) {
+		if err != nil && !errors.Is(err, bus.ErrPending) {
 			t.Fatalf("after the other client's Cancel: %v", err)
 		}
 		return err == nil

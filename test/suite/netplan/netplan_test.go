@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"multinicd/host"
+	"multinicd/host/bus"
 	"multinicd/netplan"
 	"multinicd/nic"
 	"multinicd/test/bed"
@@ -276,7 +277,7 @@ func TestTheBusAcceptsOursAndRefusesGarbage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		system := host.NewBus(files, nil, slog.New(slog.NewTextHandler(t.Output(), nil))) // netplan's answer does not depend on the kernel
+		system := bus.New(files, nil, slog.New(slog.NewTextHandler(t.Output(), nil))) // netplan's answer does not depend on the kernel
 		before := shell(t, h, "cd /etc/netplan; sha256sum *")
 		good := map[string][]byte{}
 		for _, id := range r.Perm(nic.MaxID + 1)[:16] {
@@ -310,7 +311,7 @@ func TestTheBusAcceptsOursAndRefusesGarbage(t *testing.T) {
 			if len(trees) > 3 {
 				continue // asking over the bus takes long
 			}
-			if err := system.NetplanValidate(t.Context(), map[string][]byte{"90-multinic1.yaml": []byte(bad)}); !errors.Is(err, host.ErrRefused) {
+			if err := system.NetplanValidate(t.Context(), map[string][]byte{"90-multinic1.yaml": []byte(bad)}); !errors.Is(err, bus.ErrRefused) {
 				t.Errorf("got %v of\n%s", err, bad)
 			}
 		}

@@ -1,0 +1,266 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"multinicd/nic"
+)
+
+const (
+	networkdService = "org.freedesktop.network1"
+	networkdObject  = "/org/freedesktop/network1"
+	// networkdTimeout bounds a reload and the wait for what comes of it: 0.1 to 0.5 s when all is well.
+	networkdTimeout = 8 * time.Second
+	// networkdStill is for how long networkd has to be done with a link: it begins with one only after it has answered the reload.
+	networkdStill = 300 * time.Millisecond
+	// netplanApplyTimeout bounds an apply: 1 to 3 s when all is well.
+	netplanApplyTimeout = 15 * time.Second
+)
+
+// networkdDirs are where networkd reads .network and .netdev files.
+var networkdDirs = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"}
+
+// NetworkdReload has networkd read its files again, if that cannot touch anything but the files that are ours. unsafe says why it was not done: networkd
+// would act on what others have changed since it was started, or delete what it does not know, and does so on every link that it has (systemd 252
+// and 257, measured November 2026).
+//
+// file and name say which file of ours is to configure the link index, under which name; with an empty name none is.
+func (b *Bus) NetworkdReload(ctx context.Context, index int, name, file string, ours func(file string) bool) (unsafe string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
+	defer cancel()
+	if unsafe, err = b.networkdUnsafe(ctx, ours); unsafe != "" || err != nil {
+		return unsafe, err
+	}
+	if name != "" {
+		if unsafe, err = b.networkdWouldDelete(ctx, index, name, file); unsafe != "" || err != nil {
+			return unsafe, err
+		}
+	}
+	bus, err := b.dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer bus.close()
+	if _, err := bus.call(ctx, networkdService, networkdObject, networkdService+".Manager.Reload", nil); err != nil {
+		return "", fmt.Errorf("having networkd read its files: %w", err)
+	}
+	return "", nil
+}
+
+// NetworkdDone waits until networkd is done with a link: it has configured it by that file, or, where the file is "", it is in no hurry with it.
+func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
+	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
+	defer cancel()
+	since := time.Now()
+	for {
+		state, by, err := b.host.NetworkdLink(index)
+		done := state == "configured" && by == file
+		if file == "" {
+			done = slices.Contains([]string{"", "configured", "unmanaged", "failed", "linger"}, state)
+		}
+		if !done || err != nil {
+			since = time.Now()
+		} else if time.Since(since) >= networkdStill {
+			return nil
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for networkd to configure link %d by %s: its state is %q by %q: %w", index, file, state, by, ctx.Err())
+		}
+	}
+}
+
+// networkdUnsafe says what of others a reload would touch.
+func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (string, error) {
+	started := b.host.Started("systemd-networkd.service")
+	if started.IsZero() || !b.host.NetworkdRuns() {
+		return "systemd-networkd does not run", nil
+	}
+	known := map[nic.Rule]bool{}
+	for _, dir := range networkdDirs {
+		for _, pattern := range []string{"/*.network", "/*.netdev", "/*.network.d/*.conf", "/*.netdev.d/*.conf"} {
+			files, err := b.host.Glob(dir + pattern)
+			if err != nil {
+				return "", err
+			}
+			for _, f := range files {
+				info, err := os.Stat(b.host.Path(f))
+				if err != nil {
+					return "networkd's file " + f + " cannot be looked at", nil
+				}
+				if !ours(f) && changed(info).After(started) {
+					return fmt.Sprintf("%s has changed since networkd was started, and networkd would act on that too", f), nil
+				}
+				data, _, err := b.host.Read(f)
+				if err != nil {
+					return "", fmt.Errorf("reading %s: %w", f, err)
+				}
+				rulesOf(data, known)
+			}
+		}
+	}
+	states, err := b.host.Glob("/run/systemd/netif/links/*")
+	if err != nil {
+		return "", err
+	}
+	for _, s := range states {
+		i, _ := strconv.Atoi(path.Base(s))
+		_, f, err := b.host.NetworkdLink(i)
+		if err != nil {
+			return "", err
+		}
+		if f != "" && !ours(f) && !b.host.Exists(f) {
+			return fmt.Sprintf("%s is gone, and networkd would act on that too", f), nil
+		}
+	}
+	if !b.networkdKeeps("ManageForeignRoutes") {
+		// networkd deletes such a route too, whichever link it has just been told of.
+		if to, found, err := b.kernel.LoneRoute(ctx); err != nil {
+			return "", err
+		} else if found {
+			return fmt.Sprintf("networkd does not know the route to %s that leads to no link and would delete it; ManageForeignRoutes=no in networkd.conf keeps it from that, from its next start on", to), nil
+		}
+	}
+	if b.networkdKeeps("ManageForeignRoutingPolicyRules") {
+		return "", nil
+	}
+	rules, err := b.kernel.Rules(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range rules {
+		if r.Protocol == unix.RTPROT_KERNEL { // those that every host has; networkd leaves them
+			continue
+		}
+		if k := r.Key(); r.Other || !known[k] {
+			return fmt.Sprintf("networkd does not know the rule %q and would delete it; ManageForeignRoutingPolicyRules=no in networkd.conf keeps it from that, from its next start on", r), nil
+		}
+	}
+	return "", nil
+}
+
+// networkdKeeps says whether networkd was started with a setting that is a no, in a file that its user may read.
+func (b *Bus) networkdKeeps(key string) bool {
+	s := b.host.NetworkdSettings(key)[0]
+	return s.Off() && s.InForce
+}
+
+// changed is when a file last changed, or came to its place.
+func changed(info os.FileInfo) time.Time {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		if c := time.Unix(st.Ctim.Unix()); c.After(info.ModTime()) {
+			return c
+		}
+	}
+	return info.ModTime()
+}
+
+// rulesOf adds the rules of a .network file that say no more than a source, a table and a priority.
+func rulesOf(data []byte, known map[nic.Rule]bool) {
+	r, plain := nic.Rule{}, true
+	add := func() {
+		if plain && r != (nic.Rule{}) {
+			known[r] = true
+		}
+		r, plain = nic.Rule{}, true
+	}
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") {
+			add()
+			plain = line == "[RoutingPolicyRule]"
+			continue
+		}
+		key, value, _ := strings.Cut(line, "=")
+		switch key {
+		case "", "#":
+		case "From", "To":
+			p, err := netip.ParsePrefix(value)
+			if a, isAddr := netip.ParseAddr(value); isAddr == nil {
+				p, err = netip.PrefixFrom(a, a.BitLen()), nil
+			}
+			plain = plain && err == nil
+			if key == "From" {
+				r.From = p
+			} else {
+				r.To = p
+			}
+		case "Table":
+			_, err := fmt.Sscan(value, &r.Table)
+			plain = plain && err == nil
+		case "Priority":
+			_, err := fmt.Sscan(value, &r.Priority)
+			plain = plain && err == nil
+		default:
+			plain = plain && strings.HasPrefix(line, "#")
+		}
+	}
+	add()
+}
+
+// networkdWouldDelete says what somebody else has put on the link that its file does not tell of.
+func (b *Bus) networkdWouldDelete(ctx context.Context, index int, name, file string) (string, error) {
+	links, err := b.kernel.Links(ctx)
+	if err != nil {
+		return "", fmt.Errorf("reading the links: %w", err)
+	}
+	at := slices.IndexFunc(links, func(l nic.Link) bool { return l.Index == index })
+	if at < 0 {
+		return "", fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
+	}
+	l := links[at]
+	if l.Name != name {
+		return fmt.Sprintf("the link is called %s until the next boot, and networkd would not find it as %s", l.Name, name), nil
+	}
+	if !l.Carrier {
+		return "the link has no carrier, and networkd would take its addresses until it has", nil
+	}
+	data, _, err := b.host.Read(file)
+	if err != nil {
+		return "", fmt.Errorf("reading %s: %w", file, err)
+	}
+	says := func(line string) bool { return strings.Contains("\n"+string(data), "\n"+line+"\n") }
+	for _, a := range l.Addresses {
+		if a.Permanent && !a.Prefix.Addr().IsLinkLocalUnicast() && !says("Address="+a.Prefix.String()) {
+			return fmt.Sprintf("somebody has given the link %s, and networkd would delete it", a.Prefix), nil
+		}
+	}
+	for _, r := range l.Routes {
+		if r.Protocol != unix.RTPROT_KERNEL && !says("Destination="+r.To.String()) && !b.networkdKeeps("ManageForeignRoutes") {
+			return fmt.Sprintf("somebody has given the link the route %s, and networkd would delete it", r), nil
+		}
+	}
+	return "", nil
+}
+
+// NetplanApply has netplan's service bring all of /etc/netplan in force, as `netplan apply` does: on every link that it knows.
+func (b *Bus) NetplanApply(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, netplanApplyTimeout)
+	defer cancel()
+	bus, err := b.netplanAsk(ctx)
+	if err != nil {
+		return err
+	}
+	defer bus.close()
+	var done bool
+	if _, err := bus.call(ctx, netplanService, netplanObject, netplanService+".Apply", nil, &done); err != nil {
+		return fmt.Errorf("having netplan apply: %w", err)
+	}
+	if !done {
+		return errors.New("netplan did not apply; journalctl says why")
+	}
+	return nil
+}

@@ -1,0 +1,149 @@
+package kernel
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"multinicd/nic"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+)
+
+// groups are the rtnetlink multicast groups that concern us.
+var groups = []uint{
+	unix.RTNLGRP_LINK,
+	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+	unix.RTNLGRP_IPV4_NETCONF, // of what nic.Conf has, the kernel tells of rp_filter only
+}
+
+const (
+	// Room for the events of some thousand routes that come at once, in bytes of kernel memory, used only while they wait.
+	eventBuffer = 4 << 20
+	// How long to wait until a broken subscription is made anew.
+	resubscribe = time.Second
+)
+
+// Relevant says whether an event about the link with this ifindex concerns the caller; link says that it is about the link
+// itself (new, gone, renamed, up, carrier) and not its addresses or routes. index is 0 for a rule and for a route through no link.
+// It is called for each event of the whole namespace, so it must be quick.
+type Relevant func(index int, link bool) bool
+
+// Events wakes the caller, by a send on wake that never blocks, whenever something relevant has changed in the kernel, until ctx is
+// done. Events carry nothing: the caller reads again. wake should have a capacity of 1.
+//
+// ready is called once the first subscription stands: what changes after that is not missed, so the caller's first read comes
+// later. It subscribes in the network namespace of the calling thread. When events were lost, or the socket broke, the subscription is made anew and the caller woken. The first failure to
+// subscribe is returned; afterwards only ctx ends it, with nil.
+func (k *Kernel) Events(ctx context.Context, relevant Relevant, wake chan<- struct{}, ready func()) error {
+	s, err := k.subscribe()
+	if err != nil {
+		return err
+	}
+	ready()
+	for {
+		err := k.follow(ctx, s, relevant, wake)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !errors.Is(err, unix.ENOBUFS) {
+			k.log.Warn("kernel events were cut off", "err", err)
+		}
+		for {
+			if s, err = k.subscribe(); err == nil {
+				break
+			}
+			k.log.Warn("kernel events cannot be had", "err", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(resubscribe):
+			}
+		}
+		nudge(wake)
+	}
+}
+
+func (k *Kernel) subscribe() (s *nl.NetlinkSocket, err error) {
+	s, err = nl.Subscribe(unix.NETLINK_ROUTE, groups...)
+	if err != nil {
+		return nil, fmt.Errorf("subscribing to kernel events: %w", err)
+	}
+	// By force where we may (CAP_NET_ADMIN); without it the limit of net.core.rmem_max holds.
+	if s.SetReceiveBufferSize(eventBuffer, true) != nil {
+		_ = s.SetReceiveBufferSize(eventBuffer, false)
+	}
+	return s, nil
+}
+
+// follow reads one subscription until it breaks or ctx is done, and closes it.
+func (k *Kernel) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relevant, wake chan<- struct{}) error {
+	stop := context.AfterFunc(ctx, s.Close)
+	defer func() {
+		if stop() {
+			s.Close()
+		}
+	}()
+	for {
+		messages, from, err := s.Receive()
+		if err != nil {
+			return err
+		}
+		if from.Pid != nl.PidKernel {
+			continue
+		}
+		concern := false
+		for _, m := range messages {
+			if concerns(m.Header.Type, m.Data, relevant) {
+				k.noteAuthor(m.Header.Type, m.Data, m.Header.Pid)
+				concern = true
+			}
+		}
+		if concern {
+			nudge(wake)
+		}
+	}
+}
+
+// concerns asks relevant about the links of an event, several for a multipath route.
+func concerns(kind uint16, m []byte, relevant Relevant) bool {
+	switch kind {
+	case unix.RTM_NEWLINK, unix.RTM_DELLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR:
+		if len(m) < unix.SizeofIfAddrmsg {
+			return false
+		}
+		// Both structs have the index at the same place.
+		return relevant(int(int32(binary.NativeEndian.Uint32(m[4:]))), kind == unix.RTM_NEWLINK || kind == unix.RTM_DELLINK)
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		yes := false
+		parseRoute(m, func(index int, _ nic.Route) { yes = yes || relevant(index, false) })
+		return yes
+	case unix.RTM_NEWNETCONF:
+		if len(m) < 4 {
+			return false
+		}
+		for kind, v := range attributes(m[4:]) { // struct netconfmsg is one byte, padded
+			if kind == netconfIfindex {
+				index := int(int32(number(v)))
+				return index > 0 && relevant(index, false)
+			}
+		}
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		return relevant(0, false)
+	}
+	return false
+}
+
+const netconfIfindex = 1 // NETCONFA_IFINDEX, linux/netconf.h; negative numbers mean all links, and the default
+
+func nudge(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}

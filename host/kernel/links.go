@@ -1,0 +1,282 @@
+package kernel
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+
+	"multinicd/nic"
+
+	"golang.org/x/sys/unix"
+)
+
+// Links gives every link of the network namespace, sorted by ifindex, with its addresses and with its unicast routes of all
+// tables but local; the routes of a multipath route are given to each of its links. Claim and Former are not filled: see Claims.
+// AltNames, Addresses, Routes and Rules are sorted or in the kernel's order, and nil where there is none.
+//
+// It makes six dumps. What appears or goes between them may be missing from one of the lists; the kernel's event about it comes later.
+func (k *Kernel) Links(ctx context.Context) ([]nic.Link, error) {
+	links, _, err := k.look(ctx, 0)
+	return links, err
+}
+
+// raw is what the kernel said of one link, as it can be sent back.
+type raw struct {
+	addresses []rawAddress
+	routes    []rawRoute
+	rules     []nic.Rule // of the whole host, those with a source
+}
+
+type rawAddress struct {
+	nic.Address
+	message []byte // ifaddrmsg and attributes
+}
+
+type rawRoute struct {
+	nic.Route
+	message []byte // rtmsg and attributes
+}
+
+// look reads all links, and keeps the messages about the one with index keep, if it is not 0.
+func (k *Kernel) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
+	var kept raw
+	// Without counters (Linux 4.9), and without VFs, which are told only when asked for.
+	messages, err := k.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg),
+		attrUint32(unix.IFLA_EXT_MASK, rtextFilterSkipStats))
+	if err != nil {
+		return nil, kept, fmt.Errorf("listing links: %w", err)
+	}
+	links := make([]nic.Link, 0, len(messages))
+	for _, m := range messages {
+		if l, ok := k.parseLink(m); ok {
+			links = append(links, l)
+		}
+	}
+	slices.SortFunc(links, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
+
+	if !k.canSetConf6() {
+		for i := range links {
+			links[i].Conf6 = nil
+		}
+	}
+
+	messages, err = k.rtnl.dump(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg))
+	if err != nil {
+		return nil, kept, fmt.Errorf("listing addresses: %w", err)
+	}
+	for _, m := range messages {
+		index, a, ok := parseAddress(m)
+		if l := find(links, index); ok && l != nil {
+			l.Addresses = append(l.Addresses, a)
+			if index == keep {
+				kept.addresses = append(kept.addresses, rawAddress{a, m})
+			}
+		}
+	}
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
+		body := make([]byte, unix.SizeofRtMsg)
+		body[0] = family
+		messages, err = k.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
+		if err != nil {
+			return nil, kept, fmt.Errorf("listing routes: %w", err)
+		}
+		for _, m := range messages {
+			if len(m) > 0 && m[0] != family {
+				continue // a kernel without IPv6 answers with the routes of all families that it has
+			}
+			parseRoute(m, func(index int, r nic.Route) {
+				if l := find(links, index); l != nil {
+					l.Routes = append(l.Routes, r)
+				}
+				if index == keep {
+					kept.routes = append(kept.routes, rawRoute{r, m})
+				}
+			})
+		}
+	}
+	rules, err := k.Rules(ctx)
+	if err != nil {
+		return nil, kept, err
+	}
+	for _, r := range rules {
+		if r.From.IsValid() {
+			kept.rules = append(kept.rules, r)
+		}
+	}
+	for i := range links {
+		links[i].Rules = kept.rules
+	}
+	return links, kept, nil
+}
+
+// find looks in links sorted by ifindex.
+func find(links []nic.Link, index int) *nic.Link {
+	i, ok := slices.BinarySearchFunc(links, index, func(l nic.Link, i int) int { return cmp.Compare(l.Index, i) })
+	if !ok {
+		return nil
+	}
+	return &links[i]
+}
+
+// Numbers of linux/if_link.h and linux/rtnetlink.h that x/sys/unix v0.49 lacks.
+const (
+	rtextFilterSkipStats = 1 << 3 // RTEXT_FILTER_SKIP_STATS
+	iffLowerUp           = 1 << 16
+)
+
+// parseLink reads an RTM_NEWLINK message.
+func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
+	if len(m) < unix.SizeofIfInfomsg || m[0] != unix.AF_UNSPEC {
+		return nic.Link{}, false
+	}
+	flags := binary.NativeEndian.Uint32(m[8:])
+	l := nic.Link{
+		Index:   int(int32(binary.NativeEndian.Uint32(m[4:]))),
+		Up:      flags&unix.IFF_UP != 0,
+		Carrier: flags&iffLowerUp != 0,
+	}
+	for kind, v := range attributes(m[unix.SizeofIfInfomsg:]) {
+		switch kind {
+		case unix.IFLA_IFNAME:
+			l.Name = text(v)
+		case unix.IFLA_ADDRESS:
+			l.MAC = nic.MACFrom(v)
+		case unix.IFLA_PERM_ADDRESS: // Linux 5.6
+			l.Permanent = nic.MACFrom(v)
+		case unix.IFLA_MTU:
+			l.MTU = number(v)
+		case unix.IFLA_MIN_MTU: // Linux 4.19
+			l.MinMTU = number(v)
+		case unix.IFLA_MAX_MTU:
+			l.MaxMTU = number(v)
+		case unix.IFLA_MASTER:
+			l.Master = number(v)
+		case unix.IFLA_PARENT_DEV_NAME: // Linux 5.14
+			l.Device = true
+		case unix.IFLA_LINKINFO:
+			for kind, v := range attributes(v) {
+				if kind == unix.IFLA_INFO_KIND {
+					l.Kind = text(v)
+				}
+			}
+		case unix.IFLA_AF_SPEC:
+			l.Conf, l.Conf6 = parseConf(v), parseConf6(v)
+		case unix.IFLA_PROP_LIST: // Linux 5.5
+			for kind, v := range attributes(v) {
+				if kind == unix.IFLA_ALT_IFNAME {
+					l.AltNames = append(l.AltNames, text(v))
+				}
+			}
+		}
+	}
+	slices.Sort(l.AltNames)
+	if l.Kind == "" && !l.Device && flags&unix.IFF_LOOPBACK == 0 {
+		_, err := os.Lstat(k.host.Path("/sys/class/net/" + l.Name + "/device"))
+		l.Device = err == nil
+	}
+	if l.Device && l.Permanent.IsZero() {
+		l.Permanent = permanentMAC(l.Name)
+	}
+	return l, true
+}
+
+// parseAddress reads an RTM_NEWADDR message of IPv4 or IPv6, see rtnetlink(7).
+// IFA_LOCAL is the link's own address where it differs from the peer's in IFA_ADDRESS; the length then is the peer's.
+func parseAddress(m []byte) (index int, a nic.Address, ok bool) {
+	if len(m) < unix.SizeofIfAddrmsg {
+		return 0, a, false
+	}
+	bits, flags := int(m[1]), uint32(m[2])
+	var local, address netip.Addr
+	for kind, v := range attributes(m[unix.SizeofIfAddrmsg:]) {
+		switch kind {
+		case unix.IFA_LOCAL:
+			local, _ = netip.AddrFromSlice(v)
+		case unix.IFA_ADDRESS:
+			address, _ = netip.AddrFromSlice(v)
+		case unix.IFA_FLAGS:
+			flags = uint32(number(v))
+		}
+	}
+	if local.IsValid() && local != address {
+		bits, address = local.BitLen(), local
+	}
+	a = nic.Address{
+		Prefix:    netip.PrefixFrom(address, bits),
+		Permanent: flags&unix.IFA_F_PERMANENT != 0,
+		// An optimistic address is in use while it is checked.
+		Tentative: flags&unix.IFA_F_TENTATIVE != 0 && flags&(unix.IFA_F_OPTIMISTIC|unix.IFA_F_DADFAILED) == 0,
+		Duplicate: flags&unix.IFA_F_DADFAILED != 0,
+		// The kernel sets the first on each address that it makes of a prefix (addrconf_prefix_rcv_add_addr of net/ipv6/addrconf.c, since Linux 3.14).
+		Advertised: address.Is6() && flags&unix.IFA_F_PERMANENT == 0 && flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0,
+	}
+	return int(binary.NativeEndian.Uint32(m[4:])), a, a.Prefix.IsValid()
+}
+
+// parseRoute reads an RTM_NEWROUTE message and gives each the route, for every link that it leads through: none for a
+// blackhole. Routes of other types (local, multicast), of table local, and cached clones are left out.
+func parseRoute(m []byte, each func(index int, r nic.Route)) {
+	if len(m) < unix.SizeofRtMsg {
+		return
+	}
+	family, bits, table, protocol, kind := m[0], int(m[1]), int(m[4]), int(m[5]), m[7]
+	if kind != unix.RTN_UNICAST || table == unix.RT_TABLE_LOCAL || binary.NativeEndian.Uint32(m[8:])&unix.RTM_F_CLONED != 0 {
+		return
+	}
+	r := nic.Route{Table: table, Protocol: protocol, OnLink: binary.NativeEndian.Uint32(m[8:])&unix.RTNH_F_ONLINK != 0}
+	to, index := netip.IPv4Unspecified(), 0
+	if family == unix.AF_INET6 {
+		to = netip.IPv6Unspecified()
+	}
+	var multipath []byte
+	for kind, v := range attributes(m[unix.SizeofRtMsg:]) {
+		switch kind {
+		case unix.RTA_DST:
+			if a, ok := netip.AddrFromSlice(v); ok {
+				to = a
+			}
+		case unix.RTA_GATEWAY:
+			r.Via, _ = netip.AddrFromSlice(v)
+		case unix.RTA_VIA: // an IPv4 route by an IPv6 router: u16 family, then the address
+			if len(v) > 2 {
+				r.Via, _ = netip.AddrFromSlice(v[2:])
+			}
+		case unix.RTA_PREFSRC:
+			r.Source, _ = netip.AddrFromSlice(v)
+		case unix.RTA_PRIORITY:
+			r.Metric = number(v)
+		case unix.RTA_TABLE:
+			r.Table = number(v)
+		case unix.RTA_OIF:
+			index = number(v)
+		case unix.RTA_MULTIPATH:
+			multipath = v
+		}
+	}
+	r.To = netip.PrefixFrom(to, bits)
+	if r.Table == unix.RT_TABLE_LOCAL || !r.To.IsValid() {
+		return
+	}
+	if multipath == nil {
+		each(index, r)
+	}
+	for len(multipath) >= unix.SizeofRtNexthop {
+		size := int(binary.NativeEndian.Uint16(multipath))
+		if size < unix.SizeofRtNexthop || size > len(multipath) {
+			return
+		}
+		hop := r
+		hop.OnLink = multipath[2]&unix.RTNH_F_ONLINK != 0
+		for kind, v := range attributes(multipath[unix.SizeofRtNexthop:size]) {
+			if kind == unix.RTA_GATEWAY {
+				hop.Via, _ = netip.AddrFromSlice(v)
+			}
+		}
+		each(int(binary.NativeEndian.Uint32(multipath[4:])), hop)
+		multipath = multipath[min((size+3)&^3, len(multipath)):]
+	}
+}

@@ -1,0 +1,86 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// udevPatience bounds the wait for udev: 10 to 30 ms on an idle machine, seconds on one that is swamped. Without udev nobody waits.
+	udevPatience = 5 * time.Second
+	// udevTick is how often a wait looks whether it is still wanted.
+	udevTick = 100 * time.Millisecond
+	// udevGroup is the multicast group of NETLINK_KOBJECT_UEVENT in which udev tells what it has done with an event (MONITOR_GROUP_UDEV in
+	// src/libsystemd/sd-device/device-monitor-private.h); the kernel tells of the event itself in group 1.
+	udevGroup = 2
+)
+
+// udevNews is a subscription to what udev has done: to be made before what it is to react to, and closed after.
+type udevNews struct{ socket int }
+
+// followUdev subscribes in the network namespace of the calling thread. nil, which does not wait: there is no udev, or its news cannot be had.
+func (k *Kernel) followUdev() *udevNews {
+	if !k.host.Exists("/run/udev/control") {
+		return nil
+	}
+	s, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_KOBJECT_UEVENT)
+	if err == nil {
+		tick := unix.NsecToTimeval(int64(udevTick))
+		err = errors.Join(unix.Bind(s, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: 1 << (udevGroup - 1)}),
+			unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tick))
+	}
+	if err != nil {
+		k.log.Warn("news of udev cannot be had", "err", err)
+		_ = unix.Close(s) // of -1 at worst
+		return nil
+	}
+	// Room for those that come while hundreds of links are made; without CAP_NET_ADMIN the default has to do.
+	_ = unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer)
+	return &udevNews{socket: s}
+}
+
+// renamed waits until udev has handled the news that a link has another name. It then applies the link's .link file again, MTU and all
+// (link_apply_config in src/udev/net/link-config.c), by what it has read of it within the last three seconds: what was set before would be lost.
+// Observed with systemd 252 on 2026-11-22: a link of MTU 1500 with MTUBytes=1300 in its file has 1300 some ms after a rename.
+//
+// What udev keeps below /run/udev tells less: since systemd 257 it writes its record of a device at the begin of an event too (ID_PROCESSING=1).
+func (u *udevNews) renamed(ctx context.Context, index int, name string) {
+	if u == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, udevPatience)
+	defer cancel()
+	message := make([]byte, 64<<10)
+	for ctx.Err() == nil {
+		n, _, err := unix.Recvfrom(u.socket, message, 0)
+		if err == nil && handled(message[:n], index, name) {
+			return
+		}
+	}
+}
+
+func (u *udevNews) close() {
+	if u != nil {
+		_ = unix.Close(u.socket)
+	}
+}
+
+// handled says whether a message of udev is about this link under that name: a header that begins with "libudev" and ends in zeros or hashes,
+// then KEY=value pairs, each behind a zero byte (sd_device_monitor_send in src/libsystemd/sd-device/device-monitor.c).
+func handled(message []byte, index int, name string) bool {
+	var link, called bool
+	for pair := range bytes.SplitSeq(message, []byte{0}) {
+		switch {
+		case bytes.Equal(pair, fmt.Append(nil, "IFINDEX=", index)):
+			link = true
+		case bytes.Equal(pair, []byte("INTERFACE="+name)):
+			called = true
+		}
+	}
+	return link && called && bytes.HasPrefix(message, []byte("libudev\x00"))
+}

@@ -1,0 +1,122 @@
+// Package survey finds out who configures what on this machine, and gives its evidence: sentences
+// for a person that say what was found and what was not.
+//
+// In go the links as the kernel shows them, and files; out come the claims of others to a link, the
+// files of the former agent, the stack that a link belongs to, the addresses of the node, the names
+// of the machine in its cloud, and which other programs configure NICs.
+//
+// The package changes nothing and decides nothing of ours: the caller says which files are ours.
+// NetworkManager is the only service that it asks, and only where NetworkManager has run in this
+// boot. What cannot be read just now is not taken for absent.
+//
+// Start reading at Survey, then stack.go (the choice as a pure function of what was seen), detect.go
+// (what is seen) and owner.go (the claims).
+package survey
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"multinicd/host"
+	"multinicd/host/bus"
+	"multinicd/nic"
+)
+
+// Survey answers who configures what on one machine. Its methods may be called by several goroutines at once.
+type Survey struct {
+	host    *host.Host
+	links   Links
+	manager Manager
+	log     *slog.Logger
+
+	claims  claimCache
+	netplan netplanCache
+	formers formerCache
+	nodes   nodeCache
+}
+
+// Links reads the links of the machine.
+type Links interface {
+	Links(ctx context.Context) ([]nic.Link, error)
+}
+
+// Manager asks NetworkManager about a link; it is asked only where NetworkManager has run in this boot.
+type Manager interface {
+	NMShows(ctx context.Context, link string) (bus.Device, error)
+}
+
+// New reads nothing yet. The logger gets what could not be read, never errors that are returned.
+func New(h *host.Host, l Links, m Manager, log *slog.Logger) *Survey {
+	return &Survey{host: h, links: l, manager: m, log: log}
+}
+
+// Agents says which other programs of this host configure NICs by themselves: by name the evidence.
+func (s *Survey) Agents() map[string]string {
+	out := map[string]string{}
+	for _, pattern := range []string{"/etc/cloud/cloud.cfg", "/etc/cloud/cloud.cfg.d/*.cfg"} {
+		files, _ := s.host.Glob(pattern)
+		for _, f := range files {
+			data, _, err := s.host.Read(f)
+			if err == nil && hotplugged(data) {
+				out["cloud-init"] = f + " has cloud-init configure NICs that are plugged in (updates.network.when: hotplug)"
+			}
+		}
+	}
+	if rule := s.oneOf("/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules", "/run/udev/rules.d/90-cloud-init-hook-hotplug.rules"); rule != "" {
+		out["cloud-init"] = rule + " has cloud-init configure NICs that are plugged in"
+	}
+	for _, unit := range []string{"nm-cloud-setup.service", "nm-cloud-setup.timer"} {
+		wants, _ := s.host.Glob("/etc/systemd/system/*.wants/" + unit)
+		if len(wants) > 0 {
+			out["nm-cloud-setup"] = unit + " is enabled: " + wants[0]
+		}
+	}
+	return out
+}
+
+// hotplugged says whether a configuration of cloud-init has the word, but for comments.
+func hotplugged(data []byte) bool {
+	found := false
+	_ = host.Lines(data, func(line string) error {
+		line, _, _ = strings.Cut(line, " #")
+		found = found || strings.Contains(line, "hotplug")
+		return nil
+	})
+	return found
+}
+
+// Kubelet says how we know that a kubelet runs here, or will; "" where nothing shows one.
+func (s *Survey) Kubelet() string {
+	commands, _ := s.host.Glob("/proc/[0-9]*/comm")
+	for _, f := range commands {
+		data, _, err := s.host.Read(f)
+		switch name := strings.TrimSpace(string(data)); {
+		case err != nil:
+		case name == "kubelet", name == "k3s", name == "rke2":
+			return name + " runs"
+		}
+	}
+	if f := s.oneOf("/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf", "/etc/rancher/k3s/config.yaml", "/etc/rancher/rke2/config.yaml"); f != "" {
+		return "a kubelet is configured (" + f + ")"
+	}
+	return ""
+}
+
+// oneOf gives the first path that is there, or "".
+func (s *Survey) oneOf(paths ...string) string {
+	if i := slices.IndexFunc(paths, s.host.Exists); i >= 0 {
+		return paths[i]
+	}
+	return ""
+}
+
+// Unsynchronised says whether the kernel knows of nobody who keeps its clock (adjtimex(2), STA_UNSYNC). Where it may not be asked it is not.
+func Unsynchronised() bool {
+	var t unix.Timex
+	_, err := unix.Adjtimex(&t)
+	return err == nil && t.Status&unix.STA_UNSYNC != 0
+}

@@ -1,0 +1,44 @@
+package survey
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"multinicd/internal/hosttest"
+)
+
+func TestAgentsAndKubelet(t *testing.T) {
+	const units = "/etc/systemd/system/timers.target.wants/nm-cloud-setup.timer"
+	for name, test := range map[string]struct {
+		files   map[string]string
+		agents  string // names with a part of the evidence
+		kubelet string
+	}{
+		"nobody":                             {},
+		"cloud-init at boot only":            {files: map[string]string{"/etc/cloud/cloud.cfg": "updates:\n  network:\n    when: [boot]\n# hotplug would be another\n"}},
+		"cloud-init when a NIC is plugged":   {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [boot, hotplug]}}\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
+		"cloud-init's rule for NICs":         {files: map[string]string{"/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/90-cloud-init-hook-hotplug.rules"},
+		"nm-cloud-setup":                     {files: map[string]string{units: ""}, agents: "nm-cloud-setup: nm-cloud-setup.timer is enabled: " + units},
+		"a kubelet that runs":                {files: map[string]string{"/proc/7/comm": "kubelet\n"}, kubelet: "kubelet runs"},
+		"a k3s that runs":                    {files: map[string]string{"/proc/7/comm": "k3s\n"}, kubelet: "k3s runs"},
+		"a kubelet that is configured":       {files: map[string]string{"/var/lib/kubelet/config.yaml": ""}, kubelet: "/var/lib/kubelet/config.yaml"},
+		"something that is like one by name": {files: map[string]string{"/proc/7/comm": "kubelet-exporter\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, test.files)
+			agents, text := s.Agents(), []string{}
+			for _, n := range slices.Sorted(maps.Keys(agents)) {
+				text = append(text, n+": "+agents[n])
+			}
+			if got := strings.Join(text, "; "); !strings.HasPrefix(got, test.agents) || (got == "") != (test.agents == "") {
+				t.Errorf("agents: %q, want %q", got, test.agents)
+			}
+			if got := s.Kubelet(); !strings.Contains(got, test.kubelet) || (got == "") != (test.kubelet == "") {
+				t.Errorf("kubelet: %q, want %q", got, test.kubelet)
+			}
+		})
+	}
+}
