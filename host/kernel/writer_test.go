@@ -88,6 +88,7 @@ func TestChangeRefuses(t *testing.T) {
 	n.veth("eth2", "02:00:00:00:01:02")
 	forbidden := errors.New("forbidden")
 	allow := func(nic.Link) error { return nil }
+	n.quiet() // the kernel tells of the peers that are up a while after it was asked
 	for name, test := range map[string]struct {
 		guard  Guard
 		change nic.Change
