@@ -241,7 +241,8 @@ func WithoutPath(err error) error {
 	return err
 }
 
-// Short says whether some error of err comes of what the host is short of at the moment: then what was to be read is there all the same.
+// Short says whether some error in err means that the host is short of something at the moment, such as
+// open files or memory. What was to be read is there all the same then.
 func Short(err error) bool {
 	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO, unix.EINTR}, func(e error) bool { return errors.Is(err, e) })
 }

@@ -14,13 +14,16 @@ import (
 	"time"
 )
 
-// NetworkdState is there while systemd-networkd runs; tmpfiles.d makes its folder on hosts without networkd too.
+// NetworkdState is a file that exists while systemd-networkd runs. Its folder says nothing: tmpfiles.d
+// makes the folder on hosts without networkd too.
 const NetworkdState = "/run/systemd/netif/state"
 
 // NetworkdRuns says whether systemd-networkd is at work.
 func (h *Host) NetworkdRuns() bool { return h.Exists(NetworkdState) }
 
-// NetworkdLink reads what networkd wrote about a link, as sd_network_link_get_setup_state(3) does; "" where it wrote nothing.
+// NetworkdLink reads what networkd wrote about the link with an ifindex: its ADMIN_STATE, and the
+// .network file by which networkd configures it, as sd_network_link_get_setup_state(3) does. Both are ""
+// where networkd wrote nothing, which is no error.
 func (h *Host) NetworkdLink(index int) (state, file string, err error) {
 	data, _, err := h.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
 	if errors.Is(err, fs.ErrNotExist) {

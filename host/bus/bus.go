@@ -34,7 +34,8 @@ var ErrNoBus = errors.New("the system bus cannot be asked")
 // busTimeout bounds one call that starts no program. A service that the bus has to start first may take a second or two.
 const busTimeout = 10 * time.Second
 
-// Bus asks the services of one machine. Each call makes a connection of its own, so that several goroutines may make some at once.
+// Bus asks the services of one machine. Each call makes a connection of its own, so that several
+// goroutines may call at once.
 type Bus struct {
 	host   *host.Host
 	kernel Kernel
@@ -43,7 +44,8 @@ type Bus struct {
 	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
 }
 
-// Kernel shows what is there before a service is asked to do something about it.
+// Kernel shows the links, rules and routes that a request is compared with; in service that is a
+// kernel.Kernel. Its errors are handed on.
 type Kernel interface {
 	Links(ctx context.Context) ([]nic.Link, error)
 	Rules(ctx context.Context) ([]nic.Rule, error)
@@ -51,7 +53,8 @@ type Kernel interface {
 	LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err error)
 }
 
-// New dials nothing; each call does, below the root of h. The logger gets what a service did not tidy up.
+// New dials nothing. Each call dials the bus whose socket is below the root of h, or at
+// $DBUS_SYSTEM_BUS_ADDRESS where the root is "/". The logger gets what a service did not tidy up.
 func New(h *host.Host, k Kernel, log *slog.Logger) *Bus {
 	return &Bus{host: h, kernel: k, log: log}
 }

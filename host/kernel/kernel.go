@@ -1,4 +1,17 @@
-// Package kernel reads and changes the links of this machine over rtnetlink.
+// Package kernel reads and changes the links of this machine over rtnetlink. It is the only package
+// that does.
+//
+// In go a nic.Change, an address to ask the neighbours for, or the question what there is; out come
+// nic.Link, nic.Rule, a wake for each change that concerns the caller, and errors that keep their
+// errno. Netlink always speaks to the network namespace of the thread that called New. The few
+// things that netlink does not tell are read from the files of a host.Host.
+//
+// The package must not decide which link may be touched. Links are changed by a Writer only; a
+// Writer exists only with a Guard, and asks the Guard before each change. No call is without a
+// deadline, and no list that changed while it was read is ever given out.
+//
+// Start reading at Kernel, then links.go (what there is), writer.go (the change) and dump.go (the
+// socket).
 package kernel
 
 import (
@@ -7,19 +20,22 @@ import (
 	"multinicd/host"
 )
 
-// Kernel is the kernel of one machine, as far as its network goes. Its methods may be called by several goroutines at once; changes of one link must not.
+// Kernel is the network side of one machine's kernel. Several goroutines may call its methods at
+// once; two changes of one link must not run at once.
 type Kernel struct {
 	host *host.Host
 	log  *slog.Logger
 	rtnl *rtnl
-	// inside, in tests, runs f on a thread in the network namespace of rtnl: of /proc/sys/net a thread sees that of its own. nil in service.
+	// inside, in tests, runs f on a thread in the network namespace of rtnl: a thread sees the
+	// /proc/sys/net of its own namespace. It is nil in service.
 	inside func(f func())
 
 	authors authors
 }
 
-// New opens the netlink socket, which stays in the network namespace of the calling thread, also when that thread moves on. What
-// netlink does not tell is read from the files of h. The logger gets what was repaired or given up on, never errors that are returned.
+// New opens the netlink socket. The socket stays in the network namespace of the calling thread, also
+// when that thread moves on. What netlink does not tell is read from the files of h. The logger gets
+// what was repaired or given up on, never errors that are returned.
 func New(h *host.Host, log *slog.Logger) (*Kernel, error) {
 	r, err := openRTNL()
 	if err != nil {

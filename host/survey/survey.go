@@ -26,7 +26,7 @@ import (
 	"multinicd/nic"
 )
 
-// Survey answers who configures what on one machine. Its methods may be called by several goroutines at once.
+// Survey answers who configures what on one machine. Several goroutines may call its methods at once.
 type Survey struct {
 	host    *host.Host
 	links   Links
@@ -39,12 +39,13 @@ type Survey struct {
 	nodes   nodeCache
 }
 
-// Links reads the links of the machine.
+// Links reads the links of the machine, as kernel.Kernel does.
 type Links interface {
 	Links(ctx context.Context) ([]nic.Link, error)
 }
 
-// Manager asks NetworkManager about a link; it is asked only where NetworkManager has run in this boot.
+// Manager asks NetworkManager about a link, as bus.Bus does. Survey calls it only where NetworkManager
+// has run in this boot.
 type Manager interface {
 	NMShows(ctx context.Context, link string) (bus.Device, error)
 }
