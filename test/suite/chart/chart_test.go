@@ -40,7 +40,7 @@ func (c *cluster) mainJob() {
 	eventuallyLogs(c, "admission policies are in force")
 	c.join()
 	c.kubectl("apply", "-f", "../../../examples/worker-node-01.yaml")
-	c.kubectl("wait", "--for=condition=Ready", "--timeout=60s", "-n", system, "mnnc/"+c.name)
+	c.kubectl("wait", "--for=condition=Ready", "--timeout=2m", "-n", system, "mnnc/"+c.name)
 	c.hasMTU(1500)
 	c.configured()
 	described := c.kubectl("describe", "mnnc", "-n", system, c.name)
@@ -75,7 +75,7 @@ func (c *cluster) mainJob() {
 func (c *cluster) triggerJob() {
 	c.kubectl("apply", "-f", bed.Path(c.t, "examples/trigger-job.yaml"))
 	const job = "job/multinic-trigger-worker-node-01"
-	if out, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Complete", "--timeout=60s", "-n", system, job); err != nil {
+	if out, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Complete", "--timeout=2m", "-n", system, job); err != nil {
 		c.t.Errorf("%v\n%s\n%s", err, out, c.kubectl("describe", "-n", system, job, "mnnr"))
 	}
 	eventually(c.t, "the status names the run", func(context.Context) string { // another loop of the bridge ends the run
@@ -232,7 +232,7 @@ func (c *cluster) giveBack() {
 
 func (c *cluster) revokeAll() {
 	c.kubectl("run", "-n", "default", "pause", "--image=localhost/pause:1")
-	c.kubectl("wait", "-n", "default", "--for=condition=Ready", "--timeout=60s", "pod/pause")
+	c.kubectl("wait", "-n", "default", "--for=condition=Ready", "--timeout=2m", "pod/pause")
 	c.runHelm("uninstall", "multinic", "--namespace", system, "--wait", "--timeout", "3m")
 	c.kubectl("delete", "serviceaccounts,secrets", "-n", "multinic-nodes", "--all")
 	token, err := c.node.ReadFile("/var/lib/multinicd/credential/token")
