@@ -60,7 +60,8 @@ type Plan struct {
 // Action is what has to happen to one NIC.
 type Action struct {
 	Kind    Kind
-	NIC     nic.Config // wanted, laid out for this host; for Remove what was applied last
+	Asked   nic.Config // as the object has it; zero for Remove
+	NIC     nic.Config // what that has become on this host (see laidOut), and is as asked for Refuse; for Remove what was applied last
 	Link    *nic.Link  // as found; nil for Wait, for Remove of an unplugged NIC and for Refuse without a link
 	Change  nic.Change // what differs in the kernel; for Configure and Remove
 	Reason  Reason     // for Refuse and Wait
@@ -78,11 +79,12 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	p.removals() // settle asks for the names that they give back, and they for what others have come to want, which settle finds
 	p.settle()
 	out, last := p.removals()
-	for _, c := range p.want {
+	for i, c := range p.want {
 		a, refused := p.refused[c.MAC]
 		if !refused {
 			a = p.configure(c)
 		}
+		a.Asked = p.asked[i]
 		out = append(out, a)
 	}
 	return Plan{Actions: append(out, last...)}

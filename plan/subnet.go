@@ -124,6 +124,17 @@ func inMain(id int, s netip.Prefix, source netip.Addr) nic.Route {
 	return r
 }
 
+// AsAsked gives an address of the action's link as the object has it, and one of which the object says nothing as it is: a host address that stands
+// for one in a subnet that links share has that subnet's length.
+func (a Action) AsAsked(have netip.Prefix) netip.Prefix {
+	for _, p := range a.Asked.Addresses {
+		if have == hostPrefix(p.Addr()) {
+			return p
+		}
+	}
+	return have
+}
+
 func hostPrefix(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
 
 // subnet is the network of an address that other links can be in too; zero where there is none.

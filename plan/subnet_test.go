@@ -132,6 +132,14 @@ func TestMakeLaysOut(t *testing.T) {
 			got := map[int]string{}
 			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
 				got[a.NIC.ID] = laid(a.NIC)
+				for i, asked := range a.Asked.Addresses {
+					if has := a.NIC.Addresses[i]; a.AsAsked(has) != asked {
+						t.Errorf("NIC %d: %s was asked, and %s is taken for %s", a.NIC.ID, asked, has, a.AsAsked(has))
+					}
+				}
+				if !slices.ContainsFunc(x.want, a.Asked.Equal) {
+					t.Errorf("NIC %d: nobody asked for %+v", a.NIC.ID, a.Asked)
+				}
 				if a.Kind == plan.Refuse && !strings.Contains(name, "refused") && !strings.Contains(name, "its link") {
 					t.Errorf("NIC %d: %s: %s", a.NIC.ID, a.Reason, a.Message)
 				}

@@ -84,14 +84,6 @@ func config(n v1.Normal, mac nic.MAC, port string) nic.Config {
 	return out
 }
 
-// asked gives what the object has of a NIC that was laid out for this host.
-func (d Desired) asked(c nic.Config) nic.Config {
-	if i := slices.IndexFunc(d.NICs, func(a nic.Config) bool { return a.MAC == c.MAC }); i >= 0 {
-		return d.NICs[i]
-	}
-	return c
-}
-
 // held lists what must not be taken back: the entries that cannot be read, or, where one tells nothing of its NIC, all that we own.
 func (d Desired) held(rec plan.Record) []nic.MAC {
 	out := d.Hold

@@ -171,6 +171,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		f, failed := d.failures[a.NIC.MAC]
 		failed = failed && f.counts(a)
 		if failed && !f.due(d.now()) && a.Kind == f.result.Action.Kind {
+			f.result.Action.Asked = a.Asked // the same may have been asked in other words before
 			results = append(results, f.result)
 			continue
 		}

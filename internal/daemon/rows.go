@@ -53,16 +53,7 @@ func (n NICStatus) row() v1.InterfaceStatus {
 	if n.Have == nil || n.Reason == v1.ReasonDriftFighting { // what it has is another thing each time
 		return is
 	}
-	is.MTU = int32(n.Have.MTU)
-	for _, a := range n.Have.Addresses {
-		if is.Address == "" {
-			is.Address = a.String()
-		}
-		// In a subnet that links share the kernel has it as a host address; the length that was asked for says more.
-		if len(n.Want.Addresses) > 0 && a.Addr() == n.Want.Addresses[0].Addr() && (a.IsSingleIP() || a == n.Want.Addresses[0]) {
-			is.Address = n.Want.Addresses[0].String()
-		}
-	}
+	is.MTU, is.Address = int32(n.Have.MTU), n.address
 	return is
 }
 

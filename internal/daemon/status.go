@@ -108,7 +108,8 @@ type NICStatus struct {
 	// Unwanted: the object names the NIC no more, and it could not be given back.
 	Unwanted bool `json:"unwanted,omitempty"`
 	// Between: it came, went or was changed while the pass was at work on the NICs, and the next pass says what has become of it.
-	Between bool `json:"-"`
+	Between bool   `json:"-"`
+	address string // the one that a report has of it; empty: none
 }
 
 // View is one side of the comparison.
@@ -162,9 +163,9 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 	for _, r := range results {
 		switch {
 		case r.Action.Kind != plan.Remove:
-			out = append(out, d.nicStatus(r, desired.asked(r.Action.NIC), m))
+			out = append(out, d.nicStatus(r, m))
 		case undone(r):
-			n := d.nicStatus(r, r.Action.NIC, m)
+			n := d.nicStatus(r, m)
 			n.Unwanted, n.Want, n.Difference = true, View{}, nil
 			if _, half := d.halfway(r.Action); !half {
 				n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
@@ -185,11 +186,10 @@ func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machi
 	return out
 }
 
-// nicStatus says how one NIC is. asked is what the object has of it, in which addresses have the length of their subnet also where several
-// links share that.
-func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NICStatus {
+// nicStatus says how one NIC is: what was asked, what the link has, and how that differs from what was asked in the form that it has on this host.
+func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 	c := r.Action.NIC
-	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
+	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
 	owned, _ := d.Applier.Record().Find(c.MAC)
 	if owned.Applied {
 		out.Backend, out.Evidence = owned.Backend, owned.Evidence
@@ -197,7 +197,7 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 	link := findLink(m, c.MAC)
 	if link != nil {
 		v := view(*link, c)
-		out.Have = &v
+		out.Have, out.address = &v, address(v.Addresses, r.Action)
 		for _, diff := range plan.Verify(c, *link, owned) {
 			if diff.State == plan.Absent && len(v.Addresses) > 0 {
 				diff.Have = prefixes(v.Addresses)
@@ -235,6 +235,17 @@ func (d *Daemon) nicStatus(r apply.Result, asked nic.Config, m *plan.Machine) NI
 		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, b.message(), false
 	}
 	return out
+}
+
+// address is the one of those that a link has which stands for all: the first that was asked for, as it was asked for, or else the link's first.
+func address(have []netip.Prefix, a plan.Action) string {
+	if len(have) == 0 {
+		return ""
+	}
+	if asked := a.Asked.Addresses; len(asked) > 0 && slices.ContainsFunc(have, func(p netip.Prefix) bool { return a.AsAsked(p) == asked[0] }) {
+		return asked[0].String()
+	}
+	return have[0].String()
 }
 
 // stays adds to a message why a NIC of ours is not as wanted that it is left as it is, and what that is: the old configuration, unless somebody
