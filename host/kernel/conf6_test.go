@@ -99,15 +99,22 @@ func TestWhatWasAdvertisedGoesAndNothingElse(t *testing.T) {
 	n.conf6()
 	l := n.veth("multinic1", testMAC)
 	other := n.veth("eth2", "02:00:00:00:01:02")
-	n.quick("multinic1")
 	for _, x := range []nic.Link{l, other} {
+		n.quick(x.Name)
 		n.change(nic.Change{Index: x.Index, MAC: x.MAC, Up: true})
 	}
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Add: prefixes("192.0.2.10/24", "2001:db8:b::10/64", "fe80::7/64")})
 	n.route(l.Index, "2001:db8:c::/64", "2001:db8:b::1", 254, 4)
+	for _, x := range []nic.Link{l, other} {
+		eventually(t, "the kernel's own address on "+x.Name, func() bool {
+			return slices.ContainsFunc(linkLocal(n.link(x.Name)), func(a string) bool { return a != "fe80::7/64" })
+		})
+	}
+	n.quiet()
 	before := n.link("multinic1")
 	n.advertise(l)
 	n.advertise(other)
+	n.quiet()
 	others := n.link("eth2")
 	l = n.link("multinic1")
 	i := slices.IndexFunc(l.Addresses, func(a nic.Address) bool { return a.Advertised })
