@@ -23,7 +23,7 @@ type pace struct {
 
 const (
 	resumeMin = waitMin
-	resumeMax = retryMax
+	resumeMax = 5 * time.Minute
 )
 
 func (p *pace) due() time.Time {

@@ -225,7 +225,7 @@ func TestAFailedChangeSaysWhenItIsTriedAgainAndIsReportedOnce(t *testing.T) {
 			t.Errorf("the next try is said to be at %s, want %s:\n%s", s.NICs[0].NextTry, at, s.Table())
 		}
 		sleep(time.Hour)
-		if msg := w.lastReport().Interfaces[0].Message; len(w.reports) != 1 || !strings.HasPrefix(msg, "netplan says no, ") || !strings.HasSuffix(msg, "; tried again by itself within 5 min") {
+		if msg := w.lastReport().Interfaces[0].Message; len(w.reports) != 1 || !strings.HasPrefix(msg, "netplan says no, ") || !strings.HasSuffix(msg, "; tried again by itself within 10 min") {
 			t.Errorf("%d reports in an hour, the last says %q", len(w.reports), msg)
 		}
 		w.machine.Refuse = nil

@@ -14,7 +14,7 @@ import (
 	"multinicd/nic"
 )
 
-// An hour has so many resyncs, and each change that is tried again for ever so many tries.
+// An hour has so many resyncs, and each change that is tried again for ever no more tries.
 const hourly = int(time.Hour / (5 * time.Minute))
 
 // calm is what an hour may cost in which nothing comes from outside.

@@ -81,7 +81,7 @@ func (f failure) counts(a plan.Action) bool {
 const (
 	retryMin   = 5 * time.Second
 	retryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
-	retryMax   = 5 * time.Minute
+	retryMax   = 10 * time.Minute
 	retryKeep  = time.Minute // for an object that could not be written to disk
 )
 
