@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"sync"
 	"time"
-
-	"multinicd/internal/kube"
 )
 
 // prober asks for what the node lives by: the API server, and what multinicd.toml names.
@@ -38,8 +36,29 @@ const (
 	askAgain  = 500 * time.Millisecond
 )
 
-func apiProbe(api *kube.Client, contact func() bool) probe {
-	return probe{what: "the API server", ask: api.Ping, known: contact}
+// answerAge is how long an answer of the API server counts where it has not failed since.
+const answerAge = 10 * time.Second
+
+// apiProbe asks the API server by ping, which takes a connection of its own and half of the time that a small change takes: changes that are made one
+// after the other ask once before. reached says that the object could be read when that was last tried, contact that this was a moment ago.
+func apiProbe(ping func(ctx context.Context) error, contact, reached func() bool) probe {
+	var mu sync.Mutex
+	var answered time.Time // zero: it did not when it was last asked
+	ask := func(ctx context.Context) error {
+		err := ping(ctx)
+		mu.Lock()
+		defer mu.Unlock()
+		if answered = time.Now(); err != nil {
+			answered = time.Time{}
+		}
+		return err
+	}
+	known := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return contact() || reached() && !answered.IsZero() && time.Since(answered) < answerAge
+	}
+	return probe{what: "the API server", ask: ask, known: known}
 }
 
 func tcpProbe(address string) probe {

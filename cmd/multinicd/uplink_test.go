@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strings"
@@ -168,5 +169,47 @@ func TestTheWayIsKnownAlsoWhereTheQuestionsTakeAllTheTime(t *testing.T) {
 		if err := after(t.Context()); err == nil || !strings.Contains(err.Error(), "has moved from link eth0 to link multinic1") {
 			t.Errorf("the way has moved: %v", err)
 		}
+	})
+}
+
+func TestChangesOneAfterTheOtherAskTheServerOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, contact, reached := 0, false, true
+		var answer error
+		p := prober{
+			probes: []probe{apiProbe(func(context.Context) error { asked++; return answer }, func() bool { return contact }, func() bool { return reached })},
+			ways:   func(context.Context) map[netip.Addr]way { return nil },
+		}
+		before := func(what string, want int) func(context.Context) error {
+			t.Helper()
+			var after func(context.Context) error
+			was := asked
+			for range 10 {
+				after = p.Before(t.Context())
+			}
+			if got := asked - was; got != want {
+				t.Errorf("%s: ten changes asked %d times, want %d", what, got, want)
+			}
+			return after
+		}
+		before("it answers", 1)
+		before("it has answered just now", 0)
+		time.Sleep(answerAge)
+		contact = true
+		after := before("the object has been read just now", 0)
+		contact = false
+		answer = errors.New("no answer")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if after(ctx) == nil {
+			t.Error("it answered before the change, and not after it, and nobody minds")
+		}
+		if err := before("it does not answer", 10)(t.Context()); err != nil {
+			t.Errorf("what did not answer before is held against a change: %v", err)
+		}
+		answer = nil
+		before("it answers again", 1)
+		reached = false
+		before("the object could not be read since", 10)
 	})
 }

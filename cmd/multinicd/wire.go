@@ -189,7 +189,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 func (w *wired) prober() prober {
 	p := prober{ways: w.machine.ways}
 	if w.cfg.Probe.API && w.api != nil {
-		p.probes = append(p.probes, apiProbe(w.api, w.daemon.InContact))
+		p.probes = append(p.probes, apiProbe(w.api.Ping, w.daemon.InContact, w.daemon.Reached))
 	}
 	for _, address := range w.cfg.Probe.TCP {
 		p.probes = append(p.probes, tcpProbe(address))
