@@ -1,6 +1,7 @@
 package nic
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 )
@@ -42,6 +43,9 @@ func (m MAC) String() string {
 	}
 	return net.HardwareAddr(m[:]).String()
 }
+
+// Compare orders by octets, as the texts are ordered.
+func (m MAC) Compare(o MAC) int { return bytes.Compare(m[:], o[:]) }
 
 // MarshalText writes what String gives.
 func (m MAC) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

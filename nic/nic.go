@@ -50,7 +50,7 @@ func (c Config) Equal(o Config) bool {
 // SortConfigs orders by id, then MAC, so that equal input gives equal output.
 func SortConfigs(cs []Config) {
 	slices.SortFunc(cs, func(a, b Config) int {
-		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.MAC.String(), b.MAC.String()))
+		return cmp.Or(cmp.Compare(a.ID, b.ID), a.MAC.Compare(b.MAC))
 	})
 }
 

@@ -1,7 +1,6 @@
 package plan
 
 import (
-	"cmp"
 	"net/netip"
 	"slices"
 
@@ -51,7 +50,7 @@ const maxRetired = 256
 
 // Find gives what we remember of a NIC.
 func (r Record) Find(m nic.MAC) (Owned, bool) {
-	i, ok := slices.BinarySearchFunc(r.NICs, m, func(o Owned, m nic.MAC) int { return cmp.Compare(o.MAC.String(), m.String()) })
+	i, ok := slices.BinarySearchFunc(r.NICs, m, func(o Owned, m nic.MAC) int { return o.MAC.Compare(m) })
 	if !ok {
 		return Owned{}, false
 	}
@@ -60,7 +59,7 @@ func (r Record) Find(m nic.MAC) (Owned, bool) {
 
 // With gives a record in which the NIC is remembered as o, or, if o is nil, not at all. The receiver stays as it is.
 func (r Record) With(m nic.MAC, o *Owned) Record {
-	i, ok := slices.BinarySearchFunc(r.NICs, m, func(o Owned, m nic.MAC) int { return cmp.Compare(o.MAC.String(), m.String()) })
+	i, ok := slices.BinarySearchFunc(r.NICs, m, func(o Owned, m nic.MAC) int { return o.MAC.Compare(m) })
 	out := slices.Clone(r.NICs)
 	switch {
 	case ok && o == nil:

@@ -31,7 +31,7 @@ func (h Half) Result(a plan.Action) Result {
 
 // Halfway lists the changes that are half way, by MAC; after Open alone those of which there are journals. nil: none is.
 func (a *Applier) Halfway() []Half {
-	return slices.SortedFunc(maps.Values(a.halfway), func(x, y Half) int { return strings.Compare(x.NIC.MAC.String(), y.NIC.MAC.String()) })
+	return slices.SortedFunc(maps.Values(a.halfway), func(x, y Half) int { return x.NIC.MAC.Compare(y.NIC.MAC) })
 }
 
 // Resume tries once more to put right what a NIC's change left half way. nil: it is as before or as wanted, and the NIC is free.

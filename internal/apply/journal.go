@@ -155,16 +155,19 @@ func (t *transaction) commit() error {
 
 // remember keeps the record where no step was needed but what we own has become more precise.
 func (a *Applier) remember(action plan.Action) error {
-	next := a.record.With(action.NIC.MAC, action.After)
-	old, err1 := json.Marshal(a.record)
-	now, err2 := json.Marshal(next)
+	var before *plan.Owned
+	if o, known := a.record.Find(action.NIC.MAC); known {
+		before = &o
+	}
+	old, err1 := json.Marshal(before)
+	now, err2 := json.Marshal(action.After)
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("encoding the record: %w", err)
 	}
 	if bytes.Equal(old, now) {
 		return nil
 	}
-	return a.save(next)
+	return a.save(a.record.With(action.NIC.MAC, action.After))
 }
 
 // boundRecord is the record as it is kept: its checksummed line says of which boot it is.

@@ -64,7 +64,7 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 			a.Alive()
 		}
 	}
-	slices.SortStableFunc(out, func(x, y Recovered) int { return strings.Compare(x.NIC.MAC.String(), y.NIC.MAC.String()) })
+	slices.SortStableFunc(out, func(x, y Recovered) int { return x.NIC.MAC.Compare(y.NIC.MAC) })
 	a.taking = false
 	if err := a.adopt(); err != nil {
 		a.Log.Error("an older version's journal keeps every other change from being begun", "err", err)
