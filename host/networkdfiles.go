@@ -18,6 +18,9 @@ import (
 // makes the folder on hosts without networkd too.
 const NetworkdState = "/run/systemd/netif/state"
 
+// NetworkdLinks is where networkd writes about links, each in a file by its ifindex.
+const NetworkdLinks = "/run/systemd/netif/links"
+
 // NetworkdRuns says whether systemd-networkd is at work.
 func (h *Host) NetworkdRuns() bool { return h.Exists(NetworkdState) }
 
@@ -25,7 +28,7 @@ func (h *Host) NetworkdRuns() bool { return h.Exists(NetworkdState) }
 // .network file by which networkd configures it, as sd_network_link_get_setup_state(3) does. Both are ""
 // where networkd wrote nothing, which is no error.
 func (h *Host) NetworkdLink(index int) (state, file string, err error) {
-	data, _, err := h.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
+	data, _, err := h.Read(fmt.Sprintf("%s/%d", NetworkdLinks, index))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", "", nil
 	} else if err != nil {

@@ -93,7 +93,7 @@ func (m *machine) ways(ctx context.Context) map[netip.Addr]way {
 			continue
 		}
 		name := strconv.Itoa(index)
-		if l, err := m.Link(ctx, index); err == nil {
+		if l, err := m.kernel.Link(ctx, index); err == nil {
 			name = l.Name
 		}
 		out[to] = way{index, name}
@@ -244,16 +244,7 @@ func (m *machine) Identity() []string { return m.survey.InstanceIDs() }
 
 // Link reads one link.
 func (m *machine) Link(ctx context.Context, index int) (nic.Link, error) {
-	links, err := m.kernel.Links(ctx)
-	if err != nil {
-		return nic.Link{}, fmt.Errorf("reading the links: %w", err)
-	}
-	for _, l := range links {
-		if l.Index == index {
-			return l, nil
-		}
-	}
-	return nic.Link{}, fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
+	return m.kernel.Link(ctx, index)
 }
 
 // Free asks the neighbours for all addresses at once. Its error is that of the first one that is not free.
@@ -281,16 +272,19 @@ func (m *machine) free(ctx context.Context, index int, a netip.Addr) error {
 // own says whether a MAC is that of a link of this host. Such a one answers for the addresses of all others until it is told not to, also for one that
 // is just being moved to another NIC; the plan has seen to it that it may be.
 func (m *machine) own(ctx context.Context, mac nic.MAC) bool {
-	links, err := m.kernel.Links(ctx)
+	links, err := m.kernel.Bare(ctx)
 	return err == nil && slices.ContainsFunc(links, func(l nic.Link) bool { return l.MAC == mac })
 }
 
 // Change changes a link, unless the whole guard forbids it.
 func (m *machine) Change(ctx context.Context, c nic.Change) error {
 	return m.kernel.Writer(func(l nic.Link) error {
-		var err error
-		if l.Former, err = m.survey.Former(l); err != nil {
-			return fmt.Errorf("looking for what the former agent left: %w", err)
+		// Whose a default route is in a table that the former agent may have used is all that its files decide here.
+		if slices.ContainsFunc(l.Routes, func(r nic.Route) bool { return r.IsDefault() && nic.FormerTable(r.Table) }) {
+			var err error
+			if l.Former, err = m.survey.Former(l); err != nil {
+				return fmt.Errorf("looking for what the former agent left: %w", err)
+			}
 		}
 		return guardError(plan.GuardOf(m.record(), l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.deny, Kinds: m.kinds}))
 	}).Change(ctx, c)

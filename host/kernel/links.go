@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -24,6 +25,63 @@ func (k *Kernel) Links(ctx context.Context) ([]nic.Link, error) {
 	return links, err
 }
 
+// Link gives one link as Links does. The error wraps nic.ErrLinkGone where there is none with that ifindex.
+func (k *Kernel) Link(ctx context.Context, index int) (nic.Link, error) {
+	links, _, err := k.look(ctx, index)
+	if err == nil && len(links) == 0 {
+		err = nic.ErrLinkGone
+	}
+	if err != nil {
+		return nic.Link{}, fmt.Errorf("reading link %d: %w", index, err)
+	}
+	return links[0], nil
+}
+
+// Bare gives every link as Links does, but without addresses, routes and rules: one dump of the six.
+func (k *Kernel) Bare(ctx context.Context) ([]nic.Link, error) {
+	messages, err := k.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg), noCounters)
+	if err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
+	}
+	links := make([]nic.Link, 0, len(messages))
+	for _, m := range messages {
+		if l, ok := k.parseLink(m); ok {
+			links = append(links, l)
+		}
+	}
+	slices.SortFunc(links, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
+	return k.settable(links), nil
+}
+
+// noCounters (Linux 4.9) asks for a link without its counters, and without its VFs, which are told only when asked for.
+var noCounters = attrUint32(unix.IFLA_EXT_MASK, rtextFilterSkipStats)
+
+// single gives the link with an index as Bare does, or none.
+func (k *Kernel) single(ctx context.Context, index int) (links []nic.Link, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	err = k.rtnl.request(unix.RTM_GETLINK, 0, ifInfo(index, 0, 0), []attribute{noCounters}, unix.RTM_NEWLINK, func(m []byte) {
+		if l, ok := k.parseLink(m); ok {
+			links = append(links, l)
+		}
+	})
+	if err != nil && !errors.Is(err, unix.ENODEV) {
+		return nil, fmt.Errorf("asking the kernel for link %d: %w", index, err)
+	}
+	return k.settable(links), nil
+}
+
+// settable leaves out of links what this host cannot set.
+func (k *Kernel) settable(links []nic.Link) []nic.Link {
+	if !k.canSetConf6() {
+		for i := range links {
+			links[i].Conf6 = nil
+		}
+	}
+	return links
+}
+
 // raw is what the kernel said of one link, as it can be sent back.
 type raw struct {
 	addresses []rawAddress
@@ -41,30 +99,21 @@ type rawRoute struct {
 	message []byte // rtmsg and attributes
 }
 
-// look reads all links, and keeps the messages about the one with index keep, if it is not 0.
-func (k *Kernel) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
+// look reads all links, or, if only is not 0, the link with that index, if it is there, and keeps the messages about it: a step of a change looks so
+// several times, and what the kernel tells of a link itself is more than all the rest.
+func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
 	var kept raw
-	// Without counters (Linux 4.9), and without VFs, which are told only when asked for.
-	messages, err := k.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg),
-		attrUint32(unix.IFLA_EXT_MASK, rtextFilterSkipStats))
+	var links []nic.Link
+	var err error
+	if only == 0 {
+		links, err = k.Bare(ctx)
+	} else {
+		links, err = k.single(ctx, only)
+	}
 	if err != nil {
-		return nil, kept, fmt.Errorf("listing links: %w", err)
+		return nil, kept, err
 	}
-	links := make([]nic.Link, 0, len(messages))
-	for _, m := range messages {
-		if l, ok := k.parseLink(m); ok {
-			links = append(links, l)
-		}
-	}
-	slices.SortFunc(links, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
-
-	if !k.canSetConf6() {
-		for i := range links {
-			links[i].Conf6 = nil
-		}
-	}
-
-	messages, err = k.rtnl.dump(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg))
+	messages, err := k.rtnl.dump(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg))
 	if err != nil {
 		return nil, kept, fmt.Errorf("listing addresses: %w", err)
 	}
@@ -72,7 +121,7 @@ func (k *Kernel) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 		index, a, ok := parseAddress(m)
 		if l := find(links, index); ok && l != nil {
 			l.Addresses = append(l.Addresses, a)
-			if index == keep {
+			if index == only {
 				kept.addresses = append(kept.addresses, rawAddress{a, m})
 			}
 		}
@@ -92,7 +141,7 @@ func (k *Kernel) look(ctx context.Context, keep int) ([]nic.Link, raw, error) {
 				if l := find(links, index); l != nil {
 					l.Routes = append(l.Routes, r)
 				}
-				if index == keep {
+				if index == only {
 					kept.routes = append(kept.routes, rawRoute{r, m})
 				}
 			})

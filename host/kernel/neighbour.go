@@ -86,20 +86,20 @@ func (k *Kernel) carrier(ctx context.Context, index int) (nic.Link, error) {
 	ctx, cancel := context.WithTimeout(ctx, carrierTimeout)
 	defer cancel()
 	for {
-		links, _, err := k.look(context.WithoutCancel(ctx), 0)
+		links, err := k.single(context.WithoutCancel(ctx), index)
 		if err != nil {
 			return nic.Link{}, err
 		}
-		l := find(links, index)
-		if l == nil {
+		if len(links) == 0 {
 			return nic.Link{}, nic.ErrLinkGone
 		}
+		l := links[0]
 		if l.Carrier || !l.Up {
-			return *l, nil
+			return l, nil
 		}
 		select {
 		case <-ctx.Done():
-			return *l, nil
+			return l, nil
 		case <-time.After(50 * time.Millisecond):
 		}
 	}

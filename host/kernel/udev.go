@@ -18,6 +18,8 @@ const (
 	// udevGroup is the multicast group of NETLINK_KOBJECT_UEVENT in which udev tells what it has done with an event (MONITOR_GROUP_UDEV in
 	// src/libsystemd/sd-device/device-monitor-private.h); the kernel tells of the event itself in group 1.
 	udevGroup = 2
+	// udevRoom is room for one of its messages: libudev itself reads 8 KiB.
+	udevRoom = 16 << 10
 )
 
 // udevNews is a subscription to what udev has done: to be made before what it is to react to, and closed after.
@@ -55,7 +57,7 @@ func (u *udevNews) renamed(ctx context.Context, index int, name string) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, udevPatience)
 	defer cancel()
-	message := make([]byte, 64<<10)
+	message := make([]byte, udevRoom)
 	for ctx.Err() == nil {
 		n, _, err := unix.Recvfrom(u.socket, message, 0)
 		if err == nil && handled(message[:n], index, name) {
@@ -73,14 +75,6 @@ func (u *udevNews) close() {
 // handled says whether a message of udev is about this link under that name: a header that begins with "libudev" and ends in zeros or hashes,
 // then KEY=value pairs, each behind a zero byte (sd_device_monitor_send in src/libsystemd/sd-device/device-monitor.c).
 func handled(message []byte, index int, name string) bool {
-	var link, called bool
-	for pair := range bytes.SplitSeq(message, []byte{0}) {
-		switch {
-		case bytes.Equal(pair, fmt.Append(nil, "IFINDEX=", index)):
-			link = true
-		case bytes.Equal(pair, []byte("INTERFACE="+name)):
-			called = true
-		}
-	}
-	return link && called && bytes.HasPrefix(message, []byte("libudev\x00"))
+	has := func(pair string) bool { return bytes.Contains(message, []byte("\x00"+pair+"\x00")) }
+	return bytes.HasPrefix(message, []byte("libudev\x00")) && has(fmt.Sprint("IFINDEX=", index)) && has("INTERFACE="+name)
 }

@@ -89,7 +89,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 			return err
 		}
 	}
-	if err := k.changeAddresses(ctx, c, l, links, before); err != nil {
+	if err := k.changeAddresses(ctx, c, l, before); err != nil {
 		return err
 	}
 	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 { // some may have gone with their address
@@ -136,15 +136,14 @@ func (k *Kernel) rename(ctx context.Context, l nic.Link, name string) error {
 
 // keepMTU gives a link the MTU that it had when l was read.
 func (k *Kernel) keepMTU(ctx context.Context, l nic.Link) error {
-	now := l
-	err := k.rtnl.request(unix.RTM_GETLINK, 0, ifInfo(l.Index, 0, 0), nil, unix.RTM_NEWLINK, func(m []byte) {
-		if found, ok := k.parseLink(m); ok {
-			now = found
-		}
-	})
-	if err != nil {
-		return fmt.Errorf("reading the MTU of link %s: %w", l.Name, gone(err))
+	links, err := k.single(ctx, l.Index)
+	if err == nil && len(links) == 0 {
+		err = nic.ErrLinkGone
 	}
+	if err != nil {
+		return fmt.Errorf("reading the MTU of link %s: %w", l.Name, err)
+	}
+	now := links[0]
 	if now.MTU == l.MTU {
 		return nil
 	}
@@ -169,12 +168,19 @@ func (k *Kernel) setLink(ctx context.Context, index int, flags, mask uint32, a .
 
 // changeAddresses adds first and deletes then, so that the link is not without an address in between; but for an IPv6 address that only gets
 // another length: the kernel has it once per link.
-func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, links []nic.Link, before raw) error {
+func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	has := func(a netip.Prefix) bool {
 		return slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
 	}
 	resized := func(a netip.Prefix) bool {
 		return a.Addr().Is6() && slices.ContainsFunc(c.Add, func(n netip.Prefix) bool { return n.Addr() == a.Addr() })
+	}
+	var links []nic.Link // of the host; see checked
+	if slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr().Is6() && !has(a) }) {
+		var err error
+		if links, _, err = k.look(ctx, 0); err != nil {
+			return err
+		}
 	}
 	del := slices.DeleteFunc(slices.Clone(c.Del), func(a netip.Prefix) bool { return !has(a) || slices.Contains(c.Add, a) })
 	for _, a := range del {

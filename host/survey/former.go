@@ -101,11 +101,12 @@ func formerDefinitions(file string, data []byte) []definition {
 
 // of gives those that speak of the link, and of nothing else.
 func (f formerFiles) of(l nic.Link) (out formers) {
-	for _, name := range slices.Sorted(maps.Keys(f)) {
-		if ids, ok := speakOnlyOf(f[name].definitions, l); ok {
+	for name, file := range f {
+		if ids, ok := speakOnlyOf(file.definitions, l); ok {
 			out.files, out.ids = append(out.files, name), append(out.ids, ids...)
 		}
 	}
+	slices.Sort(out.files)
 	return out
 }
 

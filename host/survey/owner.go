@@ -55,13 +55,21 @@ func (s *Survey) Claims(ctx context.Context, links []nic.Link, ours func(file st
 	if err != nil {
 		return nil, err
 	}
+	networkd, manager := !s.missing(host.NetworkdLinks), !s.missing(managerDevices)
 	out := map[int]*nic.Claim{}
 	for _, l := range links {
 		if l.Name == "lo" {
 			continue
 		}
 		former := former.of(l)
-		c, err := s.claim(l, lists, func(file string) bool { return ours(file) || former.left(file) })
+		ours := func(file string) bool { return ours(file) || former.left(file) }
+		c := s.claim(l, lists, ours)
+		if c == nil && networkd {
+			c, err = s.networkdState(l, ours)
+		}
+		if c == nil && err == nil && manager {
+			c, err = s.managerState(l, lists, ours)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +80,8 @@ func (s *Survey) Claims(ctx context.Context, links []nic.Link, ours func(file st
 	return out, nil
 }
 
-func (s *Survey) claim(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
+// claim asks the files.
+func (s *Survey) claim(l nic.Link, lists [][]definition, ours func(string) bool) *nic.Claim {
 	driver := ""
 	if l.Device {
 		if target, err := os.Readlink(s.host.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil {
@@ -89,14 +98,11 @@ func (s *Survey) claim(l nic.Link, lists [][]definition, ours func(string) bool)
 				break
 			}
 			if !ours(d.file) {
-				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("%s %s", d.file, how)}, nil
+				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("%s %s", d.file, how)}
 			}
 		}
 	}
-	if c, err := s.networkdState(l, ours); c != nil || err != nil {
-		return c, err
-	}
-	return s.managerState(l, lists, ours)
+	return nil
 }
 
 // managerState asks what NetworkManager wrote of a link, since 1.10: the UUID of the profile that is in force on it.
@@ -338,4 +344,10 @@ func (s *Survey) stamp(file string) (stamp, error) {
 func globs(pattern, s string) bool {
 	ok, err := path.Match(pattern, s)
 	return err == nil && ok
+}
+
+// missing says that nothing has that path. Of what cannot be told it is not said.
+func (s *Survey) missing(p string) bool {
+	_, err := os.Lstat(s.host.Path(p))
+	return errors.Is(err, fs.ErrNotExist)
 }
