@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -116,6 +117,24 @@ func TestTheVersionHasASectionInTheChangelog(t *testing.T) {
 	}
 	if !strings.Contains(read(t, "CHANGELOG.md"), "\n## "+version) {
 		t.Errorf("CHANGELOG.md has no section for %s", version)
+	}
+}
+
+// Prose is wrapped, so that a change of one sentence shows as few changed lines. Tables and code cannot be wrapped.
+func TestPagesAreWrapped(t *testing.T) {
+	const columns = 100
+	for _, page := range []string{"README.md", "docs/cluster.md", "docs/install.md", "docs/recovery.md", "docs/trigger.md", "docs/uninstall.md"} {
+		code, n := false, 0
+		for line := range strings.Lines(read(t, page)) {
+			line = strings.TrimSuffix(line, "\n")
+			n++
+			if strings.HasPrefix(line, "```") {
+				code = !code
+			}
+			if !code && !strings.HasPrefix(line, "|") && utf8.RuneCountInString(line) > columns {
+				t.Errorf("%s:%d has more than %d columns", page, n, columns)
+			}
+		}
 	}
 }
 
