@@ -27,11 +27,12 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	}
 	d.resume(ctx)
 	defer func() { next = min(next, d.untilResume(), d.between.next(d.now())) }()
-	if wish.Left {
+	mode := wish.Mode()
+	if mode == ModeLeft {
 		return d.act(ctx, wish, Desired{}, start)
 	}
 	if wish.Object == nil && !wish.Gone {
-		if wish.Unreleased == nil && wish.Unread == nil {
+		if mode == ModeUnknown {
 			d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(Desired{}, d.withHalfway(nil), nil)}, wish)
 		} else {
 			d.finish(ctx, wish, Desired{}, nil, nil)
@@ -86,7 +87,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 
 // unknowing ends a pass that does not know which NICs are ours, or half way: none is touched, and the object says so meanwhile.
 func (d *Daemon) unknowing(ctx context.Context, wish Wish, err error) time.Duration {
-	if wish.Object != nil && !wish.Left && ctx.Err() == nil {
+	if wish.Object != nil && wish.Mode() != ModeLeft && ctx.Err() == nil {
 		d.finish(ctx, wish, Desired{Refused: &plan.Refusal{Reason: plan.ApplyFailed, Message: v1.Printable("no NIC is touched, since what is remembered of them cannot be read; tried again by itself: "+err.Error(), v1.MaxMessage)}}, nil, nil)
 	}
 	return d.blind(ctx, partRecover, err)

@@ -23,16 +23,17 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	s := Status{NICs: d.statuses(desired, d.withHalfway(results), m)}
 	s.State = string(overall(s.NICs))
 	whole := d.whole(wish, desired)
+	mode := wish.Mode()
 	switch {
-	case wish.Left:
+	case mode == ModeLeft:
 		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
-	case wish.Unreleased != nil:
+	case mode == ModeUnreleased:
 		s.State, s.Message = string(v1.StatePending), unreleasedMessage(wish)
 	case whole != nil:
 		s.State, s.Reason, s.Message = string(v1.StateFailed), whole.Reason, whole.Message
-	case wish.Cleaned && len(s.NICs) == 0:
+	case mode == ModeCleaned && len(s.NICs) == 0:
 		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
-	case wish.Gone:
+	case mode == ModeGone:
 		s.State, s.Message = string(v1.PhaseRemoved), d.deletedMessage(s.NICs)
 	}
 	if ctx.Err() != nil {
@@ -45,7 +46,7 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	}
 	d.logNews(wish, s)
 	d.countChange(wish, s.State)
-	if n := d.note(wish.InForce()); n != nil && whole == nil && !wish.Left {
+	if n := d.note(wish.InForce()); n != nil && whole == nil && mode != ModeLeft {
 		s.Notes = append(s.Notes, n.Reason+": "+n.Message)
 	}
 	report, ok := d.report(wish, s)
@@ -88,35 +89,31 @@ var triedAgain = fmt.Sprintf("; tried again by itself within %d min", retryMax/t
 
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
 func (d *Daemon) report(wish Wish, s Status) (v1.Report, bool) {
-	if wish.Unreleased != nil {
-		return d.waitingReport(wish), true
-	}
-	obj := wish.Object
-	switch {
-	case obj == nil && wish.Unread != nil:
-		obj = &v1.MultiNicNodeConfig{}
-	case wish.Gone:
+	mode, obj := wish.Mode(), wish.Object
+	if wish.Gone {
 		obj = wish.Before // what is reported is the end of that one; once the bridge has it, the node may lose its credential
 	}
-	if obj == nil || obj.UID == "" && wish.Unread == nil {
+	switch {
+	case mode == ModeUnreleased:
+		return d.waitingReport(wish), true
+	case mode == ModeUnread:
+		obj = wish.Unread.object()
+	case obj == nil || obj.UID == "":
 		return v1.Report{}, false
 	}
 	r := s.said()
 	r.Node, r.UID, r.Generation, r.Run = d.Node, obj.UID, obj.Generation, wish.lastRun()
 	r.Executor, r.Version, r.JobName = d.Executor, d.Version, d.Job
-	if wish.Unread != nil && !wish.Left {
-		r.UID, r.Generation = wish.Unread.UID, wish.Unread.Generation
-	}
-	if r.Degraded == nil && wish.Left {
+	if r.Degraded == nil && mode == ModeLeft {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
 	}
-	if r.Degraded == nil && wish.Gone && d.OnDelete != "restore" && len(d.owned()) > 0 {
+	if r.Degraded == nil && mode == ModeGone && d.OnDelete != "restore" && len(d.owned()) > 0 {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRetained, Message: d.deletedMessage(nil)}
 	}
 	if r.Degraded == nil {
 		r.Degraded = d.clockSkew()
 	}
-	if r.Degraded == nil && r.Refused == nil && !wish.Gone && !wish.Left {
+	if r.Degraded == nil && r.Refused == nil && mode != ModeGone && mode != ModeLeft {
 		r.Degraded = d.note(obj)
 	}
 	return r.AtLevel(wish.ReportLevel), true

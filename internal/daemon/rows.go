@@ -80,10 +80,10 @@ func (s Status) ExitCode() int {
 // whole says why an object as a whole is not made true, though it is known; nil where it is. The newest object is what counts: one that cannot be
 // read, or that was rolled back by hand, is not in force, whatever is said of the one that is.
 func (d *Daemon) whole(wish Wish, desired Desired) *v1.Remark {
-	switch {
-	case wish.Unread != nil:
+	switch mode := wish.Mode(); {
+	case mode == ModeUnread:
 		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message))}
-	case wish.Held:
+	case mode == ModeHeld:
 		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
 	case desired.Refused != nil:
 		return &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}

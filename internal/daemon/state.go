@@ -8,6 +8,7 @@ import (
 	"path"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "multinicd/api/v1"
@@ -53,6 +54,48 @@ type Unread struct {
 	UID        types.UID
 	Generation int64
 	Message    string // names the field
+}
+
+// Mode says in one word how a wish is to be taken, and so what is said of the node as a whole. What is done with the NICs follows from the object
+// that is in force, which several modes leave as it is.
+type Mode int
+
+// The modes of a wish, in the order in which they count: the first that holds is the one.
+const (
+	ModeLeft       Mode = iota // everything was given back by hand, whatever the object is
+	ModeUnreleased             // the newest object waits for its release
+	ModeUnread                 // the newest object cannot be read
+	ModeUnknown                // nothing is known of the object
+	ModeHeld                   // the object was rolled back by hand
+	ModeCleaned                // the cluster asked for all NICs to be given back
+	ModeGone                   // the object was deleted
+	ModeObject                 // the object is as it should be, and counts
+)
+
+// Mode gives the wish's mode.
+func (w Wish) Mode() Mode {
+	switch {
+	case w.Left:
+		return ModeLeft
+	case w.Unreleased != nil:
+		return ModeUnreleased
+	case w.Unread != nil:
+		return ModeUnread
+	case w.Object == nil && !w.Gone:
+		return ModeUnknown
+	case w.Held:
+		return ModeHeld
+	case w.Cleaned:
+		return ModeCleaned
+	case w.Gone:
+		return ModeGone
+	}
+	return ModeObject
+}
+
+// object is what is known of it.
+func (u Unread) object() *v1.MultiNicNodeConfig {
+	return &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{UID: u.UID, Generation: u.Generation}}
 }
 
 // InForce is the object whose wish counts.
