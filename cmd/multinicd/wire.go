@@ -177,9 +177,9 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.bus, Others: ifcfg.Manager{Bus: w.bus}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
-	w.daemon = &daemon.Daemon{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
+	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
-		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}
+		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}}
 	w.machine.reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
 	w.daemon.Mode = w.cfg.Source.Mode
 	w.applier.Probe = w.prober()

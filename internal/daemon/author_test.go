@@ -36,12 +36,12 @@ func TestItIsSaidForWhichOfTheChangesAnAuthorStands(t *testing.T) {
 		"a route, by the kernel's word before any mark":   {change: nic.Change{AddRoutes: []nic.Route{route}}, have: []nic.Route{bird}, told: map[any]string{route: ip}, want: ip},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &Daemon{Whose: func(index int, what any) string {
+			d := &Daemon{Wiring: Wiring{Whose: func(index int, what any) string {
 				if index != 3 {
 					t.Errorf("asked for link %d", index)
 				}
 				return tt.told[what]
-			}}
+			}}}
 			got := d.whose(plan.Action{Kind: plan.Configure, Link: &nic.Link{Index: 3, Routes: tt.have}, Change: tt.change})
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)

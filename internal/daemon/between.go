@@ -52,7 +52,7 @@ func (b *between) waits(nics []NICStatus, now time.Time) bool {
 
 // endBetween makes the report that waits, since no later pass may be able to say more for a long time.
 func (d *Daemon) endBetween() {
-	if b := &d.between; b.held != nil {
+	if b := &d.own.between; b.held != nil {
 		d.reports.put(*b.held)
 		b.until, b.held = time.Time{}, nil
 		clear(b.done)

@@ -89,15 +89,15 @@ func (b *brake) message() string {
 func (d *Daemon) brake(a plan.Action) (b *brake, drift bool) {
 	mac := a.NIC.MAC
 	if a.Kind != plan.Configure || a.Link == nil {
-		delete(d.brakes, mac)
+		delete(d.own.brakes, mac)
 		return nil, false
 	}
-	b = d.brakes[mac]
+	b = d.own.brakes[mac]
 	had, known := d.Applier.Record().Find(mac)
 	same := known && had.Applied && had.Config.Equal(a.NIC)
 	if b == nil || b.index != a.Link.Index || !same {
-		d.brakes[mac] = &brake{index: a.Link.Index}
-		return d.brakes[mac], false
+		d.own.brakes[mac] = &brake{index: a.Link.Index}
+		return d.own.brakes[mac], false
 	}
 	if drift = !a.Change.Empty(); drift && !b.holds(d.now()) {
 		b.by = d.whose(a) // before the repair, which is a change too, and may be made by NetworkManager

@@ -31,15 +31,15 @@ func (d *Daemon) Cleanup(ctx context.Context) (Status, []Given, error) {
 	}
 	d.Machine.Settle(ctx, d.owned())
 	d.pass(ctx)
-	if d.unseen != nil {
-		return d.Status(), d.given, d.unseen
+	if d.own.unseen != nil {
+		return d.Status(), d.own.given, d.own.unseen
 	}
 	if d.Reporter != nil {
 		if err := d.reports.flush(ctx); err != nil {
 			d.Log.Warn("the report cannot be delivered", "err", err) // what was asked for is done all the same
 		}
 	}
-	return d.Status(), d.given, nil
+	return d.Status(), d.own.given, nil
 }
 
 // clean has every pass from now on give back what is ours, until the daemon starts anew.
@@ -47,9 +47,9 @@ func (d *Daemon) clean() error {
 	if err := d.Applier.Complete(); err != nil {
 		d.Log.Warn("a file of ours cannot be read; its NIC is left as it is", "err", err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.wish.Left = true
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	d.state.wish.Left = true
 	return nil
 }
 

@@ -93,7 +93,7 @@ func TestTheRemovalIsReportedOfTheObjectThatWas(t *testing.T) {
 		t.Run(onDelete, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.daemon = &Daemon{OnDelete: onDelete}
+				w.daemon = &Daemon{Wiring: Wiring{OnDelete: onDelete}}
 				stop := w.start()
 				w.tell(Wish{Object: object("u1", 4, "192.0.2.1/24")})
 				stop()
@@ -120,7 +120,7 @@ func TestTheRemovalIsReportedOfTheObjectThatWas(t *testing.T) {
 	t.Run("not before the NICs are given back", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
-			w.daemon = &Daemon{OnDelete: "restore"}
+			w.daemon = &Daemon{Wiring: Wiring{OnDelete: "restore"}}
 			defer w.start()()
 			w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
 			w.machine.FailFrom = w.machine.Ops + 1

@@ -82,8 +82,21 @@ type Notifier interface {
 	WatchdogInterval() time.Duration // 0: none wanted
 }
 
-// Daemon is the service, or one pass of it. All fields but Source, Keeper, Reporter and Notify are needed.
+// Daemon is the service, or one pass of it. Which goroutine may use a field is said by the struct that the field is in.
 type Daemon struct {
+	Wiring
+	state state // of whoever holds state.mu
+	own   own   // of the goroutine that runs Run, Once, Cleanup or Rollback
+
+	// What several goroutines use without state.mu.
+	made     sync.Once                    // see setUp
+	commands chan command                 // to the loop
+	reports  *outbox                      // has a lock of its own
+	indexes  atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
+}
+
+// Wiring is what a Daemon is made of, set before its first use and never changed. All fields but Source, Keeper, Reporter and Notify are needed.
+type Wiring struct {
 	Node     string
 	Version  string
 	Executor v1.Executor
@@ -113,25 +126,27 @@ type Daemon struct {
 	Socket func() (net.Listener, error)
 	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.
 	Now func() time.Time
+}
 
-	made     sync.Once    // see setUp
-	commands chan command // to the loop
-	reports  *outbox      // has a lock of its own
+// state is what goroutines share.
+type state struct {
+	mu sync.Mutex // guards all that follows
 
-	mu     sync.Mutex // guards wish, fresh, status, meters, down, opened
 	wish   Wish
 	fresh  bool // wish has not been written to disk yet
 	status Status
+	meters Meters
 	down   map[string]Part // by name
 	opened bool            // what was cut off is put right, or its NIC blocked, and commands are obeyed
+}
 
-	meters  Meters                       // guarded by mu, too
-	counted time.Time                    // told of the wish whose change was counted last
-	woken   time.Time                    // when the kernel's event came that this pass looks into; zero: none did
-	indexes atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
+// own is what the loop knows for itself. It has no lock, since one goroutine uses it.
+type own struct {
 	retries
 	paces   map[nic.MAC]*pace // of changes that are half way
 	between between           // two states
+	counted time.Time         // told of the wish whose change was counted last
+	woken   time.Time         // when the kernel's event came that this pass looks into; zero: none did
 	serves  bool              // there will be another pass
 	started bool              // the service manager knows that we are ready
 	blinds  int               // passes in a row that could not see the machine
@@ -142,7 +157,7 @@ type Daemon struct {
 // Run serves until ctx is done; a change under way is finished or rolled back first.
 func (d *Daemon) Run(ctx context.Context) error {
 	d.setUp()
-	d.serves = true
+	d.own.serves = true
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -192,7 +207,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return d.Keeper.Run(ctx, func(c Credential) { d.keep(c, wake) })
 		})
 	}
-	d.started = true
+	d.own.started = true
 	d.Notify.Ready()
 	d.loop(ctx, wake, retry)
 	d.Notify.Stopping()
@@ -232,7 +247,7 @@ func nudge(wake chan<- struct{}) {
 // settle is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
 // While somebody fights with us, events are no news: it is longer then.
 func (d *Daemon) settle() time.Duration {
-	if len(d.fights()) > 0 {
+	if len(d.own.fights()) > 0 {
 		return 300 * time.Millisecond
 	}
 	return 50 * time.Millisecond
@@ -248,7 +263,7 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 	last := d.now()
 	behind := time.Time{} // an event came during the pass that began then
 	for {
-		d.woken = time.Time{}
+		d.own.woken = time.Time{}
 		d.Notify.Status(d.Status().Line())
 		select {
 		case <-ctx.Done():
@@ -257,8 +272,8 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			d.Notify.Watchdog()
 			continue
 		case <-wake:
-			if d.woken = behind; behind.IsZero() {
-				d.woken = d.now()
+			if d.own.woken = behind; behind.IsZero() {
+				d.own.woken = d.now()
 			}
 			if rest := d.settle() - d.now().Sub(last); rest > 0 {
 				select {
@@ -290,9 +305,9 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 
 // checkShown sends the report again where the cluster does not show it: somebody may have lost it there.
 func (d *Daemon) checkShown() {
-	d.mu.Lock()
-	obj, asked := d.wish.Object, d.wish.Err == nil && !d.wish.Contact.IsZero()
-	d.mu.Unlock()
+	d.state.mu.Lock()
+	obj, asked := d.state.wish.Object, d.state.wish.Err == nil && !d.state.wish.Contact.IsZero()
+	d.state.mu.Unlock()
 	if r := d.reports.last(); obj != nil && asked && r.UID == obj.UID && r.Generation == obj.Generation && obj.Status.ObservedGeneration != obj.Generation {
 		d.reports.again()
 	}
@@ -308,7 +323,7 @@ func (d *Daemon) Alive() {
 		return
 	}
 	d.Notify.Watchdog()
-	if !d.started {
+	if !d.own.started {
 		d.Notify.Starting(startMore)
 	}
 }
@@ -327,12 +342,12 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 	if err := d.open(ctx); err != nil {
 		return Status{}, err
 	}
-	d.wish.Cleaned = false // who calls this wants the NICs
+	d.state.wish.Cleaned = false // who calls this wants the NICs
 	d.take(wish, make(chan struct{}, 1))
 	d.Machine.Settle(ctx, d.owned()) // it may be right after a boot here, too
 	d.pass(ctx)
-	if d.unseen != nil {
-		return Status{}, d.unseen
+	if d.own.unseen != nil {
+		return Status{}, d.own.unseen
 	}
 	if d.Reporter != nil {
 		if err := d.reports.flush(ctx); err != nil {
@@ -346,9 +361,9 @@ func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
 func (d *Daemon) setUp() {
 	d.made.Do(func() {
 		d.commands = make(chan command)
-		d.down = map[string]Part{}
-		d.retries = newRetries()
-		d.between.done = map[string]time.Time{}
+		d.state.down = map[string]Part{}
+		d.own.retries = newRetries()
+		d.own.between.done = map[string]time.Time{}
 		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}, d.Log)
 	})
 }
@@ -369,15 +384,15 @@ func (d *Daemon) recover(ctx context.Context) error {
 	for _, r := range found { // what could not be undone is the trouble of that NIC only
 		d.Log.Warn("a change had been cut off", "mac", r.NIC.MAC, "finished", r.Forward, "damaged", r.Damaged, "err", r.Err)
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.opened = true
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	d.state.opened = true
 	return nil
 }
 
 // read reads what was known of the object, and of the report on it.
 func (d *Daemon) read() {
-	d.retries = newRetries()
+	d.own.retries = newRetries()
 	st := store{d.Files, d.Dir}
 	wish, err := st.loadWish()
 	if err != nil {
@@ -390,9 +405,9 @@ func (d *Daemon) read() {
 		before = sent{}
 	}
 	d.reports.restore(before)
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.wish = wish
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	d.state.wish = wish
 }
 
 func (d *Daemon) now() time.Time {

@@ -179,8 +179,8 @@ func (w *world) start() (stop func()) {
 	if w.daemon != nil {
 		onDelete = w.daemon.OnDelete
 	}
-	w.daemon = &Daemon{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
-		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.state, Log: slog.New(slog.DiscardHandler), Now: w.clock}
+	w.daemon = &Daemon{Wiring: Wiring{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
+		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.state, Log: slog.New(slog.DiscardHandler), Now: w.clock}}
 	if w.with != nil {
 		w.with(w.daemon)
 	}
@@ -400,7 +400,7 @@ func TestDeletion(t *testing.T) {
 		t.Run(onDelete, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.daemon = &Daemon{OnDelete: onDelete}
+				w.daemon = &Daemon{Wiring: Wiring{OnDelete: onDelete}}
 				defer w.start()()
 				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
 				w.tell(Wish{Err: errors.New("unreachable")})

@@ -89,10 +89,10 @@ func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]
 	obj.Status = v1.MultiNicNodeConfigStatus{ObservedGeneration: 1, ReportLevel: level}
 	backend := netplan.New(w.machine, w.machine)
 	backend.DAD = false
-	d := &Daemon{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: "retain", Dir: "/state", Resync: time.Hour, Reporter: keeps{w},
+	d := &Daemon{Wiring: Wiring{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: "retain", Dir: "/state", Resync: time.Hour, Reporter: keeps{w},
 		Applier: &apply.Applier{Backend: backend, Links: w.machine, Files: w.machine, Probe: w, Log: slog.New(slog.DiscardHandler),
 			Dir: "/state", Boot: "boot", ProbeTimeout: time.Second, VerifyTimeout: time.Second},
-		Machine: machine{w.machine, w}, Files: w.state, Log: slog.New(slog.DiscardHandler)}
+		Machine: machine{w.machine, w}, Files: w.state, Log: slog.New(slog.DiscardHandler)}}
 	s, err := d.Once(w.t.Context(), Wish{Object: obj})
 	if err != nil {
 		t.Fatalf("the pass ends with %v", err)

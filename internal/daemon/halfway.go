@@ -38,7 +38,7 @@ func (p *pace) due() time.Time {
 func (d *Daemon) resume(ctx context.Context) {
 	half := d.Applier.Halfway()
 	if len(half) == 0 {
-		d.paces = nil
+		d.own.paces = nil
 		return
 	}
 	machine, err := d.Machine.Look(ctx)
@@ -50,7 +50,7 @@ func (d *Daemon) resume(ctx context.Context) {
 	paces := map[nic.MAC]*pace{}
 	for _, h := range half {
 		mac, names := h.NIC.MAC, holders(h, machine)
-		p := d.paces[mac]
+		p := d.own.paces[mac]
 		if p == nil { // its undo was tried right now
 			d.Log.Error("a NIC is half way; it is tried again", "node", d.Node, "nic", h.NIC.Name, "mac", mac, "err", h.Err)
 			paces[mac] = &pace{tried: d.now(), pause: resumeMin, names: names}
@@ -66,18 +66,18 @@ func (d *Daemon) resume(ctx context.Context) {
 		if err == nil {
 			d.Log.Info("a NIC that was half way has been put right", "node", d.Node, "nic", h.NIC.Name, "mac", mac)
 			delete(paces, mac)
-			delete(d.failures, mac) // what failed is tried anew
+			delete(d.own.failures, mac) // what failed is tried anew
 			continue
 		}
 		p.tried, p.pause, p.names, p.news = d.now(), min(2*p.pause, resumeMax), names, false
 	}
-	d.paces = paces
+	d.own.paces = paces
 }
 
 // tryNow has the next pass try what waits for its next retry: whoever asks for something wants that.
 func (d *Daemon) tryNow() {
-	clear(d.failures)
-	for _, p := range d.paces {
+	clear(d.own.failures)
+	for _, p := range d.own.paces {
 		p.news = true
 	}
 }
@@ -87,7 +87,7 @@ func (d *Daemon) untilResume() time.Duration {
 	next := time.Hour
 	for _, h := range d.Applier.Halfway() {
 		wait := resumeMin // left half way by this pass
-		if p := d.paces[h.NIC.MAC]; p != nil {
+		if p := d.own.paces[h.NIC.MAC]; p != nil {
 			wait = max(p.due().Sub(d.now()), resumeMin)
 		}
 		next = min(next, wait)

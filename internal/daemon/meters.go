@@ -77,10 +77,10 @@ func (m Meters) clone() Meters {
 // countChange counts the object's change, when the first pass over it ends with a state. One that was held back, rolled back by hand or given back
 // is none.
 func (d *Daemon) countChange(wish Wish, state string) {
-	if wish.told.IsZero() || wish.told.Equal(d.counted) || wish.Object == nil || wish.Held || wish.Cleaned || wish.Left {
+	if wish.told.IsZero() || wish.told.Equal(d.own.counted) || wish.Object == nil || wish.Held || wish.Cleaned || wish.Left {
 		return
 	}
-	d.counted = wish.told
+	d.own.counted = wish.told
 	result := "unsettled"
 	switch v1.State(state) {
 	case v1.StateConfigured:
@@ -90,32 +90,32 @@ func (d *Daemon) countChange(wish Wish, state string) {
 	case v1.StateFailed:
 		result = "failed"
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.meters.Changes == nil {
-		d.meters.Changes = map[string]int64{}
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	if d.state.meters.Changes == nil {
+		d.state.meters.Changes = map[string]int64{}
 	}
-	d.meters.Changes[result]++
+	d.state.meters.Changes[result]++
 	if result == "configured" {
-		d.meters.Change.observe(d.now().Sub(wish.told))
+		d.state.meters.Change.observe(d.now().Sub(wish.told))
 	}
 }
 
 // countRepair counts a repair that was made, or tried. How long it took is known where the kernel's event has led to it.
 func (d *Daemon) countRepair(res apply.Result) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.meters.Repairs == nil {
-		d.meters.Repairs = map[string]int64{}
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	if d.state.meters.Repairs == nil {
+		d.state.meters.Repairs = map[string]int64{}
 	}
 	result := "done"
 	if res.Err != nil {
 		result = "failed"
-	} else if !d.woken.IsZero() {
-		d.meters.Repair.observe(d.now().Sub(d.woken))
+	} else if !d.own.woken.IsZero() {
+		d.state.meters.Repair.observe(d.now().Sub(d.own.woken))
 	}
 	for _, field := range fields(res.Action) {
-		d.meters.Repairs[field+" "+result]++
+		d.state.meters.Repairs[field+" "+result]++
 	}
 }
 

@@ -13,73 +13,73 @@ import (
 
 // take notes news from the source and wakes the loop.
 func (d *Daemon) take(w Wish, wake chan<- struct{}) {
-	d.mu.Lock()
+	d.state.mu.Lock()
 	changed := false
-	if w.Object != nil && d.wish.waits(w.Object) {
+	if w.Object != nil && d.state.wish.waits(w.Object) {
 		changed = d.holdBack(w.Object)
 	} else if w.Object != nil || w.Gone {
-		if changed = !sameWish(d.wish, w); changed {
-			d.wish, d.fresh = d.wish.with(w.Object, w.Gone), true
-			d.wish.told = d.now()
+		if changed = !sameWish(d.state.wish, w); changed {
+			d.state.wish, d.state.fresh = d.state.wish.with(w.Object, w.Gone), true
+			d.state.wish.told = d.now()
 		} else {
-			d.wish.Object = w.Object
-			changed = d.wish.due() != nil
+			d.state.wish.Object = w.Object
+			changed = d.state.wish.due() != nil
 		}
-		if braked := w.Object != nil && w.Object.Status.ReleasedGeneration != 0; w.Object != nil && braked != d.wish.Braked {
+		if braked := w.Object != nil && w.Object.Status.ReleasedGeneration != 0; w.Object != nil && braked != d.state.wish.Braked {
 			// Kept at once: an object that is made anew while nobody is there says nothing of the brake.
-			d.wish.Braked, d.fresh, changed = braked, true, true
+			d.state.wish.Braked, d.state.fresh, changed = braked, true, true
 		}
 	}
-	if o := w.Object; o != nil && o.Status.ObservedGeneration != 0 && o.Status.ReportLevel != d.wish.ReportLevel { // another bridge, which reads more, or less
-		d.wish.ReportLevel, d.fresh, changed = o.Status.ReportLevel, true, true
+	if o := w.Object; o != nil && o.Status.ObservedGeneration != 0 && o.Status.ReportLevel != d.state.wish.ReportLevel { // another bridge, which reads more, or less
+		d.state.wish.ReportLevel, d.state.fresh, changed = o.Status.ReportLevel, true, true
 	}
-	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.wish.Unread) {
-		d.wish.Unread, d.fresh, changed = w.Unread, true, true
+	if w.Unread != nil && !reflect.DeepEqual(w.Unread, d.state.wish.Unread) {
+		d.state.wish.Unread, d.state.fresh, changed = w.Unread, true, true
 	}
-	if (d.wish.Err == nil) != (w.Err == nil) {
+	if (d.state.wish.Err == nil) != (w.Err == nil) {
 		d.logContact(w.Err)
 	}
-	if w.Idle != "" && w.Idle != d.wish.Idle {
+	if w.Idle != "" && w.Idle != d.state.wish.Idle {
 		d.Log.Info("idle: nothing leads to the node's object", "node", d.Node, "reason", w.Idle)
 		changed = true // the line of the service says why
 	}
-	d.wish.Err, d.wish.Idle = w.Err, w.Idle
-	if w.Contact.After(d.wish.Contact) {
-		d.wish.Contact = w.Contact
+	d.state.wish.Err, d.state.wish.Idle = w.Err, w.Idle
+	if w.Contact.After(d.state.wish.Contact) {
+		d.state.wish.Contact = w.Contact
 	}
-	d.status.Source = d.sourceStatus()
-	d.mu.Unlock()
+	d.state.status.Source = d.sourceStatus()
+	d.state.mu.Unlock()
 	if changed {
 		nudge(wake)
 	}
 }
 
-// sourceStatus says how the source is. d.mu must be held.
+// sourceStatus says how the source is. d.state.mu must be held.
 func (d *Daemon) sourceStatus() SourceStatus {
-	return SourceStatus{Mode: d.Mode, Contact: d.wish.Contact, Error: errText(d.wish.Err), Idle: d.wish.Idle}
+	return SourceStatus{Mode: d.Mode, Contact: d.state.wish.Contact, Error: errText(d.state.wish.Err), Idle: d.state.wish.Idle}
 }
 
 // holdBack notes an object that waits for its release, and tells whether that is news. What is asked of the node meanwhile is done with the
-// object that is in force. d.mu must be held.
+// object that is in force. d.state.mu must be held.
 func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
-	was := d.wish.Unreleased
+	was := d.state.wish.Unreleased
 	news := was == nil || was.UID != obj.UID || was.Generation != obj.Generation
-	d.wish.Unreleased, d.wish.Braked = obj, true
-	d.fresh = d.fresh || news
-	if d.wish.Object != nil {
-		now := d.wish.Object.DeepCopy()
+	d.state.wish.Unreleased, d.state.wish.Braked = obj, true
+	d.state.fresh = d.state.fresh || news
+	if d.state.wish.Object != nil {
+		now := d.state.wish.Object.DeepCopy()
 		now.Status.RequestedRun, now.Status.RequestedAction = obj.Status.RequestedRun, obj.Status.RequestedAction
-		d.wish.Object = now
+		d.state.wish.Object = now
 	}
-	return news || d.wish.due() != nil
+	return news || d.state.wish.due() != nil
 }
 
 // keep notes how the credential is. It wakes the loop where a problem came or went: that is reported.
 func (d *Daemon) keep(c Credential, wake chan<- struct{}) {
-	d.mu.Lock()
-	was := d.status.Credential
-	d.status.Credential = &c
-	d.mu.Unlock()
+	d.state.mu.Lock()
+	was := d.state.status.Credential
+	d.state.status.Credential = &c
+	d.state.mu.Unlock()
 	if was == nil || !slices.Equal(was.problems(), c.problems()) || was.ClockKnown != c.ClockKnown {
 		nudge(wake)
 	}
@@ -115,14 +115,14 @@ func sameWish(a, b Wish) bool {
 
 // Reached says that the source answered when it was last asked.
 func (d *Daemon) Reached() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.wish.Err == nil
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	return d.state.wish.Err == nil
 }
 
 // InContact says that the API server has answered a moment ago, and has not failed since.
 func (d *Daemon) InContact() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.wish.Err == nil && !d.wish.Contact.IsZero() && d.now().Sub(d.wish.Contact) < 10*time.Second
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	return d.state.wish.Err == nil && !d.state.wish.Contact.IsZero() && d.now().Sub(d.state.wish.Contact) < 10*time.Second
 }

@@ -80,15 +80,15 @@ func (d *Daemon) guarded(ctx context.Context, name string, again bool, run func(
 
 // partDown notes that a part does not work.
 func (d *Daemon) partDown(name string, err error) {
-	d.mu.Lock()
-	p, was := d.down[name]
+	d.state.mu.Lock()
+	p, was := d.state.down[name]
 	if !was {
 		p = Part{Name: name, Since: d.now()}
 	}
 	news := p.Error != err.Error()
 	p.Error = err.Error()
-	d.down[name] = p
-	d.mu.Unlock()
+	d.state.down[name] = p
+	d.state.mu.Unlock()
 	if news {
 		d.Log.Error("a part of the daemon does not work; it is tried again", "node", d.Node, "part", name, "err", err)
 	}
@@ -96,16 +96,16 @@ func (d *Daemon) partDown(name string, err error) {
 
 // partUp notes that a part works.
 func (d *Daemon) partUp(name string) {
-	d.mu.Lock()
-	p, was := d.down[name]
-	delete(d.down, name)
-	d.mu.Unlock()
+	d.state.mu.Lock()
+	p, was := d.state.down[name]
+	delete(d.state.down, name)
+	d.state.mu.Unlock()
 	if was {
 		d.Log.Info("a part of the daemon works again", "node", d.Node, "part", name, "duration", d.now().Sub(p.Since).Round(time.Second))
 	}
 }
 
-// partsDown lists the parts that are down, by name. d.mu must be held.
+// partsDown lists the parts that are down, by name. d.state.mu must be held.
 func (d *Daemon) partsDown() []Part {
-	return slices.SortedFunc(maps.Values(d.down), func(a, b Part) int { return strings.Compare(a.Name, b.Name) })
+	return slices.SortedFunc(maps.Values(d.state.down), func(a, b Part) int { return strings.Compare(a.Name, b.Name) })
 }

@@ -16,17 +16,17 @@ import (
 // pass reads everything, does what has to be done, and says how it is. It gives the time after which it wants to run again.
 func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	start := d.now()
-	d.unseen, d.given = nil, nil
+	d.own.unseen, d.own.given = nil, nil
 	wish := d.current()
 	if !d.isOpen() {
 		if err := d.recover(ctx); err != nil {
 			return d.unknowing(ctx, wish, err)
 		}
 		d.partUp(partRecover)
-		d.blinds = 0
+		d.own.blinds = 0
 	}
 	d.resume(ctx)
-	defer func() { next = min(next, d.untilResume(), d.between.next(d.now())) }()
+	defer func() { next = min(next, d.untilResume(), d.own.between.next(d.now())) }()
 	mode := wish.Mode()
 	if mode == ModeLeft {
 		return d.act(ctx, wish, Desired{}, start)
@@ -49,7 +49,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 
 // rest ends a pass that leaves every NIC as it is: nothing is tried again before there is news.
 func (d *Daemon) rest() time.Duration {
-	d.retries.keep(nil)
+	d.own.keep(nil)
 	return d.nextRetry()
 }
 
@@ -62,7 +62,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	p := d.plan(desired, machine)
 	results, changed := d.carryOut(ctx, desired, p)
 	for d.cutShort(results) {
-		d.given = append(d.given, given(results)...)
+		d.own.given = append(d.own.given, given(results)...)
 		d.logChange(wish, results, d.now().Sub(start))
 		if machine, err = d.Machine.Look(ctx); err != nil {
 			return d.blind(ctx, partLook, err)
@@ -70,10 +70,10 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 		p = d.plan(desired, machine)
 		results, _ = d.carryOut(ctx, desired, p)
 	}
-	d.retries.keep(p.Actions)
-	d.blinds = 0
+	d.own.keep(p.Actions)
+	d.own.blinds = 0
 	d.partUp(partLook)
-	d.given = append(d.given, given(d.withHalfway(results))...)
+	d.own.given = append(d.own.given, given(d.withHalfway(results))...)
 	if changed {
 		if machine, err = d.Machine.Look(ctx); err != nil {
 			return d.blind(ctx, partLook, err)
@@ -96,14 +96,14 @@ func (d *Daemon) unknowing(ctx context.Context, wish Wish, err error) time.Durat
 // blind ends a pass that cannot see the machine; nothing is said of the NICs then. The next look comes later each time, unless an event calls
 // for one. That is no news where the service is being stopped.
 func (d *Daemon) blind(ctx context.Context, part string, err error) time.Duration {
-	d.unseen = err
+	d.own.unseen = err
 	if ctx.Err() != nil {
 		return retryMin
 	}
 	d.endBetween()
 	d.partDown(part, err)
-	d.blinds++
-	return min(retryMin<<min(d.blinds-1, 10), time.Minute)
+	d.own.blinds++
+	return min(retryMin<<min(d.own.blinds-1, 10), time.Minute)
 }
 
 func (d *Daemon) desired(ctx context.Context, wish Wish) Desired {
@@ -125,7 +125,7 @@ func (d *Daemon) desired(ctx context.Context, wish Wish) Desired {
 
 func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
 	rec := d.Applier.Record()
-	m.Failed = d.failed()
+	m.Failed = d.own.failed()
 	for _, h := range d.Applier.Halfway() {
 		m.Failed = append(m.Failed, h.NIC.MAC)
 	}
@@ -134,23 +134,23 @@ func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
 
 // current gives the wish, after it was made durable: what we act upon must be known after a reboot too.
 func (d *Daemon) current() Wish {
-	d.mu.Lock()
-	d.meters.Passes++
-	if run := d.wish.due(); run != nil {
+	d.state.mu.Lock()
+	d.state.meters.Passes++
+	if run := d.state.wish.due(); run != nil {
 		d.begin(run)
-		d.fresh = true
+		d.state.fresh = true
 	}
-	w, fresh := d.wish, d.fresh
-	d.fresh = false
-	d.mu.Unlock()
+	w, fresh := d.state.wish, d.state.fresh
+	d.state.fresh = false
+	d.state.mu.Unlock()
 	if !fresh {
 		return w
 	}
 	if err := (store{d.Files, d.Dir}).saveWish(w); err != nil {
 		d.partDown(partKeep, err)
-		d.mu.Lock()
-		d.fresh = true // for the next pass
-		d.mu.Unlock()
+		d.state.mu.Lock()
+		d.state.fresh = true // for the next pass
+		d.state.mu.Unlock()
 	} else {
 		d.partUp(partKeep)
 	}
@@ -164,12 +164,12 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 			break
 		}
 		if res, half := d.halfway(a); half { // resume has a pace of its own
-			delete(d.failures, a.NIC.MAC)
-			delete(d.brakes, a.NIC.MAC)
+			delete(d.own.failures, a.NIC.MAC)
+			delete(d.own.brakes, a.NIC.MAC)
 			results = append(results, res)
 			continue
 		}
-		f, failed := d.failures[a.NIC.MAC]
+		f, failed := d.own.failures[a.NIC.MAC]
 		failed = failed && f.counts(a)
 		if failed && !f.due(d.now()) && a.Kind == f.result.Action.Kind {
 			f.result.Action.Asked = a.Asked // the same may have been asked in other words before
@@ -196,7 +196,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		switch {
 		case res.Outcome == apply.Refused && res.Err == nil: // nothing was tried: neither a repair nor a sign of peace
 			drift = false
-			delete(d.brakes, a.NIC.MAC)
+			delete(d.own.brakes, a.NIC.MAC)
 		case drift:
 			d.drifted(b, res)
 		case b != nil && res.Outcome == apply.Unchanged && b.peace(d.now()):
@@ -204,15 +204,15 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		}
 		switch {
 		case drift && b.fighting() && res.Err != nil: // undone by the other before it could be verified; the brake says when to go on
-			delete(d.failures, a.NIC.MAC)
+			delete(d.own.failures, a.NIC.MAC)
 			changed = true
 		case res.Err != nil:
-			d.fail(res, d.now())
+			d.own.fail(res, d.now())
 			d.Log.Error("a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
 			changed = true
 		default:
 			changed = changed || res.Outcome == apply.Done
-			delete(d.failures, a.NIC.MAC)
+			delete(d.own.failures, a.NIC.MAC)
 		}
 		results = append(results, res)
 		if d.cutShort(results) {
@@ -253,10 +253,10 @@ func (d *Daemon) cutShort(results []apply.Result) bool {
 
 // nextRetry is how long the loop may wait for an event.
 func (d *Daemon) nextRetry() time.Duration {
-	d.mu.Lock()
-	unkept := d.fresh
-	d.mu.Unlock()
-	if wait := d.next(d.now()); !unkept || wait < retryKeep {
+	d.state.mu.Lock()
+	unkept := d.state.fresh
+	d.state.mu.Unlock()
+	if wait := d.own.next(d.now()); !unkept || wait < retryKeep {
 		return wait
 	}
 	return retryKeep
@@ -289,7 +289,7 @@ func generation(w Wish) int64 {
 func (d *Daemon) remember(m plan.Machine) {
 	indexes := map[int]bool{}
 	for _, o := range d.Applier.Record().NICs {
-		if d.brakes[o.MAC].holds(d.now()) {
+		if d.own.brakes[o.MAC].holds(d.now()) {
 			continue // what is told of it wakes us for nothing
 		}
 		if len(o.Config.Rules) > 0 {

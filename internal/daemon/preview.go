@@ -28,10 +28,10 @@ func (d *Daemon) Preview(ctx context.Context, wish Wish) (Foreseen, error) {
 		d.Log.Warn("the last known good object cannot be read", "err", err)
 		known = Wish{}
 	}
-	d.wish = known
-	d.wish.Cleaned = false // as Once has it
+	d.state.wish = known
+	d.state.wish.Cleaned = false // as Once has it
 	d.take(wish, make(chan struct{}, 1))
-	return d.foresee(ctx, d.wish)
+	return d.foresee(ctx, d.state.wish)
 }
 
 // PreviewRollback says what `multinicd rollback` would do, or with back false its undoing, and does nothing.

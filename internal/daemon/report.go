@@ -54,8 +54,8 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 		d.date(&report, s.NICs)
 	}
 	if ok {
-		d.between.held = &report
-		if !d.serves || !d.between.waits(s.NICs, d.now()) {
+		d.own.between.held = &report
+		if !d.own.serves || !d.own.between.waits(s.NICs, d.now()) {
 			d.endBetween()
 		}
 	}
@@ -144,9 +144,9 @@ func (d *Daemon) waitingReport(wish Wish) v1.Report {
 // clockSkew is the remark about the host's clock, nil for none. Until the API server has answered, what was said last holds: a restart is no
 // news.
 func (d *Daemon) clockSkew() *v1.Remark {
-	d.mu.Lock()
-	c := d.status.Credential
-	d.mu.Unlock()
+	d.state.mu.Lock()
+	c := d.state.status.Credential
+	d.state.mu.Unlock()
 	switch {
 	case c != nil && c.ClockSkew != "":
 		return &v1.Remark{Reason: v1.ReasonClockSkew, Message: c.ClockSkew}
@@ -173,7 +173,7 @@ func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
 				when = *b.LastConfigured
 			}
 		}
-		if at, ok := d.between.done[is.MACAddress]; ok {
+		if at, ok := d.own.between.done[is.MACAddress]; ok {
 			when = metav1.Time{Time: at.UTC().Truncate(time.Second)}
 		}
 		is.LastConfigured = &when

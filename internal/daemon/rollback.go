@@ -15,23 +15,23 @@ var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to
 
 // hold puts the wish before the present one in force, until the object changes; or, with back false, ends that.
 func (d *Daemon) hold(ctx context.Context, back bool) error {
-	d.mu.Lock()
-	asked := d.wish
-	d.mu.Unlock()
+	d.state.mu.Lock()
+	asked := d.state.wish
+	d.state.mu.Unlock()
 	if err := d.mayHold(ctx, asked, back); err != nil { // asks the host, and nobody else is to wait for that
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.wish.mayHold(back); err != nil {
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	if err := d.state.wish.mayHold(back); err != nil {
 		return err
 	}
-	if back && d.wish.Before != asked.Before {
+	if back && d.state.wish.Before != asked.Before {
 		return errors.New("the object has changed just now, and with it what would be gone back to; nothing was done, ask again")
 	}
-	d.wish.Held, d.fresh = back, true
+	d.state.wish.Held, d.state.fresh = back, true
 	d.tryNow()
-	now, before := generation(d.wish), d.wish.Before.Generation
+	now, before := generation(d.state.wish), d.state.wish.Before.Generation
 	if back {
 		d.Log.Warn("rolled back by hand; the object is held back until it changes", "node", d.Node, "generation", now, "in_force", before, "reason", v1.ReasonHeldBack)
 	} else {
@@ -113,5 +113,5 @@ func (d *Daemon) Rollback(ctx context.Context, back bool) (Status, error) {
 	}
 	d.Machine.Settle(ctx, d.owned())
 	d.pass(ctx)
-	return d.Status(), d.unseen
+	return d.Status(), d.own.unseen
 }

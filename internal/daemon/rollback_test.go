@@ -179,11 +179,11 @@ func TestARollbackKeepsNobodyWaiting(t *testing.T) {
 		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
 		asked = func() {
 			asked = nil
-			if !w.daemon.mu.TryLock() {
+			if !w.daemon.state.mu.TryLock() {
 				t.Error("the lock is held while the host is asked")
 				return
 			}
-			w.daemon.mu.Unlock()
+			w.daemon.state.mu.Unlock()
 			w.notify(Wish{Object: object("u1", 3, "192.0.2.3/24"), Contact: time.Now()})
 		}
 		turns.Add(1)

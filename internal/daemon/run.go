@@ -24,12 +24,12 @@ func (w Wish) due() *Run {
 }
 
 // begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst does the pass again after its start, and
-// reports on the run then. d.mu must be held.
+// reports on the run then. d.state.mu must be held.
 func (d *Daemon) begin(run *Run) {
 	d.tryNow()
-	d.wish.Cleaned = run.Action == v1.ActionCleanup
-	d.wish.Ran = append(slices.Clone(d.wish.Ran), run.UID)
-	d.wish.Ran = d.wish.Ran[max(0, len(d.wish.Ran)-maxRan):]
+	d.state.wish.Cleaned = run.Action == v1.ActionCleanup
+	d.state.wish.Ran = append(slices.Clone(d.state.wish.Ran), run.UID)
+	d.state.wish.Ran = d.state.wish.Ran[max(0, len(d.state.wish.Ran)-maxRan):]
 	d.Log.Info("the cluster asks for a run", "node", d.Node, "run", run.UID, "action", string(run.Action))
 }
 

@@ -121,9 +121,9 @@ func (d *Daemon) ask(parent context.Context, name string) Reply {
 
 // isOpen says whether what was cut off before the start is put right, or its NIC blocked.
 func (d *Daemon) isOpen() bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.opened
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	return d.state.opened
 }
 
 // obey carries a command out, and gives the time after which the loop wants to run again; 0 where the command is refused: what the last pass wanted holds.
@@ -142,10 +142,10 @@ func (d *Daemon) obey(ctx context.Context, c command) (next time.Duration) {
 			break
 		}
 		next = d.pass(ctx)
-		r.Given = d.given
+		r.Given = d.own.given
 	}
-	if r.Error == "" && d.unseen != nil {
-		r.Error = askBlind + errText(d.unseen)
+	if r.Error == "" && d.own.unseen != nil {
+		r.Error = askBlind + errText(d.own.unseen)
 	}
 	r.Status = d.Status()
 	c.reply <- r

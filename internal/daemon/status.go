@@ -125,21 +125,21 @@ type View struct {
 // Status gives what the last pass found. It may be called from any goroutine.
 func (d *Daemon) Status() Status {
 	d.setUp()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	s := d.status
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
+	s := d.state.status
 	if s.State == "" { // the first pass has not ended yet
 		s = d.whoAmI(Status{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
 	}
-	s.Meters, s.Down = d.meters.clone(), d.partsDown()
+	s.Meters, s.Down = d.state.meters.clone(), d.partsDown()
 	s.Delivered = d.reports.delivered()
 	s.Goroutines = runtime.NumGoroutine()
 	return s
 }
 
 func (d *Daemon) publish(s Status, w Wish) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.state.mu.Lock()
+	defer d.state.mu.Unlock()
 	s = d.whoAmI(s)
 	s.Source = d.sourceStatus()
 	if w.Object != nil {
@@ -148,8 +148,8 @@ func (d *Daemon) publish(s Status, w Wish) {
 	if w.Held {
 		s.Held, s.InForce = true, w.Before.Generation
 	}
-	s.Credential = d.status.Credential
-	d.status = s
+	s.Credential = d.state.status.Credential
+	d.state.status = s
 }
 
 func (d *Daemon) whoAmI(s Status) Status {
@@ -231,7 +231,7 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 			out.Message = stays(out.Message, out.Have.Addresses)
 		}
 	}
-	if b := d.brakes[c.MAC]; b.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
+	if b := d.own.brakes[c.MAC]; b.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
 		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, b.message(), false
 	}
 	return out
@@ -291,10 +291,10 @@ func prefixes(list []netip.Prefix) string {
 
 // nextTry is when what failed of a NIC is tried again; zero: nothing is.
 func (d *Daemon) nextTry(mac nic.MAC) time.Time {
-	if p := d.paces[mac]; p != nil {
+	if p := d.own.paces[mac]; p != nil {
 		return p.due()
 	}
-	return d.failures[mac].next
+	return d.own.failures[mac].next
 }
 
 func findLink(m *plan.Machine, mac nic.MAC) *nic.Link {
