@@ -6,7 +6,7 @@
 // It must not add anything of its own: testhost and controlplane do the work, and are for programs that are no
 // tests.
 //
-// Start reading at New, Bed.Host and Bed.Cluster.
+// Start reading at New, Bed.Host and Bed.Cluster. Eventually is how a test waits.
 package bed
 
 import (

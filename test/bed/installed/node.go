@@ -173,7 +173,7 @@ func (n *Node) Status() (daemon.Status, error) { return n.ask(daemon.AskStatus, 
 func (n *Node) Passes() string {
 	s, err := n.Status()
 	if err == nil && !s.Held {
-		s, err = n.ask(daemon.AskUndo, patience)
+		s, err = n.ask(daemon.AskUndo, bed.Patience)
 	}
 	if err != nil || s.Held {
 		return fmt.Sprintf("nobody to ask: %v", err)
@@ -203,34 +203,6 @@ func (n *Node) WriteFile(name string, content []byte, mode fs.FileMode) error {
 		n.object = string(content)
 	}
 	return n.Host.WriteFile(name, content, mode)
-}
-
-// patience is long, since the machine is shared; what is waited for is not slow. It begins anew while the text goes on to change, so many times.
-const (
-	patience = 90 * time.Second
-	renewals = 3
-)
-
-// Eventually waits for a text to become what is wanted. It looks less often the longer it waits.
-func Eventually(t testing.TB, what, want string, get func() string) {
-	t.Helper()
-	begun, last, since := time.Now(), "", time.Now()
-	for wait := 10 * time.Millisecond; ; wait = min(wait*5/4, 150*time.Millisecond) {
-		got := get()
-		if got == want {
-			return
-		}
-		if got != last {
-			last, since = got, time.Now()
-		}
-		if time.Since(since) > patience || time.Since(begun) > (1+renewals)*patience || t.Context().Err() != nil {
-			t.Fatalf("%s: got %q, want %q", what, got, want)
-		}
-		select {
-		case <-t.Context().Done():
-		case <-time.After(wait):
-		}
-	}
 }
 
 // Object is the object of a node with these interfaces, one YAML flow mapping each.

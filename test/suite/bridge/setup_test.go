@@ -306,15 +306,5 @@ const patience = time.Minute
 // eventually asks again until what says nothing is missing.
 func (c *cluster) eventually(want string, missing func() string) {
 	c.t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		why := missing()
-		if why == "" {
-			return
-		}
-		if time.Now().After(deadline) {
-			c.t.Fatalf("want: %s; %s", want, why)
-		}
-		time.Sleep(20 * time.Millisecond) // and asks again
-	}
+	bed.Within(c.t, patience, want, "", missing)
 }

@@ -241,17 +241,8 @@ func (c *cluster) steps(t *testing.T) func(sentence string, f func(c *cluster)) 
 // eventually waits until f says nothing any more.
 func eventually(t *testing.T, what string, f func(ctx context.Context) string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	const patience = 2 * time.Minute
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	for {
-		wrong := f(ctx)
-		if wrong == "" {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waiting until %s: %s", what, wrong)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
+	bed.Within(t, patience, what, "", func() string { return f(ctx) })
 }

@@ -52,7 +52,7 @@ func (c *cluster) get(node, jsonpath string) string {
 // wantState waits until the object of a node has a state for its present generation.
 func (c *cluster) wantState(node, state, ready string) {
 	c.t.Helper()
-	eventually(c.t, node, state+" "+ready, func() string { return c.State(node) })
+	bed.Eventually(c.t, node, state+" "+ready, func() string { return c.State(node) })
 }
 
 func object(node string, nics ...string) string { return installed.Object(node, nics...) }
@@ -152,15 +152,15 @@ func TestOneBadNodeFailsAlone(t *testing.T) {
 	}
 	peace := degraded()
 	good.must("systemd-run", "--quiet", "--unit=fight", "sh", "-c", "while :; do ip address del 10.3.3.3/24 dev multinic1 2>/dev/null; sleep 0.1; done")
-	eventually(t, "the object during the fight", "InProgress DriftFighting Degraded=True/DriftFighting Progressing=True/Applying Ready=False/DriftFighting", degraded)
-	eventually(t, "the event about the fight", "true", func() string {
+	bed.Eventually(t, "the object during the fight", "InProgress DriftFighting Degraded=True/DriftFighting Progressing=True/Applying Ready=False/DriftFighting", degraded)
+	bed.Eventually(t, "the event about the fight", "true", func() string {
 		return fmt.Sprint(strings.HasPrefix(events("DriftFighting"), "Warning multinic1: another writer keeps changing it: address: want 10.3.3.3/24, have absent"))
 	})
 	good.must("systemctl", "stop", "fight")
-	eventually(t, "the object in peace", peace, degraded)
+	bed.Eventually(t, "the object in peace", peace, degraded)
 	good.wantLink("02:00:00:00:09:01", "multinic1 up mtu 1500 10.3.3.3/24")
 	// There may be more than one: a busy machine gives the fight's script a pause.
-	eventually(t, "the event about the peace", "true", func() string {
+	bed.Eventually(t, "the event about the peace", "true", func() string {
 		return fmt.Sprint(strings.HasPrefix(events("DriftEnded"), "Normal no other writer keeps changing the NICs any more"))
 	})
 }

@@ -63,12 +63,7 @@ func (n *node) wantLink(mac, want string) {
 
 func (n *node) eventually(what, want string, get func() string) {
 	n.t.Helper()
-	eventually(n.t, n.Name+": "+what, want, get)
-}
-
-func eventually(t *testing.T, what, want string, get func() string) {
-	t.Helper()
-	installed.Eventually(t, what, want, get)
+	bed.Eventually(n.t, n.Name+": "+what, want, get)
 }
 
 // status asks the daemon, as an administrator does.

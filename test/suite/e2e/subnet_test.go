@@ -97,7 +97,7 @@ func wantEveryPair(t *testing.T, f *frames, a, b *node) {
 		t.Errorf("%s", out)
 	}
 	replies := 0
-	eventually(t, "replies", fmt.Sprint(2*2*ports*ports), func() string { // the last ones may not have been read yet
+	bed.Eventually(t, "replies", fmt.Sprint(2*2*ports*ports), func() string { // the last ones may not have been read yet
 		for one, n := range f.take() {
 			from, to := mac[one.From], mac[one.To]
 			if from == "" {

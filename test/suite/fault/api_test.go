@@ -166,7 +166,7 @@ func answered(t *testing.T, table *matrix, name string, rows []answer) {
 	var texts []string
 	for _, w := range wishes {
 		c.apply(w)
-		eventually(t, "the object", done, func() string { return c.summary(name) })
+		bed.Eventually(t, "the object", done, func() string { return c.summary(name) })
 		texts = append(texts, n.text())
 	}
 	for i, a := range rows {
@@ -186,9 +186,9 @@ func answered(t *testing.T, table *matrix, name string, rows []answer) {
 		})
 		c.apply(wishes[i%2])
 		if a.times > 0 {
-			eventually(t, a.name+": the object", done, func() string { return c.summary(name) })
+			bed.Eventually(t, a.name+": the object", done, func() string { return c.summary(name) })
 		} else {
-			eventually(t, a.name+": it is asked again", "twice", func() string {
+			bed.Eventually(t, a.name+": it is asked again", "twice", func() string {
 				if _, again := log.least(); again < 2 {
 					return "not yet"
 				}
@@ -198,7 +198,7 @@ func answered(t *testing.T, table *matrix, name string, rows []answer) {
 				t.Errorf("%s: the object's status is %q", a.name, got)
 			}
 		}
-		eventually(t, a.name+": it does so often enough", "true", func() string { return strconv.FormatBool(len(times) >= max(1, a.times)) })
+		bed.Eventually(t, a.name+": it does so often enough", "true", func() string { return strconv.FormatBool(len(times) >= max(1, a.times)) })
 		// Dates are of whole seconds.
 		if gap, _ := log.least(); a.patient && gap < patience-time.Second {
 			t.Errorf("%s: it was asked again after %v", a.name, gap)
@@ -212,7 +212,7 @@ func answered(t *testing.T, table *matrix, name string, rows []answer) {
 			t.Errorf("%s: the status says %q", a.name, got)
 		}
 		b.API().Between(n.Host, nil)
-		eventually(t, a.name+": the object, once it answers", done, func() string { return c.summary(name) })
+		bed.Eventually(t, a.name+": the object, once it answers", done, func() string { return c.summary(name) })
 		table.set(a.name, table.columns[1], n.outcome(a.name, n.text(), before, wanted))
 		if t.Failed() {
 			return
@@ -254,9 +254,9 @@ func hangsInMidChange(t *testing.T, table *matrix) {
 		t.Logf("undone after %v", gone.Sub(resumed))
 	}
 	b.API().Heal(n.Host)
-	eventually(t, "the object", "Failed multinic1=ProbeFailed", func() string { return c.summary(name) })
+	bed.Eventually(t, "the object", "Failed multinic1=ProbeFailed", func() string { return c.summary(name) })
 	// The same would be tried again after a minute; another wish is at once.
 	c.apply(object(name, entry(1, mac1, "192.168.100.11/24")))
-	eventually(t, "the object, once the API server answers", "Configured multinic1=Configured", func() string { return c.summary(name) })
+	bed.Eventually(t, "the object, once the API server answers", "Configured multinic1=Configured", func() string { return c.summary(name) })
 	table.set(hangs, table.columns[1], asWanted)
 }

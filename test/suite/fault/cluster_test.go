@@ -114,7 +114,7 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 	// Else the NIC would get no route to the primary's subnet in the first place.
 	n.sh("printf '" + s.toml + "[routing]\nsame_subnet = \"off\"\n' >>/etc/multinicd/multinicd.toml; systemctl restart multinicd")
 	c.apply(object(name, entry(2, mac2, bystander)))
-	eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
+	bed.Eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
 	n.sh("ip route add 192.0.2.0/24 dev eth0 src " + n.Address.Addr().String() + " metric 1000; ip route del 192.0.2.0/24 dev eth0 proto kernel")
 	before := n.text()
 	kernel, err := n.MonitorKernel()
@@ -124,7 +124,7 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 	defer kernel.Stop()
 	undone := func(t *testing.T, address string) {
 		t.Helper()
-		eventually(t, "the object", "Failed multinic1=ProbeFailed multinic2=Configured", func() string { return c.summary(name) })
+		bed.Eventually(t, "the object", "Failed multinic1=ProbeFailed multinic2=Configured", func() string { return c.summary(name) })
 		if came, went := held(t, kernel, address); came.IsZero() || went.IsZero() || went.Sub(came) > undoneIn {
 			t.Errorf("the way was cut at %v, and open again at %v", came, went)
 		} else {
@@ -147,7 +147,7 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 
 	t.Run("by the one after it, when that was killed", func(t *testing.T) {
 		c.apply(object(name, entry(2, mac2, bystander)))
-		eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
+		bed.Eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
 		n.stop()
 		n.sh("systemctl set-environment 'MULTINICD_FAILPOINT=kill " + last + "'")
 		n.start()
@@ -159,7 +159,7 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 
 	t.Run("and nothing is left to stop the next change", func(t *testing.T) {
 		c.apply(object(name, entry(1, mac1, "192.168.100.11/24"), entry(2, mac2, bystander)))
-		eventually(t, "the object", "Configured multinic1=Configured multinic2=Configured", func() string { return c.summary(name) })
+		bed.Eventually(t, "the object", "Configured multinic1=Configured multinic2=Configured", func() string { return c.summary(name) })
 	})
 }
 

@@ -108,7 +108,7 @@ func TestRandomChangesTouchNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.apply(object(name, entry(steady, macOf(steady), "10.9.0.2/24")))
-	eventually(t, "the object", "Configured multinic9=Configured", func() string { return c.summary(name) })
+	bed.Eventually(t, "the object", "Configured multinic9=Configured", func() string { return c.summary(name) })
 	// The kernel's own IPv6 addresses and their checks would make events long after a link went up.
 	n.sh(`
 		for f in /proc/sys/net/ipv6/conf/*/addr_gen_mode; do echo 1 >$f; done

@@ -181,12 +181,7 @@ func (n *node) nics() string {
 
 func (n *node) eventually(what, want string, get func() string) {
 	n.t.Helper()
-	eventually(n.t, n.Name+": "+what, want, get)
-}
-
-func eventually(t *testing.T, what, want string, get func() string) {
-	t.Helper()
-	installed.Eventually(t, what, want, get)
+	bed.Eventually(n.t, n.Name+": "+what, want, get)
 }
 
 // exit runs a command that may fail, and gives its exit code and all that it says.

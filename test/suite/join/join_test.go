@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
 )
 
@@ -134,7 +135,7 @@ func (n *node) revoke() {
 // when it begins, so that the node would notice with the next renewal of its Lease, or at the watch's end after some minutes.
 func (n *node) refused(old string) {
 	n.c.t.Helper()
-	eventually(n.c.t, "the API server's answer to the ended token", "401 Unauthorized", func() string { return n.c.ask(old) })
+	bed.Eventually(n.c.t, "the API server's answer to the ended token", "401 Unauthorized", func() string { return n.c.ask(old) })
 	n.c.bed.API().Cut(n.Host)
 	n.c.bed.API().Heal(n.Host)
 }
@@ -167,7 +168,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	c.state(n.name, "Configured 1/1")
 	n.wantModes()
 	c.gone("ntr", n.name, "-n", "multinic-nodes")
-	eventually(t, "the credential that status shows", "whole", func() string { // what keeps it tells by itself, beside the NICs
+	bed.Eventually(t, "the credential that status shows", "whole", func() string { // what keeps it tells by itself, beside the NICs
 		if c := n.status().Credential; c == nil || c.Door != string(v1.DoorJoinToken) || c.Ends.IsZero() || c.Renewal.IsZero() {
 			return fmt.Sprintf("%+v", c)
 		}
@@ -197,7 +198,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 		t.Error("the node has lost its identity before it could know")
 	}
 	c.bed.API().Heal(n.Host)
-	eventually(t, "state", "Removed", func() string { return n.status().State })
+	bed.Eventually(t, "state", "Removed", func() string { return n.status().State })
 	c.gone("serviceaccount", "multinic-node-"+n.name, "-n", "multinic-nodes")
 	n.refused(token)
 	contains(t, "status", "multinicd join", n.joinNeeded)
@@ -211,7 +212,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	c.publish(n.name, "10.1.1.2/24")
 	n.must(n.joinFile("--replace")...)
 	n.address("10.1.1.2/24")
-	eventually(t, "JoinNeeded", "", n.joinNeeded)
+	bed.Eventually(t, "JoinNeeded", "", n.joinNeeded)
 }
 
 func TestANodeJoinsByItsKubeletAndComesBackByItself(t *testing.T) {
@@ -235,7 +236,7 @@ func TestANodeJoinsByItsKubeletAndComesBackByItself(t *testing.T) {
 
 	// Revoked: it is refused, and comes back through its kubelet.
 	n.revoke()
-	eventually(t, "the token", "another", func() string {
+	bed.Eventually(t, "the token", "another", func() string {
 		if n.token() != first {
 			return "another"
 		}
@@ -244,7 +245,7 @@ func TestANodeJoinsByItsKubeletAndComesBackByItself(t *testing.T) {
 	c.publish(n.name, "10.2.2.2/24")
 	n.address("10.2.2.2/24")
 	c.state(n.name, "Configured 1/1")
-	eventually(t, "JoinNeeded", "", n.joinNeeded)
+	bed.Eventually(t, "JoinNeeded", "", n.joinNeeded)
 
 	// The request of a node's name from another node is refused, and said why.
 	other := c.newNode("by-kubelet-other")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"multinicd/internal/kube"
+	"multinicd/test/bed"
 )
 
 // folder is a credential folder on this machine.
@@ -57,7 +58,7 @@ func (n *node) wantRenewal(bound string) {
 	ahead.Store(int64(55 * time.Minute))
 	old := n.token()
 	var token string
-	eventually(t, "the token of "+n.name, "renewed", func() string {
+	bed.Eventually(t, "the token of "+n.name, "renewed", func() string {
 		text, err := os.ReadFile(filepath.Join(string(dir), "token"))
 		if token = strings.TrimSpace(string(text)); err != nil || token == old || token == "" {
 			return "the old one"

@@ -21,7 +21,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -125,7 +124,7 @@ func (c *cluster) makeNode(node string) {
 // gone waits until there is no such thing any more.
 func (c *cluster) gone(what ...string) {
 	c.t.Helper()
-	eventually(c.t, strings.Join(what, " "), "", func() string {
+	bed.Eventually(c.t, strings.Join(what, " "), "", func() string {
 		out, err := c.Kubectl(c.t.Context(), append([]string{"get", "--ignore-not-found", "-o", "name"}, what...)...)
 		if err != nil {
 			return err.Error()
@@ -137,7 +136,7 @@ func (c *cluster) gone(what ...string) {
 // state waits for the state of the node's object.
 func (c *cluster) state(node, want string) {
 	c.t.Helper()
-	eventually(c.t, "the object of "+node, want, func() string {
+	bed.Eventually(c.t, "the object of "+node, want, func() string {
 		out, err := c.Kubectl(c.t.Context(), "get", "mnnc", node, "-n", "multinic-system", "-o", "jsonpath={.status.state} {.status.readyInterfaces}")
 		if err != nil {
 			return err.Error()
@@ -274,7 +273,7 @@ func (n *node) joinNeeded() string {
 // address waits for the node's one NIC to have what is wanted.
 func (n *node) address(want string) {
 	n.c.t.Helper()
-	eventually(n.c.t, n.name+": multinic1", want, func() string {
+	bed.Eventually(n.c.t, n.name+": multinic1", want, func() string {
 		out, err := n.Run(n.c.t.Context(), "sh", "-c", "ip -4 -brief address show dev multinic1 | tr -s ' ' | cut -d' ' -f3")
 		if err != nil {
 			return ""
@@ -283,27 +282,10 @@ func (n *node) address(want string) {
 	})
 }
 
-func eventually(t *testing.T, what, want string, get func() string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
-	defer cancel()
-	var got string
-	for {
-		if got = get(); got == want {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("%s: got %q, want %q", what, got, want)
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
 // contains waits until a text has a part.
 func contains(t *testing.T, what, part string, get func() string) {
 	t.Helper()
-	eventually(t, what, "it says "+part, func() string {
+	bed.Eventually(t, what, "it says "+part, func() string {
 		if got := get(); !strings.Contains(got, part) {
 			return got
 		}

@@ -98,13 +98,7 @@ const patience = time.Minute
 // eventually waits as long as that.
 func (n *node) eventually(what, want string, have func() string) {
 	n.t.Helper()
-	deadline := time.Now().Add(patience)
-	for have() != want {
-		if time.Now().After(deadline) {
-			n.t.Fatalf("%s: got\n%s\nwant\n%s", what, have(), want)
-		}
-		time.Sleep(50 * time.Millisecond) // and looks again
-	}
+	bed.Within(n.t, patience, what, want, have)
 }
 
 func entry(id int, cidr string, more ...string) string {

@@ -40,14 +40,14 @@ func TestThePackageDoesTheMainJob(t *testing.T) {
 			object := strings.ReplaceAll(string(example), "worker-node-01", name)
 			want := func(what, first string) {
 				t.Helper()
-				installed.Eventually(t, what+": NICs", first+"\n"+nodeAddresses[1]+"/24", func() string {
+				bed.Eventually(t, what+": NICs", first+"\n"+nodeAddresses[1]+"/24", func() string {
 					out, err := n.Shell(t.Context(), "ip -br -4 address | awk '/^multinic/ {print $3}'")
 					if err != nil {
 						return err.Error()
 					}
 					return strings.TrimSpace(out)
 				})
-				installed.Eventually(t, what+": status", "multinic1 Configured Configured, multinic2 Configured Configured", n.NICs)
+				bed.Eventually(t, what+": status", "multinic1 Configured Configured, multinic2 Configured Configured", n.NICs)
 			}
 			status := func() string {
 				out, err := c.Kubectl(t.Context(), "get", "mnnc", name, "-n", "multinic-system", "-o", "jsonpath={.status.state} {.status.readyInterfaces} of {.metadata.generation}: {.status.observedGeneration}")
@@ -58,10 +58,10 @@ func TestThePackageDoesTheMainJob(t *testing.T) {
 			}
 			c.Want(object)
 			want("the example", nodeAddresses[0]+"/24")
-			installed.Eventually(t, "the object", "Configured 2/2 of 1: 1", status)
+			bed.Eventually(t, "the object", "Configured 2/2 of 1: 1", status)
 			c.Want(strings.ReplaceAll(object, nodeAddresses[0], "192.168.100.77"))
 			want("another address", "192.168.100.77/24")
-			installed.Eventually(t, "the object after a change", "Configured 2/2 of 2: 2", status)
+			bed.Eventually(t, "the object after a change", "Configured 2/2 of 2: 2", status)
 			if err := n.KillDaemon(t.Context()); err != nil {
 				t.Fatal(err)
 			}
