@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
+	"multinicd/test/bed/product"
 )
 
 // node is a node of the fleet: the product's client, as multinicd runs it.
@@ -25,15 +25,6 @@ type node struct {
 	fail error
 }
 
-// folder is a credential folder. It is not synced: the disk is not what is measured.
-type folder string
-
-func (f folder) Lock(context.Context) (func(), error) { return func() {}, nil }
-func (f folder) Remove(name string) error             { return os.Remove(filepath.Join(string(f), name)) }
-func (f folder) Write(name string, data []byte) error {
-	return os.WriteFile(filepath.Join(string(f), name), data, 0o600)
-}
-
 func nodeName(i int) string { return fmt.Sprintf("fleet-%05d", i) }
 
 // join gets the node its token, and gives the time that took. It begins to live as the daemon does: it watches, renews its Lease and
@@ -45,7 +36,7 @@ func (n *node) join(ctx, life context.Context, f *fleet) (time.Duration, error) 
 	}
 	begin := time.Now()
 	o := kube.Options{Node: n.name, Version: "fleet", Log: silent}
-	joined, err := kube.Join(ctx, o, kube.Joining{Kubeconfig: kubeconfig, Credential: n.dir, Store: folder(n.dir)})
+	joined, err := kube.Join(ctx, o, kube.Joining{Kubeconfig: kubeconfig, Credential: n.dir, Store: product.Folder(n.dir)})
 	if err != nil {
 		return 0, err
 	}

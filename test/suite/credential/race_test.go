@@ -16,16 +16,8 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
+	"multinicd/test/bed/product"
 )
-
-// folder is a machine's credential folder.
-type folder string
-
-func (f folder) Lock(context.Context) (func(), error) { return func() {}, nil }
-func (f folder) Remove(name string) error             { return os.Remove(filepath.Join(string(f), name)) }
-func (f folder) Write(name string, data []byte) error {
-	return os.WriteFile(filepath.Join(string(f), name), data, 0o600)
-}
 
 // Several machines start from one image, with the same join token in it: one gets in, the others are told, and hold nothing.
 func TestMachinesThatRaceWithOneJoinTokenAreLetInOnce(t *testing.T) {
@@ -39,12 +31,12 @@ func TestMachinesThatRaceWithOneJoinTokenAreLetInOnce(t *testing.T) {
 		all    sync.WaitGroup
 		joined [machines]*kube.Joined
 		errs   [machines]error
-		dirs   [machines]folder
+		dirs   [machines]product.Folder
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for i := range machines {
-		dirs[i] = folder(t.TempDir())
+		dirs[i] = product.Folder(t.TempDir())
 		all.Go(func() {
 			<-start
 			joined[i], errs[i] = kube.Join(ctx, kube.Options{Node: node}, kube.Joining{Server: c.URL, File: file, Credential: string(dirs[i]), Store: dirs[i]})

@@ -8,6 +8,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/product"
 )
 
 // The API server authorises a watch when it begins and not again: after a revocation ours must end by itself. By a fake server's clock this
@@ -26,7 +27,7 @@ func watchIsGone(t *testing.T, most time.Duration) {
 	o := c.object(node)
 	key := newKey(t)
 	token := open(t, key, c.ask(c.kubelet(node), node, v1.DoorKubelet, key))
-	dir := folder(t.TempDir())
+	dir := product.Folder(t.TempDir())
 	for name, text := range map[string]string{"server": c.URL, "ca.crt": string(c.CA), "token": token} {
 		if err := dir.Write(name, []byte(text)); err != nil {
 			t.Fatal(err)

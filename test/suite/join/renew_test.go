@@ -13,23 +13,15 @@ import (
 
 	"multinicd/internal/kube"
 	"multinicd/test/bed"
+	"multinicd/test/bed/product"
 )
-
-// folder is a credential folder on this machine.
-type folder string
-
-func (f folder) Lock(context.Context) (func(), error) { return func() {}, nil }
-func (f folder) Remove(name string) error             { return os.Remove(filepath.Join(string(f), name)) }
-func (f folder) Write(name string, data []byte) error {
-	return os.WriteFile(filepath.Join(string(f), name), data, 0o600)
-}
 
 // wantRenewal renews a copy of the node's credential in this process, whose clock is put forward by 55 minutes: the API server
 // must give another token, bound as it should be, and take it.
 func (n *node) wantRenewal(bound string) {
 	t := n.c.t
 	t.Helper()
-	dir := folder(t.TempDir())
+	dir := product.Folder(t.TempDir())
 	for name, text := range map[string]string{"server": n.c.URL, "ca.crt": string(n.c.CA), "token": n.token()} {
 		if err := dir.Write(name, []byte(text)); err != nil {
 			t.Fatal(err)
