@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 
@@ -63,6 +64,9 @@ func NewCluster(t testing.TB, b *bed.Bed) *Cluster {
 	return c
 }
 
+// Bridge is the running bridge, one for all tests of the package.
+func (c *Cluster) Bridge() *product.Bridge { return shared.bridge }
+
 // Close ends what NewCluster started, after the last test.
 func Close() error {
 	if shared.box == nil {
@@ -108,6 +112,16 @@ func (c *Cluster) get(path string, into any) error {
 		return fmt.Errorf("GET %s: %s", path, reply.Status)
 	}
 	return json.NewDecoder(reply.Body).Decode(into)
+}
+
+// Must runs kubectl as the administrator, and gives what it prints.
+func (c *Cluster) Must(args ...string) string {
+	c.t.Helper()
+	out, err := c.Kubectl(c.t.Context(), args...)
+	if err != nil {
+		c.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(out)
 }
 
 // Want applies manifests.

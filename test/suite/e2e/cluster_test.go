@@ -25,20 +25,6 @@ func newCluster(t *testing.T, b *bed.Bed) *cluster {
 	return &cluster{Cluster: installed.NewCluster(t, b), t: t, bed: b}
 }
 
-func (c *cluster) kubectl(args ...string) string {
-	c.t.Helper()
-	out, err := c.Kubectl(c.t.Context(), args...)
-	if err != nil {
-		c.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(out)
-}
-
-func (c *cluster) apply(yaml string) {
-	c.t.Helper()
-	c.Want(yaml)
-}
-
 // get reads one field of a node's object, "" where there is none.
 func (c *cluster) get(node, jsonpath string) string {
 	c.t.Helper()
@@ -94,11 +80,11 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 			c := newCluster(t, b)
 			name := row.node
 			n := c.newMember(t, name, row.source, k.toml, k.options())
-			c.apply(strings.ReplaceAll(example(t), "worker-node-01", name))
+			c.Want(strings.ReplaceAll(example(t), "worker-node-01", name))
 			c.wantState(name, "Configured", "2/2")
 			n.wantLink(mac1, example1)
 			n.wantLink(mac2, example2)
-			t.Log(c.kubectl("get", "mnnc", "-n", "multinic-system"))
+			t.Log(c.Must("get", "mnnc", "-n", "multinic-system"))
 			if got := c.get(name, "{.status.observedSpecHash}"); got != "abc123def456" {
 				t.Errorf("observedSpecHash is %q", got)
 			}
@@ -112,7 +98,7 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 			n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
 			b.API().Heal(n.Host)
 
-			c.kubectl("patch", "mnnc", name, "-n", "multinic-system", "--type=json", "-p",
+			c.Must("patch", "mnnc", name, "-n", "multinic-system", "--type=json", "-p",
 				`[{"op": "replace", "path": "/spec/interfaces/0/address", "value": "192.168.100.77"}, {"op": "replace", "path": "/spec/interfaces/0/cidr", "value": "192.168.100.77/24"}]`)
 			n.wantLink(mac1, "multinic1 up mtu 1500 192.168.100.77/24")
 			c.wantState(name, "Configured", "2/2")
@@ -130,8 +116,8 @@ func TestOneBadNodeFailsAlone(t *testing.T) {
 	bad := c.newMember(t, "bad-node", "", "", testhost.Options{})
 	good := c.newMember(t, "good-node", "", "", testhost.Options{NICs: bed.NICs("02:00:00:00:09:01")})
 	// The first NIC passes the schema and is refused on the host: it is the primary's own address.
-	c.apply(object("bad-node", nicYAML(1, mac1, bad.Address.String()), nicYAML(2, mac2, "10.2.2.2/24")))
-	c.apply(object("good-node", nicYAML(1, "02:00:00:00:09:01", "10.3.3.3/24")))
+	c.Want(object("bad-node", nicYAML(1, mac1, bad.Address.String()), nicYAML(2, mac2, "10.2.2.2/24")))
+	c.Want(object("good-node", nicYAML(1, "02:00:00:00:09:01", "10.3.3.3/24")))
 	c.wantState("good-node", "Configured", "1/1")
 	c.wantState("bad-node", "Failed", "1/2")
 	reasons := c.get("bad-node", `{range .status.interfaceStatuses[*]}{.name}={.reason} {end}`)
@@ -147,7 +133,7 @@ func TestOneBadNodeFailsAlone(t *testing.T) {
 	}
 	events := func(reason string) string {
 		t.Helper()
-		return c.kubectl("get", "events", "-n", "multinic-system", "--field-selector", "involvedObject.kind=MultiNicNodeConfig,involvedObject.name=good-node,reason="+reason,
+		return c.Must("get", "events", "-n", "multinic-system", "--field-selector", "involvedObject.kind=MultiNicNodeConfig,involvedObject.name=good-node,reason="+reason,
 			"-o", "jsonpath={range .items[*]}{.type} {.message}{end}")
 	}
 	peace := degraded()
@@ -170,14 +156,14 @@ func TestDeletedAndMadeAnew(t *testing.T) {
 	b := bed.New(t)
 	c := newCluster(t, b)
 	n := c.newMember(t, "anew", "", "", testhost.Options{})
-	c.apply(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
+	c.Want(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
 	c.wantState("anew", "Configured", "1/1")
 	if err := n.StopDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.kubectl("delete", "mnnc", "anew", "-n", "multinic-system")
+	c.Must("delete", "mnnc", "anew", "-n", "multinic-system")
 	n.wantLink(mac1, "multinic1 up mtu 1500 10.1.1.1/24")
-	c.apply(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
+	c.Want(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
 	c.wantState("anew", "Pending", "0/1") // nobody has spoken of this object yet
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
@@ -186,7 +172,7 @@ func TestDeletedAndMadeAnew(t *testing.T) {
 
 	removed := func() {
 		t.Helper()
-		c.kubectl("delete", "mnnc", "anew", "-n", "multinic-system")
+		c.Must("delete", "mnnc", "anew", "-n", "multinic-system")
 		n.eventually("state", "Removed", func() string {
 			s, err := n.status()
 			if err != nil {
@@ -207,7 +193,7 @@ func TestDeletedAndMadeAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.wantLink(mac1, "eth1 down mtu 1500") // of an object that is gone, too
-	c.apply(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
+	c.Want(object("anew", nicYAML(1, mac1, "10.1.1.1/24")))
 	c.wantState("anew", "Configured", "1/1")
 	n.wantLink(mac1, "multinic1 up mtu 1500 10.1.1.1/24")
 	removed()
@@ -222,14 +208,14 @@ func TestWithoutTheAPIServer(t *testing.T) {
 	b := bed.New(t)
 	c := newCluster(t, b)
 	n := c.newMember(t, "alone", "", "", testhost.Options{})
-	c.apply(object("alone", nicYAML(1, mac1, "10.1.1.1/24")))
+	c.Want(object("alone", nicYAML(1, mac1, "10.1.1.1/24")))
 	c.wantState("alone", "Configured", "1/1")
 	b.API().Cut(n.Host)
 	if err := n.RestartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n.wantNICs("multinic1 Configured Configured")
-	c.apply(object("alone", nicYAML(1, mac1, "10.1.1.2/24")))
+	c.Want(object("alone", nicYAML(1, mac1, "10.1.1.2/24")))
 	if err := n.Reboot(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func TestANodeOfWhichHalfFailsIsQuiet(t *testing.T) {
 	if err := n.StartDaemon(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.apply(object(name, wish...))
+	c.Want(object(name, wish...))
 	c.wantState(name, "Failed", fmt.Sprintf("%d/%d", each, 3*each))
 	n.eventually("each kind of NIC", "10 Configured, 10 AddressInUse, 10 WaitingForNIC", func() string {
 		said := c.get(name, `{.status.interfaceStatuses[*].reason}`)

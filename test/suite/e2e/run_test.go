@@ -19,7 +19,7 @@ func TestARunReachesTheNodeAndComesBack(t *testing.T) {
 	n := c.newMember(t, "asked", "", "", testhost.Options{})
 	before := n.link(mac1)
 	const configured = "multinic1 up mtu 1500 10.1.1.1/24"
-	c.apply(object("asked", nicYAML(1, mac1, "10.1.1.1/24")))
+	c.Want(object("asked", nicYAML(1, mac1, "10.1.1.1/24")))
 	c.wantState("asked", "Configured", "1/1")
 
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
@@ -55,7 +55,7 @@ func TestARunReachesTheNodeAndComesBack(t *testing.T) {
 	n.wantLink(mac1, configured)
 	c.wantState("asked", "Configured", "1/1")
 
-	c.apply(object("asked", nicYAML(1, mac1, "10.1.1.1/24"), nicYAML(2, mac3, "10.2.2.2/24")))
+	c.Want(object("asked", nicYAML(1, mac1, "10.1.1.1/24"), nicYAML(2, mac3, "10.2.2.2/24")))
 	c.wantState("asked", "Pending", "1/2")
 	if out := bridge(5, "trigger"); !strings.Contains(out, "WaitingForNIC") {
 		t.Errorf("it says\n%s", out)

@@ -165,7 +165,7 @@ func answered(t *testing.T, table *matrix, name string, rows []answer) {
 	const done = "Configured multinic1=Configured"
 	var texts []string
 	for _, w := range wishes {
-		c.apply(w)
+		c.Want(w)
 		bed.Eventually(t, "the object", done, func() string { return c.summary(name) })
 		texts = append(texts, n.text())
 	}
@@ -184,7 +184,7 @@ func answered(t *testing.T, table *matrix, name string, rows []answer) {
 				a.meddle(w, r, server)
 			})
 		})
-		c.apply(wishes[i%2])
+		c.Want(wishes[i%2])
 		if a.times > 0 {
 			bed.Eventually(t, a.name+": the object", done, func() string { return c.summary(name) })
 		} else {
@@ -238,7 +238,7 @@ func hangsInMidChange(t *testing.T, table *matrix) {
 		t.Fatal(err)
 	}
 	defer kernel.Stop()
-	c.apply(object(name, entry(1, mac1, "192.168.100.10/24")))
+	c.Want(object(name, entry(1, mac1, "192.168.100.10/24")))
 	n.eventually("multinicd before the probe", "T", func() string {
 		return n.sh("cut -d' ' -f3 /proc/$(systemctl show --property=MainPID --value multinicd)/stat")
 	})
@@ -256,7 +256,7 @@ func hangsInMidChange(t *testing.T, table *matrix) {
 	b.API().Heal(n.Host)
 	bed.Eventually(t, "the object", "Failed multinic1=ProbeFailed", func() string { return c.summary(name) })
 	// The same would be tried again after a minute; another wish is at once.
-	c.apply(object(name, entry(1, mac1, "192.168.100.11/24")))
+	c.Want(object(name, entry(1, mac1, "192.168.100.11/24")))
 	bed.Eventually(t, "the object, once the API server answers", "Configured multinic1=Configured", func() string { return c.summary(name) })
 	table.set(hangs, table.columns[1], asWanted)
 }

@@ -35,11 +35,6 @@ func (c *cluster) newMember(name string, o testhost.Options) *node {
 	return n
 }
 
-func (c *cluster) apply(yaml string) {
-	c.t.Helper()
-	c.Want(yaml)
-}
-
 // summary is what the object of a node says of its present generation: "Failed multinic1=ProbeFailed".
 func (c *cluster) summary(node string) string {
 	c.t.Helper()
@@ -113,7 +108,7 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 	n := c.newMember(name, s.options)
 	// Else the NIC would get no route to the primary's subnet in the first place.
 	n.sh("printf '" + s.toml + "[routing]\nsame_subnet = \"off\"\n' >>/etc/multinicd/multinicd.toml; systemctl restart multinicd")
-	c.apply(object(name, entry(2, mac2, bystander)))
+	c.Want(object(name, entry(2, mac2, bystander)))
 	bed.Eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
 	n.sh("ip route add 192.0.2.0/24 dev eth0 src " + n.Address.Addr().String() + " metric 1000; ip route del 192.0.2.0/24 dev eth0 proto kernel")
 	before := n.text()
@@ -136,29 +131,29 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 	}
 
 	t.Run("by the daemon that made it", func(t *testing.T) {
-		c.apply(object(name, entry(1, mac1, "192.0.2.201/24"), entry(2, mac2, bystander)))
+		c.Want(object(name, entry(1, mac1, "192.0.2.201/24"), entry(2, mac2, bystander)))
 		undone(t, "192.0.2.201")
 	})
 
 	t.Run("where it was a route", func(t *testing.T) {
-		c.apply(object(name, entry(1, mac1, "192.168.100.10/24", "routes: [{to: 192.0.2.0/24}]"), entry(2, mac2, bystander)))
+		c.Want(object(name, entry(1, mac1, "192.168.100.10/24", "routes: [{to: 192.0.2.0/24}]"), entry(2, mac2, bystander)))
 		undone(t, "192.168.100.10")
 	})
 
 	t.Run("by the one after it, when that was killed", func(t *testing.T) {
-		c.apply(object(name, entry(2, mac2, bystander)))
+		c.Want(object(name, entry(2, mac2, bystander)))
 		bed.Eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
 		n.stop()
 		n.sh("systemctl set-environment 'MULTINICD_FAILPOINT=kill " + last + "'")
 		n.start()
-		c.apply(object(name, entry(1, mac1, "192.0.2.202/24"), entry(2, mac2, bystander)))
+		c.Want(object(name, entry(1, mac1, "192.0.2.202/24"), entry(2, mac2, bystander)))
 		n.eventually("the daemon", "auto-restart", func() string { return n.sh("systemctl show --property=SubState --value multinicd") })
 		n.sh("systemctl unset-environment MULTINICD_FAILPOINT") // and systemd starts it again by itself
 		undone(t, "192.0.2.202")
 	})
 
 	t.Run("and nothing is left to stop the next change", func(t *testing.T) {
-		c.apply(object(name, entry(1, mac1, "192.168.100.11/24"), entry(2, mac2, bystander)))
+		c.Want(object(name, entry(1, mac1, "192.168.100.11/24"), entry(2, mac2, bystander)))
 		bed.Eventually(t, "the object", "Configured multinic1=Configured multinic2=Configured", func() string { return c.summary(name) })
 	})
 }

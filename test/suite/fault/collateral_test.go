@@ -107,7 +107,7 @@ func TestRandomChangesTouchNothingElse(t *testing.T) {
 	if err := b.World.AddAddress("data9", netip.MustParsePrefix("10.9.0.1/24")); err != nil {
 		t.Fatal(err)
 	}
-	c.apply(object(name, entry(steady, macOf(steady), "10.9.0.2/24")))
+	c.Want(object(name, entry(steady, macOf(steady), "10.9.0.2/24")))
 	bed.Eventually(t, "the object", "Configured multinic9=Configured", func() string { return c.summary(name) })
 	// The kernel's own IPv6 addresses and their checks would make events long after a link went up.
 	n.sh(`

@@ -191,10 +191,10 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	// Deleted while the node is away: it comes back, sees that, reports, and only then loses its credential.
 	token := n.token()
 	c.bed.API().Cut(n.Host)
-	c.kubectl("delete", "mnnc", n.name, "-n", "multinic-system")
+	c.Must("delete", "mnnc", n.name, "-n", "multinic-system")
 	n.must("systemctl", "restart", "multinicd")
 	n.address("10.1.1.1/24")
-	if got := c.kubectl("get", "serviceaccount", "multinic-node-"+n.name, "-n", "multinic-nodes", "-o", "name"); got == "" {
+	if got := c.Must("get", "serviceaccount", "multinic-node-"+n.name, "-n", "multinic-nodes", "-o", "name"); got == "" {
 		t.Error("the node has lost its identity before it could know")
 	}
 	c.bed.API().Heal(n.Host)

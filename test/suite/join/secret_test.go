@@ -22,7 +22,7 @@ func (n *node) wantModes() {
 		grep 'core file' /proc/$pid/limits | tr -s ' ' | cut -d' ' -f5,6`)); !strings.HasPrefix(got, "root\n0 0") {
 		n.c.t.Errorf("the daemon may dump core: %s", got)
 	}
-	limits := string(readFile(n.c.t, fmt.Sprintf("/proc/%d/limits", installed.bridge.PID())))
+	limits := string(readFile(n.c.t, fmt.Sprintf("/proc/%d/limits", n.c.Bridge().PID())))
 	if !regexp.MustCompile(`(?m)^Max core file size +[01] +[01] `).MatchString(limits) {
 		n.c.t.Errorf("the bridge may dump core:\n%s", limits)
 	}
@@ -40,7 +40,7 @@ func (n *node) wantNoSecrets() {
 	places := map[string]string{
 		"what its programs printed": n.said.String(),
 		"its journal":               n.Journal(ctx),
-		"the bridge's log":          installed.bridge.Log(),
+		"the bridge's log":          n.c.Bridge().Log(),
 	}
 	for what, argv := range map[string][]string{
 		"the whole journal": {"journalctl", "--no-pager", "--output=json", "--all"},

@@ -19,7 +19,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"k8s.io/client-go/rest"
@@ -27,37 +26,20 @@ import (
 
 	"multinicd/internal/daemon"
 	"multinicd/test/bed"
-	"multinicd/test/bed/controlplane"
-	"multinicd/test/bed/product"
-	"multinicd/test/bed/sandbox"
+	"multinicd/test/bed/installed"
 	"multinicd/test/bed/testhost"
 )
 
-func TestMain(m *testing.M) { os.Exit(bed.Main(m, closeInstalled)) }
+func TestMain(m *testing.M) { os.Exit(bed.Main(m, installed.Close)) }
 
 const (
-	mac        = "02:00:00:00:01:01"
+	mac        = installed.MAC1
 	credential = "/var/lib/multinicd/credential"
 )
 
-// installed is the bridge, one for all tests of the package.
-var installed struct {
-	sync.Once
-	err    error
-	bridge *product.Bridge
-	box    *sandbox.Sandbox
-}
-
-func closeInstalled() error {
-	if installed.box == nil {
-		return nil
-	}
-	return installed.box.Close()
-}
-
 // cluster is the shared control plane with the product in it.
 type cluster struct {
-	*controlplane.Cluster
+	*installed.Cluster
 	t   *testing.T
 	bed *bed.Bed
 }
@@ -65,60 +47,19 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	b := bed.New(t)
-	c := &cluster{Cluster: b.Cluster(), t: t, bed: b}
-	installed.Do(func() {
-		if installed.err = product.Install(t.Context(), c.Cluster); installed.err != nil {
-			return
-		}
-		if installed.box, installed.err = sandbox.New(context.WithoutCancel(t.Context()), func(string, ...any) {}); installed.err != nil {
-			return
-		}
-		installed.bridge, installed.err = product.StartBridge(t.Context(), installed.box, c.Cluster, bed.Build(t, "./cmd/bridge"))
-	})
-	if installed.err != nil {
-		t.Fatal(installed.err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			log := installed.bridge.Log()
-			t.Logf("the bridge said, at the end:\n%s", log[max(0, len(log)-4000):])
-		}
-	})
-	return c
-}
-
-func (c *cluster) kubectl(args ...string) string {
-	c.t.Helper()
-	out, err := c.Kubectl(c.t.Context(), args...)
-	if err != nil {
-		c.t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(out)
-}
-
-func (c *cluster) apply(yaml string) {
-	c.t.Helper()
-	if out, err := c.Apply(c.t.Context(), yaml); err != nil {
-		c.t.Fatalf("applying: %v\n%s", err, out)
-	}
+	return &cluster{Cluster: installed.NewCluster(t, b), t: t, bed: b}
 }
 
 // publish makes the node's object, with one NIC.
 func (c *cluster) publish(node, cidr string) {
 	c.t.Helper()
-	c.apply(fmt.Sprintf(`apiVersion: multinic.io/v1
-kind: MultiNicNodeConfig
-metadata: {name: %[1]s, namespace: multinic-system}
-spec:
-  nodeName: %[1]s
-  interfaces: [{id: 1, macAddress: %[2]q, cidr: %[3]q}]
-`, node, mac, cidr))
+	c.Want(installed.Object(node, installed.Entry(1, mac, cidr)))
 }
 
 // makeNode makes a Node as a kubelet would register it.
 func (c *cluster) makeNode(node string) {
 	c.t.Helper()
-	c.apply(fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %s}}", node))
+	c.Want(fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %s}}", node))
 }
 
 // gone waits until there is no such thing any more.
@@ -136,13 +77,7 @@ func (c *cluster) gone(what ...string) {
 // state waits for the state of the node's object.
 func (c *cluster) state(node, want string) {
 	c.t.Helper()
-	bed.Eventually(c.t, "the object of "+node, want, func() string {
-		out, err := c.Kubectl(c.t.Context(), "get", "mnnc", node, "-n", "multinic-system", "-o", "jsonpath={.status.state} {.status.readyInterfaces}")
-		if err != nil {
-			return err.Error()
-		}
-		return strings.TrimSpace(out)
-	})
+	bed.Eventually(c.t, "the object of "+node, want, func() string { return c.State(node) })
 }
 
 // bridgeCommand runs multinic-bridge with an administrator's access, on this machine, and gives all that it says.
@@ -190,7 +125,7 @@ func (c *cluster) runBridge(args ...string) (stdout, stderr string, err error) {
 
 // node is a host with multinicd on it, idle.
 type node struct {
-	*testhost.Host
+	*installed.Node
 	c      *cluster
 	name   string
 	tokens map[string]bool // every one that was ever seen on it
@@ -199,15 +134,11 @@ type node struct {
 
 func (c *cluster) newNode(name string) *node {
 	c.t.Helper()
-	h := c.bed.HostWith(testhost.Options{Name: name, NICs: bed.NICs(mac)})
-	config := fmt.Sprintf("node = %q\n[links]\nvirtual_kinds = [\"veth\"]\n[backend]\ndad = \"off\"\n", name)
-	if err := h.InstallDaemon(c.t.Context(), bed.Build(c.t, "./cmd/multinicd"), bed.Path(c.t, "systemd/multinicd.service"), config); err != nil {
+	n := &node{c: c, name: name, tokens: map[string]bool{}}
+	n.Node = installed.New(c.t, c.bed, testhost.Options{Name: name, NICs: bed.NICs(mac)}, installed.Settings(name, "", "off"))
+	if err := n.StartDaemon(c.t.Context()); err != nil {
 		c.t.Fatal(err)
 	}
-	if err := h.StartDaemon(c.t.Context()); err != nil {
-		c.t.Fatal(err)
-	}
-	n := &node{Host: h, c: c, name: name, tokens: map[string]bool{}}
 	c.t.Cleanup(n.wantNoSecrets)
 	return n
 }
