@@ -78,6 +78,16 @@ func (n *Node) Install(config string, tags ...string) {
 	}
 }
 
+// Sh runs a script on the host, to its first failure, and gives what it prints.
+func (n *Node) Sh(script string) string {
+	n.t.Helper()
+	out, err := n.Shell(n.t.Context(), script)
+	if err != nil {
+		n.t.Fatalf("%v\n%s", err, out)
+	}
+	return strings.TrimSpace(out)
+}
+
 // Link is what `ip -json address` shows of one.
 type Link struct {
 	Name      string    `json:"ifname"`

@@ -230,7 +230,7 @@ func hangsInMidChange(t *testing.T, table *matrix) {
 	const name = "hangs"
 	n := c.newMember(name, testhost.Options{})
 	n.stop()
-	n.sh("systemctl set-environment 'MULTINICD_FAILPOINT=stop probe'")
+	n.Sh("systemctl set-environment 'MULTINICD_FAILPOINT=stop probe'")
 	n.start()
 	before := n.text()
 	kernel, err := n.MonitorKernel()
@@ -240,7 +240,7 @@ func hangsInMidChange(t *testing.T, table *matrix) {
 	defer kernel.Stop()
 	c.Want(object(name, entry(1, mac1, "192.168.100.10/24")))
 	n.eventually("multinicd before the probe", "T", func() string {
-		return n.sh("cut -d' ' -f3 /proc/$(systemctl show --property=MainPID --value multinicd)/stat")
+		return n.Sh("cut -d' ' -f3 /proc/$(systemctl show --property=MainPID --value multinicd)/stat")
 	})
 	b.API().Hang(n.Host)
 	resumed := time.Now()

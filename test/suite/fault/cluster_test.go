@@ -30,7 +30,7 @@ func (c *cluster) newMember(name string, o testhost.Options) *node {
 	c.t.Helper()
 	o.Name = name
 	n := &node{Node: c.Member(o, settings(name, "", "off"), failpoint), t: c.t, bed: c.bed}
-	n.sh("systemctl disable multinicd")
+	n.Sh("systemctl disable multinicd")
 	n.start()
 	return n
 }
@@ -107,10 +107,10 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 	}
 	n := c.newMember(name, s.options)
 	// Else the NIC would get no route to the primary's subnet in the first place.
-	n.sh("printf '" + s.toml + "[routing]\nsame_subnet = \"off\"\n' >>/etc/multinicd/multinicd.toml; systemctl restart multinicd")
+	n.Sh("printf '" + s.toml + "[routing]\nsame_subnet = \"off\"\n' >>/etc/multinicd/multinicd.toml; systemctl restart multinicd")
 	c.Want(object(name, entry(2, mac2, bystander)))
 	bed.Eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
-	n.sh("ip route add 192.0.2.0/24 dev eth0 src " + n.Address.Addr().String() + " metric 1000; ip route del 192.0.2.0/24 dev eth0 proto kernel")
+	n.Sh("ip route add 192.0.2.0/24 dev eth0 src " + n.Address.Addr().String() + " metric 1000; ip route del 192.0.2.0/24 dev eth0 proto kernel")
 	before := n.text()
 	kernel, err := n.MonitorKernel()
 	if err != nil {
@@ -144,11 +144,11 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 		c.Want(object(name, entry(2, mac2, bystander)))
 		bed.Eventually(t, "the object", "Configured multinic2=Configured", func() string { return c.summary(name) })
 		n.stop()
-		n.sh("systemctl set-environment 'MULTINICD_FAILPOINT=kill " + last + "'")
+		n.Sh("systemctl set-environment 'MULTINICD_FAILPOINT=kill " + last + "'")
 		n.start()
 		c.Want(object(name, entry(1, mac1, "192.0.2.202/24"), entry(2, mac2, bystander)))
-		n.eventually("the daemon", "auto-restart", func() string { return n.sh("systemctl show --property=SubState --value multinicd") })
-		n.sh("systemctl unset-environment MULTINICD_FAILPOINT") // and systemd starts it again by itself
+		n.eventually("the daemon", "auto-restart", func() string { return n.Sh("systemctl show --property=SubState --value multinicd") })
+		n.Sh("systemctl unset-environment MULTINICD_FAILPOINT") // and systemd starts it again by itself
 		undone(t, "192.0.2.202")
 	})
 

@@ -26,7 +26,7 @@ import (
 // others is what the kernel has of everything but the data NICs.
 func (n *node) others() string {
 	n.t.Helper()
-	return n.sh(`
+	return n.Sh(`
 		ip -oneline address | sed 's/valid_lft.*//' | grep -v -E '^[0-9]+: (multinic|eth[1-9])'
 		for family in -4 -6; do
 			ip $family -oneline route show table all | grep -v -E ' dev (multinic|eth[1-9])' | sort
@@ -110,7 +110,7 @@ func TestRandomChangesTouchNothingElse(t *testing.T) {
 	c.Want(object(name, entry(steady, macOf(steady), "10.9.0.2/24")))
 	bed.Eventually(t, "the object", "Configured multinic9=Configured", func() string { return c.summary(name) })
 	// The kernel's own IPv6 addresses and their checks would make events long after a link went up.
-	n.sh(`
+	n.Sh(`
 		for f in /proc/sys/net/ipv6/conf/*/addr_gen_mode; do echo 1 >$f; done
 		for f in /proc/sys/net/ipv6/conf/*/accept_dad; do echo 0 >$f; done
 	` + testhost.Bystanders)

@@ -47,11 +47,11 @@ func foldersFail(t *testing.T, s stand) {
 				if folder == "/var/lib/multinicd" && fault.heal == folderFaults[2].heal {
 					// systemd gives the state folder its mode at each start.
 					n.pause("journal")
-					n.sh("D=" + folder + "\n" + fault.inflict)
+					n.Sh("D=" + folder + "\n" + fault.inflict)
 					n.resume()
 				} else {
-					n.sh("D=" + folder + "\n" + fault.inflict)
-					n.sh("systemctl start --no-block multinicd")
+					n.Sh("D=" + folder + "\n" + fault.inflict)
+					n.Sh("systemctl start --no-block multinicd")
 				}
 				said, host := n.settled(o)
 				got := n.outcome(row+", "+o.name, host, before, wanted[o.name])
@@ -59,7 +59,7 @@ func foldersFail(t *testing.T, s stand) {
 				if truth := got == asWanted; truth != (said == o.nics) {
 					t.Errorf("%s, %s: the host is %s, the status says %s", row, o.name, got, said)
 				}
-				n.sh("systemctl stop multinicd; D=" + folder + "\n" + fault.heal)
+				n.Sh("systemctl stop multinicd; D=" + folder + "\n" + fault.heal)
 				n.converge(o, wanted[o.name])
 				if t.Failed() {
 					return
@@ -78,7 +78,7 @@ func (n *node) settled(o operation) (said, host string) {
 		s, err := n.Status()
 		if err != nil {
 			said = "nothing: the daemon is not there"
-			if state := n.sh("systemctl show --property=SubState --value multinicd"); state != "auto-restart" && state != "failed" {
+			if state := n.Sh("systemctl show --property=SubState --value multinicd"); state != "auto-restart" && state != "failed" {
 				return state
 			}
 			host = n.text()

@@ -146,7 +146,7 @@ func (n *node) converge(o operation, wanted string) {
 	}
 	n.stop()
 	// What any package does when it is installed: netplan's generator makes its files, so that networkd would know the NIC too.
-	n.sh("systemctl daemon-reload")
+	n.Sh("systemctl daemon-reload")
 }
 
 // outcome names the host's text.
@@ -194,7 +194,7 @@ func (n *node) walk() (texts map[string]string, steps map[string][]string) {
 			steps[o.name] = append(steps[o.name], s)
 		}
 		n.stop()
-		n.sh("systemctl daemon-reload")
+		n.Sh("systemctl daemon-reload")
 	}
 	return texts, steps
 }
@@ -202,7 +202,7 @@ func (n *node) walk() (texts map[string]string, steps map[string][]string) {
 // changes counts the changes of a NIC that the log tells of.
 func (n *node) changes() int {
 	n.t.Helper()
-	count, err := strconv.Atoi(n.sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep -c '^changed a NIC' || true`))
+	count, err := strconv.Atoi(n.Sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep -c '^changed a NIC' || true`))
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -212,7 +212,7 @@ func (n *node) changes() int {
 // lastSteps is what the log says of the last change.
 func (n *node) lastSteps() string {
 	n.t.Helper()
-	return n.sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n 1 | sed 's/.* steps="\([^"]*\)".*/\1/'`)
+	return n.Sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n 1 | sed 's/.* steps="\([^"]*\)".*/\1/'`)
 }
 
 func TestKilledAtEveryStep(t *testing.T) {
@@ -304,7 +304,7 @@ func (n *node) killAt(s stand, wanted map[string]string, steps, points map[strin
 			n.converge(o, wanted[o.name])
 		}
 	}
-	if left := n.sh("find /etc /run/systemd/network /run/NetworkManager /var/lib/multinicd 2>/dev/null | grep -E 'tmp-|journal|damaged' | grep -v '^/etc/systemd/journal' || true"); left != "" {
+	if left := n.Sh("find /etc /run/systemd/network /run/NetworkManager /var/lib/multinicd 2>/dev/null | grep -E 'tmp-|journal|damaged' | grep -v '^/etc/systemd/journal' || true"); left != "" {
 		n.t.Errorf("left behind: %s", left)
 	}
 	return table
@@ -327,7 +327,7 @@ func TestNetworkManagerIsKilledInMidChange(t *testing.T) {
 				}
 				n.wish(o.object)
 				n.pause(point)
-				n.sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 90")
+				n.Sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 90")
 				n.resume()
 				n.eventually("status after "+o.name+" with NetworkManager killed at "+point, o.nics, n.nics)
 				n.eventually("the host after "+o.name+" with NetworkManager killed at "+point, wanted[o.name], n.text)

@@ -50,18 +50,8 @@ const failpoint = "failpoint"
 func newNode(t *testing.T, b *bed.Bed, o testhost.Options, config string) *node {
 	t.Helper()
 	n := &node{Node: installed.New(t, b, o, config, failpoint), t: t, bed: b}
-	n.sh("systemctl disable multinicd")
+	n.Sh("systemctl disable multinicd")
 	return n
-}
-
-// sh runs a script on the host, to its first failure.
-func (n *node) sh(script string) string {
-	n.t.Helper()
-	out, err := n.Shell(n.t.Context(), script)
-	if err != nil {
-		n.t.Fatalf("%v\n%s", err, out)
-	}
-	return strings.TrimSpace(out)
 }
 
 func (n *node) wish(text string) {
@@ -95,7 +85,7 @@ func (n *node) stop() {
 // startAndDie starts the service with a failpoint, waits until that has ended it, and keeps systemd from starting it again.
 func (n *node) startAndDie(point string) {
 	n.t.Helper()
-	out := n.sh(`
+	out := n.Sh(`
 		systemctl set-environment "MULTINICD_FAILPOINT=kill ` + point + `"
 		systemctl start --no-block multinicd
 		for i in $(seq 1500); do
@@ -114,18 +104,18 @@ func (n *node) startAndDie(point string) {
 // pause starts the service with a failpoint, and waits until that has stopped it in its tracks; resume lets it go on.
 func (n *node) pause(point string) {
 	n.t.Helper()
-	n.sh(`
+	n.Sh(`
 		systemctl set-environment "MULTINICD_FAILPOINT=stop ` + point + `"
 		systemctl start --no-block multinicd`)
 	n.eventually("multinicd before "+point, "T", func() string {
-		return n.sh("p=$(systemctl show --property=MainPID --value multinicd); cut -d' ' -f3 /proc/$p/stat 2>/dev/null || true")
+		return n.Sh("p=$(systemctl show --property=MainPID --value multinicd); cut -d' ' -f3 /proc/$p/stat 2>/dev/null || true")
 	})
-	n.sh("systemctl unset-environment MULTINICD_FAILPOINT")
+	n.Sh("systemctl unset-environment MULTINICD_FAILPOINT")
 }
 
 func (n *node) resume() {
 	n.t.Helper()
-	n.sh("systemctl kill --kill-whom=main --signal=SIGCONT multinicd")
+	n.Sh("systemctl kill --kill-whom=main --signal=SIGCONT multinicd")
 }
 
 type route struct {
@@ -142,7 +132,7 @@ type route struct {
 // file that goes while it is read, as the temporary one of a write under way does, is none that is there.
 func (n *node) text() string {
 	n.t.Helper()
-	out := n.sh(`
+	out := n.Sh(`
 		ip -json address; echo @@
 		ip -json route show table all; echo @@
 		find /etc/netplan /run/systemd/network /etc/systemd/network /etc/NetworkManager/system-connections /run/NetworkManager/system-connections /etc/sysconfig/network-scripts \

@@ -57,7 +57,7 @@ func powerCut(t *testing.T, s stand) {
 		if err := n.Boot(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if state := n.sh("systemctl show --property=ActiveState --value multinicd-recover"); state == "failed" {
+		if state := n.Sh("systemctl show --property=ActiveState --value multinicd-recover"); state == "failed" {
 			t.Errorf("power cut before %s of %s: multinicd-recover.service says\n%s", point, o.name, n.UnitJournal(t.Context(), "multinicd-recover.service"))
 		}
 		row := rowOf(point) + " of " + o.name

@@ -41,7 +41,7 @@ func TestTheRecoveryPage(t *testing.T) {
 	n.start()
 	n.eventually("the second status", configured, n.nics)
 	n.eventually("the second configuration", now, first)
-	n.sh("journalctl --sync") // which may not have read yet what was logged a moment ago
+	n.Sh("journalctl --sync") // which may not have read yet what was logged a moment ago
 
 	headings, commands := scripts(t)
 	if len(headings) != 7 {
@@ -75,7 +75,7 @@ func TestTheRecoveryPage(t *testing.T) {
 		case "Go back to the configuration before the last change":
 			n.eventually(h, old, first)
 		case "Take one NIC out of the way":
-			if routes := n.sh("ip route show table main dev multinic1"); routes != "" {
+			if routes := n.Sh("ip route show table main dev multinic1"); routes != "" {
 				t.Errorf("%s: there are routes left:\n%s", h, routes)
 			}
 		case "Take its configuration away":

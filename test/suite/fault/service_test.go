@@ -72,11 +72,11 @@ func servicesFail(t *testing.T, s stand) {
 		before := n.text()
 		n.wish(c.o.object)
 		if c.point == "" {
-			n.sh(c.inflict)
-			n.sh("systemctl start --no-block multinicd")
+			n.Sh(c.inflict)
+			n.Sh("systemctl start --no-block multinicd")
 		} else {
 			n.pause(c.point)
-			n.sh(c.inflict)
+			n.Sh(c.inflict)
 			n.resume()
 		}
 		said, host := n.settled(c.o)
@@ -95,13 +95,13 @@ func servicesFail(t *testing.T, s stand) {
 			t.Errorf("%s: the host is %s, the status says %s", c.name, got, said)
 		}
 		if c.heal != "" {
-			n.sh(c.heal)
+			n.Sh(c.heal)
 		}
 		n.eventually(c.name+": the status once it works again", c.o.nics, n.nics)
 		n.eventually(c.name+": the host once it works again", wanted[c.o.name], n.text)
 		table.set(row, table.columns[1], asWanted)
 		n.stop()
-		n.sh("systemctl daemon-reload")
+		n.Sh("systemctl daemon-reload")
 		if t.Failed() {
 			return
 		}

@@ -27,7 +27,7 @@ func TestKilledWhileNamesAreSwapped(t *testing.T) {
 				n.start()
 				n.eventually("status", configured, n.nics)
 				n.stop()
-				n.sh("systemctl daemon-reload") // netplan's generator makes its files
+				n.Sh("systemctl daemon-reload") // netplan's generator makes its files
 			}
 			view := func(text string) string { return text }
 			if s.name == managerStands[2].name {
@@ -90,7 +90,7 @@ func anyMTU(text string) string {
 // pointsOfLast names every point of the last changes that the log tells of, as failpoints do within one life of the daemon.
 func (n *node) pointsOfLast(changes int) (out []string) {
 	n.t.Helper()
-	said := n.sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n ` + strconv.Itoa(changes) + ` | sed 's/.* steps="\([^"]*\)".*/\1/'`)
+	said := n.Sh(`journalctl --sync; journalctl --unit=multinicd --output=cat --no-pager --quiet | grep '^changed a NIC' | tail -n ` + strconv.Itoa(changes) + ` | sed 's/.* steps="\([^"]*\)".*/\1/'`)
 	seen := map[string]int{}
 	for line := range strings.Lines(said) {
 		for _, p := range slices.Concat([]string{"journal"}, strings.Fields(line), []string{"record", "done"}) {

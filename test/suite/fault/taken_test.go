@@ -45,7 +45,7 @@ func TestTheOldNameIsTakenWhileTheDaemonIsDown(t *testing.T) {
 			if err := n.Plug(testhost.NIC{MAC: mac3, Segment: "data2", Name: old}); err != nil {
 				t.Fatal(err)
 			}
-			n.sh("ip address flush dev multinic2 scope global")
+			n.Sh("ip address flush dev multinic2 scope global")
 
 			const halfWay = "multinic1 Failed RollbackFailed, multinic2 Configured Configured"
 			for range 2 { // a restart is no way out, and does no harm
@@ -66,11 +66,11 @@ func TestTheOldNameIsTakenWhileTheDaemonIsDown(t *testing.T) {
 			}
 			n.start()
 			n.eventually("status while the name is taken", halfWay, n.nics)
-			n.sh("ip link set " + old + " down; ip link set " + old + " name eth99")
+			n.Sh("ip link set " + old + " down; ip link set " + old + " name eth99")
 			n.eventually("status once the name is free", add.nics, n.nics)
 			n.eventually("the host once the name is free", wanted[add.name], n.text)
 			n.stop()
-			if left := n.sh("find /var/lib/multinicd -name 'journal*'"); left != "" {
+			if left := n.Sh("find /var/lib/multinicd -name 'journal*'"); left != "" {
 				t.Errorf("left behind: %s", left)
 			}
 		})

@@ -25,7 +25,7 @@ func TestAProfileTouchesItsOwnLinkOnly(t *testing.T) {
 			n := newNode(t, bed.New(t), testhost.Options{Suite: row.suite, Flavour: flavours[row.backend], NICs: nics("e")}, row.backend)
 			checked := func() {
 				t.Helper()
-				n.eventually("addresses that the kernel still checks", "", func() string { return n.sh("ip -o -6 address show tentative") })
+				n.eventually("addresses that the kernel still checks", "", func() string { return n.Sh("ip -o -6 address show tentative") })
 			}
 			first := entry(1, "192.168.100.10/24", "addresses: [\"2001:db8::10/64\"]", "mtu: 1400", "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]")
 			n.wish(first)
@@ -54,16 +54,16 @@ func TestAProfileTouchesItsOwnLinkOnly(t *testing.T) {
 			}
 			m.Stop()
 
-			if again := n.events(func() { n.sh("nmcli device reapply multinic1") }); len(again) > 0 {
+			if again := n.events(func() { n.Sh("nmcli device reapply multinic1") }); len(again) > 0 {
 				t.Errorf("NetworkManager reapplies the profile as it is, and causes %v", again)
 			}
 			// The file says the same in other bytes: it is written, read and reapplied.
-			n.sh("sed -i 1d " + row.file)
-			before := n.sh("md5sum " + row.file)
+			n.Sh("sed -i 1d " + row.file)
+			before := n.Sh("md5sum " + row.file)
 			if again := n.events(n.done); len(again) > 0 {
 				t.Errorf("the same profile written, loaded and reapplied causes %v", again)
 			}
-			if n.sh("md5sum "+row.file) == before {
+			if n.Sh("md5sum "+row.file) == before {
 				t.Errorf("%s was not written again, so that this shows nothing", row.file)
 			}
 		})
@@ -79,27 +79,27 @@ func TestANICIsGivenBackBehindNetworkManagersOwnDoings(t *testing.T) {
 		t.Run(row.backend+" on "+row.suite, func(t *testing.T) {
 			t.Parallel()
 			n := newNode(t, bed.New(t), testhost.Options{Suite: row.suite, Flavour: flavours[row.backend], NICs: nics("g")}, row.backend)
-			n.sh("ip link set eth1 mtu 1450") // as it is found
+			n.Sh("ip link set eth1 mtu 1450") // as it is found
 			n.wish(entry(1, "192.168.100.10/24", "mtu: 1400"))
 			n.done()
 			// NetworkManager has the link as wanted, and the profile not yet in force, when the NIC is given back.
-			n.sh(`printf '#!/bin/sh\nsleep 2\n' >/etc/NetworkManager/dispatcher.d/pre-up.d/50-slow; chmod 755 /etc/NetworkManager/dispatcher.d/pre-up.d/50-slow`)
+			n.Sh(`printf '#!/bin/sh\nsleep 2\n' >/etc/NetworkManager/dispatcher.d/pre-up.d/50-slow; chmod 755 /etc/NetworkManager/dispatcher.d/pre-up.d/50-slow`)
 			if err := n.Reboot(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			link := func() string {
-				return n.sh("ip -o link show multinic1 | grep -o 'mtu [0-9]*'; ip -br -4 address show multinic1 | tr -s ' ' | cut -d' ' -f3")
+				return n.Sh("ip -o link show multinic1 | grep -o 'mtu [0-9]*'; ip -br -4 address show multinic1 | tr -s ' ' | cut -d' ' -f3")
 			}
 			n.eventually("the NIC after a boot", "mtu 1400\n192.168.100.10/24", link)
-			n.sh(`printf '#!/bin/sh\necho begins >>/run/slow\nsleep 2\necho ends >>/run/slow\n' >/etc/NetworkManager/dispatcher.d/pre-down.d/50-slow
+			n.Sh(`printf '#!/bin/sh\necho begins >>/run/slow\nsleep 2\necho ends >>/run/slow\n' >/etc/NetworkManager/dispatcher.d/pre-down.d/50-slow
 				chmod 755 /etc/NetworkManager/dispatcher.d/pre-down.d/50-slow`)
 			n.wish()
 			n.done()
-			if said := n.sh("cat /run/slow"); said != "begins\nends" {
+			if said := n.Sh("cat /run/slow"); said != "begins\nends" {
 				t.Errorf("it was given back before NetworkManager had left it, whose script says %q", said)
 			}
 			mtu := func() string {
-				return n.sh("ip -o link show eth1 | grep -o 'mtu [0-9]*'; ip -br -4 address show eth1 | tr -s ' ' | cut -d' ' -f3")
+				return n.Sh("ip -o link show eth1 | grep -o 'mtu [0-9]*'; ip -br -4 address show eth1 | tr -s ' ' | cut -d' ' -f3")
 			}
 			for end := time.Now().Add(4 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 				if got := mtu(); got != "mtu 1450" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/installed"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
 )
@@ -19,44 +20,28 @@ import (
 func TestMain(m *testing.M) { os.Exit(bed.Main(m)) }
 
 const (
-	mac1   = "02:00:00:00:01:01"
+	mac1   = installed.MAC1
 	object = "/root/node.yaml"
 	file1  = "/etc/NetworkManager/system-connections/multinic1.nmconnection"
 )
 
 // node is a host of NetworkManager with multinicd, built with failpoints, which is run by hand.
 type node struct {
-	*testhost.Host
+	*installed.Node
 	t *testing.T
 }
 
 func newNode(t *testing.T, b *bed.Bed, o testhost.Options, backend string) *node {
 	t.Helper()
-	n := &node{b.HostWith(o), t}
 	config := fmt.Sprintf("node = \"node1\"\n[backend]\nname = %q\n[links]\nvirtual_kinds = [\"veth\"]\n", backend)
-	if err := n.InstallDaemon(t.Context(), bed.Build(t, "./cmd/multinicd", "failpoint"), bed.Path(t, "systemd/multinicd.service"), config); err != nil {
-		t.Fatal(err)
-	}
-	n.sh("systemctl disable multinicd")
+	n := &node{installed.New(t, b, o, config, "failpoint"), t}
+	n.Sh("systemctl disable multinicd")
 	return n
-}
-
-func (n *node) sh(script string) string {
-	n.t.Helper()
-	out, err := n.Shell(n.t.Context(), script)
-	if err != nil {
-		n.t.Fatalf("%v\n%s", err, out)
-	}
-	return strings.TrimSpace(out)
 }
 
 func (n *node) wish(entries ...string) {
 	n.t.Helper()
-	text := "apiVersion: multinic.io/v1\nkind: MultiNicNodeConfig\nmetadata: {name: node1}\nspec:\n  nodeName: node1\n  interfaces:\n"
-	for _, e := range entries {
-		text += "  - " + e + "\n"
-	}
-	if err := n.WriteFile(object, []byte(text), 0o600); err != nil {
+	if err := n.WriteFile(object, []byte(installed.Object("node1", entries...)), 0o600); err != nil {
 		n.t.Fatal(err)
 	}
 }
@@ -84,7 +69,7 @@ func (n *node) done() {
 // text is what the kernel shows of our NICs, and the rules. Link-local addresses and what the kernel makes for itself are left out.
 func (n *node) text() string {
 	n.t.Helper()
-	return n.sh(`for i in $(ls /sys/class/net | grep -v -e lo -e eth0); do
+	return n.Sh(`for i in $(ls /sys/class/net | grep -v -e lo -e eth0); do
 	echo "$i $(cat /sys/class/net/$i/address) mtu $(cat /sys/class/net/$i/mtu)"
 	ip -o address show dev $i scope global | sed 's/^[0-9]*: //; s/ *valid_lft.*//; s/ noprefixroute//; s/\\//' | sort
 	{ ip -4 route show table all dev $i; ip -6 route show table all dev $i; } | grep -v -e 'table local' -e '^fe80' | sed 's/ proto [a-z0-9]*//; s/ pref medium//; s/ *$//' | sort
@@ -102,7 +87,7 @@ func (n *node) eventually(what, want string, have func() string) {
 }
 
 func entry(id int, cidr string, more ...string) string {
-	return fmt.Sprintf("{id: %d, macAddress: \"02:00:00:00:01:%02d\", cidr: %q%s}", id, id, cidr, strings.Join(append([]string{""}, more...), ", "))
+	return installed.Entry(id, fmt.Sprintf("02:00:00:00:01:%02d", id), cidr, more...)
 }
 
 // nics are on segments of their own, so that two hosts can have the same addresses.
@@ -134,7 +119,7 @@ func TestIfcfgGivesWhatTheKeyfileGives(t *testing.T) {
 			t.Fatal(err)
 		}
 		const inode = "stat -c '%i %Y %a' " + foreign + "; cat " + foreign
-		before := n.sh(inode)
+		before := n.Sh(inode)
 		n.wish(wish...)
 		n.done()
 		texts[c.backend] = n.text()
@@ -142,17 +127,17 @@ func TestIfcfgGivesWhatTheKeyfileGives(t *testing.T) {
 			t.Fatal(err)
 		}
 		n.eventually(c.backend+" after a boot without multinicd", texts[c.backend], n.text)
-		n.eventually("addresses that the kernel still checks", "", func() string { return n.sh("ip -o -6 address show tentative") })
+		n.eventually("addresses that the kernel still checks", "", func() string { return n.Sh("ip -o -6 address show tentative") })
 		events := n.events(func() { n.done() })
 		if len(events) > 0 {
 			t.Errorf("%s: the same again causes %v", c.backend, events)
 		}
-		if got := n.sh(inode); got != before {
+		if got := n.Sh(inode); got != before {
 			t.Errorf("%s: somebody's file is %s, was %s", c.backend, got, before)
 		}
 		n.wish()
 		n.done()
-		if left := n.sh("ls /etc/sysconfig/network-scripts /etc/NetworkManager/system-connections /etc/systemd/network /etc/sysctl.d | grep multinic || true; ip rule | grep 'lookup 1' || true; ip -br link | grep multinic || true"); left != "" {
+		if left := n.Sh("ls /etc/sysconfig/network-scripts /etc/NetworkManager/system-connections /etc/systemd/network /etc/sysctl.d | grep multinic || true; ip rule | grep 'lookup 1' || true; ip -br link | grep multinic || true"); left != "" {
 			t.Errorf("%s: when all NICs are given back this is left:\n%s", c.backend, left)
 		}
 	}
@@ -205,7 +190,7 @@ func TestPowerCutBootsTheOldConfiguration(t *testing.T) {
 					t.Fatal(err)
 				}
 				n.eventually("the boot after a power cut before "+point, before, n.text)
-				if left := n.sh("ls /var/lib/multinicd; grep -L 192.168.100.10 " + file1); strings.Contains(left, "journal") || strings.Contains(left, file1) {
+				if left := n.Sh("ls /var/lib/multinicd; grep -L 192.168.100.10 " + file1); strings.Contains(left, "journal") || strings.Contains(left, file1) {
 					t.Errorf("after a power cut before %s: %s\n%s", point, left, n.UnitJournal(t.Context(), "multinicd-recover.service"))
 				}
 			}
@@ -229,7 +214,7 @@ func (n *node) stopped(point string, f func()) (code int, out string) {
 		n.t.Fatal(err)
 	}
 	n.eventually("multinicd waits before "+point, "T", func() string {
-		return n.sh("p=$(pidof multinicd) && cut -d' ' -f3 /proc/$p/stat || true")
+		return n.Sh("p=$(pidof multinicd) && cut -d' ' -f3 /proc/$p/stat || true")
 	})
 	// nsenter stops with what it runs, a moment later, and goes on with it: a signal that came before would be lost.
 	n.eventually("nsenter has stopped", "T", func() string {
@@ -254,7 +239,7 @@ func (n *node) stopped(point string, f func()) (code int, out string) {
 
 func (n *node) checkpoints() string {
 	n.t.Helper()
-	return n.sh("busctl get-property org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager Checkpoints")
+	return n.Sh("busctl get-property org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager Checkpoints")
 }
 
 func TestNetworkManagerInMidChange(t *testing.T) {
@@ -281,7 +266,7 @@ func (n *node) killedAndRestarted() {
 		address := fmt.Sprintf("192.168.100.%d/24", 20+i)
 		n.wish(entry(1, address))
 		code, out := n.stopped(point, func() {
-			n.sh("systemctl kill --signal=KILL NetworkManager; sleep 0.2; systemctl reset-failed NetworkManager; systemctl restart NetworkManager")
+			n.Sh("systemctl kill --signal=KILL NetworkManager; sleep 0.2; systemctl reset-failed NetworkManager; systemctl restart NetworkManager")
 		})
 		switch got := n.text(); {
 		case code == 0 && strings.Contains(got, address):
@@ -292,12 +277,12 @@ func (n *node) killedAndRestarted() {
 		}
 		n.done()
 		n.eventually("after one start more", "", func() string {
-			return strings.TrimPrefix(n.sh("ip -br -4 address show multinic1 | tr -s ' '"), "multinic1@if"+n.peer()+" UP "+address)
+			return strings.TrimPrefix(n.Sh("ip -br -4 address show multinic1 | tr -s ' '"), "multinic1@if"+n.peer()+" UP "+address)
 		})
 	}
 }
 
-func (n *node) peer() string { return n.sh("cat /sys/class/net/multinic1/iflink") }
+func (n *node) peer() string { return n.Sh("cat /sys/class/net/multinic1/iflink") }
 
 // hangs: each call has a deadline, so the change is undone within 30 s, and done once NetworkManager answers again.
 func (n *node) hangs() {
@@ -305,14 +290,14 @@ func (n *node) hangs() {
 	before := n.text()
 	n.wish(entry(1, "192.168.100.30/24"))
 	var begin time.Time
-	code, out := n.stopped("load", func() { n.sh("systemctl kill --signal=STOP NetworkManager"); begin = time.Now() })
+	code, out := n.stopped("load", func() { n.Sh("systemctl kill --signal=STOP NetworkManager"); begin = time.Now() })
 	if took := time.Since(begin); took > 35*time.Second || code == 0 {
 		n.t.Errorf("NetworkManager hung, and the change took %v and ended with %d:\n%s", took, code, out)
 	}
-	if got := n.text(); got != before || !strings.Contains(n.sh("cat "+file1), "192.168.100.22/24") {
-		n.t.Errorf("NetworkManager hangs, and the kernel has\n%s\nbefore\n%s\nthe profile is\n%s", got, before, n.sh("cat "+file1))
+	if got := n.text(); got != before || !strings.Contains(n.Sh("cat "+file1), "192.168.100.22/24") {
+		n.t.Errorf("NetworkManager hangs, and the kernel has\n%s\nbefore\n%s\nthe profile is\n%s", got, before, n.Sh("cat "+file1))
 	}
-	n.sh("systemctl kill --signal=CONT NetworkManager; for i in 1 2 3 4 5 6 7 8 9 10; do nmcli -t general status >/dev/null && break; done")
+	n.Sh("systemctl kill --signal=CONT NetworkManager; for i in 1 2 3 4 5 6 7 8 9 10; do nmcli -t general status >/dev/null && break; done")
 	n.eventually("when it goes on", before, n.text)
 	n.done()
 	if got := n.text(); !strings.Contains(got, "192.168.100.30/24") {
@@ -333,7 +318,7 @@ func (n *node) checkpointsOfOthers() {
 	if got := n.checkpoints(); got == "ao 0" {
 		n.t.Fatal("the link is not held during a change")
 	}
-	others := n.sh("busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager CheckpointCreate aouu 0 600 8 | cut -d' ' -f2 | tr -d '\"'")
+	others := n.Sh("busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager CheckpointCreate aouu 0 600 8 | cut -d' ' -f2 | tr -d '\"'")
 	n.done()
 	if got := n.checkpoints(); got != fmt.Sprintf("ao 1 %q", others) {
 		n.t.Errorf("the checkpoints are %s, want that of somebody else: %s", got, others)
@@ -344,26 +329,26 @@ func (n *node) checkpointsOfOthers() {
 func (n *node) onItsWay() {
 	n.t.Helper()
 	before := n.text()
-	n.sh(`cd /etc/NetworkManager/dispatcher.d/pre-up.d
+	n.Sh(`cd /etc/NetworkManager/dispatcher.d/pre-up.d
 		printf '#!/bin/sh\ntouch /run/came\nwhile [ -e /run/held ]; do sleep 0.1; done\n' >50-slow
 		chmod 755 50-slow
 		touch /run/held
 		nmcli connection modify multinic1 ipv4.addresses 192.168.100.66/24
 		systemd-run --quiet nmcli connection up multinic1`)
-	n.eventually("theirs is coming", "/run/came", func() string { return n.sh("ls /run/came || true") })
-	code, out := n.stopped("activate", func() { n.sh("systemd-run --quiet sh -c 'sleep 1; rm /run/held'") })
+	n.eventually("theirs is coming", "/run/came", func() string { return n.Sh("ls /run/came || true") })
+	code, out := n.stopped("activate", func() { n.Sh("systemd-run --quiet sh -c 'sleep 1; rm /run/held'") })
 	if code != 0 {
 		n.t.Errorf("exit %d:\n%s", code, out)
 	}
 	n.eventually("when both are done", before, n.text)
-	n.sh("rm /etc/NetworkManager/dispatcher.d/pre-up.d/50-slow")
+	n.Sh("rm /etc/NetworkManager/dispatcher.d/pre-up.d/50-slow")
 }
 
 // unplugged: of a NIC that goes in mid-change NetworkManager remembers nothing that it could bring back later.
 func (n *node) unplugged() {
 	n.t.Helper()
-	n.sh("for c in $(busctl tree --list org.freedesktop.NetworkManager | grep Checkpoint/); do busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager CheckpointDestroy o $c; done")
-	before, file := n.text(), n.sh("cat "+file1)
+	n.Sh("for c in $(busctl tree --list org.freedesktop.NetworkManager | grep Checkpoint/); do busctl call org.freedesktop.NetworkManager /org/freedesktop/NetworkManager org.freedesktop.NetworkManager CheckpointDestroy o $c; done")
+	before, file := n.text(), n.Sh("cat "+file1)
 	n.wish(entry(1, "192.168.100.50/24"))
 	if code, out := n.stopped("settle", func() {
 		if err := n.Unplug(mac1); err != nil {
@@ -375,7 +360,7 @@ func (n *node) unplugged() {
 	if got := n.checkpoints(); got != "ao 0" {
 		n.t.Errorf("the checkpoints are %s", got)
 	}
-	if got := n.sh("cat " + file1); got != file {
+	if got := n.Sh("cat " + file1); got != file {
 		n.t.Errorf("the profile is\n%s\nwas\n%s", got, file)
 	}
 	if err := n.Plug(testhost.NIC{MAC: mac1, Segment: "d1"}); err != nil {
@@ -383,7 +368,7 @@ func (n *node) unplugged() {
 	}
 	n.done()
 	n.eventually("when it is back", strings.ReplaceAll(before, "192.168.100.40", "192.168.100.50"), n.text)
-	if got := n.sh("nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show multinic1 | xargs"); got != "100 (connected) multinic1" {
+	if got := n.Sh("nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show multinic1 | xargs"); got != "100 (connected) multinic1" {
 		n.t.Errorf("our profile is not in force, the device is %s", got)
 	}
 }
