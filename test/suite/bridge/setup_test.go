@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -34,6 +33,7 @@ import (
 	"multinicd/internal/controller"
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/product"
 )
 
 func TestMain(m *testing.M) {
@@ -136,38 +136,6 @@ func (c *cluster) startBridgeWith(o controller.Options) (stop func()) {
 	return stop
 }
 
-// rights are those that the bridge would give a node.
-const rights = `
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: multinic-node-NODE_NAME, namespace: multinic-nodes}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: multinic-node-NODE_NAME, namespace: multinic-system}
-rules:
-- {apiGroups: [multinic.io], resources: [multinicnodeconfigs], resourceNames: [NODE_NAME], verbs: [get, list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: multinic-node-NODE_NAME, namespace: multinic-system}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: multinic-node-NODE_NAME}
-subjects: [{kind: ServiceAccount, name: multinic-node-NODE_NAME, namespace: multinic-nodes}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: multinic-node-NODE_NAME, namespace: multinic-nodes}
-rules:
-- {apiGroups: [""], resources: [configmaps], resourceNames: [multinic-report-NODE_NAME], verbs: [get, patch, update]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [multinic-NODE_NAME], verbs: [get, patch, update]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: multinic-node-NODE_NAME, namespace: multinic-nodes}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: multinic-node-NODE_NAME}
-subjects: [{kind: ServiceAccount, name: multinic-node-NODE_NAME, namespace: multinic-nodes}]
-`
-
 // node is a node's identity and the object of its name.
 type node struct {
 	c      *cluster
@@ -179,7 +147,7 @@ type node struct {
 // removed at the end.
 func (c *cluster) node(name string) *node {
 	c.t.Helper()
-	if _, err := c.Apply(c.t.Context(), strings.ReplaceAll(rights, "NODE_NAME", name)); err != nil {
+	if _, err := c.Apply(c.t.Context(), product.Rights(name)); err != nil {
 		c.t.Fatal(err)
 	}
 	n := &node{c: c, name: name, client: c.as("system:serviceaccount:" + v1.NodesNamespace + ":" + v1.ServiceAccountName(name))}

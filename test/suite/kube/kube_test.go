@@ -18,6 +18,7 @@ import (
 	"multinicd/internal/kube"
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/product"
 )
 
 func TestMain(m *testing.M) { os.Exit(bed.Main(m)) }
@@ -82,48 +83,16 @@ func (c cluster) remove(node string) {
 // node makes what the bridge makes for a node, but for the report and the Lease, and returns its credential folder.
 func (c cluster) node(node string) string {
 	c.t.Helper()
-	c.apply(strings.NewReplacer("NODE", node).Replace(`
-apiVersion: v1
-kind: ServiceAccount
-metadata: {name: multinic-node-NODE, namespace: multinic-nodes}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: multinic-node-NODE, namespace: multinic-system}
-rules:
-- {apiGroups: [multinic.io], resources: [multinicnodeconfigs], resourceNames: [NODE], verbs: [get, list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: multinic-node-NODE, namespace: multinic-system}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: multinic-node-NODE}
-subjects: [{kind: ServiceAccount, name: multinic-node-NODE, namespace: multinic-nodes}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: multinic-node-NODE, namespace: multinic-nodes}
-rules:
-- {apiGroups: [""], resources: [configmaps], resourceNames: [multinic-report-NODE], verbs: [patch]}
-- {apiGroups: [coordination.k8s.io], resources: [leases], resourceNames: [multinic-NODE], verbs: [patch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: multinic-node-NODE, namespace: multinic-nodes}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: multinic-node-NODE}
-subjects: [{kind: ServiceAccount, name: multinic-node-NODE, namespace: multinic-nodes}]
-`))
+	c.apply(product.Rights(node))
 	// The API server takes rights into use a moment after it has them, and a node that is refused asks again some seconds later.
 	for _, right := range []string{"watch mnnc/NODE -n multinic-system", "patch configmaps/multinic-report-NODE -n multinic-nodes", "patch leases/multinic-NODE -n multinic-nodes"} {
 		args := append([]string{"auth", "can-i", "--as=system:serviceaccount:multinic-nodes:multinic-node-" + node}, strings.Fields(strings.ReplaceAll(right, "NODE", node))...)
-		for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-			out, err := c.Kubectl(c.t.Context(), args...)
-			if err == nil {
-				break
+		bed.Within(c.t, patience, node+" may "+right, "yes", func() string {
+			if _, err := c.Kubectl(c.t.Context(), args...); err != nil {
+				return err.Error()
 			}
-			if time.Now().After(deadline) {
-				c.t.Fatalf("%s may not yet %s: %v %s", node, right, err, out)
-			}
-		}
+			return "yes"
+		})
 	}
 	dir := c.t.TempDir()
 	write(c.t, dir, "server", c.URL)
