@@ -204,22 +204,23 @@ func pause(ctx context.Context, what string) error {
 }
 
 // Bystanders is what a node of a cluster has beside its NICs: Pods' links and addresses, routes of a routing daemon, policy rules, a virtual IP.
+// It may be run again, to put back what somebody has taken away.
 const Bystanders = `
-	ip netns add pod
-	ip link add cali12345678901 type veth peer name eth0 netns pod
+	ip netns list | grep -q pod || ip netns add pod
+	ip link show cali12345678901 >/dev/null 2>&1 || ip link add cali12345678901 type veth peer name eth0 netns pod
 	ip link set cali12345678901 up
 	ip -n pod link set eth0 up
-	ip route add 10.244.1.7/32 dev cali12345678901 proto static
-	ip route add 10.244.2.0/24 via 192.0.2.1 proto bird
-	ip route add 10.244.3.0/24 via 192.0.2.1 proto 80
-	ip route add blackhole 10.244.4.0/24 proto bird
-	ip route add 10.245.0.0/16 via 192.0.2.1 table 100 proto 109
-	ip -6 route add 2001:db8:77::/64 dev eth0 proto 80
-	ip rule add priority 100 fwmark 0x1/0xf lookup 2004
-	ip rule add priority 10500 from 10.244.1.7 lookup 100
-	ip -6 rule add priority 200 from 2001:db8:77::/64 lookup 100
-	ip address add 192.0.2.200/32 dev eth0
-	ip link add cni0 type bridge
+	ip route replace 10.244.1.7/32 dev cali12345678901 proto static
+	ip route replace 10.244.2.0/24 via 192.0.2.1 proto bird
+	ip route replace 10.244.3.0/24 via 192.0.2.1 proto 80
+	ip route replace blackhole 10.244.4.0/24 proto bird
+	ip route replace 10.245.0.0/16 via 192.0.2.1 table 100 proto 109
+	ip -6 route replace 2001:db8:77::/64 dev eth0 proto 80
+	ip rule show priority 100 | grep -q 2004 || ip rule add priority 100 fwmark 0x1/0xf lookup 2004
+	ip rule show priority 10500 | grep -q 100 || ip rule add priority 10500 from 10.244.1.7 lookup 100
+	ip -6 rule show priority 200 | grep -q 100 || ip -6 rule add priority 200 from 2001:db8:77::/64 lookup 100
+	ip address replace 192.0.2.200/32 dev eth0
+	ip link show cni0 >/dev/null 2>&1 || ip link add cni0 type bridge
 	ip link set cni0 up
-	ip address add 10.244.0.1/24 dev cni0
+	ip address replace 10.244.0.1/24 dev cni0
 `

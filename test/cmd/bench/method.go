@@ -66,7 +66,7 @@ func (s *stand) methods(ctx context.Context, tries int) ([]method, error) {
 }
 
 func (s *stand) try(ctx context.Context, m *method, prepare func(have, want link) error, command func(have, want link) []string) error {
-	if _, err := s.host.Shell(ctx, bystanders); err != nil {
+	if _, err := s.host.Shell(ctx, testhost.Bystanders); err != nil {
 		return err
 	}
 	have, err := s.link(ctx)
