@@ -85,6 +85,28 @@ func TestEveryPageOfDocsIsInItsIndex(t *testing.T) {
 	}
 }
 
+// Whoever looks for a suite finds what it proves, needs and takes; a row that tells of no suite misleads.
+func TestEverySuiteHasARow(t *testing.T) {
+	folders, err := filepath.Glob(filepath.Join(root, "test/suite/*"))
+	if err != nil || len(folders) == 0 {
+		t.Fatalf("there is no suite (%v)", err)
+	}
+	var want, got []string
+	for _, folder := range folders {
+		want = append(want, filepath.Base(folder))
+	}
+	for _, row := range table(t, "test/README.md", "The suites") {
+		if len(row) != 4 || slices.Contains(row, "") {
+			t.Errorf("the row %q needs a suite, what it proves, what it needs and how long it takes", row)
+		}
+		got = append(got, codes(row[0])...)
+	}
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("test/README.md and the folders of test/suite differ (-folders +rows):\n%s", diff)
+	}
+}
+
 func TestLinksOfThePagesLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]+)[^):\s]*\)`)
 	for _, page := range pages(t) {
