@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,12 +28,7 @@ func TestTheScenariosAsNetworkManagerHasThem(t *testing.T) {
 	hosttest.Scenarios(t, scenarios, func(t *testing.T, name string, s hosttest.Scenario) {
 		got := map[string]string{}
 		for _, dialect := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
-			m := hosttest.New(s.Machine.Links...)
-			for _, l := range s.Machine.Links {
-				for _, file := range l.Former {
-					m.Put(t, file, []byte("of the former agent"), 0o600)
-				}
-			}
+			m := s.Host(t)
 			for _, o := range s.Record.NICs {
 				if o.Applied {
 					for file, data := range dialect.Files(o.Config) {
@@ -127,45 +123,19 @@ func FuzzRender(f *testing.F) {
 	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), "x\nIPADDR9=$(id)", 1, 1<<31)
 	f.Add(0, []byte{}, 65535, []byte{24, 192, 0, 2, 7, 32, 192, 0, 2, 8, 25, 192, 0, 2, 9}, []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "%", 254, 0)
 	f.Fuzz(func(t *testing.T, id int, mac []byte, mtu int, addresses, routes []byte, zone string, metric, table int) {
-		c := nic.Config{ID: int(uint(id) % (nic.MaxID + 1)), MTU: int(uint16(mtu)), MAC: nic.MAC{2}}
-		c.Name = nic.NameFor(c.ID)
-		copy(c.MAC[1:], mac)
-		c.Addresses = prefixesFrom(addresses)
-		for i, to := range prefixesFrom(routes) {
-			r := nic.Route{To: to.Masked(), Metric: int(uint32(metric)), Table: int(uint32(table))}
-			if i%2 == 0 && !to.Addr().IsUnspecified() {
-				r.Via, r.OnLink = to.Addr().WithZone(zone), i%4 == 0
-			}
-			if i%3 == 0 {
-				r.Source = to.Addr().WithZone(zone)
-			}
-			c.Routes = append(c.Routes, r)
-			if table > 0 {
-				c.Rules = append(c.Rules, nic.Rule{From: to, Table: int(uint32(table)), Priority: nic.Priority(c.ID)})
-			}
-		}
+		c := hosttest.AnyConfig(id, mac, int(uint16(mtu)), addresses, routes, zone, int(uint32(metric)), int(uint32(table)))
+		// What the files cannot say: IPv4 in the clothes of IPv6, and a router without an address.
+		c.Addresses = slices.DeleteFunc(c.Addresses, func(p netip.Prefix) bool { return p.Addr().Is4In6() })
+		c.Rules = slices.DeleteFunc(c.Rules, func(r nic.Rule) bool { return r.From.Addr().Is4In6() })
+		c.Routes = slices.DeleteFunc(c.Routes, func(r nic.Route) bool {
+			return r.To.Addr().Is4In6() || r.Via.Is4In6() || r.Source.Is4In6() || r.Via.WithZone("").IsUnspecified()
+		})
 		for _, d := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
 			if wrong := readsBack(d, c); wrong != "" {
 				t.Errorf("%s: %s\n%s", d, wrong, d.Files(c)[d.File(c.Name)])
 			}
 		}
 	})
-}
-
-// prefixesFrom takes a length and an address of either family, as often as there are bytes.
-func prefixesFrom(b []byte) (out []netip.Prefix) {
-	for len(b) >= 5 {
-		n, addr := int(b[0]), netip.AddrFrom4([4]byte(b[1:5]))
-		b = b[5:]
-		if n > 32 && len(b) >= 12 {
-			six := addr.As4()
-			addr, b = netip.AddrFrom16([16]byte(append(six[:], b[:12]...))), b[12:]
-		}
-		if p := netip.PrefixFrom(addr, n); p.IsValid() && !addr.Is4In6() {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 // Whatever is read as a profile of ours is written as one that reads the same.

@@ -33,12 +33,7 @@ const scenarios = "../plan/testdata"
 // Each scenario on a host that has the files of what its record says is applied: the steps, and /etc/netplan afterwards.
 func TestTheScenariosAsNetplanHasThem(t *testing.T) {
 	hosttest.Scenarios(t, scenarios, func(t *testing.T, name string, s hosttest.Scenario) {
-		m := hosttest.New(s.Machine.Links...)
-		for _, l := range s.Machine.Links {
-			for _, file := range l.Former {
-				m.Put(t, file, []byte("of the former agent"), 0o600)
-			}
-		}
+		m := s.Host(t)
 		for _, o := range s.Record.NICs {
 			if o.Applied {
 				m.Put(t, netplan.File(o.Config), netplan.Render(o.Config, o.Adopted), 0o600)
@@ -220,43 +215,11 @@ func FuzzRender(f *testing.F) {
 	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "\"\n      dhcp4: true", -1, 1<<31, true)
 	f.Add(0, []byte{}, 65535, []byte{}, []byte{128, 0xff}, "%", 254, 0, false)
 	f.Fuzz(func(t *testing.T, id int, mac []byte, mtu int, addresses, routes []byte, zone string, metric, table int, adopted bool) {
-		c := nic.Config{ID: int(uint(id) % (nic.MaxID + 1)), MTU: mtu, MAC: nic.MAC{2}}
-		c.Name = nic.NameFor(c.ID)
-		copy(c.MAC[1:], mac)
-		c.Addresses = prefixesFrom(addresses)
-		for i, to := range prefixesFrom(routes) {
-			r := nic.Route{To: to.Masked(), Metric: metric, Table: table}
-			if i%2 == 0 {
-				r.Via, r.OnLink = to.Addr().WithZone(zone), i%4 == 0
-			}
-			if i%3 == 0 {
-				r.Source = to.Addr().WithZone(zone)
-			}
-			c.Routes = append(c.Routes, r)
-			if table > 0 {
-				c.Rules = append(c.Rules, nic.Rule{From: to, Table: table, Priority: nic.Priority(c.ID)})
-			}
-		}
+		c := hosttest.AnyConfig(id, mac, mtu, addresses, routes, zone, metric, table)
 		if wrong := readsBack(c, adopted); wrong != "" {
 			t.Errorf("%s\n%s", wrong, netplan.Render(c, adopted))
 		}
 	})
-}
-
-// prefixesFrom takes a length and an address of either family, as often as there are bytes.
-func prefixesFrom(b []byte) (out []netip.Prefix) {
-	for len(b) >= 5 {
-		n, addr := int(b[0]), netip.AddrFrom4([4]byte(b[1:5]))
-		b = b[5:]
-		if n > 32 && len(b) >= 12 {
-			six := addr.As4()
-			addr, b = netip.AddrFrom16([16]byte(append(six[:], b[:12]...))), b[12:]
-		}
-		if p := netip.PrefixFrom(addr, n); p.IsValid() {
-			out = append(out, p)
-		}
-	}
-	return out
 }
 
 func TestOwned(t *testing.T) {

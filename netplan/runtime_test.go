@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"multinicd/internal/hosttest"
 	"multinicd/netplan"
 	"multinicd/nic"
 )
@@ -116,8 +117,8 @@ func FuzzRetarget(f *testing.F) {
 	}
 	f.Add([]byte("[Match]\n[Match]\nName=x\n[\n]\n[]\n=\nAddress=\n[Network\n [Network] \nAddress = 1\n[Link]"), 0, []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, file []byte, mtu int, addresses, routes []byte) {
-		c := nic.Config{ID: 1, Name: "multinic1", MTU: mtu, Addresses: prefixesFrom(addresses)}
-		for _, to := range prefixesFrom(routes) {
+		c := nic.Config{ID: 1, Name: "multinic1", MTU: mtu, Addresses: hosttest.Prefixes(addresses)}
+		for _, to := range hosttest.Prefixes(routes) {
 			c.Routes = append(c.Routes, nic.Route{To: to.Masked()})
 			c.Rules = append(c.Rules, nic.Rule{From: to, Table: 10001, Priority: 20001})
 		}

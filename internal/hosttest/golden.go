@@ -28,6 +28,18 @@ type Scenario struct {
 // Plan is what plan.Make makes of it.
 func (s Scenario) Plan() plan.Plan { return plan.Make(s.Want, nil, s.Machine, s.Record) }
 
+// Host is a machine with the scenario's links, and with the files that the former agent has left of them.
+func (s Scenario) Host(t *testing.T) *Machine {
+	t.Helper()
+	m := New(s.Machine.Links...)
+	for _, l := range s.Machine.Links {
+		for _, file := range l.Former {
+			m.Put(t, file, []byte("of the former agent"), 0o600)
+		}
+	}
+	return m
+}
+
 // Scenarios calls f for each, by the name of its folder; dir is the way to plan/testdata.
 func Scenarios(t *testing.T, dir string, f func(t *testing.T, name string, s Scenario)) {
 	t.Helper()
