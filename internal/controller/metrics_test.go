@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"github.com/prometheus/common/expfmt"
@@ -17,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/hosttest"
 )
 
 // page is what a scrape of a fleet gives: one node of each kind that matters.
@@ -97,21 +97,7 @@ func TestMetricsCountTheFleetWithoutNamingAnybody(t *testing.T) {
 }
 
 func TestEveryMetricHasARow(t *testing.T) {
-	doc, err := os.ReadFile("../../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := func(pattern, text string) []string {
-		var out []string
-		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
-			out = append(out, m[1])
-		}
-		slices.Sort(out)
-		return slices.Compact(out)
-	}
-	if diff := cmp.Diff(names(`(?m)^# TYPE (\w+)`, page(t)), names("(?m)^\\| `(multinic_\\w+)`", string(doc))); diff != "" {
-		t.Errorf("docs/metrics.md (-metrics +rows)\n%s", diff)
-	}
+	hosttest.MetricsHaveRows(t, "../../docs/metrics.md", "multinic_", page(t))
 }
 
 // An alert on a metric that has been renamed never fires, and says nothing about it.

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -16,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/hosttest"
 )
 
 func TestMetricsAreTextAndEachHasARow(t *testing.T) {
@@ -125,21 +123,7 @@ multinicd_repair_duration_seconds_count 0
 	if problems, err := promlint.New(strings.NewReader(got)).Lint(); err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %v %v", problems, err)
 	}
-	doc, err := os.ReadFile("../../docs/metrics.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := func(pattern, text string) []string {
-		var out []string
-		for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
-			out = append(out, m[1])
-		}
-		slices.Sort(out)
-		return out
-	}
-	if diff := cmp.Diff(names(`(?m)^# TYPE (\w+)`, got), names("(?m)^\\| `(multinicd_\\w+)`", string(doc))); diff != "" {
-		t.Errorf("docs/metrics.md (-metrics +rows)\n%s", diff)
-	}
+	hosttest.MetricsHaveRows(t, "../../docs/metrics.md", "multinicd_", got)
 }
 
 func TestChangesAndRepairsAreCounted(t *testing.T) {
