@@ -108,8 +108,14 @@ func longManagers() []stand {
 // eachStand runs a test on a host of netplan, and, in the long run, on one of each kind of NetworkManager.
 func eachStand(t *testing.T, test func(t *testing.T, s stand)) {
 	t.Helper()
+	onStands(t, append([]stand{onNetplan}, longManagers()...), test)
+}
+
+// onStands runs a test on a host of each of these kinds, all at the same time.
+func onStands(t *testing.T, stands []stand, test func(t *testing.T, s stand)) {
+	t.Helper()
 	t.Parallel()
-	for _, s := range append([]stand{onNetplan}, longManagers()...) {
+	for _, s := range stands {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
 			test(t, s)
@@ -232,20 +238,16 @@ func TestKilledAtEveryStep(t *testing.T) {
 
 // The same on hosts of NetworkManager. In short only a few of the steps, of one kind of host.
 func TestKilledAtEveryStepOfNetworkManagers(t *testing.T) {
-	t.Parallel()
 	stands, whole := managers("keyfile")
-	for _, s := range stands {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			n := s.prepare(t)
-			wanted, steps := n.walk()
-			if whole { // dozens of kills
-				n.killEverywhere(s, wanted, steps, rowsOf(steps))
-				return
-			}
-			n.killAt(s, wanted, steps, map[string][]string{"add": {"settle", "done"}, "change": {"activate", "release"}, "remove": {"persist", "verify"}}, nil).check(t)
-		})
-	}
+	onStands(t, stands, func(t *testing.T, s stand) {
+		n := s.prepare(t)
+		wanted, steps := n.walk()
+		if whole { // dozens of kills
+			n.killEverywhere(s, wanted, steps, rowsOf(steps))
+			return
+		}
+		n.killAt(s, wanted, steps, map[string][]string{"add": {"settle", "done"}, "change": {"activate", "release"}, "remove": {"persist", "verify"}}, nil).check(t)
+	})
 }
 
 // rowsOf puts the steps of all operations in an order that is that of each.
@@ -312,28 +314,24 @@ func (n *node) killAt(s stand, wanted map[string]string, steps, points map[strin
 
 // NetworkManager is killed and started anew while a change is held at a step of it: the change is made, or undone and made again.
 func TestNetworkManagerIsKilledInMidChange(t *testing.T) {
-	t.Parallel()
 	stands, _ := managers("netplan for NetworkManager")
-	for _, s := range stands {
-		t.Run(s.name, func(t *testing.T) {
-			t.Parallel()
-			n := s.prepare(t)
-			wanted, _ := n.walk()
-			others := n.others()
-			for i, point := range []string{"kernel", "load", "activate", "settle", "verify", "release"} {
-				o := operations[i%len(operations)]
-				if o.name == "remove" && point == "activate" {
-					continue
-				}
-				n.wish(o.object)
-				n.pause(point)
-				n.Sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 90")
-				n.resume()
-				n.eventually("status after "+o.name+" with NetworkManager killed at "+point, o.nics, n.nics)
-				n.eventually("the host after "+o.name+" with NetworkManager killed at "+point, wanted[o.name], n.text)
-				n.stop()
-				n.eventually("the rest of the host", others, n.others) // NetworkManager, just started, sets up the primary NIC's link-local address anew
+	onStands(t, stands, func(t *testing.T, s stand) {
+		n := s.prepare(t)
+		wanted, _ := n.walk()
+		others := n.others()
+		for i, point := range []string{"kernel", "load", "activate", "settle", "verify", "release"} {
+			o := operations[i%len(operations)]
+			if o.name == "remove" && point == "activate" {
+				continue
 			}
-		})
-	}
+			n.wish(o.object)
+			n.pause(point)
+			n.Sh("systemctl kill --kill-whom=main --signal=SIGKILL NetworkManager; systemctl reset-failed NetworkManager; systemctl start NetworkManager; nm-online -qs -t 90")
+			n.resume()
+			n.eventually("status after "+o.name+" with NetworkManager killed at "+point, o.nics, n.nics)
+			n.eventually("the host after "+o.name+" with NetworkManager killed at "+point, wanted[o.name], n.text)
+			n.stop()
+			n.eventually("the rest of the host", others, n.others) // NetworkManager, just started, sets up the primary NIC's link-local address anew
+		}
+	})
 }
