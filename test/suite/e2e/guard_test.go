@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,118 +15,145 @@ import (
 	"multinicd/test/bed/testhost"
 )
 
+// untouchables are NICs of one host that are wanted and must not be touched, each for another reason, beside one that may be.
+var untouchables = []struct {
+	id        int
+	plug      string // the kernel's name of the NIC that is plugged in for it; empty: none
+	mac       string // if not guardMAC(id)
+	cidr      string
+	more      string
+	status    string
+	mentioned string // in what is said to the user
+}{
+	{1, "eth1", "", "192.168.100.10/24", "mtu: 1400", "Configured Configured", ""},
+	{2, "", "primary", "192.168.102.10/24", "mtu: 1400", "Failed ProtectedLink", "default route"},
+	{3, "eth3", "", "192.0.2.100/25", "mtu: 1400", "Failed CutsAPIPath", "192.0.2.1"},
+	{4, "eth4", "", "192.168.104.10/24", "mtu: 1400", "Failed AddressInUse", "192.168.104.10 is on link sw0"},
+	{5, "eth5", "", "192.168.105.10/24", "mtu: 1400", "Failed NotPhysical", "eth5 is part of a bond, bridge or VRF"},
+	{6, "", "", "192.168.106.10/24", "mtu: 65535", "Failed MTUTooLarge", "MTU 65535 is outside of what link eth6 can do"},
+	{7, "", "", "192.168.107.10/24", "mtu: 1400", "Pending WaitingForNIC", ""}, // the bridge sw0 has its MAC
+	{8, "", "", "192.168.108.10/24", "mtu: 1400", "Pending WaitingForNIC", ""}, // a macvlan has its MAC
+	{9, "eth9", "", "192.168.109.10/24", "mtu: 1400", "Failed ForeignConfig", "eth9 already has address 10.9.9.9/24"},
+	{10, "eth10", "", "192.168.110.10/24", "mtu: 1400", "Failed AmbiguousMAC", "eth10, copy"},
+	{11, "cali0a1b2c3d4e5", "", "192.168.111.10/24", "mtu: 1400", "Failed NotPhysical", "cali*"},
+	{12, "eth12", "", "192.168.112.10/24", "mtu: 1400", "Failed NameTaken", "multinic12"},
+	{13, "eth13", "", "192.168.113.10/24", "mtu: 1400", "Failed ProtectedLink", "default route"},
+}
+
+func guardMAC(id int) string { return fmt.Sprintf("02:00:00:00:02:%02x", id) }
+
+// statusOfThem is the status in short. The NICs of these ids are configured by now.
+func statusOfThem(configured ...int) string {
+	var out []string
+	for _, nic := range untouchables {
+		status := nic.status
+		if slices.Contains(configured, nic.id) {
+			status = "Configured Configured"
+		}
+		out = append(out, fmt.Sprintf("multinic%d %s", nic.id, status))
+	}
+	return strings.Join(out, ", ")
+}
+
 // Everything on one host that must not be touched, each wanted as a NIC, beside one NIC that may be.
 func TestWhatMustNotBeTouchedIsRefusedAndTheOthersAreConfigured(t *testing.T) {
 	t.Parallel()
-	mac := func(id int) string { return fmt.Sprintf("02:00:00:00:02:%02x", id) }
-	nics := []struct {
-		id        int
-		plug      string // the kernel's name of the NIC that is plugged in for it; empty: none
-		mac       string // if not mac(id)
-		cidr      string
-		more      string
-		status    string
-		mentioned string // in what is said to the user
-	}{
-		{1, "eth1", "", "192.168.100.10/24", "mtu: 1400", "Configured Configured", ""},
-		{2, "", "primary", "192.168.102.10/24", "mtu: 1400", "Failed ProtectedLink", "default route"},
-		{3, "eth3", "", "192.0.2.100/25", "mtu: 1400", "Failed CutsAPIPath", "192.0.2.1"},
-		{4, "eth4", "", "192.168.104.10/24", "mtu: 1400", "Failed AddressInUse", "192.168.104.10 is on link sw0"},
-		{5, "eth5", "", "192.168.105.10/24", "mtu: 1400", "Failed NotPhysical", "eth5 is part of a bond, bridge or VRF"},
-		{6, "", "", "192.168.106.10/24", "mtu: 65535", "Failed MTUTooLarge", "MTU 65535 is outside of what link eth6 can do"},
-		{7, "", "", "192.168.107.10/24", "mtu: 1400", "Pending WaitingForNIC", ""}, // the bridge sw0 has its MAC
-		{8, "", "", "192.168.108.10/24", "mtu: 1400", "Pending WaitingForNIC", ""}, // a macvlan has its MAC
-		{9, "eth9", "", "192.168.109.10/24", "mtu: 1400", "Failed ForeignConfig", "eth9 already has address 10.9.9.9/24"},
-		{10, "eth10", "", "192.168.110.10/24", "mtu: 1400", "Failed AmbiguousMAC", "eth10, copy"},
-		{11, "cali0a1b2c3d4e5", "", "192.168.111.10/24", "mtu: 1400", "Failed NotPhysical", "cali*"},
-		{12, "eth12", "", "192.168.112.10/24", "mtu: 1400", "Failed NameTaken", "multinic12"},
-		{13, "eth13", "", "192.168.113.10/24", "mtu: 1400", "Failed ProtectedLink", "default route"},
+	n := hostOfUntouchables(t)
+	n.refusesThemAndTouchesNone()
+
+	// Once the reason is gone the NIC is configured, without a restart.
+	if err := n.StartDaemon(t.Context()); err != nil {
+		t.Fatal(err)
 	}
+	n.wantNICs(statusOfThem())
+	n.must("sh", "-ec", "ip link del multinic12; ip link set eth5 nomaster")
+	n.wantNICs(statusOfThem(5, 12))
+	n.wantLink(guardMAC(5), "multinic5 up mtu 1400 192.168.105.10/24")
+	n.wantLink(guardMAC(12), "multinic12 up mtu 1400 192.168.112.10/24")
+}
+
+// hostOfUntouchables boots a host on which all of them are so, and are wanted.
+func hostOfUntouchables(t *testing.T) *node {
+	t.Helper()
 	o := testhost.Options{PrimaryMAC: "02:00:00:00:02:ff"}
-	var wish, status []string
-	for _, nic := range nics {
+	var wish []string
+	for _, nic := range untouchables {
 		if nic.plug != "" {
-			o.NICs = append(o.NICs, testhost.NIC{MAC: mac(nic.id), Name: nic.plug, Segment: fmt.Sprintf("data%d", nic.id)})
+			o.NICs = append(o.NICs, testhost.NIC{MAC: guardMAC(nic.id), Name: nic.plug, Segment: fmt.Sprintf("data%d", nic.id)})
 		}
-		wanted := mac(nic.id)
+		wanted := guardMAC(nic.id)
 		if nic.mac == "primary" {
 			wanted = o.PrimaryMAC
 		}
 		wish = append(wish, nicYAML(nic.id, wanted, nic.cidr, nic.more))
-		status = append(status, fmt.Sprintf("multinic%d %s", nic.id, nic.status))
 	}
-	o.NICs = append(o.NICs, testhost.NIC{MAC: mac(10), Name: "copy", Segment: "data99"})
+	o.NICs = append(o.NICs, testhost.NIC{MAC: guardMAC(10), Name: "copy", Segment: "data99"})
 	n := fileNode(t, bed.New(t), o, map[string]string{objectFile: nodeObject(wish...)})
 	n.file("/etc/multinicd/multinicd.toml", strings.ReplaceAll(settings("worker-node-01", fromFile), `["veth"]`, `["veth", "tun"]`))
 	n.must("sh", "-ec", `
-		ip link add sw0 address `+mac(7)+` type bridge
+		ip link add sw0 address `+guardMAC(7)+` type bridge
 		ip link set sw0 up
 		ip address add 192.168.104.10/24 dev sw0
 		ip link set eth5 master sw0
 		ip tuntap add dev eth6 mode tap
 		udevadm settle # which gives it a MAC of its own
-		ip link set eth6 address `+mac(6)+`
-		ip link add link eth4 name mv0 address `+mac(8)+` type macvlan
+		ip link set eth6 address `+guardMAC(6)+`
+		ip link add link eth4 name mv0 address `+guardMAC(8)+` type macvlan
 		ip address add 10.9.9.9/24 dev eth9
 		ip link add multinic12 type bridge
 		ip link set eth13 up
 		ip route add default dev eth13 metric 4000
 		udevadm settle # which gives the last ones a MAC, too`)
 	n.quiet()
+	return n
+}
 
+// refusesThemAndTouchesNone applies the object, twice: all are refused or waited for except the first, and the kernel tells of no other link.
+func (n *node) refusesThemAndTouchesNone() {
+	n.t.Helper()
 	kernel, err := n.MonitorKernel()
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	defer kernel.Stop()
-	apply := func() string {
-		t.Helper()
-		cmd := n.Command(t.Context(), "multinicd", "apply", "-f", objectFile, "-o", "json")
-		out, err := cmd.Output()
-		var code *exec.ExitError
-		if !errors.As(err, &code) || code.ExitCode() != exitRefused {
-			t.Fatalf("apply: %v, want exit %d\n%s", err, exitRefused, out)
-		}
-		var s daemon.Status
-		if err := json.Unmarshal(out, &s); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-		for i, nic := range s.NICs {
-			if i < len(nics) && !strings.Contains(nic.Message, nics[i].mentioned) {
-				t.Errorf("%s: the message is %q, want %q in it", nic.Name, nic.Message, nics[i].mentioned)
-			}
-		}
-		return installed.NICs(s)
-	}
 	for range 2 {
-		if got, want := apply(), strings.Join(status, ", "); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
+		if got, want := n.applyUntouchables(), statusOfThem(); got != want {
+			n.t.Errorf("got  %s\nwant %s", got, want)
 		}
 	}
-	n.wantLink(mac(1), "multinic1 up mtu 1400 192.168.100.10/24")
+	n.wantLink(guardMAC(1), "multinic1 up mtu 1400 192.168.100.10/24")
 	if got, want := n.must("ls", "/etc/netplan"), "01-primary.yaml\n90-multinic1.yaml\n"; got != want {
-		t.Errorf("files: got %q, want %q", got, want)
+		n.t.Errorf("files: got %q, want %q", got, want)
 	}
 	events, err := kernel.Events()
 	if err != nil {
-		t.Fatal(err)
+		n.t.Fatal(err)
 	}
 	for _, e := range events {
 		if e.Link != "eth1" && e.Link != "multinic1" {
-			t.Errorf("something else was touched: %s", e)
+			n.t.Errorf("something else was touched: %s", e)
 		}
 	}
+}
 
-	// Once the reason is gone the NIC is configured, without a restart.
-	if err := n.StartDaemon(t.Context()); err != nil {
-		t.Fatal(err)
+// applyUntouchables gives the status in short that apply prints, and holds its messages to what has to be mentioned.
+func (n *node) applyUntouchables() string {
+	n.t.Helper()
+	out, err := n.Command(n.t.Context(), "multinicd", "apply", "-f", objectFile, "-o", "json").Output()
+	var code *exec.ExitError
+	if !errors.As(err, &code) || code.ExitCode() != exitRefused {
+		n.t.Fatalf("apply: %v, want exit %d\n%s", err, exitRefused, out)
 	}
-	n.wantNICs(strings.Join(status, ", "))
-	n.must("sh", "-ec", "ip link del multinic12; ip link set eth5 nomaster")
-	status[4], status[11] = "multinic5 Configured Configured", "multinic12 Configured Configured"
-	n.wantNICs(strings.Join(status, ", "))
-	n.wantLink(mac(5), "multinic5 up mtu 1400 192.168.105.10/24")
-	n.wantLink(mac(12), "multinic12 up mtu 1400 192.168.112.10/24")
+	var s daemon.Status
+	if err := json.Unmarshal(out, &s); err != nil {
+		n.t.Fatalf("%v\n%s", err, out)
+	}
+	for i, nic := range s.NICs {
+		if i < len(untouchables) && !strings.Contains(nic.Message, untouchables[i].mentioned) {
+			n.t.Errorf("%s: the message is %q, want %q in it", nic.Name, nic.Message, untouchables[i].mentioned)
+		}
+	}
+	return installed.NICs(s)
 }
 
 func TestExitCodesSayWhatIsWrong(t *testing.T) {
