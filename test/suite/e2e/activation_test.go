@@ -101,40 +101,7 @@ func activation(t *testing.T, suite, name string, keep bool, state string) strin
 		t.Fatal(err)
 	}
 	defer kernel.Stop()
-	setup := func() string {
-		return strings.TrimSpace(n.must("sh", "-c", "networkctl list --no-legend --no-pager multinic1 | awk '{print $5}'"))
-	}
-
-	const route = "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"
-	out := n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", "addresses: [\"2001:db8:100::10/64\"]", route)))
-	n.eventually("networkd's word on the NIC", state, setup)
-	if asked := !strings.Contains(out, "networkd was not asked"); name == "networkd" && asked != keep {
-		t.Errorf("networkd was asked: %v, want %v:\n%s", asked, keep, out)
-	}
-	n.wantLinkStays(mac1, "multinic1 up mtu 1400 192.168.100.10/24 2001:db8:100::10/64")
-	n.sameAgainDoesNothing("multinicd", "apply", "-f", objectFile)
-	// The next one by the service, in its sandbox.
-	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.11/24", route)))
-	n.wantLinkStays(mac1, "multinic1 up mtu 1500 192.168.100.11/24")
-	n.wantNICs("multinic1 Configured Configured")
-	n.eventually("networkd's word on the NIC after a change", state, setup)
-	if asked := !strings.Contains(n.Journal(t.Context()), "networkd was not asked"); name == "networkd" && asked != keep {
-		t.Errorf("networkd was asked: %v, want %v:\n%s", asked, keep, n.Journal(t.Context()))
-	}
-	if err := n.StopDaemon(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	// Beside ours networkd has a route of its own where it leaves ours alone (systemd 257).
-	if got := n.must("ip", "route", "show", "10.20.0.0/16"); !strings.Contains(got, "via 192.168.100.1 dev multinic1") {
-		t.Errorf("the route is %q", got)
-	}
-	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.11/24")))
-	n.wantStays("the route that is wanted no more", "", func() string { return n.must("ip", "route", "show", "10.20.0.0/16") })
-	n.apply(exitDone, nodeObject())
-	n.wantLinkStays(mac1, "eth1 down mtu 1500")
-	if left := n.ours(); left != "" {
-		t.Errorf("files are left: %s", left)
-	}
+	n.isActivated(name, keep, state)
 
 	lost := missing(before, n.settles("the rest of the host", n.others))
 	events, err := kernel.Events()
@@ -153,26 +120,70 @@ func activation(t *testing.T, suite, name string, keep bool, state string) strin
 	if name == "netplan" {
 		n.netplanFails()
 	}
-	if name != "networkd" || !keep {
-		return summary
+	if name == "networkd" && keep {
+		n.writesWhatTheGeneratorWill()
 	}
-	// What we write for networkd is what netplan's generator will.
-	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", "addresses: [\"2001:db8:100::10/64\"]", route)))
+	return summary
+}
+
+const activationRoute = "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"
+
+// isActivated makes a NIC by the command, changes it by the service, and gives it back. networkd says state of the NIC each time.
+func (n *node) isActivated(name string, keep bool, state string) {
+	n.t.Helper()
+	setup := func() string {
+		return strings.TrimSpace(n.must("sh", "-c", "networkctl list --no-legend --no-pager multinic1 | awk '{print $5}'"))
+	}
+
+	out := n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", "addresses: [\"2001:db8:100::10/64\"]", activationRoute)))
+	n.eventually("networkd's word on the NIC", state, setup)
+	if asked := !strings.Contains(out, "networkd was not asked"); name == "networkd" && asked != keep {
+		n.t.Errorf("networkd was asked: %v, want %v:\n%s", asked, keep, out)
+	}
+	n.wantLinkStays(mac1, "multinic1 up mtu 1400 192.168.100.10/24 2001:db8:100::10/64")
+	n.sameAgainDoesNothing("multinicd", "apply", "-f", objectFile)
+	// The next one by the service, in its sandbox.
+	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.11/24", activationRoute)))
+	n.wantLinkStays(mac1, "multinic1 up mtu 1500 192.168.100.11/24")
+	n.wantNICs("multinic1 Configured Configured")
+	n.eventually("networkd's word on the NIC after a change", state, setup)
+	if asked := !strings.Contains(n.Journal(n.t.Context()), "networkd was not asked"); name == "networkd" && asked != keep {
+		n.t.Errorf("networkd was asked: %v, want %v:\n%s", asked, keep, n.Journal(n.t.Context()))
+	}
+	if err := n.StopDaemon(n.t.Context()); err != nil {
+		n.t.Fatal(err)
+	}
+	// Beside ours networkd has a route of its own where it leaves ours alone (systemd 257).
+	if got := n.must("ip", "route", "show", "10.20.0.0/16"); !strings.Contains(got, "via 192.168.100.1 dev multinic1") {
+		n.t.Errorf("the route is %q", got)
+	}
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.11/24")))
+	n.wantStays("the route that is wanted no more", "", func() string { return n.must("ip", "route", "show", "10.20.0.0/16") })
+	n.apply(exitDone, nodeObject())
+	n.wantLinkStays(mac1, "eth1 down mtu 1500")
+	if left := n.ours(); left != "" {
+		n.t.Errorf("files are left: %s", left)
+	}
+}
+
+// writesWhatTheGeneratorWill: the file that we write for networkd is the one that netplan's generator will make.
+func (n *node) writesWhatTheGeneratorWill() {
+	n.t.Helper()
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", "addresses: [\"2001:db8:100::10/64\"]", activationRoute)))
 	const file = "/run/systemd/network/10-netplan-multinic1.network"
 	text := func() string { return n.must("sh", "-c", "grep -v -e RequiredForOnline -e '^$' "+file) } // 1.1.2 says elsewhere that a boot need not wait
 	ours := text()
 	n.must("systemctl", "daemon-reload")
 	if theirs := text(); theirs != ours {
-		t.Errorf("we wrote\n%s\nnetplan's generator writes\n%s", ours, theirs)
+		n.t.Errorf("we wrote\n%s\nnetplan's generator writes\n%s", ours, theirs)
 	}
 	// From then on networkd would act on all of the generator's files: it is not asked.
 	if out := n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.12/24", "mtu: 1400"))); !strings.Contains(out, "networkd was not asked") {
-		t.Errorf("networkd was asked after a daemon-reload:\n%s", out)
+		n.t.Errorf("networkd was asked after a daemon-reload:\n%s", out)
 	}
 	n.wantLinkStays(mac1, "multinic1 up mtu 1400 192.168.100.12/24")
 	n.reboot()
 	n.wantLinkStays(mac1, "multinic1 up mtu 1400 192.168.100.12/24")
-	return summary
 }
 
 // netplanFails has netplan judge as ever and fail to apply: the change is undone whole, and made once that is over.
