@@ -69,9 +69,11 @@ test-packaged: ## the tests on hosts again, with the .deb installed, on Debian 1
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/e2e; \
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/failpoint/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/fault; done
 
+# With -short internal/apply tries one in five of the operations at which a change may be cut off, and then each of them without the race detector.
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed
-	$(GO) test -race -shuffle=on $(PRODUCT)
+	$(GO) test -race -short -shuffle=on $(PRODUCT)
+	$(GO) test -shuffle=on ./internal/apply
 
 .PHONY: bench
 bench: ## measure, and write docs/performance/ (as root)
