@@ -145,7 +145,7 @@ func TestTheVersionHasASectionInTheChangelog(t *testing.T) {
 // Prose is wrapped, so that a change of one sentence shows as few changed lines. Tables and code cannot be wrapped.
 func TestPagesAreWrapped(t *testing.T) {
 	const columns = 100
-	for _, page := range []string{"README.md", "docs/cluster.md", "docs/install.md", "docs/recovery.md", "docs/trigger.md", "docs/uninstall.md"} {
+	for _, page := range []string{"README.md", "docs/cluster.md", "docs/install.md", "docs/networkmanager.md", "docs/reasons.md", "docs/recovery.md", "docs/rollout.md", "docs/routing.md", "docs/trigger.md", "docs/uninstall.md"} {
 		code, n := false, 0
 		for line := range strings.Lines(read(t, page)) {
 			line = strings.TrimSuffix(line, "\n")
