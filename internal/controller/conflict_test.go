@@ -41,7 +41,7 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 	i := identity{name: node, notes: map[string]string{sinceAnnotation: now.Add(-25 * time.Hour).UTC().Format(time.RFC3339), objectAnnotation: "object"}}
 	policies := &guard{now: clock, at: now} // they are in force
 	credentials := func(cl client.Client) reconcile.Reconciler {
-		return &credentialLoop{client: cl, log: log, now: clock, pulses: newPulses(), maker: &maker{client: cl, now: clock, made: map[string]made{}}, guard: policies}
+		return &credentialLoop{client: cl, log: log, now: clock, pulses: newPulses(), maker: &maker{client: cl, now: clock}, guard: policies}
 	}
 	kept := []client.Object{i.account()}
 	kept = append(append(kept, i.rights()...), i.mailboxes()...)
@@ -57,7 +57,7 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 	}{
 		"of a Job whose object is gone": {[]client.Object{job}, job, func(cl client.Client) reconcile.Reconciler {
 			return &jobLoop{client: cl, reader: cl, log: log, now: clock, pulses: newPulses(), meters: newMeters(cl, nil),
-				guard: policies, options: JobOptions{Execution: ExecutionAuto}, last: map[string]time.Time{}}
+				guard: policies, options: JobOptions{Execution: ExecutionAuto}}
 		}, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}},
 		"of a run that ended long ago": {[]client.Object{run}, run, func(cl client.Client) reconcile.Reconciler {
 			return &runLoop{client: cl, reader: cl, log: log, now: clock, meters: newMeters(cl, nil)}

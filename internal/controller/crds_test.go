@@ -69,8 +69,7 @@ func TestStatusesAreWrittenAlsoIntoOlderCRDs(t *testing.T) {
 	told := events.NewFakeRecorder(100)
 	now := noon
 	l := &statusLoop{client: cl, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, silentAfter: SilentAfter, pulses: newPulses(),
-		brake: newBrake(writeEvery, writeBurst), events: told, eventBrake: newBrake(eventEvery, eventBurst), meters: newMeters(cl, nil),
-		said: map[string]said{}, settled: map[string]string{},
+		events: told, meters: newMeters(cl, nil),
 		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	// look reconciles, and wants what is then said of the node, after so many requests, and when it wants to look again.
 	look := func(sentence, want string, level int32, requests int, next time.Duration) {

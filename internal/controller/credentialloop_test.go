@@ -38,7 +38,7 @@ func TestANoteThatTheCacheDoesNotShowYetIsKept(t *testing.T) {
 		},
 	}).Build()
 	now := time.Now()
-	m := &maker{client: cl, now: func() time.Time { return now }, made: map[string]made{}}
+	m := &maker{client: cl, now: func() time.Time { return now }}
 	loop := &credentialLoop{
 		client: cl, log: slog.New(slog.DiscardHandler), now: m.now, pulses: newPulses(), maker: m,
 		guard: &guard{now: m.now, at: now}, // the policies are in force

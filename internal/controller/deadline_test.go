@@ -13,7 +13,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -115,7 +114,7 @@ func TestAReleaseThatWakesNobodyIsNone(t *testing.T) {
 	}
 	o := object(1, func(o *v1.MultiNicNodeConfig) { o.Namespace = v1.SystemNamespace })
 	r := &rollout{client: fake.NewClientBuilder().WithScheme(scheme).WithObjects(o).Build(), log: slog.New(slog.DiscardHandler), events: events.NewFakeRecorder(100),
-		options: RolloutOptions{Max: "1"}, now: time.Now, wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]), granted: map[types.UID]grant{},
+		options: RolloutOptions{Max: "1"}, now: time.Now, wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]),
 		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -137,7 +136,7 @@ func TestTheTimesOfJobsAreForgotten(t *testing.T) {
 	cl := builder.Build()
 	clock := func() time.Time { return now }
 	l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, guard: &guard{now: clock, reader: cl, client: cl, log: slog.New(slog.DiscardHandler)},
-		meters: newMeters(cl, nil), options: JobOptions{Execution: ExecutionJob, Image: "x"}, last: map[string]time.Time{}}
+		meters: newMeters(cl, nil), options: JobOptions{Execution: ExecutionJob, Image: "x"}}
 	for _, name := range []string{"a", "b", "c"} {
 		in := JobIn{Execution: ExecutionJob, Object: object(1), Node: true}
 		in.Object.Name = name

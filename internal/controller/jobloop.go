@@ -227,6 +227,9 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 	wait := l.last[node].Add(time.Second).Sub(now) // two Jobs of a second would bear one name
 	if wait <= 0 {
 		maps.DeleteFunc(l.last, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Second })
+		if l.last == nil {
+			l.last = map[string]time.Time{}
+		}
 		l.last[node] = now
 	}
 	l.mu.Unlock()

@@ -67,6 +67,9 @@ func (m *maker) make(ctx context.Context, want client.Object) error {
 			}
 		}
 	}
+	if m.made == nil {
+		m.made = map[string]made{}
+	}
 	m.made[id(want)] = made{now, want}
 	return nil
 }

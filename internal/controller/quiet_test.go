@@ -123,25 +123,24 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 	}
 	status := func(w world) reconcile.Reconciler {
 		return &statusLoop{client: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, jobs: true,
-			brake: newBrake(writeEvery, writeBurst), events: events.NewFakeRecorder(1000), eventBrake: newBrake(eventEvery, eventBurst),
-			meters: newMeters(w.client, nil), said: map[string]said{}, settled: map[string]string{}, reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
+			events: events.NewFakeRecorder(1000), meters: newMeters(w.client, nil), reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	}
 	rolled := func(o RolloutOptions) func(world) reconcile.Reconciler {
 		return func(w world) reconcile.Reconciler {
 			there := func(_ context.Context, o *v1.MultiNicNodeConfig) (bool, error) { return o.Name != "away", nil }
 			return &rollout{client: w.client, log: w.log, events: events.NewFakeRecorder(1000), options: o, reachable: there, now: w.now,
-				wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 1000), granted: map[types.UID]grant{}}
+				wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 1000)}
 		}
 	}
 	credentials := func(w world) *credentialLoop {
 		return &credentialLoop{client: w.client, log: w.log, now: w.now, pulses: w.pulses, guard: w.guard,
-			maker: &maker{client: w.client, now: w.now, made: map[string]made{}}}
+			maker: &maker{client: w.client, now: w.now}}
 	}
 	credential := func(w world) reconcile.Reconciler { return credentials(w) }
 	jobs := func(e Execution) func(world) reconcile.Reconciler {
 		return func(w world) reconcile.Reconciler {
 			return &jobLoop{client: w.client, reader: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, guard: w.guard,
-				meters: newMeters(w.client, nil), options: JobOptions{Execution: e, Image: "x"}, last: map[string]time.Time{}}
+				meters: newMeters(w.client, nil), options: JobOptions{Execution: e, Image: "x"}}
 		}
 	}
 	runs := func(w world) reconcile.Reconciler {

@@ -80,7 +80,7 @@ func TestAnAnswerThatMeetsAConflictIsTriedAgain(t *testing.T) {
 						return c.Delete(ctx, o, opts...)
 					},
 				}).Build()
-			m := &maker{client: cl, now: func() time.Time { return now }, made: map[string]made{}}
+			m := &maker{client: cl, now: func() time.Time { return now }}
 			policies := &guard{now: m.now, at: now} // they are in force
 			log := slog.New(slog.DiscardHandler)
 			loop := &requestLoop{

@@ -136,6 +136,9 @@ func (r *rollout) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 		named := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Namespace: v1.SystemNamespace}}
 		select {
 		case r.wake <- event.TypedGenericEvent[*v1.MultiNicNodeConfig]{Object: named}:
+			if r.granted == nil {
+				r.granted = map[types.UID]grant{}
+			}
 			r.granted[n.UID] = grant{n.Generation, now} // the status loop asks once it gets r.mu
 		case <-ctx.Done():
 			return reconcile.Result{}, fmt.Errorf("waking the status loop for %s: %w", n.Name, ctx.Err())

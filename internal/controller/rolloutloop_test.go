@@ -51,7 +51,7 @@ func TestANodeThatDoesNotSettleLetsTheNextOneThrough(t *testing.T) {
 				said = events.NewFakeRecorder(100)
 				return &rollout{client: cl, log: slog.New(slog.DiscardHandler), events: said, options: RolloutOptions{Max: "1", StopAfter: 2}, now: func() time.Time { return now },
 					reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil },
-					wake:      make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 100), granted: map[types.UID]grant{}}
+					wake:      make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 100)}
 			}
 			r := start()
 			// pass lets time pass as the loop asks for it, and writes what it releases.
@@ -144,7 +144,7 @@ func TestABridgeThatWasAwayHearsTheNodesFirst(t *testing.T) {
 	told := events.NewFakeRecorder(100)
 	r := &rollout{client: cl, log: slog.New(slog.DiscardHandler), events: told, options: RolloutOptions{Max: "2", StopAfter: 1}, now: func() time.Time { return now },
 		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil },
-		wake:      make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 100), granted: map[types.UID]grant{}}
+		wake:      make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig], 100)}
 	look := func(sentence, want string) {
 		t.Helper()
 		if _, err := r.Reconcile(t.Context(), reconcile.Request{}); err != nil {

@@ -81,9 +81,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	loop := &statusLoop{
 		client: mgr.GetClient(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
 		pulses: newPulses(),
-		brake:  newBrake(writeEvery, writeBurst),
-		events: recorder, eventBrake: newBrake(eventEvery, eventBurst),
-		said: map[string]said{}, settled: map[string]string{}, jobs: o.Jobs.Execution != ExecutionDaemon,
+		events: recorder, jobs: o.Jobs.Execution != ExecutionDaemon,
 	}
 	if loop.jobs {
 		if err := indexJobs(mgr); err != nil {
@@ -94,7 +92,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if o.Rollout.On() {
 		loop.rollout = &rollout{
 			client: mgr.GetClient(), log: o.Log, events: recorder, options: o.Rollout, now: o.Now, reachable: loop.reachable,
-			wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]), granted: map[types.UID]grant{},
+			wake: make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]),
 		}
 		if err := watchRollout(mgr, loop.rollout); err != nil {
 			return fmt.Errorf("setting up the rollout brake: %w", err)
@@ -127,7 +125,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	}
 	creds := &credentialLoop{
 		client: mgr.GetClient(), log: o.Log, now: o.Now, pulses: loop.pulses, guard: policies,
-		maker: &maker{client: mgr.GetClient(), now: time.Now, made: map[string]made{}},
+		maker: &maker{client: mgr.GetClient(), now: time.Now},
 	}
 	requests := &requestLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now,
@@ -173,7 +171,7 @@ func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events
 	}
 	return watchJobs(mgr, &jobLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
-		pulses: status.pulses, guard: policies, meters: status.meters, options: o.Jobs, braked: o.Rollout.On(), last: map[string]time.Time{},
+		pulses: status.pulses, guard: policies, meters: status.meters, options: o.Jobs, braked: o.Rollout.On(),
 	})
 }
 

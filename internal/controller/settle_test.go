@@ -30,8 +30,7 @@ func TestEventsTellOfAnotherCauseUnderTheSameReason(t *testing.T) {
 	told := events.NewFakeRecorder(100)
 	now := noon
 	l := &statusLoop{client: cl, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, silentAfter: SilentAfter, pulses: newPulses(),
-		brake: newBrake(writeEvery, writeBurst), events: told, eventBrake: newBrake(eventEvery, eventBurst), meters: newMeters(cl, nil),
-		said: map[string]said{}, settled: map[string]string{},
+		events: told, meters: newMeters(cl, nil),
 		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	failed := func(reason, message string) v1.InterfaceStatus { return nic(2, v1.StateFailed, reason, message) }
 	for _, step := range []struct {

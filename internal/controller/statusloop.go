@@ -31,9 +31,7 @@ type statusLoop struct {
 	now         func() time.Time
 	silentAfter time.Duration
 	pulses      *pulses
-	brake       *brake
 	events      events.EventRecorder
-	eventBrake  *brake
 	meters      *meters
 	jobs        bool     // there are Jobs
 	rollout     *rollout // nil: no brake
@@ -43,6 +41,8 @@ type statusLoop struct {
 	mu      sync.Mutex
 	said    map[string]said   // by node
 	settled map[string]string // by node: what it had settled on when that was last told of
+	writes  limiter           // of statuses
+	tells   limiter           // of Events
 }
 
 // said is the status that was written last, until the cache shows it.
@@ -92,7 +92,7 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	l.pulses.judged(node, out.Silent)
 	out.Status = l.crds.fit(out.Status, in.Now)
 	if !equality.Semantic.DeepEqual(obj.Status, out.Status) {
-		if delay := l.brake.wait(node, in.Now); delay > 0 {
+		if delay := l.writes.wait(node, in.Now, writeEvery, writeBurst); delay > 0 {
 			return again(delay), nil
 		}
 		err := l.write(ctx, &obj, out.Status)
@@ -134,8 +134,11 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 	if err != nil {
 		return fmt.Errorf("writing status of %s: %w", obj.Name, err)
 	}
-	l.mu.Lock()
 	l.meters.writes.Inc()
+	l.mu.Lock()
+	if l.said == nil {
+		l.said = map[string]said{}
+	}
 	l.said[obj.Name] = said{uid: obj.UID, version: written.ResourceVersion, status: next}
 	l.mu.Unlock()
 	if obj.Status.State != next.State {
@@ -187,9 +190,12 @@ func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNod
 		before = settlement(obj.Status)
 		known = before != ""
 	}
+	if l.settled == nil {
+		l.settled = map[string]string{}
+	}
 	l.settled[obj.Name] = on
 	l.mu.Unlock()
-	if !known || before == on || now.Reason == v1.ReasonReportRefused || l.eventBrake.wait(obj.Name, l.now()) > 0 {
+	if !known || before == on || now.Reason == v1.ReasonReportRefused || !l.mayTell(obj.Name) {
 		return
 	}
 	kind := corev1.EventTypeWarning
@@ -233,7 +239,7 @@ func (l *statusLoop) tellFight(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeC
 		return nil
 	}
 	now, before := fight(next), fight(obj.Status)
-	if (now == nil) == (before == nil) || l.eventBrake.wait(obj.Name, l.now()) > 0 {
+	if (now == nil) == (before == nil) || !l.mayTell(obj.Name) {
 		return
 	}
 	if now != nil {
@@ -250,12 +256,17 @@ func (l *statusLoop) tell(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfig
 	if now == nil || now.Reason != v1.ReasonReportRefused || (before != nil && before.Reason == now.Reason && before.Message == now.Message) {
 		return
 	}
-	if l.eventBrake.wait(obj.Name, l.now()) > 0 {
+	if !l.mayTell(obj.Name) {
 		return
 	}
 	l.events.Eventf(obj, nil, corev1.EventTypeWarning, v1.ReasonReportRefused, "ReadReport", "%s",
 		v1.Printable("system:serviceaccount:"+v1.NodesNamespace+":"+v1.ServiceAccountName(obj.Name)+
 			" wrote a report that cannot be used: "+now.Message, maxEvent))
+}
+
+// mayTell takes an Event off the node's account, if there is one left.
+func (l *statusLoop) mayTell(node string) bool {
+	return l.tells.wait(node, l.now(), eventEvery, eventBurst) == 0
 }
 
 // lastStatus is the object's status, or what was written since if the cache
@@ -279,8 +290,8 @@ func (l *statusLoop) forget(node string) {
 	defer l.mu.Unlock()
 	delete(l.said, node)
 	delete(l.settled, node)
-	l.brake.forget(node)
-	l.eventBrake.forget(node)
+	l.writes.forget(node)
+	l.tells.forget(node)
 }
 
 // ofLease names the node that a Lease belongs to; "" for one that is none of ours.
