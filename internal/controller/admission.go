@@ -37,14 +37,14 @@ const (
 	admissionWithin = 10 * time.Second
 )
 
-// errAdmission is what every error of guard.inForce wraps: nothing is to be
+// errAdmission is what every error of policyGuard.inForce wraps: nothing is to be
 // handed out.
 var errAdmission = errors.New("admission policies are not in force")
 
-// guard knows whether the admission policies of a manifest stand in the cluster,
+// policyGuard knows whether the admission policies of a manifest stand in the cluster,
 // word for word, and refuse what they must. Its methods may be called at any
 // time.
-type guard struct {
+type policyGuard struct {
 	reader client.Reader // asks the API server
 	client client.Client // as the bridge: it makes the probes
 	events events.EventRecorder
@@ -56,6 +56,14 @@ type guard struct {
 	at      time.Time
 	err     error
 	looking chan struct{} // closed when the look that goes on has ended; nil: none does
+}
+
+// newPolicyGuard looks for the policies of a manifest of deploy/. reader asks the API
+// server. It takes the real clock: that of the bridge says what time it is for the
+// nodes.
+func newPolicyGuard(manifest string, reader client.Reader, c client.Client, recorder events.EventRecorder, log *slog.Logger) (*policyGuard, error) {
+	want, err := wantedPolicies(manifest)
+	return &policyGuard{reader: reader, client: c, events: recorder, log: log, now: time.Now, want: want}, err
 }
 
 // fault is what is wrong with a policy or its binding. It wraps errAdmission.
@@ -129,7 +137,7 @@ func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAd
 // behind the answer began admissionFresh before the question at most: who waits
 // for one that goes on takes it, or with a slow API server each would have to
 // look for himself, one after the other. Nobody waits longer than his own ctx.
-func (g *guard) inForce(ctx context.Context) error {
+func (g *policyGuard) inForce(ctx context.Context) error {
 	asked := g.now()
 	g.mu.Lock()
 	for g.at.IsZero() || asked.Sub(g.at) >= admissionFresh {
@@ -150,7 +158,7 @@ func (g *guard) inForce(ctx context.Context) error {
 }
 
 // lookNow is inForce for the one who looks. It takes g.mu over, and gives it back.
-func (g *guard) lookNow(ctx context.Context) error {
+func (g *policyGuard) lookNow(ctx context.Context) error {
 	done := make(chan struct{})
 	g.looking = done
 	g.mu.Unlock()
@@ -183,7 +191,7 @@ func (g *guard) lookNow(ctx context.Context) error {
 // tell makes an Event about the bridge's own ServiceAccount: what it speaks of
 // has no namespace in which the bridge may write. That is named beside it:
 // Events which differ in nothing but their message are taken for one.
-func (g *guard) tell(kind, reason string, what error) {
+func (g *policyGuard) tell(kind, reason string, what error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
 	var about runtime.Object
 	var f *fault
@@ -194,7 +202,7 @@ func (g *guard) tell(kind, reason string, what error) {
 }
 
 // Start looks now and then, until ctx ends.
-func (g *guard) Start(ctx context.Context) error {
+func (g *policyGuard) Start(ctx context.Context) error {
 	tick := time.NewTicker(admissionEvery)
 	defer tick.Stop()
 	for {
@@ -209,7 +217,7 @@ func (g *guard) Start(ctx context.Context) error {
 
 // look asks the API server about all policies at once, and tells of the first,
 // in the order of the file, that is not in force.
-func (g *guard) look(ctx context.Context) error {
+func (g *policyGuard) look(ctx context.Context) error {
 	errs := make([]error, len(g.want.policies))
 	var all sync.WaitGroup
 	for i, policy := range g.want.policies {
@@ -226,7 +234,7 @@ func (g *guard) look(ctx context.Context) error {
 
 // lookAt asks about one policy and its bindings, and probes it. A probe is told
 // from other refusals by the message that stands in the policy for it.
-func (g *guard) lookAt(ctx context.Context, want admissionv1.ValidatingAdmissionPolicy) error {
+func (g *policyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdmissionPolicy) error {
 	policy := &admissionv1.ValidatingAdmissionPolicy{}
 	if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, policy); err != nil {
 		return wrong(policyKind, policy, want.Name, "reading policy %s: %w", want.Name, err)
@@ -258,7 +266,7 @@ func (g *guard) lookAt(ctx context.Context, want admissionv1.ValidatingAdmission
 }
 
 // probe makes, as a dry run, the request that the policy must refuse.
-func (g *guard) probe(ctx context.Context, policy string) error {
+func (g *policyGuard) probe(ctx context.Context, policy string) error {
 	meta := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Name: name, Namespace: v1.NodesNamespace}
 	}
@@ -298,7 +306,7 @@ func (g *guard) probe(ctx context.Context, policy string) error {
 }
 
 // probeLabel labels some Node, since the bridge may make none.
-func (g *guard) probeLabel(ctx context.Context) error {
+func (g *policyGuard) probeLabel(ctx context.Context) error {
 	nodes := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}}
 	if err := g.client.List(ctx, nodes, client.Limit(1)); err != nil {
 		return fmt.Errorf("listing Nodes: %w", err)

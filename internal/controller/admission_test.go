@@ -25,7 +25,7 @@ import (
 const latency = admissionFresh / 10
 
 // slowGuard looks at an API server that takes its time for each answer, and counts the looks.
-func slowGuard(t *testing.T) (*guard, *atomic.Int32) {
+func slowGuard(t *testing.T) (*policyGuard, *atomic.Int32) {
 	t.Helper()
 	want, err := wantedPolicies(deploy.Admission)
 	if err != nil {
@@ -71,7 +71,7 @@ func slowGuard(t *testing.T) (*guard, *atomic.Int32) {
 			return refusal()
 		},
 	}).Build()
-	return &guard{
+	return &policyGuard{
 		reader: cl, client: cl, events: events.NewFakeRecorder(100), log: slog.New(slog.DiscardHandler), now: time.Now, want: want,
 	}, &looks
 }

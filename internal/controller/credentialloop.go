@@ -19,12 +19,12 @@ import (
 // into. One goroutine at a time works on a node; several nodes are worked on at
 // once.
 type credentialLoop struct {
-	client client.Client // reads from the caches
-	log    *slog.Logger
-	now    func() time.Time
-	pulses *pulses
-	maker  *maker
-	guard  *guard
+	client  client.Client // reads from the caches
+	log     *slog.Logger
+	now     func() time.Time
+	pulses  *pulses
+	maker   *maker
+	inForce func(context.Context) error // gives an error while the admission policies are not in force
 }
 
 // Reconcile brings what belongs to one node to where it should be.
@@ -63,7 +63,7 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 			return reconcile.Result{}, err
 		}
 	}
-	if l.guard.inForce(ctx) != nil {
+	if l.inForce(ctx) != nil {
 		return again(admissionRetry), nil // it has told why
 	}
 	if v.DropSecret {

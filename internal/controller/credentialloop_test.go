@@ -41,7 +41,7 @@ func TestANoteThatTheCacheDoesNotShowYetIsKept(t *testing.T) {
 	m := &maker{client: cl, now: func() time.Time { return now }}
 	loop := &credentialLoop{
 		client: cl, log: slog.New(slog.DiscardHandler), now: m.now, pulses: newPulses(), maker: m,
-		guard: &guard{now: m.now, at: now}, // the policies are in force
+		inForce: inForce,
 	}
 	i := identity{name: node, notes: map[string]string{}}
 	if err := m.apply(t.Context(), i.account()); err != nil {

@@ -45,7 +45,7 @@ func TestALookAtThePoliciesEnds(t *testing.T) {
 	}
 	cl := hanging(t)
 	synctest.Test(t, func(t *testing.T) {
-		g := &guard{reader: cl, client: cl, events: events.NewFakeRecorder(100), log: slog.New(slog.DiscardHandler), now: time.Now, want: want}
+		g := &policyGuard{reader: cl, client: cl, events: events.NewFakeRecorder(100), log: slog.New(slog.DiscardHandler), now: time.Now, want: want}
 		start := time.Now()
 		looks := make(chan error)
 		go func() { looks <- g.inForce(context.Background()) }()
@@ -78,6 +78,13 @@ func TestALookAtThePoliciesEnds(t *testing.T) {
 		}
 	})
 }
+
+// manifestOfAPolicy is one that no cluster of these tests has.
+const manifestOfAPolicy = `kind: ValidatingAdmissionPolicy
+apiVersion: admissionregistration.k8s.io/v1
+metadata: {name: multinic-node-reports}
+spec: {matchConstraints: {}}
+`
 
 // A worker that hangs works on no other node. The library ends a pass for whoever
 // asks it to.
@@ -135,7 +142,7 @@ func TestTheTimesOfJobsAreForgotten(t *testing.T) {
 	}
 	cl := builder.Build()
 	clock := func() time.Time { return now }
-	l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, guard: &guard{now: clock, reader: cl, client: cl, log: slog.New(slog.DiscardHandler)},
+	l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, inForce: inForce,
 		meters: newMeters(cl, nil), options: JobOptions{Execution: ExecutionJob, Image: "x"}}
 	for _, name := range []string{"a", "b", "c"} {
 		in := JobIn{Execution: ExecutionJob, Object: object(1), Node: true}

@@ -295,7 +295,7 @@ func TestABridgeThatStartsLeavesTheJobOfANodeThatHadADaemon(t *testing.T) {
 			}
 			clock := func() time.Time { return noon }
 			l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, silentAfter: SilentAfter, pulses: seen, meters: newMeters(cl, nil),
-				guard: &guard{now: clock, at: noon}, options: JobOptions{Execution: ExecutionAuto, Image: "x"}, last: map[string]time.Time{}}
+				inForce: inForce, options: JobOptions{Execution: ExecutionAuto, Image: "x"}, last: map[string]time.Time{}}
 			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}); err != nil {
 				t.Fatal(err)
 			}

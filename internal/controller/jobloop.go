@@ -34,7 +34,7 @@ type jobLoop struct {
 	now         func() time.Time
 	silentAfter time.Duration
 	pulses      *pulses
-	guard       *guard
+	inForce     func(context.Context) error // gives an error while the admission policies are not in force
 	meters      *meters
 	options     JobOptions
 	braked      bool
@@ -213,7 +213,7 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading the ServiceAccount of %s: %w", node, err)
 	}
-	if l.guard.inForce(ctx) != nil {
+	if l.inForce(ctx) != nil {
 		return again(admissionRetry), nil // it has told why
 	}
 	if in.Jobs, err = jobsOf(ctx, l.reader, node); err != nil {

@@ -25,7 +25,8 @@ import (
 // otherwise.
 type labelLoop struct {
 	client client.Client // reads from the caches
-	guard  *guard        // of the policy that holds the bridge to the label
+	// inForce gives an error while the policy that holds the bridge to the label is not in force.
+	inForce func(context.Context) error
 }
 
 // readyLabel is the value for the Node of an object: "true", "false" or
@@ -80,7 +81,7 @@ func (l *labelLoop) Reconcile(ctx context.Context, req reconcile.Request) (recon
 	if node.Labels[v1.ReadyLabel] == want {
 		return reconcile.Result{}, nil
 	}
-	if l.guard.inForce(ctx) != nil {
+	if l.inForce(ctx) != nil {
 		return again(admissionRetry), nil // it has told why
 	}
 	label := &want

@@ -2,6 +2,7 @@ package controller
 
 import (
 	"context"
+	"errors"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -115,11 +116,11 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 
 	// world is what a loop lives in.
 	type world struct {
-		client client.Client
-		now    func() time.Time
-		pulses *pulses
-		guard  *guard
-		log    *slog.Logger
+		client  client.Client
+		now     func() time.Time
+		pulses  *pulses
+		inForce func(context.Context) error
+		log     *slog.Logger
 	}
 	status := func(w world) reconcile.Reconciler {
 		return &statusLoop{client: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, jobs: true,
@@ -133,13 +134,13 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		}
 	}
 	credentials := func(w world) *credentialLoop {
-		return &credentialLoop{client: w.client, log: w.log, now: w.now, pulses: w.pulses, guard: w.guard,
+		return &credentialLoop{client: w.client, log: w.log, now: w.now, pulses: w.pulses, inForce: w.inForce,
 			maker: &maker{client: w.client, now: w.now}}
 	}
 	credential := func(w world) reconcile.Reconciler { return credentials(w) }
 	jobs := func(e Execution) func(world) reconcile.Reconciler {
 		return func(w world) reconcile.Reconciler {
-			return &jobLoop{client: w.client, reader: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, guard: w.guard,
+			return &jobLoop{client: w.client, reader: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, inForce: w.inForce,
 				meters: newMeters(w.client, nil), options: JobOptions{Execution: e, Image: "x"}}
 		}
 	}
@@ -147,9 +148,9 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		return &runLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, meters: newMeters(w.client, nil)}
 	}
 	requests := func(w world) reconcile.Reconciler {
-		return &requestLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, creds: credentials(w), guard: w.guard}
+		return &requestLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, creds: credentials(w), inForce: w.inForce}
 	}
-	labels := func(w world) reconcile.Reconciler { return &labelLoop{client: w.client, guard: w.guard} }
+	labels := func(w world) reconcile.Reconciler { return &labelLoop{client: w.client, inForce: w.inForce} }
 
 	objectKey := client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}
 	nodeKey := client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}
@@ -216,12 +217,11 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 				builder = builder.WithObjects(copied(t, o))
 			}
 			w := world{client: builder.Build(), now: func() time.Time { return now }, pulses: newPulses(), log: slog.New(slog.DiscardHandler)}
-			w.guard = &guard{now: w.now, log: w.log, events: events.NewFakeRecorder(1000), reader: w.client, client: w.client}
-			if row.lawless {
-				w.guard.want, err = wantedPolicies(manifestOfAPolicy)
-				if err != nil {
-					t.Fatal(err)
+			w.inForce = func(context.Context) error {
+				if row.lawless {
+					return errors.New("the admission policies are missing")
 				}
+				return nil
 			}
 			if row.pulse != "-" {
 				w.pulses.observe(node, row.pulse, start)
@@ -241,13 +241,6 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		})
 	}
 }
-
-// manifestOfAPolicy is one that no cluster of these tests has.
-const manifestOfAPolicy = `kind: ValidatingAdmissionPolicy
-apiVersion: admissionregistration.k8s.io/v1
-metadata: {name: multinic-node-reports}
-spec: {matchConstraints: {}}
-`
 
 // A loop that asks by itself, past the helper, is where one that spins comes from.
 func TestOneHelperAsksToBeRunAgain(t *testing.T) {

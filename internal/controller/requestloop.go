@@ -26,13 +26,13 @@ const tokenLife = time.Hour
 // requestLoop answers NodeTokenRequests. One goroutine at a time works on a
 // node's.
 type requestLoop struct {
-	client client.Client // reads from the caches
-	reader client.Reader // asks the API server
-	events events.EventRecorder
-	log    *slog.Logger
-	now    func() time.Time
-	creds  *credentialLoop
-	guard  *guard
+	client  client.Client // reads from the caches
+	reader  client.Reader // asks the API server
+	events  events.EventRecorder
+	log     *slog.Logger
+	now     func() time.Time
+	creds   *credentialLoop
+	inForce func(context.Context) error // gives an error while the admission policies are not in force
 }
 
 // Reconcile answers one request, or deletes it. It reads from the API server
@@ -69,7 +69,7 @@ func (l *requestLoop) answer(ctx context.Context, r *v1.NodeTokenRequest) (recon
 	case reply.Refuse != nil:
 		return again(reply.Again), l.refuse(ctx, r, *reply.Refuse)
 	case reply.Seal:
-		if err := l.guard.inForce(ctx); err != nil {
+		if err := l.inForce(ctx); err != nil {
 			return again(admissionRetry), l.refuse(ctx, r,
 				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
 		}

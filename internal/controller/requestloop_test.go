@@ -81,11 +81,10 @@ func TestAnAnswerThatMeetsAConflictIsTriedAgain(t *testing.T) {
 					},
 				}).Build()
 			m := &maker{client: cl, now: func() time.Time { return now }}
-			policies := &guard{now: m.now, at: now} // they are in force
 			log := slog.New(slog.DiscardHandler)
 			loop := &requestLoop{
-				client: cl, reader: cl, events: events.NewFakeRecorder(10), log: log, now: m.now, guard: policies,
-				creds: &credentialLoop{client: cl, log: log, now: m.now, pulses: newPulses(), maker: m, guard: policies},
+				client: cl, reader: cl, events: events.NewFakeRecorder(10), log: log, now: m.now, inForce: inForce,
+				creds: &credentialLoop{client: cl, log: log, now: m.now, pulses: newPulses(), maker: m, inForce: inForce},
 			}
 			first, err := loop.Reconcile(t.Context(), reconcile.Request{NamespacedName: name})
 			if err != nil || first.RequeueAfter != conflictRetry {

@@ -111,37 +111,31 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now, meters: m}); err != nil {
 		return fmt.Errorf("setting up the loop of runs: %w", err)
 	}
-	want, err := wantedPolicies(deploy.Admission)
+	policies, err := newPolicyGuard(deploy.Admission, mgr.GetAPIReader(), mgr.GetClient(), recorder, o.Log)
 	if err != nil {
 		return err
-	}
-	// Policies are looked at by the real clock: the other says what time it is
-	// for the nodes.
-	policies := &guard{
-		reader: mgr.GetAPIReader(), client: mgr.GetClient(), events: recorder, log: o.Log, now: time.Now, want: want,
 	}
 	if err := mgr.Add(policies); err != nil {
 		return fmt.Errorf("setting up the look at admission: %w", err)
 	}
 	creds := &credentialLoop{
-		client: mgr.GetClient(), log: o.Log, now: o.Now, pulses: loop.pulses, guard: policies,
+		client: mgr.GetClient(), log: o.Log, now: o.Now, pulses: loop.pulses, inForce: policies.inForce,
 		maker: &maker{client: mgr.GetClient(), now: time.Now},
 	}
 	requests := &requestLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now,
-		creds: creds, guard: policies,
+		creds: creds, inForce: policies.inForce,
 	}
 	if err := watchCredentials(mgr, creds, requests); err != nil {
 		return fmt.Errorf("setting up the credential loop: %w", err)
 	}
 	if o.NodeLabel {
-		want, err := wantedPolicies(deploy.NodeLabel)
+		// It looks before it labels, and else never: where there is no Node the policy cannot be tried.
+		policy, err := newPolicyGuard(deploy.NodeLabel, mgr.GetAPIReader(), mgr.GetClient(), recorder, o.Log)
 		if err != nil {
 			return err
 		}
-		// It looks before it labels, and else never: where there is no Node the policy cannot be tried.
-		policy := &guard{reader: mgr.GetAPIReader(), client: mgr.GetClient(), events: recorder, log: o.Log, now: time.Now, want: want}
-		if err := watchLabels(mgr, &labelLoop{client: mgr.GetClient(), guard: policy}); err != nil {
+		if err := watchLabels(mgr, &labelLoop{client: mgr.GetClient(), inForce: policy.inForce}); err != nil {
 			return fmt.Errorf("setting up the loop of labels: %w", err)
 		}
 	}
@@ -159,19 +153,16 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 // runJobs adds the loop of Jobs, with a look at the policies of its own: where
 // they are missing no Job is made, and all else goes on.
 func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events.EventRecorder) error {
-	want, err := wantedPolicies(deploy.Jobs)
+	policies, err := newPolicyGuard(deploy.Jobs, mgr.GetAPIReader(), mgr.GetClient(), recorder, o.Log)
 	if err != nil {
 		return err
-	}
-	policies := &guard{
-		reader: mgr.GetAPIReader(), client: mgr.GetClient(), events: recorder, log: o.Log, now: time.Now, want: want,
 	}
 	if err := mgr.Add(policies); err != nil {
 		return err
 	}
 	return watchJobs(mgr, &jobLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
-		pulses: status.pulses, guard: policies, meters: status.meters, options: o.Jobs, braked: o.Rollout.On(),
+		pulses: status.pulses, inForce: policies.inForce, meters: status.meters, options: o.Jobs, braked: o.Rollout.On(),
 	})
 }
 
