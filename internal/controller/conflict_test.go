@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -55,11 +56,11 @@ func TestADeleteThatMeetsAConflictIsTriedAgain(t *testing.T) {
 		request client.ObjectKey
 	}{
 		"of a Job whose object is gone": {[]client.Object{job}, job, func(cl client.Client) reconcile.Reconciler {
-			return &jobLoop{client: cl, reader: cl, log: log, now: clock, pulses: newPulses(), meters: newMeters(cl, nil),
+			return &jobLoop{client: cl, reader: cl, log: log, now: clock, pulses: newPulses(), counted: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"what"}),
 				inForce: inForce, options: JobOptions{Execution: ExecutionAuto}}
 		}, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}},
 		"of a run that ended long ago": {[]client.Object{run}, run, func(cl client.Client) reconcile.Reconciler {
-			return &runLoop{client: cl, reader: cl, log: log, now: clock, meters: newMeters(cl, nil)}
+			return &runLoop{client: cl, reader: cl, log: log, now: clock, ended: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"action", "exit_code"})}
 		}, client.ObjectKeyFromObject(run)},
 		"of an identity, at its ServiceAccount": {kept, kept[0], credentials, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},
 		"of an identity, at its last part":      {kept, kept[len(kept)-1], credentials, client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}},

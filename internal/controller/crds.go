@@ -103,12 +103,12 @@ func (l *statusLoop) tellCRDs(older bool) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
 	if !older {
 		l.log.Info("the CRDs have all fields of this version")
-		l.meters.outdated.Set(0)
+		l.outdated.Set(0)
 		l.events.Eventf(account, nil, corev1.EventTypeNormal, eventCRDsUpToDate, "WriteStatus", "the CRDs have all fields of this version")
 		return
 	}
 	l.log.Error("the CRDs are older than this version: statuses are written without the fields that they do not have; apply deploy/crds.yaml of this version")
-	l.meters.outdated.Set(1)
+	l.outdated.Set(1)
 	l.events.Eventf(account, nil, corev1.EventTypeWarning, eventCRDsOutdated, "WriteStatus",
 		"the CRDs are older than this version: statuses are written without the fields that they do not have; apply deploy/crds.yaml of this version")
 }

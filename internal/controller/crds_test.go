@@ -69,7 +69,7 @@ func TestStatusesAreWrittenAlsoIntoOlderCRDs(t *testing.T) {
 	told := events.NewFakeRecorder(100)
 	now := noon
 	l := &statusLoop{client: cl, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, silentAfter: SilentAfter, pulses: newPulses(),
-		events: told, meters: newMeters(cl, nil),
+		events: told, written: prometheus.NewCounter(prometheus.CounterOpts{}), outdated: prometheus.NewGauge(prometheus.GaugeOpts{Name: "outdated"}),
 		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	// look reconciles, and wants what is then said of the node, after so many requests, and when it wants to look again.
 	look := func(sentence, want string, level int32, requests int, next time.Duration) {
@@ -102,7 +102,7 @@ func TestStatusesAreWrittenAlsoIntoOlderCRDs(t *testing.T) {
 	outdated := func(want float64) {
 		t.Helper()
 		r := prometheus.NewRegistry()
-		r.MustRegister(l.meters.outdated)
+		r.MustRegister(l.outdated)
 		if got, err := r.Gather(); err != nil || len(got) != 1 || got[0].Metric[0].Gauge.GetValue() != want {
 			t.Errorf("the metric is %v, %v; want %v", got, err, want)
 		}

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -143,7 +144,7 @@ func TestTheTimesOfJobsAreForgotten(t *testing.T) {
 	cl := builder.Build()
 	clock := func() time.Time { return now }
 	l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, inForce: inForce,
-		meters: newMeters(cl, nil), options: JobOptions{Execution: ExecutionJob, Image: "x"}}
+		counted: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"what"}), options: JobOptions{Execution: ExecutionJob, Image: "x"}}
 	for _, name := range []string{"a", "b", "c"} {
 		in := JobIn{Execution: ExecutionJob, Object: object(1), Node: true}
 		in.Object.Name = name

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -294,7 +295,7 @@ func TestABridgeThatStartsLeavesTheJobOfANodeThatHadADaemon(t *testing.T) {
 				seen.observe(node, "now", noon)
 			}
 			clock := func() time.Time { return noon }
-			l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, silentAfter: SilentAfter, pulses: seen, meters: newMeters(cl, nil),
+			l := &jobLoop{client: cl, reader: cl, log: slog.New(slog.DiscardHandler), now: clock, silentAfter: SilentAfter, pulses: seen, counted: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"what"}),
 				inForce: inForce, options: JobOptions{Execution: ExecutionAuto, Image: "x"}, last: map[string]time.Time{}}
 			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}); err != nil {
 				t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,7 @@ type jobLoop struct {
 	silentAfter time.Duration
 	pulses      *pulses
 	inForce     func(context.Context) error // gives an error while the admission policies are not in force
-	meters      *meters
+	counted     *prometheus.CounterVec      // by what was done
 	options     JobOptions
 	braked      bool
 
@@ -242,7 +243,7 @@ func (l *jobLoop) make(ctx context.Context, node string, in JobIn, key JobKey) (
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("making Job %s: %w", job.Name, err)
 	}
-	l.meters.jobs.WithLabelValues("made").Inc()
+	l.counted.WithLabelValues("made").Inc()
 	l.log.Info("made a Job", "node", node, "job", job.Name, "generation", key.Generation, "run", key.Run)
 	return reconcile.Result{}, nil
 }
@@ -261,7 +262,7 @@ func (l *jobLoop) end(ctx context.Context, node string, job *batchv1.Job, why st
 	case err != nil:
 		return reconcile.Result{}, fmt.Errorf("deleting Job %s: %w", job.Name, err)
 	}
-	l.meters.jobs.WithLabelValues("ended").Inc()
+	l.counted.WithLabelValues("ended").Inc()
 	l.log.Info("ended a Job", "node", node, "job", job.Name, "reason", why)
 	return reconcile.Result{}, nil
 }

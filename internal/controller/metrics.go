@@ -23,7 +23,9 @@ type meters struct {
 	fleet      fleetMetrics
 }
 
-func newMeters(c client.Reader, r *rollout) *meters {
+// newMeters counts the objects that c has. last is what the rollout brake decided last; nil
+// where there is no brake.
+func newMeters(c client.Reader, last func() Rollout) *meters {
 	return &meters{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "multinic_runs_total",
 			Help: "MultiNicNodeRuns that have ended, by action and exit code."}, []string{"action", "exit_code"}),
@@ -33,7 +35,7 @@ func newMeters(c client.Reader, r *rollout) *meters {
 			Help: "Statuses of objects that were written."}),
 		outdated: prometheus.NewGauge(prometheus.GaugeOpts{Name: "multinic_crds_outdated",
 			Help: "1 while the CRDs lack fields of this version, which are left out of statuses."}),
-		fleet: fleetMetrics{client: c, rollout: r},
+		fleet: fleetMetrics{client: c, rollout: last},
 	}
 }
 
@@ -69,7 +71,7 @@ func (m *meters) register(served bool) (func(), error) {
 // the same.
 type fleetMetrics struct {
 	client  client.Reader
-	rollout *rollout // nil: no brake
+	rollout func() Rollout // nil: no brake
 }
 
 var (
@@ -147,7 +149,7 @@ func (f fleetMetrics) Collect(ch chan<- prometheus.Metric) {
 	if f.rollout == nil {
 		return
 	}
-	out := f.rollout.last()
+	out := f.rollout()
 	gauge(rolloutDesc, out.Waiting, "waiting")
 	gauge(rolloutDesc, out.Changing, "changing")
 	gauge(rolloutDesc, out.Failed, "failed")

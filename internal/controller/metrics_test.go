@@ -40,7 +40,9 @@ func page(t *testing.T) string {
 		t.Fatal(err)
 	}
 	m := newMeters(fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithStatusSubresource(&v1.MultiNicNodeConfig{}).Build(),
-		&rollout{out: Rollout{Waiting: 7, Changing: 2, Failed: 3, Outside: 4, Stuck: []RolloutNode{{Name: "a"}}, Stopped: true}})
+		func() Rollout {
+			return Rollout{Waiting: 7, Changing: 2, Failed: 3, Outside: 4, Stuck: []RolloutNode{{Name: "a"}}, Stopped: true}
+		})
 	m.runs.WithLabelValues("trigger", "0").Inc()
 	m.jobs.WithLabelValues("made").Inc()
 	registry := prometheus.NewPedanticRegistry()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -140,7 +141,7 @@ func TestARunOfAnObjectThatTheCacheDoesNotHaveYet(t *testing.T) {
 			r.Namespace = v1.SystemNamespace
 			cached := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(r).WithObjects(r).Build()
 			stored := fake.NewClientBuilder().WithScheme(scheme).WithObjects(tt.stored...).Build()
-			l := &runLoop{client: cached, reader: stored, events: events.NewFakeRecorder(10), log: slog.New(slog.DiscardHandler), now: func() time.Time { return noon }, meters: newMeters(cached, nil)}
+			l := &runLoop{client: cached, reader: stored, events: events.NewFakeRecorder(10), log: slog.New(slog.DiscardHandler), now: func() time.Time { return noon }, ended: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"action", "exit_code"})}
 			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(r)}); err != nil {
 				t.Fatal(err)
 			}

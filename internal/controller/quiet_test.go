@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -124,7 +125,7 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 	}
 	status := func(w world) reconcile.Reconciler {
 		return &statusLoop{client: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, jobs: true,
-			events: events.NewFakeRecorder(1000), meters: newMeters(w.client, nil), reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
+			events: events.NewFakeRecorder(1000), written: prometheus.NewCounter(prometheus.CounterOpts{}), outdated: prometheus.NewGauge(prometheus.GaugeOpts{}), reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	}
 	rolled := func(o RolloutOptions) func(world) reconcile.Reconciler {
 		return func(w world) reconcile.Reconciler {
@@ -141,11 +142,11 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 	jobs := func(e Execution) func(world) reconcile.Reconciler {
 		return func(w world) reconcile.Reconciler {
 			return &jobLoop{client: w.client, reader: w.client, log: w.log, now: w.now, silentAfter: SilentAfter, pulses: w.pulses, inForce: w.inForce,
-				meters: newMeters(w.client, nil), options: JobOptions{Execution: e, Image: "x"}}
+				counted: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"what"}), options: JobOptions{Execution: e, Image: "x"}}
 		}
 	}
 	runs := func(w world) reconcile.Reconciler {
-		return &runLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, meters: newMeters(w.client, nil)}
+		return &runLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, ended: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"action", "exit_code"})}
 	}
 	requests := func(w world) reconcile.Reconciler {
 		return &requestLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, creds: credentials(w), inForce: w.inForce}

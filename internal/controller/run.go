@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	batchv1 "k8s.io/api/batch/v1"
@@ -98,17 +99,21 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 			return fmt.Errorf("setting up the rollout brake: %w", err)
 		}
 	}
-	m := newMeters(mgr.GetClient(), loop.rollout)
+	var last func() Rollout
+	if loop.rollout != nil {
+		last = loop.rollout.last
+	}
+	m := newMeters(mgr.GetClient(), last)
 	unregister, err := m.register(o.MetricsAddress != "")
 	if err != nil {
 		return err
 	}
 	defer unregister()
-	loop.meters = m
+	loop.written, loop.outdated = m.writes, m.outdated
 	if err := watch(mgr, loop, o.Now); err != nil {
 		return fmt.Errorf("setting up the status loop: %w", err)
 	}
-	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now, meters: m}); err != nil {
+	if err := watchRuns(mgr, &runLoop{client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now, ended: m.runs}); err != nil {
 		return fmt.Errorf("setting up the loop of runs: %w", err)
 	}
 	policies, err := newPolicyGuard(deploy.Admission, mgr.GetAPIReader(), mgr.GetClient(), recorder, o.Log)
@@ -140,7 +145,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		}
 	}
 	if o.Jobs.Execution != ExecutionDaemon {
-		if err := runJobs(mgr, o, loop, recorder); err != nil {
+		if err := runJobs(mgr, o, loop, recorder, m.jobs); err != nil {
 			return fmt.Errorf("setting up the loop of Jobs: %w", err)
 		}
 	}
@@ -152,7 +157,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 
 // runJobs adds the loop of Jobs, with a look at the policies of its own: where
 // they are missing no Job is made, and all else goes on.
-func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events.EventRecorder) error {
+func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events.EventRecorder, counted *prometheus.CounterVec) error {
 	policies, err := newPolicyGuard(deploy.Jobs, mgr.GetAPIReader(), mgr.GetClient(), recorder, o.Log)
 	if err != nil {
 		return err
@@ -162,7 +167,7 @@ func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events
 	}
 	return watchJobs(mgr, &jobLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
-		pulses: status.pulses, inForce: policies.inForce, meters: status.meters, options: o.Jobs, braked: o.Rollout.On(),
+		pulses: status.pulses, inForce: policies.inForce, counted: counted, options: o.Jobs, braked: o.Rollout.On(),
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -30,7 +31,7 @@ type runLoop struct {
 	events events.EventRecorder
 	log    *slog.Logger
 	now    func() time.Time
-	meters *meters
+	ended  *prometheus.CounterVec // by action and exit code
 }
 
 // nodeIndex is the cache's index of runs by node.
@@ -163,7 +164,7 @@ func (l *runLoop) write(ctx context.Context, run *v1.MultiNicNodeRun, s v1.Multi
 		return nil
 	}
 	l.log.Info("run ended", "node", run.Spec.Node, "run", run.Name, "action", string(run.Spec.Action), "exit", *s.ExitCode, "reason", s.Reason)
-	l.meters.runs.WithLabelValues(string(run.Spec.Action), fmt.Sprint(*s.ExitCode)).Inc()
+	l.ended.WithLabelValues(string(run.Spec.Action), fmt.Sprint(*s.ExitCode)).Inc()
 	kind := corev1.EventTypeNormal
 	if s.State == v1.RunFailed {
 		kind = corev1.EventTypeWarning

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -30,7 +31,7 @@ func TestEventsTellOfAnotherCauseUnderTheSameReason(t *testing.T) {
 	told := events.NewFakeRecorder(100)
 	now := noon
 	l := &statusLoop{client: cl, log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }, silentAfter: SilentAfter, pulses: newPulses(),
-		events: told, meters: newMeters(cl, nil),
+		events: told, written: prometheus.NewCounter(prometheus.CounterOpts{}), outdated: prometheus.NewGauge(prometheus.GaugeOpts{}),
 		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	failed := func(reason, message string) v1.InterfaceStatus { return nic(2, v1.StateFailed, reason, message) }
 	for _, step := range []struct {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -32,9 +33,10 @@ type statusLoop struct {
 	silentAfter time.Duration
 	pulses      *pulses
 	events      events.EventRecorder
-	meters      *meters
-	jobs        bool     // there are Jobs
-	rollout     *rollout // nil: no brake
+	written     prometheus.Counter // statuses
+	outdated    prometheus.Gauge   // whether the CRDs are older than the bridge
+	jobs        bool               // there are Jobs
+	rollout     *rollout           // nil: no brake
 	reachable   func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 
 	crds    crds
@@ -134,7 +136,7 @@ func (l *statusLoop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next
 	if err != nil {
 		return fmt.Errorf("writing status of %s: %w", obj.Name, err)
 	}
-	l.meters.writes.Inc()
+	l.written.Inc()
 	l.mu.Lock()
 	if l.said == nil {
 		l.said = map[string]said{}
