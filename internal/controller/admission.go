@@ -27,6 +27,10 @@ import (
 	v1 "multinicd/api/v1"
 )
 
+// eventAdmissionInForce is the reason of an Event that tells of policies that are in
+// force again.
+const eventAdmissionInForce = "AdmissionInForce"
+
 // How long a look at the policies counts, and how often the bridge looks where
 // nobody asks it for anything.
 const (

@@ -7,13 +7,11 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
 )
-
-// maxConditionMessage in bytes; `kubectl get -o wide` prints it in a line.
-const maxConditionMessage = 512
 
 // conditions puts a finding into words, sorted by type. A condition's
 // transition time moves only with its status. Conditions of types that are not
@@ -25,12 +23,12 @@ func (f finding) conditions(generation int64, prev []metav1.Condition, now time.
 		c.ObservedGeneration = generation
 		c.Message = v1.Printable(c.Message, maxConditionMessage)
 		c.LastTransitionTime = metav1.NewTime(now.Truncate(time.Second))
-		if before := find(prev, c.Type); before != nil && before.Status == c.Status {
+		if before := meta.FindStatusCondition(prev, c.Type); before != nil && before.Status == c.Status {
 			c.LastTransitionTime = before.LastTransitionTime
 		}
 	}
 	for _, c := range prev {
-		if find(out, c.Type) == nil {
+		if meta.FindStatusCondition(out, c.Type) == nil {
 			out = append(out, c)
 		}
 	}
@@ -43,15 +41,6 @@ func sorted(conditions []metav1.Condition) []metav1.Condition {
 	out := slices.Clone(conditions)
 	slices.SortFunc(out, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
 	return out
-}
-
-func find(conditions []metav1.Condition, kind string) *metav1.Condition {
-	for i := range conditions {
-		if conditions[i].Type == kind {
-			return &conditions[i]
-		}
-	}
-	return nil
 }
 
 func (f finding) readyCondition(generation int64) metav1.Condition {

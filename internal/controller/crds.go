@@ -13,6 +13,12 @@ import (
 	v1 "multinicd/api/v1"
 )
 
+// Reasons of Events about the CRDs.
+const (
+	eventCRDsOutdated = "CRDsOutdated"
+	eventCRDsUpToDate = "CRDsUpToDate"
+)
+
 // crdsRetry is how often the bridge asks whether the CRDs have all fields now.
 const crdsRetry = time.Minute
 

@@ -90,8 +90,8 @@ func Judge(c Claim) Verdict {
 	}
 	object := types.UID(noted(c.Account, objectAnnotation))
 	if object != "" {
-		r, err := v1.ParseReport([]byte(c.Report))
-		if err == nil && r.Phase == v1.PhaseRemoved && r.UID == object && r.Node == c.Name {
+		r, err := readReport(c.Name, c.Report)
+		if err == nil && r != nil && r.Phase == v1.PhaseRemoved && r.UID == object {
 			if r.Degraded != nil && r.Degraded.Reason == v1.ReasonRetained {
 				return Verdict{Remove: true, Why: "the node has reported that its object is gone, and that it keeps its NICs as they are"}
 			}

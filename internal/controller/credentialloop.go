@@ -4,12 +4,21 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
@@ -207,7 +216,42 @@ func dropJoin(ctx context.Context, c client.Client, account *corev1.ServiceAccou
 	return nil
 }
 
-// nodeShell is a Node of which only the metadata is read.
-func nodeShell() *metav1.PartialObjectMetadata {
-	return &metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Node"}}
+// watchCredentials wakes the loop by the node's name. A Node, an object, a report
+// and a Lease wake for no more than what matters to a credential: they change all
+// the time.
+func watchCredentials(mgr manager.Manager, loop *credentialLoop) error {
+	byName := func(prefixes ...string) handler.EventHandler { return wakes(v1.NodesNamespace, named(prefixes...)) }
+	// What somebody removed is made again at once.
+	removed := func(o client.Object) bool {
+		loop.maker.forget(o)
+		return true
+	}
+	goes := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(event.UpdateEvent) bool { return false },
+		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
+	}
+	changes := predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) }}
+	settles := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return true }, // the identity of a node that nothing else speaks for
+		UpdateFunc: func(e event.UpdateEvent) bool { return saysRemoved(e.ObjectNew) && !saysRemoved(e.ObjectOld) },
+		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
+	}
+	node, join := v1.ServiceAccountName(""), v1.JoinAccountName("")
+	return ctrl.NewControllerManagedBy(mgr).Named("credential").
+		WatchesMetadata(&corev1.Node{}, byName(""), builder.WithPredicates(comesAndGoes)).
+		Watches(&v1.MultiNicNodeConfig{}, byName(""), builder.WithPredicates(comesAndGoes)).
+		Watches(&corev1.ServiceAccount{}, byName(node, join), builder.WithPredicates(changes)).
+		Watches(&rbacv1.Role{}, byName(node, join), builder.WithPredicates(changes)).
+		Watches(&rbacv1.RoleBinding{}, byName(node, join), builder.WithPredicates(changes)).
+		Watches(&corev1.ConfigMap{}, byName(v1.ReportName("")), builder.WithPredicates(settles)).
+		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(goes)).
+		WithOptions(options(workers)).
+		Complete(loop)
+}
+
+// saysRemoved looks whether it is worth to read the report.
+func saysRemoved(o client.Object) bool {
+	cm, ok := o.(*corev1.ConfigMap)
+	return ok && strings.Contains(cm.Data[v1.ReportKey], string(v1.PhaseRemoved))
 }

@@ -5,13 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	v1 "multinicd/api/v1"
 )
@@ -45,15 +42,6 @@ func (e Execution) of(obj *v1.MultiNicNodeConfig) Execution {
 		return own
 	}
 	return e
-}
-
-// JobKey is what a Job works on: a generation of one object, and the run that is
-// asked for, "" for none. Two Jobs of one key are never made while the first is
-// there.
-type JobKey struct {
-	UID        types.UID
-	Generation int64
-	Run        string
 }
 
 // JobIn is all from which the bridge decides about a node's Jobs.
@@ -162,32 +150,12 @@ func wantedJob(in JobIn) (*JobKey, string) {
 		return nil, "the generation is not released"
 	}
 	key := &JobKey{UID: o.UID, Generation: o.Generation, Run: o.Status.RequestedRun}
-	r, err := v1.ParseReport([]byte(in.Report))
-	if err == nil && r.Node == o.Name && r.UID == o.UID && r.Generation == o.Generation && r.Phase != v1.PhaseApplying &&
+	r, err := readReport(o.Name, in.Report)
+	if err == nil && r != nil && r.UID == o.UID && r.Generation == o.Generation && r.Phase != v1.PhaseApplying &&
 		(key.Run == "" || key.Run == r.Run) {
 		return nil, ""
 	}
 	return key, "the node has not reported on this generation or run"
-}
-
-func jobKey(j *batchv1.Job) JobKey {
-	k := JobKey{UID: types.UID(j.Annotations[v1.ObjectUIDAnnotation]), Run: j.Annotations[v1.RunAnnotation]}
-	_, _ = fmt.Sscan(j.Annotations[v1.GenerationAnnotation], &k.Generation) // 0 for one that is none of ours
-	return k
-}
-
-// jobEnded: nothing of it runs any more.
-func jobEnded(j *batchv1.Job) bool {
-	return jobCondition(j, batchv1.JobComplete) != nil || jobCondition(j, batchv1.JobFailed) != nil
-}
-
-func jobCondition(j *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
-	for i, c := range j.Status.Conditions {
-		if c.Type == kind && c.Status == corev1.ConditionTrue {
-			return &j.Status.Conditions[i]
-		}
-	}
-	return nil
 }
 
 // JobName names a Job of a node: multinic-agent-<node>-<timestamp>, where the
@@ -202,57 +170,4 @@ func JobName(node string, at time.Time) string {
 	sum := sha256.Sum256([]byte(node))
 	end := "-" + hex.EncodeToString(sum[:4]) + stamp
 	return prefix + strings.TrimRight(node[:most-len(prefix)-len(end)], "-.") + end
-}
-
-// JobTrouble is what is wrong with the Job of the object's present generation, or
-// nil: it failed, or its Pod cannot start. It counts only while the node has not
-// reported: what the node says counts more.
-func JobTrouble(obj *v1.MultiNicNodeConfig, jobs []batchv1.Job, pods []corev1.Pod) (job string, trouble *v1.Remark) {
-	var newest *batchv1.Job
-	for i := range jobs {
-		j := &jobs[i]
-		if k := jobKey(j); k.UID == obj.UID && k.Generation == obj.Generation && j.DeletionTimestamp == nil &&
-			(newest == nil || newest.CreationTimestamp.Before(&j.CreationTimestamp)) {
-			newest = j
-		}
-	}
-	if newest == nil {
-		return "", nil
-	}
-	words := lastWords(newest, pods)
-	if failed := jobCondition(newest, batchv1.JobFailed); failed != nil {
-		return newest.Name, &v1.Remark{Reason: v1.ReasonJobFailed, Message: strings.Join(slices.DeleteFunc([]string{
-			"Job " + newest.Name + ": " + cmp.Or(failed.Message, failed.Reason), words}, func(s string) bool { return s == "" }), "; ")}
-	}
-	if words != "" && jobCondition(newest, batchv1.JobComplete) == nil {
-		return newest.Name, &v1.Remark{Reason: v1.ReasonJobStuck, Message: "Job " + newest.Name + ": " + words}
-	}
-	return newest.Name, nil
-}
-
-// lastWords is what the newest Pod of a Job said at its end, or why it cannot
-// start; "" where there is nothing to say.
-func lastWords(j *batchv1.Job, pods []corev1.Pod) string {
-	var newest *corev1.Pod
-	for i := range pods {
-		p := &pods[i]
-		if p.Labels[batchv1.JobNameLabel] == j.Name && (newest == nil || newest.CreationTimestamp.Before(&p.CreationTimestamp)) {
-			newest = p
-		}
-	}
-	if newest == nil {
-		return ""
-	}
-	for _, c := range newest.Status.ContainerStatuses {
-		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
-			return strings.TrimSuffix(fmt.Sprintf("Pod %s ended with exit code %d: %s", newest.Name, t.ExitCode, cmp.Or(t.Message, t.Reason)), ": ")
-		}
-		if w := c.State.Waiting; w != nil && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-			return strings.TrimSuffix(fmt.Sprintf("Pod %s cannot start: %s: %s", newest.Name, w.Reason, w.Message), ": ")
-		}
-	}
-	if newest.Status.Phase == corev1.PodFailed {
-		return strings.TrimSuffix(fmt.Sprintf("Pod %s failed: %s: %s", newest.Name, newest.Status.Reason, newest.Status.Message), ": ")
-	}
-	return ""
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -195,7 +196,7 @@ func TestStatusTellsOfAJobOnlyWhileTheNodeIsSilentOnThisGeneration(t *testing.T)
 	failed := &v1.Remark{Reason: v1.ReasonJobFailed, Message: "last words"}
 	in := Gathered{Object: object(1), Job: "job-1", JobTrouble: failed, Now: noon}
 	s := Status(in)
-	ready, degraded := find(s.Conditions, v1.ConditionReady), find(s.Conditions, v1.ConditionDegraded)
+	ready, degraded := meta.FindStatusCondition(s.Conditions, v1.ConditionReady), meta.FindStatusCondition(s.Conditions, v1.ConditionDegraded)
 	if ready.Reason != v1.ReasonJobFailed || ready.Status != metav1.ConditionFalse || degraded.Message != "last words" || s.State != v1.StatePending || s.LastJobName != "job-1" {
 		t.Errorf("unheard: %s\n%s", s.LastJobName, brief(s))
 	}
@@ -206,11 +207,11 @@ func TestStatusTellsOfAJobOnlyWhileTheNodeIsSilentOnThisGeneration(t *testing.T)
 	r := report(1, configured(1), configured(2))
 	r.Executor, r.JobName = v1.ExecutorJob, "job-1"
 	in.Report = text(t, r)
-	if s := Status(in); s.State != v1.StateConfigured || find(s.Conditions, v1.ConditionReady).Status != metav1.ConditionTrue || find(s.Conditions, v1.ConditionDegraded).Status != metav1.ConditionFalse {
+	if s := Status(in); s.State != v1.StateConfigured || meta.FindStatusCondition(s.Conditions, v1.ConditionReady).Status != metav1.ConditionTrue || meta.FindStatusCondition(s.Conditions, v1.ConditionDegraded).Status != metav1.ConditionFalse {
 		t.Errorf("once the node has reported: %s", brief(s))
 	}
 	in.Report, in.Job, in.JobTrouble = "", "", nil
-	if s := Status(in); find(s.Conditions, v1.ConditionReady).Reason != v1.ReasonJobFailed {
+	if s := Status(in); meta.FindStatusCondition(s.Conditions, v1.ConditionReady).Reason != v1.ReasonJobFailed {
 		t.Errorf("when the Job has been swept away, what was said stays: %s", brief(s))
 	}
 }
@@ -249,7 +250,7 @@ func TestANodeWhoseJobFailedCountsAsFailedUntilItReports(t *testing.T) {
 					o.Generation++
 				}
 				o.Status = Status(Gathered{Object: o, Report: step.report, Job: step.job, JobTrouble: step.trouble, Released: o.Generation, Reachable: true, Now: clock(time.Duration(i) * time.Minute)})
-				n, ready := rolloutNode(o, 0, true), find(o.Status.Conditions, v1.ConditionReady)
+				n, ready := rolloutNode(o, 0, true), meta.FindStatusCondition(o.Status.Conditions, v1.ConditionReady)
 				got := "under way"
 				if n.Failed {
 					got = "failed " + ready.Message

@@ -44,44 +44,10 @@ type jobLoop struct {
 	last map[string]time.Time // by node: when a Job was made last, of the last second
 }
 
-// nodeOfJob is the node that a Job, or a Pod of one, belongs to; "" for none.
-func nodeOfJob(o client.Object) string { return o.GetAnnotations()[v1.NodeNameAnnotation] }
-
 // jobsOf asks the API server for a node's Jobs.
 func jobsOf(ctx context.Context, c client.Reader, node string) ([]batchv1.Job, error) {
 	var list batchv1.JobList
 	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingLabels(jobLabels(node))); err != nil {
-		return nil, fmt.Errorf("listing the Jobs of %s: %w", node, err)
-	}
-	return list.Items, nil
-}
-
-// podsOf lists the Pods of a node's Jobs.
-func podsOf(ctx context.Context, c client.Reader, node string) ([]corev1.Pod, error) {
-	var list corev1.PodList
-	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingFields{jobIndex: node}); err != nil {
-		return nil, fmt.Errorf("listing the Pods of %s: %w", node, err)
-	}
-	return list.Items, nil
-}
-
-// jobIndex is the caches' index of Jobs and Pods by node.
-const jobIndex = "node"
-
-func indexJobs(mgr manager.Manager) error {
-	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
-		err := mgr.GetFieldIndexer().IndexField(context.Background(), o, jobIndex, func(o client.Object) []string { return []string{nodeOfJob(o)} })
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// cachedJobs is jobsOf from the cache, by its index.
-func cachedJobs(ctx context.Context, c client.Reader, node string) ([]batchv1.Job, error) {
-	var list batchv1.JobList
-	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingFields{jobIndex: node}); err != nil {
 		return nil, fmt.Errorf("listing the Jobs of %s: %w", node, err)
 	}
 	return list.Items, nil
@@ -149,60 +115,12 @@ func (l *jobLoop) gather(ctx context.Context, node string) (in JobIn, left time.
 	// The Lease of a node that had a daemon once says so for ever: who has not seen it move goes by who has reported last, or a bridge that
 	// starts would end the Job of such a node, and make none until it has seen the Lease stand still.
 	if p := l.pulses.of(node); in.Alive && p.Renewed && !p.Moved {
-		if r, err := v1.ParseReport([]byte(in.Report)); err == nil && r.Executor == v1.ExecutorJob {
+		if r, err := readReport(node, in.Report); err == nil && r != nil && r.Executor == v1.ExecutorJob {
 			in.Alive, left = false, 0
 		}
 	}
 	in.Jobs, err = cachedJobs(ctx, l.client, node)
 	return in, left, err
-}
-
-// daemonLives is lives of a node's Lease as the cache has it, which the status loop
-// may not have seen yet.
-func daemonLives(ctx context.Context, c client.Client, p *pulses, node string, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (bool, time.Duration, error) {
-	pulse := p.of(node)
-	if pulse.Renewed {
-		alive, left := lives(pulse, obj, now, silentAfter)
-		return alive, left, nil
-	}
-	var lease coordinationv1.Lease
-	err := c.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
-	if client.IgnoreNotFound(err) != nil {
-		return false, 0, fmt.Errorf("reading Lease of %s: %w", node, err)
-	}
-	if err != nil || renewal(&lease) == "" {
-		return false, 0, nil
-	}
-	return true, time.Second, nil
-}
-
-// reachable tells whether somebody would act on a node's object now: its daemon,
-// or a Job.
-func reachable(c client.Client, p *pulses, o Options) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
-	return func(ctx context.Context, obj *v1.MultiNicNodeConfig) (bool, error) {
-		alive, _, err := daemonLives(ctx, c, p, obj.Name, obj, o.Now(), o.SilentAfter)
-		if err != nil || alive || o.Jobs.Execution.of(obj) == ExecutionDaemon {
-			return alive, err
-		}
-		err = c.Get(ctx, client.ObjectKey{Name: obj.Name}, nodeShell())
-		if client.IgnoreNotFound(err) != nil {
-			return false, fmt.Errorf("reading Node %s: %w", obj.Name, err)
-		}
-		return err == nil, nil
-	}
-}
-
-// lives: a daemon renews the node's Lease, or did when the bridge looked first
-// and has not been seen to stop. left is how long it goes on to count as living.
-func lives(p Pulse, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (alive bool, left time.Duration) {
-	if !p.Renewed {
-		return false, 0
-	}
-	if obj != nil && !p.Moved && saidSilent(obj) {
-		return false, 0
-	}
-	left = p.Seen.Add(silentAfter).Sub(now)
-	return left > 0, max(left, 0)
 }
 
 // make makes the Job, unless the API server knows better than the caches.

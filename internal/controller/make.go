@@ -109,8 +109,3 @@ func (m *maker) remove(ctx context.Context, o client.Object) error {
 	}
 	return nil
 }
-
-// id names an object: its kind, namespace and name.
-func id(o client.Object) string {
-	return fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName())
-}

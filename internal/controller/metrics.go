@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -122,10 +123,10 @@ func (f fleetMetrics) Collect(ch chan<- prometheus.Metric) {
 		if o.Status.ObservedGeneration != o.Generation || o.Status.State == v1.StateInProgress {
 			behind++
 		}
-		if c := find(o.Status.Conditions, v1.ConditionReady); c != nil {
+		if c := meta.FindStatusCondition(o.Status.Conditions, v1.ConditionReady); c != nil {
 			readies[ready{string(c.Status), bounded(c.Reason)}]++
 		}
-		if c := find(o.Status.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue {
+		if c := meta.FindStatusCondition(o.Status.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue {
 			degraded[bounded(c.Reason)]++
 		}
 		for _, n := range o.Status.InterfaceStatuses {

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -36,7 +37,7 @@ func readyLabel(o *v1.MultiNicNodeConfig) string {
 	if o == nil {
 		return ""
 	}
-	c := find(o.Status.Conditions, v1.ConditionReady)
+	c := meta.FindStatusCondition(o.Status.Conditions, v1.ConditionReady)
 	switch {
 	case c == nil || c.Status == metav1.ConditionUnknown:
 		return "unknown"

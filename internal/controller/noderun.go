@@ -1,9 +1,7 @@
 package controller
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"time"
 
 	v1 "multinicd/api/v1"
@@ -63,7 +61,7 @@ func JudgeRun(in RunIn) RunOut {
 	if in.Object == nil {
 		return end(v1.ExitFailed, 0, v1.ReasonNoObject, fmt.Sprintf("there is no MultiNicNodeConfig %s, by which the node could be asked", run.Spec.Node))
 	}
-	if r, err := read(Gathered{Object: in.Object, Report: in.Report}); err == nil && r != nil && r.Run == string(run.UID) && r.Phase != v1.PhaseApplying {
+	if r, err := readReport(in.Object.Name, in.Report); err == nil && r != nil && r.Run == string(run.UID) && r.Phase != v1.PhaseApplying {
 		code, reason, message := r.Outcome(run.Spec.Action)
 		return end(code, r.Generation, reason, message)
 	}
@@ -76,27 +74,4 @@ func JudgeRun(in RunIn) RunOut {
 		s = v1.MultiNicNodeRunStatus{State: v1.RunRunning, Reason: v1.ReasonAwaitingNode, Message: "the node has been asked"}
 	}
 	return RunOut{Status: s, Again: left}
-}
-
-func ended(run *v1.MultiNicNodeRun) bool {
-	return run.Status.State == v1.RunSucceeded || run.Status.State == v1.RunFailed
-}
-
-// nextRun is the run that the node is to do: the oldest that has not ended; nil
-// where none is left. reported is the run that the node's report answers, which
-// has ended even where its status does not say so yet.
-func nextRun(runs []v1.MultiNicNodeRun, reported string) *v1.MultiNicNodeRun {
-	var open []v1.MultiNicNodeRun
-	for _, r := range runs {
-		if !ended(&r) && string(r.UID) != reported && r.DeletionTimestamp == nil {
-			open = append(open, r)
-		}
-	}
-	if len(open) == 0 {
-		return nil
-	}
-	oldest := slices.MinFunc(open, func(a, b v1.MultiNicNodeRun) int {
-		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
-	})
-	return &oldest
 }

@@ -14,10 +14,24 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
+)
+
+// Reasons of Events that tell of something done; those of refusals are the
+// reasons of api/v1.
+const (
+	eventTokenSealed  = "TokenSealed"
+	eventJoined       = "NodeJoined"
+	eventTokenNotUsed = "TokenNotUsed"
 )
 
 // tokenLife is that of every token the bridge asks for; the node renews it.
@@ -305,4 +319,20 @@ func (l *requestLoop) tell(ctx context.Context, r *v1.NodeTokenRequest, kind, re
 	if l.client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: r.Name}, &object) == nil {
 		l.events.Eventf(&object, r, kind, reason, "AnswerTokenRequest", "%s", message)
 	}
+}
+
+// watchRequests wakes the loop for a request, and for a Lease that somebody else
+// renews now: that is how a token is seen to be used.
+func watchRequests(mgr manager.Manager, loop *requestLoop) error {
+	byName := func(prefixes ...string) handler.EventHandler { return wakes(v1.NodesNamespace, named(prefixes...)) }
+	taken := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool { return holder(e.ObjectNew) != holder(e.ObjectOld) },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+	}
+	return ctrl.NewControllerManagedBy(mgr).Named("token-request").
+		Watches(&v1.NodeTokenRequest{}, byName("")).
+		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(taken)).
+		WithOptions(options(workers)).
+		Complete(loop)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
@@ -140,7 +141,7 @@ func TestStatusTellsOfTheBrake(t *testing.T) {
 	old := text(t, report(1, configured(1), configured(2)))
 	held := Status(Gathered{Object: changed, Report: old, Released: 1, Reachable: true, Now: noon})
 	if held.State != v1.StatePending || held.ReleasedGeneration != 1 || held.InterfaceStatuses[0].Reason != v1.ReasonWaitingForRelease ||
-		find(held.Conditions, v1.ConditionReady).Reason != v1.ReasonInterfacesWaiting {
+		meta.FindStatusCondition(held.Conditions, v1.ConditionReady).Reason != v1.ReasonInterfacesWaiting {
 		t.Errorf("held back: %s", brief(held))
 	}
 	if n := rolloutNode(object(2, func(o *v1.MultiNicNodeConfig) { o.Status = held }), 0, true); n.Settled {
@@ -161,7 +162,7 @@ func TestStatusTellsOfTheBrake(t *testing.T) {
 		t.Errorf("a node that is done: %+v", n)
 	}
 	unheard := Status(Gathered{Object: object(1), Released: -1, Now: noon})
-	if find(unheard.Conditions, v1.ConditionReady).Reason != v1.ReasonNoReport || unheard.ReleasedGeneration != -1 {
+	if meta.FindStatusCondition(unheard.Conditions, v1.ConditionReady).Reason != v1.ReasonNoReport || unheard.ReleasedGeneration != -1 {
 		t.Errorf("nobody is there: %s", brief(unheard))
 	}
 }

@@ -24,6 +24,14 @@ import (
 	v1 "multinicd/api/v1"
 )
 
+// Reasons of Events that tell of something done; those of refusals are the
+// reasons of api/v1.
+const (
+	eventRolloutStopped = "RolloutStopped"
+	eventRolloutGoesOn  = "RolloutGoesOn"
+	eventRolloutStuck   = "RolloutStuck"
+)
+
 const (
 	// rolloutEvery is how often the brake looks while nodes wait: one that comes
 	// back from silence wakes nobody here.

@@ -8,28 +8,20 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/workqueue"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
-	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "multinicd/api/v1"
 	"multinicd/deploy"
@@ -59,9 +51,6 @@ type Options struct {
 	Now func() time.Time
 }
 
-// workers is how many nodes are worked on at once; a write takes about 5 ms.
-const workers = 8
-
 // Run runs the bridge, after LogLibraries, until ctx ends, which is no error. It comes back early
 // only where it cannot start, or loses the leadership it had.
 func Run(ctx context.Context, cfg *rest.Config, o Options) error {
@@ -83,6 +72,9 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		client: mgr.GetClient(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
 		pulses: newPulses(),
 		events: recorder, jobs: o.Jobs.Execution != ExecutionDaemon,
+	}
+	if err := indexRuns(mgr); err != nil {
+		return fmt.Errorf("setting up the index of runs: %w", err)
 	}
 	if loop.jobs {
 		if err := indexJobs(mgr); err != nil {
@@ -131,8 +123,11 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now,
 		creds: creds, inForce: policies.inForce,
 	}
-	if err := watchCredentials(mgr, creds, requests); err != nil {
+	if err := watchCredentials(mgr, creds); err != nil {
 		return fmt.Errorf("setting up the credential loop: %w", err)
+	}
+	if err := watchRequests(mgr, requests); err != nil {
+		return fmt.Errorf("setting up the loop of requests for tokens: %w", err)
 	}
 	if o.NodeLabel {
 		// It looks before it labels, and else never: where there is no Node the policy cannot be tried.
@@ -169,20 +164,6 @@ func runJobs(mgr manager.Manager, o Options, status *statusLoop, recorder events
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), log: o.Log, now: o.Now, silentAfter: o.SilentAfter,
 		pulses: status.pulses, inForce: policies.inForce, counted: counted, options: o.Jobs, braked: o.Rollout.On(),
 	})
-}
-
-// newScheme knows all kinds of object that the loops speak of.
-func newScheme() (*runtime.Scheme, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		corev1.AddToScheme, coordinationv1.AddToScheme, rbacv1.AddToScheme, authenticationv1.AddToScheme,
-		admissionregistrationv1.AddToScheme, batchv1.AddToScheme, v1.AddToScheme,
-	} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
-	}
-	return scheme, nil
 }
 
 func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
@@ -282,58 +263,6 @@ func orNone(address string) string {
 	return address
 }
 
-// watch wakes the loop for an object, its report, and a Lease only when it
-// speaks of life after silence: a renewal every two minutes from each of ten
-// thousand nodes is not worth a thought.
-func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
-	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
-	add := func(node string, q queue) {
-		if node != "" {
-			q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: node}})
-		}
-	}
-	type lease = *coordinationv1.Lease
-	leases := handler.TypedFuncs[lease, reconcile.Request]{
-		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[lease], q queue) {
-			loop.pulses.observe(ofLease(e.Object), renewal(e.Object), now())
-			add(ofLease(e.Object), q)
-		},
-		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[lease], q queue) {
-			if loop.pulses.observe(ofLease(e.ObjectNew), renewal(e.ObjectNew), now()) {
-				add(ofLease(e.ObjectNew), q)
-			}
-		},
-		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[lease], q queue) {
-			loop.pulses.forget(ofLease(e.Object))
-			add(ofLease(e.Object), q)
-		},
-	}
-	b := ctrl.NewControllerManagedBy(mgr).Named("status").
-		For(&v1.MultiNicNodeConfig{}).
-		Watches(&corev1.ConfigMap{}, wakes(v1.SystemNamespace, named(v1.ReportName("")))).
-		Watches(&v1.MultiNicNodeRun{}, handler.EnqueueRequestsFromMapFunc(nodeOfRun)).
-		WatchesRawSource(source.Kind(mgr.GetCache(), &coordinationv1.Lease{}, leases))
-	if loop.jobs {
-		ofJob := wakes(v1.SystemNamespace, nodeOfJob)
-		b = b.Watches(&batchv1.Job{}, ofJob).Watches(&corev1.Pod{}, ofJob)
-	}
-	if loop.rollout != nil {
-		b = b.WatchesRawSource(source.Channel(loop.rollout.wake, &handler.TypedEnqueueRequestForObject[*v1.MultiNicNodeConfig]{}))
-	}
-	return b.
-		WithOptions(options(workers)).
-		Complete(loop)
-}
-
-// renewal is something that changes with each renewal of a Lease. The node's
-// clock is in it, but is only compared with itself.
-func renewal(l *coordinationv1.Lease) string {
-	if l.Spec.RenewTime == nil {
-		return ""
-	}
-	return l.Spec.RenewTime.String()
-}
-
 // slimReport keeps of a ConfigMap what the bridge reads. A node may write
 // whatever fits into an object; the cache holds no more than would be parsed.
 func slimReport(o any) (any, error) {
@@ -350,4 +279,18 @@ func slimReport(o any) (any, error) {
 		cm.Data = map[string]string{v1.ReportKey: string([]byte(text))}
 	}
 	return cm, nil
+}
+
+// slimNode keeps of a Node's metadata what the bridge reads.
+func slimNode(o any) (any, error) {
+	n, ok := o.(*metav1.PartialObjectMetadata)
+	if !ok {
+		return o, nil
+	}
+	label, labelled := n.Labels[v1.ReadyLabel]
+	n.ManagedFields, n.Labels, n.Annotations, n.OwnerReferences, n.Finalizers = nil, nil, nil, nil, nil
+	if labelled {
+		n.Labels = map[string]string{v1.ReadyLabel: label}
+	}
+	return n, nil
 }

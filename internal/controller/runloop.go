@@ -34,39 +34,9 @@ type runLoop struct {
 	ended  *prometheus.CounterVec // by action and exit code
 }
 
-// nodeIndex is the cache's index of runs by node.
-const nodeIndex = "spec.node"
-
-// runsOf lists the runs of a node.
-func runsOf(ctx context.Context, c client.Client, node string) ([]v1.MultiNicNodeRun, error) {
-	var list v1.MultiNicNodeRunList
-	if err := c.List(ctx, &list, client.InNamespace(v1.SystemNamespace), client.MatchingFields{nodeIndex: node}); err != nil {
-		return nil, fmt.Errorf("listing the runs of %s: %w", node, err)
-	}
-	return list.Items, nil
-}
-
-// nodeOfRun wakes a loop of nodes.
-func nodeOfRun(_ context.Context, o client.Object) []reconcile.Request {
-	run, ok := o.(*v1.MultiNicNodeRun)
-	if !ok {
-		return nil
-	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: run.Spec.Node}}}
-}
-
 // watchRuns wakes the loop for a run, and for the runs of a node whose object or
 // report says something.
 func watchRuns(mgr manager.Manager, loop *runLoop) error {
-	err := mgr.GetFieldIndexer().IndexField(context.Background(), &v1.MultiNicNodeRun{}, nodeIndex, func(o client.Object) []string {
-		if run, ok := o.(*v1.MultiNicNodeRun); ok {
-			return []string{run.Spec.Node}
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
 	of := func(node func(client.Object) string) handler.EventHandler {
 		return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 			runs, err := runsOf(ctx, loop.client, node(o))

@@ -7,14 +7,11 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
 )
-
-// SilentAfter is how long a node's Lease may stand still, by the bridge's own
-// clock, until the node counts as silent: three renewals of 2 min.
-const SilentAfter = 6 * time.Minute
 
 // Gathered is all that a status is decided from.
 type Gathered struct {
@@ -61,9 +58,6 @@ type finding struct {
 	job *v1.Remark
 }
 
-// metaTime is a time as the API server keeps it.
-func metaTime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
-
 // State is the API's.
 type State = v1.State
 
@@ -86,7 +80,7 @@ type StatusOut struct {
 func JudgeStatus(in Gathered) StatusOut {
 	obj, prev := in.Object, in.Object.Status
 	prev.Conditions = sorted(prev.Conditions)
-	rep, err := read(in)
+	rep, err := readReport(in.Object.Name, in.Report)
 	var out StatusOut
 	out.Silent, out.Again = silence(in, rep)
 	var f finding
@@ -144,7 +138,7 @@ func JudgeStatus(in Gathered) StatusOut {
 // that one failed holds until the node has reported, or else nodes that failed would
 // count as failed no more for as long as the next Job runs.
 func (in Gathered) jobTrouble() *v1.Remark {
-	before := find(in.Object.Status.Conditions, v1.ConditionReady)
+	before := meta.FindStatusCondition(in.Object.Status.Conditions, v1.ConditionReady)
 	if before == nil || before.Reason != v1.ReasonJobFailed || in.Object.Status.ObservedGeneration != in.Object.Generation ||
 		in.JobTrouble != nil && in.JobTrouble.Reason == v1.ReasonJobFailed {
 		return in.JobTrouble
@@ -195,22 +189,6 @@ func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
 	return s
 }
 
-// read is the node's report, of whatever object; nil and nil where there is
-// none. The error is fit for a condition.
-func read(in Gathered) (*v1.Report, error) {
-	if in.Report == "" {
-		return nil, nil
-	}
-	rep, err := v1.ParseReport([]byte(in.Report))
-	if err != nil {
-		return nil, err
-	}
-	if rep.Node != in.Object.Name {
-		return nil, fmt.Errorf("%w: it speaks for another node", v1.ErrReport)
-	}
-	return &rep, nil
-}
-
 // silence judges the Lease, which only a daemon renews: whether the node is
 // silent, or else how long until it would be, 0 where silence means nothing. A
 // node that Jobs work on is never silent. Where no report can be read, somebody
@@ -231,12 +209,6 @@ func silence(in Gathered, rep *v1.Report) (silent bool, left time.Duration) {
 	}
 	left = in.Pulse.Seen.Add(cmp.Or(in.SilentAfter, SilentAfter)).Sub(in.Now)
 	return left <= 0, max(left, 0)
-}
-
-// saidSilent: the object's status says that its node is silent.
-func saidSilent(obj *v1.MultiNicNodeConfig) bool {
-	ready := find(obj.Status.Conditions, v1.ConditionReady)
-	return ready != nil && ready.Reason == v1.ReasonNodeSilent
 }
 
 // reported is what the node says of this very generation. The object says
@@ -341,13 +313,13 @@ func unheard(obj *v1.MultiNicNodeConfig) finding {
 // kept is what was said of this generation before.
 func kept(prev v1.MultiNicNodeConfigStatus) finding {
 	f := finding{state: prev.State, nics: prev.InterfaceStatuses, unheard: prev.LastProcessed == nil}
-	if c := find(prev.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue &&
+	if c := meta.FindStatusCondition(prev.Conditions, v1.ConditionDegraded); c != nil && c.Status == metav1.ConditionTrue &&
 		!slices.Contains([]string{v1.ReasonInterfacesFailed, v1.ReasonReportRefused, v1.ReasonJobFailed, v1.ReasonJobStuck}, c.Reason) {
 		f.degraded = &v1.Remark{Reason: c.Reason, Message: c.Message}
 	} else if c != nil && c.Status == metav1.ConditionFalse {
 		f.note = c.Message
 	}
-	if c := find(prev.Conditions, v1.ConditionReady); c != nil && c.Reason == v1.ReasonRemoved {
+	if c := meta.FindStatusCondition(prev.Conditions, v1.ConditionReady); c != nil && c.Reason == v1.ReasonRemoved {
 		f.removed = c.Message
 	}
 	return f
@@ -378,4 +350,23 @@ func (f finding) count(s State) int {
 		}
 	}
 	return n
+}
+
+// nextRun is the run that the node is to do: the oldest that has not ended; nil
+// where none is left. reported is the run that the node's report answers, which
+// has ended even where its status does not say so yet.
+func nextRun(runs []v1.MultiNicNodeRun, reported string) *v1.MultiNicNodeRun {
+	var open []v1.MultiNicNodeRun
+	for _, r := range runs {
+		if !ended(&r) && string(r.UID) != reported && r.DeletionTimestamp == nil {
+			open = append(open, r)
+		}
+	}
+	if len(open) == 0 {
+		return nil
+	}
+	oldest := slices.MinFunc(open, func(a, b v1.MultiNicNodeRun) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.UID, b.UID))
+	})
+	return &oldest
 }

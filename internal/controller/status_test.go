@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -217,7 +218,7 @@ func TestStatus(t *testing.T) {
 		"a note degrades nothing, and is told": {Gathered{Object: object(1), Report: noted}, withNote},
 		"a note that an older bridge took for a degradation is one no more": {
 			Gathered{Object: object(1, after(done(1)), func(o *v1.MultiNicNodeConfig) {
-				c := find(o.Status.Conditions, v1.ConditionDegraded)
+				c := meta.FindStatusCondition(o.Status.Conditions, v1.ConditionDegraded)
 				c.Status, c.Reason, c.Message = metav1.ConditionTrue, v1.ReasonIdentityUnverified, "nothing to compare"
 			}), Report: "", Job: "job-1"}, withNote,
 		},
@@ -396,7 +397,7 @@ func TestTimesMoveOnlyWithWhatTheyTime(t *testing.T) {
 		return o.Status
 	}
 	since := func(kind string) time.Duration {
-		return find(o.Status.Conditions, kind).LastTransitionTime.Sub(noon)
+		return meta.FindStatusCondition(o.Status.Conditions, kind).LastTransitionTime.Sub(noon)
 	}
 
 	if s := step(0, ""); s.LastProcessed != nil {
@@ -428,7 +429,7 @@ func TestSilenceIsNothingThatTheNodeSaid(t *testing.T) {
 	pulse := Pulse{Seen: noon, Moved: true}
 	o.Status = Status(Gathered{Object: o, Report: rep, Pulse: pulse, Now: noon})
 	o.Status = Status(Gathered{Object: o, Report: rep, Pulse: pulse, Now: clock(SilentAfter)})
-	if c := find(o.Status.Conditions, v1.ConditionReady); c.Reason != v1.ReasonNodeSilent {
+	if c := meta.FindStatusCondition(o.Status.Conditions, v1.ConditionReady); c.Reason != v1.ReasonNodeSilent {
 		t.Fatalf("Ready has the reason %s", c.Reason)
 	}
 	if got := o.Status.LastProcessed.Sub(noon); got != 0 {
@@ -442,7 +443,7 @@ func TestWhatOthersKeepInStatusStays(t *testing.T) {
 	o.Status.Conditions = []metav1.Condition{foreign}
 	o.Status.LastJobName = "job-1"
 	got := Status(Gathered{Object: o, Report: text(t, report(1, configured(1), configured(2))), Now: noon})
-	if c := find(got.Conditions, "Audited"); c == nil || *c != foreign {
+	if c := meta.FindStatusCondition(got.Conditions, "Audited"); c == nil || *c != foreign {
 		t.Errorf("the foreign condition became %v", c)
 	}
 	if got.LastJobName != "job-1" {

@@ -5,15 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -23,6 +22,10 @@ import (
 
 	v1 "multinicd/api/v1"
 )
+
+// eventDriftEnded is the reason of an Event that tells of a fight that is over; those
+// of refusals are the reasons of api/v1.
+const eventDriftEnded = "DriftEnded"
 
 // statusLoop gathers what JudgeStatus decides from, and writes what it decided. One
 // goroutine at a time works on a node; several nodes are worked on at once.
@@ -182,7 +185,7 @@ func (l *statusLoop) apply(ctx context.Context, obj *v1.MultiNicNodeConfig, s v1
 // settled on before: a change that ends as the last one did is none. What a node
 // was settled on before this bridge is read from the object, where it says so.
 func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
-	now, on := find(next.Conditions, v1.ConditionReady), settlement(next)
+	now, on := meta.FindStatusCondition(next.Conditions, v1.ConditionReady), settlement(next)
 	if on == "" {
 		return
 	}
@@ -212,7 +215,7 @@ func (l *statusLoop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNod
 // reason of Ready, and of which NICs and reasons it speaks. Messages are left out, for
 // numbers move in them. "" where nothing has settled.
 func settlement(s v1.MultiNicNodeConfigStatus) string {
-	ready := find(s.Conditions, v1.ConditionReady)
+	ready := meta.FindStatusCondition(s.Conditions, v1.ConditionReady)
 	if ready == nil || passing(ready.Reason) {
 		return ""
 	}
@@ -235,7 +238,7 @@ func passing(reason string) bool {
 // and where it ends.
 func (l *statusLoop) tellFight(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
 	fight := func(s v1.MultiNicNodeConfigStatus) *metav1.Condition {
-		if c := find(s.Conditions, v1.ConditionDegraded); c != nil && c.Reason == v1.ReasonDriftFighting {
+		if c := meta.FindStatusCondition(s.Conditions, v1.ConditionDegraded); c != nil && c.Reason == v1.ReasonDriftFighting {
 			return c
 		}
 		return nil
@@ -254,7 +257,7 @@ func (l *statusLoop) tellFight(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeC
 // tell makes an Event of a report that cannot be used, naming whose it is, when
 // it is first refused or refused for another reason.
 func (l *statusLoop) tell(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
-	now, before := find(next.Conditions, v1.ConditionDegraded), find(obj.Status.Conditions, v1.ConditionDegraded)
+	now, before := meta.FindStatusCondition(next.Conditions, v1.ConditionDegraded), meta.FindStatusCondition(obj.Status.Conditions, v1.ConditionDegraded)
 	if now == nil || now.Reason != v1.ReasonReportRefused || (before != nil && before.Reason == now.Reason && before.Message == now.Message) {
 		return
 	}
@@ -294,15 +297,4 @@ func (l *statusLoop) forget(node string) {
 	delete(l.settled, node)
 	l.writes.forget(node)
 	l.tells.forget(node)
-}
-
-// ofLease names the node that a Lease belongs to; "" for one that is none of ours.
-func ofLease(lease *coordinationv1.Lease) string { return nodeOf(lease.Name, v1.LeaseName("")) }
-
-func nodeOf(name, prefix string) string {
-	node, ok := strings.CutPrefix(name, prefix)
-	if !ok {
-		return ""
-	}
-	return node
 }

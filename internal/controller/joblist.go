@@ -1,0 +1,78 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	v1 "multinicd/api/v1"
+)
+
+// JobKey is what a Job works on: a generation of one object, and the run that is
+// asked for, "" for none. Two Jobs of one key are never made while the first is
+// there.
+type JobKey struct {
+	UID        types.UID
+	Generation int64
+	Run        string
+}
+
+func jobKey(j *batchv1.Job) JobKey {
+	k := JobKey{UID: types.UID(j.Annotations[v1.ObjectUIDAnnotation]), Run: j.Annotations[v1.RunAnnotation]}
+	_, _ = fmt.Sscan(j.Annotations[v1.GenerationAnnotation], &k.Generation) // 0 for one that is none of ours
+	return k
+}
+
+// jobEnded: nothing of it runs any more.
+func jobEnded(j *batchv1.Job) bool {
+	return jobCondition(j, batchv1.JobComplete) != nil || jobCondition(j, batchv1.JobFailed) != nil
+}
+
+func jobCondition(j *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
+	for i, c := range j.Status.Conditions {
+		if c.Type == kind && c.Status == corev1.ConditionTrue {
+			return &j.Status.Conditions[i]
+		}
+	}
+	return nil
+}
+
+// nodeOfJob is the node that a Job, or a Pod of one, belongs to; "" for none.
+func nodeOfJob(o client.Object) string { return o.GetAnnotations()[v1.NodeNameAnnotation] }
+
+// jobIndex is the caches' index of Jobs and Pods by node.
+const jobIndex = "node"
+
+// indexJobs makes the caches' index of Jobs and Pods, before they start.
+func indexJobs(mgr manager.Manager) error {
+	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
+		err := mgr.GetFieldIndexer().IndexField(context.Background(), o, jobIndex, func(o client.Object) []string { return []string{nodeOfJob(o)} })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cachedJobs is jobsOf from the cache, by its index.
+func cachedJobs(ctx context.Context, c client.Reader, node string) ([]batchv1.Job, error) {
+	var list batchv1.JobList
+	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingFields{jobIndex: node}); err != nil {
+		return nil, fmt.Errorf("listing the Jobs of %s: %w", node, err)
+	}
+	return list.Items, nil
+}
+
+// podsOf lists the Pods of a node's Jobs.
+func podsOf(ctx context.Context, c client.Reader, node string) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	if err := c.List(ctx, &list, client.InNamespace(v1.NodesNamespace), client.MatchingFields{jobIndex: node}); err != nil {
+		return nil, fmt.Errorf("listing the Pods of %s: %w", node, err)
+	}
+	return list.Items, nil
+}

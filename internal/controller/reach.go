@@ -1,0 +1,26 @@
+package controller
+
+import (
+	"context"
+	"fmt"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+)
+
+// reachable tells whether somebody would act on a node's object now: its daemon,
+// or a Job.
+func reachable(c client.Client, p *pulses, o Options) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
+	return func(ctx context.Context, obj *v1.MultiNicNodeConfig) (bool, error) {
+		alive, _, err := daemonLives(ctx, c, p, obj.Name, obj, o.Now(), o.SilentAfter)
+		if err != nil || alive || o.Jobs.Execution.of(obj) == ExecutionDaemon {
+			return alive, err
+		}
+		err = c.Get(ctx, client.ObjectKey{Name: obj.Name}, nodeShell())
+		if client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("reading Node %s: %w", obj.Name, err)
+		}
+		return err == nil, nil
+	}
+}

@@ -1,0 +1,63 @@
+package controller
+
+import (
+	"context"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "multinicd/api/v1"
+)
+
+// watch wakes the loop for an object, its report, and a Lease only when it
+// speaks of life after silence: a renewal every two minutes from each of ten
+// thousand nodes is not worth a thought.
+func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(node string, q queue) {
+		if node != "" {
+			q.Add(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: node}})
+		}
+	}
+	type lease = *coordinationv1.Lease
+	leases := handler.TypedFuncs[lease, reconcile.Request]{
+		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[lease], q queue) {
+			loop.pulses.observe(ofLease(e.Object), renewal(e.Object), now())
+			add(ofLease(e.Object), q)
+		},
+		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[lease], q queue) {
+			if loop.pulses.observe(ofLease(e.ObjectNew), renewal(e.ObjectNew), now()) {
+				add(ofLease(e.ObjectNew), q)
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.TypedDeleteEvent[lease], q queue) {
+			loop.pulses.forget(ofLease(e.Object))
+			add(ofLease(e.Object), q)
+		},
+	}
+	b := ctrl.NewControllerManagedBy(mgr).Named("status").
+		For(&v1.MultiNicNodeConfig{}).
+		Watches(&corev1.ConfigMap{}, wakes(v1.SystemNamespace, named(v1.ReportName("")))).
+		Watches(&v1.MultiNicNodeRun{}, handler.EnqueueRequestsFromMapFunc(nodeOfRun)).
+		WatchesRawSource(source.Kind(mgr.GetCache(), &coordinationv1.Lease{}, leases))
+	if loop.jobs {
+		ofJob := wakes(v1.SystemNamespace, nodeOfJob)
+		b = b.Watches(&batchv1.Job{}, ofJob).Watches(&corev1.Pod{}, ofJob)
+	}
+	if loop.rollout != nil {
+		b = b.WatchesRawSource(source.Channel(loop.rollout.wake, &handler.TypedEnqueueRequestForObject[*v1.MultiNicNodeConfig]{}))
+	}
+	return b.
+		WithOptions(options(workers)).
+		Complete(loop)
+}
