@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -107,37 +108,27 @@ func (l *credentialLoop) Reconcile(ctx context.Context, req reconcile.Request) (
 // gather reads from the caches what is known of a node, but for its join token.
 func (l *credentialLoop) gather(ctx context.Context, name string) (Claim, error) {
 	c := Claim{Name: name, Now: l.now(), Pulse: l.pulses.of(name)}
-	found := func(o client.Object) (bool, error) {
-		err := l.client.Get(ctx, client.ObjectKeyFromObject(o), o)
-		if apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("reading %s: %w", id(o), err)
-		}
-		return true, nil
-	}
 	node := nodeShell()
 	node.Name = name
-	if ok, err := found(node); err != nil {
+	if ok, err := found(ctx, l.client, node); err != nil {
 		return c, err
 	} else if ok {
 		c.Node, c.NodeSince = node.UID, node.CreationTimestamp.Time
 	}
 	object := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.SystemNamespace}}
-	if ok, err := found(object); err != nil {
+	if ok, err := found(ctx, l.client, object); err != nil {
 		return c, err
 	} else if ok {
 		c.Object = object.UID
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(name), Namespace: v1.NodesNamespace}}
-	if ok, err := found(account); err != nil {
+	if ok, err := found(ctx, l.client, account); err != nil {
 		return c, err
 	} else if ok {
 		c.Account = account
 	}
 	report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
-	if ok, err := found(report); err != nil {
+	if ok, err := found(ctx, l.client, report); err != nil {
 		return c, err
 	} else if ok {
 		c.Report = report.Data[v1.ReportKey]
@@ -165,7 +156,7 @@ func (l *credentialLoop) joinToken(ctx context.Context, c *Claim) (time.Duration
 		return left, nil
 	}
 	l.log.Info("join token has ended", "node", c.Name)
-	return 0, dropJoin(ctx, l.client, &account)
+	return 0, l.EndJoin(ctx, &account)
 }
 
 // remove takes everything away that the bridge made for a node. After a conflict it goes on with the rest, and gives it as its error.
@@ -204,15 +195,61 @@ func dropSecret(ctx context.Context, c client.Client, name string) error {
 	return nil
 }
 
-// dropJoin ends a join token: what it is bound to, then whose it is.
-func dropJoin(ctx context.Context, c client.Client, account *corev1.ServiceAccount) error {
-	if err := dropSecret(ctx, c, account.Name); err != nil {
+// EndJoin ends a join token: what it is bound to, then whose it is.
+func (l *credentialLoop) EndJoin(ctx context.Context, account *corev1.ServiceAccount) error {
+	if err := dropSecret(ctx, l.client, account.Name); err != nil {
 		return err
 	}
 	uid := account.UID
-	if err := c.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+	if err := l.client.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("deleting ServiceAccount %s: %w", account.Name, err)
 	}
+	return nil
+}
+
+// Provide makes the identity of a node where it is missing, and what a token of the
+// identity is to be bound to: the Node, or where there is none a Secret. The account
+// is as the API server has it then.
+func (l *credentialLoop) Provide(ctx context.Context, k Known) (*corev1.ServiceAccount, *authenticationv1.BoundObjectReference, error) {
+	i := identity{name: k.Name, node: k.Node, notes: map[string]string{}}
+	if k.Account != nil {
+		i.notes = notes(k.Account)
+	}
+	if k.Object != "" {
+		i.notes[objectAnnotation] = string(k.Object)
+	}
+	delete(i.notes, sinceAnnotation)
+	bound := &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: k.Name}
+	if k.Node == "" {
+		i.notes[secretAnnotation] = "true"
+		bound.Kind, bound.Name = "Secret", v1.ServiceAccountName(k.Name)
+	}
+	account := i.account()
+	if err := l.maker.apply(ctx, account); err != nil {
+		return nil, nil, err
+	}
+	if k.Node == "" {
+		secret := &corev1.Secret{ObjectMeta: i.meta(v1.NodesNamespace, bound.Name, v1.ComponentNode)}
+		if err := l.client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
+			return nil, nil, fmt.Errorf("making Secret %s: %w", bound.Name, err)
+		}
+	}
+	for _, o := range i.rights() {
+		if err := l.maker.make(ctx, o); err != nil {
+			return nil, nil, err
+		}
+	}
+	return account, bound, nil
+}
+
+// Revoke takes the identity from whoever holds it: no token of that ServiceAccount
+// is good after it.
+func (l *credentialLoop) Revoke(ctx context.Context, account *corev1.ServiceAccount) error {
+	uid := account.UID
+	if err := l.client.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting ServiceAccount %s: %w", account.Name, err)
+	}
+	l.maker.forget(account)
 	return nil
 }
 

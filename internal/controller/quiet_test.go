@@ -149,7 +149,7 @@ func TestALoopThatNothingWakesLooksSeldom(t *testing.T) {
 		return &runLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, ended: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"action", "exit_code"})}
 	}
 	requests := func(w world) reconcile.Reconciler {
-		return &requestLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, creds: credentials(w), inForce: w.inForce}
+		return &requestLoop{client: w.client, reader: w.client, events: events.NewFakeRecorder(1000), log: w.log, now: w.now, identities: credentials(w), inForce: w.inForce}
 	}
 	labels := func(w world) reconcile.Reconciler { return &labelLoop{client: w.client, inForce: w.inForce} }
 

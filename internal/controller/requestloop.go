@@ -37,16 +37,27 @@ const (
 // tokenLife is that of every token the bridge asks for; the node renews it.
 const tokenLife = time.Hour
 
+// Identities is what this room asks of the one that makes identities.
+type Identities interface {
+	// Provide makes what is missing of a node's identity. It gives the ServiceAccount
+	// of which a token may be asked for, and what that is to be bound to.
+	Provide(context.Context, Known) (*corev1.ServiceAccount, *authenticationv1.BoundObjectReference, error)
+	// Revoke takes the identity from whoever holds it.
+	Revoke(context.Context, *corev1.ServiceAccount) error
+	// EndJoin ends a join token.
+	EndJoin(context.Context, *corev1.ServiceAccount) error
+}
+
 // requestLoop answers NodeTokenRequests. One goroutine at a time works on a
 // node's.
 type requestLoop struct {
-	client  client.Client // reads from the caches
-	reader  client.Reader // asks the API server
-	events  events.EventRecorder
-	log     *slog.Logger
-	now     func() time.Time
-	creds   *credentialLoop
-	inForce func(context.Context) error // gives an error while the admission policies are not in force
+	client     client.Client // reads from the caches
+	reader     client.Reader // asks the API server
+	events     events.EventRecorder
+	log        *slog.Logger
+	now        func() time.Time
+	identities Identities
+	inForce    func(context.Context) error // gives an error while the admission policies are not in force
 }
 
 // Reconcile answers one request, or deletes it. It reads from the API server
@@ -72,7 +83,7 @@ func (l *requestLoop) Reconcile(ctx context.Context, req reconcile.Request) (rec
 }
 
 func (l *requestLoop) answer(ctx context.Context, r *v1.NodeTokenRequest) (reconcile.Result, error) {
-	a, claim, err := l.gather(ctx, r)
+	a, known, err := l.gather(ctx, r)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
@@ -87,54 +98,52 @@ func (l *requestLoop) answer(ctx context.Context, r *v1.NodeTokenRequest) (recon
 			return again(admissionRetry), l.refuse(ctx, r,
 				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
 		}
-		return l.seal(ctx, a, claim, reply.Replace)
+		return l.seal(ctx, a, known, reply.Replace)
 	}
 	return again(reply.Again), nil
 }
 
-func (l *requestLoop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, Claim, error) {
-	a := Ask{Request: r, Now: l.now()}
-	claim, err := l.creds.gather(ctx, r.Name)
-	if err != nil {
-		return a, claim, err
+// gather reads all but the Node and the object from the API server.
+func (l *requestLoop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, Known, error) {
+	a, known := Ask{Request: r, Now: l.now()}, Known{Name: r.Name}
+	node := nodeShell()
+	node.Name = r.Name
+	if ok, err := found(ctx, l.client, node); err != nil {
+		return a, known, err
+	} else if ok {
+		known.Node = node.UID
 	}
-	found := func(o client.Object) (bool, error) {
-		err := l.reader.Get(ctx, client.ObjectKeyFromObject(o), o)
-		if apierrors.IsNotFound(err) {
-			return false, nil
-		}
-		if err != nil {
-			return false, fmt.Errorf("reading %s: %w", id(o), err)
-		}
-		return true, nil
+	object := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Namespace: v1.SystemNamespace}}
+	if ok, err := found(ctx, l.client, object); err != nil {
+		return a, known, err
+	} else if ok {
+		known.Object = object.UID
 	}
 	join := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.JoinAccountName(r.Name), Namespace: v1.NodesNamespace}}
-	if ok, err := found(join); err != nil {
-		return a, claim, err
+	if ok, err := found(ctx, l.reader, join); err != nil {
+		return a, known, err
 	} else if ok {
 		a.Join = join
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(r.Name), Namespace: v1.NodesNamespace}}
-	if ok, err := found(account); err != nil {
-		return a, claim, err
+	if ok, err := found(ctx, l.reader, account); err != nil {
+		return a, known, err
 	} else if ok {
-		claim.Account = account
-	} else {
-		claim.Account = nil
+		known.Account = account
 	}
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName(r.Name), Namespace: v1.NodesNamespace}}
-	if ok, err := found(lease); err != nil {
-		return a, claim, err
+	if ok, err := found(ctx, l.reader, lease); err != nil {
+		return a, known, err
 	} else if ok {
 		a.Lease = lease
 	}
-	a.Expected = claim.Node != "" || claim.Object != "" || claim.Account != nil || a.Join != nil
-	return a, claim, nil
+	a.Expected = known.Node != "" || known.Object != "" || known.Account != nil || a.Join != nil
+	return a, known, nil
 }
 
 // seal asks for a token and seals it into the request's status. Everything that
 // can refuse comes before the first thing that changes something.
-func (l *requestLoop) seal(ctx context.Context, a Ask, claim Claim, replace bool) (reconcile.Result, error) {
+func (l *requestLoop) seal(ctx context.Context, a Ask, known Known, replace bool) (reconcile.Result, error) {
 	r := a.Request
 	if a.Lease == nil {
 		return again(time.Second), nil // it is being made
@@ -142,12 +151,12 @@ func (l *requestLoop) seal(ctx context.Context, a Ask, claim Claim, replace bool
 	if err := l.remember(ctx, a.Lease, r); err != nil {
 		return reconcile.Result{}, err
 	}
-	if replace && claim.Account != nil {
-		if err := l.end(ctx, claim.Account); err != nil {
+	if replace && known.Account != nil {
+		if err := l.identities.Revoke(ctx, known.Account); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
-	token, err := l.mint(ctx, claim)
+	token, err := l.mint(ctx, known)
 	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
 		return again(admissionRetry), l.refuse(ctx, r,
 			v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
@@ -191,53 +200,17 @@ func (l *requestLoop) remember(ctx context.Context, lease *coordinationv1.Lease,
 	return nil
 }
 
-// end takes the identity from whoever holds it: no token of that ServiceAccount
-// is good after it.
-func (l *requestLoop) end(ctx context.Context, account *corev1.ServiceAccount) error {
-	uid := account.UID
-	if err := l.client.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("deleting ServiceAccount %s: %w", account.Name, err)
-	}
-	l.creds.maker.forget(account)
-	return nil
-}
-
-// mint asks for a token of the node's identity, which is made where it is
-// missing, bound to the Node, or where there is none to a Secret.
-func (l *requestLoop) mint(ctx context.Context, c Claim) (string, error) {
-	i := identity{name: c.Name, node: c.Node, notes: map[string]string{}}
-	if c.Account != nil {
-		i.notes = notes(c.Account)
-	}
-	if c.Object != "" {
-		i.notes[objectAnnotation] = string(c.Object)
-	}
-	delete(i.notes, sinceAnnotation)
-	bound := &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: c.Name}
-	if c.Node == "" {
-		i.notes[secretAnnotation] = "true"
-		bound.Kind, bound.Name = "Secret", v1.ServiceAccountName(c.Name)
-	}
-	account := i.account()
-	if err := l.creds.maker.apply(ctx, account); err != nil {
+// mint asks for a token of the node's identity.
+func (l *requestLoop) mint(ctx context.Context, k Known) (string, error) {
+	account, bound, err := l.identities.Provide(ctx, k)
+	if err != nil {
 		return "", err
-	}
-	if c.Node == "" {
-		secret := &corev1.Secret{ObjectMeta: i.meta(v1.NodesNamespace, bound.Name, v1.ComponentNode)}
-		if err := l.client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
-			return "", fmt.Errorf("making Secret %s: %w", bound.Name, err)
-		}
-	}
-	for _, o := range i.rights() {
-		if err := l.creds.maker.make(ctx, o); err != nil {
-			return "", err
-		}
 	}
 	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: new(int64(tokenLife.Seconds())), BoundObjectRef: bound,
 	}}
 	if err := l.client.SubResource("token").Create(ctx, account, token); err != nil {
-		return "", fmt.Errorf("asking for a token of %s: %w", c.Name, err)
+		return "", fmt.Errorf("asking for a token of %s: %w", k.Name, err)
 	}
 	return token.Status.Token, nil
 }
@@ -288,7 +261,7 @@ func (l *requestLoop) remove(ctx context.Context, a Ask, reply Reply) error {
 	r := a.Request
 	// A join token that is younger than the request is another's.
 	if r.Spec.Door == v1.DoorJoinToken && r.Status.SealedAt != nil && a.Join != nil && !a.Join.CreationTimestamp.After(r.CreationTimestamp.Time) {
-		if err := dropJoin(ctx, l.client, a.Join); err != nil {
+		if err := l.identities.EndJoin(ctx, a.Join); err != nil {
 			return err
 		}
 	}

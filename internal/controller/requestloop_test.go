@@ -84,7 +84,7 @@ func TestAnAnswerThatMeetsAConflictIsTriedAgain(t *testing.T) {
 			log := slog.New(slog.DiscardHandler)
 			loop := &requestLoop{
 				client: cl, reader: cl, events: events.NewFakeRecorder(10), log: log, now: m.now, inForce: inForce,
-				creds: &credentialLoop{client: cl, log: log, now: m.now, pulses: newPulses(), maker: m, inForce: inForce},
+				identities: &credentialLoop{client: cl, log: log, now: m.now, pulses: newPulses(), maker: m, inForce: inForce},
 			}
 			first, err := loop.Reconcile(t.Context(), reconcile.Request{NamespacedName: name})
 			if err != nil || first.RequeueAfter != conflictRetry {

@@ -121,7 +121,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	}
 	requests := &requestLoop{
 		client: mgr.GetClient(), reader: mgr.GetAPIReader(), events: recorder, log: o.Log, now: o.Now,
-		creds: creds, inForce: policies.inForce,
+		identities: creds, inForce: policies.inForce,
 	}
 	if err := watchCredentials(mgr, creds); err != nil {
 		return fmt.Errorf("setting up the credential loop: %w", err)
