@@ -126,8 +126,8 @@ func TestAReleaseThatWakesNobodyIsNone(t *testing.T) {
 		reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Reconcile(over, reconcile.Request{}); err == nil || r.of(o) != -1 {
-		t.Errorf("it gives %v, and %d is released", err, r.of(o))
+	if _, err := r.Reconcile(over, reconcile.Request{}); err == nil || r.released(o) != -1 {
+		t.Errorf("it gives %v, and %d is released", err, r.released(o))
 	}
 }
 

@@ -22,17 +22,20 @@ type JobKey struct {
 	Run        string
 }
 
+// jobKey is what stands in the annotations of a Job; the zero generation is that of a
+// Job that is none of ours.
 func jobKey(j *batchv1.Job) JobKey {
 	k := JobKey{UID: types.UID(j.Annotations[v1.ObjectUIDAnnotation]), Run: j.Annotations[v1.RunAnnotation]}
-	_, _ = fmt.Sscan(j.Annotations[v1.GenerationAnnotation], &k.Generation) // 0 for one that is none of ours
+	_, _ = fmt.Sscan(j.Annotations[v1.GenerationAnnotation], &k.Generation) // which leaves 0 where it is no number
 	return k
 }
 
-// jobEnded: nothing of it runs any more.
+// jobEnded tells that nothing of a Job runs any more.
 func jobEnded(j *batchv1.Job) bool {
 	return jobCondition(j, batchv1.JobComplete) != nil || jobCondition(j, batchv1.JobFailed) != nil
 }
 
+// jobCondition is a condition of a Job that is true; nil where there is none.
 func jobCondition(j *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
 	for i, c := range j.Status.Conditions {
 		if c.Type == kind && c.Status == corev1.ConditionTrue {

@@ -66,6 +66,7 @@ func renewal(l *coordinationv1.Lease) string {
 // ofLease names the node that a Lease belongs to; "" for one that is none of ours.
 func ofLease(lease *coordinationv1.Lease) string { return nodeOf(lease.Name, v1.LeaseName("")) }
 
+// holder is who renews a Lease; "" where nobody does, or the object is no Lease.
 func holder(o client.Object) string {
 	l, ok := o.(*coordinationv1.Lease)
 	if !ok || l.Spec.HolderIdentity == nil {

@@ -3,6 +3,7 @@ package controller
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -11,10 +12,10 @@ import (
 
 // reachable tells whether somebody would act on a node's object now: its daemon,
 // or a Job.
-func reachable(c client.Client, p *pulses, o Options) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
+func reachable(c client.Client, p *pulses, e Execution, now func() time.Time, silentAfter time.Duration) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
 	return func(ctx context.Context, obj *v1.MultiNicNodeConfig) (bool, error) {
-		alive, _, err := daemonLives(ctx, c, p, obj.Name, obj, o.Now(), o.SilentAfter)
-		if err != nil || alive || o.Jobs.Execution.of(obj) == ExecutionDaemon {
+		alive, _, err := daemonLives(ctx, c, p, obj.Name, obj, now(), silentAfter)
+		if err != nil || alive || e.of(obj) == ExecutionDaemon {
 			return alive, err
 		}
 		err = c.Get(ctx, client.ObjectKey{Name: obj.Name}, nodeShell())

@@ -34,9 +34,6 @@ const (
 	eventTokenNotUsed = "TokenNotUsed"
 )
 
-// tokenLife is that of every token the bridge asks for; the node renews it.
-const tokenLife = time.Hour
-
 // Identities is what this room asks of the one that makes identities.
 type Identities interface {
 	// Provide makes what is missing of a node's identity. It gives the ServiceAccount

@@ -76,12 +76,9 @@ func (r *rollout) last() Rollout {
 	return r.out
 }
 
-// of is the generation up to which an object is released, as far as is known: -1
-// for none. A nil brake gives 0, which is no brake.
-func (r *rollout) of(obj *v1.MultiNicNodeConfig) int64 {
-	if r == nil {
-		return 0
-	}
+// released is the generation up to which an object is released, as far as is known: -1
+// for none.
+func (r *rollout) released(obj *v1.MultiNicNodeConfig) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if g := max(obj.Status.ReleasedGeneration, r.granted[obj.UID].generation); g != 0 {

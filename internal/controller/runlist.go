@@ -43,6 +43,7 @@ func nodeOfRun(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: run.Spec.Node}}}
 }
 
+// ended tells that a run has succeeded or failed.
 func ended(run *v1.MultiNicNodeRun) bool {
 	return run.Status.State == v1.RunSucceeded || run.Status.State == v1.RunFailed
 }

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
@@ -39,8 +40,12 @@ type statusLoop struct {
 	written     prometheus.Counter // statuses
 	outdated    prometheus.Gauge   // whether the CRDs are older than the bridge
 	jobs        bool               // there are Jobs
-	rollout     *rollout           // nil: no brake
-	reachable   func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
+	// released is the generation up to which the rollout brake lets a node act, -1 for
+	// none; nil: there is no brake. The loop is woken by freed for what is released anew.
+	released func(*v1.MultiNicNodeConfig) int64
+	freed    <-chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]
+	// reachable tells whether somebody would act on a release now.
+	reachable func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 
 	crds    crds
 	mu      sync.Mutex
@@ -83,7 +88,8 @@ func (l *statusLoop) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		Object: &obj, Report: report.Data[v1.ReportKey], Pulse: l.pulses.of(node), Runs: runs,
 		Now: l.now(), SilentAfter: l.silentAfter,
 	}
-	if in.Released = l.rollout.of(&obj); in.Released != 0 {
+	if l.released != nil {
+		in.Released = l.released(&obj)
 		if in.Reachable, err = l.reachable(ctx, &obj); err != nil {
 			return reconcile.Result{}, err
 		}

@@ -2,7 +2,6 @@ package controller
 
 import (
 	"context"
-	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -22,7 +21,7 @@ import (
 // watch wakes the loop for an object, its report, and a Lease only when it
 // speaks of life after silence: a renewal every two minutes from each of ten
 // thousand nodes is not worth a thought.
-func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
+func watch(mgr manager.Manager, loop *statusLoop) error {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	add := func(node string, q queue) {
 		if node != "" {
@@ -32,11 +31,11 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 	type lease = *coordinationv1.Lease
 	leases := handler.TypedFuncs[lease, reconcile.Request]{
 		CreateFunc: func(_ context.Context, e event.TypedCreateEvent[lease], q queue) {
-			loop.pulses.observe(ofLease(e.Object), renewal(e.Object), now())
+			loop.pulses.observe(ofLease(e.Object), renewal(e.Object), loop.now())
 			add(ofLease(e.Object), q)
 		},
 		UpdateFunc: func(_ context.Context, e event.TypedUpdateEvent[lease], q queue) {
-			if loop.pulses.observe(ofLease(e.ObjectNew), renewal(e.ObjectNew), now()) {
+			if loop.pulses.observe(ofLease(e.ObjectNew), renewal(e.ObjectNew), loop.now()) {
 				add(ofLease(e.ObjectNew), q)
 			}
 		},
@@ -54,8 +53,8 @@ func watch(mgr manager.Manager, loop *statusLoop, now func() time.Time) error {
 		ofJob := wakes(v1.SystemNamespace, nodeOfJob)
 		b = b.Watches(&batchv1.Job{}, ofJob).Watches(&corev1.Pod{}, ofJob)
 	}
-	if loop.rollout != nil {
-		b = b.WatchesRawSource(source.Channel(loop.rollout.wake, &handler.TypedEnqueueRequestForObject[*v1.MultiNicNodeConfig]{}))
+	if loop.freed != nil {
+		b = b.WatchesRawSource(source.Channel(loop.freed, &handler.TypedEnqueueRequestForObject[*v1.MultiNicNodeConfig]{}))
 	}
 	return b.
 		WithOptions(options(workers)).

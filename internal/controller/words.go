@@ -17,3 +17,6 @@ const (
 
 // metaTime is a time as the API server keeps it.
 func metaTime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
+
+// tokenLife is that of every token the bridge asks for; the node renews it.
+const tokenLife = time.Hour
