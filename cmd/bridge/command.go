@@ -11,7 +11,10 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
+	"multinicd/internal/bridge/gather"
+	"multinicd/internal/bridge/jobs"
+	"multinicd/internal/bridge/rollout"
 )
 
 // env is the environment variable of a flag.
@@ -49,11 +52,11 @@ func newApp() *cli.App {
 						Usage: "`HOST:PORT` of Go's profiles, for whoever can reach it; absent: none",
 					},
 					&cli.DurationFlag{
-						Name: "silent-after", EnvVars: env("SILENT_AFTER"), Value: controller.SilentAfter,
+						Name: "silent-after", EnvVars: env("SILENT_AFTER"), Value: gather.SilentAfter,
 						Usage: "how long a node's Lease may stand still until Ready turns Unknown; nodes renew it every 2 min",
 					},
 					&cli.StringFlag{
-						Name: "execution", EnvVars: env("EXECUTION"), Value: string(controller.ExecutionDaemon),
+						Name: "execution", EnvVars: env("EXECUTION"), Value: string(jobs.ExecutionDaemon),
 						Usage: "by whom nodes are configured: daemon; job; or auto: by Jobs where no daemon lives (docs/jobs.md)",
 					},
 					&cli.StringFlag{
@@ -61,7 +64,7 @@ func newApp() *cli.App {
 						Usage: "`IMAGE` of the Jobs: the one that the ConfigMap multinic-jobs names",
 					},
 					&cli.DurationFlag{
-						Name: "job-deadline", EnvVars: env("JOB_DEADLINE"), Value: controller.JobDeadline,
+						Name: "job-deadline", EnvVars: env("JOB_DEADLINE"), Value: jobs.Deadline,
 						Usage: "how long a Job may take, and wait for NICs",
 					},
 					&cli.StringFlag{
@@ -73,7 +76,7 @@ func newApp() *cli.App {
 						Usage: "with --rollout-max: release nothing more once so many nodes have failed; 0: never stop",
 					},
 					&cli.DurationFlag{
-						Name: "rollout-patience", EnvVars: env("ROLLOUT_PATIENCE"), Value: controller.RolloutPatience,
+						Name: "rollout-patience", EnvVars: env("ROLLOUT_PATIENCE"), Value: rollout.Patience,
 						Usage: "with --rollout-max: a node that was released and has not settled after so long counts as failed",
 					},
 					&cli.BoolFlag{
@@ -152,33 +155,33 @@ func run(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	jobs, err := jobOptions(c)
+	byJobs, err := jobOptions(c)
 	if err != nil {
 		return err
 	}
-	rollout := controller.RolloutOptions{Max: c.String("rollout-max"), StopAfter: c.Int("rollout-stop-after"), Patience: c.Duration("rollout-patience")}
-	if err := rollout.Check(); err != nil {
+	brake := rollout.Options{Max: c.String("rollout-max"), StopAfter: c.Int("rollout-stop-after"), Patience: c.Duration("rollout-patience")}
+	if err := brake.Check(); err != nil {
 		return fmt.Errorf("%w: reading --rollout-max and --rollout-stop-after: %w", errUsage, err)
 	}
-	if rollout.Patience < time.Minute {
-		return fmt.Errorf("%w: --rollout-patience %s is too short: at least 1m", errUsage, rollout.Patience)
+	if brake.Patience < time.Minute {
+		return fmt.Errorf("%w: --rollout-patience %s is too short: at least 1m", errUsage, brake.Patience)
 	}
-	controller.LogLibraries(log)
+	bridge.LogLibraries(log)
 	cfg, err := restConfig(c.String("kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig: %w", err)
 	}
 	cfg.UserAgent = "multinic-bridge/" + version
 	log.Info("starting", "version", version, "api", cfg.Host)
-	return controller.Run(c.Context, cfg, controller.Options{
+	return bridge.Run(c.Context, cfg, bridge.Options{
 		Log:            log,
 		LeaderElect:    c.Bool("leader-elect"),
 		HealthAddress:  c.String("health-address"),
 		MetricsAddress: c.String("metrics-address"),
 		PprofAddress:   c.String("pprof-address"),
 		SilentAfter:    c.Duration("silent-after"),
-		Jobs:           jobs,
-		Rollout:        rollout,
+		Jobs:           byJobs,
+		Rollout:        brake,
 		NodeLabel:      c.Bool("node-label"),
 	})
 }
@@ -186,13 +189,13 @@ func run(c *cli.Context) error {
 // minSilent is two renewals of a Lease and a little: with less every node would be silent now and then.
 const minSilent = 5 * time.Minute
 
-func jobOptions(c *cli.Context) (controller.JobOptions, error) {
-	o := controller.JobOptions{Image: c.String("job-image"), Deadline: c.Duration("job-deadline")}
+func jobOptions(c *cli.Context) (jobs.Options, error) {
+	o := jobs.Options{Image: c.String("job-image"), Deadline: c.Duration("job-deadline")}
 	var err error
-	switch o.Execution, err = controller.ParseExecution(c.String("execution")); {
+	switch o.Execution, err = jobs.ParseExecution(c.String("execution")); {
 	case err != nil:
 		return o, fmt.Errorf("%w: reading --execution: %w", errUsage, err)
-	case o.Execution != controller.ExecutionDaemon && o.Image == "":
+	case o.Execution != jobs.ExecutionDaemon && o.Image == "":
 		return o, fmt.Errorf("%w: --execution %s takes --job-image", errUsage, o.Execution)
 	case o.Deadline < time.Minute:
 		return o, fmt.Errorf("%w: --job-deadline %s is too short: at least 1m", errUsage, o.Deadline)

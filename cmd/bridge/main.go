@@ -7,7 +7,7 @@
 // variables; out come API requests, logs on standard error, and the endpoints
 // /healthz, /readyz and /metrics.
 //
-// This package only wires; what the bridge does stands in internal/controller.
+// This package only wires; what the bridge does stands in internal/bridge.
 //
 // Start reading at newApp.
 package main

@@ -22,7 +22,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge/status"
 	"multinicd/netplan"
 	"multinicd/nic"
 )
@@ -110,11 +110,11 @@ func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]
 	if code, reason, message := r.Outcome(v1.ActionTrigger); int(code) != s.ExitCode() && level > 0 {
 		t.Fatalf("multinicd apply ends with %d, a run with %d: %s: %s: %s", s.ExitCode(), code, reason, message, w.sent[0])
 	}
-	status := controller.JudgeStatus(controller.Gathered{Object: obj, Report: string(w.sent[0]), Now: time.Now()}).Status
-	if string(status.State) != s.State {
-		t.Fatalf("the node says %s, the bridge %s: %s", s.State, status.State, w.sent[0])
+	judged := status.Judge(status.In{Object: obj, Report: string(w.sent[0]), Now: time.Now()}).Status
+	if string(judged.State) != s.State {
+		t.Fatalf("the node says %s, the bridge %s: %s", s.State, judged.State, w.sent[0])
 	}
-	if c := status.Conditions[slices.IndexFunc(status.Conditions, isReady)]; c.Reason == v1.ReasonReportRefused || c.Reason == v1.ReasonNoReport {
+	if c := judged.Conditions[slices.IndexFunc(judged.Conditions, isReady)]; c.Reason == v1.ReasonReportRefused || c.Reason == v1.ReasonNoReport {
 		t.Fatalf("Ready is %s: %s", c.Reason, c.Message)
 	}
 	for _, n := range s.NICs {
@@ -123,13 +123,13 @@ func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]
 		}
 	}
 	wanted := obj.Spec.Interfaces
-	for i, n := range status.InterfaceStatuses {
+	for i, n := range judged.InterfaceStatuses {
 		if n.Reason == v1.ReasonNoReport {
 			t.Fatalf("the node said nothing of %d, %s, of %v: %s", i, n.MACAddress, wanted, w.sent[0])
 		}
 	}
 	var v map[string]any
-	if data, err = json.Marshal(status); err == nil {
+	if data, err = json.Marshal(judged); err == nil {
 		err = json.Unmarshal(data, &v)
 	}
 	if err != nil {

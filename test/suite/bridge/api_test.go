@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge/gather"
 	"multinicd/test/bed"
 )
 
@@ -240,7 +240,7 @@ func TestAnObjectOlderThanTheRulesStillGetsItsStatus(t *testing.T) {
 		return ""
 	})
 
-	c.startBridge(controller.SilentAfter)
+	c.startBridge(gather.SilentAfter)
 	for name, n := range nodes {
 		c.eventually("the status of "+name+" is written", func() string {
 			if s := n.status(); s.State != v1.StatePending || s.ObservedGeneration != 1 {

@@ -19,7 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
+	"multinicd/internal/bridge/rollout"
 	"multinicd/test/bed/prerequisite"
 )
 
@@ -127,7 +128,7 @@ func TestStatusSurvivesAnAPIServerInTrouble(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() {
-		done <- controller.Run(ctx, cfg, controller.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Rollout: controller.RolloutOptions{Max: "100%"}})
+		done <- bridge.Run(ctx, cfg, bridge.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Rollout: rollout.Options{Max: "100%"}})
 	}()
 	defer func() {
 		cancel()

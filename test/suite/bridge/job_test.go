@@ -16,7 +16,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
+	"multinicd/internal/bridge/jobs"
 	"multinicd/test/bed"
 )
 
@@ -205,7 +206,7 @@ func (w worker) says(text string) {
 func TestANodeWithoutADaemonIsWorkedOnByOneJobAtATime(t *testing.T) {
 	c := newCluster(t)
 	c.withJobs()
-	c.startBridgeWith(controller.Options{Jobs: controller.JobOptions{Execution: controller.ExecutionAuto, Image: jobImage}})
+	c.startBridgeWith(bridge.Options{Jobs: jobs.Options{Execution: jobs.ExecutionAuto, Image: jobImage}})
 
 	t.Run("one Job per generation, and its success speaks for no other", func(t *testing.T) {
 		w := c.worker("job-" + strings.Repeat("x", 59)) // 63 characters
@@ -323,7 +324,7 @@ func TestPodsAndJobsOfTheNodesAreHeldToOneForm(t *testing.T) {
 	c := newCluster(t)
 	c.withJobs()
 	w := c.worker("form")
-	stop := c.startBridgeWith(controller.Options{Jobs: controller.JobOptions{Execution: controller.ExecutionJob, Image: jobImage}})
+	stop := c.startBridgeWith(bridge.Options{Jobs: jobs.Options{Execution: jobs.ExecutionJob, Image: jobImage}})
 	w.publish()
 	w.pod(1) // which the bridge has made once the policies were in force
 	stop()
@@ -408,7 +409,7 @@ func TestPodsAndJobsOfTheNodesAreHeldToOneForm(t *testing.T) {
 	if out, err := c.Kubectl(t.Context(), "exec", "-n", v1.NodesNamespace, w.pods()[0].Name, "--", "id"); err == nil || !strings.Contains(out+err.Error(), "nobody enters them") {
 		t.Errorf("exec: %s %v", out, err)
 	}
-	bridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
+	asBridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
 	for what, rule := range map[string][2]string{"Jobs": {"batch", "jobs"}, "Pods": {"", "pods"}} {
 		_, err := c.Apply(t.Context(), fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: form-try, namespace: multinic-nodes}, rules: [{apiGroups: [%q], resources: [%q], verbs: [get]}]}`, rule[0], rule[1]),
 			"--as=system:serviceaccount:multinic-system:multinic-bridge", "--dry-run=server")
@@ -416,7 +417,7 @@ func TestPodsAndJobsOfTheNodesAreHeldToOneForm(t *testing.T) {
 			t.Errorf("the bridge makes a Role that names %s: %v", what, err)
 		}
 	}
-	if err := bridge.Create(t.Context(), &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, client.DryRunAll); !apierrors.IsForbidden(err) {
+	if err := asBridge.Create(t.Context(), &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, client.DryRunAll); !apierrors.IsForbidden(err) {
 		t.Errorf("the bridge makes a Pod itself: %v", err)
 	}
 }

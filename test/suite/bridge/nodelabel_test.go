@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
 	"multinicd/test/bed"
 )
 
@@ -24,9 +24,9 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.admin.Delete(context.WithoutCancel(t.Context()), made) })
-	bridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
+	asBridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
 	patch := func(body string) error {
-		return bridge.Patch(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}, client.RawPatch("application/merge-patch+json", []byte(body)))
+		return asBridge.Patch(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: n.name}}, client.RawPatch("application/merge-patch+json", []byte(body)))
 	}
 	if err := patch(`{"metadata":{"labels":{"multinic.io/ready":"true"}}}`); !apierrors.IsForbidden(err) {
 		t.Errorf("without deploy/nodelabel.yaml the bridge may label a Node: %v", err)
@@ -73,7 +73,7 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 		}
 	}
 	enforce("Audit")
-	c.startBridgeWith(controller.Options{NodeLabel: true})
+	c.startBridgeWith(bridge.Options{NodeLabel: true})
 	shows := func(want string) {
 		t.Helper()
 		c.eventually("the label of the Node is "+want, func() string {

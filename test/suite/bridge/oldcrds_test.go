@@ -18,7 +18,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
+	"multinicd/internal/bridge/rollout"
 	"multinicd/test/bed"
 )
 
@@ -119,7 +120,7 @@ func TestABridgeThatIsNewerThanTheCRDs(t *testing.T) {
 	}
 	const done = "Configured Ready=True AllInterfacesConfigured 2/2 generation "
 	var ahead atomic.Int64 // is the bridge's clock
-	c.startBridgeWith(controller.Options{Rollout: controller.RolloutOptions{Max: "1"}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	c.startBridgeWith(bridge.Options{Rollout: rollout.Options{Max: "1"}, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 	n := c.node("known-by-new-crds")
 	o := n.publish()
 	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))

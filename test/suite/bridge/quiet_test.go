@@ -18,7 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
+	"multinicd/internal/bridge/jobs"
 )
 
 // cost is what the bridge did in a window of time.
@@ -138,7 +139,7 @@ func TestNodesWithoutADaemonCostNothingAfterTheTimeOfSilence(t *testing.T) {
 		}
 	})
 	c.withJobs()
-	options := controller.Options{SilentAfter: time.Hour, Jobs: controller.JobOptions{Execution: controller.ExecutionAuto, Image: jobImage, Deadline: controller.JobDeadline}}
+	options := bridge.Options{SilentAfter: time.Hour, Jobs: jobs.Options{Execution: jobs.ExecutionAuto, Image: jobImage, Deadline: jobs.Deadline}}
 	stop := c.startBridgeWith(options)
 
 	objects := map[string]*v1.MultiNicNodeConfig{}
@@ -171,12 +172,12 @@ func TestNodesWithoutADaemonCostNothingAfterTheTimeOfSilence(t *testing.T) {
 			continue
 		}
 		c.eventually(name+" has a Job", func() string {
-			var jobs batchv1.JobList
-			if err := c.admin.List(t.Context(), &jobs, client.InNamespace(v1.NodesNamespace), client.MatchingLabels{v1.NodeNameLabel: name}); err != nil {
+			var made batchv1.JobList
+			if err := c.admin.List(t.Context(), &made, client.InNamespace(v1.NodesNamespace), client.MatchingLabels{v1.NodeNameLabel: name}); err != nil {
 				return err.Error()
 			}
-			if len(jobs.Items) != 1 {
-				return fmt.Sprintf("it has %d", len(jobs.Items))
+			if len(made.Items) != 1 {
+				return fmt.Sprintf("it has %d", len(made.Items))
 			}
 			return ""
 		})

@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
 	"multinicd/test/bed/prerequisite"
@@ -211,7 +211,7 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 	const nodes, limit, stopAfter = 50, 5, 3
 	c := newCluster(t)
 	f := newFleet(c, "brake", nodes)
-	stop := c.startBridgeWith(controller.Options{}) // without a brake
+	stop := c.startBridgeWith(bridge.Options{}) // without a brake
 	f.play()
 	f.settle("map[Configured Configured:50]")
 	stop()
@@ -234,8 +234,8 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	}
-	bridge := start()
-	defer func() { kill(bridge) }()
+	program := start()
+	defer func() { kill(program) }()
 	c.eventually("what was settled is released", func() string {
 		for _, o := range f.objects() {
 			if o.Status.ReleasedGeneration != o.Generation {
@@ -248,8 +248,8 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 	f.publish("bad")
 	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
 	time.Sleep(2 * time.Second) // in which no other node is to be let through
-	kill(bridge)
-	bridge = start()            // a new one knows no more than the objects say
+	kill(program)
+	program = start()           // a new one knows no more than the objects say
 	time.Sleep(3 * time.Second) // likewise
 	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
 	if failed, _ := f.seen(); failed > stopAfter {
@@ -265,20 +265,20 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 			break
 		}
 		if kills < 12 {
-			kill(bridge)
+			kill(program)
 			if f.counts()["Configured Configured"] < nodes {
 				f.stillWaits()
 			}
-			bridge = start()
+			program = start()
 		}
 		if kills > 200 {
 			t.Fatalf("the rollout does not end: %v", f.counts())
 		}
 	}
-	kill(bridge)
+	kill(program)
 
 	// Two replicas from here on, and it is the one that leads that is killed.
-	bridge = start("--leader-elect")
+	program = start("--leader-elect")
 	c.eventually("it leads", func() string { return f.led("") })
 	for round := range leadersKilled() {
 		standby := start("--leader-elect")
@@ -292,9 +292,9 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 			}
 			return ""
 		})
-		kill(bridge)
+		kill(program)
 		f.leave(0)
-		bridge = standby
+		program = standby
 		f.stillWaits()
 		c.eventually("the other one leads", func() string { return f.led(leader) })
 		f.settle("map[Configured Configured:50]")
@@ -304,10 +304,10 @@ func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
 			}
 		}
 	}
-	if err := bridge.Process.Signal(syscall.SIGTERM); err != nil { // it gives the lead back, which other tests want
+	if err := program.Process.Signal(syscall.SIGTERM); err != nil { // it gives the lead back, which other tests want
 		t.Error(err)
 	}
-	_ = bridge.Wait()
+	_ = program.Wait()
 	if _, most := f.seen(); most > limit {
 		t.Errorf("%d nodes were in change at once, want at most %d", most, limit)
 	}

@@ -30,14 +30,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/product"
 )
 
 func TestMain(m *testing.M) {
-	controller.LogLibraries(slog.New(slog.DiscardHandler))
+	bridge.LogLibraries(slog.New(slog.DiscardHandler))
 	os.Exit(bed.Main(m))
 }
 
@@ -108,10 +108,10 @@ const bridgeAgent = "multinic-bridge/test"
 // beyond, until the test ends or stop is called.
 func (c *cluster) startBridge(silentAfter time.Duration) (stop func()) {
 	c.t.Helper()
-	return c.startBridgeWith(controller.Options{SilentAfter: silentAfter})
+	return c.startBridgeWith(bridge.Options{SilentAfter: silentAfter})
 }
 
-func (c *cluster) startBridgeWith(o controller.Options) (stop func()) {
+func (c *cluster) startBridgeWith(o bridge.Options) (stop func()) {
 	c.t.Helper()
 	o.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil))
 	cfg := c.config("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
@@ -119,7 +119,7 @@ func (c *cluster) startBridgeWith(o controller.Options) (stop func()) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
 	go func() {
-		done <- controller.Run(ctx, cfg, o)
+		done <- bridge.Run(ctx, cfg, o)
 	}()
 	ended := false
 	stop = func() {

@@ -16,12 +16,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
 )
 
 func TestTwoBridgesAnswerOnce(t *testing.T) {
 	c := newCluster(t)
-	stops := []func(){c.run(controller.Options{LeaderElect: true}), c.run(controller.Options{LeaderElect: true})}
+	stops := []func(){c.run(bridge.Options{LeaderElect: true}), c.run(bridge.Options{LeaderElect: true})}
 	const node = "two-bridges"
 	c.node(node)
 	key := newKey(t)

@@ -38,13 +38,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/controller"
+	"multinicd/internal/bridge"
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
 )
 
 func TestMain(m *testing.M) {
-	controller.LogLibraries(slog.New(slog.DiscardHandler))
+	bridge.LogLibraries(slog.New(slog.DiscardHandler))
 	os.Exit(bed.Main(m, awaitRefusals))
 }
 
@@ -178,14 +178,14 @@ func (c *cluster) wake(account string) {
 // or stop is called. Its clock may be nil.
 func (c *cluster) bridge(at *clock) (stop func()) {
 	c.t.Helper()
-	var o controller.Options
+	var o bridge.Options
 	if at != nil {
 		o.Now = at.now
 	}
 	return c.run(o)
 }
 
-func (c *cluster) run(o controller.Options) (stop func()) {
+func (c *cluster) run(o bridge.Options) (stop func()) {
 	c.t.Helper()
 	token := c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace, "--duration", "2h")
 	log := &spoken{to: c.t.Output()}
@@ -195,7 +195,7 @@ func (c *cluster) run(o controller.Options) (stop func()) {
 	done := make(chan error, 1)
 	cfg := c.bearerConfig(token)
 	cfg.UserAgent = c.agent
-	go func() { done <- controller.Run(ctx, cfg, o) }()
+	go func() { done <- bridge.Run(ctx, cfg, o) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -1,0 +1,326 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/gather"
+)
+
+// eventAdmissionInForce is the reason of an Event that tells of policies that are in
+// force again.
+const eventAdmissionInForce = "AdmissionInForce"
+
+// How long a look at the policies counts, and how often the bridge looks where
+// nobody asks it for anything.
+const (
+	admissionFresh = 3 * time.Second
+	admissionEvery = 2 * time.Minute
+	// admissionWithin is how long a look may take: an API server that does not answer
+	// has not said that the policies are in force.
+	admissionWithin = 10 * time.Second
+)
+
+// errAdmission is what every error of InForce wraps: nothing is to be
+// handed out.
+var errAdmission = errors.New("admission policies are not in force")
+
+// PolicyGuard knows whether the admission policies of a manifest stand in the cluster,
+// word for word, and refuse what they must. Its methods may be called at any
+// time.
+type PolicyGuard struct {
+	reader client.Reader // asks the API server
+	client client.Client // as the bridge: it makes the probes
+	events events.EventRecorder
+	log    *slog.Logger
+	now    func() time.Time
+	want   policies
+
+	mu      sync.Mutex // never held over a call
+	at      time.Time
+	err     error
+	looking chan struct{} // closed when the look that goes on has ended; nil: none does
+}
+
+// New looks for the policies of a manifest of deploy/. reader asks the API
+// server. It takes the real clock: that of the bridge says what time it is for the
+// nodes.
+func New(manifest string, reader client.Reader, c client.Client, recorder events.EventRecorder, log *slog.Logger) (*PolicyGuard, error) {
+	want, err := wantedPolicies(manifest)
+	return &PolicyGuard{reader: reader, client: c, events: recorder, log: log, now: time.Now, want: want}, err
+}
+
+// fault is what is wrong with a policy or its binding. It wraps errAdmission.
+type fault struct {
+	about corev1.ObjectReference
+	err   error
+}
+
+func (f *fault) Error() string   { return errAdmission.Error() + ": " + f.err.Error() }
+func (f *fault) Unwrap() []error { return []error{errAdmission, f.err} }
+
+// wrong makes a fault of a policy or binding, as it was read.
+func wrong(kind string, o client.Object, name, format string, args ...any) error {
+	return &fault{corev1.ObjectReference{
+		APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: kind, Name: name, UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
+	}, fmt.Errorf(format, args...)}
+}
+
+const (
+	policyKind  = "ValidatingAdmissionPolicy"
+	bindingKind = "ValidatingAdmissionPolicyBinding"
+)
+
+type policies struct {
+	policies []admissionv1.ValidatingAdmissionPolicy
+	bindings []admissionv1.ValidatingAdmissionPolicyBinding
+}
+
+// wantedPolicies are those of a manifest of deploy/, as the API server stores
+// them.
+func wantedPolicies(manifest string) (policies, error) {
+	var out policies
+	for doc := range strings.SplitSeq(manifest, "\n---\n") {
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal([]byte(doc), &kind); err != nil {
+			return out, fmt.Errorf("reading the admission policies: %w", err)
+		}
+		switch kind.Kind {
+		case policyKind:
+			var p admissionv1.ValidatingAdmissionPolicy
+			if err := yaml.UnmarshalStrict([]byte(doc), &p); err != nil {
+				return out, fmt.Errorf("reading an admission policy: %w", err)
+			}
+			out.policies = append(out.policies, defaulted(p))
+		case bindingKind:
+			var b admissionv1.ValidatingAdmissionPolicyBinding
+			if err := yaml.UnmarshalStrict([]byte(doc), &b); err != nil {
+				return out, fmt.Errorf("reading the binding of an admission policy: %w", err)
+			}
+			out.bindings = append(out.bindings, b)
+		}
+	}
+	return out, nil
+}
+
+// defaulted fills in what the API server does (pkg/apis/admissionregistration/v1/defaults.go, 1.37).
+func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAdmissionPolicy {
+	c := p.Spec.MatchConstraints
+	c.MatchPolicy = new(admissionv1.Equivalent)
+	if c.NamespaceSelector == nil {
+		c.NamespaceSelector = &metav1.LabelSelector{}
+	}
+	c.ObjectSelector = &metav1.LabelSelector{}
+	for i := range c.ResourceRules {
+		c.ResourceRules[i].Scope = new(admissionv1.AllScopes)
+	}
+	return p
+}
+
+// InForce gives nil where every policy is bound and refuses its probe. The look
+// behind the answer began admissionFresh before the question at most: who waits
+// for one that goes on takes it, or with a slow API server each would have to
+// look for himself, one after the other. Nobody waits longer than his own ctx.
+func (g *PolicyGuard) InForce(ctx context.Context) error {
+	asked := g.now()
+	g.mu.Lock()
+	for g.at.IsZero() || asked.Sub(g.at) >= admissionFresh {
+		others := g.looking
+		if others == nil {
+			return g.lookNow(ctx)
+		}
+		g.mu.Unlock()
+		select {
+		case <-others: // one that was given up leaves the answer as old as it was
+		case <-ctx.Done():
+			return fmt.Errorf("%w: waiting for a look at them: %w", errAdmission, ctx.Err())
+		}
+		g.mu.Lock()
+	}
+	defer g.mu.Unlock()
+	return g.err
+}
+
+// lookNow is InForce for the one who looks. It takes g.mu over, and gives it back.
+func (g *PolicyGuard) lookNow(ctx context.Context) error {
+	done := make(chan struct{})
+	g.looking = done
+	g.mu.Unlock()
+	now := g.now()
+	within, cancel := context.WithTimeout(ctx, admissionWithin)
+	defer cancel()
+	err := g.look(within)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.looking = nil
+	close(done)
+	if ctx.Err() != nil {
+		return err
+	}
+	before, first := g.err, g.at.IsZero()
+	g.at, g.err = now, err
+	switch {
+	case g.err != nil && (before == nil || before.Error() != g.err.Error()):
+		g.log.Error("handing out nothing: the admission policies are not in force", "err", g.err)
+		g.tell(corev1.EventTypeWarning, v1.ReasonAdmissionMissing, g.err)
+	case g.err == nil && (first || before != nil):
+		g.log.Info("admission policies are in force", "policies", len(g.want.policies))
+		if before != nil {
+			g.tell(corev1.EventTypeNormal, eventAdmissionInForce, errors.New("the admission policies are in force"))
+		}
+	}
+	return g.err
+}
+
+// tell makes an Event about the bridge's own ServiceAccount: what it speaks of
+// has no namespace in which the bridge may write. That is named beside it:
+// Events which differ in nothing but their message are taken for one.
+func (g *PolicyGuard) tell(kind, reason string, what error) {
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
+	var about runtime.Object
+	var f *fault
+	if errors.As(what, &f) {
+		about = &f.about
+	}
+	g.events.Eventf(account, about, kind, reason, "CheckAdmission", "%s", v1.Printable(what.Error(), gather.MaxEvent))
+}
+
+// Start looks now and then, until ctx ends.
+func (g *PolicyGuard) Start(ctx context.Context) error {
+	tick := time.NewTicker(admissionEvery)
+	defer tick.Stop()
+	for {
+		_ = g.InForce(ctx) // it has told about it
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// look asks the API server about all policies at once, and tells of the first,
+// in the order of the file, that is not in force.
+func (g *PolicyGuard) look(ctx context.Context) error {
+	errs := make([]error, len(g.want.policies))
+	var all sync.WaitGroup
+	for i, policy := range g.want.policies {
+		all.Go(func() { errs[i] = g.lookAt(ctx, policy) })
+	}
+	all.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookAt asks about one policy and its bindings, and probes it. A probe is told
+// from other refusals by the message that stands in the policy for it.
+func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdmissionPolicy) error {
+	policy := &admissionv1.ValidatingAdmissionPolicy{}
+	if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, policy); err != nil {
+		return wrong(policyKind, policy, want.Name, "reading policy %s: %w", want.Name, err)
+	}
+	if !equality.Semantic.DeepEqual(want.Spec, policy.Spec) {
+		return wrong(policyKind, policy, want.Name, "policy %s is not that of this version", want.Name)
+	}
+	for _, want := range g.want.bindings {
+		if want.Spec.PolicyName != policy.Name {
+			continue
+		}
+		have := &admissionv1.ValidatingAdmissionPolicyBinding{}
+		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, have); err != nil {
+			return wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", policy.Name, err)
+		}
+		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
+			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of this version", policy.Name)
+		}
+	}
+	err := g.probe(ctx, want.Name)
+	if err == nil {
+		return wrong(policyKind, policy, want.Name, "policy %s let its probe through", want.Name)
+	}
+	var refused apierrors.APIStatus
+	if !errors.As(err, &refused) || !strings.Contains(refused.Status().Message, want.Name+" is in force") {
+		return wrong(policyKind, policy, want.Name, "policy %s did not refuse its probe, but: %w", want.Name, err)
+	}
+	return nil
+}
+
+// probe makes, as a dry run, the request that the policy must refuse.
+func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
+	meta := func(name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: name, Namespace: v1.NodesNamespace}
+	}
+	request := func(name string) *v1.NodeTokenRequest {
+		return &v1.NodeTokenRequest{
+			ObjectMeta: meta(name),
+			Spec:       v1.NodeTokenRequestSpec{Door: v1.DoorJoinToken, PublicKey: make([]byte, v1.PublicKeySize)},
+		}
+	}
+	switch policy {
+	case "multinic-node-reports":
+		return g.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: meta("multinic-probe-reports")}, client.DryRunAll)
+	case "multinic-node-leases":
+		return g.client.Create(ctx, &coordinationv1.Lease{ObjectMeta: meta("multinic-probe-leases")}, client.DryRunAll)
+	case "multinic-node-tokens":
+		account := &corev1.ServiceAccount{ObjectMeta: meta("multinic-probe-tokens")}
+		return g.client.SubResource("token").Create(ctx, account, &authenticationv1.TokenRequest{}, client.DryRunAll)
+	case "multinic-token-requests":
+		return g.client.Create(ctx, request("multinic-probe-token-requests"), client.DryRunAll)
+	case "multinic-node-runs":
+		return g.client.Create(ctx, &v1.MultiNicNodeRun{
+			ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-node-runs", Namespace: v1.SystemNamespace},
+			Spec:       v1.MultiNicNodeRunSpec{Node: "multinic-probe-node-runs", Action: v1.ActionTrigger},
+		}, client.DryRunAll)
+	case "multinic-workloads", "multinic-workload-kinds":
+		job := &batchv1.Job{ObjectMeta: meta(strings.Replace(policy, "multinic-", "multinic-probe-", 1))}
+		job.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "x", Image: "x"}}}
+		return g.client.Create(ctx, job, client.DryRunAll)
+	case "multinic-bridge-roles":
+		return g.client.Create(ctx, &rbacv1.Role{ObjectMeta: meta("multinic-probe-bridge-roles")}, client.DryRunAll)
+	case "multinic-status":
+		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
+	case "multinic-node-label":
+		return g.probeLabel(ctx)
+	}
+	return fmt.Errorf("making a probe of %s: it has none", policy)
+}
+
+// probeLabel labels some Node, since the bridge may make none.
+func (g *PolicyGuard) probeLabel(ctx context.Context) error {
+	nodes := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}}
+	if err := g.client.List(ctx, nodes, client.Limit(1)); err != nil {
+		return fmt.Errorf("listing Nodes: %w", err)
+	}
+	if len(nodes.Items) == 0 {
+		return errors.New("there is no Node to try it on")
+	}
+	shell := gather.NodeShell()
+	shell.Name = nodes.Items[0].Name
+	body := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"multinic.io/probe-node-label":""}}}`))
+	return g.client.Patch(ctx, shell, body, client.DryRunAll, client.FieldOwner(v1.BridgeFieldOwner))
+}

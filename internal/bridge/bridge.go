@@ -1,0 +1,206 @@
+package bridge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	v1 "multinicd/api/v1"
+	"multinicd/deploy"
+	"multinicd/internal/bridge/admission"
+	"multinicd/internal/bridge/gather"
+	"multinicd/internal/bridge/identity"
+	"multinicd/internal/bridge/jobs"
+	"multinicd/internal/bridge/joining"
+	"multinicd/internal/bridge/nodelabel"
+	"multinicd/internal/bridge/rollout"
+	"multinicd/internal/bridge/runs"
+	"multinicd/internal/bridge/status"
+)
+
+// Options of the bridge. The zero value of each is its default, but for Log.
+type Options struct {
+	Log *slog.Logger
+	// LeaderElect lets several bridges stand by for each other.
+	LeaderElect bool
+	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics, both
+	// host:port; "" or "0" serves nothing.
+	HealthAddress, MetricsAddress string
+	// PprofAddress serves Go's profiles, host:port, to whoever can reach it; ""
+	// serves none.
+	PprofAddress string
+	// SilentAfter; 0 means the constant.
+	SilentAfter time.Duration
+	// Jobs says whether and how nodes without a daemon get Jobs.
+	Jobs jobs.Options
+	// Rollout brakes changes of many nodes.
+	Rollout rollout.Options
+	// NodeLabel: the label v1.ReadyLabel of Nodes is kept, which takes the rights of
+	// deploy/nodelabel.yaml.
+	NodeLabel bool
+	// Now is the bridge's clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Run runs the bridge, after LogLibraries, until ctx ends, which is no error. It comes back early
+// only where it cannot start, or loses the leadership it had.
+func Run(ctx context.Context, cfg *rest.Config, o Options) error {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.SilentAfter == 0 {
+		o.SilentAfter = gather.SilentAfter
+	}
+	if o.Jobs.Execution == "" {
+		o.Jobs.Execution = jobs.ExecutionDaemon
+	}
+	mgr, err := newManager(cfg, o)
+	if err != nil {
+		return fmt.Errorf("setting up the bridge: %w", err)
+	}
+	b := &bridge{Options: o, mgr: mgr, client: mgr.GetClient(), events: mgr.GetEventRecorder(v1.BridgeFieldOwner), pulses: gather.NewPulses()}
+	unregister, err := b.wire()
+	defer unregister()
+	if err != nil {
+		return err
+	}
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("running the bridge: %w", err)
+	}
+	return nil
+}
+
+// bridge is what the loops are made of.
+type bridge struct {
+	Options
+	mgr    manager.Manager
+	client client.Client // reads from the caches
+	events events.EventRecorder
+	pulses *gather.Pulses
+	meters *meters
+}
+
+// jobs: there are Jobs.
+func (b *bridge) jobs() bool { return b.Jobs.Execution != jobs.ExecutionDaemon }
+
+// policyGuard looks for the policies of a manifest.
+func (b *bridge) policyGuard(manifest string) (*admission.PolicyGuard, error) {
+	return admission.New(manifest, b.mgr.GetAPIReader(), b.client, b.events, b.Log)
+}
+
+// wire adds all loops to the manager. The function that it gives takes the metrics off
+// the page again, also after an error.
+func (b *bridge) wire() (unregister func(), err error) {
+	unregister = func() {}
+	if err := gather.IndexRuns(b.mgr); err != nil {
+		return unregister, fmt.Errorf("setting up the index of runs: %w", err)
+	}
+	if b.jobs() {
+		if err := gather.IndexJobs(b.mgr); err != nil {
+			return unregister, fmt.Errorf("setting up the index of Jobs: %w", err)
+		}
+	}
+	reachable := jobs.Reachable(b.client, b.pulses, b.Jobs.Execution, b.Now, b.SilentAfter)
+	loop := &status.Loop{
+		Client: b.client, Log: b.Log, Now: b.Now, SilentAfter: b.SilentAfter, Pulses: b.pulses, Events: b.events,
+		Jobs: b.jobs(), Reachable: reachable,
+	}
+	var last func() rollout.Out
+	if b.Rollout.On() {
+		freed := make(chan event.TypedGenericEvent[*v1.MultiNicNodeConfig])
+		brake := &rollout.Loop{
+			Client: b.client, Log: b.Log, Events: b.events, Options: b.Rollout, Now: b.Now, Reachable: reachable, Wake: freed,
+		}
+		if err := rollout.Watch(b.mgr, brake); err != nil {
+			return unregister, fmt.Errorf("setting up the rollout brake: %w", err)
+		}
+		loop.Released, loop.Freed, last = brake.Released, freed, brake.Last
+	}
+	b.meters = newMeters(b.client, last)
+	if unregister, err = b.meters.register(b.MetricsAddress != ""); err != nil {
+		return func() {}, err
+	}
+	loop.Written, loop.Outdated = b.meters.writes, b.meters.outdated
+	if err := status.Watch(b.mgr, loop); err != nil {
+		return unregister, fmt.Errorf("setting up the status loop: %w", err)
+	}
+	err = runs.Watch(b.mgr, &runs.Loop{
+		Client: b.client, Reader: b.mgr.GetAPIReader(), Events: b.events, Log: b.Log, Now: b.Now, Ended: b.meters.runs,
+	})
+	if err != nil {
+		return unregister, fmt.Errorf("setting up the loop of runs: %w", err)
+	}
+	if err := b.wireIdentities(); err != nil {
+		return unregister, err
+	}
+	if b.NodeLabel {
+		if err := b.wireLabels(); err != nil {
+			return unregister, fmt.Errorf("setting up the loop of labels: %w", err)
+		}
+	}
+	if b.jobs() {
+		if err := b.wireJobs(); err != nil {
+			return unregister, fmt.Errorf("setting up the loop of Jobs: %w", err)
+		}
+	}
+	return unregister, nil
+}
+
+// wireIdentities adds the loops of identities and of requests for tokens.
+func (b *bridge) wireIdentities() error {
+	policies, err := b.policyGuard(deploy.Admission)
+	if err != nil {
+		return err
+	}
+	if err := b.mgr.Add(policies); err != nil {
+		return fmt.Errorf("setting up the look at admission: %w", err)
+	}
+	identities := &identity.Loop{
+		Client: b.client, Log: b.Log, Now: b.Now, Pulses: b.pulses, InForce: policies.InForce,
+		Maker: &identity.Maker{Client: b.client, Now: time.Now},
+	}
+	if err := identity.Watch(b.mgr, identities); err != nil {
+		return fmt.Errorf("setting up the credential loop: %w", err)
+	}
+	requests := &joining.Loop{
+		Client: b.client, Reader: b.mgr.GetAPIReader(), Events: b.events, Log: b.Log, Now: b.Now,
+		Identities: identities, InForce: policies.InForce,
+	}
+	if err := joining.Watch(b.mgr, requests); err != nil {
+		return fmt.Errorf("setting up the loop of requests for tokens: %w", err)
+	}
+	return nil
+}
+
+// wireJobs adds the loop of Jobs, with a look at the policies of its own: where
+// they are missing no Job is made, and all else goes on.
+func (b *bridge) wireJobs() error {
+	policies, err := b.policyGuard(deploy.Jobs)
+	if err != nil {
+		return err
+	}
+	if err := b.mgr.Add(policies); err != nil {
+		return err
+	}
+	return jobs.Watch(b.mgr, &jobs.Loop{
+		Client: b.client, Reader: b.mgr.GetAPIReader(), Log: b.Log, Now: b.Now, SilentAfter: b.SilentAfter,
+		Pulses: b.pulses, InForce: policies.InForce, Counted: b.meters.jobs, Options: b.Jobs, Braked: b.Rollout.On(),
+	})
+}
+
+// wireLabels adds the loop of labels. It looks at its policy before it labels, and else
+// never: where there is no Node the policy cannot be tried.
+func (b *bridge) wireLabels() error {
+	policies, err := b.policyGuard(deploy.NodeLabel)
+	if err != nil {
+		return err
+	}
+	return nodelabel.Watch(b.mgr, &nodelabel.Loop{Client: b.client, InForce: policies.InForce})
+}

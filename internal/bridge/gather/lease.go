@@ -1,0 +1,76 @@
+package gather
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+)
+
+// SilentAfter is how long a node's Lease may stand still, by the bridge's own
+// clock, until the node counts as silent: three renewals of 2 min.
+const SilentAfter = 6 * time.Minute
+
+// lives: a daemon renews the node's Lease, or did when the bridge looked first
+// and has not been seen to stop. left is how long it goes on to count as living.
+func lives(p Pulse, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (alive bool, left time.Duration) {
+	if !p.Renewed {
+		return false, 0
+	}
+	if obj != nil && !p.Moved && SaidSilent(obj) {
+		return false, 0
+	}
+	left = p.Seen.Add(silentAfter).Sub(now)
+	return left > 0, max(left, 0)
+}
+
+// DaemonLives tells whether a daemon renews the Lease of a node, also where the Lease
+// has no pulse yet. left is how long the daemon goes on to count as living.
+func DaemonLives(ctx context.Context, c client.Client, p *Pulses, node string, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (bool, time.Duration, error) {
+	pulse := p.Of(node)
+	if pulse.Renewed {
+		alive, left := lives(pulse, obj, now, silentAfter)
+		return alive, left, nil
+	}
+	var lease coordinationv1.Lease
+	err := c.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
+	if client.IgnoreNotFound(err) != nil {
+		return false, 0, fmt.Errorf("reading Lease of %s: %w", node, err)
+	}
+	if err != nil || Renewal(&lease) == "" {
+		return false, 0, nil
+	}
+	return true, time.Second, nil
+}
+
+// SaidSilent: the object's status says that its node is silent.
+func SaidSilent(obj *v1.MultiNicNodeConfig) bool {
+	ready := meta.FindStatusCondition(obj.Status.Conditions, v1.ConditionReady)
+	return ready != nil && ready.Reason == v1.ReasonNodeSilent
+}
+
+// Renewal is something that changes with each renewal of a Lease. The node's
+// clock is in it, but is only compared with itself.
+func Renewal(l *coordinationv1.Lease) string {
+	if l.Spec.RenewTime == nil {
+		return ""
+	}
+	return l.Spec.RenewTime.String()
+}
+
+// NodeOfLease names the node that a Lease belongs to; "" for one that is none of ours.
+func NodeOfLease(lease *coordinationv1.Lease) string { return nodeOf(lease.Name, v1.LeaseName("")) }
+
+// Holder is who renews a Lease; "" where nobody does, or the object is no Lease.
+func Holder(o client.Object) string {
+	l, ok := o.(*coordinationv1.Lease)
+	if !ok || l.Spec.HolderIdentity == nil {
+		return ""
+	}
+	return *l.Spec.HolderIdentity
+}

@@ -1,0 +1,297 @@
+package identity
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/gather"
+)
+
+// Loop makes and removes the identities of nodes, and what they write
+// into. One goroutine at a time works on a node; several nodes are worked on at
+// once.
+type Loop struct {
+	Client  client.Client // reads from the caches
+	Log     *slog.Logger
+	Now     func() time.Time
+	Pulses  *gather.Pulses
+	Maker   *Maker
+	InForce func(context.Context) error // gives an error while the admission policies are not in force
+}
+
+// Reconcile brings what belongs to one node to where it should be.
+func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	name := req.Name
+	if len(name) > v1.MaxNodeName {
+		l.Log.Warn("no identity for a node whose name is too long", "node", name, "bytes", len(name))
+		return reconcile.Result{}, nil
+	}
+	c, err := l.gather(ctx, name)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	joinEnds, err := l.joinToken(ctx, &c)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	v := Judge(c)
+	next := v.Again
+	if joinEnds > 0 && (next == 0 || joinEnds < next) {
+		next = joinEnds
+	}
+	i := identity{name: name, node: c.Node, notes: map[string]string{}}
+	if c.Account != nil {
+		i.notes = notes(c.Account)
+	}
+	if v.Remove {
+		err := l.remove(ctx, i, v.Why)
+		if apierrors.IsConflict(err) {
+			return gather.Again(gather.ConflictRetry), nil
+		}
+		return reconcile.Result{}, err
+	}
+	for _, o := range i.mailboxes() {
+		if err := l.Maker.make(ctx, o); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	if l.InForce(ctx) != nil {
+		return gather.Again(gather.AdmissionRetry), nil // it has told why
+	}
+	if v.DropSecret {
+		if err := dropSecret(ctx, l.Client, v1.ServiceAccountName(name)); err != nil {
+			return reconcile.Result{}, err
+		}
+		delete(i.notes, secretAnnotation)
+	}
+	if !v.Unclaimed {
+		delete(i.notes, sinceAnnotation)
+	} else if !v.Since.IsZero() {
+		i.notes[sinceAnnotation] = v.Since.UTC().Format(time.RFC3339)
+	}
+	if c.Object != "" {
+		i.notes[objectAnnotation] = string(c.Object)
+	}
+	account := i.account()
+	if c.Account != nil {
+		// Its notes are written as a whole: those that somebody has added since it was read must not be lost.
+		account.UID, account.ResourceVersion = c.Account.UID, c.Account.ResourceVersion
+	}
+	for _, o := range append([]client.Object{account}, i.rights()...) {
+		if err := l.Maker.make(ctx, o); o == account && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
+			return gather.Again(gather.CacheLag), nil
+		} else if err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	return gather.Again(next), nil
+}
+
+// gather reads from the caches what is known of a node, but for its join token.
+func (l *Loop) gather(ctx context.Context, name string) (Claim, error) {
+	c := Claim{Name: name, Now: l.Now(), Pulse: l.Pulses.Of(name)}
+	node := gather.NodeShell()
+	node.Name = name
+	if ok, err := gather.Found(ctx, l.Client, node); err != nil {
+		return c, err
+	} else if ok {
+		c.Node, c.NodeSince = node.UID, node.CreationTimestamp.Time
+	}
+	object := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.SystemNamespace}}
+	if ok, err := gather.Found(ctx, l.Client, object); err != nil {
+		return c, err
+	} else if ok {
+		c.Object = object.UID
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(name), Namespace: v1.NodesNamespace}}
+	if ok, err := gather.Found(ctx, l.Client, account); err != nil {
+		return c, err
+	} else if ok {
+		c.Account = account
+	}
+	report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
+	if ok, err := gather.Found(ctx, l.Client, report); err != nil {
+		return c, err
+	} else if ok {
+		c.Report = report.Data[v1.ReportKey]
+	}
+	return c, nil
+}
+
+// joinToken tells the claim of a join token, removes one that has ended, and
+// gives the time that is left of it; 0 where there is none.
+func (l *Loop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
+	var account corev1.ServiceAccount
+	key := client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.JoinAccountName(c.Name)}
+	if err := l.Client.Get(ctx, key, &account); apierrors.IsNotFound(err) {
+		return 0, nil
+	} else if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", key.Name, err)
+	}
+	ends, err := time.Parse(time.RFC3339, account.Annotations[v1.ExpiresAnnotation])
+	if err != nil {
+		c.Join = true // made by hand: who made it removes it
+		return 0, nil
+	}
+	if left := ends.Sub(c.Now); left > 0 {
+		c.Join = true
+		return left, nil
+	}
+	l.Log.Info("join token has ended", "node", c.Name)
+	return 0, l.EndJoin(ctx, &account)
+}
+
+// remove takes everything away that the bridge made for a node. After a conflict it goes on with the rest, and gives it as its error.
+func (l *Loop) remove(ctx context.Context, i identity, why string) error {
+	gone := []client.Object{i.account()}
+	gone = append(gone, i.rights()...)
+	gone = append(gone, i.mailboxes()...)
+	var before corev1.ServiceAccount
+	had := l.Client.Get(ctx, client.ObjectKeyFromObject(gone[0]), &before) == nil
+	// The note about it may be newer than the cache, and the bridge cannot look.
+	if had || i.notes[secretAnnotation] != "" {
+		if err := dropSecret(ctx, l.Client, v1.ServiceAccountName(i.name)); err != nil {
+			return err
+		}
+	}
+	var conflict error
+	for _, o := range gone {
+		if err := l.Maker.remove(ctx, o); apierrors.IsConflict(err) {
+			conflict = err
+		} else if err != nil {
+			return err
+		}
+	}
+	if had {
+		l.Log.Info("removed the identity of a node", "node", i.name, "reason", why)
+	}
+	return conflict
+}
+
+// dropSecret deletes a Secret that may be there: the bridge cannot look.
+func dropSecret(ctx context.Context, c client.Client, name string) error {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.NodesNamespace}}
+	if err := c.Delete(ctx, secret); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting Secret %s: %w", name, err)
+	}
+	return nil
+}
+
+// EndJoin ends a join token: what it is bound to, then whose it is.
+func (l *Loop) EndJoin(ctx context.Context, account *corev1.ServiceAccount) error {
+	if err := dropSecret(ctx, l.Client, account.Name); err != nil {
+		return err
+	}
+	uid := account.UID
+	if err := l.Client.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting ServiceAccount %s: %w", account.Name, err)
+	}
+	return nil
+}
+
+// Provide makes the identity of a node where it is missing, and what a token of the
+// identity is to be bound to: the Node, or where there is none a Secret. The account
+// is as the API server has it then.
+func (l *Loop) Provide(ctx context.Context, k gather.Known) (*corev1.ServiceAccount, *authenticationv1.BoundObjectReference, error) {
+	i := identity{name: k.Name, node: k.Node, notes: map[string]string{}}
+	if k.Account != nil {
+		i.notes = notes(k.Account)
+	}
+	if k.Object != "" {
+		i.notes[objectAnnotation] = string(k.Object)
+	}
+	delete(i.notes, sinceAnnotation)
+	bound := &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: k.Name}
+	if k.Node == "" {
+		i.notes[secretAnnotation] = "true"
+		bound.Kind, bound.Name = "Secret", v1.ServiceAccountName(k.Name)
+	}
+	account := i.account()
+	if err := l.Maker.apply(ctx, account); err != nil {
+		return nil, nil, err
+	}
+	if k.Node == "" {
+		secret := &corev1.Secret{ObjectMeta: i.meta(v1.NodesNamespace, bound.Name, v1.ComponentNode)}
+		if err := l.Client.Create(ctx, secret); err != nil && !apierrors.IsAlreadyExists(err) {
+			return nil, nil, fmt.Errorf("making Secret %s: %w", bound.Name, err)
+		}
+	}
+	for _, o := range i.rights() {
+		if err := l.Maker.make(ctx, o); err != nil {
+			return nil, nil, err
+		}
+	}
+	return account, bound, nil
+}
+
+// Revoke takes the identity from whoever holds it: no token of that ServiceAccount
+// is good after it.
+func (l *Loop) Revoke(ctx context.Context, account *corev1.ServiceAccount) error {
+	uid := account.UID
+	if err := l.Client.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("deleting ServiceAccount %s: %w", account.Name, err)
+	}
+	l.Maker.forget(account)
+	return nil
+}
+
+// Watch wakes the loop by the node's name. A Node, an object, a report
+// and a Lease wake for no more than what matters to a credential: they change all
+// the time.
+func Watch(mgr manager.Manager, loop *Loop) error {
+	byName := func(prefixes ...string) handler.EventHandler {
+		return gather.Wakes(v1.NodesNamespace, gather.Named(prefixes...))
+	}
+	// What somebody removed is made again at once.
+	removed := func(o client.Object) bool {
+		loop.Maker.forget(o)
+		return true
+	}
+	goes := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(event.UpdateEvent) bool { return false },
+		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
+	}
+	changes := predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) }}
+	settles := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return true }, // the identity of a node that nothing else speaks for
+		UpdateFunc: func(e event.UpdateEvent) bool { return saysRemoved(e.ObjectNew) && !saysRemoved(e.ObjectOld) },
+		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
+	}
+	node, join := v1.ServiceAccountName(""), v1.JoinAccountName("")
+	return ctrl.NewControllerManagedBy(mgr).Named("credential").
+		WatchesMetadata(&corev1.Node{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).
+		Watches(&v1.MultiNicNodeConfig{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).
+		Watches(&corev1.ServiceAccount{}, byName(node, join), builder.WithPredicates(changes)).
+		Watches(&rbacv1.Role{}, byName(node, join), builder.WithPredicates(changes)).
+		Watches(&rbacv1.RoleBinding{}, byName(node, join), builder.WithPredicates(changes)).
+		Watches(&corev1.ConfigMap{}, byName(v1.ReportName("")), builder.WithPredicates(settles)).
+		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(goes)).
+		WithOptions(gather.LoopOptions(gather.Workers)).
+		Complete(loop)
+}
+
+// saysRemoved looks whether it is worth to read the report.
+func saysRemoved(o client.Object) bool {
+	cm, ok := o.(*corev1.ConfigMap)
+	return ok && strings.Contains(cm.Data[v1.ReportKey], string(v1.PhaseRemoved))
+}

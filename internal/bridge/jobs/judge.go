@@ -1,0 +1,174 @@
+package jobs
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/gather"
+)
+
+// Execution says by whom a node's NICs are configured.
+type Execution string
+
+// The ways of execution.
+const (
+	// ExecutionDaemon: by the daemon on the node; no Job is ever made.
+	ExecutionDaemon Execution = "daemon"
+	// ExecutionJob: by Jobs.
+	ExecutionJob Execution = "job"
+	// ExecutionAuto: by the daemon where one lives, else by Jobs.
+	ExecutionAuto Execution = "auto"
+)
+
+// ParseExecution reads one of the three words.
+func ParseExecution(s string) (Execution, error) {
+	switch e := Execution(s); e {
+	case ExecutionDaemon, ExecutionJob, ExecutionAuto:
+		return e, nil
+	}
+	return "", fmt.Errorf("%q is none of daemon, job, auto", s)
+}
+
+// of is the way of a node's object, which its annotation may say otherwise. An
+// annotation that says none of the three counts for nothing.
+func (e Execution) of(obj *v1.MultiNicNodeConfig) Execution {
+	if own, err := ParseExecution(obj.Annotations[v1.ExecutionAnnotation]); err == nil && e != ExecutionDaemon {
+		return own
+	}
+	return e
+}
+
+// In is all from which the bridge decides about a node's Jobs.
+type In struct {
+	// Execution as configured; the object's annotation is looked at here.
+	Execution Execution
+	// Object with the status that was written last; nil where there is none.
+	Object *v1.MultiNicNodeConfig
+	// Node: there is a Node of the name.
+	Node bool
+	// Alive: a daemon renews the node's Lease.
+	Alive bool
+	// Braked: the rollout brake is on, so that a generation has to be released.
+	Braked bool
+	// Report is what stands in the node's report, unread.
+	Report string
+	// Jobs of the node, also those that are being deleted.
+	Jobs []batchv1.Job
+}
+
+// Out is what is to be done. Both may be empty; Create never comes together
+// with a Job that is still there and not ended.
+type Out struct {
+	// Delete this Job and what it runs; nil: none.
+	Delete *batchv1.Job
+	// Create one with this key; nil: none.
+	Create *gather.JobKey
+	// Why of either, for the log.
+	Why string
+}
+
+// Judge decides. It is a pure function.
+func Judge(in In) Out {
+	want, why := wantedJob(in)
+	var live *batchv1.Job // of another key than wanted
+	for i := range in.Jobs {
+		j := &in.Jobs[i]
+		switch {
+		case want != nil && gather.JobKeyOf(j) == *want && j.DeletionTimestamp == nil:
+			return deleteStale(in, want) // it runs, or has ended: either way one is enough
+		case live == nil && !gather.JobEnded(j):
+			live = j
+		}
+	}
+	switch {
+	case live == nil && want != nil:
+		return Out{Create: want, Why: why}
+	case live == nil || live.DeletionTimestamp != nil:
+		return Out{}
+	case want == nil && in.Object != nil && in.Node && satisfiedBy(in, live):
+		return Out{} // its Pod is about to end, or waits for NICs until the deadline
+	case want == nil && in.Object != nil && in.Node && releasedTo(in, live):
+		return Out{} // it may be in the middle of a change
+	}
+	return Out{Delete: live, Why: cmp.Or(why, "a newer generation or run is wanted")}
+}
+
+// deleteStale ends a Job of another key beside the one that is wanted: it was
+// made by a bridge that knew no better.
+func deleteStale(in In, want *gather.JobKey) Out {
+	for i := range in.Jobs {
+		if j := &in.Jobs[i]; gather.JobKeyOf(j) != *want && !gather.JobEnded(j) && j.DeletionTimestamp == nil {
+			return Out{Delete: j, Why: "a newer generation or run is wanted"}
+		}
+	}
+	return Out{}
+}
+
+// satisfiedBy: the report answers the key of the Job that still runs, which is
+// the present one.
+func satisfiedBy(in In, j *batchv1.Job) bool {
+	k := gather.JobKeyOf(j)
+	return k.UID == in.Object.UID && k.Generation == in.Object.Generation && byJob(in)
+}
+
+// releasedTo: the Job works on the generation that is released, while a newer one
+// waits for its release.
+func releasedTo(in In, j *batchv1.Job) bool {
+	k, o := gather.JobKeyOf(j), in.Object
+	return in.Braked && byJob(in) && k.UID == o.UID && k.Generation == o.Status.ReleasedGeneration && k.Generation < o.Generation
+}
+
+// byJob: Jobs are to work on the node at all.
+func byJob(in In) bool {
+	switch in.Execution.of(in.Object) {
+	case ExecutionJob:
+		return true
+	case ExecutionAuto:
+		return !in.Alive
+	}
+	return false
+}
+
+// wantedJob is the key of the Job that is to be there; nil where none is, and
+// why.
+func wantedJob(in In) (*gather.JobKey, string) {
+	o := in.Object
+	switch {
+	case o == nil || o.DeletionTimestamp != nil:
+		return nil, "the object is gone"
+	case !in.Node:
+		return nil, "the Node is gone"
+	case !byJob(in):
+		return nil, "the node's daemon lives, or Jobs are switched off for it"
+	case in.Braked && o.Status.ReleasedGeneration < o.Generation:
+		return nil, "the generation is not released"
+	}
+	key := &gather.JobKey{UID: o.UID, Generation: o.Generation, Run: o.Status.RequestedRun}
+	r, err := gather.ReadReport(o.Name, in.Report)
+	if err == nil && r != nil && r.UID == o.UID && r.Generation == o.Generation && r.Phase != v1.PhaseApplying &&
+		(key.Run == "" || key.Run == r.Run) {
+		return nil, ""
+	}
+	return key, "the node has not reported on this generation or run"
+}
+
+// Name names a Job of a node: multinic-agent-<node>-<timestamp>, where the
+// node's name is cut and gets a hash if the whole would be longer than the 63
+// characters that a Job may have.
+func Name(node string, at time.Time) string {
+	const prefix, most = "multinic-agent-", 63
+	stamp := "-" + at.UTC().Format("20060102150405")
+	if len(prefix)+len(node)+len(stamp) <= most {
+		return prefix + node + stamp
+	}
+	sum := sha256.Sum256([]byte(node))
+	end := "-" + hex.EncodeToString(sum[:4]) + stamp
+	return prefix + strings.TrimRight(node[:most-len(prefix)-len(end)], "-.") + end
+}

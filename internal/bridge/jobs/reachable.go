@@ -1,0 +1,28 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/gather"
+)
+
+// Reachable tells whether somebody would act on a node's object now: its daemon,
+// or a Job.
+func Reachable(c client.Client, p *gather.Pulses, e Execution, now func() time.Time, silentAfter time.Duration) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
+	return func(ctx context.Context, obj *v1.MultiNicNodeConfig) (bool, error) {
+		alive, _, err := gather.DaemonLives(ctx, c, p, obj.Name, obj, now(), silentAfter)
+		if err != nil || alive || e.of(obj) == ExecutionDaemon {
+			return alive, err
+		}
+		err = c.Get(ctx, client.ObjectKey{Name: obj.Name}, gather.NodeShell())
+		if client.IgnoreNotFound(err) != nil {
+			return false, fmt.Errorf("reading Node %s: %w", obj.Name, err)
+		}
+		return err == nil, nil
+	}
+}

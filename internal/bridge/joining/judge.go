@@ -1,0 +1,151 @@
+package joining
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	v1 "multinicd/api/v1"
+)
+
+// keysAnnotation on the node's Lease names the public keys to which tokens were
+// sealed, and for which request each: "<hash>:<uid>", newest last, at most
+// maxKeys. The Lease outlives a revocation.
+const keysAnnotation = "multinic.io/sealed-keys"
+
+const maxKeys = 16
+
+// keepRequest is how long a request stays after it was answered, or without an
+// answer after it was made.
+const keepRequest = 10 * time.Minute
+
+// Ask is all from which the bridge decides what becomes of a request.
+type Ask struct {
+	// Request is not changed; nor are the others.
+	Request *v1.NodeTokenRequest
+	// Expected: there is a Node, an object or a ServiceAccount of the name.
+	Expected bool
+	// Join is the ServiceAccount of the join token, nil where there is none.
+	Join *corev1.ServiceAccount
+	// Lease of the node, nil where there is none yet.
+	Lease *coordinationv1.Lease
+	// Now by the bridge's clock.
+	Now time.Time
+}
+
+// Reply is what becomes of a request. One of Delete, Refuse and Seal, or none:
+// it waits.
+type Reply struct {
+	// Delete: the request goes, and Why. Joined: the node has its token.
+	Delete, Joined bool
+	Why            string
+	// Refuse with this.
+	Refuse *v1.Remark
+	// Seal a fresh token to the key. Replace: the machine that holds the node's
+	// identity loses it before.
+	Seal, Replace bool
+	// Again is when to look again; 0: at the next event.
+	Again time.Duration
+}
+
+// Judge decides. It is a pure function.
+func Judge(a Ask) Reply {
+	r := a.Request
+	s := r.Status
+	if s.SealedAt != nil {
+		if a.Lease != nil && a.Lease.Spec.HolderIdentity != nil && *a.Lease.Spec.HolderIdentity == v1.LeaseHolder(r.Name, r.UID) {
+			return Reply{Delete: true, Joined: true, Why: "the node renews its Lease with the token"}
+		}
+		return until(s.SealedAt.Time, a.Now, "nobody has used the token that was sealed 10 min ago")
+	}
+	again := until(r.CreationTimestamp.Time, a.Now, "it was not answered, or refused, 10 min ago")
+	if again.Delete || (s.Reason != "" && s.Reason != v1.ReasonAdmissionMissing) {
+		return again
+	}
+	refuse := func(reason, format string, args ...any) Reply {
+		again.Refuse = &v1.Remark{Reason: reason, Message: fmt.Sprintf(format, args...)}
+		return again
+	}
+	if !a.Expected {
+		return refuse(v1.ReasonNodeNotExpected, "there is neither a Node nor a MultiNicNodeConfig %s, nor a join token for it", r.Name)
+	}
+	// Some keys of the right length are none: only sealing tells.
+	if _, err := v1.SealToken(r.Spec.PublicKey, r.Name, r.UID, ""); err != nil {
+		return refuse(v1.ReasonKeyInvalid, "spec.publicKey is no X25519 key of %d bytes", v1.PublicKeySize)
+	}
+	if replayed(a.Lease, r) {
+		return refuse(v1.ReasonKeyReplayed, "a token was sealed to this public key before: a request takes a key of its own")
+	}
+	replace := false
+	if r.Spec.Door == v1.DoorJoinToken {
+		if a.Join == nil {
+			return refuse(v1.ReasonJoinTokenEnded, "the join token by which this was asked has been used, revoked or has ended")
+		}
+		if joined(a.Lease) {
+			if a.Join.Annotations[v1.ReplaceAnnotation] != "true" {
+				return refuse(v1.ReasonNodeAlreadyJoined,
+					"a machine has joined as %s already; `multinic-bridge token create --node %s --replace` makes a token that takes its place", r.Name, r.Name)
+			}
+			replace = true
+		}
+	}
+	return Reply{Seal: true, Replace: replace}
+}
+
+func until(since, now time.Time, why string) Reply {
+	if left := since.Add(keepRequest).Sub(now); left > 0 {
+		return Reply{Again: left}
+	}
+	return Reply{Delete: true, Why: why}
+}
+
+// joined: some machine has renewed the node's Lease.
+func joined(l *coordinationv1.Lease) bool {
+	return l != nil && (l.Spec.RenewTime != nil || (l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != ""))
+}
+
+// replayed: a token was sealed to the request's key for another request.
+func replayed(l *coordinationv1.Lease, r *v1.NodeTokenRequest) bool {
+	if l == nil {
+		return false
+	}
+	for _, entry := range strings.Fields(l.Annotations[keysAnnotation]) {
+		hash, uid, _ := strings.Cut(entry, ":")
+		if hash == keyHash(r.Spec.PublicKey) && types.UID(uid) != r.UID {
+			return true
+		}
+	}
+	return false
+}
+
+// remember gives the annotation with the request's key in it.
+func remember(before string, r *v1.NodeTokenRequest) string {
+	entry := keyHash(r.Spec.PublicKey) + ":" + string(r.UID)
+	var kept []string
+	for _, e := range strings.Fields(before) {
+		if e != entry {
+			kept = append(kept, e)
+		}
+	}
+	kept = append(kept, entry)
+	return strings.Join(kept[max(0, len(kept)-maxKeys):], " ")
+}
+
+func keyHash(key []byte) string {
+	sum := sha256.Sum256(key)
+	return hex.EncodeToString(sum[:16])
+}
+
+// requester is the user that made the request, as admission has seen to.
+func requester(r *v1.NodeTokenRequest) string {
+	if r.Spec.Door == v1.DoorKubelet {
+		return "system:node:" + r.Name
+	}
+	return "system:serviceaccount:" + v1.NodesNamespace + ":" + v1.JoinAccountName(r.Name)
+}

@@ -1,0 +1,311 @@
+package joining
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/gather"
+)
+
+// Reasons of Events that tell of something done; those of refusals are the
+// reasons of api/v1.
+const (
+	eventTokenSealed  = "TokenSealed"
+	eventJoined       = "NodeJoined"
+	eventTokenNotUsed = "TokenNotUsed"
+)
+
+// Identities is what this room asks of the one that makes identities.
+type Identities interface {
+	// Provide makes what is missing of a node's identity. It gives the ServiceAccount
+	// of which a token may be asked for, and what that is to be bound to.
+	Provide(context.Context, gather.Known) (*corev1.ServiceAccount, *authenticationv1.BoundObjectReference, error)
+	// Revoke takes the identity from whoever holds it.
+	Revoke(context.Context, *corev1.ServiceAccount) error
+	// EndJoin ends a join token.
+	EndJoin(context.Context, *corev1.ServiceAccount) error
+}
+
+// Loop answers NodeTokenRequests. One goroutine at a time works on a
+// node's.
+type Loop struct {
+	Client     client.Client // reads from the caches
+	Reader     client.Reader // asks the API server
+	Events     events.EventRecorder
+	Log        *slog.Logger
+	Now        func() time.Time
+	Identities Identities
+	InForce    func(context.Context) error // gives an error while the admission policies are not in force
+}
+
+// Reconcile answers one request, or deletes it. It reads from the API server
+// itself: a request is rare, and a stale cache would make it answer twice.
+func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var r v1.NodeTokenRequest
+	if l.Client.Get(ctx, req.NamespacedName, &r) != nil {
+		return reconcile.Result{}, nil // a Lease of a node that asks for nothing
+	}
+	r = v1.NodeTokenRequest{}
+	if err := l.Reader.Get(ctx, req.NamespacedName, &r); apierrors.IsNotFound(err) {
+		return reconcile.Result{}, nil
+	} else if err != nil {
+		return reconcile.Result{}, fmt.Errorf("reading request of %s: %w", req.Name, err)
+	}
+	result, err := l.answer(ctx, &r)
+	if apierrors.IsConflict(err) {
+		// Another request by now, or an API server that could not get it written: only
+		// for the first an event is on its way.
+		return gather.Again(gather.ConflictRetry), nil
+	}
+	return result, err
+}
+
+func (l *Loop) answer(ctx context.Context, r *v1.NodeTokenRequest) (reconcile.Result, error) {
+	a, known, err := l.gather(ctx, r)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	reply := Judge(a)
+	switch {
+	case reply.Delete:
+		return reconcile.Result{}, l.remove(ctx, a, reply)
+	case reply.Refuse != nil:
+		return gather.Again(reply.Again), l.refuse(ctx, r, *reply.Refuse)
+	case reply.Seal:
+		if err := l.InForce(ctx); err != nil {
+			return gather.Again(gather.AdmissionRetry), l.refuse(ctx, r,
+				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
+		}
+		return l.seal(ctx, a, known, reply.Replace)
+	}
+	return gather.Again(reply.Again), nil
+}
+
+// gather reads all but the Node and the object from the API server.
+func (l *Loop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, gather.Known, error) {
+	a, known := Ask{Request: r, Now: l.Now()}, gather.Known{Name: r.Name}
+	node := gather.NodeShell()
+	node.Name = r.Name
+	if ok, err := gather.Found(ctx, l.Client, node); err != nil {
+		return a, known, err
+	} else if ok {
+		known.Node = node.UID
+	}
+	object := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Namespace: v1.SystemNamespace}}
+	if ok, err := gather.Found(ctx, l.Client, object); err != nil {
+		return a, known, err
+	} else if ok {
+		known.Object = object.UID
+	}
+	join := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.JoinAccountName(r.Name), Namespace: v1.NodesNamespace}}
+	if ok, err := gather.Found(ctx, l.Reader, join); err != nil {
+		return a, known, err
+	} else if ok {
+		a.Join = join
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(r.Name), Namespace: v1.NodesNamespace}}
+	if ok, err := gather.Found(ctx, l.Reader, account); err != nil {
+		return a, known, err
+	} else if ok {
+		known.Account = account
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName(r.Name), Namespace: v1.NodesNamespace}}
+	if ok, err := gather.Found(ctx, l.Reader, lease); err != nil {
+		return a, known, err
+	} else if ok {
+		a.Lease = lease
+	}
+	a.Expected = known.Node != "" || known.Object != "" || known.Account != nil || a.Join != nil
+	return a, known, nil
+}
+
+// seal asks for a token and seals it into the request's status. Everything that
+// can refuse comes before the first thing that changes something.
+func (l *Loop) seal(ctx context.Context, a Ask, known gather.Known, replace bool) (reconcile.Result, error) {
+	r := a.Request
+	if a.Lease == nil {
+		return gather.Again(time.Second), nil // it is being made
+	}
+	if err := l.remember(ctx, a.Lease, r); err != nil {
+		return reconcile.Result{}, err
+	}
+	if replace && known.Account != nil {
+		if err := l.Identities.Revoke(ctx, known.Account); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	token, err := l.mint(ctx, known)
+	if apierrors.IsInvalid(err) || apierrors.IsForbidden(err) {
+		return gather.Again(gather.AdmissionRetry), l.refuse(ctx, r,
+			v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
+	}
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	sealed, err := v1.SealToken(r.Spec.PublicKey, r.Name, r.UID, token)
+	if err != nil {
+		return reconcile.Result{}, l.refuse(ctx, r, v1.Remark{Reason: v1.ReasonKeyInvalid, Message: "spec.publicKey cannot be sealed to"})
+	}
+	at := metav1.NewTime(l.Now())
+	if ok, err := l.write(ctx, r, v1.NodeTokenRequestStatus{SealedToken: sealed, SealedAt: &at}); err != nil || !ok {
+		return reconcile.Result{}, err
+	}
+	l.Log.Info("sealed a token", "node", r.Name, "door", string(r.Spec.Door), "replace", replace)
+	message := "a token was sealed for " + requester(r)
+	if replace {
+		message += "; the machine that had joined before has lost its identity"
+	}
+	l.tell(ctx, r, corev1.EventTypeNormal, eventTokenSealed, message)
+	return gather.Again(keepRequest), nil
+}
+
+// remember notes the key, so that a second request with it is refused. Somebody
+// who writes the Lease meanwhile makes this fail, and it is tried again.
+func (l *Loop) remember(ctx context.Context, lease *coordinationv1.Lease, r *v1.NodeTokenRequest) error {
+	next := remember(lease.Annotations[keysAnnotation], r)
+	if next == lease.Annotations[keysAnnotation] {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": lease.ResourceVersion, "annotations": map[string]string{keysAnnotation: next},
+	}})
+	if err != nil {
+		return fmt.Errorf("encoding the key of %s: %w", r.Name, err)
+	}
+	if err := l.Client.Patch(ctx, lease, client.RawPatch(types.MergePatchType, body)); err != nil {
+		return fmt.Errorf("noting the key of %s: %w", r.Name, err)
+	}
+	return nil
+}
+
+// mint asks for a token of the node's identity.
+func (l *Loop) mint(ctx context.Context, k gather.Known) (string, error) {
+	account, bound, err := l.Identities.Provide(ctx, k)
+	if err != nil {
+		return "", err
+	}
+	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: new(int64(gather.TokenLife.Seconds())), BoundObjectRef: bound,
+	}}
+	if err := l.Client.SubResource("token").Create(ctx, account, token); err != nil {
+		return "", fmt.Errorf("asking for a token of %s: %w", k.Name, err)
+	}
+	return token.Status.Token, nil
+}
+
+// refuse writes a reason, once.
+func (l *Loop) refuse(ctx context.Context, r *v1.NodeTokenRequest, why v1.Remark) error {
+	next := v1.NodeTokenRequestStatus{Reason: why.Reason, Message: v1.Printable(why.Message, gather.MaxConditionMessage)}
+	if r.Status.Reason == next.Reason && r.Status.Message == next.Message {
+		return nil
+	}
+	if ok, err := l.write(ctx, r, next); err != nil || !ok {
+		return err
+	}
+	l.Log.Warn("refused a request for a token", "node", r.Name, "door", string(r.Spec.Door), "reason", why.Reason, "err", why.Message)
+	l.tell(ctx, r, corev1.EventTypeWarning, why.Reason, "refused "+requester(r)+" a token: "+next.Message)
+	return nil
+}
+
+// write answers the request as it was read; false where it is gone. One that is
+// another by now, or has changed, is a conflict.
+func (l *Loop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.NodeTokenRequestStatus) (bool, error) {
+	status := map[string]any{"reason": s.Reason, "message": s.Message}
+	if s.SealedAt != nil {
+		// null takes away what an earlier answer said.
+		status = map[string]any{"sealedToken": s.SealedToken, "sealedAt": s.SealedAt, "reason": nil, "message": nil}
+	}
+	body, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"uid": r.UID, "resourceVersion": r.ResourceVersion},
+		"status":   status,
+	})
+	if err != nil {
+		return false, fmt.Errorf("encoding the answer to %s: %w", r.Name, err)
+	}
+	written := &v1.NodeTokenRequest{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Namespace: r.Namespace}}
+	err = l.Client.Status().Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1.BridgeFieldOwner))
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("answering %s: %w", r.Name, err)
+	}
+	return true, nil
+}
+
+// remove deletes a request that is done with; a join token that has got its
+// node a token goes with it.
+func (l *Loop) remove(ctx context.Context, a Ask, reply Reply) error {
+	r := a.Request
+	// A join token that is younger than the request is another's.
+	if r.Spec.Door == v1.DoorJoinToken && r.Status.SealedAt != nil && a.Join != nil && !a.Join.CreationTimestamp.After(r.CreationTimestamp.Time) {
+		if err := l.Identities.EndJoin(ctx, a.Join); err != nil {
+			return err
+		}
+	}
+	uid := r.UID
+	if err := l.Client.Delete(ctx, r, client.Preconditions{UID: &uid}); apierrors.IsNotFound(err) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("deleting request of %s: %w", r.Name, err)
+	}
+	switch {
+	case reply.Joined:
+		l.Log.Info("node has joined", "node", r.Name, "door", string(r.Spec.Door))
+		l.tell(ctx, r, corev1.EventTypeNormal, eventJoined, requester(r)+" has joined: "+reply.Why)
+	case r.Status.SealedAt != nil:
+		l.Log.Warn("token was not used", "node", r.Name, "door", string(r.Spec.Door))
+		l.tell(ctx, r, corev1.EventTypeWarning, eventTokenNotUsed, reply.Why)
+	}
+	return nil
+}
+
+// tell makes an Event about the request, and one about the node's object if
+// there is one. The latter names the request beside it: Events which differ in
+// nothing but their message are taken for one.
+func (l *Loop) tell(ctx context.Context, r *v1.NodeTokenRequest, kind, reason, message string) {
+	message = v1.Printable(message, gather.MaxEvent)
+	l.Events.Eventf(r, nil, kind, reason, "AnswerTokenRequest", "%s", message)
+	var object v1.MultiNicNodeConfig
+	if l.Client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: r.Name}, &object) == nil {
+		l.Events.Eventf(&object, r, kind, reason, "AnswerTokenRequest", "%s", message)
+	}
+}
+
+// Watch wakes the loop for a request, and for a Lease that somebody else
+// renews now: that is how a token is seen to be used.
+func Watch(mgr manager.Manager, loop *Loop) error {
+	byName := func(prefixes ...string) handler.EventHandler {
+		return gather.Wakes(v1.NodesNamespace, gather.Named(prefixes...))
+	}
+	taken := predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool { return gather.Holder(e.ObjectNew) != gather.Holder(e.ObjectOld) },
+		DeleteFunc: func(event.DeleteEvent) bool { return false },
+	}
+	return ctrl.NewControllerManagedBy(mgr).Named("token-request").
+		Watches(&v1.NodeTokenRequest{}, byName("")).
+		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(taken)).
+		WithOptions(gather.LoopOptions(gather.Workers)).
+		Complete(loop)
+}

@@ -1,0 +1,108 @@
+package joining
+
+import (
+	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"log/slog"
+	"testing"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/bridgetest"
+	"multinicd/internal/bridge/gather"
+	"multinicd/internal/bridge/identity"
+)
+
+// A request that is not answered is an outage of its node, and no event comes of it.
+func TestAnAnswerThatMeetsAConflictIsTriedAgain(t *testing.T) {
+	scheme, err := gather.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const node = "n"
+	name := client.ObjectKey{Namespace: v1.NodesNamespace, Name: node}
+	now := time.Now().Truncate(time.Second)
+	expected := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: node, Namespace: v1.SystemNamespace, UID: "object"}}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName(node), Namespace: v1.NodesNamespace}}
+	request := func(age time.Duration) *v1.NodeTokenRequest {
+		return &v1.NodeTokenRequest{
+			ObjectMeta: metav1.ObjectMeta{Name: node, Namespace: v1.NodesNamespace, UID: "request", CreationTimestamp: metav1.NewTime(now.Add(-age))},
+			Spec:       v1.NodeTokenRequestSpec{Door: v1.DoorKubelet, PublicKey: key.PublicKey().Bytes()},
+		}
+	}
+	for sentence, row := range map[string]struct {
+		objects []client.Object
+		done    func(*v1.NodeTokenRequest, error) bool
+	}{
+		"a token is sealed": {[]client.Object{request(0), expected, lease},
+			func(r *v1.NodeTokenRequest, err error) bool { return err == nil && len(r.Status.SealedToken) > 0 }},
+		"it is refused": {[]client.Object{request(0)},
+			func(r *v1.NodeTokenRequest, err error) bool {
+				return err == nil && r.Status.Reason == v1.ReasonNodeNotExpected
+			}},
+		"an old one is deleted": {[]client.Object{request(time.Hour)},
+			func(_ *v1.NodeTokenRequest, err error) bool { return apierrors.IsNotFound(err) }},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			conflicts := 0
+			trouble := func() error {
+				if conflicts++; conflicts > 1 {
+					return nil
+				}
+				return apierrors.NewConflict(schema.GroupResource{Resource: "nodetokenrequests"}, node, context.DeadlineExceeded)
+			}
+			cl := fake.NewClientBuilder().WithScheme(scheme).WithObjects(row.objects...).WithStatusSubresource(&v1.NodeTokenRequest{}).
+				WithInterceptorFuncs(interceptor.Funcs{
+					SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+						if err := trouble(); err != nil {
+							return err
+						}
+						return c.SubResource(sub).Patch(ctx, o, p, opts...)
+					},
+					Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+						if _, ok := o.(*v1.NodeTokenRequest); ok {
+							if err := trouble(); err != nil {
+								return err
+							}
+						}
+						return c.Delete(ctx, o, opts...)
+					},
+				}).Build()
+			m := &identity.Maker{Client: cl, Now: func() time.Time { return now }}
+			log := slog.New(slog.DiscardHandler)
+			loop := &Loop{
+				Client: cl, Reader: cl, Events: events.NewFakeRecorder(10), Log: log, Now: m.Now, InForce: bridgetest.InForce,
+				Identities: &identity.Loop{Client: cl, Log: log, Now: m.Now, Pulses: gather.NewPulses(), Maker: m, InForce: bridgetest.InForce},
+			}
+			first, err := loop.Reconcile(t.Context(), reconcile.Request{NamespacedName: name})
+			if err != nil || first.RequeueAfter != gather.ConflictRetry {
+				t.Errorf("after the conflict: again in %s, %v; want %s", first.RequeueAfter, err, gather.ConflictRetry)
+			}
+			if _, err := loop.Reconcile(t.Context(), reconcile.Request{NamespacedName: name}); err != nil {
+				t.Fatal(err)
+			}
+			var got v1.NodeTokenRequest
+			if err := cl.Get(t.Context(), name, &got); !row.done(&got, err) {
+				t.Errorf("the request is %+v, %v", got.Status, err)
+			}
+			if conflicts != 2 {
+				t.Errorf("%d writes; want one that met the conflict, and one after it", conflicts)
+			}
+		})
+	}
+}
