@@ -32,10 +32,10 @@ func page(t *testing.T) string {
 		o.Status = status.Judge(in).Status
 		objects = append(objects, o)
 	}
-	add(bridgetest.Node, status.In{Object: bridgetest.Object(1), Report: bridgetest.Text(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))), Now: bridgetest.Noon})
+	add(bridgetest.Node, status.In{Object: bridgetest.Object(1), Report: bridgetest.Said(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))), Now: bridgetest.Noon})
 	strange := bridgetest.Report(1)
 	strange.Refused = &v1.Remark{Reason: "AWordThatOnlyThisNodeKnows"}
-	add(bridgetest.Node, status.In{Object: bridgetest.Object(1), Report: bridgetest.Text(t, strange), Now: bridgetest.Noon})
+	add(bridgetest.Node, status.In{Object: bridgetest.Object(1), Report: bridgetest.Said(t, strange), Now: bridgetest.Noon})
 	objects[1].SetName("strange")
 	add("unheard", status.In{Object: bridgetest.Object(1), Now: bridgetest.Noon})
 	scheme := runtime.NewScheme()

@@ -22,6 +22,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/bridge/gather"
 	"multinicd/internal/bridge/status"
 	"multinicd/netplan"
 	"multinicd/nic"
@@ -110,7 +111,7 @@ func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]
 	if code, reason, message := r.Outcome(v1.ActionTrigger); int(code) != s.ExitCode() && level > 0 {
 		t.Fatalf("multinicd apply ends with %d, a run with %d: %s: %s: %s", s.ExitCode(), code, reason, message, w.sent[0])
 	}
-	judged := status.Judge(status.In{Object: obj, Report: string(w.sent[0]), Now: time.Now()}).Status
+	judged := status.Judge(status.In{Object: obj, Report: gather.ReadReport(obj.Name, string(w.sent[0])), Now: time.Now()}).Status
 	if string(judged.State) != s.State {
 		t.Fatalf("the node says %s, the bridge %s: %s", s.State, judged.State, w.sent[0])
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/gather"
 )
 
 // Node is the name of the node of the tests, UID that of its object.
@@ -69,6 +70,12 @@ func Text(t *testing.T, r v1.Report) string {
 		t.Fatal(err)
 	}
 	return string(data)
+}
+
+// Said is a report as the bridge reads it.
+func Said(t *testing.T, r v1.Report) gather.Report {
+	t.Helper()
+	return gather.ReadReport(Node, Text(t, r))
 }
 
 // Brief is a status in three lines or so.

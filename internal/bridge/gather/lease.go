@@ -2,7 +2,6 @@ package gather
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -37,13 +36,9 @@ func DaemonLives(ctx context.Context, c client.Client, p *Pulses, node string, o
 		alive, left := lives(pulse, obj, now, silentAfter)
 		return alive, left, nil
 	}
-	var lease coordinationv1.Lease
-	err := c.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
-	if client.IgnoreNotFound(err) != nil {
-		return false, 0, fmt.Errorf("reading Lease of %s: %w", node, err)
-	}
-	if err != nil || Renewal(&lease) == "" {
-		return false, 0, nil
+	lease, err := Lease(ctx, c, node)
+	if err != nil || lease == nil || Renewal(lease) == "" {
+		return false, 0, err
 	}
 	return true, time.Second, nil
 }

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
 )
 
 // NodeShell is a Node of which only the metadata is read.
@@ -21,16 +24,38 @@ func ID(o client.Object) string {
 	return fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName())
 }
 
-// Found reads an object, by its name, into itself; false where there is none.
-func Found(ctx context.Context, c client.Reader, o client.Object) (bool, error) {
-	err := c.Get(ctx, client.ObjectKeyFromObject(o), o)
-	if apierrors.IsNotFound(err) {
-		return false, nil
+// one reads an object into o; nil where there is none.
+func one[T client.Object](ctx context.Context, c client.Reader, o T, key client.ObjectKey) (T, error) {
+	var none T
+	if err := c.Get(ctx, key, o); apierrors.IsNotFound(err) {
+		return none, nil
+	} else if err != nil {
+		o.SetNamespace(key.Namespace)
+		o.SetName(key.Name)
+		return none, fmt.Errorf("reading %s: %w", ID(o), err)
 	}
-	if err != nil {
-		return false, fmt.Errorf("reading %s: %w", ID(o), err)
-	}
-	return true, nil
+	return o, nil
+}
+
+// Object reads the object of a node; nil where there is none.
+func Object(ctx context.Context, c client.Reader, node string) (*v1.MultiNicNodeConfig, error) {
+	return one(ctx, c, &v1.MultiNicNodeConfig{}, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node})
+}
+
+// Node reads the metadata of a Node; nil where there is none.
+func Node(ctx context.Context, c client.Reader, node string) (*metav1.PartialObjectMetadata, error) {
+	return one(ctx, c, NodeShell(), client.ObjectKey{Name: node})
+}
+
+// Account reads a ServiceAccount of the nodes' namespace, by the account's own name; nil
+// where there is none.
+func Account(ctx context.Context, c client.Reader, name string) (*corev1.ServiceAccount, error) {
+	return one(ctx, c, &corev1.ServiceAccount{}, client.ObjectKey{Namespace: v1.NodesNamespace, Name: name})
+}
+
+// Lease reads the Lease of a node; nil where there is none.
+func Lease(ctx context.Context, c client.Reader, node string) (*coordinationv1.Lease, error) {
+	return one(ctx, c, &coordinationv1.Lease{}, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)})
 }
 
 // Known is how the cluster knows a node.

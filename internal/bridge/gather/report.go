@@ -1,23 +1,46 @@
 package gather
 
 import (
+	"context"
 	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
 )
 
-// ReadReport reads what stands in a node's report, of whatever object; nil and nil
-// where nothing does. The error is fit for a condition.
-func ReadReport(node, text string) (*v1.Report, error) {
+// Report is what stands in a node's report; the zero value is none. At most one of the
+// two is set.
+type Report struct {
+	// Said is what the node has said, of whatever object. It is not changed.
+	Said *v1.Report
+	// Err is why the report cannot be used, fit for a condition.
+	Err error
+}
+
+// ReadReport reads the text of a report for a node; no other function of the bridge
+// does. Text that speaks for another node cannot be used.
+func ReadReport(node, text string) Report {
 	if text == "" {
-		return nil, nil
+		return Report{}
 	}
-	rep, err := v1.ParseReport([]byte(text))
-	if err != nil {
-		return nil, err
+	said, err := v1.ParseReport([]byte(text))
+	switch {
+	case err != nil:
+		return Report{Err: err}
+	case said.Node != node:
+		return Report{Err: fmt.Errorf("%w: it speaks for another node", v1.ErrReport)}
 	}
-	if rep.Node != node {
-		return nil, fmt.Errorf("%w: it speaks for another node", v1.ErrReport)
+	return Report{Said: &said}
+}
+
+// ReportOf reads the report of a node. The error is the API server's or the cache's: a
+// report that cannot be used is none.
+func ReportOf(ctx context.Context, c client.Reader, node string) (Report, error) {
+	cm, err := one(ctx, c, &corev1.ConfigMap{}, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(node)})
+	if err != nil || cm == nil {
+		return Report{}, err
 	}
-	return &rep, nil
+	return ReadReport(node, cm.Data[v1.ReportKey]), nil
 }

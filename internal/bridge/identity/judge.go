@@ -46,9 +46,10 @@ type Claim struct {
 	// Account is the node's ServiceAccount, nil where there is none. It is not
 	// changed.
 	Account *corev1.ServiceAccount
-	// Report is what stands in the node's report, unread; Name is the node's.
-	Report, Name string
-	Pulse        gather.Pulse
+	// Name, Report and Pulse of the node.
+	Name   string
+	Report gather.Report
+	Pulse  gather.Pulse
 	// Now by the bridge's clock.
 	Now time.Time
 }
@@ -91,8 +92,8 @@ func Judge(c Claim) Verdict {
 	}
 	object := types.UID(noted(c.Account, objectAnnotation))
 	if object != "" {
-		r, err := gather.ReadReport(c.Name, c.Report)
-		if err == nil && r != nil && r.Phase == v1.PhaseRemoved && r.UID == object {
+		r := c.Report.Said
+		if r != nil && r.Phase == v1.PhaseRemoved && r.UID == object {
 			if r.Degraded != nil && r.Degraded.Reason == v1.ReasonRetained {
 				return Verdict{Remove: true, Why: "the node has reported that its object is gone, and that it keeps its NICs as they are"}
 			}

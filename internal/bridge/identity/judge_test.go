@@ -26,7 +26,7 @@ func account(owner string, notes ...string) *corev1.ServiceAccount {
 	return a
 }
 
-func removal(t *testing.T, node, uid string, phase v1.Phase, degraded ...v1.Remark) string {
+func removal(t *testing.T, node, uid string, phase v1.Phase, degraded ...v1.Remark) gather.Report {
 	t.Helper()
 	r := v1.Report{Node: node, UID: "uid", Generation: 1, Executor: v1.ExecutorDaemon, Phase: phase}
 	for _, remark := range degraded {
@@ -36,7 +36,7 @@ func removal(t *testing.T, node, uid string, phase v1.Phase, degraded ...v1.Rema
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.Replace(string(data), `"uid":"uid"`, `"uid":"`+uid+`"`, 1)
+	return gather.ReadReport("n", strings.Replace(string(data), `"uid":"uid"`, `"uid":"`+uid+`"`, 1))
 }
 
 func TestJudge(t *testing.T) {

@@ -109,43 +109,33 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 // gather reads from the caches what is known of a node, but for its join token.
 func (l *Loop) gather(ctx context.Context, name string) (Claim, error) {
 	c := Claim{Name: name, Now: l.Now(), Pulse: l.Pulses.Of(name)}
-	node := gather.NodeShell()
-	node.Name = name
-	if ok, err := gather.Found(ctx, l.Client, node); err != nil {
+	node, err := gather.Node(ctx, l.Client, name)
+	if err != nil {
 		return c, err
-	} else if ok {
+	}
+	if node != nil {
 		c.Node, c.NodeSince = node.UID, node.CreationTimestamp.Time
 	}
-	object := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.SystemNamespace}}
-	if ok, err := gather.Found(ctx, l.Client, object); err != nil {
+	object, err := gather.Object(ctx, l.Client, name)
+	if err != nil {
 		return c, err
-	} else if ok {
+	}
+	if object != nil {
 		c.Object = object.UID
 	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(name), Namespace: v1.NodesNamespace}}
-	if ok, err := gather.Found(ctx, l.Client, account); err != nil {
+	if c.Account, err = gather.Account(ctx, l.Client, v1.ServiceAccountName(name)); err != nil {
 		return c, err
-	} else if ok {
-		c.Account = account
 	}
-	report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
-	if ok, err := gather.Found(ctx, l.Client, report); err != nil {
-		return c, err
-	} else if ok {
-		c.Report = report.Data[v1.ReportKey]
-	}
-	return c, nil
+	c.Report, err = gather.ReportOf(ctx, l.Client, name)
+	return c, err
 }
 
 // joinToken tells the claim of a join token, removes one that has ended, and
 // gives the time that is left of it; 0 where there is none.
 func (l *Loop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
-	var account corev1.ServiceAccount
-	key := client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.JoinAccountName(c.Name)}
-	if err := l.Client.Get(ctx, key, &account); apierrors.IsNotFound(err) {
-		return 0, nil
-	} else if err != nil {
-		return 0, fmt.Errorf("reading %s: %w", key.Name, err)
+	account, err := gather.Account(ctx, l.Client, v1.JoinAccountName(c.Name))
+	if err != nil || account == nil {
+		return 0, err
 	}
 	ends, err := time.Parse(time.RFC3339, account.Annotations[v1.ExpiresAnnotation])
 	if err != nil {
@@ -157,7 +147,7 @@ func (l *Loop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
 		return left, nil
 	}
 	l.Log.Info("join token has ended", "node", c.Name)
-	return 0, l.EndJoin(ctx, &account)
+	return 0, l.EndJoin(ctx, account)
 }
 
 // remove takes everything away that the bridge made for a node. After a conflict it goes on with the rest, and gives it as its error.

@@ -57,8 +57,8 @@ type In struct {
 	Alive bool
 	// Braked: the rollout brake is on, so that a generation has to be released.
 	Braked bool
-	// Report is what stands in the node's report, unread.
-	Report string
+	// Report of the node.
+	Report gather.Report
 	// Jobs of the node, also those that are being deleted.
 	Jobs []batchv1.Job
 }
@@ -151,8 +151,8 @@ func wantedJob(in In) (*gather.JobKey, string) {
 		return nil, "the generation is not released"
 	}
 	key := &gather.JobKey{UID: o.UID, Generation: o.Generation, Run: o.Status.RequestedRun}
-	r, err := gather.ReadReport(o.Name, in.Report)
-	if err == nil && r != nil && r.UID == o.UID && r.Generation == o.Generation && r.Phase != v1.PhaseApplying &&
+	r := in.Report.Said
+	if r != nil && r.UID == o.UID && r.Generation == o.Generation && r.Phase != v1.PhaseApplying &&
 		(key.Run == "" || key.Run == r.Run) {
 		return nil, ""
 	}

@@ -35,10 +35,10 @@ func job(key gather.JobKey, change ...func(*batchv1.Job)) batchv1.Job {
 func leaving(j *batchv1.Job) { j.DeletionTimestamp = new(metav1.NewTime(bridgetest.Noon)) }
 
 func TestJudgeJobs(t *testing.T) {
-	byJobs := func(generation int64, phase v1.Phase, run string) string {
+	byJobs := func(generation int64, phase v1.Phase, run string) gather.Report {
 		r := bridgetest.Report(generation, bridgetest.Configured(1), bridgetest.Configured(2))
 		r.Executor, r.Phase, r.Run = v1.ExecutorJob, phase, run
-		return bridgetest.Text(t, r)
+		return bridgetest.Said(t, r)
 	}
 	key := func(generation int64, run string) gather.JobKey {
 		return gather.JobKey{UID: bridgetest.UID, Generation: generation, Run: run}
@@ -67,7 +67,7 @@ func TestJudgeJobs(t *testing.T) {
 		"a report of an older generation wants one":                             {In{Object: bridgetest.Object(2), Report: byJobs(1, v1.PhaseDone, "")}, "create 2"},
 		"a report of another object wants one":                                  {In{Object: bridgetest.Object(2, func(o *v1.MultiNicNodeConfig) { o.UID = "anew" }), Report: byJobs(2, v1.PhaseDone, "")}, "create 2"},
 		"a report of a Job that was cut off in mid-change wants one":            {In{Object: bridgetest.Object(2), Report: byJobs(2, v1.PhaseApplying, "")}, "create 2"},
-		"a report that cannot be used wants one":                                {In{Object: bridgetest.Object(2), Report: "{"}, "create 2"},
+		"a report that cannot be used wants one":                                {In{Object: bridgetest.Object(2), Report: gather.ReadReport(bridgetest.Node, "{")}, "create 2"},
 		"a run wants one although the generation is done":                       {In{Object: bridgetest.Object(2, asks), Report: byJobs(2, v1.PhaseDone, "other")}, "create 2 run"},
 		"a run that is answered wants none":                                     {In{Object: bridgetest.Object(2, asks), Report: byJobs(2, v1.PhaseDone, "run")}, nothing},
 		"a Job that runs is awaited":                                            {In{Object: bridgetest.Object(2), Jobs: []batchv1.Job{job(key(2, ""))}}, nothing},

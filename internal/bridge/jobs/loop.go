@@ -94,31 +94,24 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 // to count as living.
 func (l *Loop) gather(ctx context.Context, node string) (in In, left time.Duration, err error) {
 	in = In{Execution: l.Options.Execution, Braked: l.Braked}
-	obj := &v1.MultiNicNodeConfig{}
-	if err := l.Client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node}, obj); err == nil {
-		in.Object = obj
-	} else if !apierrors.IsNotFound(err) {
-		return in, 0, fmt.Errorf("reading object of %s: %w", node, err)
+	if in.Object, err = gather.Object(ctx, l.Client, node); err != nil {
+		return in, 0, err
 	}
-	shell := gather.NodeShell()
-	if err := l.Client.Get(ctx, client.ObjectKey{Name: node}, shell); err == nil {
-		in.Node = shell.DeletionTimestamp == nil
-	} else if !apierrors.IsNotFound(err) {
-		return in, 0, fmt.Errorf("reading Node %s: %w", node, err)
+	shell, err := gather.Node(ctx, l.Client, node)
+	if err != nil {
+		return in, 0, err
 	}
-	var report corev1.ConfigMap
-	err = l.Client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(node)}, &report)
-	if client.IgnoreNotFound(err) != nil {
-		return in, 0, fmt.Errorf("reading report of %s: %w", node, err)
+	in.Node = shell != nil && shell.DeletionTimestamp == nil
+	if in.Report, err = gather.ReportOf(ctx, l.Client, node); err != nil {
+		return in, 0, err
 	}
-	in.Report = report.Data[v1.ReportKey]
 	if in.Alive, left, err = gather.DaemonLives(ctx, l.Client, l.Pulses, node, in.Object, l.Now(), l.SilentAfter); err != nil {
 		return in, 0, err
 	}
 	// The Lease of a node that had a daemon once says so for ever: who has not seen it move goes by who has reported last, or a bridge that
 	// starts would end the Job of such a node, and make none until it has seen the Lease stand still.
 	if p := l.Pulses.Of(node); in.Alive && p.Renewed && !p.Moved {
-		if r, err := gather.ReadReport(node, in.Report); err == nil && r != nil && r.Executor == v1.ExecutorJob {
+		if r := in.Report.Said; r != nil && r.Executor == v1.ExecutorJob {
 			in.Alive, left = false, 0
 		}
 	}
@@ -128,12 +121,9 @@ func (l *Loop) gather(ctx context.Context, node string) (in In, left time.Durati
 
 // make makes the Job, unless the API server knows better than the caches.
 func (l *Loop) make(ctx context.Context, node string, in In, key gather.JobKey) (reconcile.Result, error) {
-	var account corev1.ServiceAccount
-	err := l.Client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(node)}, &account)
-	if apierrors.IsNotFound(err) {
-		return reconcile.Result{}, nil // being made, which wakes us
-	} else if err != nil {
-		return reconcile.Result{}, fmt.Errorf("reading the ServiceAccount of %s: %w", node, err)
+	account, err := gather.Account(ctx, l.Client, v1.ServiceAccountName(node))
+	if err != nil || account == nil {
+		return reconcile.Result{}, err // where it is being made, that wakes us
 	}
 	if l.InForce(ctx) != nil {
 		return gather.Again(gather.AdmissionRetry), nil // it has told why

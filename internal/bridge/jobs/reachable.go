@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -19,10 +18,7 @@ func Reachable(c client.Client, p *gather.Pulses, e Execution, now func() time.T
 		if err != nil || alive || e.of(obj) == ExecutionDaemon {
 			return alive, err
 		}
-		err = c.Get(ctx, client.ObjectKey{Name: obj.Name}, gather.NodeShell())
-		if client.IgnoreNotFound(err) != nil {
-			return false, fmt.Errorf("reading Node %s: %w", obj.Name, err)
-		}
-		return err == nil, nil
+		node, err := gather.Node(ctx, c, obj.Name)
+		return node != nil, err
 	}
 }

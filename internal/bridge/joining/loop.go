@@ -104,36 +104,28 @@ func (l *Loop) answer(ctx context.Context, r *v1.NodeTokenRequest) (reconcile.Re
 // gather reads all but the Node and the object from the API server.
 func (l *Loop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, gather.Known, error) {
 	a, known := Ask{Request: r, Now: l.Now()}, gather.Known{Name: r.Name}
-	node := gather.NodeShell()
-	node.Name = r.Name
-	if ok, err := gather.Found(ctx, l.Client, node); err != nil {
+	node, err := gather.Node(ctx, l.Client, r.Name)
+	if err != nil {
 		return a, known, err
-	} else if ok {
+	}
+	if node != nil {
 		known.Node = node.UID
 	}
-	object := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: r.Name, Namespace: v1.SystemNamespace}}
-	if ok, err := gather.Found(ctx, l.Client, object); err != nil {
+	object, err := gather.Object(ctx, l.Client, r.Name)
+	if err != nil {
 		return a, known, err
-	} else if ok {
+	}
+	if object != nil {
 		known.Object = object.UID
 	}
-	join := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.JoinAccountName(r.Name), Namespace: v1.NodesNamespace}}
-	if ok, err := gather.Found(ctx, l.Reader, join); err != nil {
+	if a.Join, err = gather.Account(ctx, l.Reader, v1.JoinAccountName(r.Name)); err != nil {
 		return a, known, err
-	} else if ok {
-		a.Join = join
 	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.ServiceAccountName(r.Name), Namespace: v1.NodesNamespace}}
-	if ok, err := gather.Found(ctx, l.Reader, account); err != nil {
+	if known.Account, err = gather.Account(ctx, l.Reader, v1.ServiceAccountName(r.Name)); err != nil {
 		return a, known, err
-	} else if ok {
-		known.Account = account
 	}
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName(r.Name), Namespace: v1.NodesNamespace}}
-	if ok, err := gather.Found(ctx, l.Reader, lease); err != nil {
+	if a.Lease, err = gather.Lease(ctx, l.Reader, r.Name); err != nil {
 		return a, known, err
-	} else if ok {
-		a.Lease = lease
 	}
 	a.Expected = known.Node != "" || known.Object != "" || known.Account != nil || a.Join != nil
 	return a, known, nil

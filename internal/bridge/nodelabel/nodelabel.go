@@ -67,17 +67,13 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 
 // Reconcile brings one Node's label to where it should be.
 func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
-	node := gather.NodeShell()
-	if err := l.Client.Get(ctx, client.ObjectKey{Name: req.Name}, node); apierrors.IsNotFound(err) {
-		return reconcile.Result{}, nil // a machine without a kubelet
-	} else if err != nil {
-		return reconcile.Result{}, fmt.Errorf("reading Node %s: %w", req.Name, err)
+	node, err := gather.Node(ctx, l.Client, req.Name)
+	if err != nil || node == nil { // a machine without a kubelet
+		return reconcile.Result{}, err
 	}
-	object := &v1.MultiNicNodeConfig{}
-	if err := l.Client.Get(ctx, client.ObjectKey{Namespace: v1.SystemNamespace, Name: req.Name}, object); apierrors.IsNotFound(err) {
-		object = nil
-	} else if err != nil {
-		return reconcile.Result{}, fmt.Errorf("reading object of %s: %w", req.Name, err)
+	object, err := gather.Object(ctx, l.Client, req.Name)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
 	want := Judge(object)
 	if node.Labels[v1.ReadyLabel] == want {

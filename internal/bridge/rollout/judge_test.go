@@ -140,9 +140,9 @@ func TestALimitIsANumberOrAPercentage(t *testing.T) {
 }
 
 func TestStatusTellsOfTheBrake(t *testing.T) {
-	before := judged(status.In{Object: bridgetest.Object(1), Report: bridgetest.Text(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))), Released: 1, Reachable: true, Now: bridgetest.Noon})
+	before := judged(status.In{Object: bridgetest.Object(1), Report: bridgetest.Said(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))), Released: 1, Reachable: true, Now: bridgetest.Noon})
 	changed := bridgetest.Object(2, func(o *v1.MultiNicNodeConfig) { o.Status = before })
-	old := bridgetest.Text(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2)))
+	old := bridgetest.Said(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2)))
 	held := judged(status.In{Object: changed, Report: old, Released: 1, Reachable: true, Now: bridgetest.Noon})
 	if held.State != v1.StatePending || held.ReleasedGeneration != 1 || held.InterfaceStatuses[0].Reason != v1.ReasonWaitingForRelease ||
 		meta.FindStatusCondition(held.Conditions, v1.ConditionReady).Reason != v1.ReasonInterfacesWaiting {
@@ -217,7 +217,7 @@ func TestHowAGenerationHasEnded(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&in, &tt.report)
 			}
-			in.Report = bridgetest.Text(t, tt.report)
+			in.Report = bridgetest.Said(t, tt.report)
 			s := judged(in)
 			settled, failed, blameless := gather.Ending(in.Object.Generation, s)
 			got := "under way"
@@ -243,7 +243,7 @@ func TestHowAGenerationHasEnded(t *testing.T) {
 // The patience is counted from a time in the object. Nothing but a release and a
 // return from silence begins it anew.
 func TestTheTimeOfTheReleaseStays(t *testing.T) {
-	old := bridgetest.Text(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2)))
+	old := bridgetest.Said(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2)))
 	o := bridgetest.Object(2)
 	step := func(name string, in status.In, want string) {
 		t.Helper()
@@ -260,19 +260,19 @@ func TestTheTimeOfTheReleaseStays(t *testing.T) {
 	alive := func(at time.Duration) gather.Pulse {
 		return gather.Pulse{Seen: bridgetest.Clock(at), Moved: true, Renewed: true}
 	}
-	at := func(minutes int, rep string, released int64, p gather.Pulse) status.In {
+	at := func(minutes int, rep gather.Report, released int64, p gather.Pulse) status.In {
 		return status.In{Now: bridgetest.Clock(time.Duration(minutes) * time.Minute), Report: rep, Released: released, Pulse: p}
 	}
 	step("held back", at(0, old, 1, alive(0)), "none")
 	step("released", at(1, old, 2, alive(time.Minute)), "1m0s")
 	step("a moment later", at(2, old, 2, alive(2*time.Minute)), "1m0s")
 	step("a bridge that has just started", at(3, old, 2, gather.Pulse{Seen: bridgetest.Clock(3 * time.Minute), Renewed: true}), "1m0s")
-	step("it says that it waits", at(4, bridgetest.Text(t, bridgetest.Report(2, bridgetest.NIC(1, v1.StatePending, v1.ReasonWaitingForRelease, ""))), 2, alive(4*time.Minute)), "1m0s")
+	step("it says that it waits", at(4, bridgetest.Said(t, bridgetest.Report(2, bridgetest.NIC(1, v1.StatePending, v1.ReasonWaitingForRelease, ""))), 2, alive(4*time.Minute)), "1m0s")
 	step("it is silent", at(8, old, 2, alive(4*time.Minute)), "1m0s")
 	step("it is back", at(9, old, 2, alive(9*time.Minute)), "9m0s")
 	step("and stays", at(10, old, 2, alive(10*time.Minute)), "9m0s")
-	step("it has settled", at(11, bridgetest.Text(t, bridgetest.Report(2, bridgetest.Configured(1), bridgetest.Configured(2))), 2, alive(11*time.Minute)), "none")
-	step("it repairs something", at(12, bridgetest.Text(t, bridgetest.Report(2, bridgetest.NIC(1, v1.StateInProgress, v1.ReasonApplying, ""), bridgetest.Configured(2))), 2, alive(12*time.Minute)), "none")
+	step("it has settled", at(11, bridgetest.Said(t, bridgetest.Report(2, bridgetest.Configured(1), bridgetest.Configured(2))), 2, alive(11*time.Minute)), "none")
+	step("it repairs something", at(12, bridgetest.Said(t, bridgetest.Report(2, bridgetest.NIC(1, v1.StateInProgress, v1.ReasonApplying, ""), bridgetest.Configured(2))), 2, alive(12*time.Minute)), "none")
 	if n := nodeOf(o, 0, true); !n.Settled {
 		t.Error("a repair counts as the change again")
 	}
@@ -290,27 +290,29 @@ func TestTheTimeOfTheReleaseStays(t *testing.T) {
 	step("which has ended", at(20, old, 4, alive(20*time.Minute)), "20m0s")
 	step("and not come back", at(21, old, 4, alive(21*time.Minute)), "20m0s")
 	o.Status = older
-	step("it had settled meanwhile", at(22, bridgetest.Text(t, bridgetest.Report(4, bridgetest.Configured(1), bridgetest.Configured(2))), 4, alive(22*time.Minute)), "none")
+	step("it had settled meanwhile", at(22, bridgetest.Said(t, bridgetest.Report(4, bridgetest.Configured(1), bridgetest.Configured(2))), 4, alive(22*time.Minute)), "none")
 }
 
 // A Job that failed is swept away after an hour, and another is made: the rollout that was stopped by it must not take that for a node that has done better.
 func TestANodeWhoseJobFailedCountsAsFailedUntilItReports(t *testing.T) {
-	says := func(generation int64) string {
+	says := func(generation int64) gather.Report {
 		r := bridgetest.Report(generation, bridgetest.Configured(1), bridgetest.Configured(2))
 		r.Executor = v1.ExecutorJob
-		return bridgetest.Text(t, r)
+		return bridgetest.Said(t, r)
 	}
 	trouble := func(reason, message string) *v1.Remark { return &v1.Remark{Reason: reason, Message: message} }
-	for sentence, before := range map[string]string{"that had reported before": says(1), "that never reported": ""} {
+	for sentence, before := range map[string]gather.Report{"that had reported before": says(1), "that never reported": {}} {
 		t.Run(sentence, func(t *testing.T) {
 			o := bridgetest.Object(2)
-			if before != "" {
+			if before.Said != nil {
 				o.Status.LastProcessed = new(metav1.NewTime(bridgetest.Noon))
 			}
 			for i, step := range []struct {
-				sentence, report, job string
-				trouble               *v1.Remark
-				want                  string
+				sentence string
+				report   gather.Report
+				job      string
+				trouble  *v1.Remark
+				want     string
 			}{
 				{"its Job runs", before, "job-1", nil, "under way"},
 				{"it fails", before, "job-1", trouble(v1.ReasonJobFailed, "one"), "failed one"},

@@ -22,8 +22,8 @@ type In struct {
 	// Object of the node, nil where there is none; with the status as it was
 	// written last.
 	Object *v1.MultiNicNodeConfig
-	// Report is what stands in the node's report, unread.
-	Report string
+	// Report of the node.
+	Report gather.Report
 	// Now by the bridge's clock.
 	Now time.Time
 }
@@ -62,7 +62,7 @@ func Judge(in In) Out {
 	if in.Object == nil {
 		return end(v1.ExitFailed, 0, v1.ReasonNoObject, fmt.Sprintf("there is no MultiNicNodeConfig %s, by which the node could be asked", run.Spec.Node))
 	}
-	if r, err := gather.ReadReport(in.Object.Name, in.Report); err == nil && r != nil && r.Run == string(run.UID) && r.Phase != v1.PhaseApplying {
+	if r := in.Report.Said; r != nil && r.Run == string(run.UID) && r.Phase != v1.PhaseApplying {
 		code, reason, message := r.Outcome(run.Spec.Action)
 		return end(code, r.Generation, reason, message)
 	}

@@ -20,13 +20,13 @@ import (
 )
 
 func TestJudgeRun(t *testing.T) {
-	answers := func(run string, change ...func(*v1.Report)) string {
+	answers := func(run string, change ...func(*v1.Report)) gather.Report {
 		r := bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))
 		r.Run = run
 		for _, c := range change {
 			c(&r)
 		}
-		return bridgetest.Text(t, r)
+		return bridgetest.Said(t, r)
 	}
 	failed := func(reason string) func(*v1.Report) {
 		return func(r *v1.Report) { r.Interfaces[1] = bridgetest.NIC(2, v1.StateFailed, reason, "why") }
@@ -150,6 +150,6 @@ func end(in *In, ago time.Duration) {
 	in.Run.Status = v1.MultiNicNodeRunStatus{State: v1.RunSucceeded, ExitCode: new(int32(0)), Reason: v1.ReasonCompleted, FinishedAt: new(metav1.NewTime(bridgetest.Clock(-ago)))}
 }
 
-func cleaned(report string) func(*In) {
+func cleaned(report gather.Report) func(*In) {
 	return func(in *In) { in.Run.Spec.Action, in.Report = v1.ActionCleanup, report }
 }

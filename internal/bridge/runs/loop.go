@@ -69,26 +69,20 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	} else if err != nil {
 		return reconcile.Result{}, fmt.Errorf("reading run %s: %w", req.Name, err)
 	}
-	in := In{Run: &run, Now: l.Now()}
-	obj := &v1.MultiNicNodeConfig{}
-	key := client.ObjectKey{Namespace: v1.SystemNamespace, Name: run.Spec.Node}
-	err := l.Client.Get(ctx, key, obj)
-	if apierrors.IsNotFound(err) && !gather.RunEnded(&run) {
+	node := run.Spec.Node
+	object, err := gather.Object(ctx, l.Client, node)
+	if err == nil && object == nil && !gather.RunEnded(&run) {
 		// Who makes an object, and asks for a run of it at once, is faster than the cache; and what has ended never changes.
-		err = l.Reader.Get(ctx, key, obj)
+		object, err = gather.Object(ctx, l.Reader, node)
 	}
-	if err == nil {
-		in.Object = obj
-	} else if !apierrors.IsNotFound(err) {
-		return reconcile.Result{}, fmt.Errorf("reading object of %s: %w", run.Spec.Node, err)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	var report corev1.ConfigMap
-	err = l.Client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(run.Spec.Node)}, &report)
-	if client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("reading report of %s: %w", run.Spec.Node, err)
+	report, err := gather.ReportOf(ctx, l.Client, node)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
-	in.Report = report.Data[v1.ReportKey]
-	out := Judge(in)
+	out := Judge(In{Run: &run, Object: object, Report: report, Now: l.Now()})
 	if out.Delete {
 		uid := run.UID
 		err := l.Client.Delete(ctx, &run, client.Preconditions{UID: &uid})

@@ -18,8 +18,8 @@ import (
 type In struct {
 	// Object with the status that was said last; neither is changed.
 	Object *v1.MultiNicNodeConfig
-	// Report is what stands in the node's report, unread; "" where nothing does.
-	Report string
+	// Report of the node.
+	Report gather.Report
 	// Pulse of the node's Lease.
 	Pulse gather.Pulse
 	// Job of the object's present generation, "" for none, and what is wrong with
@@ -81,7 +81,7 @@ type Out struct {
 func Judge(in In) Out {
 	obj, prev := in.Object, in.Object.Status
 	prev.Conditions = sorted(prev.Conditions)
-	rep, err := gather.ReadReport(in.Object.Name, in.Report)
+	rep, err := in.Report.Said, in.Report.Err
 	var out Out
 	out.Silent, out.Again = silence(in, rep)
 	var f finding

@@ -66,32 +66,32 @@ type said struct {
 // Reconcile brings one node's status to where it should be.
 func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	node := req.Name
-	var obj v1.MultiNicNodeConfig
-	if err := l.Client.Get(ctx, req.NamespacedName, &obj); apierrors.IsNotFound(err) {
+	obj, err := gather.Object(ctx, l.Client, node)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if obj == nil {
 		l.forget(node)
 		return reconcile.Result{}, nil
-	} else if err != nil {
-		return reconcile.Result{}, fmt.Errorf("reading object of %s: %w", node, err)
 	}
-	obj.Status = l.lastStatus(&obj)
+	obj.Status = l.lastStatus(obj)
 	obj.Status.Conditions = sorted(obj.Status.Conditions)
 
-	var report corev1.ConfigMap
-	key := client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(node)}
-	if err := l.Client.Get(ctx, key, &report); client.IgnoreNotFound(err) != nil {
-		return reconcile.Result{}, fmt.Errorf("reading report of %s: %w", node, err)
+	report, err := gather.ReportOf(ctx, l.Client, node)
+	if err != nil {
+		return reconcile.Result{}, err
 	}
 	runs, err := gather.Runs(ctx, l.Client, node)
 	if err != nil {
 		return reconcile.Result{}, err
 	}
 	in := In{
-		Object: &obj, Report: report.Data[v1.ReportKey], Pulse: l.Pulses.Of(node), Runs: runs,
+		Object: obj, Report: report, Pulse: l.Pulses.Of(node), Runs: runs,
 		Now: l.Now(), SilentAfter: l.SilentAfter,
 	}
 	if l.Released != nil {
-		in.Released = l.Released(&obj)
-		if in.Reachable, err = l.Reachable(ctx, &obj); err != nil {
+		in.Released = l.Released(obj)
+		if in.Reachable, err = l.Reachable(ctx, obj); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -107,7 +107,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		if delay := l.writes.wait(node, in.Now, writeEvery, writeBurst); delay > 0 {
 			return gather.Again(delay), nil
 		}
-		err := l.write(ctx, &obj, out.Status)
+		err := l.write(ctx, obj, out.Status)
 		if apierrors.IsConflict(err) {
 			// Another object by now, or an API server that could not get it written: only
 			// for the first an event is on its way.

@@ -76,11 +76,11 @@ func TestStatusTellsOfAJobOnlyWhileTheNodeIsSilentOnThisGeneration(t *testing.T)
 	}
 	r := bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))
 	r.Executor, r.JobName = v1.ExecutorJob, "job-1"
-	in.Report = bridgetest.Text(t, r)
+	in.Report = bridgetest.Said(t, r)
 	if s := Status(in); s.State != v1.StateConfigured || meta.FindStatusCondition(s.Conditions, v1.ConditionReady).Status != metav1.ConditionTrue || meta.FindStatusCondition(s.Conditions, v1.ConditionDegraded).Status != metav1.ConditionFalse {
 		t.Errorf("once the node has reported: %s", bridgetest.Brief(s))
 	}
-	in.Report, in.Job, in.JobTrouble = "", "", nil
+	in.Report, in.Job, in.JobTrouble = gather.Report{}, "", nil
 	if s := Status(in); meta.FindStatusCondition(s.Conditions, v1.ConditionReady).Reason != v1.ReasonJobFailed {
 		t.Errorf("when the Job has been swept away, what was said stays: %s", bridgetest.Brief(s))
 	}
