@@ -3,7 +3,7 @@
 // report with which a node tells the bridge.
 //
 // In go YAML or JSON of MultiNicNodeConfig, MultiNicBizConfig and Report; out
-// come values, and from Validate, Normalise and ParseReport the reasons why a
+// come values, and from Validate and ParseReport the reasons why a
 // value is refused. The CustomResourceDefinitions under charts/multinic/files/crds
 // are generated from these types and their markers: `make generate`.
 //

@@ -33,12 +33,13 @@ var (
 )
 
 // Normal is an Interface with everything that follows from something else
-// filled in and every string parsed.
+// filled in and every string parsed. Of an Interface that breaks the rules, it
+// leaves zero what cannot be read.
 //
 // +kubebuilder:object:generate=false
 type Normal struct {
 	ID         int32
-	Name       string // multinic<ID>
+	Name       string // multinic<ID>; empty where neither id nor name tells an id
 	MACAddress string // lower case
 	// Addresses are host/prefix, first the one of address and cidr; empty where
 	// the NIC shall only be named and up. The host part is kept.
@@ -59,76 +60,85 @@ type NormalRoute struct {
 	Table  uint32       // 0: main
 }
 
-// Normalise reads an Interface that passes Validate; of one that does not, it
-// leaves zero what cannot be read.
+// reading is an Interface with each of its strings parsed, whether it keeps the
+// rules or not. What cannot be parsed, or is not there, is zero.
+type reading struct {
+	*Interface
+	id      int32          // ID, or where that is absent what Name says
+	named   bool           // one of the two says it
+	address netip.Addr     // Address
+	cidr    netip.Prefix   // CIDR
+	extra   []netip.Prefix // of Addresses, one by one
+	routes  []NormalRoute  // of Routes, one by one; To may have host bits
+	gateway netip.Addr     // Gateway
+}
+
+func (n *Interface) read() reading {
+	r := reading{Interface: n}
+	if n.ID != nil {
+		r.id, r.named = *n.ID, true
+	} else if nameForm.MatchString(n.Name) {
+		id, err := strconv.ParseInt(strings.TrimPrefix(n.Name, namePrefix), 10, 32)
+		r.id, r.named = int32(id), err == nil
+	}
+	r.address, _ = parseAddr(n.Address)
+	r.cidr, _ = parsePrefix(n.CIDR)
+	for _, s := range n.Addresses {
+		p, _ := parsePrefix(s)
+		r.extra = append(r.extra, p)
+	}
+	for _, from := range n.Routes {
+		var to NormalRoute
+		to.To, _ = parsePrefix(from.To)
+		to.Via, _ = parseAddr(from.Via)
+		if from.Metric != nil {
+			to.Metric = uint32(*from.Metric)
+		}
+		if from.Table != nil {
+			to.Table = uint32(*from.Table)
+		}
+		r.routes = append(r.routes, to)
+	}
+	r.gateway, _ = parseAddr(n.Gateway)
+	return r
+}
+
+// normal is what a reading comes to. What could not be read is left out.
 //
 // An address stands with the prefix length of cidr, whichever way that is
 // spelled. A cidr alone is host/prefix and is the address.
-func (n Interface) Normalise() Normal {
-	out := Normal{MACAddress: strings.ToLower(n.MACAddress), Adopt: n.Adopt}
-	if id, ok := n.EffectiveID(); ok {
-		out.ID, out.Name = id, namePrefix+strconv.Itoa(int(id))
+func (r reading) normal() Normal {
+	out := Normal{MACAddress: strings.ToLower(r.MACAddress), Gateway: r.gateway, Adopt: r.Adopt}
+	if r.named {
+		out.ID, out.Name = r.id, namePrefix+strconv.Itoa(int(r.id))
 	}
-	if p, ok := n.primary(); ok {
-		out.Addresses = append(out.Addresses, p)
-	}
-	for _, s := range n.Addresses {
-		if p, err := parsePrefix(s); err == nil {
+	for _, p := range append([]netip.Prefix{r.primary()}, r.extra...) {
+		if p.IsValid() {
 			out.Addresses = append(out.Addresses, p)
 		}
 	}
-	if n.MTU != nil {
-		out.MTU = *n.MTU
+	if r.MTU != nil {
+		out.MTU = *r.MTU
 	}
-	for _, r := range n.Routes {
-		to, err := parsePrefix(r.To)
-		if err != nil {
-			continue
+	for _, route := range r.routes {
+		if route.To.IsValid() {
+			route.To = route.To.Masked()
+			out.Routes = append(out.Routes, route)
 		}
-		nr := NormalRoute{To: to.Masked()}
-		nr.Via, _ = parseAddr(r.Via)
-		if r.Metric != nil {
-			nr.Metric = uint32(*r.Metric)
-		}
-		if r.Table != nil {
-			nr.Table = uint32(*r.Table)
-		}
-		out.Routes = append(out.Routes, nr)
 	}
-	out.Gateway, _ = parseAddr(n.Gateway)
 	return out
 }
 
-// EffectiveID is id, or where that is absent what name says; false where
-// neither says it.
-func (n Interface) EffectiveID() (int32, bool) {
-	if n.ID != nil {
-		return *n.ID, true
+// primary is the prefix that address and cidr say together; zero where they say
+// none.
+func (r reading) primary() netip.Prefix {
+	switch {
+	case r.Address == "":
+		return r.cidr
+	case r.cidr.IsValid() && r.address.BitLen() == r.cidr.Addr().BitLen():
+		return netip.PrefixFrom(r.address, r.cidr.Bits())
 	}
-	if !nameForm.MatchString(n.Name) {
-		return 0, false
-	}
-	id, err := strconv.ParseInt(strings.TrimPrefix(n.Name, namePrefix), 10, 32)
-	return int32(id), err == nil
-}
-
-// primary is the prefix that address and cidr say together.
-func (n Interface) primary() (netip.Prefix, bool) {
-	if n.CIDR == "" {
-		return netip.Prefix{}, false
-	}
-	p, err := parsePrefix(n.CIDR)
-	if err != nil {
-		return netip.Prefix{}, false
-	}
-	if n.Address == "" {
-		return p, true
-	}
-	a, err := parseAddr(n.Address)
-	if err != nil || a.BitLen() != p.Addr().BitLen() {
-		return netip.Prefix{}, false
-	}
-	return netip.PrefixFrom(a, p.Bits()), true
+	return netip.Prefix{}
 }
 
 var errSpelling = errors.New("not an address")

@@ -9,7 +9,7 @@ import (
 
 func ptr[T any](v T) *T { return &v }
 
-func TestNormalise(t *testing.T) {
+func TestReadingComesTo(t *testing.T) {
 	p := netip.MustParsePrefix
 	for name, tc := range map[string]struct {
 		nic  Interface
@@ -57,7 +57,7 @@ func TestNormalise(t *testing.T) {
 				cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 				cmp.Comparer(func(a, b netip.Addr) bool { return a == b }),
 			}
-			if diff := cmp.Diff(tc.want, tc.nic.Normalise(), opts...); diff != "" {
+			if diff := cmp.Diff(tc.want, tc.nic.read().normal(), opts...); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

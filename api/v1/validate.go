@@ -8,13 +8,17 @@ import (
 	"unicode/utf8"
 )
 
-// Validate gives what the API server would refuse c for, naming the same
-// fields, in the order of the object's fields; nil where c is right. What only
-// a host can know (is the link there, is it ours to touch) is not asked here.
+// Validate reads c once, and gives both what it says and what is wrong with it.
+//
+// The NICs are as spec.interfaces has them, one for each, but no more than an
+// object may have; that of an entry which breaks the rules is to show only. The
+// errors are what the API server would refuse c for, naming the same fields, in
+// the order of the object's fields; nil where c is right. What only a host can
+// know (is the link there, is it ours to touch) is not asked here.
 //
 // The rules stand a second time in the markers of the types; the tables under
 // testdata hold the two together.
-func (c *MultiNicNodeConfig) Validate() FieldErrors {
+func (c *MultiNicNodeConfig) Validate() ([]Normal, FieldErrors) {
 	v := validator{index: -1}
 	s := &c.Spec
 	v.text("spec.providerId", s.ProviderID, maxText)
@@ -28,16 +32,22 @@ func (c *MultiNicNodeConfig) Validate() FieldErrors {
 	}
 	v.text("spec.instanceId", s.InstanceID, maxText)
 	v.text("spec.specHash", s.SpecHash, maxText)
+	var nics []reading
+	var out []Normal
+	for i := range min(len(s.Interfaces), MaxInterfaces) {
+		nics = append(nics, s.Interfaces[i].read())
+		out = append(out, nics[i].normal())
+	}
 	if len(s.Interfaces) > MaxInterfaces {
 		v.add("spec.interfaces", "there are %d interfaces, at most %d are taken", len(s.Interfaces), MaxInterfaces)
-		return v.errs
+		return out, v.errs
 	}
-	v.unique(s.Interfaces)
-	for i := range s.Interfaces {
+	v.unique(nics)
+	for i, n := range nics {
 		v.index = i
-		v.nic(fmt.Sprintf("spec.interfaces[%d]", i), &s.Interfaces[i])
+		v.nic(fmt.Sprintf("spec.interfaces[%d]", i), n)
 	}
-	return v.errs
+	return out, v.errs
 }
 
 type validator struct {
@@ -60,7 +70,7 @@ func (v *validator) text(field, s string, most int) bool {
 
 // unique looks at all NICs at once. The API server cannot name one of them in
 // such a rule, so neither does the field; the message does.
-func (v *validator) unique(nics []Interface) {
+func (v *validator) unique(nics []reading) {
 	macs, ids, addrs := map[string]int{}, map[int32]int{}, map[netip.Addr]int{}
 	twice := func(first, second int, what string) {
 		v.add("spec.interfaces", "interfaces[%d] and interfaces[%d] both have %s: give each its own", first, second, what)
@@ -72,14 +82,14 @@ func (v *validator) unique(nics []Interface) {
 		} else {
 			macs[mac] = i
 		}
-		if id, ok := n.EffectiveID(); ok {
-			if first, ok := ids[id]; ok {
-				twice(first, i, fmt.Sprintf("id %d", id))
+		if n.named {
+			if first, ok := ids[n.id]; ok {
+				twice(first, i, fmt.Sprintf("id %d", n.id))
 			} else {
-				ids[id] = i
+				ids[n.id] = i
 			}
 		}
-		for _, a := range n.allAddresses() {
+		for _, a := range n.all() {
 			if first, ok := addrs[a]; ok {
 				twice(first, i, "address "+a.String())
 			} else {
@@ -89,25 +99,20 @@ func (v *validator) unique(nics []Interface) {
 	}
 }
 
-// allAddresses are those that can be read, also where the rest of n cannot.
-func (n *Interface) allAddresses() []netip.Addr {
-	var out []netip.Addr
-	if n.Address != "" {
-		if a, err := parseAddr(n.Address); err == nil {
-			out = append(out, a)
-		}
-	} else if p, err := parsePrefix(n.CIDR); err == nil {
+// all are the addresses that can be read, also where the rest of r cannot.
+func (r reading) all() []netip.Addr {
+	first := r.address
+	if r.Address == "" {
+		first = r.cidr.Addr()
+	}
+	out := []netip.Addr{first}
+	for _, p := range r.extra {
 		out = append(out, p.Addr())
 	}
-	for _, s := range n.Addresses {
-		if p, err := parsePrefix(s); err == nil {
-			out = append(out, p.Addr())
-		}
-	}
-	return out
+	return slices.DeleteFunc(out, func(a netip.Addr) bool { return !a.IsValid() })
 }
 
-func (v *validator) nic(at string, n *Interface) {
+func (v *validator) nic(at string, n reading) {
 	v.text(at+".portId", n.PortID, maxText)
 	v.identity(at, n)
 	if v.text(at+".macAddress", n.MACAddress, maxHardware) &&
@@ -126,8 +131,8 @@ func (v *validator) nic(at string, n *Interface) {
 	if len(n.Addresses) > maxExtra {
 		v.add(at+".addresses", "there are %d addresses, at most %d are taken", len(n.Addresses), maxExtra)
 	}
-	for i, s := range n.Addresses {
-		if !hostPrefix(s) {
+	for i, p := range n.extra {
+		if !hostPrefix(p) {
 			v.add(fmt.Sprintf("%s.addresses[%d]", at, i), "an entry of addresses must be host/prefix, such as 192.168.100.11/24")
 		}
 	}
@@ -135,22 +140,22 @@ func (v *validator) nic(at string, n *Interface) {
 		v.add(at+".routes", "there are %d routes, at most %d are taken", len(n.Routes), maxRoutes)
 	}
 	for i := range n.Routes {
-		v.route(fmt.Sprintf("%s.routes[%d]", at, i), &n.Routes[i])
+		v.route(fmt.Sprintf("%s.routes[%d]", at, i), &n.Routes[i], n.routes[i])
 	}
 	v.routes(at+".routes", n)
 	if n.Gateway != "" {
-		if !hostAddr(n.Gateway) {
+		if !usable(n.gateway) {
 			v.add(at+".gateway", "gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1")
 		} else if !n.speaks(strings.Contains(n.Gateway, ":")) {
 			v.add(at+".gateway", "gateway needs an address of its family on this NIC")
-		} else if n.has(n.Gateway) {
+		} else if n.has(n.gateway) {
 			v.add(at+".gateway", "gateway is this NIC's own address: give the router's")
 		}
 	}
 }
 
 // identity is id and name.
-func (v *validator) identity(at string, n *Interface) {
+func (v *validator) identity(at string, n reading) {
 	if n.ID == nil && n.Name == "" {
 		v.add(at+".id", "id and name are both missing: give id (0 to %d), or name (multinic<id>)", MaxID)
 		return
@@ -169,22 +174,22 @@ func (v *validator) identity(at string, n *Interface) {
 }
 
 // address is address and cidr, each and together.
-func (v *validator) address(at string, n *Interface) {
+func (v *validator) address(at string, n reading) {
 	if n.Address == "" && n.CIDR == "" {
 		return
 	}
-	if n.Address != "" && !hostAddr(n.Address) {
+	if n.Address != "" && !usable(n.address) {
 		v.add(at+".address", "address must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10")
 	}
 	if n.CIDR == "" {
 		v.add(at+".cidr", "address has no prefix length: give cidr, such as 192.168.100.10/24")
 		return
 	}
-	if !hostPrefix(n.CIDR) {
+	if !hostPrefix(n.cidr) {
 		v.add(at+".cidr", "cidr must be host/prefix or network/prefix, such as 192.168.100.10/24")
 		return
 	}
-	p, _ := parsePrefix(n.CIDR)
+	p, a := n.cidr, n.address
 	// In the smallest subnets every address is a host's (RFC 3021, RFC 6164).
 	small := p.Bits() >= p.Addr().BitLen()-1
 	if n.Address == "" {
@@ -193,8 +198,7 @@ func (v *validator) address(at string, n *Interface) {
 		}
 		return
 	}
-	a, err := parseAddr(n.Address)
-	if err != nil {
+	if !a.IsValid() {
 		return
 	}
 	if p.Addr().Is4() != a.Is4() {
@@ -207,27 +211,27 @@ func (v *validator) address(at string, n *Interface) {
 }
 
 // routes are those of a NIC beside its addresses.
-func (v *validator) routes(at string, n *Interface) {
+func (v *validator) routes(at string, n reading) {
 	if slices.ContainsFunc(n.Routes, func(r Route) bool { return strings.Contains(r.To, ":") }) && !n.speaks(true) {
 		v.add(at, "an IPv6 route needs an IPv6 address on this NIC: give one in cidr or addresses, or take the route out")
 	}
-	if slices.ContainsFunc(n.Routes, func(r Route) bool { return n.has(r.Via) }) {
+	if slices.ContainsFunc(n.routes, func(r NormalRoute) bool { return n.has(r.Via) }) {
 		v.add(at, "via of a route is this NIC's own address: give the router's, or leave via out")
 	}
 }
 
-func (v *validator) route(at string, r *Route) {
-	to, err := parsePrefix(r.To)
+// route is one of them; is is what r says.
+func (v *validator) route(at string, r *Route, is NormalRoute) {
 	switch {
-	case err != nil || to != to.Masked():
+	case !is.To.IsValid() || is.To != is.To.Masked():
 		v.add(at+".to", "to must be network/prefix without host bits, such as 10.20.0.0/16")
-	case to.Bits() == 0 && (r.Table == nil || *r.Table == mainTable):
+	case is.To.Bits() == 0 && (r.Table == nil || *r.Table == mainTable):
 		v.add(at+".to", "a default route in the main table would take the node's own: give table, or use gateway")
 	}
 	if r.Via != "" {
-		if !hostAddr(r.Via) {
+		if !usable(is.Via) {
 			v.add(at+".via", "via must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1")
-		} else if err == nil && strings.Contains(r.Via, ":") != strings.Contains(r.To, ":") {
+		} else if is.To.IsValid() && strings.Contains(r.Via, ":") != strings.Contains(r.To, ":") {
 			v.add(at+".via", "via and to must be of one family, IPv4 or IPv6")
 		}
 	}
@@ -241,11 +245,11 @@ func (v *validator) route(at string, r *Route) {
 
 // speaks tells whether the NIC has an address of the family, going by its
 // spelling as the API server's rule does.
-func (n *Interface) speaks(ipv6 bool) bool {
-	if n.CIDR != "" && strings.Contains(n.CIDR, ":") == ipv6 {
+func (r reading) speaks(ipv6 bool) bool {
+	if r.CIDR != "" && strings.Contains(r.CIDR, ":") == ipv6 {
 		return true
 	}
-	for _, s := range n.Addresses {
+	for _, s := range r.Addresses {
 		if strings.Contains(s, ":") == ipv6 {
 			return true
 		}
@@ -254,21 +258,11 @@ func (n *Interface) speaks(ipv6 bool) bool {
 }
 
 // has tells whether the address, spelled in whatever way, is one of the NIC's.
-func (n *Interface) has(s string) bool {
-	a, err := parseAddr(s)
-	return err == nil && slices.Contains(n.allAddresses(), a)
-}
+func (r reading) has(a netip.Addr) bool { return slices.Contains(r.all(), a) }
 
-func hostAddr(s string) bool {
-	a, err := parseAddr(s)
-	return err == nil && usable(a)
-}
-
-func hostPrefix(s string) bool {
-	p, err := parsePrefix(s)
-	return err == nil && p.Bits() > 0 && usable(p.Addr())
-}
+// hostPrefix is false for what could not be parsed, too.
+func hostPrefix(p netip.Prefix) bool { return p.Bits() > 0 && usable(p.Addr()) }
 
 // usable leaves out what no NIC can have: unspecified, loopback, multicast and
-// broadcast addresses.
+// broadcast addresses, and what could not be parsed.
 func usable(a netip.Addr) bool { return a.IsGlobalUnicast() || a.IsLinkLocalUnicast() }

@@ -45,7 +45,8 @@ func check(t *testing.T, data []byte) (*MultiNicNodeConfig, FieldErrors) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c, c.Validate()
+	_, errs := c.Validate()
+	return c, errs
 }
 
 // The API server test in test/suite/bridge reads the same folders.
@@ -151,7 +152,8 @@ func TestDuplicatesAreNamedInTheMessage(t *testing.T) {
 		Message: "interfaces[0] and interfaces[1] both have macAddress 02:00:00:00:00:aa: give each its own",
 		Index:   -1,
 	}}
-	if diff := cmp.Diff(want, c.Validate()); diff != "" {
+	_, got := c.Validate()
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -197,11 +199,18 @@ func FuzzParseNodeConfig(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := ParseNodeConfig(data)
-		if err != nil || c.Validate() != nil {
+		if err != nil {
 			return
 		}
-		for _, n := range c.Spec.Interfaces {
-			out := n.Normalise()
+		nics, errs := c.Validate()
+		if len(nics) != min(len(c.Spec.Interfaces), MaxInterfaces) {
+			t.Fatalf("%d interfaces become %d NICs", len(c.Spec.Interfaces), len(nics))
+		}
+		if errs != nil {
+			return
+		}
+		for i, n := range c.Spec.Interfaces {
+			out := nics[i]
 			if !nameForm.MatchString(out.Name) || !macForm.MatchString(out.MACAddress) {
 				t.Errorf("%+v passes Validate and becomes %+v", n, out)
 			}
@@ -225,7 +234,8 @@ func TestAnErrorKnowsItsEntry(t *testing.T) {
 		{Name: "multinic1", MACAddress: "x", Routes: []Route{{To: "x"}}},
 	}
 	var got []string
-	for _, e := range c.Validate() {
+	_, errs := c.Validate()
+	for _, e := range errs {
 		got = append(got, fmt.Sprintf("%d %s", e.Index, e.Field))
 	}
 	want := []string{"-1 spec.specHash", "-1 spec.interfaces", "1 spec.interfaces[1].macAddress", "1 spec.interfaces[1].routes[0].to"}

@@ -124,8 +124,9 @@ func (a *admin) wouldAsk(ctx context.Context, w io.Writer, nodes []string, actio
 			return fmt.Errorf("reading the object of %s: %w", node, err)
 		}
 		var nics []string
-		for _, n := range o.Spec.Interfaces {
-			nics = append(nics, n.Normalise().Name)
+		wanted, _ := o.Validate()
+		for _, n := range wanted {
+			nics = append(nics, n.Name)
 		}
 		fmt.Fprintf(w, "%s: would be asked for %s: %s\n", node, action, cmp.Or(strings.Join(nics, ", "), "no NICs"))
 	}

@@ -66,7 +66,8 @@ func parseObject(name string, text []byte) (*v1.MultiNicNodeConfig, error) {
 	case err != nil:
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	if wrong = append(f.unknown, obj.Validate()...); len(wrong) > 0 {
+	_, errs := obj.Validate()
+	if wrong = append(f.unknown, errs...); len(wrong) > 0 {
 		return nil, f.refuse(name, wrong)
 	}
 	return obj, nil

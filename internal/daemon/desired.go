@@ -3,7 +3,6 @@ package daemon
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	v1 "multinicd/api/v1"
 	"multinicd/nic"
@@ -35,7 +34,8 @@ func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
 		return Desired{Refused: &plan.Refusal{Reason: plan.InvalidSpec, Message: fmt.Sprintf("spec.nodeName: the object is for node %q, this is %q", obj.Spec.NodeName, node)}}
 	}
 	bad := map[int]string{}
-	for _, e := range obj.Validate() {
+	nics, errs := obj.Validate()
+	for _, e := range errs {
 		if e.Index < 0 {
 			return Desired{Refused: &plan.Refusal{Reason: plan.InvalidSpec, Message: e.Error()}}
 		}
@@ -50,20 +50,20 @@ func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
 			if msg == "" {
 				msg = fmt.Sprintf("spec.interfaces[%d].macAddress: %v", i, err)
 			}
-			out.refuse(entry, mac, msg)
+			out.refuse(entry, nics[i], mac, msg)
 			continue
 		}
-		out.NICs = append(out.NICs, config(entry.Normalise(), mac, entry.PortID))
+		out.NICs = append(out.NICs, config(nics[i], mac, entry.PortID))
 	}
 	nic.SortConfigs(out.NICs)
 	return out
 }
 
-func (d *Desired) refuse(entry v1.Interface, mac nic.MAC, msg string) {
+func (d *Desired) refuse(entry v1.Interface, n v1.Normal, mac nic.MAC, msg string) {
 	const most = 32 // bytes of what may be anything: a line of the status shows it
-	bad := InvalidNIC{ID: -1, Name: v1.Printable(entry.Name, most), MAC: mac, Text: v1.Printable(strings.ToLower(entry.MACAddress), most), Message: msg}
-	if id, ok := entry.EffectiveID(); ok && id >= 0 && id <= v1.MaxID {
-		bad.ID, bad.Name = int(id), nic.NameFor(int(id))
+	bad := InvalidNIC{ID: -1, Name: v1.Printable(entry.Name, most), MAC: mac, Text: v1.Printable(n.MACAddress, most), Message: msg}
+	if n.Name != "" && n.ID >= 0 && n.ID <= v1.MaxID {
+		bad.ID, bad.Name = int(n.ID), nic.NameFor(int(n.ID))
 	}
 	d.Invalid = append(d.Invalid, bad)
 	if mac.IsZero() {

@@ -215,7 +215,8 @@ func silence(in In, rep *v1.Report) (silent bool, left time.Duration) {
 // reported is what the node says of this very generation. The object says
 // which NICs there are, the report only how they are.
 func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
-	f := finding{nics: wanted(obj), refused: rep.Refused, degraded: rep.Degraded}
+	nics, errs := obj.Validate()
+	f := finding{nics: rows(nics), refused: rep.Refused, degraded: rep.Degraded}
 	said, waits := map[string]v1.InterfaceStatus{}, false
 	for _, n := range rep.Interfaces {
 		if n.MACAddress != v1.NoMAC { // of which entry it speaks cannot be known
@@ -223,7 +224,7 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 		}
 		waits = waits || n.Reason == v1.ReasonWaitingForRelease
 	}
-	wrong := unreadable(obj)
+	wrong := unreadable(nics, errs)
 	for i := range f.nics {
 		n := &f.nics[i]
 		switch s, ok := said[n.MACAddress]; {
@@ -264,13 +265,13 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 // unreadable says, by macAddress as wanted has it, what is wrong with the entries
 // that today's rules refuse. A node cannot name an entry whose macAddress is no
 // such, so what it says of that entry stands in no row of its own.
-func unreadable(obj *v1.MultiNicNodeConfig) map[string]string {
+func unreadable(nics []v1.Normal, errs v1.FieldErrors) map[string]string {
 	out := map[string]string{}
-	for _, e := range obj.Validate() {
+	for _, e := range errs {
 		if e.Index < 0 {
 			continue
 		}
-		if mac := obj.Spec.Interfaces[e.Index].Normalise().MACAddress; out[mac] == "" {
+		if mac := nics[e.Index].MACAddress; out[mac] == "" {
 			out[mac] = v1.Printable(e.Error(), v1.MaxMessage)
 		}
 	}
@@ -326,16 +327,20 @@ func kept(prev v1.MultiNicNodeConfigStatus) finding {
 	return f
 }
 
-// wanted are the NICs of the object, sorted by id, nothing known of them; no more
-// than a status takes, for an object may be older than the rules.
+// wanted are the NICs of the object, of which nothing is known.
 func wanted(obj *v1.MultiNicNodeConfig) []v1.InterfaceStatus {
+	nics, _ := obj.Validate()
+	return rows(nics)
+}
+
+// rows are the NICs of an object, sorted by id.
+func rows(nics []v1.Normal) []v1.InterfaceStatus {
 	var out []v1.InterfaceStatus
-	for _, n := range obj.Spec.Interfaces[:min(len(obj.Spec.Interfaces), v1.MaxInterfaces)] {
-		normal := n.Normalise()
-		if normal.ID < 0 || normal.ID > v1.MaxID {
-			normal.ID, normal.Name = 0, "" // no name that a link can have
+	for _, n := range nics {
+		if n.ID < 0 || n.ID > v1.MaxID {
+			n.ID, n.Name = 0, "" // no name that a link can have
 		}
-		out = append(out, v1.InterfaceStatus{ID: normal.ID, Name: normal.Name, MACAddress: normal.MACAddress})
+		out = append(out, v1.InterfaceStatus{ID: n.ID, Name: n.Name, MACAddress: n.MACAddress})
 	}
 	slices.SortStableFunc(out, func(a, b v1.InterfaceStatus) int {
 		return cmp.Or(cmp.Compare(a.ID, b.ID), cmp.Compare(a.MACAddress, b.MACAddress))
