@@ -86,6 +86,22 @@ func (r Route) Key() Route {
 	return r
 }
 
+// MetBy says whether have is the route that r, as it is wanted, means. A source that is not wanted is not compared.
+func (r Route) MetBy(have Route) bool {
+	h, w := have.Key(), r.Key()
+	if !w.Source.IsValid() {
+		h.Source = netip.Addr{}
+	}
+	return h == w
+}
+
+// Excludes says whether the kernel refuses r while o is there, or makes one multipath route of both: of IPv6 routes a destination, a metric and a
+// table have one. IPv4 routes stand beside each other.
+func (r Route) Excludes(o Route) bool {
+	a, b := r.Key(), o.Key()
+	return a.To.Addr().Is6() && a.To == b.To && a.Metric == b.Metric && a.Table == b.Table
+}
+
 // IsDefault says that the route covers every address.
 func (r Route) IsDefault() bool { return r.To.Bits() == 0 }
 

@@ -47,6 +47,35 @@ func TestRouteKey(t *testing.T) {
 	}
 }
 
+func TestRouteAsWantedAndBesideAnother(t *testing.T) {
+	with := func(r Route, change func(*Route)) Route { change(&r); return r }
+	v4, v6 := route("10.0.0.0/8", "192.0.2.1"), route("2001:db8::/32", "fe80::1")
+	source := func(r *Route) { r.Source = netip.MustParseAddr("192.0.2.7") }
+	for name, test := range map[string]struct {
+		want, have    Route
+		met, excludes bool
+	}{
+		"the same of IPv4":                      {v4, v4, true, false},
+		"the same of IPv6":                      {v6, v6, true, true},
+		"any source will do":                    {v4, with(v4, source), true, false},
+		"the source that is wanted will do":     {with(v4, source), with(v4, source), true, false},
+		"no source will not do":                 {with(v4, source), v4, false, false},
+		"an IPv6 route by another next hop":     {v6, route("2001:db8::/32", "fe80::2"), false, true},
+		"an IPv6 route with the default metric": {v6, with(v6, func(r *Route) { r.Metric = 1024 }), true, true},
+		"an IPv6 route with another metric":     {v6, with(v6, func(r *Route) { r.Metric = 5 }), false, false},
+		"an IPv6 route in another table":        {v6, with(v6, func(r *Route) { r.Table = 5 }), false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := test.want.MetBy(test.have); got != test.met {
+				t.Errorf("met: %v", got)
+			}
+			if got := test.want.Excludes(test.have); got != test.excludes || got != test.have.Excludes(test.want) {
+				t.Errorf("excludes: %v", got)
+			}
+		})
+	}
+}
+
 func TestRouteString(t *testing.T) {
 	for want, r := range map[string]Route{
 		"default via 192.0.2.1":        {To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Table: TableMain, Protocol: 4},

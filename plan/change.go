@@ -40,7 +40,7 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 		return r.Protocol == protocolKernel && slices.ContainsFunc(out.Del, func(a netip.Prefix) bool { return a.Masked() == r.To })
 	})
 	for _, r := range c.Routes {
-		if !hasRoute(staying, r) {
+		if !slices.ContainsFunc(staying, r.MetBy) {
 			out.AddRoutes = append(out.AddRoutes, r)
 		}
 	}
@@ -107,18 +107,6 @@ func hasRule(l nic.Link, r nic.Rule) bool {
 	return slices.ContainsFunc(l.Rules, func(h nic.Rule) bool { return h.Key() == r.Key() })
 }
 
-// hasRoute says whether a route that is wanted is there: without a source in it, any will do.
-func hasRoute(have []nic.Route, want nic.Route) bool {
-	k := want.Key()
-	return slices.ContainsFunc(have, func(h nic.Route) bool {
-		h = h.Key()
-		if !k.Source.IsValid() {
-			h.Source = netip.Addr{}
-		}
-		return h == k
-	})
-}
-
 // showsRoute says whether exactly that route is there. What is retired is compared so: the same way with another source is another's,
 // or the very one that is wanted now; the kernel's own cannot be deleted.
 func showsRoute(have []nic.Route, r nic.Route) bool {
@@ -127,5 +115,5 @@ func showsRoute(have []nic.Route, r nic.Route) bool {
 
 // serves says whether r is there for something that c wants.
 func serves(c nic.Config, r nic.Route) bool {
-	return slices.ContainsFunc(c.Routes, func(w nic.Route) bool { return hasRoute([]nic.Route{r}, w) })
+	return slices.ContainsFunc(c.Routes, func(w nic.Route) bool { return w.MetBy(r) })
 }

@@ -165,7 +165,7 @@ func Live(c nic.Change, dad bool) []Step {
 		return slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr() == old.Addr() && a.Addr().Is6() })
 	})
 	routes, delRoutesLater := apart(c.DelRoutes, func(old nic.Route) bool {
-		return slices.ContainsFunc(c.AddRoutes, func(r nic.Route) bool { return inTheWay(old.Key(), r.Key()) })
+		return slices.ContainsFunc(c.AddRoutes, old.Excludes)
 	})
 	add(StepConf, conf)
 	add(StepAddresses, nic.Change{Add: c.Add, Del: addresses})
@@ -191,11 +191,6 @@ func apart[T any](list []T, f func(T) bool) (yes, no []T) {
 		}
 	}
 	return yes, no
-}
-
-// inTheWay says whether the kernel refuses r while old is there: of IPv6 routes it has one per destination, metric and table.
-func inTheWay(old, r nic.Route) bool {
-	return r.To.Addr().Is6() && old.To == r.To && old.Metric == r.Metric && old.Table == r.Table
 }
 
 // newAddresses lists the addresses that neighbours are asked for: not those that only get another length. Another link of this host would answer for them.

@@ -54,7 +54,7 @@ func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 		}
 	}
 	for _, r := range c.Routes {
-		if !hasRoute(l.Routes, r) {
+		if !slices.ContainsFunc(l.Routes, r.MetBy) {
 			add("route", r.String(), "absent")
 		}
 	}

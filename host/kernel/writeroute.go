@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -18,7 +17,7 @@ import (
 func (k *Kernel) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	var first, then []nic.Route
 	for _, r := range c.DelRoutes {
-		if r.To.Addr().Is6() && slices.ContainsFunc(c.AddRoutes, func(a nic.Route) bool { return sameSlot(a, r) }) {
+		if slices.ContainsFunc(c.AddRoutes, r.Excludes) {
 			first = append(first, r)
 		} else {
 			then = append(then, r)
@@ -28,7 +27,7 @@ func (k *Kernel) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, bef
 		return err
 	}
 	for _, r := range c.AddRoutes {
-		if slices.ContainsFunc(before.routes, func(have rawRoute) bool { return sameRoute(have.Route, r) }) {
+		if slices.ContainsFunc(before.routes, func(have rawRoute) bool { return r.MetBy(have.Route) }) {
 			continue
 		}
 		if err := k.addRoute(ctx, l, r); err != nil {
@@ -63,21 +62,6 @@ func (k *Kernel) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Lin
 // spare says whether a route is the one of that protocol beside another of the same key.
 func spare(all []rawRoute, have rawRoute, protocol int) bool {
 	return have.Protocol == protocol && slices.ContainsFunc(all, func(o rawRoute) bool { return o.Key() == have.Key() && o.Protocol != protocol })
-}
-
-// sameSlot says whether two IPv6 routes cannot stand beside each other.
-func sameSlot(a, b nic.Route) bool {
-	a, b = a.Key(), b.Key()
-	return a.To == b.To && a.Metric == b.Metric && a.Table == b.Table
-}
-
-// sameRoute says whether have is the route that want means; a source that is not wanted is not compared.
-func sameRoute(have, want nic.Route) bool {
-	h, w := have.Key(), want.Key()
-	if !w.Source.IsValid() {
-		h.Source = netip.Addr{}
-	}
-	return h == w
 }
 
 // duplicateAddressDetection is how long the kernel takes at most by default to find an IPv6 address to be unique (RFC 4862:
@@ -137,7 +121,7 @@ func (k *Kernel) existing(ctx context.Context, l nic.Link, r nic.Route, exists e
 	if err != nil {
 		return err
 	}
-	if now := find(links, l.Index); now != nil && slices.ContainsFunc(now.Routes, func(have nic.Route) bool { return sameRoute(have, r) }) {
+	if now := find(links, l.Index); now != nil && slices.ContainsFunc(now.Routes, r.MetBy) {
 		return nil
 	}
 	return fmt.Errorf("%w: %w", ErrRouteTaken, exists)
