@@ -81,15 +81,12 @@ func Single(a plan.Action) plan.Action {
 	}
 	a.Change.DelRoutes = slices.Clone(a.Change.DelRoutes)
 	for _, r := range a.Link.Routes {
-		if r.Protocol == nic.RouteProtocol && slices.ContainsFunc(a.Link.Routes, func(o nic.Route) bool { return o.Protocol == static && o.Key() == r.Key() }) {
+		if r.Protocol == nic.RouteProtocol && slices.ContainsFunc(a.Link.Routes, func(o nic.Route) bool { return o.Protocol == nic.ProtocolStatic && o.Key() == r.Key() }) {
 			a.Change.DelRoutes = append(a.Change.DelRoutes, r)
 		}
 	}
 	return a
 }
-
-// static is RTPROT_STATIC of linux/rtnetlink.h.
-const static = 4
 
 // Same says whether the former agent's profile means what is wanted. It stays in force until the next boot, or until something of it has to change: for
 // NetworkManager another profile is another life of the link, without addresses in between.
@@ -252,8 +249,8 @@ func ownUndo(s plan.Step) plan.Step {
 	return s
 }
 
-// Values of rtm_protocol that tell of somebody who brings a route again by himself: RTPROT_KERNEL, RTPROT_RA and RTPROT_DHCP of linux/rtnetlink.h.
-var transient = []int{2, 9, 16}
+// transient are the protocols that tell of somebody who brings a route again by himself.
+var transient = []int{nic.ProtocolKernel, nic.ProtocolAdvertisement, nic.ProtocolDHCP}
 
 // KernelBefore puts back all that the link of an action had, not only what the change takes: a network manager may have taken more.
 func KernelBefore(a plan.Action) nic.Change {

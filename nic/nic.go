@@ -65,8 +65,17 @@ type Route struct {
 	OnLink   bool         // Via need not lie in a subnet of the link
 }
 
-// RouteProtocol marks the routes that we make: their rtm_protocol, see rtnetlink(7). Numbers above RTPROT_STATIC (4) mean nothing to
-// the kernel; /etc/iproute2/rt_protos and linux/rtnetlink.h give this one to nobody.
+// Values of a route's Protocol, the rtm_protocol of rtnetlink(7); the names are those of linux/rtnetlink.h.
+const (
+	ProtocolKernel        = 2  // RTPROT_KERNEL: made for an address, and goes with that
+	ProtocolBoot          = 3  // RTPROT_BOOT: by ip(8), or a script
+	ProtocolStatic        = 4  // RTPROT_STATIC: by a network manager
+	ProtocolAdvertisement = 9  // RTPROT_RA: by a router advertisement
+	ProtocolDHCP          = 16 // RTPROT_DHCP
+)
+
+// RouteProtocol marks the routes that we make. Numbers above ProtocolStatic mean nothing to the kernel; /etc/iproute2/rt_protos and
+// linux/rtnetlink.h give this one to nobody.
 const RouteProtocol = 109
 
 // TableMain is the kernel's main routing table (RT_TABLE_MAIN, linux/rtnetlink.h).

@@ -10,9 +10,6 @@ import (
 // What is live is what boots: our files say that a NIC takes no router advertisements, and has no link-local IPv6 address where no IPv6 address
 // is wanted. So the live change sets the same, and takes away what advertisements have brought before.
 
-// protocolRA is RTPROT_RA of linux/rtnetlink.h.
-const protocolRA = 9
-
 // minMTU6 is the smallest MTU of a link that has IPv6 (RFC 8200). The kernel forgets the link's values below, and begins with its defaults above.
 const minMTU6 = 1280
 
@@ -91,9 +88,9 @@ func advertised(c nic.Config, l nic.Link) (addresses []netip.Prefix, routes []ni
 		}
 	}
 	for _, r := range l.Routes {
-		onLink := r.Protocol == protocolKernel && r.To.Addr().Is6() && !r.Via.IsValid() && r.Key().Table == nic.TableMain && r.To.Bits() <= 64 &&
+		onLink := r.Protocol == nic.ProtocolKernel && r.To.Addr().Is6() && !r.Via.IsValid() && r.Key().Table == nic.TableMain && r.To.Bits() <= 64 &&
 			!r.To.Addr().IsLinkLocalUnicast() && !slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return !a.Advertised && a.Prefix.Masked() == r.To.Masked() })
-		if r.Protocol == protocolRA || onLink {
+		if r.Protocol == nic.ProtocolAdvertisement || onLink {
 			routes = append(routes, r)
 		}
 	}

@@ -35,9 +35,9 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 		}
 	}
 	stale(&out, l, o.Retired)
-	// The kernel's own route for an address (RTPROT_KERNEL) goes with that.
+	// The kernel's own route for an address goes with that.
 	staying := slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool {
-		return r.Protocol == protocolKernel && slices.ContainsFunc(out.Del, func(a netip.Prefix) bool { return a.Masked() == r.To })
+		return r.Protocol == nic.ProtocolKernel && slices.ContainsFunc(out.Del, func(a netip.Prefix) bool { return a.Masked() == r.To })
 	})
 	for _, r := range c.Routes {
 		if !slices.ContainsFunc(staying, r.MetBy) {
@@ -60,9 +60,6 @@ func undoConf(ch *nic.Change, was Owned, l nic.Link) {
 		ch.Conf, ch.HadConf = &before, &now
 	}
 }
-
-// protocolKernel is RTPROT_KERNEL of linux/rtnetlink.h.
-const protocolKernel = 2
 
 // stale adds to ch the removal of what is retired and there.
 func stale(ch *nic.Change, l nic.Link, retired []Retired) {
@@ -110,7 +107,7 @@ func hasRule(l nic.Link, r nic.Rule) bool {
 // showsRoute says whether exactly that route is there. What is retired is compared so: the same way with another source is another's,
 // or the very one that is wanted now; the kernel's own cannot be deleted.
 func showsRoute(have []nic.Route, r nic.Route) bool {
-	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Protocol != protocolKernel && h.Key() == r.Key() })
+	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Protocol != nic.ProtocolKernel && h.Key() == r.Key() })
 }
 
 // serves says whether r is there for something that c wants.

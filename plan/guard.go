@@ -42,7 +42,7 @@ func Guard(l nic.Link, m Machine) *Refusal {
 // the way to the API server or the node's address is on it, stays protected: Paths tell.
 func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 	if rec.inForce(l) {
-		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == protocolRA })
+		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == nic.ProtocolAdvertisement })
 	}
 	return Guard(l, m)
 }

@@ -131,9 +131,10 @@ func (r Record) inForce(l nic.Link) bool {
 	return slices.ContainsFunc(r.NICs, func(o Owned) bool { return o.Applied && l.HasMAC(o.MAC) })
 }
 
-// configured says whether a network manager put the route there, not the kernel, a container network or a routing daemon:
-// RTPROT_BOOT, RTPROT_STATIC and RTPROT_DHCP of linux/rtnetlink.h.
-func configured(r nic.Route) bool { return r.Protocol == 3 || r.Protocol == 4 || r.Protocol == 16 }
+// configured says whether a network manager put the route there, not the kernel, a container network or a routing daemon.
+func configured(r nic.Route) bool {
+	return r.Protocol == nic.ProtocolBoot || r.Protocol == nic.ProtocolStatic || r.Protocol == nic.ProtocolDHCP
+}
 
 // give gives the record of a NIC once it was given back.
 func (o Owned) give() Owned {

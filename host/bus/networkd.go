@@ -13,8 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"multinicd/nic"
 )
 
@@ -142,7 +140,7 @@ func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (strin
 		return "", err
 	}
 	for _, r := range rules {
-		if r.Protocol == unix.RTPROT_KERNEL { // those that every host has; networkd leaves them
+		if r.Protocol == nic.ProtocolKernel { // those that every host has; networkd leaves them
 			continue
 		}
 		if k := r.Key(); r.Other || !known[k] {
@@ -239,7 +237,7 @@ func (b *Bus) networkdWouldDelete(ctx context.Context, index int, name, file str
 		}
 	}
 	for _, r := range l.Routes {
-		if r.Protocol != unix.RTPROT_KERNEL && !says("Destination="+r.To.String()) && !b.networkdKeeps("ManageForeignRoutes") {
+		if r.Protocol != nic.ProtocolKernel && !says("Destination="+r.To.String()) && !b.networkdKeeps("ManageForeignRoutes") {
 			return fmt.Sprintf("somebody has given the link the route %s, and networkd would delete it", r), nil
 		}
 	}

@@ -47,7 +47,7 @@ func (k *Kernel) putBack(ctx context.Context, c nic.Change, l nic.Link, before r
 		}
 	}
 	for _, r := range before.routes {
-		if r.Protocol == unix.RTPROT_KERNEL || slices.ContainsFunc(now.routes, func(n rawRoute) bool { return n.Route == r.Route }) {
+		if r.Protocol == nic.ProtocolKernel || slices.ContainsFunc(now.routes, func(n rawRoute) bool { return n.Route == r.Route }) {
 			continue // the kernel makes its own again, as far as the addresses call for them
 		}
 		err := k.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(r.message), routeAgain(r.message))

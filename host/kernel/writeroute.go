@@ -41,7 +41,7 @@ func (k *Kernel) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Lin
 	for _, r := range routes {
 		for _, have := range before.routes {
 			// The kernel's own route belongs to an address and goes with it; one with another source is another's.
-			if have.Key() != r.Key() || have.Protocol == unix.RTPROT_KERNEL || r.Protocol != 0 && !spare(before.routes, have, r.Protocol) {
+			if have.Key() != r.Key() || have.Protocol == nic.ProtocolKernel || r.Protocol != 0 && !spare(before.routes, have, r.Protocol) {
 				continue
 			}
 			if mistaken, err := k.mistaken(ctx, have); err != nil {

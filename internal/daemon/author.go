@@ -5,16 +5,18 @@ import (
 	"slices"
 	"strings"
 
+	"multinicd/nic"
 	"multinicd/plan"
 )
 
 // unknown is the author of what nobody tells us of. Of a link itself (name, MTU, up, down, sysctls) the kernel never does.
 const unknown = "unknown"
 
-// protocols are names of those who make routes (rtm_protocol in linux/rtnetlink.h, and of networkd and ip(8) by their use).
-var protocols = map[int]string{3: "ip(8) or a script (proto boot)", 4: "a network manager (proto static)", protocolRA: "a router advertisement", 16: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF"}
-
-const protocolRA = 9
+// protocols are names of those who make routes, by the protocol that they give them; those that nic does not name are of linux/rtnetlink.h.
+var protocols = map[int]string{
+	nic.ProtocolBoot: "ip(8) or a script (proto boot)", nic.ProtocolStatic: "a network manager (proto static)",
+	nic.ProtocolAdvertisement: "a router advertisement", nic.ProtocolDHCP: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF",
+}
 
 // share is one thing that somebody changed: its kind, as differences() calls it, which one, and by whom.
 type share struct{ kind, which, by string }
@@ -53,10 +55,10 @@ func (d *Daemon) changed(a plan.Action) (out []share) {
 		told("rule", r.String(), r)
 	}
 	for _, p := range c.Advertised {
-		out = append(out, share{"address", p.String(), protocols[protocolRA]})
+		out = append(out, share{"address", p.String(), protocols[nic.ProtocolAdvertisement]})
 	}
 	for _, r := range c.AdvertisedRoutes {
-		out = append(out, share{"route", r.String(), protocols[protocolRA]})
+		out = append(out, share{"route", r.String(), protocols[nic.ProtocolAdvertisement]})
 	}
 	for kind, is := range map[string]bool{"name": c.Name != "", "mtu": c.MTU != 0, "up": c.Up || c.Down, "conf": c.Conf != nil || c.Conf6 != nil} {
 		if is {

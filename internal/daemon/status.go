@@ -328,9 +328,8 @@ func view(l nic.Link, c nic.Config) View {
 			v.Addresses = append(v.Addresses, a.Prefix)
 		}
 	}
-	const kernel = 2 // RTPROT_KERNEL
 	for _, r := range l.Routes {
-		if r.Protocol != kernel {
+		if r.Protocol != nic.ProtocolKernel {
 			v.Routes = append(v.Routes, r.String())
 		}
 	}
