@@ -13,6 +13,9 @@ var FormerFiles = []string{
 	"/etc/sysconfig/network-scripts/ifcfg-" + NamePrefix + "*",
 }
 
+// Mark stands in every file that we write, in a comment at the file's beginning. Some files of the former agent have names that ours have too.
+const Mark = "Written by multinicd"
+
 // FormerFile says whether the former agent may have left a file, by its name.
 func FormerFile(file string) bool {
 	return slices.ContainsFunc(FormerFiles, func(p string) bool { ok, err := path.Match(p, file); return err == nil && ok })

@@ -40,7 +40,7 @@ func Render(c nic.Config) []byte {
 		return nil
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "# Written by multinicd: changes made here are overwritten. NIC %s, MAC \"%s\".\n", c.Name, c.MAC)
+	fmt.Fprintf(&b, "# %s: changes made here are overwritten. NIC %s, MAC \"%s\".\n", nic.Mark, c.Name, c.MAC)
 	for _, v := range []struct {
 		key   string
 		value int

@@ -179,7 +179,7 @@ func (w *wired) former() (out []string) {
 	for _, pattern := range nic.FormerFiles {
 		names, _ := w.host.Glob(pattern) // the patterns are good
 		for _, name := range names {
-			if data, _, err := w.host.Read(name); err == nil && !strings.Contains(string(data), "Written by multinicd") {
+			if data, _, err := w.host.Read(name); err == nil && !strings.Contains(string(data), nic.Mark) {
 				out = append(out, name)
 			}
 		}

@@ -19,9 +19,6 @@ type formers struct {
 	ids   []string // of netplan's definitions in them
 }
 
-// ourMark stands in every file of ours. Some of the former agent have names that ours have too.
-const ourMark = "Written by multinicd"
-
 // Former lists the files of the former agent that speak of the link, and of nothing else; sorted. They have its names (nic.FormerFiles).
 func (s *Survey) Former(l nic.Link) ([]string, error) {
 	files, err := s.formerFiles()
@@ -78,7 +75,7 @@ func (s *Survey) formerFiles() (formerFiles, error) {
 
 // formerDefinitions gives what a file configures; nil where that is nothing, or the file is ours.
 func formerDefinitions(file string, data []byte) []definition {
-	if bytes.Contains(data, []byte(ourMark)) {
+	if bytes.Contains(data, []byte(nic.Mark)) {
 		return nil
 	}
 	parse := parseIfcfg

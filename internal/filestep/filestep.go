@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -23,7 +24,7 @@ type Files interface {
 }
 
 // Mark starts every file that we write.
-const Mark = "# Written by multinicd:"
+const Mark = "# " + nic.Mark + ":"
 
 // Replace gives the one step, of that name, after which a file is as wanted, and none where it is so already. nil data: the file is to be absent.
 // An error means that the file could not be read.
