@@ -42,6 +42,7 @@ type world struct {
 	asked   []time.Time  // for a report to be taken
 	dad     bool         // neighbours are asked
 	beats   atomic.Int64
+	logged  atomic.Int64 // lines
 	line    string
 	keeper  keeper
 	clock   func() time.Time

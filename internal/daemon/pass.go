@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -208,7 +209,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 			changed = true
 		case res.Err != nil:
 			d.own.fail(res, d.now())
-			d.Log.Error("a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
+			d.Log.Log(ctx, d.own.failures[a.NIC.MAC].level(), "a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
 			changed = true
 		default:
 			changed = changed || res.Outcome == apply.Done
@@ -272,7 +273,14 @@ func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration
 				"kind", r.Action.Kind, "change", strings.ReplaceAll(strings.TrimSpace(r.Action.Change.String()), "\n", "; "), "steps", strings.Join(r.Steps, " "))
 		}
 	}
-	d.Log.Info("change finished", "node", d.Node, "generation", generation(wish), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
+	level := slog.LevelInfo
+	if !slices.ContainsFunc(results, func(r apply.Result) bool {
+		f, failed := d.own.failures[r.Action.NIC.MAC]
+		return r.Outcome == apply.Done || failed && !f.again
+	}) {
+		level = slog.LevelDebug
+	}
+	d.Log.Log(context.Background(), level, "change finished", "node", d.Node, "generation", generation(wish), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
 		"refused", counts[apply.Refused], "waiting", counts[apply.Waiting], "failed", counts[apply.Failed]+counts[apply.RolledBack]+counts[apply.RollbackFailed],
 		"duration", took.Round(time.Millisecond))
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -23,6 +24,7 @@ type calm struct {
 	deliver  bool // the report is tried to be delivered again
 	write    bool // writing the state is tried again
 	reported int  // reports that are delivered again
+	lines    int  // in the log
 }
 
 // quietHour holds the daemon to a quiet day, ten minutes after whatever happened.
@@ -32,6 +34,7 @@ func (w *world) quietHour(t *testing.T, allowed calm) {
 	sleep(10 * time.Minute)
 	passes, wakes, reports, asked := w.daemon.Status().Meters.Passes, w.wakes, len(w.reports), len(w.asked)
 	ops, writes := w.machine.Ops, w.state.Ops
+	w.logged.Store(0)
 	w.wake <- struct{}{}
 	sleep(time.Hour)
 	most := func(what string, got, want int) {
@@ -49,6 +52,7 @@ func (w *world) quietHour(t *testing.T, allowed calm) {
 		deliveries = 60
 	}
 	most("reports", len(w.asked)-asked, deliveries)
+	most("lines in the log", int(w.logged.Load()), allowed.lines)
 	most("operations on the machine", w.machine.Ops-ops, allowed.tried*(hourly+1)*60)
 	if !allowed.write {
 		most("writes to the state folder", w.state.Ops-writes, 0)
@@ -200,7 +204,7 @@ func TestAQuietDay(t *testing.T) {
 			w.wake <- struct{}{}
 		}, calm{}},
 		"a fight has ended":               {nil, fought, calm{}},
-		"a fight goes on":                 {nil, func(w *world) { fought(w); w.fight.Store(true) }, calm{tried: 9}},
+		"a fight goes on":                 {nil, func(w *world) { fought(w); w.fight.Store(true) }, calm{tried: 9, lines: 300}},
 		"a NIC was fought about and left": {nil, func(w *world) { fought(w); w.tell(Wish{Object: object("u1", 2)}) }, calm{}},
 		"a NIC was fought about and fails": {nil, func(w *world) {
 			fought(w)
@@ -227,7 +231,7 @@ func TestAQuietDay(t *testing.T) {
 			w.machine.Net[0].Addresses = nil
 			w.wake <- struct{}{}
 			sleep(2 * time.Minute)
-		}, calm{tried: 9}},
+		}, calm{tried: 9, lines: 300}},
 		"a repair that cannot be verified became a fight": {nil, func(w *world) {
 			w.tell(Wish{Object: object("u1", 1, one)})
 			w.probed = func(context.Context) error { w.machine.Net[0].Addresses = nil; return errors.New("no answer") }
@@ -342,7 +346,13 @@ func TestAQuietDay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
-				w.with, w.dad = row.with, true
+				w.dad = true
+				w.with = func(d *Daemon) {
+					d.Log = slog.New(lines{slog.DiscardHandler, &w.logged})
+					if row.with != nil {
+						row.with(d)
+					}
+				}
 				defer w.start()()
 				row.happen(w)
 				w.quietHour(t, row.calm)

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"log/slog"
 	"maps"
 	"slices"
 	"time"
@@ -67,8 +68,17 @@ type failure struct {
 	wanted nic.Config
 	result apply.Result
 	count  int
+	again  bool // in the words of the time before
 	wait   time.Duration
 	next   time.Time
+}
+
+// level is that of a line about the failure: what fails again and again says so once.
+func (f failure) level() slog.Level {
+	if f.again {
+		return slog.LevelDebug
+	}
+	return slog.LevelError
 }
 
 // counts says whether an action is what failed before: for a NIC that was unplugged in mid-change and is back as another link it is not.
@@ -96,6 +106,7 @@ func (r retries) fail(res apply.Result, now time.Time) {
 	if !known || !f.counts(a) {
 		f = failure{wanted: a.NIC}
 	}
+	f.again = f.count > 0 && f.result.Reason == res.Reason && f.result.Message == res.Message
 	f.count++
 	wait := retryMin
 	if res.Reason == plan.ProbeFailed {
