@@ -11,9 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"multinicd/host"
 	"multinicd/host/survey"
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
+	"multinicd/internal/config"
 	"multinicd/netplan"
 	"multinicd/nic"
 	"multinicd/plan"
@@ -27,7 +29,8 @@ type stacks interface {
 	Has(backend string) bool
 }
 
-// dispatch gives each NIC the backend of its link: the one that wrote it as long as that is there, else the one that the link's owner calls for.
+// dispatch gives each NIC the backend of its link. A NIC that is configured keeps the backend that wrote its files, as long as this backend's own tool is
+// on the host; for every other NIC the owner of the link decides. One goroutine uses a dispatch at a time.
 type dispatch struct {
 	stacks   stacks
 	name     string                   // backend.name of multinicd.toml
@@ -37,18 +40,26 @@ type dispatch struct {
 	said     map[string]bool // choices that were logged
 }
 
+// newDispatch gives a dispatch that has chosen nothing yet. name is backend.name of multinicd.toml, "auto" where the host decides; backends are those that
+// may be chosen, by name; record says what is ours.
+func newDispatch(s stacks, name string, backends map[string]apply.Backend, record func() plan.Record, log *slog.Logger) *dispatch {
+	return &dispatch{stacks: s, name: name, backends: backends, record: record, log: log, said: map[string]bool{}}
+}
+
 // choiceTimeout bounds the question who owns a link; only NetworkManager is asked over the bus.
 const choiceTimeout = 10 * time.Second
 
-// backends makes those that this version has.
-func (w *wired) backends() map[string]apply.Backend {
-	yaml := netplan.New(w.host, w.bus)
-	yaml.DAD, yaml.Activation = w.dad() > 0, w.cfg.Backend.Activation
-	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(w.host, w.bus, w.dad() > 0),
-		survey.NetworkManager: &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Keyfile, DAD: w.dad() > 0}}
+// backends makes the backends that this version has for a host, by their names of host/survey. The one for ifcfg files is there only on a host whose
+// NetworkManager reads such files.
+func backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Backend {
+	dad := dad(c) > 0
+	yaml := netplan.New(h, b)
+	yaml.DAD, yaml.Activation = dad, c.Activation
+	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(h, b, dad),
+		survey.NetworkManager: &ifcfg.Backend{Files: h, Dialect: ifcfg.Keyfile, DAD: dad}}
 	for _, pattern := range ifcfgPlugin {
-		if found, err := w.host.Glob(pattern); err == nil && len(found) > 0 {
-			out[survey.Ifcfg] = &ifcfg.Backend{Files: w.host, Dialect: ifcfg.Ifcfg, DAD: w.dad() > 0}
+		if found, err := h.Glob(pattern); err == nil && len(found) > 0 {
+			out[survey.Ifcfg] = &ifcfg.Backend{Files: h, Dialect: ifcfg.Ifcfg, DAD: dad}
 		}
 	}
 	return out
@@ -153,7 +164,7 @@ func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
-// detect says who configures the network here, for a person. What cannot be told at the start keeps nothing from being done: each NIC's own backend is
+// detect says who configures the network of this host, for a person. What cannot be told at the start keeps nothing from being done: each NIC's own backend is
 // asked for when it is its turn.
 func (d *dispatch) detect(ctx context.Context) survey.Stack {
 	s, err := d.stacks.Detect(ctx)

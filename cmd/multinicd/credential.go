@@ -2,26 +2,26 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
-	v1 "multinicd/api/v1"
 	"multinicd/host"
 	"multinicd/internal/daemon"
 	"multinicd/internal/kube"
 )
 
-// credentialStore writes the credential folder by the host's own way to its files.
+// credentialStore writes the credential folder, by the host's own way to its files. Its errors are those of host; host.ErrLocked: somebody else is at the
+// credential for longer than wait.
 type credentialStore struct {
 	host *host.Host
-	dir  string // as the host sees it
-	wait time.Duration
+	dir  string        // as the host sees it
+	wait time.Duration // for a lock that somebody else holds
 }
 
+// Lock makes the folder where there is none, and sweeps it.
 func (s credentialStore) Lock(ctx context.Context) (func(), error) {
 	if err := os.MkdirAll(filepath.Join(s.host.Root, s.dir), 0o700); err != nil {
 		return nil, fmt.Errorf("making the credential folder: %w", err)
@@ -38,39 +38,26 @@ func (s credentialStore) Lock(ctx context.Context) (func(), error) {
 	return release, nil
 }
 
+// Write writes a file of the folder for root alone.
 func (s credentialStore) Write(name string, data []byte) error {
 	return s.host.Write(filepath.Join(s.dir, name), data, 0o600)
 }
 
+// Remove removes a file of the folder.
 func (s credentialStore) Remove(name string) error { return s.host.Remove(filepath.Join(s.dir, name)) }
 
-func (w *wired) store(wait time.Duration) credentialStore {
-	return credentialStore{w.host, w.cfg.CredentialDir(), wait}
-}
-
-// credentialDir is the folder as this process sees it.
-func (w *wired) credentialDir() string { return filepath.Join(w.host.Root, w.cfg.CredentialDir()) }
-
-// kubelet is the kubelet's kubeconfig as this process sees it, "" where it is not to be used.
-func (w *wired) kubelet() string {
-	if w.cfg.Join.KubeletKubeconfig == "" {
-		return ""
-	}
-	return filepath.Join(w.host.Root, w.cfg.Join.KubeletKubeconfig)
-}
-
-// keeper keeps the credential good, and tells the daemon how it is.
+// keeper keeps the credential good, and tells the daemon how the credential is.
 type keeper struct {
-	*wired
-	end func() // ends the service
+	api     *kube.Client
+	store   kube.Store // nil: somebody else renews the credential
+	kubelet string     // the kubeconfig by which the node may join again; "": it cannot
+	log     *slog.Logger
+	end     func() // ends the service
 }
 
-// storePatience is how long somebody else may be at the credential.
-const storePatience = 5 * time.Second
-
+// Run ends with ctx. A credential for another API server ends the service, which begins anew with it.
 func (k keeper) Run(ctx context.Context, notify func(daemon.Credential)) error {
-	own := k.cfg.API.Server == "" && k.cfg.API.Kubeconfig == ""
-	o := kube.Keeping{Notify: func(n kube.Kept) {
+	return k.api.Keep(ctx, kube.Keeping{Store: k.store, Kubelet: k.kubelet, Notify: func(n kube.Kept) {
 		if n.Moved {
 			k.log.Info("there is a credential for another API server now; starting anew")
 			k.end()
@@ -84,80 +71,5 @@ func (k keeper) Run(ctx context.Context, notify func(daemon.Credential)) error {
 			c.ClockSkew = daemon.ClockAhead
 		}
 		notify(c)
-	}}
-	if own {
-		o.Store, o.Kubelet = k.store(storePatience), k.kubelet()
-	}
-	return k.api.Keep(ctx, o)
-}
-
-// joinOptions are those of `multinicd join`.
-type joinOptions struct {
-	server, tokenFile, caHash string // door (a)
-	kubeconfig                string // door (b)
-	timeout                   time.Duration
-}
-
-// joining checks what can be checked before anything is sent.
-func (w *wired) joining(o joinOptions) (kube.Joining, error) {
-	j := kube.Joining{Server: o.server, Kubeconfig: o.kubeconfig, Credential: w.credentialDir(), Store: w.store(0)}
-	if o.server == "" {
-		if _, err := os.Stat(o.kubeconfig); err != nil {
-			return j, fmt.Errorf("reading the kubelet's kubeconfig: %w; name it with --kubeconfig, or join with a token", err)
-		}
-		return j, nil
-	}
-	data, err := readJoinFile(o.tokenFile)
-	if err != nil {
-		return j, err
-	}
-	if j.File, err = v1.ParseJoinFile(data); err != nil {
-		return j, fmt.Errorf("reading %s: %w", o.tokenFile, err)
-	}
-	if err := j.File.CheckHash(o.caHash); err != nil {
-		return j, fmt.Errorf("reading %s: %w", o.tokenFile, err)
-	}
-	return j, nil
-}
-
-// maxJoinFile is more than the largest file that ParseJoinFile takes.
-const maxJoinFile = 1 << 20
-
-func readJoinFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxJoinFile) {
-		err = fmt.Errorf("%s is none", name)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the join file: %w", err)
-	}
-	return os.ReadFile(name)
-}
-
-// join gets the node its credential.
-func (w *wired) join(ctx context.Context, o joinOptions) (*kube.Joined, error) {
-	j, err := w.joining(o)
-	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(filepath.Join(w.host.Root, w.cfg.State.Dir), 0o700); err != nil {
-		return nil, fmt.Errorf("making the state folder: %w", err)
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.timeout, fmt.Errorf("no answer within %s", o.timeout))
-	defer cancel()
-	opts := kube.Options{Node: w.node, Namespace: w.cfg.API.Namespace, ReportNamespace: w.cfg.API.ReportNamespace, Version: version, Log: w.log}
-	return kube.Join(ctx, opts, j)
-}
-
-// joinError gives an error of join its exit code.
-func joinError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, host.ErrLocked):
-		return exitError{exitLocked, err}
-	case errors.Is(err, fs.ErrPermission):
-		return exitError{exitFailed, fmt.Errorf("%w; joining stores a credential that only root may read: run it as root", err)}
-	}
-	return exitError{exitFailed, err}
+	}})
 }

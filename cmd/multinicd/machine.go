@@ -17,13 +17,15 @@ import (
 	"multinicd/host/survey"
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
+	"multinicd/internal/config"
 	"multinicd/internal/kube"
 	"multinicd/netplan"
 	"multinicd/nic"
 	"multinicd/plan"
 )
 
-// machine shows the host to the planner, and is the one way to its links.
+// machine shows the host to the planner, and is the one way to its links. The fields down to reached are set before the first use. Its methods may be
+// called by several goroutines at once.
 type machine struct {
 	host   *host.Host
 	kernel *kernel.Kernel
@@ -32,10 +34,10 @@ type machine struct {
 	deny   []string
 	kinds  []string
 	plain  bool               // NICs that share a subnet get no tables of their own
-	record func() plan.Record // what is ours
-	dad    time.Duration      // how long neighbours may take to claim an address
+	record func() plan.Record // what is ours; Change alone asks for it
+	dad    time.Duration      // how long neighbours may take to claim an address; 0: as long as fastDAD
 
-	reached func() bool // the API server answered when it was last asked
+	reached func() bool // the API server answered when it was last asked; used only where api is set
 
 	asking    sync.Mutex // held while the API server's name is looked up, which may take its time; before mu
 	mu        sync.Mutex // guards what follows, and is held for moments only: the kernel's events wait for it
@@ -295,6 +297,19 @@ func (m *machine) Restore(ctx context.Context, c nic.Change) error {
 	return m.kernel.Writer(func(l nic.Link) error {
 		return guardError(plan.NotOurs(l, plan.Machine{Deny: m.deny, Kinds: m.kinds}))
 	}).Change(ctx, c)
+}
+
+const fastDAD = 200 * time.Millisecond
+
+// dad is how long neighbours may take to claim an address; 0: they are not asked. RFC 5227 sends three probes, one to two seconds apart; the kernel, of RFC 4862, one.
+func dad(c config.Backend) time.Duration {
+	switch c.DAD {
+	case "fast":
+		return fastDAD
+	case "rfc5227":
+		return 6 * time.Second
+	}
+	return 0
 }
 
 func guardError(r *plan.Refusal) error {

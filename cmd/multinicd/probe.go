@@ -7,13 +7,30 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"multinicd/internal/config"
 )
 
-// prober asks for what the node lives by: the API server, and what multinicd.toml names.
+// prober asks, before and after each change, for what the node lives by: the API server, and what multinicd.toml names.
 type prober struct {
 	probes []probe
 	// ways gives the links by which the API server is reached now, by its address. A change that moves one to another link is not waited for.
 	ways func(ctx context.Context) map[netip.Addr]way
+}
+
+// newProber gives a prober for what the configuration names. m.reached must be set; contact says that the API server has answered a moment ago.
+func newProber(m *machine, c config.Probe, contact func() bool) prober {
+	p := prober{ways: m.ways}
+	if c.API && m.api != nil {
+		p.probes = append(p.probes, apiProbe(m.api.Ping, contact, m.reached))
+	}
+	for _, address := range c.TCP {
+		p.probes = append(p.probes, tcpProbe(address))
+	}
+	for _, a := range c.Neighbours {
+		p.probes = append(p.probes, neighbourProbe(m, a))
+	}
+	return p
 }
 
 // way is the link by which an address is reached.

@@ -171,46 +171,21 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
-	w.machine = &machine{host: w.host, kernel: w.kernel, survey: w.survey, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds, plain: w.cfg.Routing.SameSubnet == "off", dad: w.dad(), record: func() plan.Record { return w.applier.Record() }}
-	backends := &dispatch{stacks: w.survey, name: w.cfg.Backend.Name, log: w.log, record: func() plan.Record { return w.applier.Record() }, backends: w.backends(), said: map[string]bool{}}
-	stack := backends.detect(ctx)
+	record := func() plan.Record { return w.applier.Record() }
+	w.machine = &machine{host: w.host, kernel: w.kernel, survey: w.survey, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds,
+		plain: w.cfg.Routing.SameSubnet == "off", record: record, dad: dad(w.cfg.Backend)}
+	chosen := newDispatch(w.survey, w.cfg.Backend.Name, backends(w.host, w.bus, w.cfg.Backend), record, w.log)
+	stack := chosen.detect(ctx)
 	dir := w.cfg.State.Dir
-	w.applier = &apply.Applier{Backend: backends, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.bus, Others: ifcfg.Manager{Bus: w.bus}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
+	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.bus, Others: ifcfg.Manager{Bus: w.bus}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
-		Unsupported: backends.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}}
+		Unsupported: chosen.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}}
 	w.machine.reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
 	w.daemon.Mode = w.cfg.Source.Mode
-	w.applier.Probe = w.prober()
+	w.applier.Probe = newProber(w.machine, w.cfg.Probe, w.daemon.InContact)
 	return nil
-}
-
-func (w *wired) prober() prober {
-	p := prober{ways: w.machine.ways}
-	if w.cfg.Probe.API && w.api != nil {
-		p.probes = append(p.probes, apiProbe(w.api.Ping, w.daemon.InContact, w.daemon.Reached))
-	}
-	for _, address := range w.cfg.Probe.TCP {
-		p.probes = append(p.probes, tcpProbe(address))
-	}
-	for _, a := range w.cfg.Probe.Neighbours {
-		p.probes = append(p.probes, neighbourProbe(w.machine, a))
-	}
-	return p
-}
-
-const fastDAD = 200 * time.Millisecond
-
-// dad is how long neighbours may take to claim an address; 0: they are not asked. RFC 5227 sends three probes, one to two seconds apart; the kernel, of RFC 4862, one.
-func (w *wired) dad() time.Duration {
-	switch w.cfg.Backend.DAD {
-	case "fast":
-		return fastDAD
-	case "rfc5227":
-		return 6 * time.Second
-	}
-	return 0
 }
 
 // lock keeps two from changing one host.
@@ -248,7 +223,7 @@ func (w *wired) serve(ctx context.Context) error {
 	case w.cfg.Source.Mode == "file":
 		w.daemon.Source = fileSource{w}
 	case w.api != nil:
-		w.daemon.Source, w.daemon.Reporter, w.daemon.Keeper = apiSource{w}, apiReporter{w.api, w.node}, keeper{w, cancel}
+		w.daemon.Source, w.daemon.Reporter, w.daemon.Keeper = apiSource{w}, apiReporter{w.api, w.node}, w.keeper(cancel)
 	default:
 		w.daemon.Source = idleSource{w, cancel}
 	}
