@@ -22,6 +22,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon"
 	"multinicd/internal/doctor"
+	"multinicd/internal/node"
 	"multinicd/netplan"
 	"multinicd/nic"
 	"multinicd/sysctl"
@@ -157,7 +158,7 @@ func (w *wired) files() (out []doctor.File) {
 	for pattern, secret := range patterns {
 		names, _ := w.host.Glob(pattern) // the patterns are good
 		for _, name := range names {
-			if pattern == credential || ourFile(name) || sysctl.Owned(name) {
+			if pattern == credential || node.OurFile(name) || sysctl.Owned(name) {
 				look(name, secret)
 			}
 		}

@@ -12,10 +12,11 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/host"
 	"multinicd/internal/kube"
+	"multinicd/internal/node"
 )
 
-func (w *wired) store(wait time.Duration) credentialStore {
-	return credentialStore{host: w.host, dir: w.cfg.CredentialDir(), wait: wait}
+func (w *wired) store(wait time.Duration) node.CredentialStore {
+	return node.CredentialStore{Host: w.host, Dir: w.cfg.CredentialDir(), Wait: wait}
 }
 
 // credentialDir is the folder as this process sees it.
@@ -33,10 +34,10 @@ func (w *wired) kubelet() string {
 const storePatience = 5 * time.Second
 
 // keeper keeps the node's own credential; one that multinicd.toml names is renewed by somebody else.
-func (w *wired) keeper(end func()) keeper {
-	k := keeper{api: w.api, log: w.log, end: end}
+func (w *wired) keeper(end func()) node.Keeper {
+	k := node.Keeper{API: w.api, Log: w.log, End: end}
 	if w.cfg.API.Server == "" && w.cfg.API.Kubeconfig == "" {
-		k.store, k.kubelet = w.store(storePatience), w.kubelet()
+		k.Store, k.Kubelet = w.store(storePatience), w.kubelet()
 	}
 	return k
 }

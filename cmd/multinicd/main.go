@@ -3,7 +3,8 @@
 // In go multinicd.toml and the node's MultiNicNodeConfig, from the API server or a file; out come configured NICs, a report, and for
 // a person a table. docs/ and `multinicd help` say how it is used.
 //
-// This package only wires the rooms together: which source, which backend, which exit code. No decision about a NIC is made here.
+// This package only wires the rooms together: which source, which exit code. No decision about a NIC is made here: internal/node
+// has those that depend on the host.
 //
 // Start reading at main, then wire.go.
 package main

@@ -8,6 +8,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"multinicd/internal/apply"
+	"multinicd/internal/node"
 )
 
 // recoverCommand undoes what a crash or a power cut has cut off, without bus or API: before NetworkManager starts there is no bus that it could be asked over.
@@ -32,7 +33,7 @@ func recoverCommand(c *cli.Context) error {
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
-	machine := &machine{host: w.host, kernel: w.kernel, survey: w.survey, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds}
+	machine := &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds}
 	a := apply.Applier{Links: machine, Files: w.host, Log: w.log, Dir: w.cfg.State.Dir, Boot: boot}
 	found, err := a.Recover(c.Context)
 	if err != nil {

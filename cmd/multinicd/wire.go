@@ -23,6 +23,7 @@ import (
 	"multinicd/internal/config"
 	"multinicd/internal/daemon"
 	"multinicd/internal/kube"
+	"multinicd/internal/node"
 	"multinicd/netplan"
 	"multinicd/nic"
 	"multinicd/plan"
@@ -41,7 +42,7 @@ type wired struct {
 	api     *kube.Client // nil: no cluster is configured
 	idle    string       // why there is none
 	job     string       // in whose Pod this runs; empty: in none
-	machine *machine
+	machine *node.Machine
 	applier *apply.Applier
 	daemon  *daemon.Daemon
 }
@@ -172,19 +173,19 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 		return exitError{exitFailed, err}
 	}
 	record := func() plan.Record { return w.applier.Record() }
-	w.machine = &machine{host: w.host, kernel: w.kernel, survey: w.survey, api: w.api, deny: w.cfg.Links.DenyNames, kinds: w.cfg.Links.VirtualKinds,
-		plain: w.cfg.Routing.SameSubnet == "off", record: record, dad: dad(w.cfg.Backend)}
-	chosen := newDispatch(w.survey, w.cfg.Backend.Name, backends(w.host, w.bus, w.cfg.Backend), record, w.log)
-	stack := chosen.detect(ctx)
+	w.machine = &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, API: w.api, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds,
+		Plain: w.cfg.Routing.SameSubnet == "off", Record: record, DAD: node.DAD(w.cfg.Backend)}
+	chosen := node.NewDispatch(w.survey, w.cfg.Backend.Name, node.Backends(w.host, w.bus, w.cfg.Backend), record, w.log)
+	stack := chosen.Detect(ctx)
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.bus, Others: ifcfg.Manager{Bus: w.bus}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
-		Unsupported: chosen.unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}}
-	w.machine.reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
+		Unsupported: chosen.Unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}}
+	w.machine.Reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
 	w.daemon.Mode = w.cfg.Source.Mode
-	w.applier.Probe = newProber(w.machine, w.cfg.Probe, w.daemon.InContact)
+	w.applier.Probe = node.NewProber(w.machine, w.cfg.Probe, w.daemon.InContact)
 	return nil
 }
 
@@ -276,7 +277,7 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 	if file == "" {
 		w.daemon.Reporter = apiReporter{w.api, w.node}
 	} else {
-		w.machine.reached = w.daemon.Reached
+		w.machine.Reached = w.daemon.Reached
 		w.daemon.Mode = "file"
 	}
 	status, err := w.daemon.Once(ctx, wish)

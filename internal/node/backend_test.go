@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -88,7 +88,7 @@ func TestDispatch(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var validated []string
 			f := &fakeStacks{stack: test.stack, gone: test.gone}
-			d := &dispatch{stacks: f, name: "auto", log: slog.New(slog.DiscardHandler), said: map[string]bool{},
+			d := &Dispatch{stacks: f, name: "auto", log: slog.New(slog.DiscardHandler), said: map[string]bool{},
 				record: func() plan.Record { return plan.Record{NICs: test.record} },
 				backends: map[string]apply.Backend{survey.Netplan: fakeBackend{survey.Netplan, "/etc/netplan/90-multinic1.yaml", &validated},
 					survey.NetworkManager: fakeBackend{survey.NetworkManager, "/etc/NetworkManager/system-connections/multinic1.nmconnection", &validated}}}
@@ -150,17 +150,17 @@ func (s slowStacks) Stack(ctx context.Context, _ nic.Link) (survey.Stack, error)
 // A stop of the service is not to wait for the bus.
 func TestTheQuestionWhoOwnsALinkEndsWithItsCaller(t *testing.T) {
 	link := nic.Link{Index: 3, MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
-	for name, ask := range map[string]func(*dispatch, context.Context){
-		"of one link": func(d *dispatch, ctx context.Context) {
+	for name, ask := range map[string]func(*Dispatch, context.Context){
+		"of one link": func(d *Dispatch, ctx context.Context) {
 			_, _ = d.Steps(ctx, plan.Action{Kind: plan.Configure, NIC: nic.Config{MAC: link.MAC}, Link: &link, After: &plan.Owned{}})
 		},
-		"of the host": func(d *dispatch, ctx context.Context) { d.unsupported(ctx) },
+		"of the host": func(d *Dispatch, ctx context.Context) { d.Unsupported(ctx) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				s := slowStacks{make(chan struct{})}
-				d := &dispatch{stacks: s, name: "auto", record: func() plan.Record { return plan.Record{} }}
+				d := &Dispatch{stacks: s, name: "auto", record: func() plan.Record { return plan.Record{} }}
 				ctx, cancel := context.WithCancel(t.Context())
 				go func() { <-s.asked; cancel() }()
 				ask(d, ctx)
@@ -174,15 +174,15 @@ func TestTheQuestionWhoOwnsALinkEndsWithItsCaller(t *testing.T) {
 
 // A file that cannot be read at the start is no reason not to look after the NICs.
 func TestWhoConfiguresTheNetworkCannotBeTold(t *testing.T) {
-	d := &dispatch{stacks: &fakeStacks{err: errors.New("input/output error")}, name: "auto", log: slog.New(slog.DiscardHandler)}
-	if s := d.detect(t.Context()); s.Backend != "" || len(s.Evidence) != 1 || !strings.HasSuffix(s.Evidence[0], "input/output error") {
+	d := &Dispatch{stacks: &fakeStacks{err: errors.New("input/output error")}, name: "auto", log: slog.New(slog.DiscardHandler)}
+	if s := d.Detect(t.Context()); s.Backend != "" || len(s.Evidence) != 1 || !strings.HasSuffix(s.Evidence[0], "input/output error") {
 		t.Errorf("got %+v", s)
 	}
-	if why := d.unsupported(t.Context()); why != "" {
+	if why := d.Unsupported(t.Context()); why != "" {
 		t.Errorf("nothing at all would be done: %s", why)
 	}
 	d.name = survey.NetworkManager
-	if s := d.detect(t.Context()); s.Backend != survey.NetworkManager || len(s.Evidence) != 2 {
+	if s := d.Detect(t.Context()); s.Backend != survey.NetworkManager || len(s.Evidence) != 2 {
 		t.Errorf("multinicd.toml says which, and it is %+v", s)
 	}
 }

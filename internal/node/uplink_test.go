@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -126,7 +126,7 @@ func TestNoKernelEventWaitsForTheServersName(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := netip.MustParseAddr("192.0.2.7")
-	m := &machine{api: api, endpoints: []netip.Addr{server}}
+	m := &Machine{API: api, endpoints: []netip.Addr{server}}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan []netip.Addr)
 	go func() { done <- m.servers(ctx) }()
@@ -152,7 +152,7 @@ func TestTheWayIsKnownAlsoWhereTheQuestionsTakeAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := netip.MustParseAddr("192.0.2.7")
 		present := way{2, "eth0"}
-		p := prober{
+		p := Prober{
 			probes: []probe{{what: "the API server", ask: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}},
 			ways: func(ctx context.Context) map[netip.Addr]way {
 				if ctx.Err() != nil {
@@ -176,7 +176,7 @@ func TestChangesOneAfterTheOtherAskTheServerOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked, contact, reached := 0, false, true
 		var answer error
-		p := prober{
+		p := Prober{
 			probes: []probe{apiProbe(func(context.Context) error { asked++; return answer }, func() bool { return contact }, func() bool { return reached })},
 			ways:   func(context.Context) map[netip.Addr]way { return nil },
 		}

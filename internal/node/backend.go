@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -21,18 +21,20 @@ import (
 	"multinicd/plan"
 )
 
-// stacks tells who configures links here; survey.Survey is the one.
-type stacks interface {
+// Stacks tells who configures links on this host. In service it is the survey.Survey.
+type Stacks interface {
+	// Detect asks for the whole host, and Stack for one link. An error: it cannot be told now.
 	Detect(ctx context.Context) (survey.Stack, error)
 	Stack(ctx context.Context, l nic.Link) (survey.Stack, error)
 	// Has says whether a backend's own tool is there still.
 	Has(backend string) bool
 }
 
-// dispatch gives each NIC the backend of its link. A NIC that is configured keeps the backend that wrote its files, as long as this backend's own tool is
-// on the host; for every other NIC the owner of the link decides. One goroutine uses a dispatch at a time.
-type dispatch struct {
-	stacks   stacks
+// Dispatch gives each NIC the backend of its link. A configured NIC keeps the backend that wrote its
+// files, as long as the tool of this backend is on the host. For every other NIC the owner of the link
+// decides. One goroutine uses a Dispatch at a time.
+type Dispatch struct {
+	stacks   Stacks
 	name     string                   // backend.name of multinicd.toml
 	backends map[string]apply.Backend // by name
 	record   func() plan.Record
@@ -40,19 +42,19 @@ type dispatch struct {
 	said     map[string]bool // choices that were logged
 }
 
-// newDispatch gives a dispatch that has chosen nothing yet. name is backend.name of multinicd.toml, "auto" where the host decides; backends are those that
-// may be chosen, by name; record says what is ours.
-func newDispatch(s stacks, name string, backends map[string]apply.Backend, record func() plan.Record, log *slog.Logger) *dispatch {
-	return &dispatch{stacks: s, name: name, backends: backends, record: record, log: log, said: map[string]bool{}}
+// NewDispatch gives a Dispatch that has chosen nothing yet. name is backend.name of multinicd.toml,
+// "auto" where the host decides. backends are those that may be chosen, by name. record says what is ours.
+func NewDispatch(s Stacks, name string, backends map[string]apply.Backend, record func() plan.Record, log *slog.Logger) *Dispatch {
+	return &Dispatch{stacks: s, name: name, backends: backends, record: record, log: log, said: map[string]bool{}}
 }
 
 // choiceTimeout bounds the question who owns a link; only NetworkManager is asked over the bus.
 const choiceTimeout = 10 * time.Second
 
-// backends makes the backends that this version has for a host, by their names of host/survey. The one for ifcfg files is there only on a host whose
-// NetworkManager reads such files.
-func backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Backend {
-	dad := dad(c) > 0
+// Backends makes the backends that this version has for a host, by their names in host/survey. The
+// backend for ifcfg files is among them only on a host whose NetworkManager reads such files.
+func Backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Backend {
+	dad := DAD(c) > 0
 	yaml := netplan.New(h, b)
 	yaml.DAD, yaml.Activation = dad, c.Activation
 	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(h, b, dad),
@@ -69,8 +71,9 @@ func backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Ba
 var ifcfgPlugin = []string{"/usr/lib64/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so", "/usr/lib/*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so",
 	"/usr/lib/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"}
 
-// Steps asks the backend of the action's NIC, and notes in a.After which one that is. Files that another one wrote go, as part of the change.
-func (d *dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error) {
+// Steps asks the backend of the action's NIC, and notes in a.After which backend that is. Files that
+// another backend wrote go, as part of the change. A plan.RefusalError: no backend can have the NIC.
+func (d *Dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error) {
 	owned, known := d.record().Find(a.NIC.MAC)
 	was := wrote(owned)
 	if a.Kind == plan.Remove {
@@ -108,7 +111,7 @@ func (d *dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error
 }
 
 // without puts the removal of another backend's files before the step that makes a change final. NetworkManager's two dialects know each other's files.
-func (d *dispatch) without(ctx context.Context, was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
+func (d *Dispatch) without(ctx context.Context, was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
 	b, err := d.get(was)
 	if _, manager := b.(*ifcfg.Backend); manager && slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && ifcfg.Owned(s.Do.File.Path) }) {
 		return steps, nil
@@ -134,8 +137,9 @@ func (d *dispatch) without(ctx context.Context, was string, owned plan.Owned, st
 	return slices.Insert(steps, at, files...), nil
 }
 
-// Owned reads back what the files of all backends say.
-func (d *dispatch) Owned() ([]plan.Owned, error) {
+// Owned reads back what the files of all backends say, sorted by backend. Of the backends that could be
+// read the result stands beside an error, too.
+func (d *Dispatch) Owned() ([]plan.Owned, error) {
 	var out []plan.Owned
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(d.backends)) {
@@ -152,7 +156,7 @@ func (d *dispatch) Owned() ([]plan.Owned, error) {
 }
 
 // Validate asks netplan where its files are among the steps, and the other backends where they are not.
-func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
+func (d *Dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 	yaml := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && path.Dir(s.Do.File.Path) == netplan.Dir })
 	for name, b := range d.backends {
 		if yaml == (name == survey.Netplan) && name != survey.NetplanNetworkManager {
@@ -164,9 +168,9 @@ func (d *dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
-// detect says who configures the network of this host, for a person. What cannot be told at the start keeps nothing from being done: each NIC's own backend is
-// asked for when it is its turn.
-func (d *dispatch) detect(ctx context.Context) survey.Stack {
+// Detect says who configures the network of this host, for a person. What cannot be told at the start
+// keeps nothing from being done: Steps asks again for the link of each NIC.
+func (d *Dispatch) Detect(ctx context.Context) survey.Stack {
 	s, err := d.stacks.Detect(ctx)
 	if err != nil {
 		d.log.Error("it cannot be told who configures the network here", "err", err)
@@ -176,7 +180,7 @@ func (d *dispatch) detect(ctx context.Context) survey.Stack {
 }
 
 // choose finds the backend for a link that is not ours yet.
-func (d *dispatch) choose(ctx context.Context, l nic.Link) (survey.Stack, error) {
+func (d *Dispatch) choose(ctx context.Context, l nic.Link) (survey.Stack, error) {
 	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)
 	defer cancel()
 	s, err := d.stacks.Stack(ctx, l)
@@ -192,7 +196,7 @@ func (d *dispatch) choose(ctx context.Context, l nic.Link) (survey.Stack, error)
 }
 
 // override lets multinicd.toml have the last word. Its "netplan" leaves the renderer to netplan.
-func (d *dispatch) override(s survey.Stack) survey.Stack {
+func (d *Dispatch) override(s survey.Stack) survey.Stack {
 	if d.name == "auto" || d.named(s.Backend) {
 		return s
 	}
@@ -202,11 +206,11 @@ func (d *dispatch) override(s survey.Stack) survey.Stack {
 }
 
 // named says whether a backend is one that backend.name of multinicd.toml asks for.
-func (d *dispatch) named(backend string) bool {
+func (d *Dispatch) named(backend string) bool {
 	return backend == d.name || d.name == survey.Netplan && backend == survey.NetplanNetworkManager
 }
 
-func (d *dispatch) get(name string) (apply.Backend, error) {
+func (d *Dispatch) get(name string) (apply.Backend, error) {
 	b, ok := d.backends[name]
 	if !ok && name == survey.Ifcfg {
 		return nil, refusal("backend.name is \"ifcfg\", and NetworkManager's plugin ifcfg-rh is not installed; set \"networkmanager\", which works with every NetworkManager")
@@ -217,8 +221,9 @@ func (d *dispatch) get(name string) (apply.Backend, error) {
 	return b, nil
 }
 
-// unsupported says why no NIC of this host can be had, as it is when it is asked.
-func (d *dispatch) unsupported(ctx context.Context) string {
+// Unsupported says why no NIC of this host can be had at this moment; "": there is no such reason, or it
+// cannot be told now.
+func (d *Dispatch) Unsupported(ctx context.Context) string {
 	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)
 	defer cancel()
 	s, err := d.stacks.Detect(ctx)

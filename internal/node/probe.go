@@ -1,4 +1,4 @@
-package main
+package node
 
 import (
 	"context"
@@ -11,18 +11,20 @@ import (
 	"multinicd/internal/config"
 )
 
-// prober asks, before and after each change, for what the node lives by: the API server, and what multinicd.toml names.
-type prober struct {
+// Prober asks, before and after each change, for what the node lives by: the API server, and what
+// multinicd.toml names.
+type Prober struct {
 	probes []probe
 	// ways gives the links by which the API server is reached now, by its address. A change that moves one to another link is not waited for.
 	ways func(ctx context.Context) map[netip.Addr]way
 }
 
-// newProber gives a prober for what the configuration names. m.reached must be set; contact says that the API server has answered a moment ago.
-func newProber(m *machine, c config.Probe, contact func() bool) prober {
-	p := prober{ways: m.ways}
-	if c.API && m.api != nil {
-		p.probes = append(p.probes, apiProbe(m.api.Ping, contact, m.reached))
+// NewProber gives a Prober for what the configuration names. m.Reached must be set where m.API is;
+// contact says that the API server has answered a moment ago.
+func NewProber(m *Machine, c config.Probe, contact func() bool) Prober {
+	p := Prober{ways: m.ways}
+	if c.API && m.API != nil {
+		p.probes = append(p.probes, apiProbe(m.API.Ping, contact, m.Reached))
 	}
 	for _, address := range c.TCP {
 		p.probes = append(p.probes, tcpProbe(address))
@@ -88,21 +90,23 @@ func tcpProbe(address string) probe {
 	}}
 }
 
-func neighbourProbe(m *machine, a netip.Addr) probe {
+func neighbourProbe(m *Machine, a netip.Addr) probe {
 	return probe{what: a.String(), ask: func(ctx context.Context) error {
-		index, _, via, err := m.kernel.RouteTo(ctx, a)
+		index, _, via, err := m.Kernel.RouteTo(ctx, a)
 		if err != nil {
 			return err
 		}
 		if via.IsValid() {
 			return fmt.Errorf("%s is no neighbour: the way there is by %s", a, via)
 		}
-		return m.kernel.Neighbour(ctx, index, a)
+		return m.Kernel.Neighbour(ctx, index, a)
 	}}
 }
 
-// Before notes what answers now. What does not is not held against the change.
-func (p prober) Before(ctx context.Context) func(context.Context) error {
+// Before notes what answers now, within 6 seconds. The function that Before returns is called after the
+// change: it waits, as long as its ctx lasts, until all that answered before answers again, and its error
+// names what does not. What does not answer now is not held against the change.
+func (p Prober) Before(ctx context.Context) func(context.Context) error {
 	was := p.where(ctx) // first: what is down may take all the time that the questions have
 	answers := make([]bool, len(p.probes))
 	ctx, cancel := context.WithTimeout(ctx, askBefore)
@@ -134,7 +138,7 @@ func (p prober) Before(ctx context.Context) func(context.Context) error {
 }
 
 // where gives the ways, within a time of its own.
-func (p prober) where(ctx context.Context) map[netip.Addr]way {
+func (p Prober) where(ctx context.Context) map[netip.Addr]way {
 	ctx, cancel := context.WithTimeout(ctx, askBefore)
 	defer cancel()
 	return p.ways(ctx)
