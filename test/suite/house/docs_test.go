@@ -142,7 +142,8 @@ func TestTheVersionHasASectionInTheChangelog(t *testing.T) {
 	}
 }
 
-// Prose is wrapped, so that a change of one sentence shows as few changed lines. Tables and code cannot be wrapped.
+// Prose is wrapped, so that a change of one sentence shows as few changed lines. Tables and code
+// cannot be wrapped.
 func TestPagesAreWrapped(t *testing.T) {
 	const columns = 100
 	for _, page := range pages(t) {
