@@ -53,6 +53,15 @@ func (k *Kernel) Bare(ctx context.Context) ([]nic.Link, error) {
 	return k.settable(links), nil
 }
 
+// Name gives the name of the link with an ifindex, and "" where there is none, or it cannot be told.
+func (k *Kernel) Name(ctx context.Context, index int) string {
+	links, err := k.single(ctx, index)
+	if err != nil || len(links) == 0 {
+		return ""
+	}
+	return links[0].Name
+}
+
 // noCounters (Linux 4.9) asks for a link without its counters, and without its VFs, which are told only when asked for.
 var noCounters = attrUint32(unix.IFLA_EXT_MASK, rtextFilterSkipStats)
 

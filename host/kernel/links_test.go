@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -258,5 +259,39 @@ func BenchmarkLinks(b *testing.B) {
 		if _, err := k.Links(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// One link read by its index is what it is among all of them, and without what is on it where that is not asked for.
+func TestALinkIsReadAloneAsItIsAmongAll(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("eth1", testMAC)
+	n.ok(n.LinkAddAltName(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index}}, "ens1"))
+	n.quick("eth1")
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24", "2001:db8::10/64"),
+		AddRules: []nic.Rule{{Priority: 20001, From: prefixes("192.0.2.10/32")[0], Table: 10001}}})
+	n.route(l.Index, "198.51.100.0/24", "192.0.2.1", 254, 4)
+	n.quiet()
+	all, err := n.Links(t.Context())
+	n.ok(err)
+	bare, err := n.Bare(t.Context())
+	n.ok(err)
+	equal := cmp.Options{cmp.Comparer(func(a, b nic.Route) bool { return a == b }), cmp.Comparer(func(a, b nic.Rule) bool { return a == b }), cmp.Comparer(func(a, b nic.Address) bool { return a == b })}
+	for i, want := range all {
+		got, err := n.Link(t.Context(), want.Index)
+		n.ok(err)
+		if diff := cmp.Diff(want, got, equal); diff != "" {
+			t.Errorf("%s alone (-among all +alone):\n%s", want.Name, diff)
+		}
+		if name := n.Name(t.Context(), want.Index); name != want.Name {
+			t.Errorf("%s is called %q", want.Name, name)
+		}
+		want.Addresses, want.Routes, want.Rules = nil, nil, nil
+		if diff := cmp.Diff(want, bare[i], equal); diff != "" {
+			t.Errorf("%s bare (-want +got):\n%s", want.Name, diff)
+		}
+	}
+	if _, err := n.Link(t.Context(), 4711); !errors.Is(err, nic.ErrLinkGone) || n.Name(t.Context(), 4711) != "" {
+		t.Errorf("a link that is not there: %v, %q", err, n.Name(t.Context(), 4711))
 	}
 }

@@ -105,10 +105,7 @@ func (m *Machine) ways(ctx context.Context) map[netip.Addr]way {
 		if err != nil || index == 0 {
 			continue
 		}
-		name := strconv.Itoa(index)
-		if l, err := m.Kernel.Link(ctx, index); err == nil {
-			name = l.Name
-		}
+		name := cmp.Or(m.Kernel.Name(ctx, index), strconv.Itoa(index))
 		out[to] = way{index, name}
 	}
 	return out
