@@ -11,8 +11,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	v1 "multinicd/api/v1"
 	"multinicd/internal/bridge"
-	"multinicd/internal/bridge/gather"
 	"multinicd/internal/bridge/jobs"
 	"multinicd/internal/bridge/rollout"
 )
@@ -52,7 +52,7 @@ func newApp() *cli.App {
 						Usage: "`HOST:PORT` of Go's profiles, for whoever can reach it; absent: none",
 					},
 					&cli.DurationFlag{
-						Name: "silent-after", EnvVars: env("SILENT_AFTER"), Value: gather.SilentAfter,
+						Name: "silent-after", EnvVars: env("SILENT_AFTER"), Value: v1.SilentAfter,
 						Usage: "how long a node's Lease may stand still until Ready turns Unknown; nodes renew it every 2 min",
 					},
 					&cli.StringFlag{

@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 		o.Now = time.Now
 	}
 	if o.SilentAfter == 0 {
-		o.SilentAfter = gather.SilentAfter
+		o.SilentAfter = v1.SilentAfter
 	}
 	if o.Jobs.Execution == "" {
 		o.Jobs.Execution = jobs.ExecutionDaemon

@@ -138,7 +138,7 @@ func (k *keeper) hold(t token, since time.Time) {
 	now := k.c.now()
 	k.renewAt = now.Add(renewLeast)
 	if k.life.span == 0 {
-		k.life.span = time.Duration(tokenSeconds) * time.Second // what we asked for
+		k.life.span = v1.TokenLife // what we asked for
 	}
 	// Whose clock the answers show need not be the issuer's: a proxy may write the Date. What counts is how far that clock comes from here on.
 	if server, ok := k.c.serverTime(); ok {

@@ -162,16 +162,13 @@ func (c *Client) PutReport(ctx context.Context, report []byte) error {
 	return c.mergePatch(ctx, op, path, map[string]any{"data": map[string]string{v1.ReportKey: string(report)}})
 }
 
-// LeaseDuration is how long a Lease counts after it was renewed: what the bridge waits before it calls a node silent.
-const LeaseDuration = 6 * time.Minute
-
 // RenewLease says in one request that holder lives. The error wraps ErrNotFound where the bridge has not made the Lease
 // yet. The time in it is ours, and for people: the bridge goes by when it sees the Lease change.
 func (c *Client) RenewLease(ctx context.Context, holder string) error {
 	path := "/apis/coordination.k8s.io/v1/namespaces/" + url.PathEscape(c.opts.ReportNamespace) + "/leases/" + url.PathEscape(v1.LeaseName(c.opts.Node))
 	return c.mergePatch(ctx, "renewing the lease of "+c.opts.Node, path, map[string]any{"spec": map[string]any{
 		"holderIdentity":       holder,
-		"leaseDurationSeconds": int(LeaseDuration / time.Second),
+		"leaseDurationSeconds": int(v1.SilentAfter / time.Second),
 		"renewTime":            metav1.NewMicroTime(c.now()),
 	}})
 }

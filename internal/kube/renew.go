@@ -14,9 +14,6 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// tokenSeconds is the life that we ask for.
-const tokenSeconds int64 = 3600
-
 // renewed asks for a new token of this node's own ServiceAccount. It is bound to the Node, and where the API server
 // knows none and the present token is not bound to one either, to the Secret that the bridge keeps for that. The
 // audiences are left out: the API server fills in its own.
@@ -36,7 +33,7 @@ func noSuchNode(err error) bool {
 
 func (c *Client) requestToken(ctx context.Context, bound authenticationv1.BoundObjectReference) (token, error) {
 	op := "renewing the token of " + c.opts.Node
-	seconds := tokenSeconds
+	seconds := int64(v1.TokenLife.Seconds())
 	body, err := json.Marshal(authenticationv1.TokenRequest{
 		TypeMeta: metav1.TypeMeta{APIVersion: "authentication.k8s.io/v1", Kind: "TokenRequest"},
 		Spec:     authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, BoundObjectRef: &bound},

@@ -20,7 +20,7 @@ import (
 )
 
 // somewhere are times at which an event may wake a loop, before and after all that it waits for.
-var somewhere = []time.Duration{0, time.Second, time.Minute, gather.SilentAfter - time.Nanosecond, gather.SilentAfter, gather.SilentAfter + time.Nanosecond,
+var somewhere = []time.Duration{0, time.Second, time.Minute, v1.SilentAfter - time.Nanosecond, v1.SilentAfter, v1.SilentAfter + time.Nanosecond,
 	7 * time.Minute, 59 * time.Minute, time.Hour, 25 * time.Hour, 30 * 24 * time.Hour}
 
 // FewLooks in a quiet hour are those that a node may cost: a live one is judged

@@ -11,10 +11,6 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// SilentAfter is how long a node's Lease may stand still, by the bridge's own
-// clock, until the node counts as silent: three renewals of 2 min.
-const SilentAfter = 6 * time.Minute
-
 // lives: a daemon renews the node's Lease, or did when the bridge looked first
 // and has not been seen to stop. left is how long it goes on to count as living.
 func lives(p Pulse, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (alive bool, left time.Duration) {

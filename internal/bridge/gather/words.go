@@ -17,6 +17,3 @@ const (
 
 // MetaTime is a time as the API server keeps it.
 func MetaTime(t time.Time) metav1.Time { return metav1.NewTime(t.Truncate(time.Second)) }
-
-// TokenLife is that of every token the bridge asks for; the node renews it.
-const TokenLife = time.Hour

@@ -173,7 +173,7 @@ func TestABridgeThatStartsLeavesTheJobOfANodeThatHadADaemon(t *testing.T) {
 				seen.Observe(bridgetest.Node, "now", bridgetest.Noon)
 			}
 			clock := func() time.Time { return bridgetest.Noon }
-			l := &Loop{Client: cl, Reader: cl, Log: slog.New(slog.DiscardHandler), Now: clock, SilentAfter: gather.SilentAfter, Pulses: seen, Counted: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"what"}),
+			l := &Loop{Client: cl, Reader: cl, Log: slog.New(slog.DiscardHandler), Now: clock, SilentAfter: v1.SilentAfter, Pulses: seen, Counted: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"what"}),
 				InForce: bridgetest.InForce, Options: Options{Execution: ExecutionAuto, Image: "x"}, last: map[string]time.Time{}}
 			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: client.ObjectKeyFromObject(o)}); err != nil {
 				t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 
 // newLoop makes Jobs in one of the ways of execution.
 func newLoop(w bridgetest.World, e Execution) *Loop {
-	return &Loop{Client: w.Client, Reader: w.Client, Log: w.Log, Now: w.Now, SilentAfter: gather.SilentAfter, Pulses: w.Pulses, InForce: w.InForce,
+	return &Loop{Client: w.Client, Reader: w.Client, Log: w.Log, Now: w.Now, SilentAfter: v1.SilentAfter, Pulses: w.Pulses, InForce: w.InForce,
 		Counted: prometheus.NewCounterVec(prometheus.CounterOpts{}, []string{"what"}), Options: Options{Execution: e, Image: "x"}}
 }
 

@@ -197,7 +197,7 @@ func (l *Loop) mint(ctx context.Context, k gather.Known) (string, error) {
 		return "", err
 	}
 	token := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		ExpirationSeconds: new(int64(gather.TokenLife.Seconds())), BoundObjectRef: bound,
+		ExpirationSeconds: new(int64(v1.TokenLife.Seconds())), BoundObjectRef: bound,
 	}}
 	if err := l.Client.SubResource("token").Create(ctx, account, token); err != nil {
 		return "", fmt.Errorf("asking for a token of %s: %w", k.Name, err)

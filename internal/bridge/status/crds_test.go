@@ -70,7 +70,7 @@ func TestStatusesAreWrittenAlsoIntoOlderCRDs(t *testing.T) {
 		WithInterceptorFuncs(interceptor.Funcs{SubResourcePatch: server.patch}).Build()
 	told := events.NewFakeRecorder(100)
 	now := bridgetest.Noon
-	l := &Loop{Client: cl, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, SilentAfter: gather.SilentAfter, Pulses: gather.NewPulses(),
+	l := &Loop{Client: cl, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, SilentAfter: v1.SilentAfter, Pulses: gather.NewPulses(),
 		Events: told, Written: prometheus.NewCounter(prometheus.CounterOpts{}), Outdated: prometheus.NewGauge(prometheus.GaugeOpts{Name: "outdated"}),
 		Reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	// look reconciles, and wants what is then said of the node, after so many requests, and when it wants to look again.

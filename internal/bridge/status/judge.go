@@ -208,7 +208,7 @@ func silence(in In, rep *v1.Report) (silent bool, left time.Duration) {
 	if !in.Pulse.Moved && gather.SaidSilent(in.Object) {
 		return true, 0
 	}
-	left = in.Pulse.Seen.Add(cmp.Or(in.SilentAfter, gather.SilentAfter)).Sub(in.Now)
+	left = in.Pulse.Seen.Add(cmp.Or(in.SilentAfter, v1.SilentAfter)).Sub(in.Now)
 	return left <= 0, max(left, 0)
 }
 

@@ -17,7 +17,7 @@ import (
 
 func TestStatus(t *testing.T) {
 	healthy := gather.Pulse{Seen: bridgetest.Clock(-time.Minute), Moved: true}
-	quiet := gather.Pulse{Seen: bridgetest.Clock(-gather.SilentAfter), Moved: true}
+	quiet := gather.Pulse{Seen: bridgetest.Clock(-v1.SilentAfter), Moved: true}
 	done := func(generation int64) v1.MultiNicNodeConfigStatus {
 		return Status(In{
 			Object: bridgetest.Object(generation), Report: bridgetest.Said(t, bridgetest.Report(generation, bridgetest.Configured(1), bridgetest.Configured(2))),
@@ -32,7 +32,7 @@ func TestStatus(t *testing.T) {
 		Pulse: quiet, Now: bridgetest.Noon,
 	})
 	// A daemon has renewed the Lease, and does no more.
-	once := gather.Pulse{Seen: bridgetest.Clock(-gather.SilentAfter), Moved: true, Renewed: true}
+	once := gather.Pulse{Seen: bridgetest.Clock(-v1.SilentAfter), Moved: true, Renewed: true}
 	goneSilent := Status(In{Object: bridgetest.Object(1, after(done(1))), Pulse: once, Now: bridgetest.Noon})
 
 	const (
@@ -243,7 +243,7 @@ func TestStatus(t *testing.T) {
 		"a moment before, it is not": {
 			In{
 				Object: bridgetest.Object(1, after(done(1))), Report: bridgetest.Said(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))),
-				Pulse: gather.Pulse{Seen: bridgetest.Clock(-gather.SilentAfter + 2*time.Second)},
+				Pulse: gather.Pulse{Seen: bridgetest.Clock(-v1.SilentAfter + 2*time.Second)},
 			}, good,
 		},
 		"a node whose last report came from a Job is never silent": {
@@ -360,7 +360,7 @@ func TestSilenceIsNothingThatTheNodeSaid(t *testing.T) {
 	rep := bridgetest.Said(t, bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2)))
 	pulse := gather.Pulse{Seen: bridgetest.Noon, Moved: true}
 	o.Status = Status(In{Object: o, Report: rep, Pulse: pulse, Now: bridgetest.Noon})
-	o.Status = Status(In{Object: o, Report: rep, Pulse: pulse, Now: bridgetest.Clock(gather.SilentAfter)})
+	o.Status = Status(In{Object: o, Report: rep, Pulse: pulse, Now: bridgetest.Clock(v1.SilentAfter)})
 	if c := meta.FindStatusCondition(o.Status.Conditions, v1.ConditionReady); c.Reason != v1.ReasonNodeSilent {
 		t.Fatalf("Ready has the reason %s", c.Reason)
 	}

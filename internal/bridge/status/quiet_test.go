@@ -13,7 +13,6 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/bridge/bridgetest"
-	"multinicd/internal/bridge/gather"
 )
 
 // Status is what Judge says of a node.
@@ -21,7 +20,7 @@ func Status(in In) v1.MultiNicNodeConfigStatus { return Judge(in).Status }
 
 // newLoop is one whose nodes can be reached, with a brake or without.
 func newLoop(w bridgetest.World) *Loop {
-	return &Loop{Client: w.Client, Log: w.Log, Now: w.Now, SilentAfter: gather.SilentAfter, Pulses: w.Pulses, Jobs: true, Events: events.NewFakeRecorder(1000),
+	return &Loop{Client: w.Client, Log: w.Log, Now: w.Now, SilentAfter: v1.SilentAfter, Pulses: w.Pulses, Jobs: true, Events: events.NewFakeRecorder(1000),
 		Written: prometheus.NewCounter(prometheus.CounterOpts{}), Outdated: prometheus.NewGauge(prometheus.GaugeOpts{Name: "outdated"}),
 		Reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 }

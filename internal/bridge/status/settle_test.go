@@ -32,7 +32,7 @@ func TestEventsTellOfAnotherCauseUnderTheSameReason(t *testing.T) {
 		WithIndex(&v1.MultiNicNodeRun{}, gather.RunIndex, func(client.Object) []string { return []string{bridgetest.Node} }).Build()
 	told := events.NewFakeRecorder(100)
 	now := bridgetest.Noon
-	l := &Loop{Client: cl, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, SilentAfter: gather.SilentAfter, Pulses: gather.NewPulses(),
+	l := &Loop{Client: cl, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, SilentAfter: v1.SilentAfter, Pulses: gather.NewPulses(),
 		Events: told, Written: prometheus.NewCounter(prometheus.CounterOpts{}), Outdated: prometheus.NewGauge(prometheus.GaugeOpts{}),
 		Reachable: func(context.Context, *v1.MultiNicNodeConfig) (bool, error) { return true, nil }}
 	failed := func(reason, message string) v1.InterfaceStatus {

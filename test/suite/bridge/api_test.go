@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/bridge/gather"
 	"multinicd/test/bed"
 )
 
@@ -240,7 +239,7 @@ func TestAnObjectOlderThanTheRulesStillGetsItsStatus(t *testing.T) {
 		return ""
 	})
 
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	for name, n := range nodes {
 		c.eventually("the status of "+name+" is written", func() string {
 			if s := n.status(); s.State != v1.StatePending || s.ObservedGeneration != 1 {

@@ -17,14 +17,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/bridge/gather"
 	"multinicd/test/bed"
 )
 
 // The command as an administrator types it, of nodes each of which has another story.
 func TestTheFleetIsListedAsItIs(t *testing.T) {
 	c := newCluster(t)
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	binary := bed.Build(t, "./cmd/bridge")
 	ready, failed, fight, unheard := c.node("fleet-ready"), c.node("fleet-failed"), c.node("fleet-fight"), c.node("fleet-unheard")
 	began := time.Now()

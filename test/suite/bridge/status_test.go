@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/bridge/gather"
 )
 
 const (
@@ -38,7 +37,7 @@ func quote(s string) string {
 func TestStatusFollowsTheReports(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("follows")
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	o := n.publish()
 	n.becomes(unheard)
 	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
@@ -102,7 +101,7 @@ func TestStatusFollowsTheReports(t *testing.T) {
 func TestAChangeCostsTheBridgeTwoRequests(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("cheap")
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	n.say(n.report(n.publish(), v1.StateConfigured, v1.ReasonConfigured))
 	n.becomes(done)
 
@@ -194,7 +193,7 @@ func (c *cluster) bridgeRequests() []string {
 func TestAReportDoesNotSpeakForAnObjectMadeAnew(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("anew")
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	before := n.publish()
 	n.say(n.report(before, v1.StateConfigured, v1.ReasonConfigured))
 	n.becomes(done)
@@ -315,7 +314,7 @@ func TestASilentNodeKeepsItsStateAndIsNotReady(t *testing.T) {
 func TestGarbageHarmsNobodyElse(t *testing.T) {
 	c := newCluster(t)
 	bad, good := c.node("garbage"), c.node("neighbour")
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	o, other := bad.publish(), good.publish()
 	good.say(good.report(other, v1.StateConfigured, v1.ReasonConfigured))
 	good.becomes(done)
@@ -365,7 +364,7 @@ func TestGarbageHarmsNobodyElse(t *testing.T) {
 func TestANodeThatTalksAllTheTimeIsHeldBack(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("talkative")
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	o := n.publish()
 	n.becomes(unheard)
 	before, began := len(c.bridgeRequests()), time.Now()
@@ -391,7 +390,7 @@ func TestANodeThatTalksAllTheTimeIsHeldBack(t *testing.T) {
 func TestTwoNodesDoNotTouch(t *testing.T) {
 	c := newCluster(t)
 	a, b := c.node("node-a"), c.node("node-b")
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	oa, ob := a.publish(), b.publish()
 	a.say(a.report(oa, v1.StateFailed, v1.ReasonProtectedLink))
 	b.say(b.report(ob, v1.StateConfigured, v1.ReasonConfigured))
@@ -405,7 +404,7 @@ func TestTwoNodesDoNotTouch(t *testing.T) {
 func TestEventsTellOfTransitionsOnly(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("events")
-	c.startBridge(gather.SilentAfter)
+	c.startBridge(v1.SilentAfter)
 	told := func(want ...string) {
 		t.Helper()
 		c.eventually(fmt.Sprint("the Events are ", want), func() string {
