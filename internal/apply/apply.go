@@ -55,7 +55,7 @@ const maxAttempts = 3
 
 // Complete adds to the record, in memory, the NICs of which only our files are left. What cannot be read is named in the error, and the rest counts.
 func (a *Applier) Complete() error {
-	k, ok := a.Backend.(Keeper)
+	k, ok := a.Backend.(FileReader)
 	if !ok {
 		return nil
 	}

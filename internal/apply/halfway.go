@@ -41,7 +41,7 @@ func (a *Applier) Resume(ctx context.Context, mac nic.MAC) error {
 	if !ok {
 		return nil
 	}
-	r, there := a.settle(ctx, mac, h.file, false)
+	r, there := a.endJournal(ctx, mac, h.file, false)
 	if !there {
 		delete(a.halfway, mac)
 	}

@@ -52,7 +52,7 @@ type Prober interface {
 	Before(ctx context.Context) (after func(ctx context.Context) error)
 }
 
-// Keeper is a Backend that can read back from its files what they say, for the time after the record was lost.
-type Keeper interface {
+// FileReader is a Backend that can read back from its files what they say, for the time after the record was lost.
+type FileReader interface {
 	Owned() ([]plan.Owned, error)
 }

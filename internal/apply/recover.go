@@ -57,7 +57,7 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 			err := a.setAside(file, ".stale")
 			a.Log.Warn("an older multinicd has run since this change was cut off; its journal was set aside", "mac", mac, "file", file+".stale", "err", err)
 		} else {
-			r, _ = a.settle(ctx, mac, file, true)
+			r, _ = a.endJournal(ctx, mac, file, true)
 		}
 		out = append(out, r)
 		if a.Alive != nil {
@@ -81,7 +81,7 @@ func (a *Applier) older(ctx context.Context) (out []Recovered, ran bool) {
 	case err != nil:
 		out = append(out, a.damaged(nic.Config{}, a.marker(), err))
 	case !mac.IsZero():
-		r, _ := a.settle(ctx, mac, a.marker(), true)
+		r, _ := a.endJournal(ctx, mac, a.marker(), true)
 		out = append(out, r)
 	}
 	return out, ran
@@ -110,9 +110,9 @@ func (a *Applier) olderRan() (mac nic.MAC, ran bool, err error) {
 	return mac, false, err
 }
 
-// settle undoes or finishes what a journal tells of, and blocks the NIC where that cannot be done. there is false where no journal is. crashed says
+// endJournal undoes or finishes what a journal tells of, and blocks the NIC where that cannot be done. there is false where no journal is. crashed says
 // that the change has ended the daemon.
-func (a *Applier) settle(ctx context.Context, mac nic.MAC, file string, crashed bool) (r Recovered, there bool) {
+func (a *Applier) endJournal(ctx context.Context, mac nic.MAC, file string, crashed bool) (r Recovered, there bool) {
 	r.NIC.MAC = mac
 	data, _, err := a.Files.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -143,7 +143,7 @@ func (d *Dispatch) Owned() ([]plan.Owned, error) {
 	var out []plan.Owned
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(d.backends)) {
-		if k, ok := d.backends[name].(apply.Keeper); ok {
+		if k, ok := d.backends[name].(apply.FileReader); ok {
 			found, err := k.Owned()
 			errs = append(errs, err)
 			for _, o := range found {
