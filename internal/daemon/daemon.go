@@ -244,10 +244,10 @@ func nudge(wake chan<- struct{}) {
 	}
 }
 
-// settle is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
+// debounce is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
 // While somebody fights with us, events are no news: it is longer then.
-func (d *Daemon) settle() time.Duration {
-	if len(d.own.fights()) > 0 {
+func (d *Daemon) debounce() time.Duration {
+	if len(d.own.goingOn()) > 0 {
 		return 300 * time.Millisecond
 	}
 	return 50 * time.Millisecond
@@ -275,7 +275,7 @@ func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Dura
 			if d.own.woken = behind; behind.IsZero() {
 				d.own.woken = d.now()
 			}
-			if rest := d.settle() - d.now().Sub(last); rest > 0 {
+			if rest := d.debounce() - d.now().Sub(last); rest > 0 {
 				select {
 				case <-time.After(rest):
 				case <-ctx.Done():

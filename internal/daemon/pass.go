@@ -166,7 +166,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		}
 		if res, half := d.halfway(a); half { // resume has a pace of its own
 			delete(d.own.failures, a.NIC.MAC)
-			delete(d.own.brakes, a.NIC.MAC)
+			delete(d.own.fights, a.NIC.MAC)
 			results = append(results, res)
 			continue
 		}
@@ -177,16 +177,16 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 			results = append(results, f.result)
 			continue
 		}
-		b, drift := d.brake(a)
-		if drift && b.holds(d.now()) {
-			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: b.message()})
+		fight, drift := d.fight(a)
+		if drift && fight.holds(d.now()) {
+			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: fight.message()})
 			continue
 		}
 		if a.Kind == plan.Configure && a.Link != nil {
 			d.rememberToo(a.Link.Index) // who changes it while others are still under way is to be known
 		}
 		res := d.Applier.Do(ctx, a)
-		if res.Err != nil && !failed && !b.fighting() {
+		if res.Err != nil && !failed && !fight.fighting() {
 			if now, yes := d.overtaken(ctx, desired, res); yes {
 				d.Log.Info("a NIC was changed by somebody else in the middle of a change; once more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", res.Reason, "err", res.Err)
 				d.Alive() // both together may take longer than one watchdog interval
@@ -197,14 +197,14 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		switch {
 		case res.Outcome == apply.Refused && res.Err == nil: // nothing was tried: neither a repair nor a sign of peace
 			drift = false
-			delete(d.own.brakes, a.NIC.MAC)
+			delete(d.own.fights, a.NIC.MAC)
 		case drift:
-			d.drifted(b, res)
-		case b != nil && res.Outcome == apply.Unchanged && b.peace(d.now()):
+			d.drifted(fight, res)
+		case fight != nil && res.Outcome == apply.Unchanged && fight.peace(d.now()):
 			d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)
 		}
 		switch {
-		case drift && b.fighting() && res.Err != nil: // undone by the other before it could be verified; the brake says when to go on
+		case drift && fight.fighting() && res.Err != nil: // undone by the other before it could be verified; the fight says when to go on
 			delete(d.own.failures, a.NIC.MAC)
 			changed = true
 		case res.Err != nil:
@@ -297,7 +297,7 @@ func generation(w Wish) int64 {
 func (d *Daemon) remember(m plan.Machine) {
 	indexes := map[int]bool{}
 	for _, o := range d.Applier.Record().NICs {
-		if d.own.brakes[o.MAC].holds(d.now()) {
+		if d.own.fights[o.MAC].holds(d.now()) {
 			continue // what is told of it wakes us for nothing
 		}
 		if len(o.Config.Rules) > 0 {

@@ -40,7 +40,7 @@ func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, erro
 	if err != nil {
 		return Foreseen{}, err
 	}
-	if err := d.mayHold(ctx, wish, back); err != nil {
+	if err := d.mayRollBack(ctx, wish, back); err != nil {
 		return Foreseen{}, err
 	}
 	wish.Held = back

@@ -18,11 +18,11 @@ const waitMin = time.Second
 // writer undoes. Only the goroutine of the loop uses them.
 type retries struct {
 	failures map[nic.MAC]failure
-	brakes   map[nic.MAC]*brake
+	fights   map[nic.MAC]*fight
 }
 
 func newRetries() retries {
-	return retries{map[nic.MAC]failure{}, map[nic.MAC]*brake{}}
+	return retries{map[nic.MAC]failure{}, map[nic.MAC]*fight{}}
 }
 
 // keep forgets every NIC for which the newest plan has no action: nobody would ever try its change again, nor see its peace.
@@ -32,7 +32,7 @@ func (r retries) keep(actions []plan.Action) {
 		planned[a.NIC.MAC] = true
 	}
 	maps.DeleteFunc(r.failures, func(mac nic.MAC, _ failure) bool { return !planned[mac] })
-	maps.DeleteFunc(r.brakes, func(mac nic.MAC, _ *brake) bool { return !planned[mac] })
+	maps.DeleteFunc(r.fights, func(mac nic.MAC, _ *fight) bool { return !planned[mac] })
 }
 
 // next is how long the loop may wait for an event: until the first NIC is due, waitMin at least and an hour at most.
@@ -41,9 +41,9 @@ func (r retries) next(now time.Time) time.Duration {
 	for _, f := range r.failures {
 		wait = min(wait, f.next.Sub(now))
 	}
-	for mac, b := range r.fights() {
+	for mac, f := range r.goingOn() {
 		if _, failed := r.failures[mac]; !failed { // a NIC that failed is not looked at before its failure is due
-			wait = min(wait, b.next(now).Sub(now))
+			wait = min(wait, f.next(now).Sub(now))
 		}
 	}
 	return max(wait, waitMin)
@@ -52,12 +52,12 @@ func (r retries) next(now time.Time) time.Duration {
 // failed lists the NICs whose last change failed, in no order.
 func (r retries) failed() []nic.MAC { return slices.Collect(maps.Keys(r.failures)) }
 
-// fights lists the NICs about which a fight goes on, by MAC.
-func (r retries) fights() map[nic.MAC]*brake {
-	out := map[nic.MAC]*brake{}
-	for mac, b := range r.brakes {
-		if b.fighting() {
-			out[mac] = b
+// goingOn lists the NICs about which a fight goes on, by MAC.
+func (r retries) goingOn() map[nic.MAC]*fight {
+	out := map[nic.MAC]*fight{}
+	for mac, f := range r.fights {
+		if f.fighting() {
+			out[mac] = f
 		}
 	}
 	return out

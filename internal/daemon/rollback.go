@@ -13,17 +13,17 @@ import (
 // ErrNothingBefore: there is no other configuration to go back to.
 var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to roll back to")
 
-// hold puts the wish before the present one in force, until the object changes; or, with back false, ends that.
-func (d *Daemon) hold(ctx context.Context, back bool) error {
+// rollbackTo puts the wish before the present one in force, until the object changes; or, with back false, ends that.
+func (d *Daemon) rollbackTo(ctx context.Context, back bool) error {
 	d.state.mu.Lock()
 	asked := d.state.wish
 	d.state.mu.Unlock()
-	if err := d.mayHold(ctx, asked, back); err != nil { // asks the host, and nobody else is to wait for that
+	if err := d.mayRollBack(ctx, asked, back); err != nil { // asks the host, and nobody else is to wait for that
 		return err
 	}
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
-	if err := d.state.wish.mayHold(back); err != nil {
+	if err := d.state.wish.mayRollBack(back); err != nil {
 		return err
 	}
 	if back && d.state.wish.Before != asked.Before {
@@ -40,9 +40,9 @@ func (d *Daemon) hold(ctx context.Context, back bool) error {
 	return nil
 }
 
-// mayHold says why a rollback, or with back false the end of one, has no sense now; nil: it has.
-func (d *Daemon) mayHold(ctx context.Context, w Wish, back bool) error {
-	if err := w.mayHold(back); err != nil || !back {
+// mayRollBack says why a rollback, or with back false the end of one, has no sense now; nil: it has.
+func (d *Daemon) mayRollBack(ctx context.Context, w Wish, back bool) error {
+	if err := w.mayRollBack(back); err != nil || !back {
 		return err
 	}
 	w.Held = true
@@ -52,8 +52,8 @@ func (d *Daemon) mayHold(ctx context.Context, w Wish, back bool) error {
 	return nil
 }
 
-// mayHold says the same as far as the wish alone tells.
-func (w Wish) mayHold(back bool) error {
+// mayRollBack says the same as far as the wish alone tells.
+func (w Wish) mayRollBack(back bool) error {
 	switch {
 	case !back && !w.Held:
 		return errors.New("nothing is rolled back: there is nothing to undo")
@@ -108,7 +108,7 @@ func (d *Daemon) Rollback(ctx context.Context, back bool) (Status, error) {
 	if err := d.open(ctx); err != nil {
 		return Status{}, err
 	}
-	if err := d.hold(ctx, back); err != nil {
+	if err := d.rollbackTo(ctx, back); err != nil {
 		return Status{}, err
 	}
 	d.Machine.Settle(ctx, d.owned())

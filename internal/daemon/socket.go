@@ -131,7 +131,7 @@ func (d *Daemon) obey(ctx context.Context, c command) (next time.Duration) {
 	var r Reply
 	switch c.name {
 	case AskRollback, AskUndo:
-		if err := d.hold(ctx, c.name == AskRollback); err != nil {
+		if err := d.rollbackTo(ctx, c.name == AskRollback); err != nil {
 			r.Error = errText(err)
 			break
 		}

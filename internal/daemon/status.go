@@ -231,8 +231,8 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 			out.Message = stays(out.Message, out.Have.Addresses)
 		}
 	}
-	if b := d.own.brakes[c.MAC]; b.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
-		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, b.message(), false
+	if f := d.own.fights[c.MAC]; f.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
+		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, f.message(), false
 	}
 	return out
 }

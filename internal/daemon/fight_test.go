@@ -11,7 +11,7 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-func TestBrake(t *testing.T) {
+func TestFight(t *testing.T) {
 	at := time.Unix(0, 0)
 	for name, test := range map[string]struct {
 		every    time.Duration // somebody changes the NIC
@@ -30,7 +30,7 @@ func TestBrake(t *testing.T) {
 		"a single repair that cannot be verified is no evidence": {time.Minute, time.Second, false, "", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, got, repairs := &brake{index: 3}, "", 0
+			b, got, repairs := &fight{index: 3}, "", 0
 			broken := false
 			for ms := time.Duration(0); ms < 20*time.Minute; ms += 100 * time.Millisecond {
 				now := at.Add(ms)
@@ -59,7 +59,7 @@ func TestBrake(t *testing.T) {
 	}
 }
 
-func TestAFightIsBrakedReportedAndEndsWithPeace(t *testing.T) {
+func TestAFightIsHeldBackReportedAndEndsWithPeace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()

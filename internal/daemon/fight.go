@@ -11,11 +11,11 @@ import (
 	"multinicd/plan"
 )
 
-// brake watches over the repairs of one NIC, and holds them back while another writer undoes each. It knows no clock but what it is told.
+// fight watches over the repairs of one NIC, and holds them back while another writer undoes each. It knows no clock but what it is told.
 //
 // So many repairs within a short time are a fight: then nothing is done for a pause. After that comes one repair more, on trial: if what it
 // repaired stays for a while, peace has returned, and otherwise the next pause is twice as long.
-type brake struct {
+type fight struct {
 	index   int         // ifindex of the link at the last look; another one has no past
 	repairs []time.Time // the latest
 	pause   time.Duration
@@ -35,90 +35,91 @@ const (
 )
 
 // fighting says whether a fight was seen and peace has not returned yet.
-func (b *brake) fighting() bool { return b != nil && b.pause > 0 }
+func (f *fight) fighting() bool { return f != nil && f.pause > 0 }
 
 // holds says that nothing may be repaired now.
-func (b *brake) holds(now time.Time) bool { return b.fighting() && now.Before(b.until) }
+func (f *fight) holds(now time.Time) bool { return f.fighting() && now.Before(f.until) }
 
 // repaired notes a repair that was made now, or that another undid before it could even be verified; true: a fight begins, or goes on.
-func (b *brake) repaired(now time.Time, verified bool, about string) bool {
-	b.repairs = append(slices.DeleteFunc(b.repairs, func(t time.Time) bool { return now.Sub(t) > fightTime }), now)
+func (f *fight) repaired(now time.Time, verified bool, about string) bool {
+	f.repairs = append(slices.DeleteFunc(f.repairs, func(t time.Time) bool { return now.Sub(t) > fightTime }), now)
 	if !verified { // it is tried again after a while only: two of them must do
-		b.repairs = append(b.repairs, slices.Repeat([]time.Time{now}, fightRepairs/2-1)...)
+		f.repairs = append(f.repairs, slices.Repeat([]time.Time{now}, fightRepairs/2-1)...)
 	}
 	switch {
-	case b.fighting() && !b.tried:
-		b.tried, b.calm = true, now.Add(trial)
+	case f.fighting() && !f.tried:
+		f.tried, f.calm = true, now.Add(trial)
 		return false
-	case !b.fighting() && len(b.repairs) < fightRepairs:
+	case !f.fighting() && len(f.repairs) < fightRepairs:
 		return false
-	case !b.fighting():
-		b.about = about
+	case !f.fighting():
+		f.about = about
 	}
-	b.pause = min(max(2*b.pause, pauseMin), pauseMax)
-	b.until, b.tried, b.repairs = now.Add(b.pause), false, nil
-	b.calm = b.until.Add(trial)
+	f.pause = min(max(2*f.pause, pauseMin), pauseMax)
+	f.until, f.tried, f.repairs = now.Add(f.pause), false, nil
+	f.calm = f.until.Add(trial)
 	return true
 }
 
 // peace says, of a NIC of which nothing was to be repaired now, whether a fight has ended with that.
-func (b *brake) peace(now time.Time) bool {
-	if !b.fighting() || now.Before(b.calm) {
+func (f *fight) peace(now time.Time) bool {
+	if !f.fighting() || now.Before(f.calm) {
 		return false
 	}
-	*b = brake{index: b.index}
+	*f = fight{index: f.index}
 	return true
 }
 
 // next is when a NIC must be looked at again; zero: an event will tell.
-func (b *brake) next(now time.Time) time.Time {
+func (f *fight) next(now time.Time) time.Time {
 	switch {
-	case !b.fighting():
+	case !f.fighting():
 		return time.Time{}
-	case now.Before(b.until):
-		return b.until
+	case now.Before(f.until):
+		return f.until
 	}
-	return b.calm
+	return f.calm
 }
 
-func (b *brake) message() string {
-	return fmt.Sprintf("another writer keeps changing it: %s; multinicd stands back, and tries again by and by", b.about)
+func (f *fight) message() string {
+	return fmt.Sprintf("another writer keeps changing it: %s; multinicd stands back, and tries again by and by", f.about)
 }
 
-// brake finds that of the NIC of an action, and lets go one whose link is another by now or of which something else is wanted: that is no repair.
-func (d *Daemon) brake(a plan.Action) (b *brake, drift bool) {
+// fight gives what is known of fights about an action's NIC, and whether the action is a repair. Where the link is another by now, or something else
+// is wanted of the NIC, the action is none, and all begins anew.
+func (d *Daemon) fight(a plan.Action) (f *fight, drift bool) {
 	mac := a.NIC.MAC
 	if a.Kind != plan.Configure || a.Link == nil {
-		delete(d.own.brakes, mac)
+		delete(d.own.fights, mac)
 		return nil, false
 	}
-	b = d.own.brakes[mac]
+	f = d.own.fights[mac]
 	had, known := d.Applier.Record().Find(mac)
 	same := known && had.Applied && had.Config.Equal(a.NIC)
-	if b == nil || b.index != a.Link.Index || !same {
-		d.own.brakes[mac] = &brake{index: a.Link.Index}
-		return d.own.brakes[mac], false
+	if f == nil || f.index != a.Link.Index || !same {
+		d.own.fights[mac] = &fight{index: a.Link.Index}
+		return d.own.fights[mac], false
 	}
-	if drift = !a.Change.Empty(); drift && !b.holds(d.now()) {
-		b.by = d.whose(a) // before the repair, which is a change too, and may be made by NetworkManager
+	if drift = !a.Change.Empty(); drift && !f.holds(d.now()) {
+		f.by = d.whose(a) // before the repair, which is a change too, and may be made by NetworkManager
 	}
-	return b, drift
+	return f, drift
 }
 
 // drifted does a repair, and says in the log what it was about and who was it, as far as that can be known.
-func (d *Daemon) drifted(b *brake, res apply.Result) {
+func (d *Daemon) drifted(f *fight, res apply.Result) {
 	a := res.Action
 	d.countRepair(res)
-	about, by := strings.Join(differences(a), "; "), b.by
+	about, by := strings.Join(differences(a), "; "), f.by
 	log := d.Log.With("node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
 	if res.Err == nil {
 		log.Info("put back what somebody changed")
 	} else {
 		log.Info("what somebody changed is not put back yet")
 	}
-	if b.repaired(d.now(), res.Err == nil, about+" (by "+by+")") {
+	if f.repaired(d.now(), res.Err == nil, about+" (by "+by+")") {
 		d.Log.Warn("another writer keeps changing a NIC; standing back", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", v1.ReasonDriftFighting,
-			"change", about, "by", by, "pause", b.pause)
+			"change", about, "by", by, "pause", f.pause)
 	}
 }
 
