@@ -21,7 +21,7 @@ func Guard(l nic.Link, m Machine) *Refusal {
 	if r := NotOurs(l, m); r != nil {
 		return r
 	}
-	for _, p := range m.Paths {
+	for _, p := range m.Lifelines {
 		if p.Index == l.Index && p.Index != 0 {
 			return refuse(ProtectedLink, "link %s carries the path to %s (%s): the node would be lost; take this NIC out of the object", l.Name, p.What, p.To)
 		}
@@ -39,7 +39,7 @@ func Guard(l nic.Link, m Machine) *Refusal {
 
 // GuardOf is Guard for what we remember. On a link of a NIC that is ours and in force, a default route by a router advertisement protects nothing:
 // nobody has set it, and our files keep it away from the next boot on (see advertised.go). A link that the node lives by all the same, since
-// the way to the API server or the node's address is on it, stays protected: Paths tell.
+// the way to the API server or the node's address is on it, stays protected: Lifelines tell.
 func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 	if rec.inForce(l) {
 		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == nic.ProtocolAdvertisement })
@@ -183,7 +183,7 @@ func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
 			return refuse(AddressInUse, "address %s is on link %s of this host already, and can be on one link only; give the NIC another address, or free this one", a.Addr(), o.Name)
 		}
 	}
-	for _, w := range p.machine.Paths {
+	for _, w := range p.machine.Lifelines {
 		if a.Addr() == w.To || a.Addr() == w.Via {
 			return refuse(CutsAPIPath, "address %s is the one by which the node reaches %s: the node would be lost; give the NIC another address", a.Addr(), w.What)
 		}
@@ -202,7 +202,7 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	if table != nic.TableMain {
 		return nil
 	}
-	for _, w := range p.machine.Paths {
+	for _, w := range p.machine.Lifelines {
 		for _, to := range []netip.Addr{w.To, w.Via, w.Source} {
 			if to.IsValid() && dst.Contains(to) && w.Index != l.Index && dst.Bits() > p.bestBits(to, w.Index) {
 				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, to, w.What)

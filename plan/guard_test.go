@@ -15,16 +15,16 @@ func host() plan.Machine {
 	eth0 := nic.Link{Index: 2, Name: "eth0", MAC: mac(0xee), Device: true, Up: true, Carrier: true, MTU: 1500,
 		Addresses: []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Permanent: true}, {Prefix: netip.MustParsePrefix("2001:db8:2::10/64"), Permanent: true}},
 		Routes:    []nic.Route{route("0.0.0.0/0 192.0.2.254"), route("::/0 fe80::1"), from("192.0.2.10", route("192.0.2.0/24")), route("2001:db8:2::/64")}}
-	return plan.Machine{Links: []nic.Link{eth0, link(1), link(2)}, Paths: []plan.Path{apiByGateway}}
+	return plan.Machine{Links: []nic.Link{eth0, link(1), link(2)}, Lifelines: []plan.Lifeline{apiByGateway}}
 }
 
 // The ways to an API server.
 var (
-	apiByGateway = plan.Path{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: 2, Source: netip.MustParseAddr("192.0.2.10"), Via: netip.MustParseAddr("192.0.2.254")}
-	apiOnLink    = plan.Path{What: "the API server", To: netip.MustParseAddr("192.0.2.100"), Index: 2, Source: netip.MustParseAddr("192.0.2.10")}
-	apiNowhere   = plan.Path{What: "the API server", To: netip.MustParseAddr("198.51.100.1")}
-	apiIPv6      = plan.Path{What: "the API server", To: netip.MustParseAddr("2001:db8:9::1"), Index: 2, Source: netip.MustParseAddr("2001:db8:2::10"), Via: netip.MustParseAddr("fe80::1")}
-	nodeIP       = plan.Path{What: "kubelet's --node-ip", To: netip.MustParseAddr("192.0.2.10"), Index: 1}
+	apiByGateway = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: 2, Source: netip.MustParseAddr("192.0.2.10"), Via: netip.MustParseAddr("192.0.2.254")}
+	apiOnLink    = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("192.0.2.100"), Index: 2, Source: netip.MustParseAddr("192.0.2.10")}
+	apiNowhere   = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("198.51.100.1")}
+	apiIPv6      = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("2001:db8:9::1"), Index: 2, Source: netip.MustParseAddr("2001:db8:2::10"), Via: netip.MustParseAddr("fe80::1")}
+	nodeIP       = plan.Lifeline{What: "kubelet's --node-ip", To: netip.MustParseAddr("192.0.2.10"), Index: 1}
 )
 
 // input is what Make is asked in a row: NIC 1 is wanted with 10.1.0.5/24, on a host as above.
@@ -104,11 +104,11 @@ var guardTable = map[string]struct {
 	"our last table":                                   {func(in *input) { in.link().Routes = []nic.Route{in2(19999, "0.0.0.0/0 10.1.0.1")} }, "", ""},
 	"just above our tables it is not ours":             {func(in *input) { in.link().Routes = []nic.Route{in2(20000, "0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "table 20000"},
 	"half of the Internet is no default route":         {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/1 10.1.0.1")} }, "", ""},
-	"the link carries the way to the API server":       {func(in *input) { in.Paths[0].Index = in.link().Index }, plan.ProtectedLink, "the API server"},
+	"the link carries the way to the API server":       {func(in *input) { in.Lifelines[0].Index = in.link().Index }, plan.ProtectedLink, "the API server"},
 	"the link holds the API server's address":          {func(in *input) { in.has(in.link(), "198.51.100.1/32") }, plan.ProtectedLink, "the API server"},
 	"the link holds the source towards the API server": {func(in *input) { in.has(in.link(), "192.0.2.10/32") }, plan.ProtectedLink, "the API server"},
 	"the link holds kubelet's node IP": {func(in *input) {
-		in.Paths = append(in.Paths, nodeIP)
+		in.Lifelines = append(in.Lifelines, nodeIP)
 		in.Links[0].Addresses = nil
 		in.has(in.link(), "192.0.2.10/24")
 	}, plan.ProtectedLink, "node"},
@@ -118,13 +118,13 @@ var guardTable = map[string]struct {
 	"the API server is reached by the router that advertised itself": {func(in *input) {
 		in.ours()
 		in.advertised(in.link())
-		in.Paths[0] = apiIPv6
-		in.Paths[0].Index = in.link().Index
+		in.Lifelines[0] = apiIPv6
+		in.Lifelines[0].Index = in.link().Index
 	}, plan.ProtectedLink, "the API server"},
 	"an advertised address is the node's": {func(in *input) {
 		in.ours()
 		in.advertised(in.link())
-		in.Paths = append(in.Paths, plan.Path{What: "kubelet's --node-ip", Source: netip.MustParseAddr("2001:db8:f::1234")})
+		in.Lifelines = append(in.Lifelines, plan.Lifeline{What: "kubelet's --node-ip", Source: netip.MustParseAddr("2001:db8:f::1234")})
 	}, plan.ProtectedLink, "node"},
 	"a NIC of ours has by hand the only default route of IPv6": {func(in *input) {
 		in.ours()
@@ -156,8 +156,8 @@ var guardTable = map[string]struct {
 		in.link().Conf6 = &nic.Conf6{Off: true}
 	}, plan.NotSupported, "all.disable_ipv6=1"},
 
-	"the node IP on another link is no matter":            {func(in *input) { in.Paths = append(in.Paths, nodeIP) }, "", ""},
-	"a path that leads nowhere protects no link by index": {func(in *input) { in.Paths[0] = apiNowhere; in.link().Index = 0 }, "", ""},
+	"the node IP on another link is no matter":            {func(in *input) { in.Lifelines = append(in.Lifelines, nodeIP) }, "", ""},
+	"a path that leads nowhere protects no link by index": {func(in *input) { in.Lifelines[0] = apiNowhere; in.link().Index = 0 }, "", ""},
 
 	// Whose configuration it has.
 	"netplan has a definition for it":                            {func(in *input) { in.link().Claim = claim }, plan.ForeignConfig, "50-cloud-init.yaml"},
@@ -259,24 +259,24 @@ var guardTable = map[string]struct {
 	}, "", ""},
 
 	// What traffic it would draw.
-	"the API server's subnet, equally long":              {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.11/24") }, "", ""},
-	"the API server's subnet, shorter":                   {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.11/23") }, "", ""},
-	"the API server's subnet, longer":                    {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.101/25") }, plan.CutsAPIPath, "192.0.2.100"},
-	"a longer part of the subnet without the API server": {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.130/26") }, "", ""},
+	"the API server's subnet, equally long":              {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.11/24") }, "", ""},
+	"the API server's subnet, shorter":                   {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.11/23") }, "", ""},
+	"the API server's subnet, longer":                    {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.101/25") }, plan.CutsAPIPath, "192.0.2.100"},
+	"a longer part of the subnet without the API server": {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.130/26") }, "", ""},
 	"a longer half of the subnet with the primary":       {func(in *input) { in.is("192.0.2.11/25") }, plan.CutsAPIPath, "192.0.2.10"},
 	"a longer half of the subnet with the gateway":       {func(in *input) { in.is("192.0.2.201/25") }, plan.CutsAPIPath, "192.0.2.254"},
 	"the gateway's subnet, equally long":                 {func(in *input) { in.is("192.0.2.201/24") }, "", ""},
 	"a subnet of an API server behind the gateway":       {func(in *input) { in.is("198.51.100.9/24") }, plan.CutsAPIPath, "198.51.100.1"},
 	"a subnet beside it":                                 {func(in *input) { in.is("198.51.101.9/24") }, "", ""},
-	"the subnet of an API server without a way":          {func(in *input) { in.Paths[0] = apiNowhere; in.is("198.51.100.9/24") }, plan.CutsAPIPath, "198.51.100.1"},
-	"a subnet beside an API server without a way":        {func(in *input) { in.Paths[0] = apiNowhere }, "", ""},
-	"the subnet of an IPv6 API server":                   {func(in *input) { in.Paths[0] = apiIPv6; in.is("2001:db8:9::7/64") }, plan.CutsAPIPath, "2001:db8:9::1"},
-	"the primary's IPv6 subnet, longer":                  {func(in *input) { in.Paths[0] = apiIPv6; in.is("2001:db8:2::11/120") }, plan.CutsAPIPath, "2001:db8:2::10"},
-	"the primary's IPv6 subnet, equally long":            {func(in *input) { in.Paths[0] = apiIPv6; in.is("2001:db8:2::11/64") }, "", ""},
-	"the API server's own address":                       {func(in *input) { in.Paths[0] = apiOnLink; in.is("192.0.2.100/24") }, plan.CutsAPIPath, "192.0.2.100"},
+	"the subnet of an API server without a way":          {func(in *input) { in.Lifelines[0] = apiNowhere; in.is("198.51.100.9/24") }, plan.CutsAPIPath, "198.51.100.1"},
+	"a subnet beside an API server without a way":        {func(in *input) { in.Lifelines[0] = apiNowhere }, "", ""},
+	"the subnet of an IPv6 API server":                   {func(in *input) { in.Lifelines[0] = apiIPv6; in.is("2001:db8:9::7/64") }, plan.CutsAPIPath, "2001:db8:9::1"},
+	"the primary's IPv6 subnet, longer":                  {func(in *input) { in.Lifelines[0] = apiIPv6; in.is("2001:db8:2::11/120") }, plan.CutsAPIPath, "2001:db8:2::10"},
+	"the primary's IPv6 subnet, equally long":            {func(in *input) { in.Lifelines[0] = apiIPv6; in.is("2001:db8:2::11/64") }, "", ""},
+	"the API server's own address":                       {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.100/24") }, plan.CutsAPIPath, "192.0.2.100"},
 	"the gateway's own address":                          {func(in *input) { in.is("192.0.2.254/24") }, plan.CutsAPIPath, "192.0.2.254"},
-	"the own address of a gateway that no path uses":     {func(in *input) { in.Paths = nil; in.is("192.0.2.254/24") }, plan.CutsAPIPath, "192.0.2.254"},
-	"a gateway drawn away that no path uses":             {func(in *input) { in.Paths = nil; in.is("192.0.2.201/25") }, plan.CutsAPIPath, "eth0"},
+	"the own address of a gateway that no path uses":     {func(in *input) { in.Lifelines = nil; in.is("192.0.2.254/24") }, plan.CutsAPIPath, "192.0.2.254"},
+	"a gateway drawn away that no path uses":             {func(in *input) { in.Lifelines = nil; in.is("192.0.2.201/25") }, plan.CutsAPIPath, "eth0"},
 	"an address by a host route of the primary":          {func(in *input) { in.hostRoute(); in.is("198.51.100.9/24") }, "", ""},
 	"a route to the API server":                          {func(in *input) { in.routes(route("198.51.100.1/32")) }, plan.CutsAPIPath, "198.51.100.1"},
 	"a route to half of the Internet":                    {func(in *input) { in.routes(route("128.0.0.0/1 10.1.0.1")) }, plan.CutsAPIPath, ""},
@@ -420,7 +420,7 @@ func TestGuardNeverTouchesNamesOfContainerNetworks(t *testing.T) {
 func TestAnUndoMayPutBackWhatTheChangeBroke(t *testing.T) {
 	l, m := link(1), host()
 	l.Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")}
-	m.Paths[0].Index = l.Index
+	m.Lifelines[0].Index = l.Index
 	if plan.Guard(l, m) == nil {
 		t.Error("the guard lets it be changed")
 	}

@@ -30,10 +30,10 @@ const (
 
 // Machine is what is there. Links are as kernel.Kernel gives them, sorted by ifindex.
 type Machine struct {
-	Links []nic.Link
-	Paths []Path   // what must not be cut
-	Deny  []string // more name patterns (path.Match) of links never touched
-	Kinds []string // kinds of virtual link that count as physical; test machines only
+	Links     []nic.Link
+	Lifelines []Lifeline // what must not be cut
+	Deny      []string   // more name patterns (path.Match) of links never touched
+	Kinds     []string   // kinds of virtual link that count as physical; test machines only
 	// SubnetsOff: addresses in a subnet that several links share are set as they are.
 	SubnetsOff bool `json:",omitempty"`
 	// NoIPv6 says why no link of this host can have an IPv6 address; empty: some can.
@@ -42,8 +42,8 @@ type Machine struct {
 	Failed []nic.MAC `json:",omitempty"`
 }
 
-// Path is a way out of the host that the node lives by.
-type Path struct {
+// Lifeline is a way out of the host that the node lives by.
+type Lifeline struct {
 	What   string     // "the API server", "kubelet's --node-ip"
 	To     netip.Addr // where it leads
 	Index  int        // ifindex of the link it takes now; 0: no route now
@@ -76,8 +76,8 @@ func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	nic.SortConfigs(want)
 	p := planner{asked: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}}
 	p.want = p.laidOut()
-	p.removals() // settle asks for the names that they give back, and they for what others have come to want, which settle finds
-	p.settle()
+	p.removals() // fixpoint asks for the names that they give back, and they for what others have come to want, which fixpoint finds
+	p.fixpoint()
 	out, last := p.removals()
 	for i, c := range p.want {
 		a, refused := p.refused[c.MAC]
@@ -100,9 +100,9 @@ type planner struct {
 	refused map[nic.MAC]Action
 }
 
-// settle finds all that is refused: a NIC that is refused keeps its addresses, for which another may have to be refused too, and shares
+// fixpoint finds all that is refused, until no refusal brings another: a NIC that is refused keeps its addresses, for which another may have to be refused too, and shares
 // its subnets with the others no more than any foreign link does.
-func (p *planner) settle() {
+func (p *planner) fixpoint() {
 	for again := true; again; {
 		again = false
 		for i, c := range p.want {

@@ -125,7 +125,7 @@ func machines(t *rapid.T) plan.Machine {
 		m.Links = append(m.Links, l)
 	}
 	if chance(t, "by another link", 16) && len(m.Links) > 1 {
-		m.Paths[0].Index = m.Links[1].Index
+		m.Lifelines[0].Index = m.Links[1].Index
 	}
 	return m
 }

@@ -91,7 +91,7 @@ func TestMakeLaysOut(t *testing.T) {
 			c.Addresses = prefixes("192.0.2.11/32")
 			in.record = plan.Record{NICs: []plan.Owned{{MAC: c.MAC, Config: c, Applied: true, Beside: prefixes("192.0.2.0/24")}}}
 			in.Links[0].Addresses, in.Links[0].Routes = in.Links[0].Addresses[1:], []nic.Route{route("0.0.0.0/0 198.51.100.254")}
-			in.Paths = nil
+			in.Lifelines = nil
 		}, map[int]string{1: "192.0.2.11/24"}},
 		"IPv6 alone leaves ARP as it is": {func(in *input) {
 			in.want[0].Addresses, in.want[1].Addresses = prefixes("2001:db8:7::5/64"), prefixes("2001:db8:7::6/64")

@@ -34,11 +34,11 @@ type Crash struct{ Op int }
 
 // Machine is a host in memory. One goroutine uses it at a time.
 type Machine struct {
-	Net   []nic.Link
-	Rules []nic.Rule
-	Disk  map[string][]byte
-	Modes map[string]fs.FileMode
-	Paths []plan.Path
+	Net       []nic.Link
+	Rules     []nic.Rule
+	Disk      map[string][]byte
+	Modes     map[string]fs.FileMode
+	Lifelines []plan.Lifeline
 	// Owned is what is remembered as ours, by which a link is guarded. nil: nothing.
 	Owned func() plan.Record
 
@@ -186,7 +186,7 @@ func (m *Machine) Link(_ context.Context, index int) (nic.Link, error) {
 
 // Look gives the machine to the planner.
 func (m *Machine) Look(context.Context) (plan.Machine, error) {
-	out := plan.Machine{Paths: m.Paths}
+	out := plan.Machine{Lifelines: m.Lifelines}
 	for _, l := range m.Net {
 		l.Addresses, l.Routes, l.Rules = slices.Clone(l.Addresses), slices.Clone(l.Routes), slices.Clone(m.Rules)
 		out.Links = append(out.Links, l)

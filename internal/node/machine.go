@@ -78,21 +78,21 @@ func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
-	return plan.Machine{Links: links, Paths: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds, SubnetsOff: m.Plain, NoIPv6: m.Kernel.NoIPv6()}, nil
+	return plan.Machine{Links: links, Lifelines: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds, SubnetsOff: m.Plain, NoIPv6: m.Kernel.NoIPv6()}, nil
 }
 
 // OurFile says whether a file is ours, whatever backend wrote it.
 func OurFile(file string) bool { return netplan.Owned(file) || ifcfg.Owned(file) }
 
-func (m *Machine) paths(ctx context.Context) []plan.Path {
-	var out []plan.Path
+func (m *Machine) paths(ctx context.Context) []plan.Lifeline {
+	var out []plan.Lifeline
 	for _, to := range m.servers(ctx) {
-		p := plan.Path{What: "the API server", To: to}
+		p := plan.Lifeline{What: "the API server", To: to}
 		p.Index, p.Source, p.Via, _ = m.Kernel.RouteTo(ctx, to) // no way there now: an index of 0
 		out = append(out, p)
 	}
 	for _, ip := range m.Survey.NodeIPs() {
-		out = append(out, plan.Path{What: "kubelet's --node-ip", Source: ip})
+		out = append(out, plan.Lifeline{What: "kubelet's --node-ip", Source: ip})
 	}
 	return out
 }
@@ -299,7 +299,7 @@ func (m *Machine) Change(ctx context.Context, c nic.Change) error {
 				return fmt.Errorf("looking for what the former agent left: %w", err)
 			}
 		}
-		return guardError(plan.GuardOf(m.Record(), l, plan.Machine{Links: []nic.Link{l}, Paths: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds}))
+		return guardError(plan.GuardOf(m.Record(), l, plan.Machine{Links: []nic.Link{l}, Lifelines: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds}))
 	}).Change(ctx, c)
 }
 
