@@ -122,7 +122,7 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 	ask := func(v plan.Verb, files []string, uuid string) *plan.Manage {
 		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
 	}
-	back := KernelBefore(a)
+	back := plan.KernelBefore(a)
 	before, after := b.around(a, files, active)
 	taken, err := Taken(b.Files, a.Link.Index)
 	if err != nil {
@@ -228,7 +228,7 @@ func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes 
 		return slices.ContainsFunc(list, func(o nic.Route) bool { return o.Key() == r.Key() })
 	}
 	for _, r := range a.Link.Routes {
-		if slices.Contains(transient, r.Protocol) || has(a.NIC.Routes, r) || has(a.Change.DelRoutes, r) {
+		if plan.Transient(r) || has(a.NIC.Routes, r) || has(a.Change.DelRoutes, r) {
 			continue
 		}
 		if slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Contains(r.Via) && (!r.Source.IsValid() || r.Source == p.Addr()) }) {
@@ -240,49 +240,13 @@ func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes 
 	return addresses, routes, more
 }
 
-// ownUndo leaves a step its undo only where KernelBefore does not do it.
+// ownUndo leaves a step its undo only where plan.KernelBefore does not do it.
 func ownUndo(s plan.Step) plan.Step {
 	switch s.Kind {
 	case plan.StepAddresses, plan.StepRoutes, plan.StepRules, plan.StepRetire:
 		s.Undo = plan.Op{}
 	}
 	return s
-}
-
-// transient are the protocols that tell of somebody who brings a route again by himself.
-var transient = []int{nic.ProtocolKernel, nic.ProtocolAdvertisement, nic.ProtocolDHCP}
-
-// KernelBefore puts back all that the link of an action had, not only what the change takes: a network manager may have taken more.
-func KernelBefore(a plan.Action) nic.Change {
-	l := *a.Link
-	out := nic.Change{Index: l.Index, MAC: a.NIC.MAC, Had: l.Name, MTU: l.MTU, HadMTU: l.MTU, AddRules: slices.Clone(a.Change.DelRules), DelRules: a.Change.AddRules}
-	for _, h := range l.Addresses {
-		if h.Permanent && !h.Duplicate && !h.Prefix.Addr().IsLinkLocalUnicast() {
-			out.Add = append(out.Add, h.Prefix)
-		}
-	}
-	for _, p := range a.Change.Add {
-		if !slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == p }) {
-			out.Del = append(out.Del, p)
-		}
-	}
-	for _, r := range l.Routes {
-		if !slices.Contains(transient, r.Protocol) {
-			// As it was in all: NetworkManager, which brings its own back a moment later, would put a second one beside another.
-			out.AddRoutes = append(out.AddRoutes, r)
-		}
-	}
-	for _, r := range a.Change.AddRoutes {
-		if !slices.ContainsFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() }) {
-			out.DelRoutes = append(out.DelRoutes, r)
-		}
-	}
-	for _, r := range a.NIC.Rules {
-		if slices.ContainsFunc(l.Rules, func(h nic.Rule) bool { return h.Key() == r.Key() }) && !slices.Contains(out.AddRules, r) {
-			out.AddRules = append(out.AddRules, r)
-		}
-	}
-	return out
 }
 
 // unplugged is for a NIC that is not there, or whose link must not be touched: NetworkManager is told only if the profile is in force nowhere.

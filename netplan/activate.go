@@ -12,7 +12,6 @@ import (
 	"slices"
 	"time"
 
-	"multinicd/ifcfg"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -113,7 +112,7 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 	ask := plan.Manage{Verb: verb, Index: a.Link.Index, MAC: a.NIC.MAC, UUID: hex.EncodeToString(sum.Sum(nil))}
 	back := ask
 	back.Undo = true
-	before := ifcfg.KernelBefore(a)
+	before := plan.KernelBefore(a)
 	kernel := plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &before}}
 	if a.Kind == plan.Configure {
 		network, _ := runtimeFiles(ID(a.NIC, a.After != nil && a.After.Adopted))
