@@ -56,10 +56,11 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	return append(b.Repair(a), persist...), nil
 }
 
-// Lost says whether a link needs its profile brought in force, where active is. Without a carrier NetworkManager would not do so; of a link that is down,
-// as one is that was just plugged in, nobody knows whether it has one.
+// Lost says whether a link needs its profile brought in force, where active is by NetworkManager's file. Without a carrier NetworkManager would not do so; of a link
+// that is down, as one is that was just plugged in, nobody knows whether it has one. Ten seconds after such a link has lost its carrier NetworkManager lets go of
+// the profile, and leaves its file as it was (1.42, November 2026): put back by netlink alone, the link would be one that it takes for somebody else's.
 func Lost(a plan.Action, active string) bool {
-	return a.Kind == plan.Configure && a.Link != nil && !a.Change.Empty() && active != UUID(a.NIC.MAC) && (a.Link.Carrier || !a.Link.Up)
+	return a.Kind == plan.Configure && a.Link != nil && !a.Change.Empty() && (!a.Link.Up || active != UUID(a.NIC.MAC) && a.Link.Carrier)
 }
 
 // Repair has netlink put back what the kernel has lost. NetworkManager may be about to do so itself, as for a link that was just plugged in again: what is

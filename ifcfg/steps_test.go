@@ -84,6 +84,7 @@ func TestLost(t *testing.T) {
 		"and all that is wanted":              {link: &nic.Link{Up: true, Carrier: true}, same: true},
 		"a link that is up without a carrier": {link: &nic.Link{Up: true}},
 		"a link that is down":                 {link: &nic.Link{}, want: true},
+		"and ours, by a file that may be old": {link: &nic.Link{}, active: ifcfg.UUID(c.MAC), want: true},
 		"no link":                             {},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -97,6 +97,36 @@ func whatIsOursIsPutBack(t *testing.T, k kind) {
 	})
 }
 
+// NetworkManager lets go of the profile of a link that is down for ten seconds, and takes what it finds there afterwards for somebody else's: the next
+// change brings our profile in force, and what others have put on the link meanwhile must survive that.
+func TestOthersAddressesStayWhereNetworkManagerHadLetGo(t *testing.T) {
+	onKinds(t, brief(keyfiles12), func(t *testing.T, k kind) {
+		if k.flavour == testhost.Networkd {
+			return
+		}
+		n := kindNode(t, bed.New(t), k, bed.NICs(mac1)...)
+		text := nodeObject(nicYAML(1, mac1, "192.168.100.10/24"))
+		n.start(text)
+		n.wantNICs("multinic1 Configured Configured")
+		n.must("systemctl", "stop", "multinicd")
+		n.must("sh", "-ec", "ip link set multinic1 down; ip address flush dev multinic1")
+		n.eventually("what NetworkManager does on the link", "nothing", func() string {
+			if out := n.must("nmcli", "--terse", "--fields", "GENERAL.STATE", "device", "show", "multinic1"); !strings.Contains(out, "20 (unavailable)") {
+				return out
+			}
+			return "nothing"
+		})
+		n.must("systemctl", "start", "multinicd")
+		n.wantLink(mac1, "multinic1 up mtu 1500 192.168.100.10/24")
+		n.wantNICs("multinic1 Configured Configured")
+		n.must("ip", "address", "add", "10.99.0.1/16", "dev", "multinic1")
+		n.file(objectFile, strings.ReplaceAll(text, "192.168.100.10/24", "192.168.100.11/24"))
+		n.must("systemctl", "restart", "multinicd")
+		n.wantNICs("multinic1 Configured Configured")
+		n.eventually("the link beside somebody else's address", "multinic1 up mtu 1500 10.99.0.1/16 192.168.100.11/24", func() string { return sortFrom(n.link(mac1), 4) })
+	})
+}
+
 // sortFrom sorts the words of a text, but for the first ones.
 func sortFrom(text string, first int) string {
 	words := strings.Fields(text)
