@@ -79,7 +79,7 @@ func (s *Survey) Agents() map[string]string {
 	return out
 }
 
-// hotplugged says whether a configuration of cloud-init has the word, but for comments.
+// hotplugged says whether a configuration of cloud-init has the word outside of its comments.
 func hotplugged(data []byte) bool {
 	found := false
 	_ = host.Lines(data, func(line string) error {

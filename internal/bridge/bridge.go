@@ -25,7 +25,7 @@ import (
 	"multinicd/internal/bridge/status"
 )
 
-// Options of the bridge. The zero value of each is its default, but for Log.
+// Options of the bridge. The zero value of each is its default, except that of Log.
 type Options struct {
 	Log *slog.Logger
 	// LeaderElect lets several bridges stand by for each other.

@@ -106,7 +106,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	return gather.Again(next), nil
 }
 
-// gather reads from the caches what is known of a node, but for its join token.
+// gather reads from the caches what is known of a node, except its join token.
 func (l *Loop) gather(ctx context.Context, name string) (Claim, error) {
 	c := Claim{Name: name, Now: l.Now(), Pulse: l.Pulses.Of(name)}
 	node, err := gather.Node(ctx, l.Client, name)
