@@ -214,36 +214,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return nil
 }
 
-// watch has the kernel's events wake the loop. The first time it closes ready once nothing can be missed any more; where the watch had ended it wakes
-// the loop then, since something may have been missed.
-func (d *Daemon) watch(ctx context.Context, again bool, ready chan<- struct{}, wake chan<- struct{}) error {
-	stands, ended := make(chan struct{}), make(chan struct{})
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer close(ended)
-	wg.Go(func() {
-		select {
-		case <-ended:
-			return
-		case <-stands:
-		}
-		if !again {
-			close(ready)
-			return
-		}
-		nudge(wake)
-	})
-	return d.Machine.Events(ctx, d.ours, stands, wake)
-}
-
-// nudge wakes the loop, if it is not awake anyway.
-func nudge(wake chan<- struct{}) {
-	select {
-	case wake <- struct{}{}:
-	default:
-	}
-}
-
 // debounce is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
 // While somebody fights with us, events are no news: it is longer then.
 func (d *Daemon) debounce() time.Duration {

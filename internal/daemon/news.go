@@ -6,12 +6,13 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	v1 "multinicd/api/v1"
 )
 
-// take notes news from the source and wakes the loop.
+// take records what the source says, and wakes the loop if that differs from the wish.
 func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 	d.state.mu.Lock()
 	changed := false
@@ -125,4 +126,34 @@ func (d *Daemon) InContact() bool {
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
 	return d.state.wish.Err == nil && !d.state.wish.Contact.IsZero() && d.now().Sub(d.state.wish.Contact) < 10*time.Second
+}
+
+// watch has the kernel's events wake the loop. The first time it closes ready once nothing can be missed any more; where the watch had ended it wakes
+// the loop then, since something may have been missed.
+func (d *Daemon) watch(ctx context.Context, again bool, ready chan<- struct{}, wake chan<- struct{}) error {
+	stands, ended := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer close(ended)
+	wg.Go(func() {
+		select {
+		case <-ended:
+			return
+		case <-stands:
+		}
+		if !again {
+			close(ready)
+			return
+		}
+		nudge(wake)
+	})
+	return d.Machine.Events(ctx, d.ours, stands, wake)
+}
+
+// nudge wakes the loop, if it is not awake anyway.
+func nudge(wake chan<- struct{}) {
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
 }
