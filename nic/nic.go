@@ -155,6 +155,7 @@ type Link struct {
 	Kind      string   // IFLA_INFO_KIND: "", "veth", "bond", "bridge", "vlan" ...
 	Device    bool     // /sys/class/net/NAME/device exists: it is hardware, or virtio
 	Master    int      // ifindex of the bond or bridge it is enslaved to; 0: none
+	Lower     int      `json:",omitempty"` // ifindex of the link that it lies on (IFLA_LINK), in this network namespace; 0: none
 	Up        bool     // IFF_UP: administratively up
 	Carrier   bool
 	MTU       int // bytes
@@ -176,6 +177,9 @@ type Claim struct {
 	File     string // the file that says so; may be empty
 	ID       string // the definition or profile in it, "ens4" say; may be empty
 	Evidence string // a sentence for a person
+	// Machine: cloud-init, an image, an installer or a network manager by itself wrote it, and nobody
+	// who meant this NIC. Such a claim gives way to the object.
+	Machine bool `json:",omitempty"`
 }
 
 // HasMAC says whether the link is the one that m means: by permanent address where there is one, else by the current.

@@ -40,6 +40,28 @@ type Machine struct {
 	NoIPv6 string `json:",omitempty"`
 	// Failed are NICs whose last change failed: no route that others need is entrusted to them. Any order.
 	Failed []nic.MAC `json:",omitempty"`
+	// NodeAddrs are the node's addresses by root's word; nil: nobody says which they are.
+	NodeAddrs []NodeAddr `json:",omitempty"`
+	// Answers are the links, by ifindex, through which an API server answered when it was asked by a
+	// connection bound to that link. Sorted; only links with a default route are asked.
+	Answers []int `json:",omitempty"`
+	// Named are the NICs that the object names, sorted. Make sets it.
+	Named []nic.MAC `json:",omitempty"`
+	// NoTakeOver: what a machine wrote for a link does not give way to the object ([links] take_over).
+	NoTakeOver bool `json:",omitempty"`
+	// NoAdopt: what a person wrote does not give way either, whatever the object says ([links] adopt).
+	NoAdopt bool `json:",omitempty"`
+	// Protect are destinations that no route through a NIC of ours may draw: cloud metadata, the host's
+	// name servers, and [routing] protect.
+	Protect []netip.Prefix `json:",omitempty"`
+	// Tables are the routing tables that a route may name beside main and the NIC's own ([routing] allow_tables).
+	Tables []int `json:",omitempty"`
+}
+
+// NodeAddr is an address of the node, and the evidence for it: a sentence that names the file or the process.
+type NodeAddr struct {
+	Addr     netip.Addr
+	Evidence string
 }
 
 // Lifeline is a way out of the host that the node lives by.

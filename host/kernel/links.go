@@ -197,6 +197,7 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 		Up:      flags&unix.IFF_UP != 0,
 		Carrier: flags&iffLowerUp != 0,
 	}
+	elsewhere := false // its index then is one of another network namespace
 	for kind, v := range attributes(m[unix.SizeofIfInfomsg:]) {
 		switch kind {
 		case unix.IFLA_IFNAME:
@@ -213,6 +214,10 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 			l.MaxMTU = number(v)
 		case unix.IFLA_MASTER:
 			l.Master = number(v)
+		case unix.IFLA_LINK:
+			l.Lower = number(v)
+		case unix.IFLA_LINK_NETNSID:
+			elsewhere = true
 		case unix.IFLA_PARENT_DEV_NAME: // Linux 5.14
 			l.Device = true
 		case unix.IFLA_LINKINFO:
@@ -232,6 +237,9 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 		}
 	}
 	slices.Sort(l.AltNames)
+	if elsewhere || l.Lower == l.Index {
+		l.Lower = 0
+	}
 	if l.Kind == "" && !l.Device && flags&unix.IFF_LOOPBACK == 0 {
 		_, err := os.Lstat(k.host.Path("/sys/class/net/" + l.Name + "/device"))
 		l.Device = err == nil
