@@ -168,8 +168,9 @@ func apartNames(persist []plan.Step) (names, others []plan.Step) {
 	return names, others
 }
 
-// around gives what netlink does of a change: before NetworkManager, what that has no part in, or would do worse where it reapplies our profile, and behind
-// it all else, which is there already if all is well.
+// around splits the netlink steps of a change. before runs first: what NetworkManager does not do,
+// or does badly when it applies our profile again. after runs once NetworkManager is done. Normally
+// it finds nothing left to do.
 func (b *Backend) around(a plan.Action, files []plan.Step, active string) (before, after []plan.Step) {
 	var kept nic.Change
 	more := false

@@ -42,7 +42,9 @@ type Services struct {
 	}
 	Log *slog.Logger
 
-	// asked is the change that came as far as the service last. A crash before leaves nothing to undo there, one behind it goes on.
+	// asked is the last change for which the service was asked. Undo asks the service again only
+	// for that one. A crash loses it, which does no harm: before the request there is nothing to
+	// undo, and after it recovery goes forward.
 	asked string
 }
 

@@ -73,8 +73,9 @@ type Lifeline struct {
 	Via    netip.Addr // next hop; zero: on link
 }
 
-// Plan holds one action per NIC, in the order in which they are to be done: removals first, then by id, then the removals that others take
-// something over from (see lends).
+// Plan holds one action per NIC, in the order in which they are to be done: first plain removals;
+// then the NICs that are wanted, by id; last the removals of NICs that still carry the route of a
+// shared subnet. Those wait until the next holder has that route (see lends).
 type Plan struct {
 	Actions []Action
 }

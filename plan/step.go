@@ -72,7 +72,10 @@ type Manage struct {
 	Index int      // ifindex of the link
 	MAC   nic.MAC  // of the NIC; finds the link where the ifindex is of another boot
 	Files []string `json:",omitempty"` // profiles that are to be read anew, or forgotten where they are gone; absolute, sorted
-	UUID  string   `json:",omitempty"` // the profile that is to be in force on the link; of Load, one that is not to be; of Reload and Apply, what tells this change from others
+	// UUID depends on the verb. For most verbs it is the profile that is to be in force on the
+	// link. For Load it is a profile that is not to be. For Reload and Apply it is a mark of this
+	// change, by which Undo knows it.
+	UUID string `json:",omitempty"`
 	// Name is what the link has to be called for Reload and Apply, which then see to it that networkd has it by the one file in Files. Empty: networkd need not have it.
 	Name string `json:",omitempty"`
 	Undo bool   `json:",omitempty"` // of Reload and Apply: only if this change came as far before

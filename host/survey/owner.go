@@ -140,8 +140,8 @@ func (s *Survey) networkdState(l nic.Link, ours func(string) bool) (*nic.Claim, 
 		Evidence: fmt.Sprintf("systemd-networkd has configured it by %s (state %s)", file, state)}, nil
 }
 
-// definition is one configuration found in a file, with what a link must be like to get it. Of each list that is not nil one
-// entry must match.
+// definition is one configuration found in a file, and what a link must be like to get it. For each
+// list that is not nil, at least one entry must match the link.
 type definition struct {
 	owner, file, id string
 	macs            []nic.MAC

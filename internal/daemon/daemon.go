@@ -119,8 +119,10 @@ type Wiring struct {
 	Machine  Machine
 	Files    Files
 	Log      *slog.Logger
-	// Whose says who, but us, changed an address (netip.Prefix), a route (nic.Route) or a rule (nic.Rule) of the link with an ifindex last, and forgets
-	// it; "": not known. nil: nobody knows.
+	// Whose returns, and forgets, the last process other than multinicd that changed something of a
+	// link. what is what was changed: an address (netip.Prefix), a route (nic.Route) or a rule
+	// (nic.Rule). index is the link's ifindex, 0 for a rule. "" means unknown. A nil Whose turns
+	// the question off.
 	Whose func(index int, what any) string
 	// Socket makes the socket on which Serve answers, anew each time. nil: Run answers nobody.
 	Socket func() (net.Listener, error)

@@ -85,8 +85,9 @@ func (f *fight) message() string {
 	return fmt.Sprintf("another writer keeps changing it: %s; multinicd stands back, and tries again by and by", f.about)
 }
 
-// fight gives what is known of fights about an action's NIC, and whether the action is a repair. Where the link is another by now, or something else
-// is wanted of the NIC, the action is none, and all begins anew.
+// fight returns what is known of fights about the action's NIC, and whether the action is a repair.
+// It starts a new record if the link was replaced or the wish changed, because then the action is
+// not a repair.
 func (d *Daemon) fight(a plan.Action) (f *fight, drift bool) {
 	mac := a.NIC.MAC
 	if a.Kind != plan.Configure || a.Link == nil {

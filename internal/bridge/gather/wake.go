@@ -52,7 +52,7 @@ func Named(prefixes ...string) func(client.Object) string {
 	}
 }
 
-// ComesAndGoes passes over what becomes of an object in between.
+// ComesAndGoes ignores updates: only the creation and the deletion of an object wake the loop.
 var ComesAndGoes = predicate.Funcs{UpdateFunc: func(event.UpdateEvent) bool { return false }}
 
 func nodeOf(name, prefix string) string {

@@ -180,8 +180,8 @@ func (in In) releasedAt(s v1.MultiNicNodeConfigStatus, silent bool) *metav1.Time
 	return new(gather.MetaTime(in.Now))
 }
 
-// withoutReady is s without what also moves by other things than what the node
-// says.
+// withoutReady drops the fields of s that may change without a new report: the condition Ready, and
+// what the bridge asks of the node.
 func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
 	s.RequestedRun, s.RequestedAction, s.ReleasedGeneration, s.ReleasedAt, s.ReportLevel = "", "", 0, nil, 0
 	s.Conditions = slices.DeleteFunc(slices.Clone(s.Conditions), func(c metav1.Condition) bool {
