@@ -1,134 +1,70 @@
-// Package ifcfg writes what is wanted of a NIC in NetworkManager's two dialects, keyfile and ifcfg, and turns a planned action into the steps
-// of a change on hosts where NetworkManager owns the links.
+// Package ifcfg is NetworkManager's dialect of ifcfg files, for hosts whose NetworkManager has the plugin
+// ifcfg-rh.
 //
-// In go a plan.Action and the files as they are; out come []plan.Step: the profile is written, NetworkManager is asked over the bus to read
-// that one file and to bring it in force on that one link; then the kernel is compared with what is wanted, and probed.
+// In goes a nic.Config; out come the files that say it, and back: the profile, and the routes in files
+// of their own. Which file is written when is up to networkmanager.Backend, whose Dialect this is.
 //
-// It never asks NetworkManager to read everything again, restarts nothing, and touches no profile and no file but those named after its NICs.
+// It reads and writes no file by itself, and asks nobody. What both dialects say in the same words is in
+// package networkmanager.
 //
-// Start reading at Dialect.Files, then RenderKeyfile in keyfile.go and Backend.Steps in steps.go.
+// Start reading at Dialect.Files, then Render.
 package ifcfg
 
 import (
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"path"
 	"strconv"
 	"strings"
 
 	"multinicd/internal/filestep"
+	"multinicd/networkmanager"
 	"multinicd/nic"
-	"multinicd/sysctl"
 )
 
-// Dialect is the form of the profiles.
-type Dialect string
+// Dialect is the dialect of nm-settings-ifcfg-rh(5).
+type Dialect struct{}
 
-// The dialects. NetworkManager reads keyfiles on every host, ifcfg files only where its plugin ifcfg-rh is loaded.
-const (
-	Keyfile Dialect = "keyfile"
-	Ifcfg   Dialect = "ifcfg"
-)
+// File implements networkmanager.Dialect.
+func (Dialect) File(name string) string { return path.Join(networkmanager.ScriptsDir, "ifcfg-"+name) }
 
-// Where the other files are.
-const (
-	ScriptsDir = "/etc/sysconfig/network-scripts"
-	LinkDir    = "/etc/systemd/network"
-)
-
-// File is the profile of a NIC, by which NetworkManager calls it.
-func (d Dialect) File(name string) string {
-	if d == Ifcfg {
-		return path.Join(ScriptsDir, "ifcfg-"+name)
-	}
-	return keyfile(name)
-}
-
-// Files gives all files of a NIC by path.
+// Files implements networkmanager.Dialect.
 func (d Dialect) Files(c nic.Config) map[string][]byte {
-	out := map[string][]byte{linkFile(c.Name): renderLink(c)}
-	if data := sysctl.Render(c); data != nil {
-		out[sysctl.File(c)] = data
-	}
-	if d == Keyfile {
-		out[keyfile(c.Name)] = RenderKeyfile(c)
-		return out
-	}
-	out[d.File(c.Name)] = RenderIfcfg(c)
+	out := networkmanager.Beside(c)
+	out[d.File(c.Name)] = Render(c)
 	for prefix, is := range routeFiles {
-		if data := renderRoutes(of(c, is)); data != nil {
-			out[path.Join(ScriptsDir, prefix+c.Name)] = data
+		if data := renderRoutes(networkmanager.Family(c, is)); data != nil {
+			out[path.Join(networkmanager.ScriptsDir, prefix+c.Name)] = data
 		}
 	}
 	return out
 }
 
+// Read implements networkmanager.Dialect.
+func (Dialect) Read(file string, read func(file string) []byte) (networkmanager.Profile, error) {
+	name := strings.TrimPrefix(path.Base(file), "ifcfg-")
+	return Read(read(file), read(path.Join(networkmanager.ScriptsDir, "route-"+name)), read(path.Join(networkmanager.ScriptsDir, "route6-"+name)))
+}
+
 var routeFiles = map[string]func(netip.Addr) bool{"route-": netip.Addr.Is4, "route6-": netip.Addr.Is6}
 
-// Mode is that of a file of ours. NetworkManager passes over a keyfile that others may read.
-func Mode(file string) fs.FileMode {
-	if path.Dir(file) == KeyfileDir {
-		return 0o600
-	}
-	return 0o644
-}
-
-// patterns match, by the rules of path.Match, all files that Owned may own, and others.
-var patterns = []string{
-	KeyfileDir + "/" + nic.NamePrefix + "*", ScriptsDir + "/*-" + nic.NamePrefix + "*", LinkDir + "/10-" + nic.NamePrefix + "*", sysctl.Pattern,
-}
-
-// Owned says whether a file is ours by its name. Files are owned by name.
-func Owned(file string) bool {
-	dir, base := path.Split(file)
-	var name string
-	var ok bool
-	switch dir {
-	case KeyfileDir + "/":
-		name, ok = strings.CutSuffix(base, ".nmconnection")
-	case LinkDir + "/":
-		if name, ok = strings.CutPrefix(base, "10-"); ok {
-			name, ok = strings.CutSuffix(name, ".link")
-		}
-	case ScriptsDir + "/":
-		prefix, rest, cut := strings.Cut(base, "-")
-		name, ok = rest, cut && (prefix == "ifcfg" || prefix == "route" || prefix == "route6")
-	default:
-		return sysctl.Owned(file)
-	}
-	digits, ours := strings.CutPrefix(name, nic.NamePrefix)
-	return ok && ours && digits != "" && len(digits) <= 4 && strings.Trim(digits, "0123456789") == ""
-}
-
-func linkFile(name string) string { return path.Join(LinkDir, "10-"+name+".link") }
-
-// renderLink gives the file by which udev names the link at boot: systemd.link(5). NetworkManager has no means of its own for that.
-//
-// MACAddress, because systemd 239 of RHEL 8 does not know PermanentMACAddress and would take a file without another condition for one that is for all
-// links. Links that borrow a NIC's MAC are left out by their type.
-func renderLink(c nic.Config) []byte {
-	return fmt.Appendf(nil, filestep.Mark+" changes made here are overwritten. NIC %s.\n[Match]\nMACAddress=%s\nType=!vlan bridge bond team macvlan macvtap ipvlan\n\n[Link]\nName=%s\n",
-		c.Name, c.MAC, c.Name)
-}
-
-// RenderIfcfg gives the profile of a NIC in the form of nm-settings-ifcfg-rh(5), which is one of shell assignments. It says what RenderKeyfile
+// Render gives the profile of a NIC in the form of nm-settings-ifcfg-rh(5), which is one of shell assignments. It says what networkmanager.RenderKeyfile
 // says, but for the routes, which have files of their own. The same input gives the same bytes.
-func RenderIfcfg(c nic.Config) []byte {
+func Render(c nic.Config) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, filestep.Mark+" changes made here are overwritten. NIC %s, MAC %s.\n", c.Name, c.MAC)
 	set := func(key, value string) { fmt.Fprintf(&b, "%s=%s\n", key, quoteShell(value)) }
 	set("TYPE", "Ethernet")
 	set("NAME", c.Name)
-	set("UUID", UUID(c.MAC))
+	set("UUID", networkmanager.UUID(c.MAC))
 	set("HWADDR", strings.ToUpper(c.MAC.String()))
 	set("ONBOOT", "yes")
-	set("AUTOCONNECT_PRIORITY", strconv.Itoa(autoconnectPriority))
+	set("AUTOCONNECT_PRIORITY", strconv.Itoa(networkmanager.AutoconnectPriority))
 	if c.MTU != 0 {
 		set("MTU", strconv.Itoa(c.MTU))
 	}
 	set("BOOTPROTO", "none")
-	four := of(c, netip.Addr.Is4)
+	four := networkmanager.Family(c, netip.Addr.Is4)
 	for i, a := range four.Addresses {
 		n := ""
 		if i > 0 {
@@ -142,10 +78,10 @@ func RenderIfcfg(c nic.Config) []byte {
 		set("ACD_TIMEOUT", "0")
 		set("IPV4_ROUTE_METRIC", "0")
 		for i, r := range four.Rules {
-			set(fmt.Sprintf("ROUTING_RULE_%d", i+1), ruleText(r))
+			set(fmt.Sprintf("ROUTING_RULE_%d", i+1), networkmanager.RuleText(r))
 		}
 	}
-	six := of(c, netip.Addr.Is6)
+	six := networkmanager.Family(c, netip.Addr.Is6)
 	if len(six.Addresses) == 0 {
 		set("IPV6INIT", "no")
 		set("IPV6_DISABLED", "yes")
@@ -164,9 +100,9 @@ func RenderIfcfg(c nic.Config) []byte {
 	set("IPV6_DEFROUTE", "no")
 	set("IPV6_ADDR_GEN_MODE", "eui64")
 	set("IPV6_PRIVACY", "no")
-	set("IPV6_ROUTE_METRIC", strconv.Itoa(prefixMetric6))
+	set("IPV6_ROUTE_METRIC", strconv.Itoa(networkmanager.PrefixMetric6))
 	for i, r := range six.Rules {
-		set(fmt.Sprintf("ROUTING_RULE6_%d", i+1), ruleText(r))
+		set(fmt.Sprintf("ROUTING_RULE6_%d", i+1), networkmanager.RuleText(r))
 	}
 	return []byte(b.String())
 }

@@ -11,8 +11,8 @@ import (
 	"slices"
 	"strings"
 
-	"multinicd/ifcfg"
 	"multinicd/internal/filestep"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -24,24 +24,24 @@ const ProfileDir = "/run/NetworkManager/system-connections"
 // for it; once it is verified and probed the YAML persists it. A boot before that has the old YAML, and the old profile made from it.
 type ManagerBackend struct {
 	*Backend
-	Manager *ifcfg.Backend
+	Manager *networkmanager.Backend
 }
 
 // NewManager gives a backend that has accepted nothing yet.
 func NewManager(f filestep.Files, b Bus, dad bool) *ManagerBackend {
-	out := &ManagerBackend{Backend: New(f, b), Manager: &ifcfg.Backend{Files: f, Dialect: ifcfg.Keyfile, DAD: dad}}
+	out := &ManagerBackend{Backend: New(f, b), Manager: &networkmanager.Backend{Files: f, Dialect: networkmanager.Keyfile{}, DAD: dad}}
 	out.render, out.renderer, out.DAD = RenderForManager, rendererManager, dad
 	return out
 }
 
 // RenderForManager gives the whole YAML of a NIC whose renderer is NetworkManager. What netplan has no words for there, or does not pass on (routing
-// rules before 1.0), stands under passthrough, in those of nm-settings-keyfile(5); they are those of ifcfg.RenderKeyfile.
+// rules before 1.0), stands under passthrough, in those of nm-settings-keyfile(5); they are those of networkmanager.RenderKeyfile.
 func RenderForManager(c nic.Config, adopted bool) []byte {
 	rules := c.Rules
 	c.Rules = nil
 	return render(c, adopted, rendererManager, func(line func(string, ...any)) {
 		line("      networkmanager:")
-		line("        uuid: \"%s\"", ifcfg.UUID(c.MAC))
+		line("        uuid: \"%s\"", networkmanager.UUID(c.MAC))
 		line("        name: \"%s\"", c.Name)
 		line("        passthrough:")
 		line("          connection.autoconnect-priority: \"999\"")
@@ -71,12 +71,12 @@ func profileFile(id string) string { return path.Join(ProfileDir, "netplan-"+id+
 
 // Settling says whether NetworkManager is about to bring in force by itself what netplan's generator has told it of a NIC, as it does at boot.
 func Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
-	return ifcfg.Settling(f, profileFile(ID(c, false)), c, l) || ifcfg.Settling(f, profileFile(ID(c, true)), c, l)
+	return networkmanager.Settling(f, profileFile(ID(c, false)), c, l) || networkmanager.Settling(f, profileFile(ID(c, true)), c, l)
 }
 
 // Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
 func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
-	a = ifcfg.Single(a)
+	a = networkmanager.Single(a)
 	persist, runtime, err := b.files(a)
 	if err != nil {
 		return nil, err
@@ -89,18 +89,18 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 	late = append(late, runtime...)
 	active := ""
 	if a.Link != nil {
-		if active, err = ifcfg.ActiveProfile(b.Files, a.Link.Index); err != nil {
+		if active, err = networkmanager.ActiveProfile(b.Files, a.Link.Index); err != nil {
 			return nil, err
 		}
 	}
-	if ifcfg.Same(a) {
+	if networkmanager.Same(a) {
 		return append(b.Manager.Repair(a), late...), nil
 	}
 	stray, err := b.stray(a)
 	if err != nil {
 		return nil, err
 	}
-	if len(persist)+len(stray) > 0 || ifcfg.Lost(a, active) {
+	if len(persist)+len(stray) > 0 || networkmanager.Lost(a, active) {
 		return b.managed(a, persist, stray, active, late)
 	}
 	return append(b.Manager.Repair(a), late...), nil
@@ -109,16 +109,16 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 // stray takes away what NetworkManager (1.42 and 1.52) makes of a profile of netplan's that somebody modifies, with nmcli for one: it moves it to its own
 // folder, under the name of the NIC, where it counts before whatever netplan's generator writes.
 func (b *ManagerBackend) stray(a plan.Action) (steps []plan.Step, err error) {
-	names, err := b.Files.Glob(ifcfg.Keyfile.File(nic.NamePrefix + "*"))
+	names, err := b.Files.Glob(networkmanager.Keyfile{}.File(nic.NamePrefix + "*"))
 	if err != nil {
-		return nil, fmt.Errorf("listing %s: %w", ifcfg.KeyfileDir, err)
+		return nil, fmt.Errorf("listing %s: %w", networkmanager.KeyfileDir, err)
 	}
 	for _, name := range names {
 		data, _, err := b.Files.Read(name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
-		if !ifcfg.Owned(name) || !bytes.Contains(data, []byte("uuid="+ifcfg.UUID(a.NIC.MAC)+"\n")) {
+		if !networkmanager.Owned(name) || !bytes.Contains(data, []byte("uuid="+networkmanager.UUID(a.NIC.MAC)+"\n")) {
 			continue
 		}
 		step, err := filestep.Replace(b.Files, plan.StepProfile, name, nil, 0)
@@ -191,7 +191,7 @@ func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []p
 // profile is what netplan's generator makes of RenderForManager's YAML, in effect. By what it finds its link, name or MAC, stays as it is in the present
 // profile: NetworkManager would have to take the link down to change that. A new one finds it by the MAC, since an old kernel may name the link at the next boot only.
 func profile(c nic.Config, old []byte) []byte {
-	out := ifcfg.RenderKeyfile(c)
+	out := networkmanager.RenderKeyfile(c)
 	name := []byte("\ninterface-name=" + c.Name + "\n")
 	if !bytes.Contains(old, name) {
 		return out

@@ -8,9 +8,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"multinicd/ifcfg"
 	"multinicd/internal/hosttest"
 	"multinicd/netplan"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 )
 
@@ -42,7 +42,7 @@ network:
         via: "192.0.2.1"
         metric: 0
       networkmanager:
-        uuid: "` + ifcfg.UUID(c.MAC) + `"
+        uuid: "` + networkmanager.UUID(c.MAC) + `"
         name: "multinic1"
         passthrough:
           connection.autoconnect-priority: "999"
@@ -79,11 +79,11 @@ func TestStepsForManager(t *testing.T) {
 	}{
 		"a new NIC":                 {change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release validate persist(final)"},
 		"the same again is nothing": {disk: map[string]string{file: data, profile: "what netplan's generator made of it"}, want: ""},
-		"an address that somebody deleted": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "[device]\nconnection-uuid=" + ifcfg.UUID(one.MAC) + "\n"}, change: change,
+		"an address that somebody deleted": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "[device]\nconnection-uuid=" + networkmanager.UUID(one.MAC) + "\n"}, change: change,
 			want: "await guard addresses verify probe"},
 		"it cannot be read off which profile is in force": {disk: map[string]string{file: data, "/run/NetworkManager/devices/11": "connection-uuid=another\n"}, change: change, unread: "/run/NetworkManager/devices/11"},
 		"our profile is not in force":                     {disk: map[string]string{file: data, profile: "another"}, change: change, want: "guard hold kernel profile profile load activate settle addresses verify probe release"},
-		"somebody has modified our profile with nmcli": {disk: map[string]string{file: data, "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=" + ifcfg.UUID(one.MAC) + "\n"},
+		"somebody has modified our profile with nmcli": {disk: map[string]string{file: data, "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=" + networkmanager.UUID(one.MAC) + "\n"},
 			want: "guard hold kernel profile profile(remove) profile load activate settle addresses verify probe release"},
 		"a profile of that name is somebody else's": {disk: map[string]string{file: data, profile: "x", "/etc/NetworkManager/system-connections/multinic1.nmconnection": "[connection]\nuuid=another\n"}, want: ""},
 		"a NIC is given back": {disk: map[string]string{file: data, profile: "x"}, remove: true,
@@ -114,7 +114,7 @@ func TestStepsForManager(t *testing.T) {
 				if s.Final {
 					step += "(final)"
 				}
-				if f := s.Do.File; f != nil && path.Dir(f.Path) == ifcfg.KeyfileDir && f.Absent {
+				if f := s.Do.File; f != nil && path.Dir(f.Path) == networkmanager.KeyfileDir && f.Absent {
 					step += "(remove)"
 				}
 				got = append(got, step)

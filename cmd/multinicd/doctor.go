@@ -18,12 +18,12 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/host/survey"
-	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon"
 	"multinicd/internal/doctor"
 	"multinicd/internal/node"
 	"multinicd/netplan"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/sysctl"
 )
@@ -154,7 +154,7 @@ func (w *wired) files() (out []doctor.File) {
 	// NetworkManager, besides, passes over a keyfile that others may read.
 	credential := path.Join(w.cfg.CredentialDir(), "*")
 	patterns := map[string]bool{credential: true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false,
-		ifcfg.Keyfile.File(nic.NamePrefix + "*"): true, path.Join(ifcfg.ScriptsDir, "*-"+nic.NamePrefix+"*"): false, path.Join(ifcfg.LinkDir, "10-"+nic.NamePrefix+"*"): false}
+		networkmanager.Keyfile{}.File(nic.NamePrefix + "*"): true, path.Join(networkmanager.ScriptsDir, "*-"+nic.NamePrefix+"*"): false, path.Join(networkmanager.LinkDir, "10-"+nic.NamePrefix+"*"): false}
 	for pattern, secret := range patterns {
 		names, _ := w.host.Glob(pattern) // the patterns are good
 		for _, name := range names {

@@ -17,6 +17,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/hosttest"
 	"multinicd/netplan"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -33,7 +34,7 @@ func newApplier(m *hosttest.Machine, boot string, probeErr error) *apply.Applier
 	a := &apply.Applier{Backend: netplan.New(m, m), Links: m, Files: m, Probe: probe{probeErr}, Log: slog.New(slog.DiscardHandler),
 		Dir: stateDir, Boot: boot, ProbeTimeout: time.Second, VerifyTimeout: time.Second}
 	if m.NM != nil {
-		a.Backend, a.Manager = &ifcfg.Backend{Files: m, Dialect: ifcfg.Dialect(m.NM.Dialect)}, ifcfg.Manager{Bus: m}
+		a.Backend, a.Manager = &networkmanager.Backend{Files: m, Dialect: m.NM.Dialect}, networkmanager.Manager{Bus: m}
 	}
 	if n := m.Networkd; n != nil {
 		b := netplan.New(m, m)
@@ -96,9 +97,9 @@ func start(t *testing.T, m *hosttest.Machine, boot string) *apply.Applier {
 type scenario struct {
 	before, after []nic.Config
 	runtime       bool
-	dialect       ifcfg.Dialect // of NetworkManager; "": netplan
-	loses         bool          // hosttest.Manager.Loses
-	activation    string        // netplan.Backend.Activation
+	dialect       networkmanager.Dialect // of NetworkManager; nil: netplan
+	loses         bool                   // hosttest.Manager.Loses
+	activation    string                 // netplan.Backend.Activation
 }
 
 func scenarios() map[string]scenario {
@@ -110,21 +111,21 @@ func scenarios() map[string]scenario {
 	gateway := with(config(1, "192.0.2.10/24", "2001:db8::1/64"), func(c *nic.Config) { c.Gateway = netip.MustParseAddr("192.0.2.1") })
 	one, two := config(1, "192.0.2.10/24", "2001:db8::1/64"), config(2, "192.0.2.20/24", "2001:db8::2/64")
 	out := map[string]scenario{
-		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true, "", false, ""},
-		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false, "", false, ""},
-		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true, "", false, ""},
-		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true, "", false, ""},
-		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true, "", false, ""},
-		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false, "", false, ""},
-		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false, "", false, ""},
-		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true, "", false, ""},
-		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, "", false, ""},
-		swap:                                               {[]nic.Config{one, config(2, "198.51.100.20/24")}, []nic.Config{swapped(one, 2), swapped(config(2, "198.51.100.20/24"), 1)}, true, "", false, ""},
-		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, "", false, ""},
+		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true, nil, false, ""},
+		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false, nil, false, ""},
+		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true, nil, false, ""},
+		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true, nil, false, ""},
+		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true, nil, false, ""},
+		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false, nil, false, ""},
+		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false, nil, false, ""},
+		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true, nil, false, ""},
+		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, nil, false, ""},
+		swap:                                               {[]nic.Config{one, config(2, "198.51.100.20/24")}, []nic.Config{swapped(one, 2), swapped(config(2, "198.51.100.20/24"), 1)}, true, nil, false, ""},
+		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, nil, false, ""},
 	}
 	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "a NIC gets another id", "a NIC is removed"} {
 		s := out[name]
-		s.dialect = ifcfg.Keyfile
+		s.dialect = networkmanager.Keyfile{}
 		out[name+" by keyfile"] = s
 	}
 	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "an address and routes change", "a NIC gets another id", swap, "a NIC is removed"} {
@@ -135,9 +136,9 @@ func scenarios() map[string]scenario {
 		}
 	}
 	changed := out["an address and routes change"]
-	changed.dialect = ifcfg.Ifcfg
+	changed.dialect = ifcfg.Dialect{}
 	out["an address and routes change by ifcfg"] = changed
-	changed.dialect = ifcfg.Keyfile
+	changed.dialect = networkmanager.Keyfile{}
 	out["an address and routes change by keyfile"] = changed
 	changed.loses = true
 	out["an address and routes change by keyfile, and the IPv6 addresses are lost"] = changed
@@ -157,7 +158,7 @@ const runtimeFile = "/run/systemd/network/10-netplan-multinic1.network"
 func prepared(t *testing.T, s scenario) *hosttest.Machine {
 	t.Helper()
 	m := hosttest.New(link(1), link(2))
-	if s.dialect != "" {
+	if s.dialect != nil {
 		manage(m, s)
 	}
 	if s.activation != "" {
@@ -170,7 +171,7 @@ func prepared(t *testing.T, s scenario) *hosttest.Machine {
 	}
 	a := start(t, m, "boot-1")
 	converge(t, m, a, s.before...)
-	if s.runtime && s.dialect == "" {
+	if s.runtime && s.dialect == nil {
 		m.Disk[runtimeFile] = []byte("[Match]\nPermanentMACAddress=02:00:00:00:01:01\nName=multinic1\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n")
 		m.Modes[runtimeFile] = 0o640
 		linkFile := strings.TrimSuffix(runtimeFile, "network") + "link"
@@ -292,7 +293,7 @@ func check(t *testing.T, m *hosttest.Machine, texts ...string) {
 func TestBootAfterACrashKeepsOrPersistsWhole(t *testing.T) {
 	t.Parallel()
 	for name, s := range scenarios() {
-		if s.dialect != "" {
+		if s.dialect != nil {
 			continue // there the files come first; see TestBootAfterACrashByNetworkManager
 		}
 		t.Run(name, func(t *testing.T) {

@@ -10,9 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/hosttest"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -22,12 +22,12 @@ const foreign = "/etc/NetworkManager/system-connections/System eth1.nmconnection
 
 // manage gives the machine a NetworkManager that reads the scenario's dialect.
 func manage(m *hosttest.Machine, s scenario) {
-	m.NM = &hosttest.Manager{Dialect: string(s.dialect), Loses: s.loses,
+	m.NM = &hosttest.Manager{Dialect: s.dialect, Loses: s.loses,
 		Read: func(file string) (string, nic.Config, error) {
 			if file == foreign {
 				return "somebody-elses", config(1, string(m.Disk[foreign])), nil
 			}
-			p, err := ifcfg.Read(file, func(name string) []byte { return m.Disk[name] })
+			p, err := s.dialect.Read(file, func(name string) []byte { return m.Disk[name] })
 			return p.UUID, p.Config, err
 		},
 		Profiles: func() (out []string) {
@@ -49,7 +49,7 @@ func boot(m *hosttest.Machine) {
 		l.Name, l.Up, l.MTU = fmt.Sprintf("eth%d", i+1), false, 1500
 		for _, file := range slices.Backward(slices.Sorted(maps.Keys(m.Disk))) { // the first that is for a link counts
 			if strings.HasSuffix(file, ".link") && strings.Contains(string(m.Disk[file]), l.MAC.String()) {
-				l.Name = strings.TrimSuffix(strings.TrimPrefix(file, ifcfg.LinkDir+"/10-"), ".link")
+				l.Name = strings.TrimSuffix(strings.TrimPrefix(file, networkmanager.LinkDir+"/10-"), ".link")
 			}
 		}
 	}
@@ -64,7 +64,7 @@ func TestBootAfterACrashByNetworkManager(t *testing.T) {
 		return m.Text(stateDir)
 	}
 	for name, s := range scenarios() {
-		if s.dialect == "" {
+		if s.dialect == nil {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
@@ -204,7 +204,7 @@ func TestAProfileThatWasRefusedBeforeDoesNotStopTheUndo(t *testing.T) {
 	s := scenarios()["an address and routes change by keyfile"]
 	spoilt := func() *hosttest.Machine {
 		m := prepared(t, s)
-		m.Modes[ifcfg.Keyfile.File(nic.NameFor(1))] = 0o666
+		m.Modes[networkmanager.Keyfile{}.File(nic.NameFor(1))] = 0o666
 		return m
 	}
 	m := spoilt()

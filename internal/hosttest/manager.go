@@ -9,13 +9,14 @@ import (
 	"slices"
 	"strings"
 
+	"multinicd/networkmanager"
 	"multinicd/nic"
 )
 
 // Manager is a NetworkManager in memory: it has read profiles, brings them in force on links by their MAC, and does so by itself where it reads
 // one that is new and a link has none.
 type Manager struct {
-	Dialect string // for the test's own use
+	Dialect networkmanager.Dialect // for the test's own use
 	// Read gives what a profile says: its UUID and what it makes of a link. Of no other file is it asked.
 	Read func(file string) (uuid string, c nic.Config, err error)
 	// Profiles lists the files that are there to be read at a start.
@@ -65,7 +66,7 @@ func (m *Machine) StartManager() {
 	}
 }
 
-// NMHold implements ifcfg.Bus.
+// NMHold implements networkmanager.Bus.
 func (m *Machine) NMHold(_ context.Context, index int, _ nic.MAC, taken bool) error {
 	return m.manager(func(n *Manager) error {
 		if n.taken[index] && !taken {
@@ -76,7 +77,7 @@ func (m *Machine) NMHold(_ context.Context, index int, _ nic.MAC, taken bool) er
 	})
 }
 
-// NMManage implements ifcfg.Bus.
+// NMManage implements networkmanager.Bus.
 func (m *Machine) NMManage(_ context.Context, index int, _ nic.MAC, managed bool) error {
 	return m.manager(func(n *Manager) error {
 		if !managed {
@@ -97,17 +98,17 @@ func (m *Machine) Take(index int) {
 	m.state(index)
 }
 
-// NMRelease implements ifcfg.Bus.
+// NMRelease implements networkmanager.Bus.
 func (m *Machine) NMRelease(context.Context) error {
 	return m.manager(func(n *Manager) error { clear(n.held); return nil })
 }
 
-// NMAwait implements ifcfg.Bus: what it does is done at once.
+// NMAwait implements networkmanager.Bus: what it does is done at once.
 func (m *Machine) NMAwait(context.Context, int, nic.MAC) error {
 	return m.manager(func(*Manager) error { return nil })
 }
 
-// NMLoad implements ifcfg.Bus.
+// NMLoad implements networkmanager.Bus.
 func (m *Machine) NMLoad(_ context.Context, files []string) error {
 	return m.manager(func(*Manager) error {
 		var errs []error
@@ -164,7 +165,7 @@ func (m *Machine) autoconnect() {
 	}
 }
 
-// NMActivate implements ifcfg.Bus.
+// NMActivate implements networkmanager.Bus.
 func (m *Machine) NMActivate(_ context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
 	err = m.manager(func(n *Manager) error {
 		i := slices.IndexFunc(m.Net, func(l nic.Link) bool { return l.Index == index && l.HasMAC(mac) })
@@ -189,7 +190,7 @@ func (m *Machine) NMActivate(_ context.Context, index int, mac nic.MAC, uuid str
 	return known, err
 }
 
-// NMLeft implements ifcfg.Bus.
+// NMLeft implements networkmanager.Bus.
 func (m *Machine) NMLeft(_ context.Context, index int, _ nic.MAC, uuid string) error {
 	return m.manager(func(n *Manager) error {
 		if n.active[index].uuid == uuid {

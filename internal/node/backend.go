@@ -17,6 +17,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/config"
 	"multinicd/netplan"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -58,10 +59,10 @@ func Backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Ba
 	yaml := netplan.New(h, b)
 	yaml.DAD, yaml.Activation = dad, c.Activation
 	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(h, b, dad),
-		survey.NetworkManager: &ifcfg.Backend{Files: h, Dialect: ifcfg.Keyfile, DAD: dad}}
+		survey.NetworkManager: &networkmanager.Backend{Files: h, Dialect: networkmanager.Keyfile{}, DAD: dad}}
 	for _, pattern := range ifcfgPlugin {
 		if found, err := h.Glob(pattern); err == nil && len(found) > 0 {
-			out[survey.Ifcfg] = &ifcfg.Backend{Files: h, Dialect: ifcfg.Ifcfg, DAD: dad}
+			out[survey.Ifcfg] = &networkmanager.Backend{Files: h, Dialect: ifcfg.Dialect{}, DAD: dad}
 		}
 	}
 	return out
@@ -113,7 +114,7 @@ func (d *Dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error
 // without puts the removal of another backend's files before the step that makes a change final. NetworkManager's two dialects know each other's files.
 func (d *Dispatch) without(ctx context.Context, was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
 	b, err := d.get(was)
-	if _, manager := b.(*ifcfg.Backend); manager && slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && ifcfg.Owned(s.Do.File.Path) }) {
+	if _, manager := b.(*networkmanager.Backend); manager && slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && networkmanager.Owned(s.Do.File.Path) }) {
 		return steps, nil
 	}
 	if err != nil {

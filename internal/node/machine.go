@@ -31,6 +31,7 @@ import (
 	"multinicd/internal/config"
 	"multinicd/internal/kube"
 	"multinicd/netplan"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -82,7 +83,7 @@ func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
 }
 
 // OurFile says whether a file is ours, whatever backend wrote it.
-func OurFile(file string) bool { return netplan.Owned(file) || ifcfg.Owned(file) }
+func OurFile(file string) bool { return netplan.Owned(file) || networkmanager.Owned(file) }
 
 func (m *Machine) paths(ctx context.Context) []plan.Lifeline {
 	var out []plan.Lifeline
@@ -171,7 +172,7 @@ func (m *Machine) settling(ctx context.Context, owned []nic.Config) bool {
 	}
 	for _, c := range owned {
 		if slices.ContainsFunc(links, func(l nic.Link) bool {
-			return l.HasMAC(c.MAC) && (ifcfg.Keyfile.Settling(m.Host, c, l) || ifcfg.Ifcfg.Settling(m.Host, c, l) || netplan.Settling(m.Host, c, l))
+			return l.HasMAC(c.MAC) && (networkmanager.Settling(m.Host, networkmanager.Keyfile{}.File(c.Name), c, l) || networkmanager.Settling(m.Host, ifcfg.Dialect{}.File(c.Name), c, l) || netplan.Settling(m.Host, c, l))
 		}) {
 			return true
 		}

@@ -1,4 +1,4 @@
-package ifcfg
+package networkmanager
 
 import (
 	"bytes"
@@ -317,12 +317,7 @@ func settledAddresses(c nic.Config, l nic.Link) bool {
 	})
 }
 
-// Settling says whether NetworkManager is about to bring the NIC's profile in force by itself, as it does at boot.
-func (d Dialect) Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
-	return Settling(f, d.File(c.Name), c, l)
-}
-
-// Settling is the same of any profile of ours.
+// Settling says whether NetworkManager is about to bring a NIC's profile in force by itself, as it does at boot. profile is the path of its file.
 func Settling(f filestep.Files, profile string, c nic.Config, l nic.Link) bool {
 	if _, _, err := f.Read(profile); err != nil || !l.Carrier || settledAddresses(c, l) {
 		return false

@@ -1,4 +1,4 @@
-package ifcfg_test
+package networkmanager_test
 
 import (
 	"net/netip"
@@ -9,6 +9,7 @@ import (
 
 	"multinicd/ifcfg"
 	"multinicd/internal/hosttest"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -19,21 +20,25 @@ func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 	two := nic.Config{ID: 2, Name: "multinic2", MAC: nic.MAC{2, 0, 0, 0, 1, 2}, Addresses: []netip.Prefix{prefix("198.51.100.7/32"), prefix("2001:db8::7/128")},
 		Routes: []nic.Route{{To: prefix("198.51.100.0/24"), Table: 10002}, {To: prefix("2001:db8::/64"), Metric: 1024, Table: 10002}},
 		Rules:  []nic.Rule{{Priority: 20002, From: prefix("198.51.100.7/32"), Table: 10002}, {Priority: 20002, From: prefix("2001:db8::7/128"), Table: 10002}}}
-	for _, dialect := range []ifcfg.Dialect{ifcfg.Keyfile, ifcfg.Ifcfg} {
-		t.Run(string(dialect), func(t *testing.T) {
+	for name, of := range map[string]struct{ dialect, other networkmanager.Dialect }{
+		"keyfile": {networkmanager.Keyfile{}, ifcfg.Dialect{}},
+		"ifcfg":   {ifcfg.Dialect{}, networkmanager.Keyfile{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dialect := of.dialect
 			m := hosttest.New()
 			for _, c := range []nic.Config{one, two} {
 				for file, data := range dialect.Files(c) {
-					m.Put(t, file, data, ifcfg.Mode(file))
+					m.Put(t, file, data, networkmanager.Mode(file))
 				}
 			}
-			other := map[ifcfg.Dialect]ifcfg.Dialect{ifcfg.Keyfile: ifcfg.Ifcfg, ifcfg.Ifcfg: ifcfg.Keyfile}[dialect]
-			render := map[ifcfg.Dialect]func(nic.Config) []byte{ifcfg.Keyfile: ifcfg.RenderKeyfile, ifcfg.Ifcfg: ifcfg.RenderIfcfg}
-			m.Put(t, other.File("multinic6"), render[other](nic.Config{ID: 6, Name: "multinic6", MAC: nic.MAC{2, 0, 0, 0, 1, 6}}), 0o600)
+			profile := func(d networkmanager.Dialect, c nic.Config) []byte { return d.Files(c)[d.File(c.Name)] }
+			six := nic.Config{ID: 6, Name: "multinic6", MAC: nic.MAC{2, 0, 0, 0, 1, 6}}
+			m.Put(t, of.other.File("multinic6"), profile(of.other, six), 0o600)
 			m.Put(t, dialect.File("multinic3"), []byte("# somebody's\nNAME=multinic3\nHWADDR=02:00:00:00:01:03\n"), 0o600)
-			m.Put(t, dialect.File("multinicuser"), render[dialect](one), 0o600)
-			m.Put(t, dialect.File("multinic5"), append(render[dialect](one), "torn"...), 0o600)
-			got, err := (&ifcfg.Backend{Files: m, Dialect: dialect}).Owned()
+			m.Put(t, dialect.File("multinicuser"), profile(dialect, one), 0o600)
+			m.Put(t, dialect.File("multinic5"), append(profile(dialect, one), "torn"...), 0o600)
+			got, err := (&networkmanager.Backend{Files: m, Dialect: dialect}).Owned()
 			if err == nil || strings.Count(err.Error(), "reading /") != 1 || !strings.Contains(err.Error(), dialect.File("multinic5")) {
 				t.Errorf("the file that cannot be read: %v", err)
 			}

@@ -1,7 +1,6 @@
-package ifcfg
+package networkmanager
 
 import (
-	"crypto/sha1" // an identifier of RFC 9562, version 5, is made with it
 	"fmt"
 	"net/netip"
 	"path"
@@ -12,19 +11,22 @@ import (
 	"multinicd/nic"
 )
 
-// KeyfileDir is where NetworkManager has the administrator's profiles as keyfiles.
-const KeyfileDir = "/etc/NetworkManager/system-connections"
+// Keyfile is the dialect of nm-settings-keyfile(5).
+type Keyfile struct{}
 
-func keyfile(name string) string { return path.Join(KeyfileDir, name+".nmconnection") }
+// File implements Dialect.
+func (Keyfile) File(name string) string { return path.Join(KeyfileDir, name+".nmconnection") }
 
-// autoconnectPriority is the greatest that there is: at boot ours is chosen before any other profile that is for the link too.
-const autoconnectPriority = 999
+// Files implements Dialect.
+func (d Keyfile) Files(c nic.Config) map[string][]byte {
+	out := Beside(c)
+	out[d.File(c.Name)] = RenderKeyfile(c)
+	return out
+}
 
-// UUID is that of the NIC's profile. It follows from the MAC alone: the same after every run and under every id.
-func UUID(m nic.MAC) string {
-	sum := sha1.Sum(append([]byte("multinicd NIC "), m[:]...))
-	sum[6], sum[8] = sum[6]&0x0f|0x50, sum[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
+// Read implements Dialect.
+func (Keyfile) Read(file string, read func(file string) []byte) (Profile, error) {
+	return ReadKeyfile(read(file))
 }
 
 // RenderKeyfile gives the profile of a NIC in the form of nm-settings-keyfile(5). The same input gives the same bytes.
@@ -42,52 +44,28 @@ func RenderKeyfile(c nic.Config) []byte {
 	set("id", c.Name)
 	set("uuid", UUID(c.MAC))
 	set("type", "ethernet")
-	set("autoconnect-priority", strconv.Itoa(autoconnectPriority))
+	set("autoconnect-priority", strconv.Itoa(AutoconnectPriority))
 	section("ethernet")
 	set("mac-address", c.MAC.String())
 	if c.MTU != 0 {
 		set("mtu", strconv.Itoa(c.MTU))
 	}
 	section("ipv4")
-	four := of(c, netip.Addr.Is4)
+	four := Family(c, netip.Addr.Is4)
 	renderFamily(set, four)
 	if len(four.Addresses) > 0 {
 		set("dad-timeout", "0")
 		set("route-metric", "0")
 	}
 	section("ipv6")
-	six := of(c, netip.Addr.Is6)
+	six := Family(c, netip.Addr.Is6)
 	renderFamily(set, six)
 	if len(six.Addresses) > 0 {
 		set("addr-gen-mode", "eui64")
 		set("ip6-privacy", "0")
-		set("route-metric", strconv.Itoa(prefixMetric6))
+		set("route-metric", strconv.Itoa(PrefixMetric6))
 	}
 	return []byte(b.String())
-}
-
-// prefixMetric6 is the kernel's own for the route that an IPv6 address brings (IP6_RT_PRIO_ADDRCONF, include/net/ip6_route.h).
-const prefixMetric6 = 256
-
-// of is the part of a NIC that is of one family.
-func of(c nic.Config, is func(netip.Addr) bool) nic.Config {
-	var out nic.Config
-	for _, a := range c.Addresses {
-		if is(a.Addr()) {
-			out.Addresses = append(out.Addresses, a)
-		}
-	}
-	for _, r := range c.Routes {
-		if is(r.To.Addr()) {
-			out.Routes = append(out.Routes, r)
-		}
-	}
-	for _, r := range c.Rules {
-		if is(r.From.Addr()) {
-			out.Rules = append(out.Rules, r)
-		}
-	}
-	return out
 }
 
 func renderFamily(set func(key, value string), c nic.Config) {
@@ -111,7 +89,7 @@ func renderFamily(set func(key, value string), c nic.Config) {
 		}
 	}
 	for i, r := range c.Rules {
-		set(fmt.Sprintf("routing-rule%d", i+1), ruleText(r))
+		set(fmt.Sprintf("routing-rule%d", i+1), RuleText(r))
 	}
 }
 
@@ -135,11 +113,6 @@ func routeOptions(r nic.Route) string {
 		out = append(out, fmt.Sprintf("table=%d", r.Table))
 	}
 	return strings.Join(out, ",")
-}
-
-// ruleText is a rule in the words of ip-rule(8), which both dialects use.
-func ruleText(r nic.Rule) string {
-	return fmt.Sprintf("priority %d from %s table %d", r.Priority, r.From, r.Table)
 }
 
 // escapeKeyfile writes a value as g_key_file_set_string does (glib/gkeyfile.c, g_key_file_parse_string_as_value): blanks in front become \s and \t,
@@ -213,34 +186,34 @@ func ReadKeyfile(data []byte) (Profile, error) {
 		return Profile{}, fmt.Errorf("reading the profile: type %q is not ethernet", t)
 	}
 	p := Profile{UUID: keys["connection.uuid"]}
-	var r reader
-	r.name(&p.Config, keys["connection.id"])
-	r.mac(&p.Config, keys["ethernet.mac-address"])
-	p.Config.MTU = r.number(keys["ethernet.mtu"])
+	var r Parser
+	r.Name(&p.Config, keys["connection.id"])
+	r.MAC(&p.Config, keys["ethernet.mac-address"])
+	p.Config.MTU = r.Number(keys["ethernet.mtu"])
 	for _, family := range []string{"ipv4", "ipv6"} {
 		if keys[family+".method"] != "manual" {
 			continue
 		}
 		for n := 1; keys[fmt.Sprintf("%s.address%d", family, n)] != ""; n++ {
-			r.address(&p.Config, keys[fmt.Sprintf("%s.address%d", family, n)])
+			r.Address(&p.Config, keys[fmt.Sprintf("%s.address%d", family, n)])
 		}
 		for n := 1; keys[fmt.Sprintf("%s.route%d", family, n)] != ""; n++ {
 			r.keyfileRoute(&p.Config, keys[fmt.Sprintf("%s.route%d", family, n)], keys[fmt.Sprintf("%s.route%d_options", family, n)])
 		}
 		for n := 1; keys[fmt.Sprintf("%s.routing-rule%d", family, n)] != ""; n++ {
-			r.rule(&p.Config, keys[fmt.Sprintf("%s.routing-rule%d", family, n)])
+			r.Rule(&p.Config, keys[fmt.Sprintf("%s.routing-rule%d", family, n)])
 		}
 	}
-	return p, r.err
+	return p, r.Err
 }
 
-func (r *reader) keyfileRoute(c *nic.Config, value, options string) {
+func (r *Parser) keyfileRoute(c *nic.Config, value, options string) {
 	parts := strings.Split(value, ",")
 	if len(parts) != 3 {
-		r.fail("route", value)
+		r.Fail("route", value)
 		return
 	}
-	route := nic.Route{To: r.prefix(parts[0]), Via: r.addr(parts[1]), Metric: r.number(parts[2])}
+	route := nic.Route{To: r.Prefix(parts[0]), Via: r.Addr(parts[1]), Metric: r.Number(parts[2])}
 	if route.Via.IsUnspecified() {
 		route.Via = netip.Addr{}
 	}
@@ -248,9 +221,9 @@ func (r *reader) keyfileRoute(c *nic.Config, value, options string) {
 		key, v, _ := strings.Cut(o, "=")
 		switch key {
 		case "table":
-			route.Table = r.number(v)
+			route.Table = r.Number(v)
 		case "src":
-			route.Source = r.addr(v)
+			route.Source = r.Addr(v)
 		case "onlink":
 			route.OnLink = v == "true"
 		}

@@ -1,4 +1,4 @@
-package ifcfg_test
+package networkmanager_test
 
 import (
 	"errors"
@@ -7,8 +7,8 @@ import (
 	"slices"
 	"testing"
 
-	"multinicd/ifcfg"
 	"multinicd/internal/hosttest"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -33,11 +33,11 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := hosttest.New(link)
-			for file, data := range ifcfg.Keyfile.Files(had) {
-				m.Put(t, file, data, ifcfg.Mode(file))
+			for file, data := range (networkmanager.Keyfile{}).Files(had) {
+				m.Put(t, file, data, networkmanager.Mode(file))
 			}
-			m.Put(t, "/run/NetworkManager/devices/11", []byte("connection-uuid="+ifcfg.UUID(had.MAC)+"\n"), 0o644)
-			steps, err := (&ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}).Steps(t.Context(), a)
+			m.Put(t, "/run/NetworkManager/devices/11", []byte("connection-uuid="+networkmanager.UUID(had.MAC)+"\n"), 0o644)
+			steps, err := (&networkmanager.Backend{Files: m, Dialect: networkmanager.Keyfile{}}).Steps(t.Context(), a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -80,16 +80,16 @@ func TestLost(t *testing.T) {
 	}{
 		"a link with a carrier, and another profile": {link: &nic.Link{Up: true, Carrier: true}, active: "another", want: true},
 		"and no profile":                      {link: &nic.Link{Up: true, Carrier: true}, want: true},
-		"and ours":                            {link: &nic.Link{Up: true, Carrier: true}, active: ifcfg.UUID(c.MAC)},
+		"and ours":                            {link: &nic.Link{Up: true, Carrier: true}, active: networkmanager.UUID(c.MAC)},
 		"and all that is wanted":              {link: &nic.Link{Up: true, Carrier: true}, same: true},
 		"a link that is up without a carrier": {link: &nic.Link{Up: true}},
 		"a link that is down":                 {link: &nic.Link{}, want: true},
-		"and ours, by a file that may be old": {link: &nic.Link{}, active: ifcfg.UUID(c.MAC), want: true},
+		"and ours, by a file that may be old": {link: &nic.Link{}, active: networkmanager.UUID(c.MAC), want: true},
 		"no link":                             {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := plan.Action{Kind: plan.Configure, NIC: c, Link: test.link, Change: nic.Change{Up: !test.same}}
-			if got := ifcfg.Lost(a, test.active); got != test.want {
+			if got := networkmanager.Lost(a, test.active); got != test.want {
 				t.Errorf("got %v, want %v", got, test.want)
 			}
 		})
@@ -107,14 +107,14 @@ func TestAStateFileThatCannotBeReadIsNoAbsence(t *testing.T) {
 		"a NIC that is not there is given back": {Kind: plan.Remove, NIC: c},
 	} {
 		m := hosttest.New(*link)
-		for file, data := range ifcfg.Keyfile.Files(c) {
-			m.Put(t, file, data, ifcfg.Mode(file))
+		for file, data := range (networkmanager.Keyfile{}).Files(c) {
+			m.Put(t, file, data, networkmanager.Mode(file))
 		}
 		if a.Kind == plan.Configure { // so that it has to change
-			m.Put(t, ifcfg.Keyfile.File(c.Name), []byte("[connection]\nuuid="+ifcfg.UUID(c.MAC)+"\n"), 0o600)
+			m.Put(t, networkmanager.Keyfile{}.File(c.Name), []byte("[connection]\nuuid="+networkmanager.UUID(c.MAC)+"\n"), 0o600)
 		}
 		m.Put(t, state, []byte("connection-uuid=another\n"), 0o644)
-		b := &ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}
+		b := &networkmanager.Backend{Files: m, Dialect: networkmanager.Keyfile{}}
 		if steps, err := b.Steps(t.Context(), a); err != nil || len(steps) == 0 {
 			t.Fatalf("%s: %d steps, %v", name, len(steps), err)
 		}
@@ -145,11 +145,11 @@ func TestARouteIsThereOnce(t *testing.T) {
 				l.Routes = append(l.Routes, nic.Route{To: to, Via: via, Table: nic.TableMain, Protocol: p})
 			}
 			m := hosttest.New()
-			for file, data := range ifcfg.Keyfile.Files(c) {
-				m.Put(t, file, data, ifcfg.Mode(file))
+			for file, data := range (networkmanager.Keyfile{}).Files(c) {
+				m.Put(t, file, data, networkmanager.Mode(file))
 			}
-			m.Put(t, "/run/NetworkManager/devices/11", []byte("[device]\nconnection-uuid="+ifcfg.UUID(c.MAC)+"\n"), 0o644)
-			b := ifcfg.Backend{Files: m, Dialect: ifcfg.Keyfile}
+			m.Put(t, "/run/NetworkManager/devices/11", []byte("[device]\nconnection-uuid="+networkmanager.UUID(c.MAC)+"\n"), 0o644)
+			b := networkmanager.Backend{Files: m, Dialect: networkmanager.Keyfile{}}
 			steps, err := b.Steps(t.Context(), plan.Action{Kind: plan.Configure, NIC: c, Link: &l, After: &plan.Owned{}})
 			if err != nil {
 				t.Fatal(err)

@@ -1,4 +1,4 @@
-package ifcfg
+package networkmanager
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"multinicd/internal/filestep"
+	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -62,7 +63,7 @@ func profileOf(file string) string {
 		return file
 	case ScriptsDir + "/":
 		_, name, _ := strings.Cut(base, "-")
-		return Ifcfg.File(name)
+		return path.Join(ScriptsDir, "ifcfg-"+name)
 	}
 	return ""
 }
@@ -96,4 +97,25 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 		}
 	}
 	return out, nil
+}
+
+// Owned reads back what our files of this dialect say: all that is known of them where the record was lost. It is sorted by file; how the links were
+// found is not known. A file that cannot be read is left out, and named in the error beside the rest.
+func (b *Backend) Owned() ([]plan.Owned, error) {
+	var out []plan.Owned
+	err := filestep.EachMarked(b.Files, b.Dialect.File(nic.NamePrefix+"*"), Owned, func(name string, _ []byte) error {
+		var unread error
+		p, err := b.Dialect.Read(name, func(file string) []byte {
+			data, _, failed := b.Files.Read(file)
+			if failed != nil && !errors.Is(failed, fs.ErrNotExist) {
+				unread = errors.Join(unread, fmt.Errorf("reading %s: %w", file, failed))
+			}
+			return data
+		})
+		if err == nil {
+			out = append(out, plan.Owned{MAC: p.Config.MAC, Config: p.Config, Applied: true})
+		}
+		return errors.Join(unread, err)
+	})
+	return out, err
 }

@@ -1,4 +1,4 @@
-package ifcfg
+package networkmanager
 
 import (
 	"context"
