@@ -1,8 +1,8 @@
 // Package docs gives programs what the pages of this folder say.
 //
-// In goes a reason; out comes what to do about it, as the row of reasons.md has it.
+// In goes a reason; out comes what to do about it, from the row of that reason in reasons.md.
 //
-// It must not hold a second copy of anything: a page is mended in one place.
+// It must not hold a second copy of anything: a page is corrected in one place.
 //
 // Start reading at reasons.md.
 package docs
@@ -23,8 +23,8 @@ var (
 	link = regexp.MustCompile(`\[([^]]+)\]\(([a-z]+\.md)?(#[^)]*)?\)`)
 )
 
-// WhatToDo is what reasons.md advises about a reason, in one line, with the pages that it names where the packages have put them; "" where it
-// knows no such reason.
+// WhatToDo is the advice of reasons.md about a reason, in one line. Pages that it names are given
+// as the paths where the packages put them. It is "" if reasons.md does not know the reason.
 func WhatToDo(reason string) string {
 	for _, m := range row.FindAllStringSubmatch(reasons, -1) {
 		if m[1] == reason {
@@ -39,5 +39,5 @@ func WhatToDo(reason string) string {
 	return ""
 }
 
-// Page is where a page of this folder is on a host.
+// Page is the path of a page of this folder on a host.
 func Page(name string) string { return Installed + name }

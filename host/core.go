@@ -2,8 +2,10 @@ package host
 
 import "golang.org/x/sys/unix"
 
-// KeepOutOfCoreDumps sees to it that no core dump of this process is made, whatever limits it was started with, and that no process but root's
-// reads its memory: it holds the node's token (prctl(2), PR_SET_DUMPABLE; RLIMIT_CORE does not count where core_pattern is a pipe).
+// KeepOutOfCoreDumps prevents core dumps of this process, whatever limits it was started with. Only
+// processes of root can then read its memory. The process holds the node's token. (PR_SET_DUMPABLE
+// in prctl(2) is needed: RLIMIT_CORE does not count if core_pattern is a pipe.)
 func KeepOutOfCoreDumps() {
-	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) // the kernel refuses it for no reason that we could do anything about
+	// the kernel refuses this only for reasons that we cannot help
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 }

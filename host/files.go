@@ -18,14 +18,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFile bounds what is read whole, in bytes: no file that concerns us comes near it.
+// maxFile bounds, in bytes, a file that is read whole. No file that concerns us comes near this
+// size.
 const maxFile = 4 << 20
 
-// ErrIrregular: it is a folder, a FIFO, or a link to /dev/null by which somebody hides a file. It says nothing.
+// ErrIrregular: the path is a folder, a FIFO, or a link to /dev/null by which somebody hides a
+// file. There is nothing to read.
 var ErrIrregular = errors.New("not a regular file")
 
-// Read gives a file and its permission bits. fs.ErrNotExist, and every errno, passes through. Only regular files are read, of at
-// most 4 MiB: a FIFO somebody left in a folder must not stop us.
+// Read gives a file and its permission bits. fs.ErrNotExist and every errno pass through. Only
+// regular files of at most 4 MiB are read: a FIFO that somebody left in a folder must not stop us.
 func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
 	f, err := os.OpenFile(h.Path(path), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -49,12 +51,14 @@ func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
 	return data, info.Mode().Perm(), nil
 }
 
-// Write puts a whole file in place, or leaves what was there: a temporary file in the same folder, synced, renamed, and the
-// folder synced. mode is the permission bits, whatever the umask. The folder must exist.
+// Write replaces a whole file, or leaves the file that was there. It writes a temporary file in the
+// same folder, syncs and renames it, and syncs the folder. mode is the permission bits, whatever
+// the umask. The folder must exist.
 //
-// The temporary file begins with a dot and ends in digits, so that nothing that reads the folder by pattern (netplan: *.yaml,
-// networkd: *.network) takes it for its own; it is made in the target's folder also so that it gets its SELinux label.
-// A target that is a symbolic link or no regular file is refused. Any errno passes through (errors.Is: ENOSPC, EROFS, EACCES).
+// The name of the temporary file begins with a dot and ends in digits. So programs that read the
+// folder by pattern (netplan: *.yaml, networkd: *.network) pass it over. It is made in the target's
+// folder also to get the right SELinux label. A target that is a symbolic link or no regular file
+// is refused. Any errno passes through (errors.Is: ENOSPC, EROFS, EACCES).
 func (h *Host) Write(path string, data []byte, mode fs.FileMode) error {
 	if err := h.write(path, data, mode); err != nil {
 		return fmt.Errorf("writing %s: %w", path, WithoutPath(err))
@@ -96,7 +100,7 @@ func (h *Host) write(path string, data []byte, mode fs.FileMode) (err error) {
 	return syncFolder(folder)
 }
 
-// Remove unlinks a file and syncs its folder. A file that is not there is fine.
+// Remove unlinks a file and syncs its folder. If the file is not there, that is no error.
 func (h *Host) Remove(path string) error {
 	target := h.Path(path)
 	err := os.Remove(target)
@@ -112,8 +116,9 @@ func (h *Host) Remove(path string) error {
 	return nil
 }
 
-// Glob gives the paths, as the host sees them and sorted, that match a pattern of path.Match, which must be absolute. None is no
-// error. A folder that cannot be listed is one: what is in it would seem not to be there.
+// Glob gives the paths that match an absolute pattern of path.Match. The paths are sorted, and as
+// the host sees them. No match is no error. A folder that cannot be listed is an error: its files
+// would otherwise seem to be gone.
 func (h *Host) Glob(pattern string) ([]string, error) {
 	out := []string{"/"}
 	for _, segment := range strings.Split(strings.Trim(path.Clean(pattern), "/"), "/") {
@@ -133,7 +138,8 @@ func (h *Host) Glob(pattern string) ([]string, error) {
 	return out, nil
 }
 
-// matching gives the names in a folder that match a pattern; none where there is no such folder.
+// matching gives the names in a folder that match a pattern. If there is no such folder, there are
+// no names.
 func (h *Host) matching(folder, pattern string) (names []string, err error) {
 	if !strings.ContainsAny(pattern, `*?[\`) {
 		if _, err = os.Lstat(h.Path(path.Join(folder, pattern))); err == nil {
@@ -158,13 +164,13 @@ func (h *Host) matching(folder, pattern string) (names []string, err error) {
 	}), err
 }
 
-// Exists says whether there is something at a path, be it a link that leads nowhere.
+// Exists says whether there is something at a path, even a link that leads nowhere.
 func (h *Host) Exists(p string) bool {
 	_, err := os.Lstat(h.Path(p))
 	return err == nil
 }
 
-// Permissions gives mode and owner of a file or folder; ok false: it is not there.
+// Permissions gives the mode and the owner of a file or folder. ok is false if it is not there.
 func (h *Host) Permissions(name string) (mode fs.FileMode, uid int, ok bool) {
 	info, err := os.Lstat(h.Path(name))
 	if err != nil {
@@ -174,7 +180,8 @@ func (h *Host) Permissions(name string) (mode fs.FileMode, uid int, ok bool) {
 	return info.Mode(), int(sys.Uid), true
 }
 
-// Sysctl reads a number of /proc/sys, 0 where there is none: "net/ipv4/conf/all/rp_filter".
+// Sysctl reads a number of /proc/sys, such as "net/ipv4/conf/all/rp_filter". It is 0 if there is
+// none.
 func (h *Host) Sysctl(name string) int {
 	data, _, err := h.Read("/proc/sys/" + name)
 	if err != nil {
@@ -184,8 +191,8 @@ func (h *Host) Sysctl(name string) int {
 	return n
 }
 
-// Sweep removes the temporary files that a Write left in a folder when it was killed in mid-way: those made for a file whose
-// name begins with prefix. Call it only while nobody writes there.
+// Sweep removes the temporary files that a Write left in a folder when it was killed: those of
+// files whose name begins with prefix. Call it only while nobody writes there.
 func (h *Host) Sweep(folder, prefix string) error {
 	left, err := h.Glob(filepath.Join(folder, "."+prefix+"*.tmp-*"))
 	if err != nil {
@@ -197,15 +204,17 @@ func (h *Host) Sweep(folder, prefix string) error {
 	return err
 }
 
-// BootID is the kernel's random id of this boot, and when process 1 was started. A container has an id of its own, but a unit in it whose
-// /proc/sys is protected sees that of the machine, which outlives the boots of the container (systemd 252, November 2026).
+// BootID is the kernel's random id of this boot, and the time at which process 1 was started. The
+// time is for containers: a container has an id of its own, but a unit in it whose /proc/sys is
+// protected sees the id of the machine. That id stays when the container boots again (systemd 252,
+// November 2026).
 func (h *Host) BootID() (string, error) {
 	data, _, err := h.Read("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", err
 	}
 	id := strings.TrimSpace(string(data))
-	const starttime = 22 - 3 // of proc(5), counted from what comes behind the name in parentheses
+	const starttime = 22 - 3 // of proc(5), counted from behind the name in parentheses
 	if stat, _, err := h.Read("/proc/1/stat"); err == nil {
 		behind := string(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if fields := strings.Fields(behind); len(fields) > starttime {
@@ -215,7 +224,7 @@ func (h *Host) BootID() (string, error) {
 	return id, nil
 }
 
-// syncFolder makes a rename or an unlink in it last over a power cut.
+// syncFolder makes a rename or an unlink in the folder last over a power cut.
 func syncFolder(folder string) error {
 	d, err := os.Open(folder)
 	if err != nil {
@@ -223,12 +232,13 @@ func syncFolder(folder string) error {
 	}
 	err = d.Sync()
 	if errors.Is(err, unix.EINVAL) {
-		err = nil // a file system that knows no fsync of folders has nothing to sync
+		err = nil // this file system knows no fsync of folders, so it has nothing to sync
 	}
 	return errors.Join(err, d.Close())
 }
 
-// WithoutPath takes the path out of an error of package os, which names the file once more, or the temporary one.
+// WithoutPath takes the path out of an error of package os. The caller names the file itself; the
+// path in the error would repeat it, or name the temporary file.
 func WithoutPath(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -241,8 +251,8 @@ func WithoutPath(err error) error {
 	return err
 }
 
-// Short says whether some error in err means that the host is short of something at the moment, such as
-// open files or memory. What was to be read is there all the same then.
+// Short says whether err contains an error of a host that is short of something at the moment, such
+// as open files or memory. The file to be read may well be there then.
 func Short(err error) bool {
 	return slices.ContainsFunc([]error{unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EIO, unix.EINTR}, func(e error) bool { return errors.Is(err, e) })
 }

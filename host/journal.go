@@ -14,9 +14,9 @@ import (
 	"github.com/coreos/go-systemd/v22/journal"
 )
 
-// LogHandler is for the logger of the whole program. Where the standard error is the journal, as under systemd, entries go there with
-// their attributes as fields, so that `journalctl NIC=multinic1` finds them; see systemd.exec(5), $JOURNAL_STREAM. Else they
-// are lines of text on stderr.
+// LogHandler is the handler for the logger of the whole program. If standard error is the journal,
+// as under systemd, entries go there with their attributes as fields: `journalctl NIC=multinic1`
+// finds them (systemd.exec(5), $JOURNAL_STREAM). If not, entries are lines of text on stderr.
 func LogHandler(stderr io.Writer, level slog.Leveler) slog.Handler {
 	text := slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})
 	if is, err := journal.StderrIsJournalStream(); err != nil || !is {
@@ -25,12 +25,12 @@ func LogHandler(stderr io.Writer, level slog.Leveler) slog.Handler {
 	return newJournalHandler(journal.Send, text, level)
 }
 
-// journalHandler sends entries to journald in its native protocol. The message carries the attributes too, because
-// journalctl shows no fields by itself.
+// journalHandler sends entries to journald in its native protocol. The message also carries the
+// attributes, because journalctl shows no fields by itself.
 type journalHandler struct {
 	level    slog.Leveler
 	send     func(message string, priority journal.Priority, fields map[string]string) error
-	fallback slog.Handler // what journald does not take
+	fallback slog.Handler // gets what journald does not take
 
 	line   *line
 	text   slog.Handler // writes the attributes of an entry to line
@@ -38,7 +38,8 @@ type journalHandler struct {
 	prefix string // of fields in groups
 }
 
-// line is where the text of one entry at a time is put together; all handlers of a logger share it.
+// line is where the text of an entry is put together, one entry at a time. All handlers of a logger
+// share it.
 type line struct {
 	mu sync.Mutex
 	bytes.Buffer
@@ -137,8 +138,9 @@ func addField(fields map[string]string, prefix string, a slog.Attr) {
 	fields[name] = value.String()
 }
 
-// fieldName is a key as systemd.journal-fields(7) wants it: A-Z, 0-9 and '_', at most 64 bytes, no leading '_' or digit. It is empty for a key that
-// can be none, or that means something to journald itself; such an attribute is in the message only.
+// fieldName turns a key into the form of systemd.journal-fields(7): A-Z, 0-9 and '_', at most 64
+// bytes, no leading '_' or digit. It is empty for a key that cannot be a field, or that means
+// something to journald itself. Such an attribute is only in the message.
 func fieldName(key string) string {
 	name := strings.Map(func(r rune) rune {
 		switch {

@@ -13,12 +13,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrLocked: another process holds the lock. Its error text says who.
+// ErrLocked: another process holds the lock. The text of the error says which.
 var ErrLocked = errors.New("locked by another process")
 
-// Lock takes the flock(2) of a file, which it makes if need be (0600; the folder must exist), and writes our process id into it.
-// It tries for as long as wait, and at least once. The kernel releases the lock when the process ends, however it ends; the
-// file stays. release may be called once.
+// Lock takes the flock(2) of a file and writes our process id into the file. It makes the file
+// (0600) if there is none; the folder must exist. It tries at least once, and for as long as wait.
+// The kernel releases the lock when the process ends, however it ends. The file stays. release may
+// be called once.
 func (h *Host) Lock(ctx context.Context, path string, wait time.Duration) (release func(), err error) {
 	f, err := os.OpenFile(h.Path(path), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {

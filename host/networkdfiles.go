@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// NetworkdState is a file that exists while systemd-networkd runs. Its folder says nothing: tmpfiles.d
-// makes the folder on hosts without networkd too.
+// NetworkdState is a file that exists while systemd-networkd runs. Its folder says nothing:
+// tmpfiles.d makes the folder also on hosts without networkd.
 const NetworkdState = "/run/systemd/netif/state"
 
-// NetworkdLinks is where networkd writes about links, each in a file by its ifindex.
+// NetworkdLinks is the folder in which networkd has a file for each link, named by the ifindex.
 const NetworkdLinks = "/run/systemd/netif/links"
 
-// NetworkdRuns says whether systemd-networkd is at work.
+// NetworkdRuns says whether systemd-networkd runs.
 func (h *Host) NetworkdRuns() bool { return h.Exists(NetworkdState) }
 
-// NetworkdLink reads what networkd wrote about the link with an ifindex: its ADMIN_STATE, and the
-// .network file by which networkd configures it, as sd_network_link_get_setup_state(3) does. Both are ""
-// where networkd wrote nothing, which is no error.
+// NetworkdLink reads what networkd wrote about the link with an ifindex: state is its ADMIN_STATE,
+// and file is the .network file by which networkd configures it. sd_network_link_get_setup_state(3)
+// reads the same. Both are "" where networkd wrote nothing, which is no error.
 func (h *Host) NetworkdLink(index int) (state, file string, err error) {
 	data, _, err := h.Read(fmt.Sprintf("%s/%d", NetworkdLinks, index))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -46,22 +46,25 @@ func (h *Host) NetworkdLink(index int) (state, file string, err error) {
 	return state, file, nil
 }
 
-// Setting is a key of networkd.conf(5) as the files have it.
+// Setting is a key of networkd.conf(5), and what the files say about it.
 type Setting struct {
 	Key   string
 	Value string // "" where no file that counts has the key
-	File  string // the last one that has it
-	// Unread is a file that has the key and does not count, since networkd's own user cannot read it; "": there is none.
+	File  string // the last file that has the key and counts
+	// Unread is a file that has the key but does not count, because networkd's own user cannot read
+	// it. "" means that there is none.
 	Unread string
-	// InForce: networkd was started after the file was written. Reading its files again (networkctl reload) does not count: it leaves out
-	// networkd.conf (systemd 252 and 257, measured November 2026).
+	// InForce: networkd was started after the file was written. `networkctl reload` is not enough:
+	// it does not read networkd.conf again (systemd 252 and 257, measured November 2026).
 	InForce bool
 }
 
-// networkdConf are where networkd looks, the weakest first; of the drop-ins those of one name hide each other, from the last folder on.
+// networkdConf are the folders in which networkd looks, the weakest first. Of drop-ins with the
+// same name only the one in the last folder counts.
 var networkdConf = []string{"/usr/lib/systemd", "/run/systemd", "/etc/systemd"}
 
-// NetworkdSettings looks up keys of the section [Network] of networkd.conf, in the order given.
+// NetworkdSettings looks up keys of the section [Network] of networkd.conf. The settings come in
+// the order of keys.
 func (h *Host) NetworkdSettings(keys ...string) []Setting {
 	dropins := map[string]string{}
 	var files []string
@@ -104,10 +107,12 @@ func (h *Host) NetworkdSettings(keys ...string) []Setting {
 	return out
 }
 
-// networkdUser is whom networkd runs as; it leaves out, with a line in its log, what that one may not read (systemd 252 and 257).
+// networkdUser is the user that networkd runs as. networkd passes over what that user may not read,
+// with a line in its log (systemd 252 and 257).
 const networkdUser = "systemd-network"
 
-// NetworkdReads says whether the permission bits of a file, and of the folders that it is in, let networkd read it.
+// NetworkdReads says whether networkd may read a file. It goes by the permission bits of the file
+// and of all folders above it.
 func (h *Host) NetworkdReads(file string) bool {
 	uid, gid := h.user(networkdUser)
 	for p, need := file, fs.FileMode(0o4); p != "/" && p != "."; p, need = path.Dir(p), 0o1 {
@@ -128,7 +133,7 @@ func (h *Host) NetworkdReads(file string) bool {
 	return true
 }
 
-// user gives the ids of a user of this host (passwd(5)); -1, -1 where there is none.
+// user gives the ids of a user of this host (passwd(5)); -1, -1 if there is no such user.
 func (h *Host) user(name string) (uid, gid int) {
 	uid, gid = -1, -1
 	data, _, err := h.Read("/etc/passwd")
@@ -145,10 +150,11 @@ func (h *Host) user(name string) (uid, gid int) {
 	return uid, gid
 }
 
-// Off says whether a setting is a no.
+// Off says whether the setting is set and means no.
 func (s Setting) Off() bool { return s.Value != "" && !Truth(s.Value) }
 
-// Started is when systemd started a unit last; zero where it does not run. systemd makes the link at each start (v236).
+// Started is when systemd last started a unit; zero if the unit does not run. systemd makes this
+// link at each start (v236).
 func (h *Host) Started(unit string) time.Time {
 	info, err := os.Lstat(h.Path("/run/systemd/units/invocation:" + unit))
 	if err != nil {

@@ -6,7 +6,8 @@ import (
 	"strings"
 )
 
-// Ini walks over the assignments of a file with sections, without comments. An error of each ends the walk.
+// Ini calls each for every assignment of a file with sections. Comments are left out. An error of
+// each ends the walk.
 func Ini(data []byte, each func(section, key, value string) error) error {
 	section := ""
 	return Lines(data, func(line string) error {
@@ -22,7 +23,8 @@ func Ini(data []byte, each func(section, key, value string) error) error {
 	})
 }
 
-// Lines walks over the lines that are neither empty nor comments, trimmed. An error of each ends the walk.
+// Lines calls each for every line that is neither empty nor a comment. Lines come trimmed. An error
+// of each ends the walk.
 func Lines(data []byte, each func(line string) error) error {
 	s := bufio.NewScanner(bytes.NewReader(data))
 	s.Buffer(nil, maxFile)

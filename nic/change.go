@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// Change is what has to change on one link in the kernel. The zero values of its parts mean: leave as it is.
+// Change is what has to change on one link in the kernel. A part that is zero leaves the link as it
+// is.
 type Change struct {
 	Index     int    // ifindex
 	MAC       MAC    // the link at Index must still be this NIC
-	Name, Had string // rename to Name; Had is the present name, always set
+	Name, Had string // rename to Name. Had is the present name and is always set
 	MTU       int    // bytes
 	HadMTU    int
 	Up        bool // set up
@@ -18,18 +19,22 @@ type Change struct {
 	Add       []netip.Prefix
 	Del       []netip.Prefix
 	AddRoutes []Route
-	DelRoutes []Route // one with a Protocol: that one of two of equal keys, and only while there are two
+	// A route with a Protocol: of two routes with equal keys, the one of that protocol, and only
+	// while there are two.
+	DelRoutes []Route
 	AddRules  []Rule
 	DelRules  []Rule
 	Conf      *Conf // nil: leave
 	HadConf   *Conf
-	Conf6     *Conf6 `json:",omitempty"` // nil: leave; what is as in HadConf6 is left, too
-	HadConf6  *Conf6 `json:",omitempty"` // set with Conf6
-	// Advertised and AdvertisedRoutes are what router advertisements brought, to be removed. Nothing undoes that: where they are let in, the
-	// next one brings the same again.
+	// nil: leave as it is. A value that is equal in HadConf6 is left too.
+	Conf6    *Conf6 `json:",omitempty"`
+	HadConf6 *Conf6 `json:",omitempty"` // set with Conf6
+	// Advertised and AdvertisedRoutes were brought by router advertisements, and are to be removed.
+	// No undo puts them back: where advertisements are let in, the next one brings them again.
 	Advertised       []netip.Prefix `json:",omitempty"`
 	AdvertisedRoutes []Route        `json:",omitempty"`
-	// Way, set with Name only, is the other link that is called so now, renamed to make way for this one. It is done first.
+	// Way makes room for a new name: it renames the other link that has the name now. It is done
+	// first. It is set only together with Name.
 	Way *Change `json:",omitempty"`
 }
 
@@ -39,7 +44,8 @@ func (c Change) Empty() bool {
 		len(c.Advertised)+len(c.AdvertisedRoutes)+len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes)+len(c.AddRules)+len(c.DelRules) == 0
 }
 
-// Inverse is the change that undoes c, given that c was made of what the link showed; see Advertised for what is left out.
+// Inverse is the change that undoes c. It is right if c was made from what the link showed.
+// Advertised addresses and routes are left out, see there.
 func (c Change) Inverse() Change {
 	out := Change{Index: c.Index, MAC: c.MAC, Had: c.Had, Up: c.Down, Down: c.Up, Add: c.Del, Del: c.Add, AddRoutes: c.DelRoutes, DelRoutes: c.AddRoutes,
 		AddRules: c.DelRules, DelRules: c.AddRules}
@@ -58,7 +64,7 @@ func (c Change) Inverse() Change {
 	return out
 }
 
-// String is for a person, one line a part: "+ address 192.0.2.7/24".
+// String is for a person, one line for each part: "+ address 192.0.2.7/24".
 func (c Change) String() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }

@@ -6,16 +6,17 @@ import (
 	"net"
 )
 
-// MAC is an Ethernet hardware address. It is comparable and may be a map key;
-// the zero value stands for "none".
+// MAC is an Ethernet hardware address. It is comparable and may be a map key. The zero value means
+// "none".
 type MAC [6]byte
 
-// ParseMAC reads six octets in hexadecimal, either case, separated by ':' or '-'.
-// Group addresses (the lowest bit of the first octet) and the zero address are refused:
-// no NIC carries one as its own.
+// ParseMAC reads six octets in hexadecimal, either case, separated by ':' or '-'. It refuses group
+// addresses (the lowest bit of the first octet is set) and the zero address, because no NIC has one
+// of these as its own.
 func ParseMAC(s string) (MAC, error) {
 	hw, err := net.ParseMAC(s)
-	if err != nil || len(hw) != len(MAC{}) || len(s) != len("02:00:00:00:01:01") { // net reads other spellings too
+	if err != nil || len(hw) != len(MAC{}) || len(s) != len("02:00:00:00:01:01") {
+		// net.ParseMAC reads other spellings too.
 		return MAC{}, fmt.Errorf("parsing MAC %q: want six octets such as 02:00:00:00:01:01", s)
 	}
 	m := MAC(hw)
@@ -25,7 +26,7 @@ func ParseMAC(s string) (MAC, error) {
 	return m, nil
 }
 
-// MACFrom takes what the kernel gave; anything but six octets yields the zero MAC.
+// MACFrom converts what the kernel gave. Anything but six octets gives the zero MAC.
 func MACFrom(hw net.HardwareAddr) MAC {
 	if len(hw) != len(MAC{}) {
 		return MAC{}

@@ -1,7 +1,7 @@
-// Package nic holds the nouns of the product: a MAC, what a user wants of a NIC, and what the kernel shows of a link.
+// Package nic holds the nouns of the product: a MAC, what a user wants, what the kernel shows.
 //
-// In go values parsed from the API or read from the kernel; out come the same values, typed and comparable.
-// After the first parse nothing here is a string that could be a prefix or an address.
+// In go values parsed from the API or read from the kernel; out come the same values, typed and
+// comparable. After the first parse nothing here is a string that could be a prefix or an address.
 //
 // It does no I/O, decides nothing, and imports nothing of ours.
 //
@@ -21,19 +21,19 @@ const NamePrefix = "multinic"
 // MaxID is the largest NIC id; ids run from 0.
 const MaxID = 9999
 
-// Config is what the user wants of one NIC, found by its MAC. Behind the planner, in a plan.Action and in what is remembered, it is laid
-// out for the host: Gateway is spelled out in Routes and Rules, and addresses in a subnet that links share are host addresses. A backend
-// writes Addresses, MTU, Routes, Rules and Apart as they stand there, and nothing for Gateway.
+// Config is what the user wants of one NIC, found by its MAC. The planner lays a Config out for the
+// host: it spells Gateway out in Routes and Rules, and makes addresses in a shared subnet host
+// addresses. A backend gets the Config in that form and writes all of it except Gateway.
 type Config struct {
 	ID        int            // 0..MaxID, unique on the node
 	Name      string         // multinic<ID>; at most 15 bytes
 	MAC       MAC            // unique on the node
-	Addresses []netip.Prefix // host address with prefix length, unique, in the order wanted; nil: named and up, nothing more
+	Addresses []netip.Prefix // host/prefix, unique, in the order wanted; nil: only name and up
 	MTU       int            // bytes; 0: leave as it is
 	Routes    []Route        // through this NIC, unique; nil: only what the addresses bring
 	Gateway   netip.Addr     // default gateway in the NIC's own table; zero: none
-	Rules     []Rule         // from one address into the NIC's own table, each; unique; nil before the planner
-	Apart     bool           // the link needs the Conf of that name; false before the planner
+	Rules     []Rule         // each: one address into the own table; unique; nil before the planner
+	Apart     bool           // the link needs the values of the variable Apart; false before the planner
 	Adopt     bool           // may take over a link that somebody else configured
 	PortID    string         // OpenStack port, for messages only; may be empty
 }
@@ -41,7 +41,7 @@ type Config struct {
 // NameFor gives the link's name for an id.
 func NameFor(id int) string { return fmt.Sprintf("%s%d", NamePrefix, id) }
 
-// Equal compares all that is wanted; nil and empty lists are the same.
+// Equal compares everything that is wanted. nil and empty lists are the same.
 func (c Config) Equal(o Config) bool {
 	return c.ID == o.ID && c.Name == o.Name && c.MAC == o.MAC && c.MTU == o.MTU && c.Gateway == o.Gateway &&
 		c.Adopt == o.Adopt && c.Apart == o.Apart && slices.Equal(c.Addresses, o.Addresses) && slices.Equal(c.Routes, o.Routes) && slices.Equal(c.Rules, o.Rules)
@@ -61,28 +61,28 @@ type Route struct {
 	Source   netip.Addr   // preferred source; zero: the kernel chooses
 	Metric   int          // 0: the kernel's default (0 for IPv4, 1024 for IPv6)
 	Table    int          // 0 means main (254)
-	Protocol int          // rtm_protocol as in rtnetlink(7); 0 in what is wanted, which is RouteProtocol
+	Protocol int          // rtm_protocol, see rtnetlink(7); 0 in what is wanted means RouteProtocol
 	OnLink   bool         // Via need not lie in a subnet of the link
 }
 
-// Values of a route's Protocol, the rtm_protocol of rtnetlink(7); the names are those of linux/rtnetlink.h.
+// Values of a route's Protocol, as in rtnetlink(7) and linux/rtnetlink.h.
 const (
-	ProtocolKernel        = 2  // RTPROT_KERNEL: made for an address, and goes with that
+	ProtocolKernel        = 2  // RTPROT_KERNEL: made for an address, and goes with it
 	ProtocolBoot          = 3  // RTPROT_BOOT: by ip(8), or a script
 	ProtocolStatic        = 4  // RTPROT_STATIC: by a network manager
 	ProtocolAdvertisement = 9  // RTPROT_RA: by a router advertisement
 	ProtocolDHCP          = 16 // RTPROT_DHCP
 )
 
-// RouteProtocol marks the routes that we make. Numbers above ProtocolStatic mean nothing to the kernel; /etc/iproute2/rt_protos and
-// linux/rtnetlink.h give this one to nobody.
+// RouteProtocol marks the routes that we make. Numbers above ProtocolStatic mean nothing to the
+// kernel. /etc/iproute2/rt_protos and linux/rtnetlink.h give this number to nobody.
 const RouteProtocol = 109
 
 // TableMain is the kernel's main routing table (RT_TABLE_MAIN, linux/rtnetlink.h).
 const TableMain = 254
 
-// Key is the route without what the kernel adds (the protocol) and what only counts when it is made (OnLink), with the kernel's
-// defaults filled in: two routes of equal keys on one link are the same route.
+// Key is what makes a route unique on a link: two routes of equal keys are the same route. It has
+// the kernel's defaults filled in. Protocol and OnLink are not part of it.
 func (r Route) Key() Route {
 	r.Protocol, r.OnLink = 0, false
 	r.To = r.To.Masked()
@@ -95,7 +95,7 @@ func (r Route) Key() Route {
 	return r
 }
 
-// MetBy says whether have is the route that r, as it is wanted, means. A source that is not wanted is not compared.
+// MetBy says whether have is the route that r asks for. A source counts only if r has one.
 func (r Route) MetBy(have Route) bool {
 	h, w := have.Key(), r.Key()
 	if !w.Source.IsValid() {
@@ -104,8 +104,8 @@ func (r Route) MetBy(have Route) bool {
 	return h == w
 }
 
-// Excludes says whether the kernel refuses r while o is there, or makes one multipath route of both: of IPv6 routes a destination, a metric and a
-// table have one. IPv4 routes stand beside each other.
+// Excludes says that r and o cannot both stand. There is one IPv6 route for a destination, metric
+// and table: the kernel refuses a second one, or joins both. IPv4 routes stand beside each other.
 func (r Route) Excludes(o Route) bool {
 	a, b := r.Key(), o.Key()
 	return a.To.Addr().Is6() && a.To == b.To && a.Metric == b.Metric && a.Table == b.Table
@@ -138,10 +138,10 @@ func (r Route) String() string {
 // Address is one address on a link.
 type Address struct {
 	Prefix    netip.Prefix // host address with prefix length
-	Permanent bool         // no lifetime: set by hand or by a static configuration, not by DHCP or a router
+	Permanent bool         // no lifetime: from a static configuration, not from DHCP or a router
 	Tentative bool         // IPv6 duplicate address detection has not ended
-	Duplicate bool         // IPv6 duplicate address detection failed: the address is in use elsewhere
-	// Advertised: IPv6, and the kernel made it of a router advertisement (SLAAC, RFC 4862), or of one so made (temporary addresses, RFC 8981).
+	Duplicate bool         // IPv6 duplicate address detection failed: it is in use elsewhere
+	// Advertised: IPv6, made by the kernel for a router advertisement (RFC 4862, RFC 8981).
 	Advertised bool `json:",omitempty"`
 }
 
@@ -155,34 +155,34 @@ type Link struct {
 	Kind      string   // IFLA_INFO_KIND: "", "veth", "bond", "bridge", "vlan" ...
 	Device    bool     // /sys/class/net/NAME/device exists: it is hardware, or virtio
 	Master    int      // ifindex of the bond or bridge it is enslaved to; 0: none
-	Lower     int      `json:",omitempty"` // ifindex of the link that it lies on (IFLA_LINK), in this network namespace; 0: none
+	Lower     int      `json:",omitempty"` // IFLA_LINK, the ifindex of the link below; 0: none here
 	Up        bool     // IFF_UP: administratively up
 	Carrier   bool
 	MTU       int // bytes
 	MinMTU    int // bytes; 0: not told
 	MaxMTU    int // bytes; 0: not told
 	Addresses []Address
-	Routes    []Route // all tables but local; also those the kernel made for the addresses
-	Rules     []Rule  // those of the whole host that have a source: rules belong to no link, so all links have the same
+	Routes    []Route // of all tables except local; also those that the kernel made
+	Rules     []Rule  // of the whole host, with a source: rules belong to no link
 	Conf      Conf
-	Conf6     *Conf6 `json:",omitempty"` // nil: the link has no IPv6, or this process cannot set it
-	Claim     *Claim // nil: no network manager but us has a configuration for it, or the former agent only
+	Conf6     *Conf6 `json:",omitempty"` // nil: the link has no IPv6, or we cannot set it
+	Claim     *Claim // nil: no network manager but us, or only the former agent, claims it
 	// Former are the files that the former agent left for it; sorted.
 	Former []string `json:",omitempty"`
 }
 
-// Claim says who, but us, configures a link, and how we know.
+// Claim says who, other than us, configures a link, and how we know.
 type Claim struct {
 	Owner    string // "netplan", "networkd", "NetworkManager"
 	File     string // the file that says so; may be empty
-	ID       string // the definition or profile in it, "ens4" say; may be empty
+	ID       string // the definition or profile in File, such as "ens4"; may be empty
 	Evidence string // a sentence for a person
-	// Machine: cloud-init, an image, an installer or a network manager by itself wrote it, and nobody
-	// who meant this NIC. Such a claim gives way to the object.
+	// Machine: cloud-init, an image, an installer or a network manager by itself wrote it, and
+	// nobody who meant this NIC. Such a claim gives way to the object.
 	Machine bool `json:",omitempty"`
 }
 
-// HasMAC says whether the link is the one that m means: by permanent address where there is one, else by the current.
+// HasMAC says whether m means this link: by its permanent address, or else by the current one.
 func (l Link) HasMAC(m MAC) bool {
 	if !l.Permanent.IsZero() {
 		return l.Permanent == m

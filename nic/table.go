@@ -5,11 +5,13 @@ import (
 	"net/netip"
 )
 
-// The numbers that are ours in every network namespace: NIC <id> has the table TableBase + id and rules of the priority RuleBase + id, and
-// nothing else in either range is made. They follow from the id alone, so that they are the same after every run, restart and reboot.
+// These numbers are ours in every network namespace. The NIC <id> has the table TableBase + id, and
+// its rules have the priority RuleBase + id. Nothing else is made in either range. The numbers
+// follow from the id alone, so they are the same after every run, restart and reboot.
 //
-// A rule of a smaller priority is asked first. Ours stand behind all that container networks are known to take (Cilium 9 to 111, Calico 99,
-// the AWS VPC CNI up to 1536, Tailscale 5210 to 5270, OVN-Kubernetes up to 6000) and before main (32766).
+// The kernel asks a rule of a smaller priority first. Our rules come after those of all container
+// networks that we know (Cilium 9 to 111, Calico 99, the AWS VPC CNI up to 1536, Tailscale 5210 to
+// 5270, OVN-Kubernetes up to 6000), and before main (32766).
 const (
 	TableBase = 10000
 	RuleBase  = 20000
@@ -18,7 +20,8 @@ const (
 // Table is the routing table of the NIC with that id.
 func Table(id int) int { return TableBase + id }
 
-// Priority is that of the NIC's rules, and the metric of a subnet's route that it holds in main for all who share it: worse than anybody's.
+// Priority is the priority of the NIC's rules. It is also a metric: of the route in main that the
+// NIC holds for all who share its subnet. That metric is worse than anybody else's.
 func Priority(id int) int { return RuleBase + id }
 
 // OwnTable says whether a table is in our range.
@@ -30,11 +33,13 @@ type Rule struct {
 	From     netip.Prefix // zero: any
 	To       netip.Prefix // zero: any
 	Table    int
-	Protocol int  // fra_protocol; only read from the kernel, 0 in what is wanted
-	Other    bool // it looks at more than this (a mark, a link), or does not look up a table; only read from the kernel
+	Protocol int // fra_protocol; read from the kernel, and 0 in what is wanted
+	// The rule looks at more than this (a mark, a link), or does not look up a table. Only read
+	// from the kernel.
+	Other bool
 }
 
-// Key is the rule without what the kernel adds: two rules of equal keys are the same rule.
+// Key is the rule without what the kernel adds. Two rules of equal keys are the same rule.
 func (r Rule) Key() Rule {
 	r.Protocol = 0
 	return r
@@ -52,21 +57,25 @@ func (r Rule) String() string {
 	return s + fmt.Sprintf(" lookup %d priority %d", r.Table, r.Priority)
 }
 
-// Conf is what the kernel keeps per link of IPv4, net.ipv4.conf.<link> in ip-sysctl(7). It is comparable.
+// Conf is what the kernel keeps of IPv4 for each link: net.ipv4.conf.<link> in ip-sysctl(7). It is
+// comparable.
 type Conf struct {
 	ARPIgnore   int // arp_ignore
 	ARPAnnounce int // arp_announce
 	RPFilter    int // rp_filter
 }
 
-// Apart is what a link needs that shares an IPv4 subnet with another of its host: it answers ARP for its own addresses only, asks with its own
-// address only, and takes what comes in from a neighbour although main would answer by the other link.
+// Apart is the Conf of a link that shares an IPv4 subnet with another link of its host. Such a link
+// answers ARP only for its own addresses, and asks only with its own address. It takes packets from
+// a neighbour although main would answer by the other link.
 var Apart = Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}
 
-// Conf6 is what the kernel keeps per link of IPv6, net.ipv6.conf.<link> in ip-sysctl(7). It is comparable.
+// Conf6 is what the kernel keeps of IPv6 for each link: net.ipv6.conf.<link> in ip-sysctl(7). It is
+// comparable.
 type Conf6 struct {
-	AcceptRA    int  // accept_ra: 0 never, 1 unless the host forwards, 2 always
-	AddrGenMode int  // addr_gen_mode: how the kernel makes the link-local address, AddrGenNone for none
+	AcceptRA int // accept_ra: 0 never, 1 unless the host forwards, 2 always
+	// addr_gen_mode: how the kernel makes the link-local address; AddrGenNone: not at all
+	AddrGenMode int
 	Off         bool // disable_ipv6
 }
 

@@ -1,11 +1,12 @@
-// Package sysctl writes what a link needs of its own under net.ipv4.conf, for the next boot: the file in /etc/sysctl.d of a NIC that shares a
-// subnet with another link of its host.
+// Package sysctl writes the file in /etc/sysctl.d of a NIC that shares a subnet with another link
+// of its host. The file sets the link's own values of net.ipv4.conf at the next boot.
 //
-// In go a nic.Config; out come a path and bytes. It serves every dialect, since none of them has keys for these values (systemd-networkd has
-// one of them, from version 256 on).
+// In go a nic.Config; out come a path and bytes. Every dialect uses this package, because no
+// dialect has keys for these values (systemd-networkd has one of them, from version 256 on).
 //
-// It sets nothing on the running host: that is done over netlink. At boot systemd-sysctl runs before the links are there, and udev's
-// 99-systemd.rules runs it again for each link that is added, under the name that it has got by then.
+// The package sets nothing on the running host: that is done over netlink. At boot systemd-sysctl
+// runs before the links are there. For each link that is added, udev's 99-systemd.rules then runs
+// it again, under the name that the link has got by then.
 //
 // Start reading at Render.
 package sysctl
@@ -18,23 +19,23 @@ import (
 	"multinicd/nic"
 )
 
-// Dir is where sysctl.d(5) has the administrator's files.
+// Dir is the folder of the administrator's files, see sysctl.d(5).
 const Dir = "/etc/sysctl.d"
 
 // File is the path of the file of a NIC.
 func File(c nic.Config) string { return path.Join(Dir, "90-"+c.Name+".conf") }
 
-// Pattern matches, by the rules of path.Match, every name that File may give, and others.
+// Pattern is a pattern of path.Match. It matches every name that File may give, and others.
 const Pattern = Dir + "/90-" + nic.NamePrefix + "*.conf"
 
-// Owned says whether a file is ours by its name.
+// Owned says whether a file is ours. It goes by the name.
 func Owned(file string) bool {
 	digits, ok := strings.CutPrefix(file, Dir+"/90-"+nic.NamePrefix)
 	digits, conf := strings.CutSuffix(digits, ".conf")
 	return ok && conf && digits != "" && len(digits) <= 4 && strings.Trim(digits, "0123456789") == ""
 }
 
-// Render gives the file of a NIC, nil where it needs none.
+// Render gives the file of a NIC; nil if the NIC needs none.
 func Render(c nic.Config) []byte {
 	if !c.Apart {
 		return nil

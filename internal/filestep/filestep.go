@@ -1,8 +1,10 @@
-// Package filestep makes the steps by which files of ours come and go, and finds those that we have written. Every dialect does both in the same way.
+// Package filestep makes the steps by which our files come and go, and finds the files that we have
+// written. Every dialect does both in the same way.
 //
-// In go Files as they are, and what a file is to be; out come []plan.Step, each with its undo.
+// In go the Files of the host, and what a file is to be. Out come []plan.Step, each with its undo.
 //
-// It writes nothing itself, and knows neither where the files of a dialect are nor what stands in them.
+// The package writes nothing itself. It does not know where the files of a dialect are, nor what is
+// in them.
 //
 // Start reading at Replace.
 package filestep
@@ -26,8 +28,9 @@ type Files interface {
 // Mark starts every file that we write.
 const Mark = "# " + nic.Mark + ":"
 
-// Replace gives the one step, of that name, after which a file is as wanted, and none where it is so already. nil data: the file is to be absent.
-// An error means that the file could not be read.
+// Replace gives one step, named step, after which the file is as wanted. It gives no step if the
+// file is so already. With nil data the file is to be absent. An error means that the file could
+// not be read.
 func Replace(f Files, step plan.StepKind, file string, data []byte, mode fs.FileMode) ([]plan.Step, error) {
 	before := plan.File{Path: file}
 	old, oldMode, err := f.Read(file)
@@ -49,8 +52,9 @@ func Replace(f Files, step plan.StepKind, file string, data []byte, mode fs.File
 	return []plan.Step{{Kind: step, Do: plan.Op{File: &after}, Undo: plan.Op{File: &before}}}, nil
 }
 
-// EachMarked has read look at every file of a pattern (path.Match) that owned says is ours by its name and that Mark begins. What cannot be read, or
-// what read fails on, is in the error by its name, and all others are read all the same.
+// EachMarked calls read for each file of ours that matches a pattern of path.Match. A file is ours
+// if owned says so by its name, and Mark is at its beginning. The error names every file that could
+// not be read, and every file for which read failed; all others are read all the same.
 func EachMarked(f Files, pattern string, owned func(file string) bool, read func(file string, data []byte) error) error {
 	names, err := f.Glob(pattern)
 	if err != nil {
@@ -63,7 +67,7 @@ func EachMarked(f Files, pattern string, owned func(file string) bool, read func
 		}
 		data, _, err := f.Read(name)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !bytes.HasPrefix(data, []byte(Mark)) {
-			continue // gone, or somebody else's, under a name of ours
+			continue // gone, or somebody else's file under a name of ours
 		}
 		if err == nil {
 			err = read(name, data)
