@@ -33,7 +33,7 @@ type Config struct {
 	Routes    []Route        // through this NIC, unique; nil: only what the addresses bring
 	Gateway   netip.Addr     // default gateway in the NIC's own table; zero: none
 	Rules     []Rule         // each: one address into the own table; unique; nil before the planner
-	Apart     bool           // the link needs the values of the variable Apart; false before the planner
+	Apart     bool           // the link needs the Conf called Apart; false before the planner
 	Adopt     bool           // may take over a link that somebody else configured
 	PortID    string         // OpenStack port, for messages only; may be empty
 }

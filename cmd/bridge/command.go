@@ -112,7 +112,7 @@ func newApp() *cli.App {
 	return app
 }
 
-// strict makes a wrong command line one error in one line, for the app and all its commands.
+// strict turns a wrong command line into one error of one line, for the app and all its commands.
 func strict(app *cli.App) {
 	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 		return fmt.Errorf("%w: %w; see multinic-bridge help", errUsage, err)
@@ -134,7 +134,7 @@ func strict(app *cli.App) {
 	all("multinic-bridge", app.Commands)
 }
 
-// unknown is what happens where a command was left out, or is none.
+// unknown is the action for a missing or unknown command.
 func unknown(path string, help func(*cli.Context) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		if c.Args().Present() {
@@ -186,7 +186,8 @@ func run(c *cli.Context) error {
 	})
 }
 
-// minSilent is two renewals of a Lease and a little: with less every node would be silent now and then.
+// minSilent is a little more than two renewals of a Lease. With less, every node would seem silent
+// now and then.
 const minSilent = 5 * time.Minute
 
 func jobOptions(c *cli.Context) (jobs.Options, error) {

@@ -33,14 +33,15 @@ type fleetNode struct {
 	Generation int64    `json:"generation"`
 	Observed   int64    `json:"observedGeneration"`
 	Released   int64    `json:"releasedGeneration,omitempty"`
-	// Drift names the NICs that another writer fights over, or that are not as wanted.
+	// Drift names the NICs that another writer fights over, and those that are not as wanted.
 	Drift []string `json:"drift,omitempty"`
-	// Degraded is the reason for which a person should look; empty: none.
+	// Degraded is the reason for which a person should look. Empty means that there is none.
 	Degraded string `json:"degraded,omitempty"`
 	Version  string `json:"version,omitempty"`  // of multinicd, as it last reported
 	Executor string `json:"executor,omitempty"` // daemon or job
 	LastJob  string `json:"lastJobName,omitempty"`
-	// Times by who wrote them: the bridge, the node, the API server. nil: never, or not known.
+	// The bridge wrote Changed, the node wrote Seen, the API server wrote Credential. nil means
+	// never, or not known.
 	Changed    *time.Time `json:"lastProcessed,omitempty"`
 	Seen       *time.Time `json:"leaseRenewed,omitempty"`
 	Credential *time.Time `json:"credentialMade,omitempty"`
@@ -115,7 +116,7 @@ func listFleet(c *cli.Context) error {
 	return fleetTable(c.App.Writer, nodes, output == "wide", time.Now())
 }
 
-// parseStates takes the four words in upper and lower case.
+// parseStates takes the four words in upper or lower case.
 func parseStates(words []string) ([]v1.State, error) {
 	var out []v1.State
 	for _, word := range words {
@@ -129,8 +130,9 @@ func parseStates(words []string) ([]v1.State, error) {
 	return out, nil
 }
 
-// noMatch says why a list is empty: an empty table after a slip of the pen looks as if all were well. looked is how many objects
-// there were to choose from, reasons those that they have.
+// noMatch says why a list is empty. Without it, an empty table after a slip of the pen would look
+// as if all were well. looked is how many objects there were to choose from; reasons are the
+// reasons that they have.
 func noMatch(looked int, wanted []string, reasons map[string]bool) string {
 	if looked == 0 {
 		return "no node matches: there is no object, or none with these labels"
@@ -148,7 +150,7 @@ func hasReason(o *v1.MultiNicNodeConfig, reasons []string) bool {
 	return slices.ContainsFunc(reasonsOf(o), func(r string) bool { return slices.Contains(reasons, r) })
 }
 
-// reasonsOf are those of an object's conditions and NICs, fit to be printed.
+// reasonsOf are the reasons of an object's conditions and NICs, fit to be printed.
 func reasonsOf(o *v1.MultiNicNodeConfig) []string {
 	var out []string
 	for _, c := range o.Status.Conditions {
@@ -160,8 +162,9 @@ func reasonsOf(o *v1.MultiNicNodeConfig) []string {
 	return out
 }
 
-// fleet reads four lists, whatever the number of nodes. Who may not read one of them gets an
-// error: half a list would be taken for a whole one. The result is sorted by name and never nil.
+// fleet reads four lists, however many nodes there are. A caller that may not read one of them gets
+// an error, because half a list would look like a whole one. The result is sorted by name and never
+// nil.
 func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(*v1.MultiNicNodeConfig, fleetNode) bool) ([]fleetNode, error) {
 	var objects v1.MultiNicNodeConfigList
 	if err := a.client.List(ctx, &objects, client.InNamespace(v1.SystemNamespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
@@ -189,7 +192,7 @@ func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(*
 		}
 	}
 	for _, l := range leases.Items {
-		// The node writes it; JSON has no other years.
+		// The node writes this time. JSON has no other years.
 		if t := l.Spec.RenewTime; t != nil && t.Unix() >= 0 && t.UTC().Year() <= 9999 {
 			seen[l.Name] = l.Spec.RenewTime.Time
 		}
@@ -267,7 +270,8 @@ func fleetTable(out io.Writer, nodes []fleetNode, wide bool, now time.Time) erro
 	return w.Flush()
 }
 
-// age is a span as kubectl prints it, in its two greatest units at most; "" where there is none.
+// age is a span as kubectl prints it, in at most two units, the greatest ones. It is "" if there is
+// no time.
 func age(since *time.Time, now time.Time) string {
 	if since == nil {
 		return ""

@@ -1,13 +1,11 @@
-// Command bridge, installed as multinic-bridge, is the part of multinicd that
-// runs in the cluster: it turns the reports of the nodes into the status of
-// their objects, and gives nodes their credentials. `token` is an
-// administrator's tool, which runs anywhere.
+// Command bridge, installed as multinic-bridge, is the part of multinicd that runs in the cluster.
+// It turns the reports of the nodes into the status of their objects, and gives nodes their
+// credentials. `token` is an administrator's tool, which runs anywhere.
 //
-// In go a kubeconfig or the Pod's own credential, flags and their environment
-// variables; out come API requests, logs on standard error, and the endpoints
-// /healthz, /readyz and /metrics.
+// In go a kubeconfig or the Pod's own credential, flags and their environment variables. Out come
+// API requests, logs on standard error, and the endpoints /healthz, /readyz and /metrics.
 //
-// This package only wires; what the bridge does stands in internal/bridge.
+// This package only wires; what the bridge does is in internal/bridge.
 //
 // Start reading at newApp.
 package main
@@ -41,9 +39,10 @@ func main() {
 	}
 }
 
-// noCoreDumps sees to it that no core dump is made of a process that holds
-// tokens. One byte is less than any core file, and where core_pattern is a pipe
-// it is the one limit that the kernel heeds (fs/coredump.c, 6.18).
+// noCoreDumps prevents core dumps of this process, which holds tokens. The limit is one byte, which
+// is less than any core file. If core_pattern is a pipe, that is the one limit that the kernel
+// obeys (fs/coredump.c, 6.18).
 func noCoreDumps() {
-	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{Cur: 1, Max: 1}) // refused where it is 0 for good: as well
+	// refused if the limit is 0 for good, which is as well
+	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{Cur: 1, Max: 1})
 }

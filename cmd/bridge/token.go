@@ -24,10 +24,10 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// minTTL is the least that the API server gives.
+// minTTL is the shortest life of a token that the API server accepts.
 const minTTL = 10 * time.Minute
 
-// errUsage is what the errors of a wrong command line wrap: exit code 2.
+// errUsage is wrapped by the errors of a wrong command line. They end with exit code 2.
 var errUsage = errors.New("wrong command line")
 
 func tokenCommand() *cli.Command {
@@ -86,7 +86,7 @@ func nodeFlag(c *cli.Context) (string, error) {
 	return node, checkNode(node)
 }
 
-// checkNode tells what is wrong with a node's name on the command line.
+// checkNode says what is wrong with a node's name on the command line.
 func checkNode(node string) error {
 	if len(node) > v1.MaxNodeName || len(validation.IsDNS1123Subdomain(node)) > 0 {
 		return fmt.Errorf("%w: --node %q is no node name: lower case letters, digits, '-' and '.', at most %d", errUsage, node, v1.MaxNodeName)
@@ -160,7 +160,7 @@ write_files:
 	return err
 }
 
-// welcome waits a moment for the bridge to give the token its right.
+// welcome waits a moment until the bridge has given the token its right.
 func (a *admin) welcome(ctx context.Context, node string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
@@ -179,15 +179,15 @@ func (a *admin) welcome(ctx context.Context, node string) bool {
 	}
 }
 
-// cloudFile is where cloud-init puts the join file: in memory, gone with the
-// next boot.
+// cloudFile is where cloud-init puts the join file: in memory, so that it is gone after the next
+// boot.
 const cloudFile = "/run/multinicd-join"
 
 func joinLine(server, file, hash string) string {
 	return strings.Join([]string{"multinicd", "join", "--server", server, "--token-file", file, "--ca-hash", hash}, " ")
 }
 
-// quoted is a command as the items of a list in YAML.
+// quoted is a command line as the items of a list in YAML.
 func quoted(line string) string {
 	return `"` + strings.Join(strings.Fields(line), `", "`) + `"`
 }
@@ -202,7 +202,8 @@ func indent(text, by string) string {
 
 // writeSecret replaces a file by one of mode 0600.
 func writeSecret(path string, data []byte) (err error) {
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-") // 0600 from the start
+	// 0600 from the start
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
 	if err != nil {
 		return fmt.Errorf("writing the join file: %w", err)
 	}
@@ -220,7 +221,7 @@ func writeSecret(path string, data []byte) (err error) {
 	return errors.Join(os.Rename(temp.Name(), path), temp.Close())
 }
 
-// joinable refuses early what the bridge would refuse the machine.
+// joinable refuses early what the bridge would later refuse to the machine.
 func (a *admin) joinable(ctx context.Context, node string, replace bool) error {
 	var lease coordinationv1.Lease
 	err := a.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
@@ -234,8 +235,8 @@ func (a *admin) joinable(ctx context.Context, node string, replace bool) error {
 	return nil
 }
 
-// makeJoin makes the join token of a node, ends an older one, and puts the token
-// into the file. Where it fails it leaves none behind.
+// makeJoin makes the join token of a node, ends an older one, and puts the token into the file. If
+// it fails, it leaves no token behind.
 func (a *admin) makeJoin(ctx context.Context, node string, ttl time.Duration, replace bool, file *v1.JoinFile) (expires time.Time, err error) {
 	if _, err := a.dropJoin(ctx, node); err != nil {
 		return expires, err
@@ -262,7 +263,7 @@ func (a *admin) makeJoin(ctx context.Context, node string, ttl time.Duration, re
 	if err := a.client.Create(ctx, account); err != nil {
 		return expires, fmt.Errorf("making ServiceAccount %s: %w", name, err)
 	}
-	// The Secret goes with the account, if nobody else takes it away.
+	// The Secret is deleted with the account, if nobody deletes it before.
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: v1.NodesNamespace, Name: name, Labels: meta.Labels,
 		OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "ServiceAccount", Name: name, UID: account.UID}},
@@ -281,8 +282,8 @@ func (a *admin) makeJoin(ctx context.Context, node string, ttl time.Duration, re
 	return token.Status.ExpirationTimestamp.Time, nil
 }
 
-// dropJoin ends a node's join token, then the request that was made by it, and
-// tells whether there was a token.
+// dropJoin ends a node's join token, and then the request that was made with it. It says whether
+// there was a token.
 func (a *admin) dropJoin(ctx context.Context, node string) (bool, error) {
 	found, err := a.drop(ctx, v1.JoinAccountName(node))
 	if err != nil {
@@ -299,8 +300,7 @@ func (a *admin) dropJoin(ctx context.Context, node string) (bool, error) {
 	return found, nil
 }
 
-// drop deletes a Secret and the ServiceAccount of the same name, and tells
-// whether either was there.
+// drop deletes a Secret and the ServiceAccount of the same name. It says whether either was there.
 func (a *admin) drop(ctx context.Context, name string) (bool, error) {
 	meta := metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: name}
 	found := false
@@ -324,8 +324,8 @@ func revokeToken(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	// The way in first: with it a token could be had of the identity that the
-	// bridge makes as soon as the old one is gone.
+	// The way in goes first. The bridge makes a new identity as soon as the old one is gone, and a
+	// join token that is left could get a token of it.
 	invited, err := a.dropJoin(c.Context, node)
 	if err != nil {
 		return err

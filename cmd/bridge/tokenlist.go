@@ -41,7 +41,9 @@ func newAdmin(kubeconfig string) (*admin, error) {
 	}
 	cfg.UserAgent = "multinic-bridge/" + version
 	cfg.Timeout = time.Minute // of one call; no command watches
-	cfg.QPS = -1              // the API server holds back whom it must: five calls a second, as it would be, are half an hour for ten thousand nodes
+	// The API server itself holds back whom it must. The default of five calls a second would be
+	// half an hour for ten thousand nodes.
+	cfg.QPS = -1
 	a := &admin{server: cfg.Host, ca: cfg.CAData}
 	if a.ca == nil && cfg.CAFile != "" {
 		if a.ca, err = os.ReadFile(cfg.CAFile); err != nil {
@@ -60,8 +62,8 @@ func newAdmin(kubeconfig string) (*admin, error) {
 	return a, nil
 }
 
-// certificates are those by which a machine knows the API server: the
-// kubeconfig's, or what the cluster gives its Pods.
+// certificates are those by which a machine knows the API server. They come from the kubeconfig, or
+// else from what the cluster gives its Pods.
 func (a *admin) certificates(ctx context.Context) ([]byte, error) {
 	if len(a.ca) > 0 {
 		return a.ca, nil

@@ -18,8 +18,8 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// exitTimeout is that of a run which has not ended in time; the others are those
-// of the node's work.
+// exitTimeout is the exit code for a run that has not ended in time. The other codes are those of
+// the node's work.
 const exitTimeout = 8
 
 // exitError is an error with an exit code of its own.
@@ -31,7 +31,7 @@ type exitError struct {
 func (e exitError) Error() string { return e.err.Error() }
 func (e exitError) Unwrap() error { return e.err }
 
-// runCommands are trigger and cleanup: the same for two actions.
+// runCommands are trigger and cleanup. Both are the same command with another action.
 func runCommands() []*cli.Command {
 	flags := func() []cli.Flag {
 		return []cli.Flag{
@@ -116,7 +116,7 @@ func askForRuns(c *cli.Context, action v1.RunAction) error {
 	return exitError{code, err}
 }
 
-// wouldAsk lists what would be asked for.
+// wouldAsk lists the runs that would be made.
 func (a *admin) wouldAsk(ctx context.Context, w io.Writer, nodes []string, action v1.RunAction) error {
 	for _, node := range nodes {
 		var o v1.MultiNicNodeConfig
@@ -133,7 +133,7 @@ func (a *admin) wouldAsk(ctx context.Context, w io.Writer, nodes []string, actio
 	return nil
 }
 
-// nodesBy lists the nodes whose objects a selector matches; "" matches all.
+// nodesBy lists the nodes whose objects match a selector. "" matches all.
 func (a *admin) nodesBy(ctx context.Context, selector string) ([]string, error) {
 	parsed, err := labels.Parse(selector)
 	if err != nil {
@@ -156,8 +156,7 @@ func (a *admin) nodesBy(ctx context.Context, selector string) ([]string, error) 
 	return out, nil
 }
 
-// makeRuns asks every node. One that cannot be asked does not keep the others
-// from being asked.
+// makeRuns asks every node. A node that cannot be asked does not keep the others from being asked.
 func (a *admin) makeRuns(ctx context.Context, nodes []string, action v1.RunAction) ([]v1.MultiNicNodeRun, error) {
 	var out []v1.MultiNicNodeRun
 	var failed error
@@ -175,8 +174,8 @@ func (a *admin) makeRuns(ctx context.Context, nodes []string, action v1.RunActio
 	return out, failed
 }
 
-// await tells how each run ended, as soon as it has. It gives the gravest exit
-// code, and an error where some have not ended in time.
+// await reports the end of each run as soon as the run has ended. It returns the gravest exit code,
+// and an error if some have not ended in time.
 func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRun, timeout time.Duration) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -17,7 +17,7 @@ import (
 
 func newApp() *cli.App {
 	app := commands()
-	// Without it each command prints its help first.
+	// Without this each command would print its help first.
 	for _, command := range app.Commands {
 		command.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 			return exitError{exitUsage, fmt.Errorf("%w; see multinicd %s --help", err, command.Name)}
@@ -75,7 +75,7 @@ func commands() *cli.App {
 				return err
 			}},
 		},
-		// Errors are printed, and turned into the exit code, in main.
+		// main prints errors and turns them into the exit code.
 		ExitErrHandler: func(*cli.Context, error) {},
 		OnUsageError: func(_ *cli.Context, err error, _ bool) error {
 			return exitError{exitUsage, fmt.Errorf("%w; see multinicd help", err)}
@@ -138,7 +138,7 @@ func planCommand(c *cli.Context) error {
 	return show(c)(w.plan(c.Context, c.String("file")))
 }
 
-// show prints what would be done, and ends with the exit code that doing it would end with.
+// show prints what would be done, and ends with the exit code that the real change would end with.
 func show(c *cli.Context) func(preview, error) error {
 	return func(p preview, err error) error {
 		if err == nil {
@@ -171,7 +171,7 @@ func statusCommand(c *cli.Context) error {
 	return write(c.App.Writer, c.String("output"), r.Status, r.Status.Table())
 }
 
-// ask asks the running daemon.
+// ask sends a request to the running daemon.
 func ask(socket, request string, patience time.Duration) (daemon.Reply, error) {
 	var r daemon.Reply
 	conn, err := net.DialTimeout("unix", socket, 2*time.Second)

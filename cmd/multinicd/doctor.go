@@ -28,7 +28,7 @@ import (
 	"multinicd/sysctl"
 )
 
-// doctorCommand gathers facts, without the lock, without the API server and without a change of anything.
+// doctorCommand gathers facts. It takes no lock, asks no API server and changes nothing.
 func doctorCommand(c *cli.Context) error {
 	if err := checkOutput(c); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	return f, nil
 }
 
-// running is what the daemon says of itself; nil where none answers.
+// running is what the daemon says about itself; nil if no daemon answers.
 func (w *wired) running() *doctor.Daemon {
 	r, err := ask(w.cfg.Status.Socket, daemon.AskStatus, 5*time.Second)
 	if err != nil {
@@ -117,7 +117,7 @@ func (w *wired) running() *doctor.Daemon {
 	return out
 }
 
-// token looks at the node's token on the disk; of what stands in it only the end is taken.
+// token looks at the node's token on the disk. It takes only the time of its end out of the token.
 func (w *wired) token() doctor.Token {
 	file := w.cfg.API.TokenFile
 	if file == "" && w.cfg.API.Kubeconfig == "" {
@@ -140,7 +140,7 @@ func (w *wired) token() doctor.Token {
 	return out
 }
 
-// files lists those of ours whose permissions matter, with them.
+// files lists our files whose permissions matter, with their permissions.
 func (w *wired) files() (out []doctor.File) {
 	look := func(name string, secret bool) {
 		if mode, uid, ok := w.host.Permissions(name); ok && mode&fs.ModeSymlink == 0 {
@@ -151,12 +151,12 @@ func (w *wired) files() (out []doctor.File) {
 	look("/etc/multinicd/multinicd.toml", false)
 	look(w.cfg.State.Dir, true)
 	look(w.cfg.CredentialDir(), true)
-	// NetworkManager, besides, passes over a keyfile that others may read.
+	// NetworkManager, too, minds the permissions: it passes over a keyfile that others may read.
 	credential := path.Join(w.cfg.CredentialDir(), "*")
 	patterns := map[string]bool{credential: true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false,
 		networkmanager.Keyfile{}.File(nic.NamePrefix + "*"): true, path.Join(networkmanager.ScriptsDir, "*-"+nic.NamePrefix+"*"): false, path.Join(networkmanager.LinkDir, "10-"+nic.NamePrefix+"*"): false}
 	for pattern, secret := range patterns {
-		names, _ := w.host.Glob(pattern) // the patterns are good
+		names, _ := w.host.Glob(pattern) // the patterns are valid
 		for _, name := range names {
 			if pattern == credential || node.OurFile(name) || sysctl.Owned(name) {
 				look(name, secret)
@@ -175,10 +175,11 @@ func (w *wired) files() (out []doctor.File) {
 	return out
 }
 
-// former lists what the former agent has left. Ours are told apart by what stands in them.
+// former lists the files that the former agent has left. Our own files are told apart by their
+// content.
 func (w *wired) former() (out []string) {
 	for _, pattern := range nic.FormerFiles {
-		names, _ := w.host.Glob(pattern) // the patterns are good
+		names, _ := w.host.Glob(pattern) // the patterns are valid
 		for _, name := range names {
 			if data, _, err := w.host.Read(name); err == nil && !strings.Contains(string(data), nic.Mark) {
 				out = append(out, name)

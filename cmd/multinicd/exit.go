@@ -4,7 +4,8 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// Exit codes, as api/v1 has them for runs too; of several the gravest that applies, in this order: 4, 3, 1, 6, 5, 0.
+// Exit codes, as api/v1 has them for runs too. If several apply, the gravest counts, in this order:
+// 4, 3, 1, 6, 5, 0.
 const (
 	exitDone           = v1.ExitDone
 	exitFailed         = v1.ExitFailed
@@ -16,7 +17,7 @@ const (
 	exitLocked         = v1.ExitLocked
 )
 
-// exitError carries an exit code; err may be nil where all has been said.
+// exitError carries an exit code. err is nil if all has been said.
 type exitError struct {
 	code int
 	err  error

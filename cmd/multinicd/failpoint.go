@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// failpoint ends or stops the process at a point of a change that $MULTINICD_FAILPOINT names: "kill POINT" or "stop POINT", with "#2" behind
-// it for the second time. It is built into the binary of test/suite/fault alone.
+// failpoint ends or stops the process at one point of a change. $MULTINICD_FAILPOINT names the
+// point: "kill POINT" or "stop POINT", with "#2" behind it for the second time. Only the binary of
+// test/suite/fault has it.
 func failpoint() func(string) {
 	how, where, _ := strings.Cut(os.Getenv("MULTINICD_FAILPOINT"), " ")
 	where, nth, _ := strings.Cut(where, "#")
@@ -29,7 +30,8 @@ func failpoint() func(string) {
 			return
 		}
 		if left--; left == 0 {
-			// To this very thread: it goes no step further. Nobody can be denied to stop himself.
+			// The signal goes to this very thread, so that it does nothing more. A process
+			// may always stop itself.
 			runtime.LockOSThread()
 			_ = unix.Tgkill(os.Getpid(), unix.Gettid(), signal)
 			runtime.UnlockOSThread()

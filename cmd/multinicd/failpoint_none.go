@@ -2,5 +2,5 @@
 
 package main
 
-// failpoint is of use in tests only; this is what ships.
+// failpoint does nothing in the binary that ships. Only tests need it.
 func failpoint() func(string) { return nil }

@@ -19,10 +19,11 @@ func (w *wired) store(wait time.Duration) node.CredentialStore {
 	return node.CredentialStore{Host: w.host, Dir: w.cfg.CredentialDir(), Wait: wait}
 }
 
-// credentialDir is the folder as this process sees it.
+// credentialDir is the path of the credential folder for this process.
 func (w *wired) credentialDir() string { return filepath.Join(w.host.Root, w.cfg.CredentialDir()) }
 
-// kubelet is the kubelet's kubeconfig as this process sees it, "" where it is not to be used.
+// kubelet is the path of the kubelet's kubeconfig for this process. It is "" if it is not to be
+// used.
 func (w *wired) kubelet() string {
 	if w.cfg.Join.KubeletKubeconfig == "" {
 		return ""
@@ -30,10 +31,11 @@ func (w *wired) kubelet() string {
 	return filepath.Join(w.host.Root, w.cfg.Join.KubeletKubeconfig)
 }
 
-// storePatience is how long somebody else may be at the credential.
+// storePatience is how long another process may hold the credential.
 const storePatience = 5 * time.Second
 
-// keeper keeps the node's own credential; one that multinicd.toml names is renewed by somebody else.
+// keeper keeps the node's own credential. A credential that multinicd.toml names is renewed by
+// somebody else.
 func (w *wired) keeper(end func()) node.Keeper {
 	k := node.Keeper{API: w.api, Log: w.log, End: end}
 	if w.cfg.API.Server == "" && w.cfg.API.Kubeconfig == "" {
@@ -42,7 +44,7 @@ func (w *wired) keeper(end func()) node.Keeper {
 	return k
 }
 
-// joinOptions are those of `multinicd join`.
+// joinOptions are the options of `multinicd join`.
 type joinOptions struct {
 	server, tokenFile, caHash string // door (a)
 	kubeconfig                string // door (b)
@@ -85,7 +87,7 @@ func readJoinFile(name string) ([]byte, error) {
 	return os.ReadFile(name)
 }
 
-// join gets the node its credential.
+// join gets a credential for the node.
 func (w *wired) join(ctx context.Context, o joinOptions) (*kube.Joined, error) {
 	j, err := w.joining(o)
 	if err != nil {

@@ -1,10 +1,11 @@
-// Command multinicd configures the additional NICs of the node it runs on.
+// Command multinicd configures the additional NICs of the node that it runs on.
 //
-// In go multinicd.toml and the node's MultiNicNodeConfig, from the API server or a file; out come configured NICs, a report, and for
-// a person a table. docs/ and `multinicd help` say how it is used.
+// In go multinicd.toml and the node's MultiNicNodeConfig, from the API server or a file. Out come
+// configured NICs, a report, and a table for a person. docs/ and `multinicd help` say how it is
+// used.
 //
-// This package only wires the rooms together: which source, which exit code. No decision about a NIC is made here: internal/node
-// has those that depend on the host.
+// This package only wires the rooms together: which source, which exit code. It decides nothing
+// about a NIC: internal/node has the decisions that depend on the host.
 //
 // Start reading at main, then wire.go.
 package main

@@ -20,10 +20,10 @@ import (
 	"multinicd/internal/config"
 )
 
-// maxFile bounds an object's file: the API server takes no larger object.
+// maxFile bounds the file of an object. The API server takes no larger object.
 const maxFile = 3 << 20
 
-// readObject reads one object from a file, or from standard input where name is "-".
+// readObject reads one object from a file, or from standard input if name is "-".
 func readObject(name string) (*v1.MultiNicNodeConfig, error) {
 	in, shown := io.Reader(os.Stdin), "standard input"
 	if name != "-" {
@@ -41,9 +41,10 @@ func readObject(name string) (*v1.MultiNicNodeConfig, error) {
 	return parseObject(shown, text)
 }
 
-// parseObject takes the text of a file strictly, as kubectl does: a field that the schema does not know is a mistake of somebody who wanted
-// something, and leaving it out would do something else. (What comes from the API server is read tolerantly: there a newer version may have written it.)
-// Of a bad object each mistake is a line of the error, with the file, the line and the field.
+// parseObject takes the text of a file strictly, as kubectl does. A field that the schema does not
+// know is a mistake: somebody wanted something, and to leave it out would do something else. (What
+// comes from the API server is read tolerantly, because a newer version may have written it.) For a
+// bad object, each mistake is one line of the error, with the file, the line and the field.
 func parseObject(name string, text []byte) (*v1.MultiNicNodeConfig, error) {
 	if len(text) > maxFile {
 		return nil, fmt.Errorf("reading %s: larger than %d bytes, which no object may be", name, maxFile)
@@ -73,7 +74,8 @@ func parseObject(name string, text []byte) (*v1.MultiNicNodeConfig, error) {
 	return obj, nil
 }
 
-// singleDocument gives the nodes of the one document that there is. YAMLToJSON takes the first of several, and says nothing of the others.
+// singleDocument gives the nodes of the only document in the text. YAMLToJSON would take the first
+// of several documents, and say nothing about the others.
 func singleDocument(text []byte) (*yaml.Node, error) {
 	var found *yaml.Node
 	for dec := yaml.NewDecoder(bytes.NewReader(text)); ; {
@@ -96,13 +98,15 @@ func singleDocument(text []byte) (*yaml.Node, error) {
 	}
 }
 
-// fields is what the text of an object is made of.
+// fields are the fields that the text of an object has.
 type fields struct {
-	lines   map[string]int // by path; the line of its key or, of an entry of a list, of its beginning
+	// by path: the line of the field's key, or of the beginning of an entry of a list
+	lines   map[string]int
 	unknown v1.FieldErrors
 }
 
-// walk notes the fields below a node, and which of them type t does not have. Names count as the API server counts them, case and all.
+// walk notes the fields below a node, and which of them type t does not have. Names must agree in
+// upper and lower case, as for the API server.
 func (f *fields) walk(n *yaml.Node, t reflect.Type, path string) {
 	if n.Kind == yaml.AliasNode {
 		n = n.Alias
@@ -111,7 +115,7 @@ func (f *fields) walk(n *yaml.Node, t reflect.Type, path string) {
 		t = t.Elem()
 	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-		return // it knows by itself what it is made of
+		return // the type itself decodes what is below
 	}
 	switch {
 	case n.Kind == yaml.MappingNode && t.Kind() == reflect.Struct:
@@ -127,7 +131,9 @@ func (f *fields) walk(n *yaml.Node, t reflect.Type, path string) {
 			switch field, ok := known[key.Value]; {
 			case !ok:
 				f.unknown = append(f.unknown, unknownField(at, key.Value, known))
-			case at != "status": // nobody writes that by hand: a file made with kubectl get has it, of whichever version the cluster is
+			case at != "status":
+				// Nobody writes status by hand. A file made with kubectl get has it, in the version
+				// of that cluster.
 				f.walk(value, field, at)
 			}
 		}
@@ -190,7 +196,7 @@ func (f *fields) refuse(name string, wrong v1.FieldErrors) error {
 	return errors.Join(errs...)
 }
 
-// line is that of a field or, of one that is missing, of what should hold it.
+// line is the line of a field. For a missing field it is the line of what should hold the field.
 func (f *fields) line(path string) int {
 	for path != "" {
 		if line := f.lines[path]; line > 0 {

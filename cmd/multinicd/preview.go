@@ -20,10 +20,10 @@ import (
 type preview struct {
 	Node    string       `json:"node"`
 	Backend string       `json:"backend"`
-	Note    string       `json:"note,omitempty"`    // why it is not the newest object that counts, or that there is none
+	Note    string       `json:"note,omitempty"`    // why an older object counts, or none
 	Refused string       `json:"refused,omitempty"` // why nothing at all would be done
 	NICs    []nicPreview `json:"nics"`
-	code    int          // that apply would end with, as far as can be known
+	code    int          // the exit code of apply, as far as it can be known
 }
 
 type nicPreview struct {
@@ -54,7 +54,8 @@ func (w *wired) plan(ctx context.Context, file string) (preview, error) {
 	return w.preview(ctx)(w.daemon.Preview(ctx, wish))
 }
 
-// previewRollback says what rollback would do, or its undoing, likewise.
+// previewRollback says what rollback, or undoing a rollback, would do. It takes no lock and changes
+// nothing.
 func (w *wired) previewRollback(ctx context.Context, back bool) (preview, error) {
 	if err := w.applier.Open(); err != nil {
 		return preview{}, exitError{exitFailed, err}
@@ -62,7 +63,7 @@ func (w *wired) previewRollback(ctx context.Context, back bool) (preview, error)
 	return w.preview(ctx)(w.daemon.PreviewRollback(ctx, back))
 }
 
-// previewCleanup says what cleanup would do, likewise.
+// previewCleanup says what cleanup would do. It takes no lock and changes nothing.
 func (w *wired) previewCleanup(ctx context.Context) (preview, error) {
 	if err := w.applier.Open(); err != nil {
 		return preview{}, exitError{exitFailed, err}
@@ -73,7 +74,7 @@ func (w *wired) previewCleanup(ctx context.Context) (preview, error) {
 	return w.preview(ctx)(w.daemon.Preview(ctx, daemon.Wish{Left: true}))
 }
 
-// preview makes what was foreseen readable.
+// preview makes the foreseen changes readable.
 func (w *wired) preview(ctx context.Context) func(f daemon.Foreseen, err error) (preview, error) {
 	return func(f daemon.Foreseen, err error) (preview, error) {
 		if err != nil {
@@ -101,7 +102,7 @@ func (w *wired) preview(ctx context.Context) func(f daemon.Foreseen, err error) 
 	}
 }
 
-// halfway says of a NIC that a change of it has not come to its end yet.
+// halfway says about a NIC that a change of it has not come to its end yet.
 func (p *preview) halfway(h apply.Half) {
 	i := slices.IndexFunc(p.NICs, func(n nicPreview) bool { return n.MAC == h.NIC.MAC.String() })
 	if i < 0 {
@@ -109,7 +110,7 @@ func (p *preview) halfway(h apply.Half) {
 		p.NICs = append(p.NICs, nicPreview{Name: cmp.Or(h.NIC.Name, "a NIC"), MAC: h.NIC.MAC.String(), Action: "Nothing"})
 	}
 	n := &p.NICs[i]
-	if errors.Is(h.Err, apply.ErrCutOff) { // what is planned may follow at once
+	if errors.Is(h.Err, apply.ErrCutOff) { // the planned change may follow at once
 		n.Message = strings.TrimSuffix(h.Err.Error()+"; "+n.Message, "; ")
 		return
 	}
@@ -117,7 +118,8 @@ func (p *preview) halfway(h apply.Half) {
 	*n = nicPreview{Name: n.Name, MAC: n.MAC, Action: string(plan.Wait), Reason: string(res.Reason), Message: res.Message}
 }
 
-// exitCode is what apply would end with if every change goes well, which only making it can show: that of the report which it would then write.
+// exitCode is the exit code of apply if every change goes well; only the change itself can show
+// that. It is the code of the report that apply would then write.
 func (p preview) exitCode(f daemon.Foreseen) int {
 	r := v1.Report{Phase: v1.PhaseDone}
 	if p.Refused != "" || f.Held {
@@ -203,7 +205,8 @@ func indent(s string) string {
 	return "    " + strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\n    ") + "\n"
 }
 
-// diffLines marks lines that go with - and lines that come with +; lines that stay are left out. The files are short.
+// diffLines marks lines that go with - and lines that come with +. Lines that stay are left out.
+// The files are short.
 func diffLines(before, after []byte) string {
 	a, b := splitLines(before), splitLines(after)
 	// common[i][j] is the length of the longest common subsequence of a[i:] and b[j:].

@@ -11,7 +11,8 @@ import (
 	"multinicd/internal/node"
 )
 
-// recoverCommand undoes what a crash or a power cut has cut off, without bus or API: before NetworkManager starts there is no bus that it could be asked over.
+// recoverCommand undoes what a crash or a power cut has cut off. It needs neither bus nor API: it
+// runs before NetworkManager, when nobody could be asked over the bus.
 func recoverCommand(c *cli.Context) error {
 	if c.Args().Present() {
 		return exitError{exitUsage, fmt.Errorf("recover takes no arguments, got %q", c.Args().First())}
@@ -57,7 +58,8 @@ func recoverCommand(c *cli.Context) error {
 	return nil
 }
 
-// recovered says what became of one NIC; an error if it is not as before or as wanted.
+// recovered says what happened to one NIC. It is an error if the NIC is neither as before nor as
+// wanted.
 func recovered(r apply.Recovered) (string, error) {
 	name := r.NIC.MAC.String()
 	if r.NIC.Name != "" {

@@ -49,8 +49,9 @@ func (s fileSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 	}
 }
 
-// idleSource waits for a credential: the service is idle, not failed, until it is configured. Once there is one it ends the service, which the
-// service manager starts again with it: there is one way to begin.
+// idleSource waits for a credential. Until then the service is idle, which is no failure. Once
+// there is a credential it ends the service, and the service manager starts the service again. So
+// there is only one way to begin.
 type idleSource struct {
 	*wired
 	end func()
@@ -71,7 +72,7 @@ func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 		}
 		now := &wired{cfg: s.cfg, node: s.node, log: s.log, host: s.host}
 		switch err := now.wireAPI(); {
-		case err != nil: // there is something, and it cannot be used
+		case err != nil: // there is something, but it cannot be used
 			notify(daemon.Wish{Idle: err.Error()})
 		case now.api == nil:
 			notify(daemon.Wish{Idle: now.idle})
@@ -83,7 +84,7 @@ func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 	}
 }
 
-// apiReporter writes what this node may write.
+// apiReporter writes the report and the Lease of this node.
 type apiReporter struct {
 	api  *kube.Client
 	node string
@@ -93,7 +94,8 @@ func (r apiReporter) Report(ctx context.Context, data []byte) error {
 	return r.api.PutReport(ctx, data)
 }
 
-// Beat says by which request the node has joined: the bridge takes it for the sign that its token has arrived.
+// Beat renews the Lease and says by which request the node has joined. By this the bridge knows
+// that its token has arrived.
 func (r apiReporter) Beat(ctx context.Context) error {
 	return r.api.RenewLease(ctx, v1.LeaseHolder(r.node, r.api.Request()))
 }

@@ -30,7 +30,7 @@ import (
 	"multinicd/sysctl"
 )
 
-// wired is the whole program but for who asks it to do what.
+// wired is the whole program. Only the source of its orders is missing.
 type wired struct {
 	cfg     config.Config
 	node    string
@@ -41,13 +41,14 @@ type wired struct {
 	survey  *survey.Survey
 	api     *kube.Client // nil: no cluster is configured
 	idle    string       // why there is none
-	job     string       // in whose Pod this runs; empty: in none
+	job     string       // name of the Job in whose Pod this runs; empty: in none
 	machine *node.Machine
 	applier *apply.Applier
 	daemon  *daemon.Daemon
 }
 
-// loadConfig reads the configuration of the host, which in a Job is not that of the container.
+// loadConfig reads the configuration of the host. In a Job that is not the configuration of the
+// container.
 func loadConfig(c *cli.Context) (config.Config, error) {
 	path := c.String("config")
 	if !c.IsSet("config") {
@@ -74,7 +75,8 @@ func wire(c *cli.Context) (*wired, error) {
 	return w, w.wireDaemon(c.Context)
 }
 
-// wireService is wire for the service, which looks after the NICs also where nothing leads to the cluster.
+// wireService is wire for the service. The service looks after the NICs even if nothing leads to
+// the cluster.
 func wireService(c *cli.Context) (*wired, error) {
 	w, err := wireHost(c)
 	if err != nil {
@@ -86,7 +88,7 @@ func wireService(c *cli.Context) (*wired, error) {
 	return w, w.wireDaemon(c.Context)
 }
 
-// wireHost wires as much as a command needs that touches no NIC.
+// wireHost wires only what a command needs that touches no NIC.
 func wireHost(c *cli.Context) (*wired, error) {
 	cfg, err := loadConfig(c)
 	if err != nil {
@@ -94,7 +96,7 @@ func wireHost(c *cli.Context) (*wired, error) {
 	}
 	level := cfg.Log.Level
 	if name := c.Command.Name; level == slog.LevelInfo && (name == "plan" || name == "doctor" || c.Bool("dry-run")) {
-		level = slog.LevelWarn // what was found out stands in the answer
+		level = slog.LevelWarn // the answer itself tells what was found out
 	}
 	w := &wired{cfg: cfg, job: c.String("job"), log: slog.New(host.LogHandler(os.Stderr, level))}
 	if w.host, err = host.New(c.String("root")); err != nil {
@@ -105,7 +107,7 @@ func wireHost(c *cli.Context) (*wired, error) {
 	}
 	w.bus = bus.New(w.host, w.kernel, w.log)
 	w.survey = survey.New(w.host, w.kernel, w.bus, w.log)
-	for _, one := range c.Lineage() { // of the flags of that name the nearest that was given
+	for _, one := range c.Lineage() { // the nearest flag of that name that was given
 		if w.node == "" {
 			w.node = one.String("node")
 		}
@@ -145,10 +147,11 @@ func (w *wired) wireAPI() error {
 	return nil
 }
 
-// podCredential is where the kubelet puts what a Pod's ServiceAccount needs.
+// podCredential is where the kubelet puts the credential of a Pod's ServiceAccount.
 const podCredential = "/var/run/secrets/kubernetes.io/serviceaccount"
 
-// wirePod reaches the API server as every Pod does. The paths are the container's, whatever the root is.
+// wirePod reaches the API server as every Pod does. The paths are the container's, whatever the
+// root is.
 func (w *wired) wirePod() error {
 	server := os.Getenv("KUBERNETES_SERVICE_HOST")
 	if server == "" {
@@ -189,7 +192,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	return nil
 }
 
-// lock keeps two from changing one host.
+// lock keeps two processes from changing one host.
 func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 	dir := filepath.Join(w.host.Root, w.cfg.State.Dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -201,7 +204,7 @@ func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 	} else if err != nil {
 		return nil, exitError{exitFailed, err}
 	}
-	// What a killed one was writing. Nobody else writes now.
+	// These files were left half written by a process that was killed. Nobody else writes now.
 	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", sysctl.Dir: "90-", "/run/systemd/network": "10-netplan-",
 		networkmanager.KeyfileDir: nic.NamePrefix, netplan.ProfileDir: "netplan-", networkmanager.ScriptsDir: "*-" + nic.NamePrefix, networkmanager.LinkDir: "10-" + nic.NamePrefix} {
 		if err := w.host.Sweep(folder, prefix); err != nil {
@@ -235,7 +238,8 @@ func (w *wired) serve(ctx context.Context) error {
 	return nil
 }
 
-// listen makes the status socket; one that a killed daemon left is replaced, since the lock says that it serves nobody.
+// listen makes the status socket. It replaces a socket that a killed daemon left: the lock says
+// that no daemon serves it.
 func listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("making the folder of the status socket: %w", err)
@@ -250,7 +254,8 @@ func listen(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// source is the file to read the object from: the one that was named, else the one that the configuration names; "" is the API server.
+// source is the file to read the object from: the one that was named, else the one in the
+// configuration. "" means the API server.
 func (w *wired) source(file string) string {
 	if file == "" && w.cfg.Source.Mode == "file" {
 		return w.cfg.Source.File
@@ -287,7 +292,7 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 	return status, nil
 }
 
-// rollback asks the daemon where one runs, and does it itself where none does.
+// rollback asks the daemon for a rollback. If no daemon runs, it does the rollback itself.
 func (w *wired) rollback(ctx context.Context, back bool) (daemon.Status, error) {
 	request := daemon.AskUndo
 	if back {
@@ -300,7 +305,7 @@ func (w *wired) rollback(ctx context.Context, back bool) (daemon.Status, error) 
 	return r.Status, err
 }
 
-// cleanup likewise.
+// cleanup asks the daemon for a cleanup. If no daemon runs, it does the cleanup itself.
 func (w *wired) cleanup(ctx context.Context) (daemon.Status, []daemon.Given, error) {
 	r, err := w.byDaemon(ctx, daemon.AskCleanup, func() (r daemon.Reply, err error) {
 		if w.api != nil {
@@ -315,7 +320,7 @@ func (w *wired) cleanup(ctx context.Context) (daemon.Status, []daemon.Given, err
 	return r.Status, r.Given, err
 }
 
-// byDaemon has a request carried out by the daemon where one runs, and by do, under the lock, where none does.
+// byDaemon has the daemon carry out a request. If no daemon runs, it calls do, under the lock.
 func (w *wired) byDaemon(ctx context.Context, request string, do func() (daemon.Reply, error)) (daemon.Reply, error) {
 	release, err := w.lock(ctx, 0)
 	var code exitError

@@ -1,14 +1,15 @@
-// Package config reads multinicd.toml, the one file an operator writes on a host.
+// Package config reads multinicd.toml, the one file that an operator writes on a host.
 //
-// In goes the file's text, out comes a Config in which every value has been checked: choices are known ones,
-// durations lie in their ranges, addresses are addresses. A key that is left out has its default, so that an
-// empty file is a valid one, and means: idle, until somebody says where the desired state comes from.
+// In goes the file's text; out comes a Config in which every value has been checked. Choices are
+// known ones, durations lie in their ranges, addresses are addresses. A key that is left out has
+// its default. So an empty file is valid. It means: idle, until somebody says where the desired
+// state comes from.
 //
-// The package opens nothing but that file and knows no other package of ours. It does not look whether a
+// The package opens only that file and knows no other package of ours. It does not look whether a
 // folder exists, what the host is called or who is root: the caller passes such facts in.
 //
-// Start at Config, then settings.go, where each key stands on one line with its type and range, and
-// reference.toml, which tells the operator the same; a test holds the two together.
+// Start at Config. Then read settings.go, where each key stands on one line with its type and
+// range. reference.toml tells the operator the same; a test checks that both agree.
 package config
 
 import (
@@ -23,14 +24,17 @@ import (
 	"time"
 )
 
-// Config is a valid multinicd.toml. The zero value is not: start from Default, Load or Parse.
-// Paths are absolute and as the operator wrote them; a caller that works below another root joins them with it.
+// Config is a valid multinicd.toml. The zero value is not valid: start from Default, Load or Parse.
+// Paths are absolute, as the operator wrote them. A caller that works below another root joins them
+// with it.
 type Config struct {
-	// Node is the node's name in the cluster, lower-case; empty means the host's name, see NodeName.
+	// Node is the node's name in the cluster, in lower case. Empty means the host's name, see
+	// NodeName.
 	Node string
-	// InstanceID is what the object's instanceId is compared with; empty means the host's own evidence.
+	// InstanceID is compared with the object's instanceId. Empty means the host's own evidence.
 	InstanceID string
-	// OnDelete is "retain" or "restore": what becomes of the NICs when the node's object is deleted.
+	// OnDelete is "retain" or "restore": what happens to the NICs when the node's object is
+	// deleted.
 	OnDelete string
 
 	Source  Source
@@ -53,8 +57,8 @@ type Source struct {
 	File     string        // absolute path, set exactly when Mode is "file"
 }
 
-// API says how the API server is reached. At most one of Server and Kubeconfig is set; with neither, the
-// credential in Config.CredentialDir counts.
+// API says how the API server is reached. At most one of Server and Kubeconfig is set. With
+// neither, the credential in Config.CredentialDir counts.
 type API struct {
 	Server          string // https URL
 	CAFile          string // PEM; empty means the host's own trust store
@@ -66,10 +70,11 @@ type API struct {
 
 // Join says how a node that has joined may join again by itself.
 type Join struct {
-	KubeletKubeconfig string // absolute path; empty: it may not
+	KubeletKubeconfig string // absolute path; empty: the node may not join again by itself
 }
 
-// Backend says in which dialect the host's configuration is written, and how a change gets into the kernel.
+// Backend says in which dialect the host's configuration is written, and how a change gets into the
+// kernel.
 type Backend struct {
 	Name       string // "auto", "netplan", "networkmanager" or "ifcfg"
 	Activation string // "live", "networkd" or "netplan"
@@ -79,15 +84,16 @@ type Backend struct {
 // Links widens or narrows what counts as a link that may be configured.
 type Links struct {
 	VirtualKinds []string // kernel kinds (IFLA_INFO_KIND) taken for physical; nil in service
-	DenyNames    []string // path.Match patterns of link names never touched, besides the built-in ones
+	// path.Match patterns of link names never touched, besides the built-in ones
+	DenyNames []string
 }
 
-// Routing says what is done beyond addresses and routes.
+// Routing says what is done in addition to addresses and routes.
 type Routing struct {
 	SameSubnet string // "auto" or "off"
 }
 
-// Probe says what must still answer after a change that answered before it.
+// Probe says what must still answer after a change, if it answered before the change.
 type Probe struct {
 	API        bool
 	Timeout    time.Duration // from the change to the decision to undo it
@@ -110,8 +116,8 @@ const maxSize = 1 << 20
 //go:embed reference.toml
 var reference []byte
 
-// Reference returns the commented file that packages install as /etc/multinicd/multinicd.toml. As it is, it
-// means the same as an empty file. The caller may keep and change the slice.
+// Reference returns the commented file that packages install as /etc/multinicd/multinicd.toml.
+// Without a change it means the same as an empty file. The caller may keep and change the slice.
 func Reference() []byte { return append([]byte(nil), reference...) }
 
 // Default returns what an empty file means.
@@ -130,8 +136,8 @@ func Default() Config {
 	}
 }
 
-// Load reads and parses the file at path. A file that is not there is an error that wraps fs.ErrNotExist: whether
-// that is grave is the caller's to say.
+// Load reads and parses the file at path. If the file is not there, the error wraps fs.ErrNotExist;
+// the caller decides how grave that is.
 func Load(path string) (Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -145,8 +151,8 @@ func Load(path string) (Config, error) {
 	return Parse(path, text)
 }
 
-// NodeName is the node's name in the cluster: Node, else hostname as kubelet makes a node name of it, which is in
-// lower case.
+// NodeName is the node's name in the cluster. It is Node, or else hostname in lower case, which is
+// how the kubelet makes a node name.
 func (c Config) NodeName(hostname string) string {
 	if c.Node != "" {
 		return c.Node
@@ -154,13 +160,13 @@ func (c Config) NodeName(hostname string) string {
 	return strings.ToLower(strings.TrimSpace(hostname))
 }
 
-// CredentialDir is where `multinicd join` stores the node's own credential: the files server, ca.crt, token, request
-// and door.
+// CredentialDir is the folder in which `multinicd join` stores the node's own credential: the files
+// server, ca.crt, token, request and door.
 func (c Config) CredentialDir() string { return filepath.Join(c.State.Dir, "credential") }
 
-// Idle says why no source of desired state can be run yet, in words for the status line, or "" if one can.
-// exists tells whether a file is there; it is asked for the credential only, and only where no other way to the
-// API is configured.
+// Idle says why no source of desired state can be run yet, in words for the status line. It is ""
+// if one can be run. exists says whether a file is there. Idle calls it only for the credential,
+// and only if no other way to the API is configured.
 func (c Config) Idle(exists func(path string) bool) string {
 	if c.Source.Mode == "file" || c.API.Server != "" || c.API.Kubeconfig != "" {
 		return ""

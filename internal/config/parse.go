@@ -11,8 +11,9 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Parse reads the text of a configuration file; name is only for messages, of which there is one per mistake, in
-// the order of the lines, each beginning with the file's base name and the line. With an error the Config is zero.
+// Parse reads the text of a configuration file. name is used only in messages. There is one message
+// for each mistake, in the order of the lines; each begins with the file's base name and the line.
+// With an error the Config is zero.
 func Parse(name string, text []byte) (Config, error) {
 	p := parser{config: Default(), lines: map[string]int{}}
 	p.known = p.config.settings()
@@ -64,8 +65,8 @@ func (p *parser) parse(text []byte) {
 	p.table(nil, root)
 }
 
-// table walks by hand what toml could decode into a struct by itself, because that way tells no line of an unknown
-// key, stops at the first mistake, and takes keys that differ in case.
+// table walks through a table by hand, although toml can decode into a struct by itself. That way
+// gives no line for an unknown key, stops at the first mistake, and takes keys that differ in case.
 func (p *parser) table(prefix toml.Key, entries map[string]toml.Primitive) {
 	for name, primitive := range entries {
 		key := append(slices.Clone(prefix), name)
@@ -81,7 +82,8 @@ func (p *parser) table(prefix toml.Key, entries map[string]toml.Primitive) {
 		if slices.ContainsFunc(p.known, func(s setting) bool { return strings.HasPrefix(s.key, full+".") }) {
 			value, line := p.value(primitive)
 			var inner map[string]toml.Primitive
-			// Decoding what is no table into a map is no error to toml 1.6, and leaves the map nil.
+			// For toml 1.6 it is no error to decode something that is no table into a map. It
+			// leaves the map nil.
 			if err := p.meta.PrimitiveDecode(primitive, &inner); err != nil || inner == nil {
 				p.mistake(line, fmt.Errorf("%s %w", full, wrongType("a table", value)))
 				continue
@@ -99,7 +101,8 @@ func (p *parser) unknown(key toml.Key, primitive toml.Primitive) {
 	what := "key"
 	if _, ok := value.(map[string]any); ok {
 		what = "table"
-		// A table that stands only inside the name of another ([a.b]) has no line of its own: what it holds has.
+		// A table that stands only inside the name of another ([a.b]) has no line of its own. The
+		// keys in it have one.
 		var inner map[string]toml.Primitive
 		if line == 0 && p.meta.PrimitiveDecode(primitive, &inner) == nil {
 			for name, entry := range inner {
@@ -115,7 +118,7 @@ func (p *parser) unknown(key toml.Key, primitive toml.Primitive) {
 	p.mistake(line, err)
 }
 
-// names lists what key (or table) may be called.
+// names lists the names that a key, or a table, may have.
 func (p *parser) names(what string) []string {
 	var names []string
 	for _, s := range p.known {
@@ -130,7 +133,7 @@ func (p *parser) names(what string) []string {
 	return names
 }
 
-// together checks what no key shows alone.
+// together checks what can be seen only from several keys.
 func (p *parser) together() {
 	c := &p.config
 	if c.Source.Mode == "file" && c.Source.File == "" {
@@ -157,7 +160,7 @@ func (p *parser) mistake(line int, err error) {
 	p.mistakes = append(p.mistakes, mistake{max(line, 1), err})
 }
 
-// value returns a primitive's value and the line of its key, or 0 for a table that has none.
+// value returns a primitive's value and the line of its key. The line is 0 for a table without one.
 func (p *parser) value(primitive toml.Primitive) (any, int) {
 	var v witness
 	err := p.meta.PrimitiveDecode(primitive, &v)
@@ -168,7 +171,8 @@ func (p *parser) value(primitive toml.Primitive) (any, int) {
 	return v.value, 0
 }
 
-// witness keeps the value that it is given and always fails, since toml tells the line of a key only in an error.
+// witness keeps the value that it gets, and always fails: toml tells the line of a key only in an
+// error.
 type witness struct{ value any }
 
 func (w *witness) UnmarshalTOML(value any) error {
@@ -176,8 +180,9 @@ func (w *witness) UnmarshalTOML(value any) error {
 	return errors.New("this error is asked for its line")
 }
 
-// Nearest returns the name that is the fewest edits away from wrong, or "" if none is near enough to be what was
-// meant. The last parts, after a dot, are compared alone too: a key in the wrong table is a common slip.
+// Nearest returns the name that is the fewest edits away from wrong. It is "" if no name is near
+// enough to be meant. The parts after the last dot are also compared alone, because a key in the
+// wrong table is a common slip.
 func Nearest(wrong string, names []string) string {
 	best, bestDistance := "", 3+len(wrong)/8
 	for _, name := range names {
@@ -191,9 +196,10 @@ func Nearest(wrong string, names []string) string {
 
 func last(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
-// distance counts the insertions, deletions and replacements of bytes between a and b (Levenshtein).
+// distance counts the insertions, deletions and replacements of bytes between a and b
+// (Levenshtein).
 func distance(a, b string) int {
-	// Nothing that long is near a key of ours, and the work is len(a) * len(b).
+	// A text that long is not near any key of ours, and the work is len(a) * len(b).
 	if len(a) > 64 {
 		return len(a)
 	}

@@ -20,11 +20,12 @@ type setting struct {
 	key string
 	// doc is what reference.toml must say about the value: its choices or its range.
 	doc string
-	// set checks a TOML value and stores it; its error is the rest of a sentence that begins with the key.
+	// set checks a TOML value and stores it. Its error is the rest of a sentence that begins with
+	// the key.
 	set func(value any) error
 }
 
-// settings lists every key there is, in the order of reference.toml.
+// settings lists every key, in the order of reference.toml.
 func (c *Config) settings() []setting {
 	return []setting{
 		text("node", &c.Node, optional(dnsName(200))),
@@ -233,7 +234,7 @@ func absolute(s string) error {
 	return nil
 }
 
-// socketPath: sun_path has room for 107 bytes and a final zero (unix(7)).
+// socketPath checks the length: sun_path has room for 107 bytes and a final zero (unix(7)).
 func socketPath(s string) error {
 	if len(s) > 107 {
 		return fmt.Errorf("is longer than the 107 bytes that a socket's path may have")
@@ -241,7 +242,7 @@ func socketPath(s string) error {
 	return absolute(s)
 }
 
-// httpsURL refuses plain http too: the token would travel in the clear.
+// httpsURL also refuses plain http: the token would travel unencrypted.
 func httpsURL(s string) error {
 	u, err := url.Parse(s)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
@@ -260,8 +261,8 @@ func hostPort(s string) (string, error) {
 
 var kindName = regexp.MustCompile(`^[a-z0-9_]{1,15}$`)
 
-// linkKind refuses the kinds that borrow the MAC of a link below them: matching one of those by MAC would
-// configure the wrong link, on a test machine too.
+// linkKind refuses the kinds that borrow the MAC of a link below them. To match one of those by MAC
+// would configure the wrong link, on a test machine too.
 func linkKind(s string) (string, error) {
 	if !kindName.MatchString(s) {
 		return "", fmt.Errorf("%q is not a kind of link, such as %q", s, "veth")
