@@ -1,12 +1,16 @@
-// Package apply makes a planned action true, or puts everything back.
+// Package apply carries out a planned action, or puts everything back.
 //
-// In go a plan.Action and the steps that a backend makes of it; out comes a Result, and the record of what we own is kept on disk.
-// All steps are journaled, each with its undo, before the first is done. If one fails, those done are undone in reverse; if the daemon is killed, Recover does it.
+// In go a plan.Action and the steps that a backend makes of it. Out comes a Result; the record of
+// what we own is kept on disk. Before the first step is done, all steps are in the journal, each
+// with its undo. If a step fails, the steps that were done are undone in reverse. If the daemon is
+// killed, Recover does this.
 //
-// It decides nothing about what is wanted, knows no file format, and touches the machine only through Links and Files.
+// The package decides nothing about what is wanted, and knows no file format. It touches the
+// machine only through Links and Files.
 //
-// Start reading at Applier.Do, then step.go and recover.go. machine.go says what is needed of the host; journal.go holds what survives a crash;
-// halfway.go what could not be undone, and blocks its NIC and no other.
+// Start reading at Applier.Do, then step.go and recover.go. machine.go says what is needed of the
+// host. journal.go holds what survives a crash. halfway.go has the changes that could not be
+// undone; such a change blocks its own NIC and no other.
 package apply
 
 import (
@@ -31,29 +35,35 @@ type Applier struct {
 	Log     *slog.Logger
 	Dir     string // state folder, absolute
 	Boot    string // id of this boot
-	// ProbeTimeout bounds the wait for what answered before; the undo follows at once.
+	// ProbeTimeout bounds the wait until everything answers again that answered before the change.
+	// When it is over, the change is undone.
 	ProbeTimeout time.Duration
 	// VerifyTimeout bounds the wait for IPv6 duplicate address detection.
 	VerifyTimeout time.Duration
-	// SettleTimeout bounds the wait for what a network manager goes on to do after it has said that it is done.
+	// SettleTimeout bounds the wait for what a network manager still does after it has said that it
+	// is done.
 	SettleTimeout time.Duration
-	// Alive, where it is set, is called before a change is undone, and whenever Recover has done with a NIC: a probe, or a network manager that
-	// hangs, costs half a minute, and who waits for all is not to give up in the middle of an undo.
+	// Alive, if set, is called before a change is undone, and each time Recover has finished with a
+	// NIC. A probe, or a network manager that hangs, costs half a minute. The service manager must
+	// not lose patience in the middle of an undo.
 	Alive func()
-	// At, for tests, is called right before each step by its name, and before "journal", "record", "done" and "recovered". nil in service.
+	// At, for tests, gets the name of each step right before the step, and "journal", "record",
+	// "done" and "recovered". It is nil in service.
 	At func(point string)
 
 	record   plan.Record
 	attempts map[string]int
 	halfway  map[nic.MAC]Half
-	// taking: Recover takes the journals up. The marker stays meanwhile: it vouches for those that are still to come.
+	// taking: Recover is at work on the journals. The marker stays until it is done, because it
+	// vouches for the journals that are still to come.
 	taking bool
 }
 
-// maxAttempts bounds how often a change that ended the daemon is begun.
+// maxAttempts bounds how often a change is begun that ended the daemon.
 const maxAttempts = 3
 
-// Complete adds to the record, in memory, the NICs of which only our files are left. What cannot be read is named in the error, and the rest counts.
+// Complete adds to the record, in memory, the NICs of which only our files are left. The error
+// names the files that cannot be read; all others count.
 func (a *Applier) Complete() error {
 	k, ok := a.Backend.(FileReader)
 	if !ok {
@@ -79,9 +89,11 @@ func (a *Applier) Steps(ctx context.Context, action plan.Action) ([]plan.Step, e
 	return a.Backend.Steps(ctx, action)
 }
 
-// Do carries one action out. It returns only when the change is in force or undone; ctx ending in mid-change undoes it.
+// Do carries one action out. When it returns, the change is in force or undone. If ctx ends during
+// the change, the change is undone.
 func (a *Applier) Do(ctx context.Context, action plan.Action) Result {
-	if h, blocked := a.halfway[action.NIC.MAC]; blocked { // a new journal would take the place of its own, and with it the way back
+	if h, blocked := a.halfway[action.NIC.MAC]; blocked {
+		// a new journal would replace the NIC's own one, and the way back would be lost
 		return h.Result(action)
 	}
 	res := Result{Action: action, Reason: action.Reason, Message: action.Message}
@@ -129,12 +141,12 @@ func (a *Applier) at(point string) {
 	}
 }
 
-// transaction is one change under way.
+// transaction is one change that is being made.
 type transaction struct {
 	*Applier
 	entry   entry
 	journal string                          // its file
-	after   func(ctx context.Context) error // the probe for what answered before
+	after   func(ctx context.Context) error // the probe of what answered before
 }
 
 func (t *transaction) run(ctx context.Context, res Result) Result {
@@ -162,7 +174,8 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 	return res
 }
 
-// undo puts everything back from step last on. It does not end with ctx: a service that is being stopped finishes first.
+// undo puts everything back, from step last on. It does not end with ctx: a service that is being
+// stopped finishes first.
 func (t *transaction) undo(ctx context.Context, res Result, last int, cause error) Result {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 	defer cancel()
@@ -183,11 +196,13 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 		t.survived()
 		t.block(t.entry, t.journal, err)
 		t.Log.Error("undoing a change failed", "mac", t.entry.NIC.MAC, "err", err)
-		half := t.halfway[t.entry.NIC.MAC].Result(res.Action) // says the same from now on: one state, one message
+		// the same message from now on: one state, one message
+		half := t.halfway[t.entry.NIC.MAC].Result(res.Action)
 		half.Steps, half.Files, half.Err = res.Steps, res.Files, errors.Join(cause, err)
 		return half
 	}
-	if reason == plan.AddressInUse { // refused by the neighbour; only the link had to be up to ask
+	if reason == plan.AddressInUse {
+		// a neighbour has the address; the link had to be up only to ask
 		return res.fail(Refused, reason, cause)
 	}
 	if !touched {
@@ -201,8 +216,8 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 	return res.fail(RolledBack, reason, cause)
 }
 
-// survived notes that the change, which stays half way, did not end the daemon: a start that finds its journal must not count it. Where that cannot be
-// written it is counted once.
+// survived notes that the daemon did not crash over a change that stays half way. A start that
+// finds the journal must not count a crash. If the note cannot be written, one crash is counted.
 func (t *transaction) survived() {
 	t.entry.Counted = true
 	if line, err := encodeLine(t.entry); err == nil {
@@ -210,7 +225,7 @@ func (t *transaction) survived() {
 	}
 }
 
-// touched says whether a step before or at last could have changed the machine.
+// touched says whether one of the steps up to last could have changed the machine.
 func (t *transaction) touched(last int) bool {
 	return slices.ContainsFunc(t.entry.Steps[:last+1], func(s plan.Step) bool {
 		return s.Do.Link != nil || s.Do.File != nil || s.Do.Manage != nil && s.Do.Manage.Verb != plan.Hold && s.Do.Manage.Verb != plan.Await

@@ -14,28 +14,32 @@ import (
 	"multinicd/plan"
 )
 
-// Half is a change that is neither in force nor undone. Its NIC is not touched by any other change until Resume has put it right.
+// Half is a change that is neither in force nor undone. No other change touches its NIC until
+// Resume has put it right.
 type Half struct {
 	NIC nic.Config // of a journal that cannot be read only the MAC
 	Err error      // what is in the way
-	// Names are what the way back has links called: whoever has one of them may be what is in the way. Sorted.
+	// Names are the names that the way back gives to links. A link that has one of them now may be
+	// in the way. Sorted.
 	Names []string
 
 	file string // the journal
 }
 
-// Result is what becomes of an action of the NIC meanwhile.
+// Result is the result of any action on the NIC while the change is half way.
 func (h Half) Result(a plan.Action) Result {
 	return Result{Action: a}.fail(RollbackFailed, plan.RollbackFailed, fmt.Errorf("a change of it could not be undone yet, and that is tried again: %w", h.Err))
 }
 
-// Halfway lists the changes that are half way, by MAC; after Open alone those of which there are journals. nil: none is.
+// Halfway lists the changes that are half way, by MAC. nil means none. After Open alone it lists
+// the changes that have a journal.
 func (a *Applier) Halfway() []Half {
 	return slices.SortedFunc(maps.Values(a.halfway), func(x, y Half) int { return x.NIC.MAC.Compare(y.NIC.MAC) })
 }
 
-// Resume tries once more to put right what a NIC's change left half way. nil: it is as before or as wanted, and the NIC is free.
-// A journal that somebody has removed tells of nothing any more.
+// Resume tries once more to put right what a NIC's change left half way. nil means that the NIC is
+// as before or as wanted, and free. If somebody has removed the journal, there is nothing to put
+// right.
 func (a *Applier) Resume(ctx context.Context, mac nic.MAC) error {
 	h, ok := a.halfway[mac]
 	if !ok {
@@ -49,7 +53,7 @@ func (a *Applier) Resume(ctx context.Context, mac nic.MAC) error {
 	return r.Err
 }
 
-// block keeps every other change from a NIC whose change could not be undone, or finished.
+// block keeps every other change away from a NIC whose change could be neither undone nor finished.
 func (a *Applier) block(e entry, file string, err error) { a.hold(e.half(file, err)) }
 
 func (e entry) half(file string, err error) Half {
@@ -63,14 +67,16 @@ func (e entry) half(file string, err error) Half {
 	return h
 }
 
-// What only looking at a journal tells of its change.
+// Errors of a change of which only the journal was looked at.
 var (
-	// ErrCutOff: it is under way in another process, or has been cut off since. Whoever changes the host next undoes or finishes it first.
+	// ErrCutOff: the change is under way in another process, or was cut off. Whoever changes the
+	// host next undoes or finishes it first.
 	ErrCutOff = errors.New("a change of it is under way, or was cut off: that one comes to its end first")
 	errTried  = errors.New("multinicd status says what is in the way")
 )
 
-// found lists, without changing anything, the changes of which there are journals, as Recover would take them up. nil: there are none.
+// found lists the changes of which there are journals, as Recover would take them up. It changes
+// nothing. nil means that there are none.
 func (a *Applier) found() (map[nic.MAC]Half, error) {
 	out := map[nic.MAC]Half{}
 	look := func(file string, mac nic.MAC) {
@@ -91,7 +97,7 @@ func (a *Applier) found() (map[nic.MAC]Half, error) {
 			out[mac] = Half{NIC: nic.Config{MAC: mac}, Err: err, file: file}
 		}
 	}
-	if mac, ran, _ := a.olderRan(); ran { // what else is there is put aside
+	if mac, ran, _ := a.olderRan(); ran { // the other journals are out of date, and are set aside
 		if !mac.IsZero() {
 			look(a.marker(), mac)
 		}
@@ -117,7 +123,8 @@ func (a *Applier) hold(h Half) {
 	a.mark()
 }
 
-// adopt gives the journal of an older version, which had one file for all NICs, a file of its own, so that it is out of the way of other changes.
+// adopt gives the journal of an older version a file of its own. That version had one file for all
+// NICs, which would be in the way of other changes.
 func (a *Applier) adopt() error {
 	for mac, h := range a.halfway {
 		if h.file != a.marker() {
@@ -137,8 +144,9 @@ func (a *Applier) adopt() error {
 	return nil
 }
 
-// taken says who has the name that a change is to give a link again. nil: a NIC of ours has it by right, so that this one keeps what it is called now;
-// the next plan gives it the name that is wanted of it.
+// taken says who has the name that the undo is to give back to a link. nil means that another NIC
+// of ours has the name by right. This link then keeps its present name, and the next plan gives it
+// the name that is wanted.
 func (a *Applier) taken(ctx context.Context, c nic.Change, err error) error {
 	now, lookErr := a.Links.Look(ctx)
 	if lookErr != nil {

@@ -18,7 +18,7 @@ import (
 	"multinicd/plan"
 )
 
-// Files in the state folder. A journal is named by its NIC: journal-02-00-00-00-01-01.
+// Files in the state folder. The name of a journal has the NIC's MAC: journal-02-00-00-00-01-01.
 const (
 	journalPrefix = "journal-"
 	markerFile    = "journal"
@@ -26,21 +26,24 @@ const (
 	attemptsFile  = "attempts.json"
 )
 
-// entry is the journal: all that is needed to undo the change, or to finish it, without whoever asked for it. It is on the disk, whole, before
-// the first step is done. Which steps were done it need not say: to undo one that was not does no harm.
+// entry is the journal: all that is needed to undo the change, or to finish it, whoever asked for
+// it. The whole entry is on the disk before the first step is done. It does not say which steps
+// were done, because undoing a step that was not done does no harm.
 type entry struct {
 	Version int
-	// File is the journal's own name. It tells a copy of it in the marker from the journal of a version that had only that one file.
-	File    string `json:",omitempty"`
-	Boot    string // links and everything below /run are of this boot only
-	Digest  string // of the wish, to count attempts by
-	Kind    plan.Kind
-	NIC     nic.Config
-	Index   int
-	Steps   []plan.Step
-	Before  *plan.Owned // what we remember of the NIC before the change; nil: nothing
-	After   *plan.Owned // the same once the change is done
-	Counted bool        `json:",omitempty"` // among the attempts: a recovery that fails is no crash of the change
+	// File is the journal's own name. By it a copy in the marker can be told from the journal of a
+	// version that had only that one file.
+	File   string `json:",omitempty"`
+	Boot   string // links, and everything below /run, belong to this boot only
+	Digest string // of the wish; attempts are counted by it
+	Kind   plan.Kind
+	NIC    nic.Config
+	Index  int
+	Steps  []plan.Step
+	Before *plan.Owned // the record of the NIC before the change; nil: none
+	After  *plan.Owned // the record once the change is done
+	// counted among the attempts: a recovery that fails is no crash of the change
+	Counted bool `json:",omitempty"`
 }
 
 const journalVersion = 1
@@ -74,18 +77,18 @@ func journalName(mac nic.MAC) string {
 
 func (a *Applier) journal(mac nic.MAC) string { return path.Join(a.Dir, journalName(mac)) }
 
-// marker is the file that versions with one journal for all NICs read. See mark.
+// marker is the only journal file that older versions read, see mark.
 func (a *Applier) marker() string { return path.Join(a.Dir, markerFile) }
 
-// note is in the marker while changes are half way and none is under way. An older version takes it for a damaged journal: it says so in its log,
-// and puts it where a person finds it.
+// note is in the marker while changes are half way and none is under way. An older version takes
+// the note for a damaged journal: it says so in its log, and puts the note where a person finds it.
 const note = `This multinicd is older than the one that ran here before. That one could not undo a change whole: the files
 journal-<MAC> beside this one say what was under way. This version does not read them. Look at these NICs
 (multinicd status), or install the newer version again.
 `
 
-// begin writes the entry. Nothing of the change has been done yet. The marker comes first: a journal without it is one that an older version
-// has passed over.
+// begin writes the entry, before anything of the change is done. The marker is written first: a
+// journal without a marker is one that an older version has passed over.
 func (t *transaction) begin() error {
 	line, err := encodeLine(t.entry)
 	if err != nil {
@@ -104,7 +107,7 @@ func (t *transaction) begin() error {
 	return nil
 }
 
-// drop ends the change of a NIC: its journal goes, and the NIC is free.
+// drop ends the change of a NIC: its journal is removed, and the NIC is free.
 func (a *Applier) drop(mac nic.MAC, journal string) error {
 	if err := a.Files.Remove(journal); err != nil {
 		return fmt.Errorf("removing the journal: %w", err)
@@ -114,15 +117,16 @@ func (a *Applier) drop(mac nic.MAC, journal string) error {
 	return nil
 }
 
-// mark sees to what an older version finds, which reads one file only: while a change is under way a copy of its journal, which it undoes; then a note
-// if a change is half way; and nothing where all is well. That this could not be written matters to nobody else.
+// mark keeps the one file up to date that an older version reads. While a change is under way, it
+// is a copy of the change's journal, which that version would undo. If a change is half way, it is
+// a note. If all is well, there is no file. A failure to write it matters to nobody else.
 func (a *Applier) mark() {
 	if a.taking {
 		return
 	}
 	for _, h := range a.halfway {
 		if h.file == a.marker() {
-			return // it is all that tells of that change: see adopt
+			return // this file is the only trace of that change, see adopt
 		}
 	}
 	now, _, err := a.Files.Read(a.marker())
@@ -139,7 +143,7 @@ func (a *Applier) mark() {
 	}
 }
 
-// commit remembers what we own now, then drops the journal: the change is in force.
+// commit writes the record of what we own now, then drops the journal. The change is then in force.
 func (t *transaction) commit() error {
 	t.at("record")
 	if err := t.save(t.record.With(t.entry.NIC.MAC, t.entry.After)); err != nil {
@@ -153,7 +157,7 @@ func (t *transaction) commit() error {
 	return nil
 }
 
-// remember keeps the record where no step was needed but what we own has become more precise.
+// remember writes the record when no step was needed, but more is known of what we own.
 func (a *Applier) remember(action plan.Action) error {
 	var before *plan.Owned
 	if o, known := a.record.Find(action.NIC.MAC); known {
@@ -170,7 +174,7 @@ func (a *Applier) remember(action plan.Action) error {
 	return a.save(a.record.With(action.NIC.MAC, action.After))
 }
 
-// boundRecord is the record as it is kept: its checksummed line says of which boot it is.
+// boundRecord is the record as it is kept on disk, with the boot that it belongs to.
 type boundRecord struct {
 	Boot   string
 	Record plan.Record
@@ -188,7 +192,8 @@ func (a *Applier) save(r plan.Record) error {
 	return nil
 }
 
-// count notes, once, that a change ended the daemon. Where that cannot be written it does not count: a full disk must not keep the host half way.
+// count notes, once, that a change ended the daemon. If the note cannot be written, the crash does
+// not count: a full disk must not keep the host half way.
 func (a *Applier) count(e *entry, file string) {
 	if e.Counted {
 		return
@@ -207,7 +212,8 @@ func (a *Applier) count(e *entry, file string) {
 	}
 }
 
-// forget that a change ended the daemon: it is in force now, whatever becomes of this.
+// forget removes the note that a change ended the daemon. The change is in force now, even if the
+// note stays.
 func (a *Applier) forget(digest string) {
 	if a.attempts[digest] == 0 {
 		return
@@ -229,7 +235,8 @@ func (a *Applier) saveAttempts() error {
 	return nil
 }
 
-// Each file is one line: the CRC-32C of its JSON in eight hexadecimal digits, a space, and the JSON.
+// Each file is one line: the CRC-32C of its JSON in eight hexadecimal digits, a space, and the
+// JSON.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 var errDamaged = errors.New("damaged line")
@@ -242,7 +249,7 @@ func encodeLine(v any) ([]byte, error) {
 	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(data, castagnoli), data), nil
 }
 
-// decodeLine answers errDamaged for anything but what encodeLine wrote, whole.
+// decodeLine answers errDamaged, unless data is a whole line of encodeLine.
 func decodeLine(data []byte, v any) error {
 	line, rest, whole := bytes.Cut(data, []byte("\n"))
 	if !whole || len(rest) > 0 || len(line) < 10 || line[8] != ' ' {
@@ -258,7 +265,8 @@ func decodeLine(data []byte, v any) error {
 	return nil
 }
 
-// newerError says that a journal is of a version of which nothing is known but what every version has: MAC, and File, may be empty.
+// newerError says that a journal was written by a newer version. Only what every version has is
+// known of it: the MAC, and File, which may be empty.
 type newerError struct {
 	version int
 	file    string
@@ -269,7 +277,7 @@ func (e *newerError) Error() string {
 	return fmt.Sprintf("a newer multinicd left a change half way, in a journal of version %d; this one reads %d: install the newer one again, or remove the file to have the NIC as it is now", e.version, journalVersion)
 }
 
-// decodeJournal reads the entry. What is not whole, or names no NIC, is damaged.
+// decodeJournal reads the entry. An entry is damaged if it is not whole, or names no NIC.
 func decodeJournal(data []byte) (entry, error) {
 	var first struct {
 		Version int
@@ -293,7 +301,8 @@ func decodeJournal(data []byte) (entry, error) {
 	return e, nil
 }
 
-// load reads a checksummed file of one line; absent is fine and leaves v as it is.
+// load reads a checksummed file of one line. If the file is absent, that is no error, and v stays
+// as it is.
 func (a *Applier) load(name string, v any) error {
 	data, _, err := a.Files.Read(path.Join(a.Dir, name))
 	if errors.Is(err, fs.ErrNotExist) {

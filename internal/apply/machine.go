@@ -10,20 +10,22 @@ import (
 	"multinicd/plan"
 )
 
-// Backend turns an action into steps, and asks the host's own tool about the files among them. An error that is a plan.RefusalError means
-// that the NIC cannot be had here, and nothing failed.
+// Backend turns an action into steps, and asks the host's own tool about the files among them. If
+// the error is a plan.RefusalError, this host cannot have the NIC so, and nothing failed.
 type Backend interface {
 	Steps(ctx context.Context, a plan.Action) ([]plan.Step, error)
 	Validate(ctx context.Context, steps []plan.Step) error
 }
 
-// Links is the one way to a link. Change obeys the guard; Restore, which undoes, obeys only the part of it that holds for an undo.
-// Both are idempotent and answer nic.ErrLinkGone, nic.ErrRenameBusy and nic.ErrNameTaken.
+// Links is the only way to change a link. Change obeys the guard. Restore, which undoes, obeys only
+// the part of the guard that counts for an undo. Both may be repeated without harm, and answer
+// nic.ErrLinkGone, nic.ErrRenameBusy and nic.ErrNameTaken.
 type Links interface {
 	Link(ctx context.Context, index int) (nic.Link, error)
-	// Look shows the whole machine, with who claims each link and the paths that must not be cut.
+	// Look shows the whole machine: who claims each link, and the paths that must not be cut.
 	Look(ctx context.Context) (plan.Machine, error)
-	// Free asks the neighbours of a link for addresses that are not in force. The error, if one has it, names the neighbour and wraps ErrAddressInUse.
+	// Free asks the neighbours of a link for addresses that are not in force. If a neighbour has
+	// one, the error names the neighbour and wraps ErrAddressInUse.
 	Free(ctx context.Context, index int, addrs []netip.Addr) error
 	Change(ctx context.Context, c nic.Change) error
 	Restore(ctx context.Context, c nic.Change) error
@@ -32,27 +34,29 @@ type Links interface {
 // ErrAddressInUse: a neighbour answers for an address.
 var ErrAddressInUse = errors.New("address is in use")
 
-// Files writes whole files, atomically and durably: after an error the file is as it was.
+// Files writes whole files, atomically and durably. After an error the file is as it was.
 type Files interface {
 	Read(name string) ([]byte, fs.FileMode, error)
 	Write(name string, data []byte, mode fs.FileMode) error
 	Remove(name string) error
-	// Glob lists the files that match a pattern of path.Match, sorted. None is no error.
+	// Glob lists the files that match a pattern of path.Match, sorted. No match is no error.
 	Glob(pattern string) ([]string, error)
 }
 
-// Manager asks the host's network manager over the bus. Every call has a deadline of its own. It answers nic.ErrNoManager and nic.ErrLinkGone.
+// Manager asks the host's network manager over the bus. Every call has a deadline of its own.
+// Answers are nic.ErrNoManager and nic.ErrLinkGone.
 type Manager interface {
 	Manage(ctx context.Context, m plan.Manage) error
 }
 
-// Prober tells whether the node still has what it lives by. Before notes what answers now and gives the check for afterwards,
-// which asks again only for what answered, for as long as ctx lasts.
+// Prober says whether the node still reaches what it cannot do without. Before notes what answers
+// now, and returns the check for after the change. That check asks only for what answered before,
+// for as long as ctx lasts.
 type Prober interface {
 	Before(ctx context.Context) (after func(ctx context.Context) error)
 }
 
-// FileReader is a Backend that can read back from its files what they say, for the time after the record was lost.
+// FileReader is a Backend that can read its files back. It is needed after the record was lost.
 type FileReader interface {
 	Owned() ([]plan.Owned, error)
 }

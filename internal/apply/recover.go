@@ -16,31 +16,38 @@ import (
 	"multinicd/plan"
 )
 
-// Recovered says what Recover found of one NIC, and did.
+// Recovered says what Recover found of one NIC, and what it did.
 type Recovered struct {
-	NIC     nic.Config // of a journal that cannot be read only the MAC, which may be zero
-	Forward bool       // the change had been persisted and was finished; else it was undone
+	NIC     nic.Config // only the MAC, which may be zero, if the journal cannot be read
+	Forward bool       // the change was already persisted, and was finished; else it was undone
 	Damaged bool       // the journal could not be read and was set aside
-	// Stale: an older version, which does not read this journal, has run since it was written. It was set aside.
-	Stale   bool
-	Pending bool // files and links are as before; the network manager has yet to be told: by a Recover that has a Manager, or by Resume
-	// Err says what is in the way of what is to be put right. The NIC is blocked, see Halfway; nil: it is as before or as wanted.
+	// Stale: since the journal was written, an older version has run, which does not read such
+	// journals. The journal was set aside.
+	Stale bool
+	// Files and links are as before, but the network manager has yet to be told. A Recover that has
+	// a Manager does this, or Resume.
+	Pending bool
+	// Err says what keeps the NIC from being put right. The NIC is then blocked, see Halfway. nil
+	// means that it is as before or as wanted.
 	Err error
 }
 
-// Recover reads what is remembered and undoes, or finishes, what a crash or power cut interrupted, each NIC for itself. It runs before the first plan,
-// needs no API, and may itself be cut off and run again. It gives what it found, by MAC; nil: nothing was interrupted. An error means that nothing
-// is known of this host's NICs.
+// Recover reads what is remembered. For each NIC alone, it undoes or finishes the change that a
+// crash or power cut interrupted. It runs before the first plan, needs no API, and may itself be
+// cut off and run again. It returns what it found, by MAC; nil means that nothing was interrupted.
+// An error means that nothing is known about this host's NICs.
 //
-// Without a Manager it needs no bus either: then, if the change was begun in this boot and a network manager had a part in it, the journal stays.
+// Without a Manager, Recover needs no bus. In that case a journal stays if its change was begun in
+// this boot and involved a network manager.
 //
-// A change is finished where its last durable step had been done, since the next boot would make it so anyway, and undone otherwise.
-// After a boot only files are put back: links are new, and everything below /run is.
+// A change is finished if its last durable step had been done, because the next boot would make it
+// so anyway. Otherwise it is undone. After a boot only files are put back: links are new, and so is
+// everything below /run.
 func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	if err := a.Open(); err != nil {
 		return nil, err
 	}
-	a.halfway = nil // as each journal is taken up it is known again
+	a.halfway = nil // each journal that is taken up adds its change again
 	files, err := a.Files.Glob(path.Join(a.Dir, journalPrefix+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("listing the journals: %w", err)
@@ -74,7 +81,7 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	return out, nil
 }
 
-// older takes up the journal of a version that had one file for all NICs. ran: see olderRan.
+// older takes up the journal of a version that had one file for all NICs. For ran, see olderRan.
 func (a *Applier) older(ctx context.Context) (out []Recovered, ran bool) {
 	mac, ran, err := a.olderRan()
 	switch {
@@ -87,8 +94,10 @@ func (a *Applier) older(ctx context.Context) (out []Recovered, ran bool) {
 	return out, ran
 }
 
-// olderRan says whether an older version has run since the journals of NICs were written: it puts away, or writes anew, what is not its own. mac is the
-// NIC whose change it has left then; zero: none. An error means that its file can be read and is neither its journal nor of ours.
+// olderRan says whether an older version has run since the journals of NICs were written. Such a
+// version puts away, or overwrites, what is not its own. mac is the NIC whose change that version
+// left; zero means none. An error means that the file can be read, but is neither that version's
+// journal nor ours.
 func (a *Applier) olderRan() (mac nic.MAC, ran bool, err error) {
 	data, _, err := a.Files.Read(a.marker())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -110,8 +119,8 @@ func (a *Applier) olderRan() (mac nic.MAC, ran bool, err error) {
 	return mac, false, err
 }
 
-// endJournal undoes or finishes what a journal tells of, and blocks the NIC where that cannot be done. there is false where no journal is. crashed says
-// that the change has ended the daemon.
+// endJournal undoes or finishes the change of a journal. If it cannot, it blocks the NIC. there is
+// false if there is no journal. crashed says that the change has ended the daemon.
 func (a *Applier) endJournal(ctx context.Context, mac nic.MAC, file string, crashed bool) (r Recovered, there bool) {
 	r.NIC.MAC = mac
 	data, _, err := a.Files.Read(file)
@@ -158,10 +167,10 @@ func (a *Applier) damaged(c nic.Config, file string, why error) Recovered {
 	return Recovered{NIC: c, Damaged: true}
 }
 
-// errManager: all is undone but for what the network manager has in memory.
+// errManager: everything is undone, except in the memory of the network manager.
 var errManager = errors.New("the network manager cannot be asked")
 
-// conclude finishes a change whose last durable step had been done, and undoes another.
+// conclude finishes a change whose last durable step had been done, and undoes any other.
 func (a *Applier) conclude(ctx context.Context, e entry, file string) error {
 	if a.final(e) {
 		return a.finish(e, file)
@@ -172,7 +181,8 @@ func (a *Applier) conclude(ctx context.Context, e entry, file string) error {
 	return a.drop(e.NIC.MAC, file)
 }
 
-// Open loads what is remembered, and is all that a preview needs. A damaged file is set aside: the record is rebuilt from links and files as they are planned.
+// Open loads what is remembered. A preview needs nothing more. A damaged file is set aside:
+// planning rebuilds the record from links and files.
 func (a *Applier) Open() error {
 	a.attempts = map[string]int{}
 	if err := a.load(attemptsFile, &a.attempts); err != nil {
@@ -209,7 +219,8 @@ func (a *Applier) setAside(file, suffix string) error {
 	return nil
 }
 
-// final says whether the step that makes a change last had been done: every file up to it that outlives a boot is as it was to be.
+// final says whether the step that makes a change last had been done. That is so if every file up
+// to that step, of those that outlive a boot, is as it was to be.
 func (a *Applier) final(e entry) bool {
 	for _, s := range e.Steps {
 		if s.Do.File != nil && a.standing(e, *s.Do.File) && !a.matches(*s.Do.File) {
@@ -230,7 +241,7 @@ func (a *Applier) matches(f plan.File) bool {
 	return err == nil && bytes.Equal(data, f.Data)
 }
 
-// finish does the file steps behind the final one, and commits.
+// finish does the file steps after the final one, and commits.
 func (a *Applier) finish(e entry, file string) error {
 	t := transaction{Applier: a, entry: e, journal: file}
 	behind := false
@@ -245,17 +256,18 @@ func (a *Applier) finish(e entry, file string) error {
 	return t.commit()
 }
 
-// standing says whether a file of the entry still means anything: what lies below /run does not outlive a boot.
+// standing says whether a file of the entry still means anything. A file below /run does not
+// outlive a boot.
 func (a *Applier) standing(e entry, f plan.File) bool {
 	return e.Boot == a.Boot || !strings.HasPrefix(path.Clean(f.Path), "/run/")
 }
 
-// rewind undoes the steps from last down to the first, and what was remembered of them. A link that is gone has nothing to put back.
-// Every step is tried.
+// rewind undoes the steps from last down to the first, and restores the record. A link that is gone
+// has nothing to put back. Every step is tried.
 func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 	t := transaction{Applier: a, entry: e}
 	var errs, unasked []error
-	lost := false // something that the manager may put back
+	lost := false // a part that the manager may put back
 	for i := last; i >= 0; i-- {
 		u := e.Steps[i].Undo
 		switch {
@@ -267,10 +279,10 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 			}
 		case u.Manage != nil && a.Manager != nil:
 			if u.Manage.Verb == plan.Release && lost {
-				continue // what we could not put back, it may
+				continue // the manager may put back what we could not
 			}
 			if u.Manage.Verb == plan.TakeBack && e.Boot != a.Boot {
-				continue // whoever had taken the link did so until the next boot
+				continue // somebody had taken the link, but only until the next boot
 			}
 			if err := a.Manager.Manage(ctx, *u.Manage); err != nil && !errors.Is(err, nic.ErrLinkGone) && !errors.Is(err, nic.ErrNoManager) {
 				lost = true
@@ -295,8 +307,9 @@ func (a *Applier) rewind(ctx context.Context, e entry, last int) error {
 	return errors.Join(append(errs, unasked...)...)
 }
 
-// restore puts back what one step changed of a link. Another NIC's link, which gave up its name for a change, has been given one since where it is not
-// called any more what it was called then.
+// restore puts back what one step changed of a link. The link may belong to another NIC that gave
+// up its name for a change. If it is no longer called as it was then, it has got a name since, and
+// stays so.
 func (a *Applier) restore(ctx context.Context, e entry, c nic.Change) error {
 	if c.Index != e.Index && c.Name != "" {
 		l, err := a.Links.Link(ctx, c.Index)

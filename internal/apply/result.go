@@ -17,7 +17,7 @@ const (
 	Waiting        Outcome = "Waiting"        // not there
 	Failed         Outcome = "Failed"         // failed before anything was changed
 	RolledBack     Outcome = "RolledBack"     // failed and undone
-	RollbackFailed Outcome = "RollbackFailed" // failed and not undone whole
+	RollbackFailed Outcome = "RollbackFailed" // failed and not undone completely
 )
 
 // Result is what became of one NIC.
@@ -25,15 +25,16 @@ type Result struct {
 	Action  plan.Action
 	Outcome Outcome
 	Reason  plan.Reason
-	Message string   // for a person; what failed, and what to do
+	Message string   // for a person: what failed, and what to do
 	Steps   []string // names of the steps done, in order
 	Files   []string // paths written or removed, in order
-	Err     error    // set where something was tried: Failed, RolledBack, RollbackFailed, and Refused by a neighbour
+	// Set if something was tried: Failed, RolledBack, RollbackFailed, and a refusal by a neighbour.
+	Err error
 }
 
 func (r Result) fail(o Outcome, reason plan.Reason, err error) Result {
 	r.Outcome, r.Reason, r.Err = o, reason, err
-	r.Message = strings.ReplaceAll(err.Error(), "\n", "; ") // several errors at once have a line each
+	r.Message = strings.ReplaceAll(err.Error(), "\n", "; ") // several errors have a line each
 	return r
 }
 

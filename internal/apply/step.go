@@ -12,7 +12,8 @@ import (
 	"multinicd/plan"
 )
 
-// validateTimeout bounds the wait for the host's own tool: half a second when all is well, more on a busy machine.
+// validateTimeout bounds the wait for the host's own tool. It takes half a second when all is well,
+// more on a busy machine.
 const validateTimeout = 20 * time.Second
 
 // do carries one step out.
@@ -24,7 +25,7 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 			if t.entry.Kind == plan.Configure {
 				t.entry.After.RenameBlocked = true
 			}
-			return nil // the next boot gives the name; all else is done under the present one
+			return nil // the next boot gives the name; the rest is done under the present name
 		}
 		return err
 	case s.Do.File != nil:
@@ -51,7 +52,8 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 	case plan.CheckProbe:
 		return t.probe(ctx)
 	case plan.CheckValidate:
-		// A bus that hangs must not keep a change half way for longer than the service manager's watchdog waits.
+		// A bus that hangs must not keep a change half way for longer than the service manager's
+		// watchdog waits.
 		ctx, cancel := context.WithTimeout(ctx, validateTimeout)
 		defer cancel()
 		if err := t.Backend.Validate(ctx, t.entry.Steps); err != nil {
@@ -71,8 +73,8 @@ func (t *transaction) probe(ctx context.Context) error {
 	return nil
 }
 
-// blame says what is behind a guard that refuses step i: where the steps before it have drawn to the link what the node lives by, the probe tells
-// that better.
+// blame says why the guard refuses step i. If earlier steps have moved the node's lifeline onto the
+// link, the probe explains it better.
 func (t *transaction) blame(ctx context.Context, i int, err error) error {
 	var refusal *plan.RefusalError
 	if t.after == nil || !errors.As(err, &refusal) || !t.touched(i-1) {
@@ -84,7 +86,8 @@ func (t *transaction) blame(ctx context.Context, i int, err error) error {
 	return &stepError{refusal.Refusal.Reason, err}
 }
 
-// guard asks the planner's questions again: minutes may have passed, and other changes been made, since it answered.
+// guard asks the planner's questions again. Since the planner answered, minutes may have passed and
+// other changes may have been made.
 func (t *transaction) guard(ctx context.Context) error {
 	now, err := t.Links.Look(ctx)
 	if err != nil {
@@ -111,20 +114,21 @@ func (t *transaction) put(f plan.File) error {
 	return t.Files.Write(f.Path, f.Data, f.Mode)
 }
 
-// verify reads the link back until it shows what is wanted; it waits only for duplicate address detection to end.
+// verify reads the link back until it shows what is wanted. It waits only for duplicate address
+// detection to end.
 func (t *transaction) verify(parent context.Context) error {
 	ctx, cancel := context.WithTimeout(parent, t.VerifyTimeout)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	var l nic.Link
-	var wrong []plan.Mismatch // at the last look
+	var wrong []plan.Mismatch // seen at the last look
 	for {
 		now, err := t.Links.Link(ctx, t.entry.Index)
 		if err != nil && (ctx.Err() == nil || parent.Err() != nil) {
 			return err
 		}
-		if err != nil { // the time was over just when the link was to be looked at again: what was seen before counts
+		if err != nil { // the time ended just before another look: the last one counts
 			if len(wrong) == 0 {
 				return &stepError{plan.VerificationFailed, fmt.Errorf("verifying: %w", err)}
 			}
@@ -150,8 +154,9 @@ func (t *transaction) verify(parent context.Context) error {
 	return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
 }
 
-// duplicate says who has an address that the kernel found to be somebody's. The kernel does not tell, and who it is may not have answered in time, or not have
-// been there, when the neighbours were asked: they are asked once more.
+// duplicate says who has an address that the kernel found to be in use. The kernel does not say
+// who. When the neighbours were asked before, the owner may have been too late, or not yet there.
+// So they are asked once more.
 func (t *transaction) duplicate(ctx context.Context, a netip.Addr) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -161,7 +166,7 @@ func (t *transaction) duplicate(ctx context.Context, a netip.Addr) error {
 	return fmt.Errorf("%w: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", ErrAddressInUse, a)
 }
 
-// settled waits until the link shows what is wanted of it, or it is time to help.
+// settled waits until the link shows what is wanted, or until it is time to help.
 func (t *transaction) settled(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.SettleTimeout)
 	defer cancel()
