@@ -137,6 +137,6 @@ func onlyEthernets(data []byte) bool {
 // left says whether the former agent left a file for the link, or netplan's generator made it of such a one.
 func (f formers) left(file string) bool {
 	return slices.Contains(f.files, file) || slices.ContainsFunc(f.ids, func(id string) bool {
-		return file == "/run/systemd/network/10-netplan-"+id+".network" || file == "/run/NetworkManager/system-connections/netplan-"+id+".nmconnection"
+		return file == networkdFile(id) || file == managerFile(id)
 	})
 }

@@ -40,6 +40,7 @@ func TestFormer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSurvey(t)
+			hosttest.Files(t, s.host.Root, readers)
 			hosttest.Files(t, s.host.Root, test.files)
 			got, err := s.Former(testLink)
 			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {

@@ -20,8 +20,9 @@ import (
 )
 
 // Claims says for which links somebody but us has a configuration, by ifindex. ours tells our own files by their path. Files are
-// all that is asked: netplan's YAML, networkd's units and its state, NetworkManager's profiles and its state, ifupdown's stanzas. A link has one
-// claim at most, the first in that order. The loopback link has none, and what the former agent left is none: see Former.
+// all that is asked: netplan's YAML, networkd's units and its state, NetworkManager's profiles and its state, ifupdown's stanzas; and of those
+// only what somebody reads on this host. A link has one claim at most: a person's if there is one, else the first in that order. The loopback link
+// has none, and what the former agent left is none: see Former.
 //
 // It reads a file again only if its size, time or inode has changed, so it may be called at every event. A file that cannot be
 // read as what it should be claims a link only if it names the link's MAC. One that cannot be read at all (EIO, EMFILE, EACCES, or
@@ -35,7 +36,8 @@ func (s *Survey) Claims(ctx context.Context, links []nic.Link, ours func(file st
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if of.needs != nil && !slices.ContainsFunc(of.needs, s.host.Exists) {
+		if !of.read(s) {
+			lists = append(lists, nil) // what netplan's are is asked by place
 			continue
 		}
 		files, err := s.sourceFiles(of)
@@ -64,14 +66,18 @@ func (s *Survey) Claims(ctx context.Context, links []nic.Link, ours func(file st
 		former := former.of(l)
 		ours := func(file string) bool { return ours(file) || former.left(file) }
 		c := s.claim(l, lists, ours)
-		if c == nil && networkd {
-			c, err = s.networkdState(l, ours)
-		}
-		if c == nil && err == nil && manager {
-			c, err = s.managerState(l, lists, ours)
-		}
-		if err != nil {
-			return nil, err
+		for _, ask := range []struct {
+			runs  bool
+			state func(nic.Link, [][]definition, func(string) bool) (*nic.Claim, error)
+		}{{networkd, s.networkdState}, {manager, s.managerState}} {
+			if !ask.runs || c != nil && !c.Machine {
+				continue
+			}
+			more, err := ask.state(l, lists, ours)
+			if err != nil {
+				return nil, err
+			}
+			c = graver(c, more)
 		}
 		if c != nil {
 			out[l.Index] = c
@@ -80,8 +86,16 @@ func (s *Survey) Claims(ctx context.Context, links []nic.Link, ours func(file st
 	return out, nil
 }
 
+// graver gives the claim that counts of two: a person's, else the first.
+func graver(a, b *nic.Claim) *nic.Claim {
+	if a == nil || b != nil && a.Machine && !b.Machine {
+		return b
+	}
+	return a
+}
+
 // claim asks the files.
-func (s *Survey) claim(l nic.Link, lists [][]definition, ours func(string) bool) *nic.Claim {
+func (s *Survey) claim(l nic.Link, lists [][]definition, ours func(string) bool) (out *nic.Claim) {
 	driver := ""
 	if l.Device {
 		if target, err := os.Readlink(s.host.Path("/sys/class/net/" + l.Name + "/device/driver")); err == nil {
@@ -98,46 +112,14 @@ func (s *Survey) claim(l nic.Link, lists [][]definition, ours func(string) bool)
 				break
 			}
 			if !ours(d.file) {
-				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("%s %s", d.file, how)}
+				out = graver(out, d.claimBy(l, d.file+" "+how))
+			}
+			if d.firstWins {
+				break
 			}
 		}
 	}
-	return nil
-}
-
-// managerState asks what NetworkManager wrote of a link, since 1.10: the UUID of the profile that is in force on it.
-func (s *Survey) managerState(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
-	data, _, err := s.host.Read(fmt.Sprintf("%s/%d", managerDevices, l.Index))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	uuid := ""
-	_ = host.Ini(data, func(_, key, value string) error {
-		if key == "connection-uuid" {
-			uuid = value
-		}
-		return nil
-	})
-	for _, list := range lists {
-		for _, d := range list {
-			if uuid != "" && d.uuid == uuid && !ours(d.file) {
-				return &nic.Claim{Owner: d.owner, File: d.file, ID: d.id, Evidence: fmt.Sprintf("NetworkManager has brought %s in force on it", d.file)}, nil
-			}
-		}
-	}
-	return nil, nil
-}
-
-// NetworkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
-func (s *Survey) networkdState(l nic.Link, ours func(string) bool) (*nic.Claim, error) {
-	state, file, err := s.host.NetworkdLink(l.Index)
-	if err != nil || file == "" || state == "unmanaged" || ours(file) {
-		return nil, err
-	}
-	return &nic.Claim{Owner: "networkd", File: file, ID: strings.TrimSuffix(path.Base(file), ".network"),
-		Evidence: fmt.Sprintf("systemd-networkd has configured it by %s (state %s)", file, state)}, nil
+	return out
 }
 
 // definition is one configuration found in a file, and what a link must be like to get it. For each
@@ -151,6 +133,7 @@ type definition struct {
 	unmanaged       bool     // says that the link is to be left alone
 	firstWins       bool     // files after this one do not count for the link
 	uuid            string   // of a profile of NetworkManager
+	author          string   // the program that wrote it, where the file says so
 	anyLink         bool     // a profile that names no link: one that it is in force on is meant, and no other
 	broken          []byte   // lower-case content of a file that could not be parsed; only a MAC in it counts
 	unread          error    // why the file could not even be read: it may be for any link

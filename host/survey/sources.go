@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"path"
@@ -14,40 +15,43 @@ import (
 
 // source is a kind of file that configures links.
 type source struct {
-	patterns []string // the first folder wins
-	except   []string // patterns of names left out
-	needs    []string // counts only if one of these is there: otherwise nobody reads such files
-	shadows  bool     // a file hides those of its name in later folders
+	patterns []string             // the first folder wins
+	except   []string             // patterns of names left out
+	read     func(s *Survey) bool // whether somebody reads such files on this host
+	shadows  bool                 // a file hides those of its name in later folders
 	parse    func(file string, data []byte) ([]definition, error)
 }
 
 var sources = []source{
 	{ // netplan(5)
 		patterns: []string{"/etc/netplan/*.yaml", "/run/netplan/*.yaml", "/lib/netplan/*.yaml"},
+		read:     netplanReads,
 		shadows:  true,
 		parse:    parseNetplan,
 	},
 	{ // systemd.network(5). What netplan generated stands in its YAML, and in networkd's state.
-		patterns: []string{"/etc/systemd/network/*.network", "/run/systemd/network/*.network"},
+		patterns: []string{"/etc/systemd/network/*.network", "/run/systemd/network/*.network", "/usr/local/lib/systemd/network/*.network", "/usr/lib/systemd/network/*.network"},
 		except:   []string{"10-netplan-*"},
-		needs:    []string{"/run/systemd/netif"},
+		read:     networkdReads,
 		shadows:  true,
 		parse:    parseNetwork,
 	},
 	{ // nm-settings-keyfile(5)
 		patterns: []string{"/etc/NetworkManager/system-connections/*", "/run/NetworkManager/system-connections/*", "/usr/lib/NetworkManager/system-connections/*"},
 		except:   []string{".*", "*~", "*.bak"},
+		read:     managerReads,
 		shadows:  true,
 		parse:    parseKeyfile,
 	},
 	{ // nm-settings-ifcfg-rh(5)
 		patterns: []string{"/etc/sysconfig/network-scripts/ifcfg-*"},
 		except:   []string{"*~", "*.bak", "*.old", "*.orig", "*.rpmnew", "*.rpmorig", "*.rpmsave", "ifcfg-lo"},
+		read:     ifcfgReads,
 		parse:    parseIfcfg,
 	},
 	{ // interfaces(5)
 		patterns: []string{"/etc/network/interfaces", "/etc/network/interfaces.d/*"},
-		needs:    []string{"/sbin/ifup", "/usr/sbin/ifup"},
+		read:     ifupdownReads,
 		parse:    parseInterfaces,
 	},
 }
@@ -166,7 +170,7 @@ func parseNetwork(file string, data []byte) ([]definition, error) {
 
 func parseKeyfile(file string, data []byte) ([]definition, error) {
 	d := definition{owner: "NetworkManager", file: file, id: strings.TrimSuffix(path.Base(file), ".nmconnection")}
-	kind, generated := "", false
+	kind, method, generated, external := "", "", false, false
 	err := host.Ini(data, func(section, key, value string) error {
 		switch section + "." + key {
 		case "connection.id":
@@ -175,8 +179,14 @@ func parseKeyfile(file string, data []byte) ([]definition, error) {
 			d.uuid = value
 		case "connection.type":
 			kind = value
-		case ".nmmeta.nm-generated": // for what it found on a link, or because it found nothing: nobody's wish
+		case ".nmmeta.nm-generated":
 			generated = host.Truth(value)
+		case ".nmmeta.nm-external":
+			external = host.Truth(value)
+		case "ipv4.method":
+			method = value
+		case "user.org.freedesktop.NetworkManager.origin":
+			d.author = keyfileOrigins[value]
 		case "connection.interface-name":
 			d.names = []string{value}
 		case "ethernet.mac-address", "802-3-ethernet.mac-address":
@@ -188,11 +198,19 @@ func parseKeyfile(file string, data []byte) ([]definition, error) {
 		}
 		return nil
 	})
-	if err != nil || generated || kind != "ethernet" && kind != "802-3-ethernet" {
+	// NetworkManager also writes down what somebody else has set on a link, by ip(8) say: that is no claim of its own.
+	seen := external || generated && method == "manual"
+	if err != nil || seen || kind != "ethernet" && kind != "802-3-ethernet" {
 		return nil, err
 	}
-	// A profile without either is for any NIC that has no better one: it is no claim to this one, unless it is in force there.
-	d.anyLink = d.names == nil && d.macs == nil
+	// Whoever has given such a profile an address meant it.
+	alone := generated || automatic.MatchString(d.id) && method != "manual"
+	if alone {
+		d.author = byItself
+	}
+	// A profile without either is for any NIC that has no better one: it is no claim to this one, unless it is in force there. One that came by
+	// itself goes by itself, too.
+	d.anyLink = d.names == nil && d.macs == nil || alone || d.author == keyfileOrigins["nm-initrd-generator"]
 	return []definition{d}, nil
 }
 
@@ -207,6 +225,9 @@ func keyfileMAC(s string) (nic.MAC, error) {
 
 func parseIfcfg(file string, data []byte) ([]definition, error) {
 	d := definition{owner: "NetworkManager", file: file, id: strings.TrimPrefix(path.Base(file), "ifcfg-")}
+	if bytes.HasPrefix(data, []byte("# Created by cloud-init")) {
+		d.author = "cloud-init"
+	}
 	err := host.Lines(data, func(line string) error {
 		key, value, _ := strings.Cut(line, "=")
 		value = strings.Trim(value, `"'`)

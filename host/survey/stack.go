@@ -60,6 +60,7 @@ const (
 const (
 	managerDevices  = "/run/NetworkManager/devices"
 	invocation      = "/run/systemd/units/invocation:"
+	networkdRuntime = "/run/systemd/network/10-netplan-"
 	netplanRuntime  = "/run/NetworkManager/system-connections/netplan-"
 	rendererManager = "NetworkManager"
 )

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"multinicd/host"
+	"multinicd/internal/hosttest"
 	"multinicd/nic"
 
 	"golang.org/x/sys/unix"
@@ -81,9 +82,10 @@ func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	put(hasNetplan, "")
 	put("/etc/netplan/50.yaml", foreignYAML)
 	put("/etc/kubernetes/kubelet.env", "KUBELET_EXTRA_ARGS=--node-ip=192.0.2.7\n")
-	const claimed = `netplan /etc/netplan/50.yaml configures it as "lan" (by MAC 02:00:00:00:01:01)`
+	const claimed = `netplan /etc/netplan/50.yaml configures it as "lan" (by MAC 02:00:00:00:01:01): it names this MAC: somebody meant it`
 	ips := func() string { return fmt.Sprint(s.NodeIPs()) }
 
 	withoutFiles(t, func() {
@@ -118,6 +120,7 @@ func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
 func TestAFileThatCannotBeReadClaimsWhatItDidOrEveryLink(t *testing.T) {
 	log := &strings.Builder{}
 	s := New(&host.Host{Root: t.TempDir()}, nil, nil, slog.New(slog.NewTextHandler(log, nil)))
+	hosttest.Files(t, s.host.Root, map[string]string{hasNetplan: ""})
 	file := s.host.Path("/etc/netplan/50.yaml")
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		t.Fatal(err)

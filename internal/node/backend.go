@@ -60,17 +60,13 @@ func Backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Ba
 	yaml.DAD, yaml.Activation = dad, c.Activation
 	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(h, b, dad),
 		survey.NetworkManager: &networkmanager.Backend{Files: h, Dialect: networkmanager.Keyfile{}, DAD: dad}}
-	for _, pattern := range ifcfgPlugin {
+	for _, pattern := range survey.IfcfgPlugin {
 		if found, err := h.Glob(pattern); err == nil && len(found) > 0 {
 			out[survey.Ifcfg] = &networkmanager.Backend{Files: h, Dialect: ifcfg.Dialect{}, DAD: dad}
 		}
 	}
 	return out
 }
-
-// ifcfgPlugin is where distributions have what makes NetworkManager read ifcfg files.
-var ifcfgPlugin = []string{"/usr/lib64/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so", "/usr/lib/*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so",
-	"/usr/lib/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"}
 
 // Steps asks the backend of the action's NIC, and notes in a.After which backend that is. Files that
 // another backend wrote go, as part of the change. A plan.RefusalError: no backend can have the NIC.
