@@ -17,11 +17,11 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// credential is a server and how it knows us.
+// credential is a server, and how that server knows us.
 type credential struct {
 	server *url.URL
 	tls    rest.TLSClientConfig
-	token  *tokenSource // never nil; may be empty where a client certificate speaks for us
+	token  *tokenSource // never nil; may be empty if a client certificate shows who we are
 }
 
 func loadCredential(opts Options) (credential, error) {
@@ -87,15 +87,15 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), port)
 }
 
-// token is a bearer token that nothing prints: not fmt with any verb, not JSON, not slog, and not a %+v of a struct
-// around it, which is why the text hides behind a function.
+// token is a bearer token that nothing prints: not fmt with any verb, not JSON, not slog, and not a
+// %+v of a struct around it. For this the text is hidden in a function.
 type token struct{ reveal func() string }
 
 const redacted = "REDACTED"
 
 func newToken(text string) token { return token{func() string { return text }} }
 
-// is says whether two tokens are the same; an empty one is like none.
+// is says whether two tokens are the same. The zero token is the same as none, not even itself.
 func (t token) is(other token) bool {
 	return t.reveal != nil && other.reveal != nil && t.reveal() == other.reveal()
 }
@@ -109,11 +109,12 @@ func (token) LogValue() slog.Value         { return slog.StringValue(redacted) }
 
 // tokenSource gives the present token of a file, whoever renews it.
 type tokenSource struct {
-	file string // empty: last, if any, for ever
+	file string // empty: last, if any, counts for ever
 
 	mu   sync.Mutex
 	last token
-	// given counts as long as the file is as it was when it was given: a disk that takes no writes does not stop renewal.
+	// given counts as long as the file stays as it was when given came. So a disk that takes no
+	// writes does not stop renewal.
 	given token
 	over  stamp
 }
@@ -125,8 +126,9 @@ func (s *tokenSource) give(t token) {
 	s.given, s.over, s.last = t, stampOf(s.file), t
 }
 
-// read reads the file each time: requests are few, and a token that was renewed must count from the next one on. If
-// the file cannot be read just now, because it is being replaced, the last token has to do.
+// read reads the file each time: requests are few, and a renewed token must count from the next
+// request on. If the file cannot be read just now, because it is being replaced, the last token is
+// used.
 func (s *tokenSource) read() (token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -154,15 +156,15 @@ func (s *tokenSource) read() (token, error) {
 	return token{}, fmt.Errorf("reading the token: %w", err)
 }
 
-// printable says that a text may stand in a header.
+// printable says whether a text may stand in a header.
 func printable(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
 
-// stamp changes when the file does.
+// stamp changes when the file changes.
 func (s *tokenSource) stamp() stamp { return stampOf(s.file) }
 
-// stamp tells one state of a file from another; the zero stamp is that of no file.
+// stamp tells one state of a file from another. The zero stamp means that there is no file.
 type stamp struct {
 	size    int64
 	changed time.Time

@@ -14,70 +14,72 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Class says of an error what can be done about it.
+// Class says what can be done about an error.
 type Class string
 
 // The classes.
 const (
 	// Unreachable: no answer came. DNS, routes, a firewall, a server that is down, a deadline.
 	Unreachable Class = "Unreachable"
-	// Untrusted: who answered has no certificate of the CA that we know.
+	// Untrusted: the certificate of the server that answered is not from the CA that we know.
 	Untrusted Class = "Untrusted"
 	// Credential: our own token or CA cannot be read from the disk.
 	Credential Class = "Credential"
 	// Unauthorized: the token was refused (401).
 	Unauthorized Class = "Unauthorized"
-	// Forbidden: the token is good and may not do this (403).
+	// Forbidden: the token is good, but does not permit this (403).
 	Forbidden Class = "Forbidden"
-	// NotFound: the thing named in the request is not there. Of the node's object this is not an error but Absent.
+	// NotFound: what the request names is not there. For the node's object this is no error but
+	// Absent.
 	NotFound Class = "NotFound"
-	// Exists: what was to be made is there already (409).
+	// Exists: what was to be made is already there (409).
 	Exists Class = "Exists"
-	// NotServed: a 404 that speaks of no object: the CRD is not installed, or this is another server.
+	// NotServed: a 404 that names no object. The CRD is not installed, or this is another server.
 	NotServed Class = "NotServed"
-	// Throttled: the server asks for patience (429).
+	// Throttled: the server asks us to wait (429).
 	Throttled Class = "Throttled"
-	// Expired: what we knew is too old to go on from (410); the loop reads anew.
+	// Expired: what we knew is too old to continue from (410). The loop reads everything anew.
 	Expired Class = "Expired"
 	// Server: the server failed (5xx).
 	Server Class = "Server"
-	// Malformed: the object is there and cannot be read; Error.UID and Error.Generation say which.
+	// Malformed: the object is there but cannot be read. Error.UID and Error.Generation say which
+	// object.
 	Malformed Class = "Malformed"
-	// Unexpected: an answer that no API server should give, such as HTML of a proxy.
+	// Unexpected: an answer that no API server should give, such as the HTML of a proxy.
 	Unexpected Class = "Unexpected"
 )
 
 var (
-	// ErrNotFound: the report or the Lease is not there; the bridge has not made it yet.
+	// ErrNotFound: the report or the Lease is not there, because the bridge has not made it yet.
 	ErrNotFound = errors.New("not there yet")
 	// ErrNoCredential: nobody has stored a credential yet.
 	ErrNoCredential = errors.New("no credential")
 )
 
-// Error is what every method of Client returns, but for the end of its context.
+// Error is returned by every method of Client, except when the context ends.
 type Error struct {
 	Class      Class
 	Op         string        // "watching multinicnodeconfig worker-node-01"
 	RetryAfter time.Duration // what the server asked for, else 0
-	UID        types.UID     // of the object, where Class is Malformed
-	Generation int64         // the same
-	Kind       string        // the plural resource that is not there, where Class is NotFound
+	UID        types.UID     // uid of the object, if Class is Malformed
+	Generation int64         // generation of the object, if Class is Malformed
+	Kind       string        // the plural resource that is not there, if Class is NotFound
 	Err        error
 }
 
-// Error is Op and Err.
+// Error gives Op and Err.
 func (e *Error) Error() string { return e.Op + ": " + e.Err.Error() }
 
-// Patience is RetryAfter, up to a quarter of an hour: for how long whoever asked is to leave the server alone.
+// Patience is how long to leave the server alone: RetryAfter, but at most a quarter of an hour.
 func (e *Error) Patience() time.Duration { return min(e.RetryAfter, maxPatience) }
 
-// maxPatience is how much of a wait that a server asks for it gets.
+// maxPatience is the longest wait that we grant a server.
 const maxPatience = 15 * time.Minute
 
-// Unwrap is Err.
+// Unwrap gives Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// ClassOf is the class of an error of this package, "" of any other.
+// ClassOf is the class of an error of this package. It is "" for any other error.
 func ClassOf(err error) Class {
 	var e *Error
 	if errors.As(err, &e) {
@@ -86,13 +88,13 @@ func ClassOf(err error) Class {
 	return ""
 }
 
-// transportError classes an error that came instead of an answer.
+// transportError gives a class to an error that came instead of an answer.
 func transportError(ctx context.Context, op string, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		if errors.Is(cause, context.Canceled) {
 			return cause
 		}
-		// "no answer within 10s" says more than the "context deadline exceeded" it caused.
+		// "no answer within 10s" says more than the "context deadline exceeded" that it caused.
 		err = cause
 	}
 	class := Unreachable
@@ -107,7 +109,7 @@ func transportError(ctx context.Context, op string, err error) error {
 	return &Error{Class: class, Op: op, Err: err}
 }
 
-// statusError classes an answer that is not a success. body may be cut.
+// statusError gives a class to an answer that is not a success. body may be cut off.
 func statusError(op string, resp *http.Response, body []byte) error {
 	var status metav1.Status
 	if json.Unmarshal(body, &status) != nil || status.Kind != "Status" {
@@ -122,8 +124,9 @@ func statusError(op string, resp *http.Response, body []byte) error {
 	return e
 }
 
-// retryAfter reads a Retry-After header: seconds, or a date (RFC 9110, 10.2.3), which is compared with the date of the answer, since the host's
-// clock may be wrong; with now where the answer has none. 0: none, or one that has passed.
+// retryAfter reads a Retry-After header: seconds, or a date (RFC 9110, 10.2.3). A date is compared
+// with the date of the answer, because the host's clock may be wrong; now is used if the answer has
+// no date. 0 means that there is no such header, or that its time has passed.
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	value := h.Get("Retry-After")
 	if s, err := strconv.Atoi(value); err == nil {
@@ -139,7 +142,8 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return max(0, at.Sub(now))
 }
 
-// statusClass classes a Status, which also comes as the object of an ERROR event in a watch.
+// statusClass gives a class to a Status. A Status also comes as the object of an ERROR event in a
+// watch.
 func statusClass(op string, status *metav1.Status) *Error {
 	e := &Error{Class: Unexpected, Op: op, Err: errors.New(status.Message)}
 	switch code := status.Code; {
@@ -148,7 +152,7 @@ func statusClass(op string, status *metav1.Status) *Error {
 	case code == http.StatusForbidden:
 		e.Class = Forbidden
 	case code == http.StatusNotFound:
-		// A 404 of a path that is not served has no Status, or one without a name.
+		// The 404 of a path that is not served has no Status, or one without a name.
 		e.Class = NotServed
 		if status.Reason == metav1.StatusReasonNotFound && status.Details != nil && status.Details.Name != "" {
 			e.Class, e.Kind = NotFound, status.Details.Kind
@@ -171,8 +175,8 @@ func statusClass(op string, status *metav1.Status) *Error {
 	return e
 }
 
-// tooLarge recognises a resource version that the server has not come to: it was restored from a backup, so that
-// what we knew lies in a future that never was.
+// tooLarge recognises a resource version that the server has not reached yet. Such a server was
+// restored from a backup: what we knew is in a future that never came.
 func tooLarge(status *metav1.Status) bool {
 	if status.Details == nil {
 		return false

@@ -15,25 +15,27 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// The files of a credential folder. fileServer is written last: with it the credential is there.
+// The files of a credential folder. fileServer is written last: only when it is there is the
+// credential there.
 const (
 	fileServer  = "server"  // the API server's URL
 	fileCA      = "ca.crt"  // PEM
 	fileToken   = "token"   // renewed in place
 	fileRequest = "request" // uid of the NodeTokenRequest by which the node joined
-	fileDoor    = "door"    // of that request
+	fileDoor    = "door"    // the door of that request
 )
 
 // Store writes into the credential folder that Options.CredentialDir names.
 type Store interface {
 	// Lock keeps every other process from changing the credential until release is called.
 	Lock(ctx context.Context) (release func(), err error)
-	// Write puts a file in place, whole and durable, readable by nobody but root.
+	// Write replaces a file, whole and durably. Only root can read the file.
 	Write(name string, data []byte) error
 	Remove(name string) error
 }
 
-// save stores a credential; the caller holds the lock. Cut off in the middle it leaves either the old one, or none.
+// save stores a credential. The caller holds the lock. If save is cut off in the middle, the folder
+// has either the old credential or none.
 func (j *Joined) save(s Store, present string) error {
 	if present != "" && present != j.Server {
 		// A new token must never be sent to the server of the old credential.
@@ -58,7 +60,7 @@ func (j *Joined) save(s Store, present string) error {
 	return nil
 }
 
-// readLine is the one line of a file of the folder, "" where there is none.
+// readLine is the only line of a file in the folder. It is "" if there is no such file.
 func readLine(dir, name string) (string, error) {
 	if dir == "" {
 		return "", nil
@@ -73,7 +75,7 @@ func readLine(dir, name string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// folder is the credential folder where that is what this client goes by, else "".
+// folder is the credential folder, if this client uses it. Otherwise it is "".
 func (c *Client) folder() string {
 	if c.opts.Server != "" || c.opts.Kubeconfig != "" {
 		return ""
@@ -81,8 +83,8 @@ func (c *Client) folder() string {
 	return c.opts.CredentialDir
 }
 
-// Request is the uid of the NodeTokenRequest by which the node joined, "" where it did not, for v1.LeaseHolder. It is
-// read anew each time.
+// Request is the uid of the NodeTokenRequest by which the node joined, for v1.LeaseHolder. It is ""
+// if the node joined in another way. It is read anew each time.
 func (c *Client) Request() types.UID {
 	text, err := readLine(c.folder(), fileRequest)
 	if err != nil || len(text) > 64 || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }) {
@@ -92,14 +94,14 @@ func (c *Client) Request() types.UID {
 }
 
 func (c *Client) door() v1.Door {
-	text, _ := readLine(c.folder(), fileDoor) // nobody's work depends on it
+	text, _ := readLine(c.folder(), fileDoor) // nothing depends on this file
 	if door := v1.Door(text); door == v1.DoorKubelet || door == v1.DoorJoinToken {
 		return door
 	}
 	return ""
 }
 
-// moved says that another server stands in the folder than the one this client speaks to.
+// moved says that the server in the folder is not the one that this client speaks to.
 func (c *Client) moved() bool {
 	text, err := readLine(c.folder(), fileServer)
 	if err != nil || text == "" {

@@ -20,25 +20,25 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// Joining says how a node comes by its first token, or by a new one after its last has ended: by Server and File, or,
-// where Server is empty, by the Kubeconfig of the node's kubelet.
+// Joining says how a node gets its first token, or a new one after its last token has ended. It
+// joins by Server and File; if Server is empty, by the Kubeconfig of the node's kubelet.
 type Joining struct {
 	Server     string      // https URL
-	File       v1.JoinFile // its CA must have been checked
+	File       v1.JoinFile // with a CA that has been checked
 	Kubeconfig string
-	// Credential is the folder into which the credential goes, Store how.
+	// Credential is the folder for the credential. Store writes into it.
 	Credential string
 	Store      Store
 }
 
 var (
-	// ErrRefused: the bridge has answered, with no. The error says why, and what to do.
+	// ErrRefused: the bridge has said no. The error says why, and what to do.
 	ErrRefused = errors.New("the bridge refuses")
-	// ErrRequestTaken: a request of another key bears the node's name.
+	// ErrRequestTaken: there is a request with the node's name and another key.
 	ErrRequestTaken = errors.New("another machine, or an earlier attempt of this one, is joining under this name")
 )
 
-// Joined is a credential that has been tried.
+// Joined is a credential that has been tried and works.
 type Joined struct {
 	Server  string
 	Request types.UID
@@ -48,9 +48,10 @@ type Joined struct {
 	token token
 }
 
-// Join asks the bridge for a token, tries it, and stores the credential, server last. It tries until ctx ends where trying
-// may help: a server that does not answer, or not yet. The key to which the token is sealed never leaves this call. With an
-// error nothing has been stored, or, where the disk failed in mid-way, no whole credential.
+// Join asks the bridge for a token, tries the token, and stores the credential, the file server
+// last. Join tries again, until ctx ends, as long as that may help: if a server does not answer, or
+// not yet. The key that the token is sealed to never leaves this call. After an error nothing has
+// been stored; if the disk failed half-way, no complete credential has.
 func Join(ctx context.Context, opts Options, j Joining) (*Joined, error) {
 	opts, err := opts.filled()
 	if err != nil {
@@ -81,7 +82,7 @@ func (j *Joined) store(to Joining) error {
 
 type dialFunc = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// join does all of Join but for storing.
+// join does all of Join except storing.
 func join(ctx context.Context, opts Options, j Joining, dial dialFunc) (*Joined, error) {
 	cred, door, ca, err := j.identity()
 	if err != nil {
@@ -116,7 +117,7 @@ func join(ctx context.Context, opts Options, j Joining, dial dialFunc) (*Joined,
 	return got, got.try(ctx, opts, dial)
 }
 
-// identity is who asks.
+// identity is who asks: a credential, and the door that goes with it.
 func (j Joining) identity() (credential, v1.Door, []byte, error) {
 	if j.Server != "" {
 		cred, err := newCredential(j.Server, rest.TLSClientConfig{CAData: j.File.CA}, &tokenSource{last: newToken(j.File.Token)})
@@ -150,7 +151,8 @@ func (c *Client) tokenRequests(name string) string {
 	return p
 }
 
-// ask makes the request, and gives its uid. An attempt whose answer was lost is known again by its key.
+// ask makes the request, and gives its uid. If the answer to an earlier attempt was lost, that
+// request is recognised by its key.
 func (c *Client) ask(ctx context.Context, door v1.Door, public []byte) (types.UID, error) {
 	op := "asking for a token for " + c.opts.Node
 	body, err := json.Marshal(v1.NodeTokenRequest{
@@ -215,7 +217,8 @@ func decodeRequest(op string, answer []byte, into *v1.NodeTokenRequest) error {
 	return nil
 }
 
-// await waits for the bridge's answer to the request of that uid. It may only get it, and not watch it.
+// await waits for the bridge's answer to the request of that uid. It asks again and again, because
+// the node has no right to watch the request.
 func (c *Client) await(ctx context.Context, uid types.UID) ([]byte, error) {
 	op := "waiting for the bridge to give " + c.opts.Node + " a token"
 	var sealed []byte
@@ -241,7 +244,7 @@ func (c *Client) await(ctx context.Context, uid types.UID) ([]byte, error) {
 	return sealed, err
 }
 
-// refusal is the bridge's no, with its reason and what to do.
+// refusal is the bridge's no as an error, with its reason and what to do.
 func refusal(r v1.NodeTokenRequest) error {
 	return fmt.Errorf("%w: %s: %s%s", ErrRefused, clean(r.Status.Reason, 64), clean(r.Status.Message, 512), advice(r.Status.Reason, r.Name))
 }
@@ -263,7 +266,7 @@ func advice(reason, node string) string {
 	return ""
 }
 
-// clean makes what somebody else wrote fit to be printed.
+// clean makes text that somebody else wrote fit to be printed.
 func clean(s string, most int) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
@@ -277,8 +280,8 @@ func clean(s string, most int) string {
 	return s
 }
 
-// try asks for the node's object with the new token: that it is there, or that it is not, are both good answers. A right
-// that is not in force yet on every API server comes within moments.
+// try asks for the node's object with the new token. Two answers are good: the object is there, or
+// it is not. A right may need a moment until it is in force on every API server.
 func (j *Joined) try(ctx context.Context, opts Options, dial dialFunc) error {
 	cred, err := newCredential(j.Server, rest.TLSClientConfig{CAData: j.ca}, &tokenSource{last: j.token})
 	if err != nil {
@@ -307,17 +310,17 @@ func (j *Joined) try(ctx context.Context, opts Options, dial dialFunc) error {
 	return nil
 }
 
-// triesOfNew is how often a new token may be refused before it is given up: some 10 s.
+// triesOfNew is how often a new token may be refused until we give up: about 10 s.
 const triesOfNew = 8
 
-// rightsPatience is how long the bridge may take to give a node that has just become known the right to ask.
+// rightsPatience is how long the bridge may take to give a newly known node the right to ask.
 const rightsPatience = 30 * time.Second
 
-// notYet is an error without its class, which would end the trying.
+// notYet hides the class of an error, because the class would end the trying.
 type notYet struct{ error }
 
-// insist calls f until it is done, its error cannot be helped by trying again, or ctx ends; then the last error is told.
-// Between two calls are 0.5 s at first and 2 s later.
+// insist calls f until f is done, or trying again cannot help its error, or ctx ends. Then it
+// returns the last error. It waits 0.5 s between two calls at first, and 2 s later.
 func (c *Client) insist(ctx context.Context, f func() (done bool, err error)) error {
 	var last error
 	for pause := 500 * time.Millisecond; ; pause = min(pause*3/2, 2*time.Second) {
@@ -346,7 +349,7 @@ func (c *Client) insist(ctx context.Context, f func() (done bool, err error)) er
 	}
 }
 
-// final says that asking again gives the same.
+// final says that asking again would give the same answer.
 func final(err error) bool {
 	switch ClassOf(err) {
 	case Unauthorized, Forbidden, NotServed, NotFound, Exists, Untrusted, Credential, Unexpected:

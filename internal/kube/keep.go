@@ -10,36 +10,41 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// Keeping says how Keep may keep the credential good.
+// Keeping says by which means Keep may keep the credential good.
 type Keeping struct {
-	// Store writes the credential folder; nil: somebody else renews the credential.
+	// Store writes the credential folder. nil means that somebody else renews the credential.
 	Store Store
-	// Kubelet is the kubeconfig by which the node may join again; "" or a file that is not there: it cannot.
+	// Kubelet is the kubeconfig by which the node may join again. If it is "", or the file is not
+	// there, the node cannot.
 	Kubelet string
-	// Notify is told of each change, from one goroutine.
+	// Notify is called for each change, from one goroutine.
 	Notify func(Kept)
 }
 
-// Kept is how the credential is.
+// Kept says how the credential is.
 type Kept struct {
-	Door    v1.Door   // empty: not by a NodeTokenRequest
-	Ends    time.Time // by the API server's clock; zero: not known, or never
-	Renewal time.Time // by the host's clock, when it is due; zero: not known, or somebody else's business
-	Refused string    // why the API server takes the token no more, and what to do; empty: it does
-	Trouble string    // why it could not be renewed when it was due; empty: it could
-	Behind  bool      // the host's clock is behind the API server's by two minutes or more
-	Ahead   bool      // or ahead of it
-	Clock   bool      // the API server's clock is known: Behind and Ahead count
-	Moved   bool      // the stored credential is for another server: this client is of no use any more
+	Door v1.Door   // empty: the node did not join by a NodeTokenRequest
+	Ends time.Time // by the API server's clock; zero: not known, or never
+	// When the renewal is due, by the host's clock. Zero: not known, or somebody else renews.
+	Renewal time.Time
+	Refused string // why the API server no longer takes the token, and what to do; empty: it does
+	Trouble string // why a renewal that was due failed; empty: none did
+	Behind  bool   // the host's clock is behind the API server's by two minutes or more
+	Ahead   bool   // the host's clock is ahead of it by as much
+	Clock   bool   // the API server's clock is known: Behind and Ahead count
+	Moved   bool   // the stored credential is for another server: this client is of no more use
 }
 
-// Keep renews the token of the credential folder at 70 to 90 % of its life, and joins again where the API server takes it
-// no more, until ctx ends, and returns why it ended.
+// Keep keeps the token of the credential folder good until ctx ends, and returns why it ended. It
+// renews the token at 70 to 90 % of its life. If the API server no longer takes the token, Keep
+// joins again.
 //
-// A token's age is the greater of two: how long it has been held, on the monotonic clock, and how far the API server's
-// clock has come since the token was issued, by the server's last answer. The second one counts for a token that was
-// found on the disk, and after a pause of the virtual machine (a migration, a snapshot, `openstack server pause`), in
-// which the monotonic clock stood still. The wall clock of the host is asked for nothing.
+// A token's age is the greater of two spans. The first is how long we have held it, on the
+// monotonic clock. The second is how far the API server's clock has come since the token was
+// issued, by the server's last answer. The second one counts for a token that was found on the
+// disk. It also counts after a pause of the virtual machine (a migration, a snapshot, `openstack
+// server pause`), because the monotonic clock stood still meanwhile. Keep never uses the host's
+// wall clock.
 func (c *Client) Keep(ctx context.Context, o Keeping) error {
 	k := &keeper{c: c, o: o, renewals: backoff{jitter: c.jitter}, joins: backoff{jitter: c.jitter}}
 	for ctx.Err() == nil {
@@ -61,18 +66,20 @@ func (c *Client) Keep(ctx context.Context, o Keeping) error {
 const (
 	// look is the time between two looks at the folder.
 	look = 30 * time.Second
-	// doubt is how long a token is refused before anything is made of it: an API server that has just started refuses
-	// tokens of accounts that it does not know of yet.
+	// doubt is how long a token must be refused before we act on it. An API server that has just
+	// started refuses the tokens of accounts that it does not know yet.
 	doubt = 10 * time.Second
-	// rejoinPatience bounds one attempt to join again, rejoinLeast and rejoinMost the wait between two; the first comes
-	// within spread.
+	// rejoinPatience bounds one attempt to join again. The wait between two attempts is from
+	// rejoinLeast to rejoinMost. The first attempt comes within spread.
 	rejoinPatience = 2 * time.Minute
 	rejoinLeast    = 10 * time.Second
 	rejoinMost     = 10 * time.Minute
 	spread         = 20 * time.Second
-	// proved is how long a token must have been good for the next attempt to join to be a first one again.
+	// proved is how long a token must have been good until the next attempt to join counts as a
+	// first one again.
 	proved = time.Hour
-	// renewLeast is the time between two renewals, whatever dates come with the server's answers.
+	// renewLeast is the shortest time between two renewals, whatever dates come with the server's
+	// answers.
 	renewLeast = time.Minute
 )
 
@@ -81,18 +88,19 @@ type keeper struct {
 	c *Client
 	o Keeping
 
-	held   token
-	life   life
-	since  time.Time // when the token began, by our monotonic clock; zero: not known yet
-	issued time.Time // when it began, by the clock that the server's answers show; zero: not known
-	share  float64   // of its life, after which it is renewed
+	held  token
+	life  life
+	since time.Time // when the token began, by our monotonic clock; zero: not known yet
+	// When the token began, by the clock that the server's answers show. Zero: not known.
+	issued time.Time
+	share  float64 // the share of its life after which it is renewed
 
 	renewals backoff
 	renewAt  time.Time // not before
 	unsaved  bool      // the token in use is not on the disk
 
-	doubted   time.Time // since when it is refused
-	confirmed bool      // by a question of ours
+	doubted   time.Time // since when the token is refused
+	confirmed bool      // by a request of ours
 	joins     backoff
 	joinAt    time.Time // not before
 	joined    time.Time // when we last did
@@ -101,7 +109,7 @@ type keeper struct {
 	told bool
 }
 
-// step does what is due, and says after which time there may be more.
+// step does what is due, and says when there may be more to do.
 func (k *keeper) step(ctx context.Context) time.Duration {
 	c := k.c
 	before := k.now
@@ -126,7 +134,7 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 	return wait
 }
 
-// hold takes a token for the present one; since is zero where its age is not known.
+// hold makes t the present token. since is zero if the age of t is not known.
 func (k *keeper) hold(t token, since time.Time) {
 	k.held, k.life, k.since = t, lifeOf(t), since
 	k.issued = k.life.issued
@@ -138,9 +146,10 @@ func (k *keeper) hold(t token, since time.Time) {
 	now := k.c.now()
 	k.renewAt = now.Add(renewLeast)
 	if k.life.span == 0 {
-		k.life.span = v1.TokenLife // what we asked for
+		k.life.span = v1.TokenLife // we asked for this life
 	}
-	// Whose clock the answers show need not be the issuer's: a proxy may write the Date. What counts is how far that clock comes from here on.
+	// The clock that the answers show need not be the clock of the server that issued the token: a
+	// proxy may write the Date. What counts is how far that clock comes from here on.
 	if server, ok := k.c.serverTime(); ok {
 		if at := server.Add(-now.Sub(since)); at.After(k.issued) {
 			k.issued = at
@@ -148,7 +157,8 @@ func (k *keeper) hold(t token, since time.Time) {
 	}
 }
 
-// date finds out when a token began that was found on the disk, and corrects it for one whose host has stood still meanwhile.
+// date finds out when a token from the disk began. It also corrects that time after the host has
+// stood still.
 func (k *keeper) date() {
 	if k.life.span == 0 {
 		return
@@ -161,7 +171,8 @@ func (k *keeper) date() {
 			k.since = began
 		}
 	case k.since.IsZero() && k.c.reached():
-		k.since = now.Add(-k.life.span) // something on the way takes the Date from its answers: better too early than too late
+		// something on the way removes the Date from answers: too early is better than too late
+		k.since = now.Add(-k.life.span)
 	}
 }
 
@@ -172,7 +183,8 @@ func (k *keeper) renew(ctx context.Context) time.Duration {
 	}
 	now := k.c.now()
 	if k.since.IsZero() {
-		return look // it does not end, or the server's first answer is awaited: news comes then
+		// the token does not end, or we wait for the server's first answer, which wakes us
+		return look
 	}
 	due := k.due()
 	if due.Before(k.renewAt) {
@@ -193,13 +205,13 @@ func (k *keeper) renew(ctx context.Context) time.Duration {
 	return look
 }
 
-// due is when the token is to be renewed; since must be known.
+// due is when the token is to be renewed. since must be known.
 func (k *keeper) due() time.Time {
 	return k.since.Add(time.Duration(float64(k.life.span) * k.share))
 }
 
-// replace gets another token and keeps it. Nobody else may change the credential meanwhile; where somebody is about to,
-// there may be no need.
+// replace gets another token and stores it. Nobody else may change the credential meanwhile. If
+// another process is changing it, a new token may not be needed.
 func (k *keeper) replace(ctx context.Context) error {
 	release, err := k.o.Store.Lock(ctx)
 	if err != nil {
@@ -207,9 +219,9 @@ func (k *keeper) replace(ctx context.Context) error {
 	}
 	defer release()
 	if t, err := k.c.credential.token.read(); err == nil && !t.is(k.held) {
-		return nil // the next step looks at it
+		return nil // the next step looks at the token
 	}
-	begun := k.c.now() // it lives from before the answer came
+	begun := k.c.now() // the new token lives from before its answer came
 	t, err := k.c.renewed(ctx, k.life.nodeBound)
 	if err != nil {
 		return err
@@ -238,7 +250,8 @@ func (k *keeper) save(ctx context.Context) {
 	k.write(k.held)
 }
 
-// write stores the token. Without a disk it counts all the same, until the process ends.
+// write stores the token. If the disk takes no writes, the token still counts until the process
+// ends.
 func (k *keeper) write(t token) {
 	err := k.o.Store.Write(fileToken, []byte(t.reveal()+"\n"))
 	if err != nil {
@@ -251,7 +264,8 @@ func (k *keeper) write(t token) {
 	k.unsaved, k.now.Trouble = false, ""
 }
 
-// refused finds out whether the token really is, and joins again where the node can.
+// refused finds out whether the token really is refused. If so, and if the node can, it joins
+// again.
 func (k *keeper) refused(ctx context.Context) time.Duration {
 	c, now := k.c, k.c.now()
 	if k.doubted.IsZero() {
@@ -262,10 +276,10 @@ func (k *keeper) refused(ctx context.Context) time.Duration {
 	}
 	if !k.confirmed {
 		if o := c.Get(ctx); ClassOf(o.Err) != Unauthorized {
-			return doubt // it was taken, or nothing is known
+			return doubt // the token was taken, or nothing is known
 		}
 		k.confirmed = true
-		// A fleet whose tokens are all refused at once does not ask at once.
+		// If all tokens of a fleet are refused at once, the nodes must not all ask at once.
 		if first := now.Add(time.Duration(c.jitter() * float64(spread))); k.joinAt.Before(first) {
 			k.joinAt = first
 		}
@@ -298,7 +312,7 @@ func (k *keeper) refused(ctx context.Context) time.Duration {
 	return k.joinAt.Sub(now)
 }
 
-// refuse notes that the node needs somebody, and logs it once.
+// refuse notes that somebody must help the node, and logs it once.
 func (k *keeper) refuse(why string) {
 	if k.now.Refused == "" {
 		k.c.log.Warn("the API server takes the node's token no more; the last known good configuration is kept", "node", k.c.opts.Node, "reason", v1.ReasonJoinNeeded, "err", why)
@@ -306,7 +320,7 @@ func (k *keeper) refuse(why string) {
 	k.now.Refused = why
 }
 
-// why says what can be said about a refusal, by the API server's clock and not by ours.
+// why says what can be said about a refusal. It goes by the API server's clock, not by ours.
 func (k *keeper) why() string {
 	server, ok := k.c.serverTime()
 	ends := k.life.ends()
@@ -327,9 +341,10 @@ func (k *keeper) mayRejoin() bool {
 	return err == nil && info.Mode()&fs.ModeType == 0
 }
 
-// rejoin joins by the kubelet's identity, once. The next attempt, after a failure or after the new token is refused too,
-// waits longer each time, so that a node which may not be here does not ask for ever. False without an error: somebody
-// has stored another token meanwhile, by `multinicd join`, and the next step looks at it.
+// rejoin joins once, by the kubelet's identity. After a failure, or when the new token is refused
+// too, the next attempt waits longer each time. So a node that may not be here does not ask for
+// ever. false without an error means that somebody has stored another token meanwhile, by
+// `multinicd join`; the next step looks at it.
 func (k *keeper) rejoin(ctx context.Context) (joined bool, err error) {
 	most := min(rejoinMost, rejoinLeast<<min(k.joins.failures, 10))
 	k.joins.failures++
@@ -361,16 +376,17 @@ func (k *keeper) rejoin(ctx context.Context) (joined bool, err error) {
 	return true, nil
 }
 
-// describe puts together what is told.
+// describe puts together what Notify is told.
 func (k *keeper) describe() {
 	c := k.c
 	k.now.Door, k.now.Ends, k.now.Moved = c.door(), k.life.ends(), c.moved()
 	due := time.Time{}
 	if !k.since.IsZero() && k.o.Store != nil && c.folder() != "" {
 		now := c.now()
-		due = now.Round(0).Add(k.due().Sub(now)) // by the wall as it hangs now: this is for people
+		// by the host's wall clock as it is now: this is for people
+		due = now.Round(0).Add(k.due().Sub(now))
 	}
-	// To the second, and the same each time.
+	// Renewal is to the second. It moves only when it is off by more than a minute.
 	if k.now.Renewal.IsZero() != due.IsZero() || k.now.Renewal.Sub(due).Abs() > time.Minute {
 		k.now.Renewal = due.Truncate(time.Second)
 	}

@@ -1,17 +1,20 @@
-// Package kube is the node's side of the wire to the Kubernetes API: it watches or polls the one MultiNicNodeConfig of
-// this node, writes this node's report, renews its Lease, and tells whether the API server can be reached.
+// Package kube is the node's side of the connection to the Kubernetes API. It watches or polls the
+// one MultiNicNodeConfig of this node, writes the node's report, renews its Lease, and says whether
+// the API server can be reached.
 //
-// In goes what identifies the server and the node (Options); out come Observations. Each says that the object is there,
-// or that it is not, on positive evidence only (a DELETED event, or a NotFound that names the object; an empty list is
-// asked about once more), or why nothing is known.
+// In go Options, which say what the server and the node are. Out come Observations. An Observation
+// says that the object is there, that it is not there, or why nothing is known. Absence needs
+// evidence: a DELETED event, or a NotFound that names the object. An empty list is no evidence, so
+// the package asks once more.
 //
-// It must not decide anything: what an object means, how long an error may last, what is reported. It is not built on
-// client-go's Reflector, although it could be at the price of 0.7 MB, because one object on a machine whose network we
-// change ourselves asks for what the Reflector does not have: a backoff that depends on the kind of error and ends at
-// once when the network or the token has changed (Reconnect), a deadline on each call, and absence with evidence.
+// The package must not decide anything: what an object means, how long an error may last, what is
+// reported. It does not use client-go's Reflector, which would cost only 0.7 MB. This is one object
+// on a machine whose network we change ourselves, and that needs what the Reflector does not have:
+// a backoff that depends on the kind of error, and ends at once when the network or the token has
+// changed (Reconnect); a deadline for each call; and absence with evidence.
 //
-// Start at Client, then watch.go, which is the loop, object.go, and transport.go, which is one connection. How the node
-// comes by its credential stands in join.go, how it keeps it in keep.go.
+// Start at Client. Then read watch.go, which is the loop, object.go, and transport.go, which is one
+// connection. join.go says how the node gets its credential, and keep.go how it keeps it.
 package kube
 
 import (
@@ -28,8 +31,8 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// Options say who asks whom. Of the three ways to the server the first that is given counts: Server with CAFile and
-// TokenFile; Kubeconfig; CredentialDir.
+// Options say who asks, and whom. There are three ways to the server, and the first that is given
+// counts: Server with CAFile and TokenFile; Kubeconfig; CredentialDir.
 type Options struct {
 	Node            string // the node's name
 	Namespace       string // of the object; empty means v1.SystemNamespace
@@ -40,59 +43,66 @@ type Options struct {
 	CAFile        string // PEM; empty means the host's own trust store
 	TokenFile     string
 	Kubeconfig    string
-	CredentialDir string // holds the files server, ca.crt and token, see Keep
+	CredentialDir string // has the files server, ca.crt and token, see Keep
 
-	Log *slog.Logger     // nil discards
+	Log *slog.Logger     // nil: no log
 	Now func() time.Time // the host's clock; nil means time.Now
 }
 
-// Observation is what is known of the object at one moment. Exactly one of Object, Absent and Err is set.
+// Observation is what is known of the object at one moment. Exactly one of Object, Absent and Err
+// is set.
 type Observation struct {
-	// Object as the API server gave it; read only. Other fields of the schema than ours are not in it.
+	// Object as the API server gave it, to be read only. It has only those fields of the schema
+	// that we know.
 	Object *v1.MultiNicNodeConfig
 	// Absent: the API server said that there is no such object.
 	Absent bool
-	// Err, an *Error, says why nothing is known now. What was observed before still is the best knowledge there is.
+	// Err is an *Error and says why nothing is known now. The last observation before it is still
+	// the best knowledge.
 	Err error
 
-	// Contact is when the API server last answered, zero if it never did, with the monotonic clock in it.
+	// Contact is when the API server last answered, with the reading of the monotonic clock. It is
+	// zero if the server never answered.
 	Contact time.Time
-	// Skew is how far the API server's clock is ahead of ours, 0 where that is less than two minutes either way.
+	// Skew is how far the API server's clock is ahead of ours. It is 0 if the clocks differ by less
+	// than two minutes.
 	Skew time.Duration
 }
 
-// Client speaks for one node. Its methods may be called by several goroutines, but at most one Watch or Poll runs at a
-// time.
+// Client speaks for one node. Several goroutines may call its methods at once, but only one Watch
+// or Poll may run at a time.
 type Client struct {
 	opts       Options
 	credential credential
 	log        *slog.Logger
 
-	// wake ends a wait before its time; capacity 1.
+	// wake ends a wait early; capacity 1.
 	wake chan struct{}
-	// jitter is a chance in [0,1).
+	// jitter gives a random number in [0,1).
 	jitter func() float64
-	// now is the host's clock. Spans are told by its monotonic reading.
+	// now is the host's clock. Spans use its monotonic reading.
 	now func() time.Time
-	// news wakes Keep: the token is refused, or taken again, the server's clock is known, or shows that we stood still; capacity 1.
+	// news wakes Keep, capacity 1. The token is refused or is taken again, or the server's clock
+	// has become known, or shows that we stood still.
 	news chan struct{}
-	// stood tells that the host stood still; capacity 1.
+	// stood says that the host stood still; capacity 1.
 	stood chan struct{}
-	// connect makes a TCP connection; tests have a network of their own.
+	// connect makes a TCP connection. Tests have a network of their own.
 	connect func(ctx context.Context, network, address string) (net.Conn, error)
 
 	mu        sync.Mutex
-	transport http.RoundTripper // nil: to be made; see roundTripper
+	transport http.RoundTripper // nil: not made yet, see roundTripper
 	caStamp   stamp
 	conns     map[*trackedConn]struct{}
 	remote    peers
 	contact   time.Time
 	skew      time.Duration
 	server    serverClock
-	refused   token // that the last answer to was 401
+	refused   token // the token that the last 401 was about
 }
 
-// New reads the credential and contacts nobody. An error that wraps ErrNoCredential means that there is none yet.
+// New reads the credential and contacts nobody. If there is no credential yet, the error wraps
+// ErrNoCredential.
 func New(opts Options) (*Client, error) {
 	opts, err := opts.filled()
 	if err != nil {
@@ -105,7 +115,7 @@ func New(opts Options) (*Client, error) {
 	return newClient(opts, cred)
 }
 
-// newClient makes a client of a credential that need not be on the disk.
+// newClient makes a client for a credential that need not be on the disk.
 func newClient(opts Options, cred credential) (*Client, error) {
 	c := &Client{
 		opts:       opts,
@@ -119,7 +129,7 @@ func newClient(opts Options, cred credential) (*Client, error) {
 		connect:    dialer.DialContext,
 		conns:      map[*trackedConn]struct{}{},
 	}
-	// A CA or client certificate that cannot be read is told now, not at the first request.
+	// If a CA or client certificate cannot be read, say so now and not at the first request.
 	if _, err := c.roundTripper(); err != nil {
 		return nil, fmt.Errorf("making the API client: %w", err)
 	}
@@ -148,16 +158,17 @@ func (o Options) filled() (Options, error) {
 // ServerHost is the API server's host and port, for messages.
 func (c *Client) ServerHost() string { return hostPort(c.credential.server) }
 
-// Reconnect cuts every connection, so that what waits on one fails now, and ends any backoff. To be called when an
-// address or a route of the host has changed: a connection from an address that is gone would be noticed only by
-// its pings, 25 s later.
+// Reconnect cuts every connection and ends any backoff. What waits on a connection fails now. Call
+// it when an address or a route of the host has changed. Otherwise only the pings would notice a
+// connection from an address that is gone, 25 s later.
 func (c *Client) Reconnect() {
 	c.cut()
 	c.poke()
 }
 
-// StoodStill gives a value after each answer of the API server by which the host has stood still for a minute or more (a virtual machine that was
-// paused or migrated): much may be otherwise than it was. Several at once are one.
+// StoodStill gives a value when an answer of the API server shows that the host has stood still for
+// a minute or more. That happens to a virtual machine that is paused or migrated, and much may have
+// changed meanwhile. Several such values at once become one.
 func (c *Client) StoodStill() <-chan struct{} { return c.stood }
 
 // CloseIdle closes the connections that nothing uses.
@@ -177,7 +188,7 @@ func (c *Client) poke() {
 	}
 }
 
-// observed dresses an observation with what is known of the contact.
+// observed adds to an observation what is known of the contact.
 func (c *Client) observed(o Observation) Observation {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,7 +196,7 @@ func (c *Client) observed(o Observation) Observation {
 	return o
 }
 
-// objectPath is the path of the collection, or of the object if name is not empty.
+// objectPath is the path of the collection. If name is not empty, it is the path of the object.
 func (c *Client) objectPath(name string) string {
 	p := "/apis/" + v1.Group + "/" + v1.Version + "/namespaces/" + url.PathEscape(c.opts.Namespace) + "/" + v1.NodeConfigs.Resource
 	if name != "" {
@@ -194,8 +205,8 @@ func (c *Client) objectPath(name string) string {
 	return p
 }
 
-// pause waits for d, but not beyond a poke or, where the credential was refused, a change of the token file. It says
-// whether ctx still lives.
+// pause waits for d. It ends early at a poke or, if the credential was refused, when the token file
+// changes. It says whether ctx is still alive.
 func (c *Client) pause(ctx context.Context, d time.Duration, cause Class) bool {
 	if ctx.Err() != nil {
 		return false
@@ -225,5 +236,6 @@ func (c *Client) pause(ctx context.Context, d time.Duration, cause Class) bool {
 	}
 }
 
-// tokenLook is how often the token file is looked at after the credential was refused: the price is one stat.
+// tokenLook is how often the token file is looked at after the credential was refused. Each look
+// costs one stat.
 const tokenLook = 2 * time.Second

@@ -7,14 +7,15 @@ import (
 	"time"
 )
 
-// life is what a token says of itself, unchecked: it is our own, and the API server is who judges it. Times are the API server's.
+// life is what a token says about itself. Nothing is checked: the token is our own, and only the
+// API server judges it. Times are by the API server's clock.
 type life struct {
 	issued    time.Time
 	span      time.Duration // from its beginning to its end; 0: it does not end, or does not say so
-	nodeBound bool          // it ends with a Node
+	nodeBound bool          // it ends when a Node ends
 }
 
-// lifeOf reads the claims of a JWT. A token that is none has no life that we know of.
+// lifeOf reads the claims of a JWT. For a token that is no JWT it knows nothing.
 func lifeOf(t token) life {
 	if t.reveal == nil {
 		return life{}
@@ -44,10 +45,10 @@ func lifeOf(t token) life {
 	}
 }
 
-// maxLife: what says that it lives longer is not counted down.
+// maxLife bounds what is counted down: a token that says that it lives longer is not.
 const maxLife = 10 * 365 * 24 * time.Hour
 
-// ends is when it ends by the API server's clock; zero where that is not known.
+// ends is when the token ends, by the API server's clock. It is zero if that is not known.
 func (l life) ends() time.Time {
 	if l.span == 0 {
 		return time.Time{}

@@ -21,9 +21,9 @@ func (c *Client) Get(ctx context.Context) Observation {
 	return c.observed(o)
 }
 
-// Poll observes the object every interval, with 10 % of chance either way, until ctx ends, and returns why it ended.
-// Each answer is told to notify, also one that says the same as the one before; notify is never called twice at a
-// time. After an error the next question comes by the same backoff as Watch has.
+// Poll observes the object every interval, varied at random by up to 10 %, until ctx ends. It
+// returns why it ended. notify gets each answer, even if it equals the one before, and is never
+// called twice at a time. After an error the next request waits by the same backoff as in Watch.
 func (c *Client) Poll(ctx context.Context, interval time.Duration, notify func(Observation)) error {
 	wait := backoff{jitter: c.jitter}
 	version := ""
@@ -47,8 +47,9 @@ func (c *Client) Poll(ctx context.Context, interval time.Duration, notify func(O
 	return context.Cause(ctx)
 }
 
-// get reads the object as it is, or, with the resource version of an earlier answer, not older than that: such an
-// answer costs the API server no question to etcd. The second result is for the next time.
+// get reads the object. With the resource version of an earlier answer, the answer may come from
+// the API server's cache, if the cache is not older than that version: such an answer costs no
+// request to etcd. The second result is the version for the next call.
 func (c *Client) get(ctx context.Context, version string) (Observation, string) {
 	r := request{op: c.op("getting"), method: http.MethodGet, path: c.objectPath(c.opts.Node)}
 	if version != "" {
@@ -63,7 +64,8 @@ func (c *Client) get(ctx context.Context, version string) (Observation, string) 
 		}
 		return o, meta.ResourceVersion
 	case version != "" && (class == NotFound || class == Expired):
-		// The cache that this answer may come from can lag behind: absence is believed from the store alone.
+		// This answer may come from a cache that lags behind. Absence is believed only from the
+		// store itself.
 		return c.get(ctx, "")
 	case class == NotFound:
 		return Observation{Absent: true}, ""
@@ -71,7 +73,7 @@ func (c *Client) get(ctx context.Context, version string) (Observation, string) 
 	return Observation{Err: err}, version
 }
 
-// list reads the object and the resource version from which a watch may follow.
+// list reads the object, and the resource version from which a watch may follow.
 func (c *Client) list(ctx context.Context) (Observation, string, error) {
 	r := request{op: c.op("listing"), method: http.MethodGet, path: c.objectPath(""), query: c.selector()}
 	body, err := c.call(ctx, r)
@@ -90,7 +92,8 @@ func (c *Client) list(ctx context.Context) (Observation, string, error) {
 		return Observation{}, "", unexpected(r.op, fmt.Errorf("the list has no resourceVersion"))
 	}
 	if len(found.Items) == 0 {
-		// An empty list is no evidence: a field selector that something on the way drops or misreads gives one too.
+		// An empty list is no evidence. A field selector that something on the way drops or
+		// misreads also gives one.
 		o, _ := c.get(ctx, "")
 		if ClassOf(o.Err) != "" && ClassOf(o.Err) != Malformed {
 			return Observation{}, "", o.Err
@@ -105,14 +108,15 @@ func (c *Client) op(gerund string) string {
 	return gerund + " multinicnodeconfig " + c.opts.Node
 }
 
-// selector asks for the one object: what a Role with resourceNames permits for list and watch, and what the API
-// server dispatches without looking at the other nodes' watches.
+// selector asks for the one object. A Role with resourceNames permits list and watch only so, and
+// the API server can serve such a watch without a look at the watches of other nodes.
 func (c *Client) selector() url.Values {
 	return url.Values{"fieldSelector": {"metadata.name=" + c.opts.Node}}
 }
 
-// read decodes the object. One that cannot be decoded is an Observation too, whose Err says which object it was and
-// which field is wrong. An error means that this is no object of ours at all.
+// read decodes the object. An object that cannot be decoded is an Observation too: its Err says
+// which object it was and which field is wrong. An error means that this is no object of ours at
+// all.
 func (c *Client) read(op string, raw []byte) (Observation, metav1.ObjectMeta, error) {
 	var bare struct {
 		Metadata metav1.ObjectMeta `json:"metadata"`
@@ -133,12 +137,13 @@ func (c *Client) read(op string, raw []byte) (Observation, metav1.ObjectMeta, er
 	return Observation{Object: object}, meta, nil
 }
 
-// unexpected is an answer that makes no sense. What a decoder says of HTML is of little use, hence the hint.
+// unexpected is an error for an answer that makes no sense. What a decoder says about HTML is of
+// little use, hence the hint.
 func unexpected(op string, err error) error {
 	return &Error{Class: Unexpected, Op: op, Err: fmt.Errorf("this is not the answer of an API server: %w", err)}
 }
 
-// mergePatch sends a patch and has only the metadata of the result back.
+// mergePatch sends a patch. It gets back only the metadata of the result.
 func (c *Client) mergePatch(ctx context.Context, op, path string, patch any) error {
 	var body bytes.Buffer
 	if err := json.NewEncoder(&body).Encode(patch); err != nil {
@@ -151,8 +156,8 @@ func (c *Client) mergePatch(ctx context.Context, op, path string, patch any) err
 	return err
 }
 
-// PutReport writes the report in one request. The error wraps ErrNotFound where the bridge has not made the ConfigMap
-// yet. Once it returns nil, the report is stored.
+// PutReport writes the report in one request. Once it returns nil, the report is stored. The error
+// wraps ErrNotFound if the bridge has not made the ConfigMap yet.
 func (c *Client) PutReport(ctx context.Context, report []byte) error {
 	op := "writing the report of " + c.opts.Node
 	if len(report) > v1.MaxReportSize {
@@ -162,8 +167,9 @@ func (c *Client) PutReport(ctx context.Context, report []byte) error {
 	return c.mergePatch(ctx, op, path, map[string]any{"data": map[string]string{v1.ReportKey: string(report)}})
 }
 
-// RenewLease says in one request that holder lives. The error wraps ErrNotFound where the bridge has not made the Lease
-// yet. The time in it is ours, and for people: the bridge goes by when it sees the Lease change.
+// RenewLease says in one request that holder lives. The error wraps ErrNotFound if the bridge has
+// not made the Lease yet. The time in the Lease is ours and is for people: the bridge goes by the
+// moment at which it sees the Lease change.
 func (c *Client) RenewLease(ctx context.Context, holder string) error {
 	path := "/apis/coordination.k8s.io/v1/namespaces/" + url.PathEscape(c.opts.ReportNamespace) + "/leases/" + url.PathEscape(v1.LeaseName(c.opts.Node))
 	return c.mergePatch(ctx, "renewing the lease of "+c.opts.Node, path, map[string]any{"spec": map[string]any{

@@ -14,9 +14,10 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// renewed asks for a new token of this node's own ServiceAccount. It is bound to the Node, and where the API server
-// knows none and the present token is not bound to one either, to the Secret that the bridge keeps for that. The
-// audiences are left out: the API server fills in its own.
+// renewed asks for a new token of this node's own ServiceAccount. The token is bound to the Node.
+// If the API server knows no such Node, and the present token is not bound to one either, it is
+// bound to the Secret that the bridge keeps for this. The audiences are left out, because the API
+// server fills in its own.
 func (c *Client) renewed(ctx context.Context, nodeBound bool) (token, error) {
 	t, err := c.requestToken(ctx, authenticationv1.BoundObjectReference{Kind: "Node", APIVersion: "v1", Name: c.opts.Node})
 	if noSuchNode(err) && !nodeBound {
@@ -25,7 +26,8 @@ func (c *Client) renewed(ctx context.Context, nodeBound bool) (token, error) {
 	return t, err
 }
 
-// noSuchNode: a NotFound that names a Node; that of the ServiceAccount names another kind.
+// noSuchNode says that err is a NotFound that names a Node. A NotFound of the ServiceAccount names
+// another kind.
 func noSuchNode(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Class == NotFound && e.Kind == "nodes"

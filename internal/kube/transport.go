@@ -20,24 +20,24 @@ import (
 
 const (
 	dialTimeout = 5 * time.Second
-	// A connection that has been silent for silence is asked by a ping, which must be answered within pong: a route
-	// that is gone is noticed after 25 s also by a watch on which nothing happens.
+	// A connection that has been silent for this long gets a ping, which must be answered within
+	// pong. So even a watch on which nothing happens notices after 25 s that a route is gone.
 	silence = 15 * time.Second
 	pong    = 10 * time.Second
-	// answerSize bounds an answer; an object of the API server has at most about 1.5 MB.
+	// answerSize bounds an answer. An object of the API server has at most about 1.5 MB.
 	answerSize = 4 << 20
 )
 
-// roundTripper returns the transport, made anew if the CA has changed since.
+// roundTripper returns the transport. It makes a new one if the CA has changed.
 func (c *Client) roundTripper() (http.RoundTripper, error) {
 	t, old, err := c.freshTransport()
 	if old, ok := old.(*http.Transport); ok {
-		old.CloseIdleConnections() // without the lock, which a connection takes to forget itself
+		old.CloseIdleConnections() // without the lock: a connection needs the lock to forget itself
 	}
 	return t, err
 }
 
-// freshTransport gives the transport to use, and the one that it has just replaced, if any.
+// freshTransport gives the transport to use, and the transport that was just replaced, if any.
 func (c *Client) freshTransport() (use, old http.RoundTripper, err error) {
 	now := stampOf(c.credential.tls.CAFile)
 	c.mu.Lock()
@@ -79,7 +79,7 @@ func (c *Client) newTransport() (*http.Transport, error) {
 
 var errNoConnection = errors.New("no connection within 5 s")
 
-// trackedConn can be cut by Reconnect, and forgets itself when closed.
+// trackedConn can be cut by Reconnect, and forgets itself when it is closed.
 type trackedConn struct {
 	net.Conn
 	client *Client
@@ -96,7 +96,7 @@ func (t *trackedConn) Close() error {
 }
 
 var dialer = &net.Dialer{
-	// Where something on the way makes it HTTP/1.1, there are no pings.
+	// HTTP/1.1 has no pings, and something on the way may make the connection HTTP/1.1.
 	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: silence, Interval: 5 * time.Second, Count: 2},
 }
 
@@ -134,15 +134,15 @@ func (c *Client) cut() {
 
 // request is one request of ours.
 type request struct {
-	op     string // for errors, a gerund and its object
+	op     string // for errors: a gerund and its object
 	method string
 	path   string
 	query  url.Values
 	accept string // empty means application/json
-	body   []byte // JSON, nil for none: a merge patch with the method PATCH
+	body   []byte // JSON; nil: none. With the method PATCH it is a merge patch
 }
 
-// send sends r by rt and returns a successful answer, whose body the caller closes.
+// send sends r by rt and returns a successful answer. The caller closes its body.
 func (c *Client) send(ctx context.Context, rt http.RoundTripper, r request) (*http.Response, error) {
 	target := *c.credential.server
 	target.Path += r.path
@@ -151,7 +151,8 @@ func (c *Client) send(ctx context.Context, rt http.RoundTripper, r request) (*ht
 	if r.body != nil {
 		req.Body = io.NopCloser(bytes.NewReader(r.body))
 		req.ContentLength = int64(len(r.body))
-		// So that net/http may send it again if a connection turns out to be closed before it was used.
+		// With this net/http may send the request again if a connection was already closed before
+		// it was used.
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(r.body)), nil }
 		req.Header.Set("Content-Type", "application/json")
 		if r.method == http.MethodPatch {
@@ -213,8 +214,8 @@ const callTimeout = 10 * time.Second
 
 var errSlow = errors.New("no whole answer within 10 s")
 
-// seen notes the contact, the server's clock, and whether the token is taken. An answer that is no answer of an API
-// server (401, 5xx) is no contact: it may be a proxy's.
+// seen notes the contact, the server's clock, and whether the token is taken. A 401 or a 5xx is no
+// contact, because it may be a proxy's answer.
 func (c *Client) seen(resp *http.Response, bearer token) {
 	now := c.now()
 	c.mu.Lock()
@@ -255,21 +256,23 @@ func (c *Client) seen(resp *http.Response, bearer token) {
 	}
 }
 
-// A clock counts as skewed from skewed on, and until it is better by skewSlack than that: one that lies at the edge is
-// told of once.
+// A clock counts as skewed once it is off by skewed, and until it is better than that by skewSlack.
+// So a clock at the edge is reported once.
 const (
 	skewed    = 2 * time.Minute
 	skewSlack = 30 * time.Second
 )
 
-// stoodStill is by how much the API server's clock must have come farther between two answers than the host's monotonic
-// one for the host to have stood still: more than an answer may take, and than the clocks of several servers may differ.
+// stoodStill is how much farther the API server's clock must have come between two answers than the
+// host's monotonic clock; then the host has stood still. It is more than an answer may take, and
+// more than the clocks of several servers may differ.
 const stoodStill = time.Minute
 
-// serverClock is what the API server's clock showed at a moment of ours.
+// serverClock is what the API server's clock showed at a moment of our clock.
 type serverClock struct{ date, at time.Time }
 
-// serverTime is what the API server's clock shows now, counted on from its last answer; false before the first.
+// serverTime is what the API server's clock shows now, counted on from its last answer. It is false
+// before the first answer.
 func (c *Client) serverTime() (time.Time, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -283,16 +286,17 @@ func (c *Client) reached() bool {
 	return !c.contact.IsZero()
 }
 
-// refuses says whether the API server's last word of a token was 401.
+// refuses says whether the API server's last answer to t was 401.
 func (c *Client) refuses(t token) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return t.reveal != nil && c.refused.is(t)
 }
 
-// Ping asks whether the API server can be reached from here and now, on a connection of its own: one that stands
-// already may live on for a while after the routes it needs are gone. Any answer over TLS that is the server's own
-// will do, a refusal too: the question is whether this host can still talk to it, not whether it is well.
+// Ping asks whether this host can reach the API server now. It makes a new connection, because an
+// old one may live on for a while after the routes that it needs are gone. Any answer over TLS from
+// the server itself will do, even a refusal: the question is whether the host can talk to the
+// server, not whether the server is well.
 func (c *Client) Ping(ctx context.Context) error {
 	const op = "reaching the API server"
 	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errNoPong)
@@ -319,15 +323,16 @@ const pingTimeout = 5 * time.Second
 
 var errNoPong = errors.New("no answer within 5 s")
 
-// peers remembers who we talk to.
+// peers remembers which addresses we talk to.
 type peers struct {
 	connected netip.AddrPort   // of the last connection
 	resolved  []netip.AddrPort // of the last successful look-up
 }
 
-// Endpoints returns every address under which the API server may be reached from here, sorted, without repetition:
-// what its name resolves to, that of the proxy if one is configured, and that of the last connection. If the name
-// cannot be resolved now, what it last resolved to counts; only with nothing at all there is an error.
+// Endpoints returns every address under which the API server may be reached from here, sorted,
+// without repetition: what its name resolves to, the address of the proxy if one is configured, and
+// the address of the last connection. If the name cannot be resolved now, its last addresses count.
+// There is an error only if no address at all is known.
 func (c *Client) Endpoints(ctx context.Context) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()

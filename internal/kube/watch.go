@@ -17,12 +17,14 @@ import (
 const (
 	// openTimeout bounds the wait for the head of a watch's answer.
 	openTimeout = 15 * time.Second
-	// A watch lasts watchLeast to twice that, by chance, because the API server authorises it only when it begins: 5 min
-	// after the token was revoked it is gone, also where the server does not end it and we wait for overdue.
+	// A watch lasts watchLeast to twice that, at random. The API server authorises a watch only
+	// when it begins, so this bounds how long a revoked token goes on: after 5 min the watch is
+	// gone, even if the server does not end it and we wait for overdue.
 	watchLeast = 135 * time.Second
 	// overdue is how much longer than agreed a watch may last before we end it.
 	overdue = 30 * time.Second
-	// steady is how long a watch must have lived to count as a success, which makes the next backoff short again.
+	// steady is how long a watch must live to count as a success. A success makes the next backoff
+	// short again.
 	steady = 10 * time.Second
 )
 
@@ -31,12 +33,14 @@ var (
 	errOverdue = errors.New("the server did not end the watch when it should")
 )
 
-// Watch observes the object until ctx ends, and returns why it ended. notify is told of the first observation, of every
-// change, of every error, and of the end of errors; it may be told the same twice, and is never called twice at a time.
-// It should return soon: events queue behind it.
+// Watch observes the object until ctx ends, and returns why it ended. notify gets the first
+// observation, every change, every error, and the end of errors. It may get the same observation
+// twice, and is never called twice at a time. It should return soon, because events queue behind
+// it.
 //
-// A watch that the server ends, as it does every 135 to 270 seconds, or that breaks, is opened again from where it was
-// without telling anybody. The backoff is of full jitter: from 1 s, doubled with each failure, up to a ceiling by class.
+// The server ends a watch every 135 to 270 seconds, and a watch may break. It is then opened again
+// from where it was, and notify hears nothing of it. The backoff has full jitter: it begins at 1 s
+// and doubles with each failure, up to a ceiling by class.
 func (c *Client) Watch(ctx context.Context, notify func(Observation)) error {
 	wait := backoff{jitter: c.jitter}
 	var (
@@ -95,8 +99,8 @@ func (c *Client) Watch(ctx context.Context, notify func(Observation)) error {
 	return context.Cause(ctx)
 }
 
-// follow opens one watch from *version, which it moves on, and reads it to its end. nil means that the server ended it
-// in good order.
+// follow opens one watch from *version, moves *version on, and reads the watch to its end. nil
+// means that the server ended it in good order.
 func (c *Client) follow(ctx context.Context, version *string, opened func(), tell func(Observation)) error {
 	op := c.op("watching")
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -152,7 +156,7 @@ func (c *Client) follow(ctx context.Context, version *string, opened func(), tel
 	}
 }
 
-// event takes in one event and moves *version on.
+// event handles one event and moves *version on.
 func (c *Client) event(op, kind string, raw []byte, version *string, tell func(Observation)) error {
 	switch kind {
 	case "ADDED", "MODIFIED", "DELETED":
@@ -200,7 +204,7 @@ type backoff struct {
 	jitter   func() float64
 }
 
-// next is how long to wait after err; nil is for a watch that ended in good order.
+// next is how long to wait after err. A nil err is a watch that ended in good order.
 func (b *backoff) next(err error) time.Duration {
 	limit := ceiling(ClassOf(err))
 	most := min(limit, time.Second<<min(b.failures, 16))
@@ -208,15 +212,17 @@ func (b *backoff) next(err error) time.Duration {
 	d := time.Duration(b.jitter() * float64(most))
 	var e *Error
 	if errors.As(err, &e) {
-		// Added, not the greater of the two: all nodes are told the same number of seconds.
+		// The server's wait is added. The greater of the two would not do: all nodes are told the
+		// same number of seconds.
 		d += e.Patience()
 	}
 	return d
 }
 
-// ceiling is the longest wait. While a server cannot be reached our asking costs it nothing, and once it is back a
-// change must not wait long: half a minute, over which 10,000 nodes come back at some 330 a second (666 in the first).
-// A server that answers and asks for patience gets it.
+// ceiling is the longest wait. As long as a server cannot be reached, our requests cost it nothing.
+// Once it is back, a change must not wait long. So the ceiling is half a minute: 10,000 nodes then
+// come back at about 330 a second (666 in the first). A server that answers and asks us to wait
+// gets the wait.
 func ceiling(class Class) time.Duration {
 	switch class {
 	case Throttled:
