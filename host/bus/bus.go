@@ -1,13 +1,13 @@
-// Package bus asks the services of this machine on the system bus: NetworkManager,
-// systemd-networkd and netplan. It is the only package that speaks D-Bus.
+// Package bus asks the services of this machine over the system bus: NetworkManager,
+// systemd-networkd and netplan. No other package speaks D-Bus.
 //
-// In go a link, profiles or files, and what is to become of them; each exported method is one
-// request with everything that belongs to it. Out come the service's answer, or an error that
-// says whether the service refused or could not be asked (ErrNoBus).
+// In go a link, profiles or files, and what is to be done with them. Each exported method is one
+// complete request. Out comes the service's answer, or an error. The error says whether the service
+// refused, or could not be asked (ErrNoBus).
 //
-// The package must not decide what is asked, and starts no service but netplan's, which the bus
-// starts by itself. Each method has a deadline of its own. The bus is dialled for one request and
-// closed after it, so that a quiet day has no connection.
+// The package must not decide what is asked. It starts no service except netplan's, which the bus
+// itself starts. Each method has a deadline of its own. A connection is made for one request and
+// then closed, so on a quiet day there is no connection.
 //
 // Start reading at Bus, then networkmanager.go, networkd.go and netplan.go.
 package bus
@@ -28,46 +28,50 @@ import (
 	"multinicd/nic"
 )
 
-// ErrNoBus: the system bus, or the service asked for, is not there or does not answer.
+// ErrNoBus: the system bus, or the service that was asked, is not there or does not answer.
 var ErrNoBus = errors.New("the system bus cannot be asked")
 
-// busTimeout bounds one call that starts no program. A service that the bus has to start first may take a second or two.
+// busTimeout bounds one call that starts no program. If the bus has to start the service first,
+// that may take a second or two.
 const busTimeout = 10 * time.Second
 
-// Bus asks the services of one machine. Each call makes a connection of its own, so that several
+// Bus asks the services of one machine. Each call makes a connection of its own, so several
 // goroutines may call at once.
 type Bus struct {
 	host   *host.Host
 	kernel Kernel
 	log    *slog.Logger
 
-	netplanJudge atomic.Pointer[string] // the method found by findNetplanJudge; nil: not looked for yet
+	// the method that findNetplanJudge found; nil: not looked for yet
+	netplanJudge atomic.Pointer[string]
 }
 
-// Kernel shows the links, rules and routes that a request is compared with; in service that is a
-// kernel.Kernel. Its errors are handed on.
+// Kernel shows the links, rules and routes that a request is compared with. In service it is a
+// kernel.Kernel. Its errors are passed on.
 type Kernel interface {
 	Links(ctx context.Context) ([]nic.Link, error)
 	Rules(ctx context.Context) ([]nic.Rule, error)
-	// LoneRoute finds a route that leads to no link; found false: there is none.
+	// LoneRoute finds a route that leads to no link. found is false if there is none.
 	LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err error)
 }
 
-// New dials nothing. Each call dials the bus whose socket is below the root of h, or at
-// $DBUS_SYSTEM_BUS_ADDRESS where the root is "/". The logger gets what a service did not tidy up.
+// New makes no connection yet. Each call dials the bus whose socket is below the root of h; if the
+// root is "/", $DBUS_SYSTEM_BUS_ADDRESS may say where. The log tells what a service did not tidy
+// up.
 func New(h *host.Host, k Kernel, log *slog.Logger) *Bus {
 	return &Bus{host: h, kernel: k, log: log}
 }
 
-// systemBus is one connection to the host's system bus, see dbus-daemon(1). It is made for one task and closed after it: so there
-// is none on a quiet day, and none that a restart of the bus could have left dead.
+// systemBus is one connection to the host's system bus, see dbus-daemon(1). It is made for one task
+// and then closed. So a quiet day has none, and a restart of the bus leaves no dead connection.
 type systemBus struct {
 	conn *dbus.Conn
 	end  context.CancelFunc
 }
 
-// dial connects until ctx is done: a bus that hangs in the middle of the handshake must not hang us. The connection then lasts
-// until close, because a task that ran out of time has to tidy up.
+// dial connects, at most until ctx is done: a bus that hangs in the middle of the handshake must
+// not hang us. The connection then lasts until close, because a task that ran out of time still has
+// to tidy up.
 func (b *Bus) dial(ctx context.Context) (systemBus, error) {
 	address := "unix:path=" + b.host.Path("/run/dbus/system_bus_socket")
 	if env := os.Getenv("DBUS_SYSTEM_BUS_ADDRESS"); env != "" && b.host.Root == "/" {
@@ -91,14 +95,14 @@ func (b systemBus) close() {
 	b.end()
 }
 
-// runs says whether somebody has a service's name on the bus. It starts none.
+// runs says whether somebody has a service's name on the bus. It starts no service.
 func (b systemBus) runs(ctx context.Context, service string) (running bool, err error) {
 	_, err = b.call(ctx, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus.NameHasOwner", []any{service}, &running)
 	return running, err
 }
 
-// call makes one call and stores its results. Errors are of three kinds: the service answered with an error (answered says so),
-// ErrNoBus, or the context's.
+// call makes one call and stores its results. There are three kinds of errors: the service answered
+// with an error (then answered is true), ErrNoBus, and the context's error.
 func (b systemBus) call(ctx context.Context, service string, object dbus.ObjectPath, method string, args []any, results ...any) (answered bool, err error) {
 	call := b.conn.Object(service, object).CallWithContext(ctx, method, 0, args...)
 	if call.Err == nil {

@@ -17,12 +17,15 @@ import (
 )
 
 var (
-	// ErrRefused: netplan does not accept /etc/netplan as it would be. The error's text is netplan's own, with place and reason.
+	// ErrRefused: netplan does not accept /etc/netplan with the change. The text of the error is
+	// netplan's own, with place and reason.
 	ErrRefused = errors.New("netplan refuses the configuration")
-	// ErrRefusedAlready: netplan does not accept /etc/netplan as it is now, without the change either. Somebody else's file is
-	// broken, and the next boot will have no network; or netplan itself does not work.
+	// ErrRefusedAlready: netplan does not accept /etc/netplan as it is now, even without the
+	// change. Somebody else's file is broken, and the next boot will have no network; or netplan
+	// itself does not work.
 	ErrRefusedAlready = errors.New("netplan refuses the configuration that is there already")
-	// ErrPending: a `netplan try` is waiting for its confirmation. When it ends it writes /etc/netplan anew.
+	// ErrPending: a `netplan try` waits for its confirmation. When it ends, it writes /etc/netplan
+	// anew.
 	ErrPending = errors.New("a netplan try is pending")
 )
 
@@ -31,23 +34,29 @@ const (
 	netplanObject  = "/io/netplan/Netplan"
 	netplanConfig  = "io.netplan.Netplan.Config"
 	netplanProbe   = "multinicd-probe" // the id of our definition; 15 bytes at most
-	// netplan is a Python program that the service starts for each question: 0.15 s on an idle machine, more on a loaded one.
+	// netplan is a Python program that the service starts for each question. That takes 0.15 s on
+	// an idle machine, more on a loaded one.
 	netplanTimeout = 30 * time.Second
 )
 
-// NetplanValidate asks the host's own netplan whether it accepts /etc/netplan as it would be with these files: names without
-// folder, ending in ".yaml"; the whole content, or nil for a file that is to be absent. /etc/netplan itself is not touched.
+// NetplanValidate asks the host's own netplan whether it would accept /etc/netplan with these
+// files. The keys are names without a folder, ending in ".yaml". A value is the whole content; nil
+// means that the file is to be absent. /etc/netplan itself is not touched.
 //
-// Exactly these bytes are judged. io.netplan.Netplan.Config copies the YAML of /etc, /run and /lib to a folder of its own under
-// /run/netplan; the files are put there, then Get makes netplan parse and check the whole tree as its generator does at boot, and
-// Cancel throws the copy away. Unlike Set, Get neither disturbs another client's pending Set nor is it blocked by one that a
+// Exactly these bytes are judged. io.netplan.Netplan.Config copies the YAML of /etc, /run and /lib
+// into a folder of its own under /run/netplan, and the files are put there. Get then makes netplan
+// parse and check the whole tree, as its generator does at boot. Cancel throws the copy away.
+// Unlike Set, Get does not disturb another client's pending Set, and is not blocked by a Set that a
 // killed client left behind (src/dbus.c of netplan 0.101 to 1.2).
 //
-// Not hearing of an error proves nothing: netplan 1.1.2 answers Get and Set with success when its parser fails (its command line
-// logs the error and ends with 0). So a definition of our own goes last into the copy, and Get's answer has to show it; the
-// reason is lost there. Before 0.106 Get does not check at all; a file that must be refused finds that out, and Set is asked instead.
+// The absence of an error proves nothing: netplan 1.1.2 answers Get and Set with success when its
+// parser fails (its command line logs the error and ends with 0). So a definition of our own goes
+// last into the copy, and Get's answer has to show it; the reason of the failure is lost then.
+// Before 0.106 Get does not check at all. A file that must be refused finds that out, and Set is
+// then asked instead.
 //
-// Errors: ErrRefused, ErrRefusedAlready, ErrPending; all others (ErrNoBus first of all) mean that netplan could not be asked.
+// Errors: ErrRefused, ErrRefusedAlready, ErrPending. All other errors, ErrNoBus above all, mean
+// that netplan could not be asked.
 func (b *Bus) NetplanValidate(ctx context.Context, files map[string][]byte) error {
 	if err := b.netplanValidate(ctx, files); err != nil {
 		return fmt.Errorf("validating with netplan: %w", err)
@@ -79,19 +88,20 @@ func (b *Bus) netplanValidate(ctx context.Context, files map[string][]byte) erro
 	if err != nil || refusal == "" {
 		return err
 	}
-	// Whose fault is it? Asked only now, so that the good case stays quick.
+	// Is the fault in the change? This is asked only now, so that the good case stays quick.
 	before, err := b.netplanJudges(ctx, bus, *method, nil)
 	if err != nil {
 		return err
 	}
 	if before != "" {
-		b.netplanJudge.Store(nil) // what refuses everything was no proof
+		b.netplanJudge.Store(nil) // it refuses everything, so it proves nothing
 		return fmt.Errorf("%w: %s", ErrRefusedAlready, before)
 	}
 	return fmt.Errorf("%w: %s", ErrRefused, refusal)
 }
 
-// netplanAsk connects to the bus, unless a Try waits (ErrPending). The folder of its backup counts only while the service runs: it is in its memory.
+// netplanAsk connects to the bus, unless a Try waits (ErrPending). The backup folder of a Try
+// counts only while the service runs, because the service has the Try in its memory.
 func (b *Bus) netplanAsk(ctx context.Context) (systemBus, error) {
 	bus, err := b.dial(ctx)
 	if err != nil {
@@ -125,7 +135,7 @@ func (b *Bus) findNetplanJudge(ctx context.Context, bus systemBus) (*string, err
 	return nil, errors.New("this netplan accepts an unknown key: it cannot be asked")
 }
 
-// netplanJudges gives netplan's reason for refusing the files, or "".
+// netplanJudges gives netplan's reason for refusing the files; "" if it accepts them.
 func (b *Bus) netplanJudges(ctx context.Context, bus systemBus, method string, files map[string][]byte) (refusal string, err error) {
 	var object dbus.ObjectPath
 	if _, err := bus.call(ctx, netplanService, netplanObject, netplanService+".Config", nil, &object); err != nil {
@@ -141,7 +151,7 @@ func (b *Bus) netplanJudges(ctx context.Context, bus systemBus, method string, f
 	var answered bool
 	if method == "Set" {
 		var done bool
-		args := []any{"network.version=2", ""} // changes nothing, but has all files read
+		args := []any{"network.version=2", ""} // changes nothing, but makes netplan read all files
 		answered, err = bus.call(ctx, netplanService, object, netplanConfig+".Set", args, &done)
 	} else {
 		probe := []byte("network: {version: 2, ethernets: {" + netplanProbe + ": {}}}\n")
@@ -176,7 +186,8 @@ func putCopy(p string, data []byte) (err error) {
 	return nil
 }
 
-// netplanCancel throws the copy away, whatever became of the question; by hand, if the service does not do it.
+// netplanCancel throws the copy away, whatever the answer was. If the service does not do it, it
+// deletes the copy itself.
 func (b *Bus) netplanCancel(ctx context.Context, bus systemBus, object dbus.ObjectPath, folder string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), busTimeout)
 	defer cancel()
@@ -187,9 +198,9 @@ func (b *Bus) netplanCancel(ctx context.Context, bus systemBus, object dbus.Obje
 	_ = os.RemoveAll(folder)
 }
 
-// netplanReason makes of the error text of netplan's service (a Python traceback) the part that a person needs, with the paths as
-// they are in earnest: "/etc/netplan/90-multinic1.yaml:3:5: Error in network definition: unknown key 'foo'". What it does not
-// recognise it gives back as it is.
+// netplanReason takes out of the error text of netplan's service (a Python traceback) the part that
+// a person needs. Paths are changed to the real ones: "/etc/netplan/90-multinic1.yaml:3:5: Error in
+// network definition: unknown key 'foo'". A text that it does not recognise is returned as it is.
 func netplanReason(text, folder string) string {
 	at := strings.LastIndex(text, path.Base(folder)+"/")
 	if at < 0 {

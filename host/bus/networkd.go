@@ -19,9 +19,11 @@ import (
 const (
 	networkdService = "org.freedesktop.network1"
 	networkdObject  = "/org/freedesktop/network1"
-	// networkdTimeout bounds a reload and the wait for what comes of it: 0.1 to 0.5 s when all is well.
+	// networkdTimeout bounds a reload and the wait for its effects. Both take 0.1 to 0.5 s when all
+	// is well.
 	networkdTimeout = 8 * time.Second
-	// networkdStill is for how long networkd has to be done with a link: it begins with one only after it has answered the reload.
+	// networkdStill is how long networkd must have been done with a link. It begins with a link
+	// only after it has answered the reload.
 	networkdStill = 300 * time.Millisecond
 	// netplanApplyTimeout bounds an apply: 1 to 3 s when all is well.
 	netplanApplyTimeout = 15 * time.Second
@@ -30,11 +32,13 @@ const (
 // networkdDirs are where networkd reads .network and .netdev files.
 var networkdDirs = []string{"/etc/systemd/network", "/run/systemd/network", "/usr/local/lib/systemd/network", "/usr/lib/systemd/network"}
 
-// NetworkdReload has networkd read its files again, if that cannot touch anything but the files that are ours. unsafe says why it was not done: networkd
-// would act on what others have changed since it was started, or delete what it does not know, and does so on every link that it has (systemd 252
-// and 257, measured November 2026).
+// NetworkdReload makes networkd read its files again, if that can affect only our own files. A
+// reload acts on every link: networkd also acts on what others have changed since it was started,
+// and deletes what it does not know (systemd 252 and 257, measured November 2026). If a reload
+// would do so, it is not done, and unsafe says why.
 //
-// file and name say which file of ours is to configure the link index, under which name; with an empty name none is.
+// file is our file that is to configure the link index, and name is the link's name. With an empty
+// name no file is to configure it.
 func (b *Bus) NetworkdReload(ctx context.Context, index int, name, file string, ours func(file string) bool) (unsafe string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
 	defer cancel()
@@ -57,7 +61,8 @@ func (b *Bus) NetworkdReload(ctx context.Context, index int, name, file string, 
 	return "", nil
 }
 
-// NetworkdDone waits until networkd is done with a link: it has configured it by that file, or, where the file is "", it is in no hurry with it.
+// NetworkdDone waits until networkd is done with a link: it has configured the link by that file.
+// If file is "", it waits until networkd has nothing to do on the link.
 func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
 	defer cancel()
@@ -81,7 +86,7 @@ func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 	}
 }
 
-// networkdUnsafe says what of others a reload would touch.
+// networkdUnsafe says which things of others a reload would touch.
 func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (string, error) {
 	started := b.host.Started("systemd-networkd.service")
 	if started.IsZero() || !b.host.NetworkdRuns() {
@@ -125,7 +130,7 @@ func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (strin
 		}
 	}
 	if !b.networkdKeeps("ManageForeignRoutes") {
-		// networkd deletes such a route too, whichever link it has just been told of.
+		// networkd also deletes such a route, whichever link it has just been told about.
 		if to, found, err := b.kernel.LoneRoute(ctx); err != nil {
 			return "", err
 		} else if found {
@@ -140,7 +145,7 @@ func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (strin
 		return "", err
 	}
 	for _, r := range rules {
-		if r.Protocol == nic.ProtocolKernel { // those that every host has; networkd leaves them
+		if r.Protocol == nic.ProtocolKernel { // every host has these, and networkd leaves them
 			continue
 		}
 		if k := r.Key(); r.Other || !known[k] {
@@ -150,13 +155,14 @@ func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (strin
 	return "", nil
 }
 
-// networkdKeeps says whether networkd was started with a setting that is a no, in a file that its user may read.
+// networkdKeeps says whether networkd was started with the setting off, in a file that its user may
+// read.
 func (b *Bus) networkdKeeps(key string) bool {
 	s := b.host.NetworkdSettings(key)[0]
 	return s.Off() && s.InForce
 }
 
-// changed is when a file last changed, or came to its place.
+// changed is when a file last changed, or was put in its place.
 func changed(info os.FileInfo) time.Time {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		if c := time.Unix(st.Ctim.Unix()); c.After(info.ModTime()) {
@@ -166,7 +172,7 @@ func changed(info os.FileInfo) time.Time {
 	return info.ModTime()
 }
 
-// rulesOf adds the rules of a .network file that say no more than a source, a table and a priority.
+// rulesOf adds the rules of a .network file that have only a source, a table and a priority.
 func rulesOf(data []byte, known map[nic.Rule]bool) {
 	r, plain := nic.Rule{}, true
 	add := func() {
@@ -209,7 +215,7 @@ func rulesOf(data []byte, known map[nic.Rule]bool) {
 	add()
 }
 
-// networkdWouldDelete says what somebody else has put on the link that its file does not tell of.
+// networkdWouldDelete says what somebody else has put on the link that is not in the link's file.
 func (b *Bus) networkdWouldDelete(ctx context.Context, index int, name, file string) (string, error) {
 	links, err := b.kernel.Links(ctx)
 	if err != nil {
@@ -244,7 +250,8 @@ func (b *Bus) networkdWouldDelete(ctx context.Context, index int, name, file str
 	return "", nil
 }
 
-// NetplanApply has netplan's service bring all of /etc/netplan in force, as `netplan apply` does: on every link that it knows.
+// NetplanApply makes netplan's service bring all of /etc/netplan into force, on every link that it
+// knows. `netplan apply` does the same.
 func (b *Bus) NetplanApply(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, netplanApplyTimeout)
 	defer cancel()

@@ -24,12 +24,14 @@ const (
 
 	// nmTimeout bounds one call: 1 to 50 ms when all is well.
 	nmTimeout = 5 * time.Second
-	// nmActivateTimeout bounds the wait for a profile to be in force: 0.1 to 0.3 s when all is well.
+	// nmActivateTimeout bounds the wait until a profile is in force: 0.1 to 0.3 s when all is well.
 	nmActivateTimeout = 10 * time.Second
-	// nmLeaveTimeout bounds the wait for one to be so no more: as short, and as long as the administrator's own scripts take besides.
+	// nmLeaveTimeout bounds the wait until a profile is no longer in force. That is as quick, but
+	// the administrator's own scripts may add time.
 	nmLeaveTimeout = 20 * time.Second
-	// nmHold is after how many seconds NetworkManager takes a link back that we hold: longer than a change takes with all its probes, and a number
-	// that nobody else is likely to choose: by it we know a checkpoint of ours that a crash has left.
+	// nmHold is the number of seconds after which NetworkManager takes back a link that we hold. It
+	// is longer than a change with all its probes. It is also a number that nobody else is likely
+	// to choose: by it we recognise our own checkpoint that a crash has left.
 	nmHold uint32 = 83
 )
 
@@ -55,7 +57,8 @@ type nm struct {
 	kernel Kernel
 }
 
-// nmAsk begins one, unless NetworkManager does not run (nic.ErrNoManager). It is never started by us.
+// nmAsk begins a conversation. The error is nic.ErrNoManager if NetworkManager does not run. We
+// never start it.
 func (b *Bus) nmAsk(ctx context.Context) (nm, error) {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
@@ -81,7 +84,8 @@ func (b *Bus) nmAsk(ctx context.Context) (nm, error) {
 	return m, nil
 }
 
-// nmDevice begins one about a link: dev is NetworkManager's device for it, name what the link is called.
+// nmDevice begins a conversation about a link. dev is NetworkManager's device for the link, and
+// name is the link's name.
 func (b *Bus) nmDevice(ctx context.Context, index int, mac nic.MAC) (m nm, dev dbus.ObjectPath, name string, err error) {
 	m, err = b.nmAsk(ctx)
 	if err != nil {
@@ -94,7 +98,8 @@ func (b *Bus) nmDevice(ctx context.Context, index int, mac nic.MAC) (m nm, dev d
 	return m, dev, name, err
 }
 
-// ready waits until NetworkManager answers for its settings: right after it was started it has its name on the bus, and nothing else yet.
+// ready waits until NetworkManager answers for its settings. Right after its start it has its name
+// on the bus, and nothing else yet.
 func (m nm) ready(ctx context.Context) error {
 	for {
 		var modify dbus.Variant
@@ -133,7 +138,8 @@ func (m nm) get(ctx context.Context, object dbus.ObjectPath, iface, name string,
 	return nil
 }
 
-// device finds NetworkManager's device for a link: the one of that index, or, in another boot, the only one with the MAC that is in no bond or bridge.
+// device finds NetworkManager's device for a link: the device with that ifindex. In another boot it
+// is the only device with the MAC that is in no bond or bridge.
 func (m nm) device(ctx context.Context, index int, mac nic.MAC) (object dbus.ObjectPath, name string, err error) {
 	links, err := m.kernel.Links(ctx)
 	if err != nil {
@@ -160,7 +166,7 @@ func (m nm) device(ctx context.Context, index int, mac nic.MAC) (object dbus.Obj
 		case !answered:
 			return "", "", fmt.Errorf("asking NetworkManager for link %s: %w", name, err)
 		}
-		select { // it may not have heard of a new name yet
+		select { // NetworkManager may not have heard of a new name yet
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
 			return "", "", fmt.Errorf("asking NetworkManager for link %s: %w", name, ctx.Err())
@@ -168,12 +174,15 @@ func (m nm) device(ctx context.Context, index int, mac nic.MAC) (object dbus.Obj
 	}
 }
 
-// nmNews bounds the wait for NetworkManager to hear of what the kernel and udev have already done, or are about to do.
+// nmNews bounds the wait until NetworkManager hears of what the kernel and udev have done, or are
+// about to do.
 const nmNews = 2 * time.Second
 
-// NMHold makes a checkpoint of the one link: if NMRelease does not come, NetworkManager takes it back to what it is now after 83 s. It is a second net,
-// beneath our own journal, since NetworkManager loses it when it is killed. One that we have left is taken away first; one of somebody else stays, and counts first.
-// NetworkManager makes one too of a link that somebody has taken from it, and would leave that alone again.
+// NMHold makes a checkpoint of the one link. If NMRelease does not come within 83 s, NetworkManager
+// takes the link back to its state of now. This is a second net below our own journal, because
+// NetworkManager loses it when it is killed. A checkpoint that we left earlier is removed first. A
+// checkpoint of somebody else stays, and counts first. A link that somebody has taken from
+// NetworkManager gets a checkpoint too; going back would leave that link alone again.
 func (b *Bus) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) error {
 	m, dev, name, err := b.nmDevice(ctx, index, mac)
 	if err != nil {
@@ -181,7 +190,8 @@ func (b *Bus) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) er
 	}
 	defer m.close()
 	if !taken {
-		managed, err := m.managed(ctx, dev, true, nmNews) // one that was just plugged in it manages as soon as udev has finished with it
+		// a link that was just plugged in is managed as soon as udev has finished with it
+		managed, err := m.managed(ctx, dev, true, nmNews)
 		if err != nil {
 			return err
 		}
@@ -193,7 +203,9 @@ func (b *Bus) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) er
 	if err != nil {
 		return err
 	}
-	flags := uint32(0) // not DELETE_NEW_CONNECTIONS: that takes the profiles of all links that came since, whoever made them (nm_checkpoint_rollback)
+	// The flag is not DELETE_NEW_CONNECTIONS: that removes the profiles of all links that came
+	// since, whoever made them (nm_checkpoint_rollback).
+	flags := uint32(0)
 	if foreign {
 		flags = nmAllowOverlapping
 	}
@@ -204,8 +216,9 @@ func (b *Bus) NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) er
 	return nil
 }
 
-// NMManage has NetworkManager manage a link, or leave it alone, as nmcli device set managed does, and waits until it is so: it may put on the link what it
-// has for it, or take that away.
+// NMManage makes NetworkManager manage a link, or leave it alone, as nmcli device set managed does.
+// It waits until that is so, because NetworkManager may then put on the link what it has for it, or
+// take that away.
 func (b *Bus) NMManage(ctx context.Context, index int, mac nic.MAC, managed bool) error {
 	m, dev, name, err := b.nmDevice(ctx, index, mac)
 	if err != nil {
@@ -222,7 +235,7 @@ func (b *Bus) NMManage(ctx context.Context, index int, mac nic.MAC, managed bool
 	return err
 }
 
-// managed says whether NetworkManager manages a device, and waits for a while until that is as expected.
+// managed says whether NetworkManager manages a device. It waits a while for the expected answer.
 func (m nm) managed(ctx context.Context, dev dbus.ObjectPath, expected bool, patience time.Duration) (bool, error) {
 	for begin := time.Now(); ; {
 		var state uint32
@@ -240,7 +253,7 @@ func (m nm) managed(ctx context.Context, dev dbus.ObjectPath, expected bool, pat
 	}
 }
 
-// NMRelease takes our checkpoint away, also of a link that is gone. That there is none is fine.
+// NMRelease removes our checkpoint, even if its link is gone. If there is none, that is no error.
 func (b *Bus) NMRelease(ctx context.Context) error {
 	m, err := b.nmAsk(ctx)
 	if err != nil {
@@ -251,9 +264,11 @@ func (b *Bus) NMRelease(ctx context.Context) error {
 	return err
 }
 
-// releaseOurs takes all our checkpoints away, and says whether somebody else has one that covers a device. There is one change at a time, so that any
-// other of ours is of one that is over. Of a link that was unplugged there is no device in it any more, and after its time it would write the
-// profile back as it was then, in a form of NetworkManager's own (nm_checkpoint_rollback in src/core/nm-checkpoint.c).
+// releaseOurs removes all our checkpoints, and says whether somebody else has one that covers a
+// device. There is one change at a time, so any other checkpoint of ours belongs to a change that
+// is over. If the link of such a one was unplugged, the checkpoint has no device any more; when its
+// time is over, it would write the profile back as it was then, in a form of NetworkManager's own
+// (nm_checkpoint_rollback in src/core/nm-checkpoint.c).
 func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool, err error) {
 	var all []dbus.ObjectPath
 	if err := m.get(ctx, nmObject, nmService, "Checkpoints", &all); err != nil {
@@ -264,7 +279,7 @@ func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool,
 		var devices []dbus.ObjectPath
 		var timeout uint32
 		if err := errors.Join(m.get(ctx, c, iface, "Devices", &devices), m.get(ctx, c, iface, "RollbackTimeout", &timeout)); err != nil {
-			continue // it has run out meanwhile
+			continue // its time has ended meanwhile
 		}
 		switch {
 		case len(devices) <= 1 && timeout == nmHold:
@@ -278,8 +293,9 @@ func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool,
 	return foreign, nil
 }
 
-// NMLoad has NetworkManager read these profiles and no other: nm-settings of the service, LoadConnections. A profile whose file is gone is forgotten,
-// and no longer in force anywhere. Measured with 1.42 and 1.52.
+// NMLoad makes NetworkManager read these profiles and no others (LoadConnections, see nm-settings).
+// A profile whose file is gone is forgotten, and is no longer in force anywhere. Measured with 1.42
+// and 1.52.
 func (b *Bus) NMLoad(ctx context.Context, files []string) error {
 	m, err := b.nmAsk(ctx)
 	if err != nil {

@@ -18,7 +18,8 @@ type Device struct {
 // ErrNoDevice: NetworkManager has no device of that name.
 var ErrNoDevice = errors.New("NetworkManager has no such device")
 
-// NMShows asks NetworkManager what it shows of a link, by name. ErrNoDevice: it knows no such link.
+// NMShows asks NetworkManager about a link, by name. ErrNoDevice means that NetworkManager knows no
+// such link.
 func (b *Bus) NMShows(ctx context.Context, link string) (Device, error) {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
@@ -57,7 +58,7 @@ func (b *Bus) NMShows(ctx context.Context, link string) (Device, error) {
 	}
 	property(active, ".Connection.Active", "Connection", &connection)
 	property(connection, ".Settings.Connection", "Filename", &d.File)
-	if err != nil { // the profile may just have gone
+	if err != nil { // the profile may have gone just now
 		d.File = ""
 	}
 	return d, nil

@@ -11,10 +11,11 @@ import (
 	"multinicd/nic"
 )
 
-// NMActivate brings a profile in force on the link as it was read last. Where it is in force already, in an older form, that is a Reapply, which changes what
-// differs and nothing else; the same again causes no event. known says whether NetworkManager has the profile.
+// NMActivate brings a profile into force on the link, as NetworkManager read it last. If an older
+// form of the profile is in force, this is a Reapply, which changes only what differs; a second
+// time it causes no event. known says whether NetworkManager has the profile.
 //
-// A link without a carrier is left alone: NetworkManager would wait for one, and give up.
+// A link without a carrier is left alone: NetworkManager would wait for a carrier, and give up.
 func (b *Bus) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, nmActivateTimeout)
 	defer cancel()
@@ -34,7 +35,8 @@ func (b *Bus) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid strin
 		return true, err
 	}
 	if s.uuid == uuid && s.busy() && s.state != nmDeactivating {
-		// On its way by itself, or at somebody's word: in the form that it had when that began.
+		// The profile is already being activated, by NetworkManager itself or by somebody else. It
+		// comes in the form that it had when that began.
 		if err := m.await(ctx, dev, name, uuid, ""); err != nil {
 			return true, err
 		}
@@ -45,7 +47,7 @@ func (b *Bus) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid strin
 		if err != nil || !again {
 			return true, err
 		}
-	} // else it cannot be done so: it has to be activated anew
+	} // else a Reapply cannot do it, and the profile has to be activated anew
 	if s.state == nmUnavailable {
 		return true, nil
 	}
@@ -56,14 +58,15 @@ func (b *Bus) NMActivate(ctx context.Context, index int, mac nic.MAC, uuid strin
 	return true, m.await(ctx, dev, name, uuid, active)
 }
 
-// nmState is what a device is in, and what is, or is about to be, in force on it: an active connection, and the UUID of its profile.
+// nmState is the state of a device, and the profile in force on it or about to be: an active
+// connection, and the UUID of its profile.
 type nmState struct {
 	state  uint32
 	active dbus.ObjectPath // "/": none
 	uuid   string
 }
 
-// busy says whether a profile is coming in force, or going.
+// busy says whether a profile is being activated or deactivated.
 func (s nmState) busy() bool {
 	return s.state > nmDisconnected && s.state < nmActivated || s.state == nmDeactivating
 }
@@ -76,12 +79,13 @@ func (m nm) state(ctx context.Context, dev dbus.ObjectPath) (s nmState, err erro
 		return s, err
 	}
 	if err := m.get(ctx, s.active, nmActive, "Uuid", &s.uuid); err != nil {
-		s.uuid = "" // it has gone meanwhile
+		s.uuid = "" // the profile has gone meanwhile
 	}
 	return s, nil
 }
 
-// reapply changes what differs between the profile and what is in force; again says that this profile cannot be brought in force so.
+// reapply changes what differs between the profile and what is in force. again says that this
+// cannot be done by a Reapply.
 func (m nm) reapply(ctx context.Context, dev dbus.ObjectPath) (again bool, err error) {
 	var applied map[string]map[string]dbus.Variant
 	var version uint64
@@ -90,7 +94,7 @@ func (m nm) reapply(ctx context.Context, dev dbus.ObjectPath) (again bool, err e
 	}
 	asSaved := map[string]map[string]dbus.Variant{}
 	answered, err := m.call(ctx, dev, nmDevice+".Reapply", []any{asSaved, version, uint32(nmPreserveExternal)})
-	if answered && err != nil { // before 1.42 there is no such flag
+	if answered && err != nil { // there is no such flag before 1.42
 		answered, err = m.call(ctx, dev, nmDevice+".Reapply", []any{asSaved, version, uint32(0)})
 	}
 	if answered && err != nil {
@@ -102,7 +106,8 @@ func (m nm) reapply(ctx context.Context, dev dbus.ObjectPath) (again bool, err e
 	return false, nil
 }
 
-// available gives the state of a device once NetworkManager has seen that it has a carrier, if it has one: as a rule within milliseconds of the kernel.
+// available gives the state of a device. If the link has a carrier, it waits until NetworkManager
+// has seen the carrier, as a rule milliseconds after the kernel.
 func (m nm) available(ctx context.Context, dev dbus.ObjectPath, index int, mac nic.MAC) (nmState, error) {
 	for begin := time.Now(); ; {
 		s, err := m.state(ctx, dev)
@@ -124,8 +129,9 @@ func (m nm) available(ctx context.Context, dev dbus.ObjectPath, index int, mac n
 	}
 }
 
-// await waits until the profile is in force, by the activation active where that is not empty: until then the one before it may be, which is
-// to go. One that somebody else has overtaken is as good.
+// await waits until the profile is in force. If active is not empty, it must be by that activation:
+// the profile from before, which is to go, may be in force until then. A newer activation by
+// somebody else is as good.
 func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string, active dbus.ObjectPath) error {
 	begin := time.Now()
 	return m.until(ctx, dev, name, func(s nmState) (bool, error) {
@@ -142,7 +148,7 @@ func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string, a
 	})
 }
 
-// until asks for the state of a device until done says that it is as it should be.
+// until asks for the state of a device until done says that the state is as it should be.
 func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done func(nmState) (bool, error)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -162,7 +168,7 @@ func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done fu
 	}
 }
 
-// NMAwait waits until NetworkManager has done with what it is doing on the link, or 5 s have passed.
+// NMAwait waits until NetworkManager has finished what it does on the link, or 5 s have passed.
 func (b *Bus) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
@@ -174,9 +180,10 @@ func (b *Bus) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
 	return m.until(ctx, dev, name, func(s nmState) (bool, error) { return !s.busy(), nil })
 }
 
-// NMLeft waits until a profile that NetworkManager was told to forget is in force on the link no more. It runs the administrator's pre-down scripts first
-// (/etc/NetworkManager/dispatcher.d/pre-down.d), and then takes addresses away and sets the MTU that the link had when the profile came: what is done to
-// the link before that does not last.
+// NMLeft waits until a profile that NetworkManager was told to forget is no longer in force on the
+// link. First NetworkManager runs the administrator's pre-down scripts
+// (/etc/NetworkManager/dispatcher.d/pre-down.d). Then it takes addresses away, and sets the MTU
+// that the link had when the profile came. What is done to the link before that does not last.
 func (b *Bus) NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error {
 	ctx, cancel := context.WithTimeout(ctx, nmLeaveTimeout)
 	defer cancel()
