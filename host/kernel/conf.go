@@ -11,9 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a link has of its own under net.ipv4.conf is read and set over netlink, in the message about the link (inet_fill_link_af and
-// inet_set_link_af of the kernel's net/ipv4/devinet.c, since Linux 3.1). So neither needs /proc/sys, which a sandbox or an unprivileged
-// container has read-only; setting it needs CAP_NET_ADMIN, as everything here does.
+// What a link has of its own under net.ipv4.conf is read and set over netlink, in the message about
+// the link (inet_fill_link_af and inet_set_link_af of the kernel's net/ipv4/devinet.c, since Linux
+// 3.1). So nobody needs /proc/sys, which is read-only in a sandbox or an unprivileged container. To
+// set it needs CAP_NET_ADMIN, as everything here does.
 
 // Numbers of linux/if_link.h and linux/ip.h that x/sys/unix v0.49 lacks.
 const (
@@ -23,7 +24,7 @@ const (
 	devconfIgnore   = 19 // IPV4_DEVCONF_ARP_IGNORE
 )
 
-// parseConf reads IFLA_AF_SPEC. The kernel gives all values in a row, from number 1 on.
+// parseConf reads IFLA_AF_SPEC. The kernel gives all values in a row, beginning with number 1.
 func parseConf(spec []byte) (out nic.Conf) {
 	for family, v := range attributes(spec) {
 		if family != unix.AF_INET {
@@ -45,7 +46,8 @@ func parseConf(spec []byte) (out nic.Conf) {
 	return out
 }
 
-// setConf sets them. To the kernel they come as an attribute each, with the number as its kind.
+// setConf sets the values. Each goes to the kernel as one attribute, whose kind is the value's
+// number.
 func (k *Kernel) setConf(ctx context.Context, l nic.Link, c nic.Conf) error {
 	values := slices.Concat(attrUint32(devconfIgnore, uint32(c.ARPIgnore)).encode(), attrUint32(devconfAnnounce, uint32(c.ARPAnnounce)).encode(),
 		attrUint32(devconfRPFilter, uint32(c.RPFilter)).encode())

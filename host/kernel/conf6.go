@@ -16,9 +16,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a link has of its own under net.ipv6.conf is read over netlink, as that of IPv4 is. Setting it is another matter: netlink takes
-// addr_gen_mode and nothing else (inet6_set_link_af of the kernel's net/ipv6/addrconf.c, Linux 6.12), so it takes /proc/sys/net/ipv6/conf. A
-// container has that read-only; then nothing of it is told (Conf6 is nil), and the next boot closes the link.
+// What a link has of its own under net.ipv6.conf is read over netlink, as for IPv4. It is set in
+// another way: netlink takes only addr_gen_mode (inet6_set_link_af of the kernel's
+// net/ipv6/addrconf.c, Linux 6.12), so the rest is written to /proc/sys/net/ipv6/conf. In a
+// container those files are read-only. Then nothing of it is reported (Conf6 is nil), and the next
+// boot closes the link.
 
 const conf6Dir = "/proc/sys/net/ipv6/conf"
 
@@ -32,7 +34,8 @@ const (
 	ifaprotKernelLL     = 3  // IFAPROT_KERNEL_LL
 )
 
-// parseConf6 reads IFLA_AF_SPEC. The kernel gives all values in a row, from number 0 on. nil: the link has no IPv6.
+// parseConf6 reads IFLA_AF_SPEC. The kernel gives all values in a row, beginning with number 0. nil
+// means that the link has no IPv6.
 func parseConf6(spec []byte) *nic.Conf6 {
 	for family, v := range attributes(spec) {
 		if family != unix.AF_INET6 {
@@ -57,7 +60,7 @@ func parseConf6(spec []byte) *nic.Conf6 {
 	return nil
 }
 
-// canSetConf6 says whether this process may write what Conf6 has.
+// canSetConf6 says whether this process may write the values of Conf6.
 func (k *Kernel) canSetConf6() (can bool) {
 	k.there(func() { can = unix.Access(k.host.Path(conf6Dir+"/all/accept_ra"), unix.W_OK) == nil })
 	return can
@@ -71,7 +74,8 @@ func (k *Kernel) there(f func()) {
 	k.inside(f)
 }
 
-// NoIPv6 says why no link of the host can have an IPv6 address; "": some can, as far as this process sees.
+// NoIPv6 says why no link of the host can have an IPv6 address. "" means that a link may have one,
+// as far as this process sees.
 func (k *Kernel) NoIPv6() (why string) {
 	k.there(func() {
 		_, err := os.Stat(k.host.Path("/proc/sys/net/ipv4/conf"))
@@ -86,7 +90,8 @@ func (k *Kernel) NoIPv6() (why string) {
 	return why
 }
 
-// changeConf6 makes what c says of IPv6 on the link l, and takes away what router advertisements have brought.
+// changeConf6 changes IPv6 on the link l as c says, and takes away what router advertisements have
+// brought.
 func (k *Kernel) changeConf6(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	if c.Conf6 != nil && c.HadConf6 != nil {
 		if err := k.setConf6(ctx, l, *c.Conf6, *c.HadConf6); err != nil {
@@ -106,8 +111,10 @@ func (k *Kernel) changeConf6(ctx context.Context, c nic.Change, l nic.Link, befo
 	return k.unadvertise(ctx, c, l, before)
 }
 
-// setConf6 sets what a change from had to c changes, and is not so already: what it does not change may be another's by now, as it is where
-// NetworkManager has switched IPv6 off meanwhile. No router is let in before the mode is right, and IPv6 comes on last.
+// setConf6 sets the values that differ between had and c, unless they are set already. It leaves
+// the other values alone: somebody else may have changed them, for instance NetworkManager that has
+// switched IPv6 off meanwhile. No router is let in before the mode is right, and IPv6 is switched
+// on last.
 func (k *Kernel) setConf6(ctx context.Context, l nic.Link, c, had nic.Conf6) error {
 	now := had
 	if l.Conf6 != nil { // else the link got IPv6 with its MTU, a moment ago
@@ -133,8 +140,9 @@ func (k *Kernel) setConf6(ctx context.Context, l nic.Link, c, had nic.Conf6) err
 	return nil
 }
 
-// setAddrGenMode sets how the link-local address is made. By the file the kernel makes it at once, as it must on a link that is up; and
-// also on one that is down, where it would be for nothing.
+// setAddrGenMode sets how the link-local address is made. When the file is written, the kernel
+// makes the address at once. A link that is up needs that. On a link that is down the kernel would
+// make the address for nothing, so there netlink sets the mode.
 func (k *Kernel) setAddrGenMode(ctx context.Context, l nic.Link, mode int) error {
 	if l.Up {
 		return k.writeConf6(l, "addr_gen_mode", mode)
@@ -147,7 +155,7 @@ func (k *Kernel) setAddrGenMode(ctx context.Context, l nic.Link, mode int) error
 	return gone(err)
 }
 
-// writeConf6 writes one value. A link that has no IPv6 has no such file, and needs no value.
+// writeConf6 writes one value. A link without IPv6 has no such file, and needs no value.
 func (k *Kernel) writeConf6(l nic.Link, key string, value int) (err error) {
 	k.there(func() {
 		var f *os.File
@@ -163,8 +171,9 @@ func (k *Kernel) writeConf6(l nic.Link, key string, value int) (err error) {
 	return host.WithoutPath(err)
 }
 
-// kernelLinkLocal says whether the kernel has made a link-local address: by its own word, or, before Linux 5.18, by its form. Modes above
-// AddrGenNone make it of a secret.
+// kernelLinkLocal says whether the kernel has made a link-local address. The kernel says so itself;
+// before Linux 5.18 the form of the address tells. Modes above AddrGenNone make the address from a
+// secret.
 func kernelLinkLocal(a rawAddress, mac nic.MAC, mode int) bool {
 	ip := a.Prefix.Addr()
 	if !ip.Is6() || !ip.IsLinkLocalUnicast() || a.Prefix.Bits() != 64 {

@@ -13,18 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// rtnl is one rtnetlink socket, see rtnetlink(7). It is the one place that makes requests, sets their deadline and asks again
-// when the kernel says that a dump was interrupted: netlink v1.3.1 hands out the torn list together with ErrDumpInterrupted.
-// Its own list functions ask for the VFs and the counters of every link as well, which is slow on SR-IOV hosts; ours do not.
+// rtnl is one rtnetlink socket, see rtnetlink(7). Only here are requests made, and only here do
+// they get a deadline. When the kernel says that a dump was interrupted, rtnl asks again: netlink
+// v1.3.1 returns the torn list together with ErrDumpInterrupted. The list functions of that library
+// also ask for the VFs and the counters of every link, which is slow on SR-IOV hosts; ours do not.
 type rtnl struct {
 	sockets map[int]*nl.SocketHandle
 }
 
 const (
-	// A request waits for the kernel's rtnl lock, which others may hold for seconds while they make hundreds of links.
+	// A request waits for the kernel's rtnl lock. Others may hold that lock for seconds while they
+	// make hundreds of links.
 	requestTimeout = 10 * time.Second
-	// A dump is torn whenever a link, address or route of the whole namespace changes meanwhile. A node that starts 100 Pods
-	// does that all the time, so there are many tries, with pauses between them that grow from the least to the most.
+	// A dump is torn if a link, address or route of the namespace changes meanwhile. A node that
+	// starts 100 Pods changes them all the time. So there are many tries, with pauses that grow
+	// from the least to the most.
 	dumpPatience   = 2 * time.Second
 	dumpPauseLeast = time.Millisecond
 	dumpPauseMost  = 50 * time.Millisecond
@@ -36,20 +39,21 @@ func openRTNL() (*rtnl, error) {
 		return nil, fmt.Errorf("opening a netlink socket: %w", err)
 	}
 	tv := unix.NsecToTimeval(int64(requestTimeout))
-	// Neither can fail: they only store the value.
+	// Both calls only store the value, and cannot fail.
 	_ = s.SetReceiveTimeout(&tv)
 	_ = s.SetSendTimeout(&tv)
-	// Since Linux 4.12; without it errors have no text.
+	// Linux 4.12 and later. Without it errors have no text.
 	_ = s.SetExtAck(true)
 	return &rtnl{sockets: map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: {Socket: s}}}, nil
 }
 
 func (r *rtnl) close() { r.sockets[unix.NETLINK_ROUTE].Close() }
 
-// port is the address of the socket, by which the kernel says who asked for a change.
+// port is the address of the socket. By it the kernel says who asked for a change.
 func (r *rtnl) port() (uint32, error) { return r.sockets[unix.NETLINK_ROUTE].Socket.GetPid() }
 
-// request makes one request of the fixed-size header body and attributes, and gives the replies of type reply to each.
+// request makes one request of the fixed-size header body and the attributes. It gives each reply
+// of type reply to each.
 func (r *rtnl) request(kind, flags int, body []byte, attributes []attribute, reply uint16, each func(m []byte)) error {
 	req := nl.NewNetlinkRequest(kind, flags)
 	req.Sockets = r.sockets
@@ -65,7 +69,7 @@ func (r *rtnl) request(kind, flags int, body []byte, attributes []attribute, rep
 	})
 }
 
-// do makes a request that changes something and waits for the kernel's answer, an errno or nil.
+// do makes a request that changes something, and waits for the kernel's answer: an errno or nil.
 func (r *rtnl) do(ctx context.Context, kind, flags int, body []byte, attributes ...attribute) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -73,8 +77,8 @@ func (r *rtnl) do(ctx context.Context, kind, flags int, body []byte, attributes 
 	return r.request(kind, flags|unix.NLM_F_ACK, body, attributes, 0, nil)
 }
 
-// dump gives every message of one kind. The messages stay valid. A list that was torn is never given: what is missing from it
-// may be the default route of the link that the node lives by.
+// dump gives every message of one kind. The messages stay valid. It never gives a torn list: what
+// is missing there may be the default route of the link that the node lives by.
 func (r *rtnl) dump(ctx context.Context, kind int, reply uint16, body []byte, attributes ...attribute) ([][]byte, error) {
 	var out [][]byte
 	err := whole(ctx, func() error {
@@ -87,7 +91,7 @@ func (r *rtnl) dump(ctx context.Context, kind int, reply uint16, body []byte, at
 	return out, nil
 }
 
-// whole asks again and again until an answer is not torn, and gives up with an error after dumpPatience.
+// whole asks again until an answer is not torn. After dumpPatience it gives up with an error.
 func whole(ctx context.Context, ask func() error) error {
 	began := time.Now()
 	for pause := dumpPauseLeast; ; pause = min(2*pause, dumpPauseMost) {
@@ -131,7 +135,8 @@ func attrUint32(kind uint16, v uint32) attribute {
 
 func attrString(kind uint16, s string) attribute { return attribute{kind, append([]byte(s), 0)} }
 
-// attributes walks over the rtattrs in b, without copying. It ends at the first that does not fit.
+// attributes walks over the rtattrs in b, without copying. It ends at the first rtattr that does
+// not fit.
 func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	return func(yield func(uint16, []byte) bool) {
 		for len(b) >= unix.SizeofRtAttr {
@@ -145,7 +150,7 @@ func attributes(b []byte) iter.Seq2[uint16, []byte] {
 	}
 }
 
-// number reads a u32, s32 or u8 attribute; 0 for anything else.
+// number reads a u32, s32 or u8 attribute. It is 0 for anything else.
 func number(b []byte) int {
 	switch len(b) {
 	case 1:

@@ -8,8 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// permanentMAC asks the driver by ioctl for the burnt-in address, as kernels before 5.6 do not tell it over netlink
-// (ETHTOOL_GPERMADDR, linux/ethtool.h). Zero if there is none, or if the link has gone.
+// permanentMAC asks the driver by ioctl for the burnt-in address (ETHTOOL_GPERMADDR,
+// linux/ethtool.h). Kernels before 5.6 do not give it over netlink. It is zero if there is none, or
+// if the link has gone.
 func permanentMAC(name string) nic.MAC {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

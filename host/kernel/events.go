@@ -19,27 +19,31 @@ var groups = []uint{
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
 	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
 	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
-	unix.RTNLGRP_IPV4_NETCONF, // of what nic.Conf has, the kernel tells of rp_filter only
+	unix.RTNLGRP_IPV4_NETCONF, // of the values of nic.Conf the kernel announces only rp_filter
 }
 
 const (
-	// Room for the events of some thousand routes that come at once, in bytes of kernel memory, used only while they wait.
+	// Room for the events of some thousand routes that come at once. It is in bytes of kernel
+	// memory, used only while events wait.
 	eventBuffer = 4 << 20
 	// How long to wait until a broken subscription is made anew.
 	resubscribe = time.Second
 )
 
-// Relevant says whether an event about the link with this ifindex concerns the caller; link says that it is about the link
-// itself (new, gone, renamed, up, carrier) and not its addresses or routes. index is 0 for a rule and for a route through no link.
-// It is called for each event of the whole namespace, so it must be quick.
+// Relevant says whether an event about the link with this ifindex concerns the caller. link says
+// that the event is about the link itself (new, gone, renamed, up, carrier) and not about its
+// addresses or routes. index is 0 for a rule, and for a route through no link. Relevant is called
+// for each event of the whole namespace, so it must be quick.
 type Relevant func(index int, link bool) bool
 
-// Events wakes the caller, by a send on wake that never blocks, whenever something relevant has changed in the kernel, until ctx is
-// done. Events carry nothing: the caller reads again. wake should have a capacity of 1.
+// Events wakes the caller whenever something relevant has changed in the kernel, until ctx is done.
+// It wakes by a send on wake that never blocks; wake should have a capacity of 1. Events carry
+// nothing: the caller reads everything again.
 //
-// ready is called once the first subscription stands: what changes after that is not missed, so the caller's first read comes
-// later. It subscribes in the network namespace of the calling thread. When events were lost, or the socket broke, the subscription is made anew and the caller woken. The first failure to
-// subscribe is returned; afterwards only ctx ends it, with nil.
+// ready is called once, when the first subscription works. No change after that is missed, so the
+// caller's first read must come later. Events subscribes in the network namespace of the calling
+// thread. If events were lost, or the socket broke, it subscribes anew and wakes the caller. It
+// returns an error if the first subscription fails. After that only ctx ends it, with nil.
 func (k *Kernel) Events(ctx context.Context, relevant Relevant, wake chan<- struct{}, ready func()) error {
 	s, err := k.subscribe()
 	if err != nil {
@@ -74,7 +78,7 @@ func (k *Kernel) subscribe() (s *nl.NetlinkSocket, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to kernel events: %w", err)
 	}
-	// By force where we may (CAP_NET_ADMIN); without it the limit of net.core.rmem_max holds.
+	// With CAP_NET_ADMIN this may exceed the limit. Without it, net.core.rmem_max counts.
 	if s.SetReceiveBufferSize(eventBuffer, true) != nil {
 		_ = s.SetReceiveBufferSize(eventBuffer, false)
 	}
@@ -110,14 +114,14 @@ func (k *Kernel) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relev
 	}
 }
 
-// concerns asks relevant about the links of an event, several for a multipath route.
+// concerns asks relevant about the links of an event. A multipath route has several.
 func concerns(kind uint16, m []byte, relevant Relevant) bool {
 	switch kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK, unix.RTM_NEWADDR, unix.RTM_DELADDR:
 		if len(m) < unix.SizeofIfAddrmsg {
 			return false
 		}
-		// Both structs have the index at the same place.
+		// Both structs have the index in the same place.
 		return relevant(int(int32(binary.NativeEndian.Uint32(m[4:]))), kind == unix.RTM_NEWLINK || kind == unix.RTM_DELLINK)
 	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
 		yes := false
@@ -139,7 +143,8 @@ func concerns(kind uint16, m []byte, relevant Relevant) bool {
 	return false
 }
 
-const netconfIfindex = 1 // NETCONFA_IFINDEX, linux/netconf.h; negative numbers mean all links, and the default
+// NETCONFA_IFINDEX, linux/netconf.h; negative numbers mean all links, and the default
+const netconfIfindex = 1
 
 func nudge(wake chan<- struct{}) {
 	select {

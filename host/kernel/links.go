@@ -15,17 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Links gives every link of the network namespace, sorted by ifindex, with its addresses and with its unicast routes of all
-// tables but local; the routes of a multipath route are given to each of its links. Claim and Former are not filled: see Claims.
-// AltNames, Addresses, Routes and Rules are sorted or in the kernel's order, and nil where there is none.
+// Links gives every link of the network namespace, sorted by ifindex. Each has its addresses, and
+// its unicast routes of all tables except local. The routes of a multipath route are given to each
+// of its links. Claim and Former are not filled in, see package survey. AltNames are sorted;
+// Addresses, Routes and Rules are in the kernel's order. Each is nil if there is none.
 //
-// It makes six dumps. What appears or goes between them may be missing from one of the lists; the kernel's event about it comes later.
+// Links makes six dumps. What appears or goes between two of them may be missing from a list. The
+// kernel's event about it comes later.
 func (k *Kernel) Links(ctx context.Context) ([]nic.Link, error) {
 	links, _, err := k.look(ctx, 0)
 	return links, err
 }
 
-// Link gives one link as Links does. The error wraps nic.ErrLinkGone where there is none with that ifindex.
+// Link gives one link as Links does. If there is no link with that ifindex, the error wraps
+// nic.ErrLinkGone.
 func (k *Kernel) Link(ctx context.Context, index int) (nic.Link, error) {
 	links, _, err := k.look(ctx, index)
 	if err == nil && len(links) == 0 {
@@ -37,7 +40,8 @@ func (k *Kernel) Link(ctx context.Context, index int) (nic.Link, error) {
 	return links[0], nil
 }
 
-// Bare gives every link as Links does, but without addresses, routes and rules: one dump of the six.
+// Bare gives every link as Links does, but without addresses, routes and rules. It makes one of the
+// six dumps.
 func (k *Kernel) Bare(ctx context.Context) ([]nic.Link, error) {
 	messages, err := k.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg), noCounters)
 	if err != nil {
@@ -53,7 +57,8 @@ func (k *Kernel) Bare(ctx context.Context) ([]nic.Link, error) {
 	return k.settable(links), nil
 }
 
-// Name gives the name of the link with an ifindex, and "" where there is none, or it cannot be told.
+// Name gives the name of the link with an ifindex. It is "" if there is none, or if the kernel
+// cannot be asked.
 func (k *Kernel) Name(ctx context.Context, index int) string {
 	links, err := k.single(ctx, index)
 	if err != nil || len(links) == 0 {
@@ -62,10 +67,11 @@ func (k *Kernel) Name(ctx context.Context, index int) string {
 	return links[0].Name
 }
 
-// noCounters (Linux 4.9) asks for a link without its counters, and without its VFs, which are told only when asked for.
+// noCounters (Linux 4.9) asks for a link without its counters and without its VFs. VFs come only if
+// they are asked for.
 var noCounters = attrUint32(unix.IFLA_EXT_MASK, rtextFilterSkipStats)
 
-// single gives the link with an index as Bare does, or none.
+// single gives the link with an ifindex as Bare does; nothing if there is none.
 func (k *Kernel) single(ctx context.Context, index int) (links []nic.Link, err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -81,7 +87,7 @@ func (k *Kernel) single(ctx context.Context, index int) (links []nic.Link, err e
 	return k.settable(links), nil
 }
 
-// settable leaves out of links what this host cannot set.
+// settable removes from links the values that this host cannot set.
 func (k *Kernel) settable(links []nic.Link) []nic.Link {
 	if !k.canSetConf6() {
 		for i := range links {
@@ -91,11 +97,11 @@ func (k *Kernel) settable(links []nic.Link) []nic.Link {
 	return links
 }
 
-// raw is what the kernel said of one link, as it can be sent back.
+// raw is what the kernel said of one link, in the form in which it can be sent back.
 type raw struct {
 	addresses []rawAddress
 	routes    []rawRoute
-	rules     []nic.Rule // of the whole host, those with a source
+	rules     []nic.Rule // of the whole host, with a source
 }
 
 type rawAddress struct {
@@ -108,8 +114,9 @@ type rawRoute struct {
 	message []byte // rtmsg and attributes
 }
 
-// look reads all links, or, if only is not 0, the link with that index, if it is there, and keeps the messages about it: a step of a change looks so
-// several times, and what the kernel tells of a link itself is more than all the rest.
+// look reads all links. If only is not 0, it reads just the link with that index, if there is one,
+// and keeps the messages about that link. A step of a change does so several times, and what the
+// kernel tells about a link itself is more than all the rest.
 func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
 	var kept raw
 	var links []nic.Link
@@ -144,7 +151,8 @@ func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
 		}
 		for _, m := range messages {
 			if len(m) > 0 && m[0] != family {
-				continue // a kernel without IPv6 answers with the routes of all families that it has
+				// a kernel without IPv6 answers with the routes of all families that it has
+				continue
 			}
 			parseRoute(m, func(index int, r nic.Route) {
 				if l := find(links, index); l != nil {
@@ -171,7 +179,7 @@ func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
 	return links, kept, nil
 }
 
-// find looks in links sorted by ifindex.
+// find finds a link in links, which are sorted by ifindex.
 func find(links []nic.Link, index int) *nic.Link {
 	i, ok := slices.BinarySearchFunc(links, index, func(l nic.Link, i int) int { return cmp.Compare(l.Index, i) })
 	if !ok {
@@ -250,8 +258,9 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 	return l, true
 }
 
-// parseAddress reads an RTM_NEWADDR message of IPv4 or IPv6, see rtnetlink(7).
-// IFA_LOCAL is the link's own address where it differs from the peer's in IFA_ADDRESS; the length then is the peer's.
+// parseAddress reads an RTM_NEWADDR message of IPv4 or IPv6, see rtnetlink(7). If the peer has
+// another address, IFA_LOCAL is the link's own address and IFA_ADDRESS the peer's. The prefix
+// length is then the peer's.
 func parseAddress(m []byte) (index int, a nic.Address, ok bool) {
 	if len(m) < unix.SizeofIfAddrmsg {
 		return 0, a, false
@@ -274,17 +283,19 @@ func parseAddress(m []byte) (index int, a nic.Address, ok bool) {
 	a = nic.Address{
 		Prefix:    netip.PrefixFrom(address, bits),
 		Permanent: flags&unix.IFA_F_PERMANENT != 0,
-		// An optimistic address is in use while it is checked.
+		// An optimistic address is used while it is still being checked.
 		Tentative: flags&unix.IFA_F_TENTATIVE != 0 && flags&(unix.IFA_F_OPTIMISTIC|unix.IFA_F_DADFAILED) == 0,
 		Duplicate: flags&unix.IFA_F_DADFAILED != 0,
-		// The kernel sets the first on each address that it makes of a prefix (addrconf_prefix_rcv_add_addr of net/ipv6/addrconf.c, since Linux 3.14).
+		// The kernel sets the first of these flags on each address that it makes from a prefix
+		// (addrconf_prefix_rcv_add_addr of net/ipv6/addrconf.c, since Linux 3.14).
 		Advertised: address.Is6() && flags&unix.IFA_F_PERMANENT == 0 && flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0,
 	}
 	return int(binary.NativeEndian.Uint32(m[4:])), a, a.Prefix.IsValid()
 }
 
-// parseRoute reads an RTM_NEWROUTE message and gives each the route, for every link that it leads through: none for a
-// blackhole. Routes of other types (local, multicast), of table local, and cached clones are left out.
+// parseRoute reads an RTM_NEWROUTE message. It gives the route to each, once for every link that
+// the route leads through; a blackhole has none. Routes of other types (local, multicast), of table
+// local, and cached clones are left out.
 func parseRoute(m []byte, each func(index int, r nic.Route)) {
 	if len(m) < unix.SizeofRtMsg {
 		return

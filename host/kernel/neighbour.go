@@ -17,20 +17,22 @@ import (
 // ErrSilent: nobody answered.
 var ErrSilent = errors.New("nobody answers")
 
-// probes is how many times a question is asked within the time there is: a frame may get lost, and a port of a switch that has just
-// come up may not forward yet.
+// probes is how often a question is asked in the time that there is. A frame may get lost, and a
+// port of a switch that has just come up may not forward yet.
 const probes = 3
 
-// carrierTimeout is how long a link that was just set up may take until it has a carrier and anybody can be asked: a card and a switch
-// that agree on 1 Gbit/s need two to three seconds.
+// carrierTimeout is how long a link that was just set up may take until it has a carrier; nobody
+// can be asked before. A card and a switch that agree on 1 Gbit/s need two to three seconds.
 const carrierTimeout = 4 * time.Second
 
-// ProbeAddress asks whether another machine on the segment of a link has an address, before it is taken: by a probe of RFC 5227 or, for IPv6, by
-// the solicitation of RFC 4862; neither has a sender address, and so they disturb nobody's cache. holder is who answered, or who asks the same at
-// the same time. It waits for a carrier first, and takes the whole of wait if nobody answers; without a carrier nobody can. The link must be up (ENETDOWN).
-// The kernel asks for IPv6 addresses too, but once, and only when they are there already.
+// ProbeAddress asks whether another machine on the segment of a link has an address, before we take
+// the address. It uses a probe of RFC 5227 or, for IPv6, the solicitation of RFC 4862. Neither has
+// a sender address, so they disturb nobody's cache. holder is the machine that answered, or that
+// asks the same question at the same time. ProbeAddress first waits for a carrier, without which
+// nobody can answer. If nobody answers, it takes the whole of wait. The link must be up (ENETDOWN).
+// The kernel asks for IPv6 addresses too, but only once, and only when they are already there.
 //
-// It needs CAP_NET_RAW and works in the network namespace of the calling thread.
+// It needs CAP_NET_RAW, and works in the network namespace of the calling thread.
 func (k *Kernel) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait time.Duration) (holder nic.MAC, inUse bool, err error) {
 	a = a.Unmap()
 	l, err := k.carrier(ctx, index)
@@ -53,8 +55,9 @@ func (k *Kernel) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait
 	return nic.MAC{}, false, fmt.Errorf("probing %s: %w", a, err)
 }
 
-// Neighbour asks by ARP or neighbour discovery whether a machine on the segment of a link answers for an address. It asks on its
-// own, whatever the kernel's cache says. ErrSilent when ctx is done before an answer; without a deadline it waits for ever.
+// Neighbour asks by ARP or neighbour discovery whether a machine on the segment of a link answers
+// for an address. It asks by itself, whatever the kernel's cache says. It returns ErrSilent if ctx
+// is done before an answer. Without a deadline it waits for ever.
 func (k *Kernel) Neighbour(ctx context.Context, index int, a netip.Addr) error {
 	links, _, err := k.look(ctx, 0)
 	if err != nil {
@@ -105,7 +108,8 @@ func (k *Kernel) carrier(ctx context.Context, index int) (nic.Link, error) {
 	}
 }
 
-// packetSocket is one for the frames of a protocol that come in by a link, with or without their Ethernet headers, by kind (SOCK_RAW, SOCK_DGRAM).
+// packetSocket is a socket for the frames of a protocol that come in by a link. The kind says
+// whether they come with their Ethernet headers (SOCK_RAW) or without (SOCK_DGRAM).
 func packetSocket(kind int, protocol uint16, index int) (*os.File, int, error) {
 	s, err := unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
@@ -121,7 +125,7 @@ func packetSocket(kind int, protocol uint16, index int) (*os.File, int, error) {
 
 func htons(v uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)) }
 
-// arp asks for an address every so often until somebody answers (RFC 826).
+// arp asks for an address at intervals of every until somebody answers (RFC 826).
 func (k *Kernel) arp(ctx context.Context, l nic.Link, source, target netip.Addr, every time.Duration) (nic.MAC, error) {
 	f, s, err := packetSocket(unix.SOCK_DGRAM, unix.ETH_P_ARP, l.Index)
 	if err != nil {
@@ -148,7 +152,8 @@ func arpPacket(mac nic.MAC, source, target netip.Addr) []byte {
 	return append(b, target.AsSlice()...)
 }
 
-// claimsAddress says whether an ARP packet shows that somebody with another MAC has the address, or is about to take it (RFC 5227, 2.1.1).
+// claimsAddress says whether an ARP packet shows that somebody with another MAC has the address, or
+// is about to take it (RFC 5227, 2.1.1).
 func claimsAddress(b []byte, mac nic.MAC, a netip.Addr) (nic.MAC, bool) {
 	if len(b) < 28 || binary.BigEndian.Uint16(b) != 1 || binary.BigEndian.Uint16(b[2:]) != 0x0800 || b[4] != 6 || b[5] != 4 {
 		return nic.MAC{}, false
@@ -161,8 +166,9 @@ func claimsAddress(b []byte, mac nic.MAC, a netip.Addr) (nic.MAC, bool) {
 	return sender, source == a || operation == 1 && source.IsUnspecified() && target == a
 }
 
-// exchange sends at once and then every so often, and hands each packet that comes to answered, until that says yes. ErrSilent
-// when ctx is done before. What has come by then counts, however late a busy machine gets to read it.
+// exchange sends at once and then at intervals of every. It gives each packet that comes to
+// answered, until answered says yes. It returns ErrSilent if ctx is done before. A packet that has
+// come by then counts, however late a busy machine reads it.
 func exchange(ctx context.Context, f *os.File, every time.Duration, send func() error, answered func(packet []byte) bool) error {
 	stop := context.AfterFunc(ctx, func() { _ = f.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
@@ -192,11 +198,13 @@ func exchange(ctx context.Context, f *os.File, every time.Duration, send func() 
 	}
 }
 
-// backlog is how many packets are read at most once the time is over: on some segments they never end.
+// backlog is how many packets are read at most once the time is over. On some segments they never
+// end.
 const backlog = 1000
 
-// arrived hands the packets that have come, and not been read, to answered, until that says yes; ErrSilent when none is left. Past its
-// deadline a File is not read, whatever there is.
+// arrived gives the packets that have come, but were not read, to answered, until answered says
+// yes. It returns ErrSilent if none is left. (Past its deadline a File is not read, whatever is
+// waiting.)
 func arrived(f *os.File, packet []byte, answered func(packet []byte) bool) error {
 	raw, err := f.SyscallConn()
 	if err != nil {

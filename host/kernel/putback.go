@@ -13,12 +13,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// putBackTimeout is how long it may take to put back what went with something else: far longer than it does.
+// putBackTimeout is how long putting back may take. It takes far less.
 const putBackTimeout = 5 * time.Second
 
-// putBack restores what went with a deleted IPv4 address and was not asked for. Without net.ipv4.conf.*.promote_secondaries the
-// kernel deletes the secondary addresses of a primary one with it, and with the last address of a link all its routes; routes
-// with the deleted address as source go in any case, and stay away. It does not end with ctx: nothing else would bring back what is another's.
+// putBack restores what the kernel deleted together with an IPv4 address, although nobody asked for
+// it. Without net.ipv4.conf.*.promote_secondaries the kernel deletes the secondary addresses of a
+// primary address with that address. With the last address of a link it deletes all routes of the
+// link. Routes with the deleted address as source always go, and stay away. putBack does not end
+// with ctx: nothing else would bring back what belongs to others.
 func (k *Kernel) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackTimeout)
 	defer cancel()
@@ -31,7 +33,8 @@ func (k *Kernel) putBack(ctx context.Context, c nic.Change, l nic.Link, before r
 		if slices.Contains(c.Del, a.Prefix) && !slices.Contains(c.Add, a.Prefix) || hasRaw(now, a.Address) {
 			continue
 		}
-		// The message as the kernel gave it: with peer, label, broadcast, scope, lifetime and flags.
+		// The message is as the kernel gave it: with peer, label, broadcast, scope, lifetime and
+		// flags.
 		err := k.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, a.message)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			lost = append(lost, fmt.Errorf("putting address %s back on link %s: %w", a.Prefix, l.Name, gone(err)))
@@ -48,13 +51,14 @@ func (k *Kernel) putBack(ctx context.Context, c nic.Change, l nic.Link, before r
 	}
 	for _, r := range before.routes {
 		if r.Protocol == nic.ProtocolKernel || slices.ContainsFunc(now.routes, func(n rawRoute) bool { return n.Route == r.Route }) {
-			continue // the kernel makes its own again, as far as the addresses call for them
+			continue // the kernel makes its own routes again, as far as the addresses need them
 		}
 		err := k.rtnl.do(ctx, unix.RTM_NEWROUTE, unix.NLM_F_CREATE|appendFlag(r.message), routeAgain(r.message))
 		switch {
 		case err == nil, errors.Is(err, unix.EEXIST):
 		case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EHOSTUNREACH):
-			// Its router or its source address went with what we were asked to delete: nobody could keep it.
+			// Its router or its source address went with what we were asked to delete. Nobody could
+			// have kept it.
 			k.log.Warn("route went with the address", "link", l.Name, "route", r.String(), "err", err)
 		default:
 			lost = append(lost, fmt.Errorf("putting route %s back on link %s: %w", r.Route, l.Name, gone(err)))
@@ -67,8 +71,9 @@ func hasRaw(r raw, a nic.Address) bool {
 	return slices.ContainsFunc(r.addresses, func(h rawAddress) bool { return h.Prefix == a.Prefix })
 }
 
-// routeAgain makes of the message by which the kernel showed a route one by which it makes it: without the state of its next
-// hops, which the kernel refuses in requests, and without the copy of a next-hop object beside its id.
+// routeAgain turns the message that shows a route into a message that makes it. It leaves out the
+// state of the next hops, which the kernel refuses in requests, and the copy of a next-hop object
+// beside the object's id.
 func routeAgain(m []byte) []byte {
 	const keep = unix.RTNH_F_ONLINK | unix.RTNH_F_PERVASIVE
 	out := slices.Clone(m[:unix.SizeofRtMsg])
@@ -104,8 +109,8 @@ func routeAgain(m []byte) []byte {
 	return out
 }
 
-// appendFlag puts an IPv4 route behind those of the same key, so that it never draws their traffic. For IPv6 the same flag
-// would join both to one multipath route.
+// appendFlag puts an IPv4 route behind others of the same key, so that it never takes their
+// traffic. For IPv6 the same flag would join them into one multipath route.
 func appendFlag(rtmsg []byte) int {
 	if rtmsg[0] == unix.AF_INET {
 		return unix.NLM_F_APPEND

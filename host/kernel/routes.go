@@ -13,11 +13,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Rules gives the policy routing rules of both families, the IPv4 ones first, each family in the order in which the kernel asks them.
+// Rules gives the policy routing rules: first IPv4, then IPv6, each family in the order in which
+// the kernel asks them.
 func (k *Kernel) Rules(ctx context.Context) ([]nic.Rule, error) {
 	var out []nic.Rule
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		body := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has its shape
+		body := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has the shape of rtmsg
 		body[0] = family
 		messages, err := k.rtnl.dump(ctx, unix.RTM_GETRULE, unix.RTM_NEWRULE, body)
 		if errors.Is(err, unix.EAFNOSUPPORT) {
@@ -48,7 +49,7 @@ const (
 	ruleInvert  = 2 // FIB_RULE_INVERT, a flag
 )
 
-// plainRule are the attributes that may be there in a rule that does nothing more than nic.Rule says.
+// plainRule are the attributes that a rule may have if it does nothing more than nic.Rule says.
 var plainRule = []uint16{fraDst, fraSrc, fraPriority, fraSuppress, fraTable, fraPad, fraProtocol}
 
 func parseRule(m []byte) (nic.Rule, bool) {
@@ -80,7 +81,8 @@ func parseRule(m []byte) (nic.Rule, bool) {
 	return r, true
 }
 
-// LoneRoute finds a route that leads to no link (blackhole and the like); found false: there is none.
+// LoneRoute finds a route that leads to no link, such as a blackhole. found is false if there is
+// none.
 func (k *Kernel) LoneRoute(ctx context.Context) (to netip.Prefix, found bool, err error) {
 	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
 		body := make([]byte, unix.SizeofRtMsg)
@@ -107,9 +109,10 @@ func (k *Kernel) LoneRoute(ctx context.Context) (to netip.Prefix, found bool, er
 	return netip.Prefix{}, false, nil
 }
 
-// RouteTo says by which link, from which source address and by which router the kernel would send a packet to a now.
-// via is zero where a is on the link. An error that is unix.ENETUNREACH or unix.EHOSTUNREACH means: there is no way.
-// An address of this host's own leads through the loopback link.
+// RouteTo says by which link, from which source address and by which router the kernel would now
+// send a packet to an address. via is zero if the address is on the link. If the error is
+// unix.ENETUNREACH or unix.EHOSTUNREACH, there is no way. An address of this host itself leads
+// through the loopback link.
 func (k *Kernel) RouteTo(ctx context.Context, to netip.Addr) (index int, source, via netip.Addr, err error) {
 	if err := ctx.Err(); err != nil {
 		return 0, source, via, err

@@ -18,7 +18,7 @@ const (
 	etherSize, ip6Size                  = 14, 40   // headers
 )
 
-// groupOf is the solicited-node group of an address, and groupMAC that of a group.
+// groupOf is the solicited-node group of an address. groupMAC is the MAC of a group.
 func groupOf(a netip.Addr) netip.Addr {
 	b := a.As16()
 	return netip.AddrFrom16([16]byte{0xff, 2, 11: 1, 12: 0xff, 13: b[13], 14: b[14], 15: b[15]})
@@ -29,15 +29,16 @@ func groupMAC(group netip.Addr) nic.MAC {
 	return nic.MAC{0x33, 0x33, b[12], b[13], b[14], b[15]}
 }
 
-// solicitation asks as the kernel's own duplicate address detection does, from no address, every so often until somebody answers, or asks the same for himself
-// (RFC 4862, 5.4). The kernel would put a source address in.
+// solicitation asks as the kernel's own duplicate address detection does: from no address, at
+// intervals of every, until somebody answers or asks the same question for himself (RFC 4862, 5.4).
+// The kernel would put a source address into our question, so we send the frame.
 func solicitation(ctx context.Context, l nic.Link, target netip.Addr, every time.Duration) (nic.MAC, error) {
 	f, s, err := packetSocket(unix.SOCK_RAW, unix.ETH_P_IPV6, l.Index)
 	if err != nil {
 		return nic.MAC{}, err
 	}
 	defer func() { _ = f.Close() }()
-	// On a busy link answers would not find room among the rest.
+	// On a busy link the answers would find no room among all other frames.
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: etherSize + 6}, // next header
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.IPPROTO_ICMPV6, Jf: 4},
@@ -50,7 +51,8 @@ func solicitation(ctx context.Context, l nic.Link, target netip.Addr, every time
 	if err := unix.SetsockoptSockFprog(s, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}); err != nil {
 		return nic.MAC{}, fmt.Errorf("filtering packets: %w", err)
 	}
-	// Answers go to all nodes, other questions to the group: the card has to let both through.
+	// Answers go to all nodes, and the questions of others go to the group. The card has to let
+	// both through.
 	group := groupOf(target)
 	for _, g := range []netip.Addr{group, netip.IPv6LinkLocalAllNodes()} {
 		mac := groupMAC(g)
@@ -71,12 +73,14 @@ func solicitation(ctx context.Context, l nic.Link, target netip.Addr, every time
 	return holder, err
 }
 
-// solicitationFrame is an Ethernet frame with a neighbour solicitation for an address, from no address.
+// solicitationFrame is an Ethernet frame with a neighbour solicitation for an address, from no
+// address.
 func solicitationFrame(from nic.MAC, target netip.Addr) []byte {
 	group := groupOf(target)
 	mac := groupMAC(group)
 	message := append([]byte{icmpSolicitation, 0, 0, 0, 0, 0, 0, 0}, target.AsSlice()...)
-	// The checksum is over a pseudo header too (RFC 8200, 8.1): addresses, length, and the protocol.
+	// The checksum also covers a pseudo header (RFC 8200, 8.1): addresses, length, and the
+	// protocol.
 	sum := uint32(len(message)) + unix.IPPROTO_ICMPV6
 	for _, part := range [][]byte{group.AsSlice(), message} {
 		for i := 0; i < len(part); i += 2 {
@@ -91,7 +95,8 @@ func solicitationFrame(from nic.MAC, target netip.Addr) []byte {
 	return append(frame, message...)
 }
 
-// claimsAddress6 says whether a frame of IPv6 shows that somebody with another MAC has the address, or is about to take it.
+// claimsAddress6 says whether a frame of IPv6 shows that somebody with another MAC has the address,
+// or is about to take it.
 func claimsAddress6(b []byte, mac nic.MAC, a netip.Addr) (nic.MAC, bool) {
 	const target = etherSize + ip6Size + 8
 	if len(b) < target+16 || b[etherSize+6] != unix.IPPROTO_ICMPV6 || b[etherSize+7] != 255 || netip.AddrFrom16([16]byte(b[target:])) != a {
@@ -101,7 +106,8 @@ func claimsAddress6(b []byte, mac nic.MAC, a netip.Addr) (nic.MAC, bool) {
 	return sender, sender != mac && (kind == icmpAdvertisement || kind == icmpSolicitation && source.IsUnspecified())
 }
 
-// solicit asks by IPv6 neighbour discovery (RFC 4861) until the neighbour answers. The kernel puts in source address and checksum.
+// solicit asks by IPv6 neighbour discovery (RFC 4861) until the neighbour answers. The kernel adds
+// the source address and the checksum.
 func solicit(ctx context.Context, index int, mac nic.MAC, target netip.Addr, every time.Duration) error {
 	s, err := unix.Socket(unix.AF_INET6, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_ICMPV6)
 	if err != nil {
@@ -109,14 +115,16 @@ func solicit(ctx context.Context, index int, mac nic.MAC, target netip.Addr, eve
 	}
 	f := os.NewFile(uintptr(s), "icmpv6")
 	defer func() { _ = f.Close() }()
-	// A receiver drops what may have come through a router: the hop limit has to be the highest.
+	// A receiver drops a question that may have come through a router. So the hop limit has to be
+	// the highest.
 	for _, o := range [][2]int{{unix.IPV6_MULTICAST_HOPS, 255}, {unix.IPV6_UNICAST_HOPS, 255}, {unix.IPV6_MULTICAST_IF, index}} {
 		if err := unix.SetsockoptInt(s, unix.IPPROTO_IPV6, o[0], o[1]); err != nil {
 			return fmt.Errorf("setting up an ICMPv6 socket: %w", err)
 		}
 	}
 	question := append([]byte{icmpSolicitation, 0, 0, 0, 0, 0, 0, 0}, target.AsSlice()...)
-	question = append(append(question, 1, 1), mac[:]...) // option 1: source link-layer address, one unit of 8 bytes
+	// option 1: source link-layer address, one unit of 8 bytes
+	question = append(append(question, 1, 1), mac[:]...)
 	group := &unix.SockaddrInet6{ZoneId: uint32(index), Addr: groupOf(target).As16()}
 	send := func() error { return unix.Sendto(s, question, 0, group) }
 	return exchange(ctx, f, every, send, func(b []byte) bool {

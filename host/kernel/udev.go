@@ -11,21 +11,25 @@ import (
 )
 
 const (
-	// udevPatience bounds the wait for udev: 10 to 30 ms on an idle machine, seconds on one that is swamped. Without udev nobody waits.
+	// udevPatience bounds the wait for udev: 10 to 30 ms on an idle machine, seconds on a very busy
+	// one. Without udev nobody waits.
 	udevPatience = 5 * time.Second
-	// udevTick is how often a wait looks whether it is still wanted.
+	// udevTick is how often a wait looks whether it is still needed.
 	udevTick = 100 * time.Millisecond
-	// udevGroup is the multicast group of NETLINK_KOBJECT_UEVENT in which udev tells what it has done with an event (MONITOR_GROUP_UDEV in
-	// src/libsystemd/sd-device/device-monitor-private.h); the kernel tells of the event itself in group 1.
+	// udevGroup is the multicast group of NETLINK_KOBJECT_UEVENT in which udev says what it has
+	// done with an event (MONITOR_GROUP_UDEV in src/libsystemd/sd-device/device-monitor-private.h).
+	// The kernel announces the event itself in group 1.
 	udevGroup = 2
-	// udevRoom is room for one of its messages: libudev itself reads 8 KiB.
+	// udevRoom is room for one message of udev. libudev itself reads 8 KiB.
 	udevRoom = 16 << 10
 )
 
-// udevNews is a subscription to what udev has done: to be made before what it is to react to, and closed after.
+// udevNews is a subscription to what udev has done. Subscribe before the change that udev reacts
+// to, and close the subscription after it.
 type udevNews struct{ socket int }
 
-// followUdev subscribes in the network namespace of the calling thread. nil, which does not wait: there is no udev, or its news cannot be had.
+// followUdev subscribes in the network namespace of the calling thread. It returns nil, which never
+// waits, if there is no udev or its news cannot be had.
 func (k *Kernel) followUdev() *udevNews {
 	if !k.host.Exists("/run/udev/control") {
 		return nil
@@ -41,16 +45,20 @@ func (k *Kernel) followUdev() *udevNews {
 		_ = unix.Close(s) // of -1 at worst
 		return nil
 	}
-	// Room for those that come while hundreds of links are made; without CAP_NET_ADMIN the default has to do.
+	// There must be room for the messages that come while hundreds of links are made. Without
+	// CAP_NET_ADMIN the default has to do.
 	_ = unix.SetsockoptInt(s, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer)
 	return &udevNews{socket: s}
 }
 
-// renamed waits until udev has handled the news that a link has another name. It then applies the link's .link file again, MTU and all
-// (link_apply_config in src/udev/net/link-config.c), by what it has read of it within the last three seconds: what was set before would be lost.
-// Observed with systemd 252 on 2026-11-22: a link of MTU 1500 with MTUBytes=1300 in its file has 1300 some ms after a rename.
+// renamed waits until udev has handled the news that a link has another name. udev then applies the
+// link's .link file again, including the MTU (link_apply_config in src/udev/net/link-config.c). It
+// uses what it has read of the file within the last three seconds. An MTU that was set before would
+// be lost. Observed with systemd 252 on 2026-11-22: a link of MTU 1500 with MTUBytes=1300 in its
+// file has 1300 some ms after a rename.
 //
-// What udev keeps below /run/udev tells less: since systemd 257 it writes its record of a device at the begin of an event too (ID_PROCESSING=1).
+// What udev keeps below /run/udev tells less: since systemd 257 it writes its record of a device
+// also at the begin of an event (ID_PROCESSING=1).
 func (u *udevNews) renamed(ctx context.Context, index int, name string) {
 	if u == nil {
 		return
@@ -72,8 +80,9 @@ func (u *udevNews) close() {
 	}
 }
 
-// handled says whether a message of udev is about this link under that name: a header that begins with "libudev" and ends in zeros or hashes,
-// then KEY=value pairs, each behind a zero byte (sd_device_monitor_send in src/libsystemd/sd-device/device-monitor.c).
+// handled says whether a message of udev is about this link under that name. A message is a header
+// that begins with "libudev" and ends in zeros or hashes, and then KEY=value pairs, each behind a
+// zero byte (sd_device_monitor_send in src/libsystemd/sd-device/device-monitor.c).
 func handled(message []byte, index int, name string) bool {
 	has := func(pair string) bool { return bytes.Contains(message, []byte("\x00"+pair+"\x00")) }
 	return bytes.HasPrefix(message, []byte("libudev\x00")) && has(fmt.Sprint("IFINDEX=", index)) && has("INTERFACE="+name)

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unadvertise takes away what c says that router advertisements have brought to the link l.
+// unadvertise takes from the link l what c says that router advertisements have brought.
 func (k *Kernel) unadvertise(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	var routes []rawRoute
 	for _, r := range before.routes {
@@ -27,7 +27,7 @@ func (k *Kernel) unadvertise(ctx context.Context, c nic.Change, l nic.Link, befo
 		switch {
 		case mistaken && l.Conf6 != nil:
 			return k.restartIPv6(ctx, c, l, before)
-		case mistaken: // where /proc/sys is read-only; see Conf6
+		case mistaken: // /proc/sys is read-only here; see Conf6
 			k.log.Warn("an advertised route stays until its lifetime ends, since the kernel would delete another link's instead", "link", l.Name, "route", r.String())
 			routes = nil
 		}
@@ -49,9 +49,11 @@ func (k *Kernel) unadvertise(ctx context.Context, c nic.Change, l nic.Link, befo
 	return nil
 }
 
-// mistaken says whether the kernel, asked to delete an IPv6 route, could delete another's instead: one to the same destination, of the same metric, table and
-// protocol, that goes by a next-hop object, whatever link that names. It looks at neither link nor router of such a one (ip6_route_del of
-// net/ipv6/route.c; Linux 6.18, November 2026). networkd (257) makes the primary's default route of a router advertisement so.
+// mistaken says whether the kernel, asked to delete an IPv6 route, could delete somebody else's
+// route instead. That is a route to the same destination, of the same metric, table and protocol,
+// which uses a next-hop object. For such a route the kernel looks at neither link nor router
+// (ip6_route_del of net/ipv6/route.c; Linux 6.18, November 2026). networkd (257) makes the
+// primary's default route of a router advertisement so.
 func (k *Kernel) mistaken(ctx context.Context, r rawRoute) (bool, error) {
 	if !r.To.Addr().Is6() || r.object() {
 		return false, nil
@@ -75,7 +77,7 @@ func (k *Kernel) mistaken(ctx context.Context, r rawRoute) (bool, error) {
 	return false, nil
 }
 
-// object says whether a route goes by a next-hop object.
+// object says whether a route uses a next-hop object.
 func (r rawRoute) object() bool {
 	for kind := range attributes(r.message[unix.SizeofRtMsg:]) {
 		if kind == rtaNHID {
@@ -85,8 +87,9 @@ func (r rawRoute) object() bool {
 	return false
 }
 
-// restartIPv6 takes all IPv6 off a link, which is the one way to have the kernel forget a route of that link and no other, and puts back all but
-// what c says was advertised. The link stays up; its own IPv6 addresses are away for a moment.
+// restartIPv6 takes all IPv6 off a link, and puts everything back except what c says was
+// advertised. There is no other way to make the kernel forget a route of this link and no other.
+// The link stays up. Its own IPv6 addresses are away for a moment.
 func (k *Kernel) restartIPv6(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	k.log.Warn("IPv6 of a link is taken off and put back, since the kernel would delete another link's route with an advertised one", "link", l.Name)
 	for _, off := range []int{1, 0} {
@@ -99,7 +102,7 @@ func (k *Kernel) restartIPv6(ctx context.Context, c nic.Change, l nic.Link, befo
 		if a.Advertised || !a.Prefix.Addr().Is6() || kernelLinkLocal(a, l.MAC, nic.AddrGenNone) {
 			continue // gone for good, still there, or made again by the kernel
 		}
-		if !a.Tentative && !a.Duplicate { // nobody else has it, as was found out before
+		if !a.Tentative && !a.Duplicate { // nobody else has it: that was found out before
 			a.message = slices.Concat(a.message, attrUint32(unix.IFA_FLAGS, unix.IFA_F_PERMANENT|unix.IFA_F_NODAD).encode())
 		}
 		back.addresses = append(back.addresses, a)

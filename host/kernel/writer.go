@@ -13,23 +13,25 @@ import (
 )
 
 var (
-	// ErrRouteTaken: a route of the same key exists on another link, and a second one would share its traffic.
+	// ErrRouteTaken: another link has a route of the same key. A second one would share its
+	// traffic.
 	ErrRouteTaken = errors.New("another link has the same route")
-	// ErrRouteMistaken: the kernel would delete a route of somebody else in place of the one that is meant.
+	// ErrRouteMistaken: the kernel would delete somebody else's route instead of the one that is
+	// meant.
 	ErrRouteMistaken = errors.New("the kernel would delete another's route to the same destination, by a next-hop object, instead")
 )
 
-// Guard says why a link must not be touched, or nil.
+// Guard says why a link must not be touched; nil if it may be.
 type Guard func(l nic.Link) error
 
-// Writer is the one writer of links.
+// Writer is the only writer of links.
 type Writer struct {
 	kernel *Kernel
 	guard  Guard
 }
 
-// Writer gives a writer that asks g, with the link as it is at that moment, before it touches anything. It panics without a
-// guard: a change that nobody may refuse must not be possible to write.
+// Writer gives a writer that asks g before it touches anything. g gets the link as it is at that
+// moment. Without a guard it panics: a change that nobody can refuse must not be possible to write.
 func (k *Kernel) Writer(g Guard) *Writer {
 	if g == nil {
 		panic("kernel: a Writer needs a Guard")
@@ -37,15 +39,19 @@ func (k *Kernel) Writer(g Guard) *Writer {
 	return &Writer{kernel: k, guard: g}
 }
 
-// Change makes exactly the parts of c that are set, on the link with index c.Index. What is so already is not done again, so that
-// the same change a second time causes no event in the kernel.
+// Change makes exactly those parts of c that are set, on the link with the index c.Index. A part
+// that is already so is not done again. So the same change a second time causes no event in the
+// kernel.
 //
-// Errors: nic.ErrLinkGone, nic.ErrRenameBusy (before Linux 6.2), nic.ErrNameTaken and the guard's own, each before anything is touched, but for a route (ErrRouteTaken)
-// or any errno of the kernel, where the parts that were done stay done: the caller has the inverse.
+// Errors: nic.ErrLinkGone, nic.ErrRenameBusy (before Linux 6.2), nic.ErrNameTaken and the guard's
+// own come before anything is touched. ErrRouteTaken, and any errno of the kernel, may come later.
+// The parts that were done then stay done: the caller has the inverse.
 //
-// The order is name, MTU, conf6 and what was advertised, up, conf, addresses, routes, rules, down; with down, conf6 comes behind it. Addresses are added before others are deleted. When the kernel takes more
-// along than was asked (the secondary addresses of a deleted primary one, the routes of a link without addresses), that is put back.
-// Taking a link down takes its routes and, by default, its IPv6 addresses, whoever made them: that is what down means.
+// The order is: name, MTU, conf6 and what was advertised, up, conf, addresses, routes, rules, down.
+// If down is set, conf6 comes after it. Addresses are added before others are deleted. The kernel
+// may delete more than it was asked to: the secondary addresses of a deleted primary one, or the
+// routes of a link without addresses. Change puts those back. Taking a link down deletes its routes
+// and, by default, its IPv6 addresses, whoever made them: that is what down means.
 func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	if c.Empty() {
 		return nil
@@ -92,7 +98,8 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	if err := k.changeAddresses(ctx, c, l, before); err != nil {
 		return err
 	}
-	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 { // some may have gone with their address
+	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 {
+		// some routes may have gone with their address
 		if _, before, err = k.look(ctx, c.Index); err != nil {
 			return err
 		}
@@ -115,7 +122,8 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	return nil
 }
 
-// rename changes the name and nothing else: what udev does to the MTU at that is undone.
+// rename changes the name and nothing else. If udev changes the MTU because of the new name, that
+// is undone.
 func (k *Kernel) rename(ctx context.Context, l nic.Link, name string) error {
 	news := k.followUdev()
 	defer news.close()
@@ -153,7 +161,7 @@ func (k *Kernel) keepMTU(ctx context.Context, l nic.Link) error {
 	return nil
 }
 
-// gone makes the kernel's word for an ifindex that is not there ours.
+// gone adds nic.ErrLinkGone to the kernel's error for an ifindex that does not exist.
 func gone(err error) error {
 	if errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("%w: %w", nic.ErrLinkGone, err)
@@ -166,8 +174,9 @@ func (k *Kernel) setLink(ctx context.Context, index int, flags, mask uint32, a .
 	return k.rtnl.do(ctx, unix.RTM_SETLINK, 0, ifInfo(index, flags, mask), a...)
 }
 
-// changeAddresses adds first and deletes then, so that the link is not without an address in between; but for an IPv6 address that only gets
-// another length: the kernel has it once per link.
+// changeAddresses first adds and then deletes, so that the link is never without an address. An
+// IPv6 address that only gets another prefix length is deleted first, because the kernel has an
+// address once per link.
 func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	has := func(a netip.Prefix) bool {
 		return slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
@@ -175,7 +184,7 @@ func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, 
 	resized := func(a netip.Prefix) bool {
 		return a.Addr().Is6() && slices.ContainsFunc(c.Add, func(n netip.Prefix) bool { return n.Addr() == a.Addr() })
 	}
-	var links []nic.Link // of the host; see checked
+	var links []nic.Link // of the host, see checked
 	if slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr().Is6() && !has(a) }) {
 		var err error
 		if links, _, err = k.look(ctx, 0); err != nil {
@@ -212,11 +221,13 @@ func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, 
 			failed = k.deleteAddress(ctx, l, a)
 		}
 	}
-	return errors.Join(failed, k.putBack(ctx, c, l, before)) // those before the one that failed may have taken something along
+	// the addresses deleted before the failure may have taken something along
+	return errors.Join(failed, k.putBack(ctx, c, l, before))
 }
 
-// checked says whether the host has an IPv6 address to itself already: on the link under another length, or on one that gives it up next. Nobody
-// is to be asked again then, and the other link would even answer.
+// checked says whether the host already has an IPv6 address to itself: on this link with another
+// prefix length, or on a link that gives the address up next. Then nobody needs to be asked again,
+// and the other link would even answer.
 func checked(links []nic.Link, a netip.Addr) bool {
 	return a.Is6() && slices.ContainsFunc(links, func(l nic.Link) bool {
 		return slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix.Addr() == a && !h.Tentative && !h.Duplicate })
@@ -225,7 +236,7 @@ func checked(links []nic.Link, a netip.Addr) bool {
 
 func (k *Kernel) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) error {
 	err := k.rtnl.do(ctx, unix.RTM_DELADDR, 0, ifAddr(l.Index, a), attr(unix.IFA_LOCAL, a.Addr().AsSlice()))
-	// It may have gone with an address that we deleted right before.
+	// It may have gone with an address that we deleted just before.
 	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
 		return fmt.Errorf("deleting address %s from link %s: %w", a, l.Name, gone(err))
 	}
@@ -241,8 +252,9 @@ func ifInfo(index int, flags, mask uint32) []byte {
 	return b
 }
 
-// ifAddr is a struct ifaddrmsg (linux/if_addr.h). The scope of an IPv4 address is what systemd-networkd and ip-address(8) give:
-// networkd takes an address of the same scope and broadcast for its own when it meets it at the next boot.
+// ifAddr is a struct ifaddrmsg (linux/if_addr.h). The scope of an IPv4 address is the one that
+// systemd-networkd and ip-address(8) give. networkd, when it meets the address at the next boot,
+// takes it for its own if scope and broadcast are the same.
 func ifAddr(index int, p netip.Prefix) []byte {
 	b := make([]byte, unix.SizeofIfAddrmsg)
 	b[0], b[1], b[3] = unix.AF_INET, byte(p.Bits()), unix.RT_SCOPE_UNIVERSE
@@ -258,9 +270,11 @@ func ifAddr(index int, p netip.Prefix) []byte {
 	return b
 }
 
-// addressAttributes gives an IPv4 address its broadcast where there is room for one, as systemd-networkd does (address_may_set_broadcast
-// in src/network/networkd-address.c). Measured: networkd 257 takes such an address for its own and leaves it in place when it is
-// reloaded; 252 deletes and adds again every address that has a broadcast, its own ones too. There is no lifetime, so it is permanent; IPv6 goes through duplicate address detection.
+// addressAttributes gives an IPv4 address its broadcast if there is room for one, as
+// systemd-networkd does (address_may_set_broadcast in src/network/networkd-address.c). Measured:
+// networkd 257 takes such an address for its own, and leaves it in place when it is reloaded; 252
+// deletes and adds again every address that has a broadcast, even its own. An address gets no
+// lifetime, so it is permanent. IPv6 addresses go through duplicate address detection.
 func addressAttributes(p netip.Prefix) []attribute {
 	ip := p.Addr().AsSlice()
 	out := []attribute{attr(unix.IFA_LOCAL, ip), attr(unix.IFA_ADDRESS, ip)}

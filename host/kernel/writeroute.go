@@ -12,8 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changeRoutes adds first, so that traffic that both the old and the new route carry always has one; but for an IPv6 route of the same
-// destination, metric and table as one that goes: the kernel has that once, or would make one multipath route of both.
+// changeRoutes first adds, so that traffic of both the old and the new route always has a way. An
+// IPv6 route that replaces one of the same destination, metric and table is different: the old
+// route goes first. The kernel has that route once, or would make one multipath route of both.
 func (k *Kernel) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	var first, then []nic.Route
 	for _, r := range c.DelRoutes {
@@ -40,7 +41,8 @@ func (k *Kernel) changeRoutes(ctx context.Context, c nic.Change, l nic.Link, bef
 func (k *Kernel) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Link, before raw) error {
 	for _, r := range routes {
 		for _, have := range before.routes {
-			// The kernel's own route belongs to an address and goes with it; one with another source is another's.
+			// The kernel's own route belongs to an address and goes with that address. A route with
+			// another source is not ours.
 			if have.Key() != r.Key() || have.Protocol == nic.ProtocolKernel || r.Protocol != 0 && !spare(before.routes, have, r.Protocol) {
 				continue
 			}
@@ -49,7 +51,8 @@ func (k *Kernel) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Lin
 			} else if mistaken {
 				return fmt.Errorf("deleting route %s from link %s: %w", r, l.Name, ErrRouteMistaken)
 			}
-			// The whole message, so that of two routes that differ in what we do not compare the right one goes.
+			// The whole message is sent. So of two routes that differ only in what we do not
+			// compare, the right one goes.
 			err := k.rtnl.do(ctx, unix.RTM_DELROUTE, 0, routeAgain(have.message))
 			if err != nil && !errors.Is(err, unix.ESRCH) {
 				return fmt.Errorf("deleting route %s from link %s: %w", r, l.Name, gone(err))
@@ -59,26 +62,29 @@ func (k *Kernel) deleteRoutes(ctx context.Context, routes []nic.Route, l nic.Lin
 	return nil
 }
 
-// spare says whether a route is the one of that protocol beside another of the same key.
+// spare says whether a route is the one of that protocol, and another of the same key stands beside
+// it.
 func spare(all []rawRoute, have rawRoute, protocol int) bool {
 	return have.Protocol == protocol && slices.ContainsFunc(all, func(o rawRoute) bool { return o.Key() == have.Key() && o.Protocol != protocol })
 }
 
-// duplicateAddressDetection is how long the kernel takes at most by default to find an IPv6 address to be unique (RFC 4862:
-// a random delay of up to 1 s, one probe of 1 s), with some room.
+// duplicateAddressDetection is the longest time that the kernel takes by default to find that an
+// IPv6 address is unique, with some room (RFC 4862: a random delay of up to 1 s, one probe of 1 s).
 const duplicateAddressDetection = 4 * time.Second
 
-// subnetRoute is how long NetworkManager may take from an address to the route of its subnet, which it makes itself: far less.
+// subnetRoute is how long NetworkManager may take, after an address, to make the route of its
+// subnet. It takes far less.
 const subnetRoute = 2 * time.Second
 
 func (k *Kernel) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
 	err := k.tryRoute(ctx, l, r)
 	switch {
 	case errors.Is(err, unix.EINVAL) && r.Source.Is6():
-		// The kernel refuses an IPv6 source address until it is known to be unique.
+		// The kernel refuses an IPv6 source address until it knows that the address is unique.
 		return k.retryRoute(ctx, l, r, unix.EINVAL, duplicateAddressDetection)
 	case errors.Is(err, unix.ENETUNREACH) && r.Protocol != 0 && r.Via.Is4():
-		// An undo, while NetworkManager brings back the way to the router. If it does not, that is for later, and the route for now.
+		// This is an undo, and NetworkManager is bringing back the way to the router. If it does
+		// not, the way is a matter for later, and the route is made now.
 		err = k.retryRoute(ctx, l, r, unix.ENETUNREACH, subnetRoute)
 		if errors.Is(err, unix.ENETUNREACH) {
 			r.OnLink = true
@@ -88,11 +94,13 @@ func (k *Kernel) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
 	return err
 }
 
-// retryRoute tries until the kernel refuses for another reason, or not, or the time is over.
+// retryRoute tries until the kernel accepts the route, or refuses it for another reason, or the
+// time is over.
 func (k *Kernel) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal error, most time.Duration) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	// The time bounds the tries and no try itself: one that is cut off says nothing of the route.
+	// The time bounds the number of tries, not a try itself. A try that is cut off says nothing
+	// about the route.
 	for begin := time.Now(); time.Since(begin) < most; {
 		select {
 		case <-ctx.Done():
@@ -115,7 +123,7 @@ func (k *Kernel) tryRoute(ctx context.Context, l nic.Link, r nic.Route) error {
 	return err
 }
 
-// existing looks whose route it is that the kernel says exists.
+// existing finds out whose route it is that the kernel says exists.
 func (k *Kernel) existing(ctx context.Context, l nic.Link, r nic.Route, exists error) error {
 	links, _, err := k.look(ctx, 0)
 	if err != nil {
@@ -130,7 +138,7 @@ func (k *Kernel) existing(ctx context.Context, l nic.Link, r nic.Route, exists e
 // routeRequest is a struct rtmsg (linux/rtnetlink.h) and its attributes.
 func routeRequest(index int, r nic.Route) ([]byte, []attribute) {
 	onlink, protocol := r.OnLink, byte(nic.RouteProtocol)
-	if r.Protocol != 0 { // an undo puts back what was there: as another's, if it was
+	if r.Protocol != 0 { // an undo puts back what was there, also a route of somebody else
 		protocol = byte(r.Protocol)
 	}
 	r = r.Key()

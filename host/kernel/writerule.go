@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changeRules adds first. have are the rules that there are. The planner has seen to it that nobody else uses the priority (plan.TableTaken).
+// changeRules first adds. have are the rules that there are. The planner has made sure that nobody
+// else uses the priority (plan.TableTaken).
 func (k *Kernel) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) error {
 	there := func(r nic.Rule) int {
 		return slices.IndexFunc(have, func(h nic.Rule) bool { return h.Key() == r.Key() })
@@ -20,8 +21,9 @@ func (k *Kernel) changeRules(ctx context.Context, c nic.Change, have []nic.Rule)
 		if there(r) >= 0 {
 			continue
 		}
-		// As networkd and NetworkManager have it: the kernel takes a second rule that differs in its protocol only, and when they add theirs
-		// while we put ours back there would be two (systemd 257, November 2026).
+		// networkd and NetworkManager use this protocol. The kernel takes a second rule that
+		// differs only in its protocol: if they add theirs while we put ours back, there would be
+		// two (systemd 257, November 2026).
 		r.Protocol = unix.RTPROT_STATIC
 		body, attributes := ruleRequest(r)
 		err := k.rtnl.do(ctx, unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, attributes...)
@@ -34,7 +36,9 @@ func (k *Kernel) changeRules(ctx context.Context, c nic.Change, have []nic.Rule)
 		if i < 0 {
 			continue
 		}
-		body, attributes := ruleRequest(have[i]) // with its protocol: else the kernel takes the first that looks like it, whatever more that says
+		// with its protocol: otherwise the kernel takes the first rule that looks alike, even if
+		// that one has more conditions
+		body, attributes := ruleRequest(have[i])
 		err := k.rtnl.do(ctx, unix.RTM_DELRULE, 0, body, attributes...)
 		if err != nil && !errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("deleting rule %s: %w", r, err)
@@ -43,7 +47,8 @@ func (k *Kernel) changeRules(ctx context.Context, c nic.Change, have []nic.Rule)
 	return nil
 }
 
-// ruleRequest is a struct fib_rule_hdr (linux/fib_rules.h), which has the shape of rtmsg, and its attributes.
+// ruleRequest is a struct fib_rule_hdr (linux/fib_rules.h), which has the shape of rtmsg, and its
+// attributes.
 func ruleRequest(r nic.Rule) ([]byte, []attribute) {
 	b := make([]byte, unix.SizeofRtMsg)
 	b[0], b[7] = unix.AF_INET, ruleToTable
