@@ -25,32 +25,31 @@ import (
 	"multinicd/internal/bridge/status"
 )
 
-// Options of the bridge. The zero value of each is its default, except that of Log.
+// Options of the bridge. For each, except Log, the zero value is the default.
 type Options struct {
 	Log *slog.Logger
 	// LeaderElect lets several bridges stand by for each other.
 	LeaderElect bool
-	// HealthAddress serves /healthz and /readyz, MetricsAddress /metrics, both
+	// HealthAddress serves /healthz and /readyz; MetricsAddress serves /metrics. Both are
 	// host:port; "" or "0" serves nothing.
 	HealthAddress, MetricsAddress string
-	// PprofAddress serves Go's profiles, host:port, to whoever can reach it; ""
-	// serves none.
+	// PprofAddress serves Go's profiles to everybody who can reach it, host:port. "" serves none.
 	PprofAddress string
-	// SilentAfter; 0 means the constant.
+	// SilentAfter overrides v1.SilentAfter. 0 means v1.SilentAfter.
 	SilentAfter time.Duration
 	// Jobs says whether and how nodes without a daemon get Jobs.
 	Jobs jobs.Options
 	// Rollout brakes changes of many nodes.
 	Rollout rollout.Options
-	// NodeLabel: the label v1.ReadyLabel of Nodes is kept, which takes the rights of
+	// NodeLabel: the bridge keeps the label v1.ReadyLabel of Nodes. This needs the rights of
 	// deploy/nodelabel.yaml.
 	NodeLabel bool
 	// Now is the bridge's clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// Run runs the bridge, after LogLibraries, until ctx ends, which is no error. It comes back early
-// only where it cannot start, or loses the leadership it had.
+// Run runs the bridge until ctx ends, which is no error. Call LogLibraries before. Run returns
+// earlier only if it cannot start, or loses the leadership that it had.
 func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -77,7 +76,7 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	return nil
 }
 
-// bridge is what the loops are made of.
+// bridge is what the loops need.
 type bridge struct {
 	Options
 	mgr    manager.Manager
@@ -87,16 +86,16 @@ type bridge struct {
 	meters *meters
 }
 
-// jobs: there are Jobs.
+// jobs says whether the bridge makes Jobs.
 func (b *bridge) jobs() bool { return b.Jobs.Execution != jobs.ExecutionDaemon }
 
-// policyGuard looks for the policies of a manifest.
+// policyGuard makes a guard of the policies of a manifest.
 func (b *bridge) policyGuard(manifest string) (*admission.PolicyGuard, error) {
 	return admission.New(manifest, b.mgr.GetAPIReader(), b.client, b.events, b.Log)
 }
 
-// wire adds all loops to the manager. The function that it gives takes the metrics off
-// the page again, also after an error.
+// wire adds all loops to the manager. unregister takes the metrics off the page again; call it also
+// after an error.
 func (b *bridge) wire() (unregister func(), err error) {
 	unregister = func() {}
 	if err := gather.IndexRuns(b.mgr); err != nil {
@@ -153,7 +152,7 @@ func (b *bridge) wire() (unregister func(), err error) {
 	return unregister, nil
 }
 
-// wireIdentities adds the loops of identities and of requests for tokens.
+// wireIdentities adds the loops for identities and for token requests.
 func (b *bridge) wireIdentities() error {
 	policies, err := b.policyGuard(deploy.Admission)
 	if err != nil {
@@ -179,8 +178,8 @@ func (b *bridge) wireIdentities() error {
 	return nil
 }
 
-// wireJobs adds the loop of Jobs, with a look at the policies of its own: where
-// they are missing no Job is made, and all else goes on.
+// wireJobs adds the loop for Jobs. It has a guard of its own: if the policies of Jobs are missing,
+// no Job is made, and everything else goes on.
 func (b *bridge) wireJobs() error {
 	policies, err := b.policyGuard(deploy.Jobs)
 	if err != nil {
@@ -195,8 +194,8 @@ func (b *bridge) wireJobs() error {
 	})
 }
 
-// wireLabels adds the loop of labels. It looks at its policy before it labels, and else
-// never: where there is no Node the policy cannot be tried.
+// wireLabels adds the loop for labels. That loop looks at its policy only before it labels, because
+// without a Node the policy cannot be tried.
 func (b *bridge) wireLabels() error {
 	policies, err := b.policyGuard(deploy.NodeLabel)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
-// LogLibraries sends to log what client-go and controller-runtime say through
-// the loggers that they keep for the whole process. Call it once, before Run.
+// LogLibraries sends to log what client-go and controller-runtime say through their process-wide
+// loggers. Call it once, before Run.
 func LogLibraries(log *slog.Logger) {
 	ctrl.SetLogger(libraryLog(log))
 	klog.SetLogger(libraryLog(log))
@@ -18,8 +18,8 @@ func LogLibraries(log *slog.Logger) {
 
 func libraryLog(log *slog.Logger) logr.Logger { return logr.FromSlogHandler(demoted{log.Handler()}) }
 
-// demoted lets a library's Info through as Debug: how controller-runtime starts
-// and stops its parts is not news to who runs the bridge.
+// demoted passes a library's Info on as Debug. How controller-runtime starts and stops its parts is
+// no news for the person who runs the bridge.
 type demoted struct{ slog.Handler }
 
 func (d demoted) Enabled(ctx context.Context, l slog.Level) bool {

@@ -28,8 +28,8 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The API server's own priority and fairness holds us back, not a limiter
-	// of ours: a thousand nodes may report at once.
+	// The API server's own priority and fairness holds us back, not a limiter of ours. A thousand
+	// nodes may report at once.
 	cfg = rest.CopyConfig(cfg)
 	cfg.QPS = -1
 	marked, err := labels.NewRequirement(v1.ComponentLabel, selection.In, []string{v1.ComponentNode, v1.ComponentJoin})
@@ -37,8 +37,8 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 		return nil, err
 	}
 	ours := labels.NewSelector().Add(*marked)
-	// Jobs and Pods are asked for only where the loops of Jobs are there: else the
-	// bridge may not see them.
+	// Jobs and Pods are listed only if the loops of Jobs are there. Otherwise the bridge may not
+	// see them.
 	ofJobs := labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentJob})
 	mgr, err := manager.New(cfg, manager.Options{
 		Scheme: scheme, Logger: libraryLog(o.Log),
@@ -120,8 +120,8 @@ func orNone(address string) string {
 	return address
 }
 
-// slimReport keeps of a ConfigMap what the bridge reads. A node may write
-// whatever fits into an object; the cache holds no more than would be parsed.
+// slimReport keeps only what the bridge reads of a ConfigMap. A node may write whatever fits into
+// an object; the cache holds no more than would be parsed.
 func slimReport(o any) (any, error) {
 	cm, ok := o.(*corev1.ConfigMap)
 	if !ok {
@@ -138,7 +138,7 @@ func slimReport(o any) (any, error) {
 	return cm, nil
 }
 
-// slimNode keeps of a Node's metadata what the bridge reads.
+// slimNode keeps only what the bridge reads of a Node's metadata.
 func slimNode(o any) (any, error) {
 	n, ok := o.(*metav1.PartialObjectMetadata)
 	if !ok {

@@ -15,9 +15,9 @@ import (
 	"multinicd/internal/bridge/rollout"
 )
 
-// The bridge's own metrics; docs/metrics.md has a row for each. None has a label
-// per node: what can be told of one node stands in its object, and a fleet of ten
-// thousand would cost the monitoring more than the bridge.
+// meters are the bridge's own metrics. docs/metrics.md has a row for each. None has a label per
+// node: what there is to say about one node is in its object, and for a fleet of ten thousand such
+// a label would cost the monitoring more than the bridge itself.
 type meters struct {
 	runs, jobs *prometheus.CounterVec
 	writes     prometheus.Counter
@@ -25,8 +25,8 @@ type meters struct {
 	fleet      fleetMetrics
 }
 
-// newMeters counts the objects that c has. last is what the rollout brake decided last; nil
-// where there is no brake.
+// newMeters makes metrics that count the objects in c. last is the last decision of the rollout
+// brake; nil if there is no brake.
 func newMeters(c client.Reader, last func() rollout.Out) *meters {
 	return &meters{
 		runs: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "multinic_runs_total",
@@ -45,9 +45,9 @@ func (m *meters) collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.runs, m.jobs, m.writes, m.outdated, m.fleet}
 }
 
-// register puts the metrics on the page that the manager serves, until the
-// returned function is called. That page is the process's: a bridge that serves
-// none leaves it alone, so that several can run in one process.
+// register puts the metrics on the page that the manager serves, until the returned function is
+// called. There is one such page for the process. A bridge that serves none leaves the page alone,
+// so that several bridges can run in one process.
 func (m *meters) register(served bool) (func(), error) {
 	if !served {
 		return func() {}, nil
@@ -68,9 +68,8 @@ func (m *meters) register(served bool) (func(), error) {
 	return end, nil
 }
 
-// fleetMetrics counts the objects of the cache at each scrape: a count that is
-// kept can go wrong. Replicas that do not lead have filled caches too, and give
-// the same.
+// fleetMetrics counts the objects of the cache anew at each scrape, because a count that is kept
+// can go wrong. Replicas that do not lead have filled caches too, and give the same numbers.
 type fleetMetrics struct {
 	client  client.Reader
 	rollout func() rollout.Out // nil: no brake
@@ -93,7 +92,7 @@ func (fleetMetrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// knownReasons bounds the label reason: what a node writes may be any word.
+// knownReasons bounds the label reason: a node may write any word.
 var knownReasons = map[string]bool{
 	v1.ReasonAllInterfacesConfigured: true, v1.ReasonApplying: true, v1.ReasonInterfacesWaiting: true, v1.ReasonInterfacesFailed: true,
 	v1.ReasonNoReport: true, v1.ReasonNodeSilent: true, v1.ReasonReportRefused: true, v1.ReasonJobFailed: true, v1.ReasonJobStuck: true,

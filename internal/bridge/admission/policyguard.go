@@ -28,30 +28,27 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// eventAdmissionInForce is the reason of an Event that tells of policies that are in
-// force again.
+// eventAdmissionInForce is the reason of an Event: the policies are in force again.
 const eventAdmissionInForce = "AdmissionInForce"
 
-// How long a look at the policies counts, and how often the bridge looks where
-// nobody asks it for anything.
+// How long a look at the policies counts, and how often the bridge looks by itself.
 const (
 	admissionFresh = 3 * time.Second
 	admissionEvery = 2 * time.Minute
-	// admissionWithin is how long a look may take: an API server that does not answer
-	// has not said that the policies are in force.
+	// admissionWithin is how long a look may take. If the API server does not answer in time, the
+	// policies do not count as in force.
 	admissionWithin = 10 * time.Second
 )
 
-// errAdmission is what every error of InForce wraps: nothing is to be
-// handed out.
+// errAdmission is wrapped by every error of InForce. As long as there is one, nothing is handed
+// out.
 var errAdmission = errors.New("admission policies are not in force")
 
-// PolicyGuard knows whether the admission policies of a manifest stand in the cluster,
-// word for word, and refuse what they must. Its methods may be called at any
-// time.
+// PolicyGuard knows whether the admission policies of a manifest are in the cluster, word for word,
+// and refuse what they must refuse. Its methods may be called at any time.
 type PolicyGuard struct {
 	reader client.Reader // asks the API server
-	client client.Client // as the bridge: it makes the probes
+	client client.Client // as the bridge, for the probes
 	events events.EventRecorder
 	log    *slog.Logger
 	now    func() time.Time
@@ -60,12 +57,11 @@ type PolicyGuard struct {
 	mu      sync.Mutex // never held over a call
 	at      time.Time
 	err     error
-	looking chan struct{} // closed when the look that goes on has ended; nil: none does
+	looking chan struct{} // closed when the present look has ended; nil: there is none
 }
 
-// New looks for the policies of a manifest of deploy/. reader asks the API
-// server. It takes the real clock: that of the bridge says what time it is for the
-// nodes.
+// New makes a guard of the policies of a manifest of deploy/. reader asks the API server. The guard
+// uses the real clock. The bridge's own clock, Options.Now, is for what concerns nodes.
 func New(manifest string, reader client.Reader, c client.Client, recorder events.EventRecorder, log *slog.Logger) (*PolicyGuard, error) {
 	want, err := wantedPolicies(manifest)
 	return &PolicyGuard{reader: reader, client: c, events: recorder, log: log, now: time.Now, want: want}, err
@@ -80,7 +76,7 @@ type fault struct {
 func (f *fault) Error() string   { return errAdmission.Error() + ": " + f.err.Error() }
 func (f *fault) Unwrap() []error { return []error{errAdmission, f.err} }
 
-// wrong makes a fault of a policy or binding, as it was read.
+// wrong makes a fault of a policy or binding as it was read.
 func wrong(kind string, o client.Object, name, format string, args ...any) error {
 	return &fault{corev1.ObjectReference{
 		APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: kind, Name: name, UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
@@ -97,8 +93,8 @@ type policies struct {
 	bindings []admissionv1.ValidatingAdmissionPolicyBinding
 }
 
-// wantedPolicies are those of a manifest of deploy/, as the API server stores
-// them.
+// wantedPolicies are the policies of a manifest of deploy/, in the form in which the API server
+// stores them.
 func wantedPolicies(manifest string) (policies, error) {
 	var out policies
 	for doc := range strings.SplitSeq(manifest, "\n---\n") {
@@ -124,7 +120,8 @@ func wantedPolicies(manifest string) (policies, error) {
 	return out, nil
 }
 
-// defaulted fills in what the API server does (pkg/apis/admissionregistration/v1/defaults.go, 1.37).
+// defaulted fills in the defaults of the API server (pkg/apis/admissionregistration/v1/defaults.go,
+// 1.37).
 func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAdmissionPolicy {
 	c := p.Spec.MatchConstraints
 	c.MatchPolicy = new(admissionv1.Equivalent)
@@ -138,10 +135,10 @@ func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAd
 	return p
 }
 
-// InForce gives nil where every policy is bound and refuses its probe. The look
-// behind the answer began admissionFresh before the question at most: who waits
-// for one that goes on takes it, or with a slow API server each would have to
-// look for himself, one after the other. Nobody waits longer than his own ctx.
+// InForce gives nil if every policy is bound and refuses its probe. The look behind the answer
+// began at most admissionFresh before the question. If another caller is looking already, InForce
+// waits for that look: with a slow API server the callers would otherwise look one after the other.
+// Nobody waits longer than his own ctx.
 func (g *PolicyGuard) InForce(ctx context.Context) error {
 	asked := g.now()
 	g.mu.Lock()
@@ -152,7 +149,7 @@ func (g *PolicyGuard) InForce(ctx context.Context) error {
 		}
 		g.mu.Unlock()
 		select {
-		case <-others: // one that was given up leaves the answer as old as it was
+		case <-others: // if that look was given up, the answer is as old as it was
 		case <-ctx.Done():
 			return fmt.Errorf("%w: waiting for a look at them: %w", errAdmission, ctx.Err())
 		}
@@ -162,7 +159,8 @@ func (g *PolicyGuard) InForce(ctx context.Context) error {
 	return g.err
 }
 
-// lookNow is InForce for the one who looks. It takes g.mu over, and gives it back.
+// lookNow is InForce for the caller that looks itself. It is called with g.mu locked, and unlocks
+// g.mu.
 func (g *PolicyGuard) lookNow(ctx context.Context) error {
 	done := make(chan struct{})
 	g.looking = done
@@ -193,9 +191,9 @@ func (g *PolicyGuard) lookNow(ctx context.Context) error {
 	return g.err
 }
 
-// tell makes an Event about the bridge's own ServiceAccount: what it speaks of
-// has no namespace in which the bridge may write. That is named beside it:
-// Events which differ in nothing but their message are taken for one.
+// tell makes an Event about the bridge's own ServiceAccount. The policy itself has no namespace in
+// which the bridge may write, so it is named as the related object: Events that differ only in
+// their message count as the same Event.
 func (g *PolicyGuard) tell(kind, reason string, what error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
 	var about runtime.Object
@@ -211,7 +209,7 @@ func (g *PolicyGuard) Start(ctx context.Context) error {
 	tick := time.NewTicker(admissionEvery)
 	defer tick.Stop()
 	for {
-		_ = g.InForce(ctx) // it has told about it
+		_ = g.InForce(ctx) // InForce itself has told about it
 		select {
 		case <-ctx.Done():
 			return nil
@@ -220,8 +218,8 @@ func (g *PolicyGuard) Start(ctx context.Context) error {
 	}
 }
 
-// look asks the API server about all policies at once, and tells of the first,
-// in the order of the file, that is not in force.
+// look asks the API server about all policies at once. It reports the first policy, in the order of
+// the file, that is not in force.
 func (g *PolicyGuard) look(ctx context.Context) error {
 	errs := make([]error, len(g.want.policies))
 	var all sync.WaitGroup
@@ -237,8 +235,8 @@ func (g *PolicyGuard) look(ctx context.Context) error {
 	return nil
 }
 
-// lookAt asks about one policy and its bindings, and probes it. A probe is told
-// from other refusals by the message that stands in the policy for it.
+// lookAt asks about one policy and its bindings, and probes the policy. The refusal of a probe is
+// recognised by the message that the policy has for it.
 func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdmissionPolicy) error {
 	policy := &admissionv1.ValidatingAdmissionPolicy{}
 	if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, policy); err != nil {
@@ -310,7 +308,7 @@ func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
 	return fmt.Errorf("making a probe of %s: it has none", policy)
 }
 
-// probeLabel labels some Node, since the bridge may make none.
+// probeLabel tries to label some Node, because the bridge may not make a Node.
 func (g *PolicyGuard) probeLabel(ctx context.Context) error {
 	nodes := &metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "NodeList"}}
 	if err := g.client.List(ctx, nodes, client.Limit(1)); err != nil {

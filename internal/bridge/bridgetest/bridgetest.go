@@ -15,19 +15,19 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Node is the name of the node of the tests, UID that of its object.
+// Node is the name of the node in the tests. UID is the uid of its object.
 const (
 	Node = "worker-node-01"
 	UID  = "uid-now"
 )
 
-// Noon is when the tests begin, Clock so much later.
+// Noon is when the tests begin. Clock gives the time so much later.
 var (
 	Noon  = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	Clock = func(d time.Duration) time.Time { return Noon.Add(d) }
 )
 
-// Object has two NICs, listed against the order of their ids.
+// Object has two NICs, which are not listed in the order of their ids.
 func Object(generation int64, change ...func(*v1.MultiNicNodeConfig)) *v1.MultiNicNodeConfig {
 	o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: Node, UID: UID, Generation: generation}}
 	o.Spec = v1.MultiNicNodeConfigSpec{
@@ -43,18 +43,18 @@ func Object(generation int64, change ...func(*v1.MultiNicNodeConfig)) *v1.MultiN
 	return o
 }
 
-// NIC is how the node's first or second NIC is: id 1 or 2.
+// NIC is the status of the node's first or second NIC: id 1 or 2.
 func NIC(id int32, s v1.State, reason, message string) v1.InterfaceStatus {
 	mac := map[int32]string{1: "02:00:00:00:01:0a", 2: "02:00:00:00:01:02"}[id]
 	return v1.InterfaceStatus{ID: id, Name: fmt.Sprintf("multinic%d", id), MACAddress: mac, Status: s, Reason: reason, Message: message}
 }
 
-// Configured is a NIC that is as wanted.
+// Configured is the status of a NIC that is as wanted.
 func Configured(id int32) v1.InterfaceStatus {
 	return NIC(id, v1.StateConfigured, v1.ReasonConfigured, "")
 }
 
-// Report of the object's uid, done with the generation, by a daemon.
+// Report is a daemon's report about the object: done with the generation.
 func Report(generation int64, nics ...v1.InterfaceStatus) v1.Report {
 	return v1.Report{
 		Schema: v1.ReportSchema, Node: Node, UID: UID, Generation: generation, Executor: v1.ExecutorDaemon,
@@ -62,7 +62,7 @@ func Report(generation int64, nics ...v1.InterfaceStatus) v1.Report {
 	}
 }
 
-// Text is a report as it stands in the node's ConfigMap.
+// Text is a report as it is in the node's ConfigMap.
 func Text(t *testing.T, r v1.Report) string {
 	t.Helper()
 	data, err := r.Encode()
@@ -78,7 +78,7 @@ func Said(t *testing.T, r v1.Report) gather.Report {
 	return gather.ReadReport(Node, Text(t, r))
 }
 
-// Brief is a status in three lines or so.
+// Brief is a status in about three lines.
 func Brief(s v1.MultiNicNodeConfigStatus) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s generation %d %s\n", s.State, s.ReadyInterfaces, s.ObservedGeneration, s.ObservedSpecHash)
@@ -95,7 +95,7 @@ func Brief(s v1.MultiNicNodeConfigStatus) string {
 	return strings.Join(lines, "\n")
 }
 
-// Run is a run of the node, made at a time; its name is made of the uid.
+// Run is a run of the node, made at a time. Its name is made from the uid.
 func Run(uid string, action v1.RunAction, made time.Time) *v1.MultiNicNodeRun {
 	return &v1.MultiNicNodeRun{
 		ObjectMeta: metav1.ObjectMeta{Name: "r-" + uid, UID: types.UID(uid), CreationTimestamp: metav1.NewTime(made)},

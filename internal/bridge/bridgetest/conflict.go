@@ -13,10 +13,9 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// DeleteMeetsConflict lets the first delete of refused meet a conflict, and wants the
-// loop to try again, until none of the objects is left. No event comes of a delete that
-// the API server could not do: who does not try again leaves a Job that works on, a run
-// for good, a right that nobody shall have any more.
+// DeleteMeetsConflict lets the first delete of refused meet a conflict. The loop must try again
+// until none of the objects is left. A failed delete makes no event. A loop that does not try again
+// leaves a Job that works on, a run for ever, or a right that nobody should have any more.
 func DeleteMeetsConflict(t *testing.T, objects []client.Object, refused client.Object, loop func(client.Client) reconcile.Reconciler, key client.ObjectKey) {
 	t.Helper()
 	conflicts := 0

@@ -19,17 +19,18 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// somewhere are times at which an event may wake a loop, before and after all that it waits for.
+// somewhere are times at which an event may wake a loop: before and after everything that a loop
+// waits for.
 var somewhere = []time.Duration{0, time.Second, time.Minute, v1.SilentAfter - time.Nanosecond, v1.SilentAfter, v1.SilentAfter + time.Nanosecond,
 	7 * time.Minute, 59 * time.Minute, time.Hour, 25 * time.Hour, 30 * 24 * time.Hour}
 
-// FewLooks in a quiet hour are those that a node may cost: a live one is judged
-// every six minutes.
+// FewLooks is how many looks a node may cost in a quiet hour: a living node is judged every six
+// minutes.
 const FewLooks = 12
 
-// QuietHours lets an hour pass from each of some times after start, in which nobody
-// wakes the loop but the loop itself. It wants at most so many looks in each of the
-// hours, and no time shorter than a second between two.
+// QuietHours lets an hour pass, once from each of some times after start. In that hour only the
+// loop wakes itself. There may be at most most looks in the hour, and at least a second between two
+// of them.
 func QuietHours(t *testing.T, start time.Time, most int, look func(now time.Time) reconcile.Result) {
 	t.Helper()
 	times := somewhere
@@ -54,7 +55,7 @@ func QuietHours(t *testing.T, start time.Time, most int, look func(now time.Time
 	}
 }
 
-// World is what a loop of a test lives in.
+// World is what a loop has around it in a test.
 type World struct {
 	Client  client.Client
 	Now     func() time.Time
@@ -63,21 +64,21 @@ type World struct {
 	Log     *slog.Logger
 }
 
-// QuietRow is a loop, and a fleet of one node in a state in which it may stay for days.
+// QuietRow is a loop, and a fleet of one node in a state that may last for days.
 type QuietRow struct {
 	Loop    func(World) reconcile.Reconciler
 	Key     client.ObjectKey
 	Objects []client.Object
-	// Pulse is what the Lease said when it was seen first; "-": there is none.
+	// Pulse is what the Lease said when it was first seen. "-" means that there is no Lease.
 	Pulse string
 	// Lawless: the admission policies are missing.
 	Lawless bool
-	// Most looks in a quiet hour; 0 means FewLooks.
+	// Most is how many looks there may be in a quiet hour. 0 means FewLooks.
 	Most int
 }
 
-// LooksSeldom lets the loop of each row live through quiet hours from noon on. The rows
-// are keyed by a sentence.
+// LooksSeldom lets the loop of each row live through quiet hours from noon on. The key of a row is
+// a sentence.
 func LooksSeldom(t *testing.T, rows map[string]QuietRow) {
 	t.Helper()
 	for sentence, row := range rows {
@@ -113,8 +114,8 @@ func LooksSeldom(t *testing.T, rows map[string]QuietRow) {
 	}
 }
 
-// NewBuilder makes a client of all kinds of object that the loops speak of, with the
-// indexes of the bridge's caches.
+// NewBuilder makes a client that knows all kinds of object of the loops, and has the indexes of the
+// bridge's caches.
 func NewBuilder(t *testing.T) *fake.ClientBuilder {
 	t.Helper()
 	scheme, err := gather.Scheme()
@@ -136,18 +137,18 @@ func NewBuilder(t *testing.T) *fake.ClientBuilder {
 	return builder
 }
 
-// ObjectKey is that of the node's object, NodeKey of what else bears the node's name.
+// ObjectKey is the key of the node's object. NodeKey is the key of what else has the node's name.
 var (
 	ObjectKey = client.ObjectKey{Namespace: v1.SystemNamespace, Name: Node}
 	NodeKey   = client.ObjectKey{Namespace: v1.NodesNamespace, Name: Node}
 )
 
-// InSystem is the metadata of an object of the system's namespace, made at noon.
+// InSystem is the metadata of an object in the system's namespace, made at noon.
 func InSystem(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: name, UID: UID, Generation: 1, CreationTimestamp: metav1.NewTime(Noon)}
 }
 
-// InNodes is the same in the namespace of the nodes; the uid is the name.
+// InNodes is the metadata of an object in the nodes' namespace, made at noon. The uid is the name.
 func InNodes(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(Noon)}
 }
@@ -157,15 +158,14 @@ func StoredObject() *v1.MultiNicNodeConfig {
 	return Object(1, func(o *v1.MultiNicNodeConfig) { o.ObjectMeta = InSystem(Node) })
 }
 
-// StoredNode is the Node.
+// StoredNode is the Node as the API server has it.
 func StoredNode() *metav1.PartialObjectMetadata {
 	n := gather.NodeShell()
 	n.ObjectMeta = metav1.ObjectMeta{Name: Node, UID: "node", CreationTimestamp: metav1.NewTime(Noon)}
 	return n
 }
 
-// StoredReport is the node's report: of two NICs that are configured, and how change
-// changes that.
+// StoredReport is the node's report of two NICs that are configured. change may alter it.
 func StoredReport(t *testing.T, change ...func(*v1.Report)) *corev1.ConfigMap {
 	t.Helper()
 	r := Report(1, Configured(1), Configured(2))
@@ -175,10 +175,10 @@ func StoredReport(t *testing.T, change ...func(*v1.Report)) *corev1.ConfigMap {
 	return &corev1.ConfigMap{ObjectMeta: InNodes(v1.ReportName(Node)), Data: map[string]string{v1.ReportKey: Text(t, r)}}
 }
 
-// FromJob makes a report one of a Job.
+// FromJob makes the report one of a Job.
 func FromJob(r *v1.Report) { r.Executor = v1.ExecutorJob }
 
-// copied is o for a client of its own.
+// copied is a copy of o, for another client.
 func copied(t *testing.T, o client.Object) client.Object {
 	t.Helper()
 	c, ok := o.DeepCopyObject().(client.Object)
@@ -188,5 +188,5 @@ func copied(t *testing.T, o client.Object) client.Object {
 	return c
 }
 
-// InForce says that the admission policies are.
+// InForce says that the admission policies are in force.
 func InForce(context.Context) error { return nil }

@@ -13,29 +13,29 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// JobKey is what a Job works on: a generation of one object, and the run that is
-// asked for, "" for none. Two Jobs of one key are never made while the first is
-// there.
+// JobKey is what a Job works on: a generation of one object, and the run that is asked for ("" for
+// none). A second Job of a key is never made while the first one is there.
 type JobKey struct {
 	UID        types.UID
 	Generation int64
 	Run        string
 }
 
-// JobKeyOf is what stands in the annotations of a Job; the zero generation is that of a
-// Job that is none of ours.
+// JobKeyOf reads the key from the annotations of a Job. If the generation is zero, the Job is not
+// ours.
 func JobKeyOf(j *batchv1.Job) JobKey {
 	k := JobKey{UID: types.UID(j.Annotations[v1.ObjectUIDAnnotation]), Run: j.Annotations[v1.RunAnnotation]}
-	_, _ = fmt.Sscan(j.Annotations[v1.GenerationAnnotation], &k.Generation) // which leaves 0 where it is no number
+	// leaves 0 if the annotation is no number
+	_, _ = fmt.Sscan(j.Annotations[v1.GenerationAnnotation], &k.Generation)
 	return k
 }
 
-// JobEnded tells that nothing of a Job runs any more.
+// JobEnded says that nothing of a Job runs any more.
 func JobEnded(j *batchv1.Job) bool {
 	return JobCondition(j, batchv1.JobComplete) != nil || JobCondition(j, batchv1.JobFailed) != nil
 }
 
-// JobCondition is a condition of a Job that is true; nil where there is none.
+// JobCondition is a condition of a Job that is true; nil if there is none.
 func JobCondition(j *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCondition {
 	for i, c := range j.Status.Conditions {
 		if c.Type == kind && c.Status == corev1.ConditionTrue {
@@ -45,13 +45,13 @@ func JobCondition(j *batchv1.Job, kind batchv1.JobConditionType) *batchv1.JobCon
 	return nil
 }
 
-// NodeOfJob is the node that a Job, or a Pod of one, belongs to; "" for none.
+// NodeOfJob is the node that a Job, or a Pod of a Job, belongs to; "" for none.
 func NodeOfJob(o client.Object) string { return o.GetAnnotations()[v1.NodeNameAnnotation] }
 
 // JobIndex is the caches' index of Jobs and Pods by node.
 const JobIndex = "node"
 
-// IndexJobs makes the caches' index of Jobs and Pods, before they start.
+// IndexJobs makes the caches' index of Jobs and Pods. Call it before the caches start.
 func IndexJobs(mgr manager.Manager) error {
 	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
 		err := mgr.GetFieldIndexer().IndexField(context.Background(), o, JobIndex, func(o client.Object) []string { return []string{NodeOfJob(o)} })

@@ -11,8 +11,8 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// lives: a daemon renews the node's Lease, or did when the bridge looked first
-// and has not been seen to stop. left is how long it goes on to count as living.
+// lives says whether a daemon renews the node's Lease. A daemon that did so when the bridge first
+// looked, and has not been seen to stop, counts too. left is how long it still counts as living.
 func lives(p Pulse, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (alive bool, left time.Duration) {
 	if !p.Renewed {
 		return false, 0
@@ -24,8 +24,8 @@ func lives(p Pulse, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.
 	return left > 0, max(left, 0)
 }
 
-// DaemonLives tells whether a daemon renews the Lease of a node, also where the Lease
-// has no pulse yet. left is how long the daemon goes on to count as living.
+// DaemonLives says whether a daemon renews the Lease of a node, even if the Lease has no pulse yet.
+// left is how long the daemon still counts as living.
 func DaemonLives(ctx context.Context, c client.Client, p *Pulses, node string, obj *v1.MultiNicNodeConfig, now time.Time, silentAfter time.Duration) (bool, time.Duration, error) {
 	pulse := p.Of(node)
 	if pulse.Renewed {
@@ -39,14 +39,14 @@ func DaemonLives(ctx context.Context, c client.Client, p *Pulses, node string, o
 	return true, time.Second, nil
 }
 
-// SaidSilent: the object's status says that its node is silent.
+// SaidSilent says that the object's status calls the node silent.
 func SaidSilent(obj *v1.MultiNicNodeConfig) bool {
 	ready := meta.FindStatusCondition(obj.Status.Conditions, v1.ConditionReady)
 	return ready != nil && ready.Reason == v1.ReasonNodeSilent
 }
 
-// Renewal is something that changes with each renewal of a Lease. The node's
-// clock is in it, but is only compared with itself.
+// Renewal is a text that changes with each renewal of a Lease. The node's clock is in it, but is
+// compared only with itself.
 func Renewal(l *coordinationv1.Lease) string {
 	if l.Spec.RenewTime == nil {
 		return ""
@@ -54,10 +54,10 @@ func Renewal(l *coordinationv1.Lease) string {
 	return l.Spec.RenewTime.String()
 }
 
-// NodeOfLease names the node that a Lease belongs to; "" for one that is none of ours.
+// NodeOfLease names the node that a Lease belongs to. It is "" if the Lease is not ours.
 func NodeOfLease(lease *coordinationv1.Lease) string { return nodeOf(lease.Name, v1.LeaseName("")) }
 
-// Holder is who renews a Lease; "" where nobody does, or the object is no Lease.
+// Holder is who renews a Lease. It is "" if nobody does, or if the object is no Lease.
 func Holder(o client.Object) string {
 	l, ok := o.(*coordinationv1.Lease)
 	if !ok || l.Spec.HolderIdentity == nil {

@@ -24,7 +24,7 @@ func ID(o client.Object) string {
 	return fmt.Sprintf("%T %s/%s", o, o.GetNamespace(), o.GetName())
 }
 
-// one reads an object into o; nil where there is none.
+// one reads an object into o. It gives nil if there is no such object.
 func one[T client.Object](ctx context.Context, c client.Reader, o T, key client.ObjectKey) (T, error) {
 	var none T
 	if err := c.Get(ctx, key, o); apierrors.IsNotFound(err) {
@@ -37,23 +37,23 @@ func one[T client.Object](ctx context.Context, c client.Reader, o T, key client.
 	return o, nil
 }
 
-// Object reads the object of a node; nil where there is none.
+// Object reads the object of a node; nil if there is none.
 func Object(ctx context.Context, c client.Reader, node string) (*v1.MultiNicNodeConfig, error) {
 	return one(ctx, c, &v1.MultiNicNodeConfig{}, client.ObjectKey{Namespace: v1.SystemNamespace, Name: node})
 }
 
-// Node reads the metadata of a Node; nil where there is none.
+// Node reads the metadata of a Node; nil if there is none.
 func Node(ctx context.Context, c client.Reader, node string) (*metav1.PartialObjectMetadata, error) {
 	return one(ctx, c, NodeShell(), client.ObjectKey{Name: node})
 }
 
-// Account reads a ServiceAccount of the nodes' namespace, by the account's own name; nil
-// where there is none.
+// Account reads a ServiceAccount of the nodes' namespace, by the account's own name; nil if there
+// is none.
 func Account(ctx context.Context, c client.Reader, name string) (*corev1.ServiceAccount, error) {
 	return one(ctx, c, &corev1.ServiceAccount{}, client.ObjectKey{Namespace: v1.NodesNamespace, Name: name})
 }
 
-// Lease reads the Lease of a node; nil where there is none.
+// Lease reads the Lease of a node; nil if there is none.
 func Lease(ctx context.Context, c client.Reader, node string) (*coordinationv1.Lease, error) {
 	return one(ctx, c, &coordinationv1.Lease{}, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)})
 }
@@ -61,10 +61,9 @@ func Lease(ctx context.Context, c client.Reader, node string) (*coordinationv1.L
 // Known is how the cluster knows a node.
 type Known struct {
 	Name string
-	// Node and Object are the uids of the Node and of the node's object, "" where
-	// there is none.
+	// Node and Object are the uids of the Node and of the node's object. Each is "" if there is
+	// none.
 	Node, Object types.UID
-	// Account is the node's ServiceAccount, nil where there is none. It is not
-	// changed.
+	// Account is the node's ServiceAccount; nil if there is none. It is not changed.
 	Account *corev1.ServiceAccount
 }

@@ -7,12 +7,11 @@ import (
 
 // Pulse is what the bridge saw of a node's Lease, by its own clock.
 type Pulse struct {
-	// Seen is when the Lease last changed, or was first seen; zero where there
-	// is none.
+	// Seen is when the Lease last changed or was first seen; zero if there is none.
 	Seen time.Time
-	// Moved: it changed since the bridge started.
+	// Moved: the Lease has changed since the bridge started.
 	Moved bool
-	// Renewed: some daemon has renewed it, whenever that was.
+	// Renewed: some daemon has once renewed the Lease.
 	Renewed bool
 }
 
@@ -25,14 +24,13 @@ type Pulses struct {
 type beat struct {
 	Pulse
 	renewed string
-	silent  bool // what was last decided
+	silent  bool // the last decision
 }
 
 func NewPulses() *Pulses { return &Pulses{nodes: map[string]*beat{}} }
 
-// Observe takes a Lease in; renewed is anything that changes with each renewal.
-// It tells whether a node that was silent spoke again, or one spoke for the first
-// time.
+// Observe takes in a Lease. renewed is any text that changes with each renewal. Observe returns
+// true if a silent node has spoken again, or a node has spoken for the first time.
 func (p *Pulses) Observe(node, renewed string, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -49,7 +47,7 @@ func (p *Pulses) Observe(node, renewed string, now time.Time) bool {
 	return b.silent || first
 }
 
-// Of is the node's pulse; zero where no Lease was seen.
+// Of is the node's pulse; zero if no Lease was seen.
 func (p *Pulses) Of(node string) Pulse {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -59,7 +57,7 @@ func (p *Pulses) Of(node string) Pulse {
 	return Pulse{}
 }
 
-// Judged keeps what was decided of the node.
+// Judged keeps what was decided about the node.
 func (p *Pulses) Judged(node string, silent bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -12,10 +12,10 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// RunIndex is the cache's index of runs by node.
+// RunIndex is the caches' index of runs by node.
 const RunIndex = "spec.node"
 
-// IndexRuns makes the caches' index of runs, before they start.
+// IndexRuns makes the caches' index of runs. Call it before the caches start.
 func IndexRuns(mgr manager.Manager) error {
 	return mgr.GetFieldIndexer().IndexField(context.Background(), &v1.MultiNicNodeRun{}, RunIndex, func(o client.Object) []string {
 		if run, ok := o.(*v1.MultiNicNodeRun); ok {
@@ -43,7 +43,7 @@ func NodeOfRun(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: v1.SystemNamespace, Name: run.Spec.Node}}}
 }
 
-// RunEnded tells that a run has succeeded or failed.
+// RunEnded says that a run has succeeded or failed.
 func RunEnded(run *v1.MultiNicNodeRun) bool {
 	return run.Status.State == v1.RunSucceeded || run.Status.State == v1.RunFailed
 }

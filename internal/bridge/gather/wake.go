@@ -15,12 +15,13 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 )
 
-// reconcileWithin is how long one pass of a loop may take. A pass makes a dozen calls
-// at most, of some milliseconds each; an API server that lets one of them hang must
-// not keep a worker for good.
+// reconcileWithin is how long one pass of a loop may take. A pass makes at most a dozen calls, of
+// some milliseconds each. If the API server lets one of them hang, a worker must not be lost for
+// good.
 const reconcileWithin = time.Minute
 
-// LoopOptions are those of every loop, with so many workers: what fails is tried again after 50 ms, and in the end every 30 s.
+// LoopOptions are the options of every loop, with that number of workers. What fails is tried again
+// after 50 ms, and in the end every 30 s.
 func LoopOptions(workers int) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: workers,
@@ -30,7 +31,7 @@ func LoopOptions(workers int) controller.Options {
 	}
 }
 
-// Wakes wakes a loop for the node that an object is of, if it is of one.
+// Wakes wakes a loop for the node that an object belongs to, if it belongs to one.
 func Wakes(namespace string, node func(client.Object) string) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []reconcile.Request {
 		if name := node(o); name != "" {
@@ -40,7 +41,8 @@ func Wakes(namespace string, node func(client.Object) string) handler.EventHandl
 	})
 }
 
-// Named finds the node that an object is of by the object's name: one of the prefixes, and that of the node.
+// Named finds the node of an object by the object's name: one of the prefixes, and then the name of
+// the node.
 func Named(prefixes ...string) func(client.Object) string {
 	return func(o client.Object) string {
 		for _, prefix := range prefixes {

@@ -6,12 +6,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// How long, in bytes, what is said to users may be.
+// How long texts for users may be, in bytes.
 const (
-	// MaxConditionMessage is for a condition, which `kubectl get -o wide` prints in a
+	// MaxConditionMessage bounds the message of a condition. `kubectl get -o wide` prints it in one
 	// line.
 	MaxConditionMessage = 512
-	// MaxEvent is for an Event; the API server takes 1,024.
+	// MaxEvent bounds the text of an Event. The API server takes 1,024.
 	MaxEvent = 1000
 )
 

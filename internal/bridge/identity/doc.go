@@ -1,12 +1,11 @@
 // Package identity gives each node an identity, and takes it away.
 //
-// In go the Node, the object, the join token, the ServiceAccount, the report and the
-// Lease of a node. Out come a ServiceAccount, Roles and RoleBindings that reach what is
-// that node's and nothing else, and what the node writes into: its report and its Lease.
+// In go the Node, the object, the join token, the ServiceAccount, the report and the Lease of a
+// node. Out come a ServiceAccount, and Roles and RoleBindings that reach only what belongs to that
+// node. Out come also the objects that the node writes into: its report and its Lease.
 //
-// The package makes no rights unless the admission policies are in force. It reads no
-// Secret, and takes no identity away from a node that may still act on its object.
+// The package makes no rights unless the admission policies are in force. It reads no Secret. It
+// takes no identity away from a node that may still act on its object.
 //
-// Start reading at Judge, which is pure; then identity.go, which has the objects; then
-// Loop.
+// Start reading at Judge, which is pure; then identity.go, which has the objects; then Loop.
 package identity

@@ -15,8 +15,8 @@ import (
 // identity describes what the bridge makes for a node.
 type identity struct {
 	name string
-	node types.UID // the owner; "" for none
-	// notes are the annotations of the ServiceAccount, beside the name.
+	node types.UID // uid of the Node that is the owner; "" for none
+	// notes are the annotations of the ServiceAccount, except the name.
 	notes map[string]string
 }
 
@@ -35,7 +35,7 @@ func (i identity) meta(namespace, name, component string) metav1.ObjectMeta {
 	return m
 }
 
-// mailboxes are what the node writes into.
+// mailboxes are the objects that the node writes into.
 func (i identity) mailboxes() []client.Object {
 	return []client.Object{
 		&corev1.ConfigMap{
@@ -62,7 +62,7 @@ func (i identity) account() *corev1.ServiceAccount {
 	return a
 }
 
-// rights are Roles and RoleBindings: of the node, and of its two doors.
+// rights are Roles and RoleBindings: for the node, and for its two doors.
 func (i identity) rights() []client.Object {
 	node, join := v1.ServiceAccountName(i.name), v1.JoinAccountName(i.name)
 	account := func(name string) rbacv1.Subject {
@@ -93,7 +93,7 @@ func (i identity) rights() []client.Object {
 		only("coordination.k8s.io", "leases", v1.LeaseName(i.name), "get", "patch", "update"),
 		only("", "serviceaccounts/token", node, "create"),
 	}, account(node))
-	// A right to create cannot be bound to a name: admission does that.
+	// A right to create cannot be bound to a name. Admission does that.
 	grant(v1.NodesNamespace, join, v1.ComponentJoin, []rbacv1.PolicyRule{
 		{APIGroups: []string{v1.Group}, Resources: []string{"nodetokenrequests"}, Verbs: []string{"create"}},
 		only(v1.Group, "nodetokenrequests", i.name, "get"),
@@ -101,7 +101,7 @@ func (i identity) rights() []client.Object {
 	return out
 }
 
-// empty is an object of the same kind with nothing in it but the name.
+// empty is an object of the same kind that has only the name.
 func empty(o client.Object) client.Object {
 	m := metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}
 	switch o.(type) {
@@ -118,7 +118,7 @@ func empty(o client.Object) client.Object {
 	}
 }
 
-// settled tells whether have is as want says, in all that want says.
+// settled says whether have agrees with want in everything that want says.
 func settled(have, want client.Object) bool {
 	for k, v := range want.GetLabels() {
 		if have.GetLabels()[k] != v {
@@ -153,7 +153,7 @@ func nodeOwners(o client.Object) []types.UID {
 	return out
 }
 
-// notes are those annotations of an account by which the bridge remembers.
+// notes are the annotations of an account by which the bridge remembers.
 func notes(account *corev1.ServiceAccount) map[string]string {
 	out := map[string]string{}
 	for _, k := range []string{objectAnnotation, sinceAnnotation, secretAnnotation} {

@@ -10,60 +10,56 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Annotations by which the bridge remembers, on the node's ServiceAccount.
+// Annotations of the node's ServiceAccount by which the bridge remembers.
 const (
 	// objectAnnotation is the uid of the node's last object.
 	objectAnnotation = v1.ObjectUIDAnnotation
-	// sinceAnnotation is since when nothing speaks for the node any more.
+	// sinceAnnotation is the time since when nothing speaks for the node any more.
 	sinceAnnotation = "multinic.io/unclaimed-since"
-	// secretAnnotation says "true" where the Secret may be there to which tokens
-	// are bound: the bridge cannot read Secrets.
+	// secretAnnotation is "true" if there may be a Secret that tokens are bound to. The bridge
+	// cannot read Secrets.
 	secretAnnotation = "multinic.io/secret"
 )
 
 const (
-	// keepCredential is how long a node keeps its identity after nothing speaks
-	// for it any more.
+	// keepCredential is how long a node keeps its identity after nothing speaks for it any more.
 	keepCredential = 24 * time.Hour
-	// keepSecret is how long the Secret stays after there is a Node: every token
-	// that was bound to it has been renewed by then, bound to the Node.
+	// keepSecret is how long the Secret stays after the Node has come. By then every token that was
+	// bound to the Secret has been renewed, and is bound to the Node.
 	keepSecret = 2 * time.Hour
-	// noteLease is by how much a moving Lease may outrun what is written down of
-	// it.
+	// noteLease is how old the note about a moving Lease may get.
 	noteLease = time.Hour
 )
 
-// Claim is all from which the bridge decides whether a node keeps its identity.
+// Claim is everything from which the bridge decides whether a node keeps its identity.
 type Claim struct {
-	// Node is the uid of the Node, "" where there is none, and NodeSince when it
-	// was made.
+	// Node is the uid of the Node, "" if there is none. NodeSince is when the Node was made.
 	Node      types.UID
 	NodeSince time.Time
-	// Object is the uid of the node's object, "" where there is none.
+	// Object is the uid of the node's object; "" if there is none.
 	Object types.UID
-	// Join: there is a join token.
+	// Join says that there is a join token.
 	Join bool
-	// Account is the node's ServiceAccount, nil where there is none. It is not
-	// changed.
+	// Account is the node's ServiceAccount; nil if there is none. It is not changed.
 	Account *corev1.ServiceAccount
 	// Name, Report and Pulse of the node.
 	Name   string
 	Report gather.Report
 	Pulse  gather.Pulse
-	// Now by the bridge's clock.
+	// Now is the time by the bridge's clock.
 	Now time.Time
 }
 
-// Verdict on an identity.
+// Verdict is the decision about an identity.
 type Verdict struct {
-	// Remove: all of it goes, and Why. Else what is missing of it is made.
+	// Remove: all of the identity is removed, and Why says why. If false, what is missing is made.
 	Remove bool
 	Why    string
-	// Unclaimed: nothing speaks for the node. Since is then to be noted as the
-	// time since when; zero: what is noted stays.
+	// Unclaimed: nothing speaks for the node. Since is then to be noted; if Since is zero, the
+	// noted time stays.
 	Unclaimed bool
 	Since     time.Time
-	// DropSecret: the Secret is of no use any more.
+	// DropSecret: the Secret is no longer of use.
 	DropSecret bool
 	// Again is when to look again; 0: at the next event.
 	Again time.Duration
@@ -71,10 +67,10 @@ type Verdict struct {
 
 // Judge decides. It is a pure function.
 //
-// A node is expected where there is a Node, an object or a join token. After
-// that it keeps its identity until it has said that it is done with the object,
-// or for 24 h; one that never had an object keeps it while its Lease moves. An
-// identity that belonged to a Node goes with it.
+// A node is expected if there is a Node, an object or a join token. After that it keeps its
+// identity until it has said that it is done with the object, or for 24 h. A node that never had an
+// object keeps its identity as long as its Lease moves. If an identity belonged to a Node, it goes
+// with that Node.
 func Judge(c Claim) Verdict {
 	if c.Node != "" || c.Object != "" || c.Join {
 		var v Verdict
@@ -113,7 +109,7 @@ func Judge(c Claim) Verdict {
 		}
 	}
 	if v.Again = last.Add(keepCredential).Sub(c.Now); v.Again > 0 {
-		// A Lease that moves wakes nobody: what is noted of it must not grow old.
+		// A Lease that moves wakes nobody. The note about it must not grow old.
 		if object == "" {
 			v.Again = min(v.Again, noteLease)
 		}
@@ -125,7 +121,7 @@ func Judge(c Claim) Verdict {
 	return Verdict{Remove: true, Why: "its object was deleted 24 h ago, and the node has not reported the removal"}
 }
 
-// noted is an annotation of an account that may be nil.
+// noted is an annotation of an account. The account may be nil.
 func noted(account *corev1.ServiceAccount, key string) string {
 	if account == nil {
 		return ""
@@ -133,7 +129,7 @@ func noted(account *corev1.ServiceAccount, key string) string {
 	return account.Annotations[key]
 }
 
-// owner is the uid of the Node that owns the account, "" where none does.
+// owner is the uid of the Node that owns the account; "" if none does.
 func owner(account *corev1.ServiceAccount) types.UID {
 	for _, o := range account.OwnerReferences {
 		if o.Kind == "Node" && o.APIVersion == "v1" {

@@ -26,16 +26,16 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Loop makes and removes the identities of nodes, and what they write
-// into. One goroutine at a time works on a node; several nodes are worked on at
-// once.
+// Loop makes and removes the identities of nodes, and the objects that nodes write into. One
+// goroutine at a time works on a node; several nodes are worked on at once.
 type Loop struct {
-	Client  client.Client // reads from the caches
-	Log     *slog.Logger
-	Now     func() time.Time
-	Pulses  *gather.Pulses
-	Maker   *Maker
-	InForce func(context.Context) error // gives an error while the admission policies are not in force
+	Client client.Client // reads from the caches
+	Log    *slog.Logger
+	Now    func() time.Time
+	Pulses *gather.Pulses
+	Maker  *Maker
+	// an error as long as the admission policies are not in force
+	InForce func(context.Context) error
 }
 
 // Reconcile brings what belongs to one node to where it should be.
@@ -75,7 +75,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		}
 	}
 	if l.InForce(ctx) != nil {
-		return gather.Again(gather.AdmissionRetry), nil // it has told why
+		return gather.Again(gather.AdmissionRetry), nil // InForce has told why
 	}
 	if v.DropSecret {
 		if err := dropSecret(ctx, l.Client, v1.ServiceAccountName(name)); err != nil {
@@ -93,7 +93,8 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	}
 	account := i.account()
 	if c.Account != nil {
-		// Its notes are written as a whole: those that somebody has added since it was read must not be lost.
+		// The notes are written as a whole. A note that somebody has added since the account was
+		// read must not be lost.
 		account.UID, account.ResourceVersion = c.Account.UID, c.Account.ResourceVersion
 	}
 	for _, o := range append([]client.Object{account}, i.rights()...) {
@@ -130,8 +131,8 @@ func (l *Loop) gather(ctx context.Context, name string) (Claim, error) {
 	return c, err
 }
 
-// joinToken tells the claim of a join token, removes one that has ended, and
-// gives the time that is left of it; 0 where there is none.
+// joinToken adds the join token to the claim, and removes a token that has ended. It returns the
+// time that the token has left; 0 if there is none.
 func (l *Loop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
 	account, err := gather.Account(ctx, l.Client, v1.JoinAccountName(c.Name))
 	if err != nil || account == nil {
@@ -139,7 +140,7 @@ func (l *Loop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
 	}
 	ends, err := time.Parse(time.RFC3339, account.Annotations[v1.ExpiresAnnotation])
 	if err != nil {
-		c.Join = true // made by hand: who made it removes it
+		c.Join = true // made by hand: its maker also removes it
 		return 0, nil
 	}
 	if left := ends.Sub(c.Now); left > 0 {
@@ -150,14 +151,16 @@ func (l *Loop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
 	return 0, l.EndJoin(ctx, account)
 }
 
-// remove takes everything away that the bridge made for a node. After a conflict it goes on with the rest, and gives it as its error.
+// remove removes everything that the bridge made for a node. After a conflict it continues with the
+// rest, and returns the conflict as its error.
 func (l *Loop) remove(ctx context.Context, i identity, why string) error {
 	gone := []client.Object{i.account()}
 	gone = append(gone, i.rights()...)
 	gone = append(gone, i.mailboxes()...)
 	var before corev1.ServiceAccount
 	had := l.Client.Get(ctx, client.ObjectKeyFromObject(gone[0]), &before) == nil
-	// The note about it may be newer than the cache, and the bridge cannot look.
+	// The note about the Secret may be newer than the cache, and the bridge cannot look for the
+	// Secret itself.
 	if had || i.notes[secretAnnotation] != "" {
 		if err := dropSecret(ctx, l.Client, v1.ServiceAccountName(i.name)); err != nil {
 			return err
@@ -177,7 +180,7 @@ func (l *Loop) remove(ctx context.Context, i identity, why string) error {
 	return conflict
 }
 
-// dropSecret deletes a Secret that may be there: the bridge cannot look.
+// dropSecret deletes a Secret that may be there. The bridge cannot look.
 func dropSecret(ctx context.Context, c client.Client, name string) error {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.NodesNamespace}}
 	if err := c.Delete(ctx, secret); client.IgnoreNotFound(err) != nil {
@@ -186,7 +189,7 @@ func dropSecret(ctx context.Context, c client.Client, name string) error {
 	return nil
 }
 
-// EndJoin ends a join token: what it is bound to, then whose it is.
+// EndJoin ends a join token: first it deletes what the token is bound to, then its account.
 func (l *Loop) EndJoin(ctx context.Context, account *corev1.ServiceAccount) error {
 	if err := dropSecret(ctx, l.Client, account.Name); err != nil {
 		return err
@@ -198,9 +201,9 @@ func (l *Loop) EndJoin(ctx context.Context, account *corev1.ServiceAccount) erro
 	return nil
 }
 
-// Provide makes the identity of a node where it is missing, and what a token of the
-// identity is to be bound to: the Node, or where there is none a Secret. The account
-// is as the API server has it then.
+// Provide makes the identity of a node if it is missing, and what a token of the identity is to be
+// bound to: the Node, or a Secret if there is no Node. The account comes back as the API server
+// then has it.
 func (l *Loop) Provide(ctx context.Context, k gather.Known) (*corev1.ServiceAccount, *authenticationv1.BoundObjectReference, error) {
 	i := identity{name: k.Name, node: k.Node, notes: map[string]string{}}
 	if k.Account != nil {
@@ -233,8 +236,7 @@ func (l *Loop) Provide(ctx context.Context, k gather.Known) (*corev1.ServiceAcco
 	return account, bound, nil
 }
 
-// Revoke takes the identity from whoever holds it: no token of that ServiceAccount
-// is good after it.
+// Revoke takes the identity away from its holder. After it no token of that ServiceAccount is good.
 func (l *Loop) Revoke(ctx context.Context, account *corev1.ServiceAccount) error {
 	uid := account.UID
 	if err := l.Client.Delete(ctx, account, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
@@ -244,9 +246,8 @@ func (l *Loop) Revoke(ctx context.Context, account *corev1.ServiceAccount) error
 	return nil
 }
 
-// Watch wakes the loop by the node's name. A Node, an object, a report
-// and a Lease wake for no more than what matters to a credential: they change all
-// the time.
+// Watch wakes the loop by the node's name. Nodes, objects, reports and Leases change all the time,
+// so they wake it only for changes that matter to a credential.
 func Watch(mgr manager.Manager, loop *Loop) error {
 	byName := func(prefixes ...string) handler.EventHandler {
 		return gather.Wakes(v1.NodesNamespace, gather.Named(prefixes...))
@@ -263,7 +264,8 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 	}
 	changes := predicate.Funcs{DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) }}
 	settles := predicate.Funcs{
-		CreateFunc: func(event.CreateEvent) bool { return true }, // the identity of a node that nothing else speaks for
+		// the identity of a node that nothing else speaks for
+		CreateFunc: func(event.CreateEvent) bool { return true },
 		UpdateFunc: func(e event.UpdateEvent) bool { return saysRemoved(e.ObjectNew) && !saysRemoved(e.ObjectOld) },
 		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
 	}
@@ -280,7 +282,7 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 		Complete(loop)
 }
 
-// saysRemoved looks whether it is worth to read the report.
+// saysRemoved says whether the report is worth reading.
 func saysRemoved(o client.Object) bool {
 	cm, ok := o.(*corev1.ConfigMap)
 	return ok && strings.Contains(cm.Data[v1.ReportKey], string(v1.PhaseRemoved))

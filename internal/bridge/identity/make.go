@@ -15,30 +15,30 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// remake is how long something that was made may be missing from the cache
-// until it is made again.
+// remake is how long an object that was made may be missing from the cache. After that it is made
+// again.
 const remake = 10 * time.Second
 
-// Maker makes what is missing or differs, and writes nothing that is so
-// already. Its methods may be called at any time.
+// Maker makes objects that are missing or differ. It does not write an object that is already so.
+// Its methods may be called at any time.
 type Maker struct {
 	Client client.Client // reads from the caches
 	Now    func() time.Time
 
 	mu    sync.Mutex
 	made  map[string]made // by kind, namespace and name
-	swept time.Time       // when what is old was last thrown out of it
+	swept time.Time       // when old entries were last thrown out of made
 }
 
-// made is what was written last, until the cache shows it.
+// made is what was written last. It counts until the cache shows it.
 type made struct {
 	at   time.Time
 	want client.Object
 }
 
-// make applies one object, unless it is so, or was made so a moment ago. To
-// apply rather than to create also gives the label to an object that somebody
-// else made: without the label the caches do not hold it.
+// make applies one object, unless the object is so, or was made so a moment ago. It applies rather
+// than creates, so that an object that somebody else made gets the label too: without the label the
+// caches do not hold it.
 func (m *Maker) make(ctx context.Context, want client.Object) error {
 	have := empty(want)
 	err := m.Client.Get(ctx, client.ObjectKeyFromObject(want), have)
@@ -75,8 +75,7 @@ func (m *Maker) make(ctx context.Context, want client.Object) error {
 	return nil
 }
 
-// apply writes without a look at what is there. What the API server made of it
-// stands in the result.
+// apply writes without a look at what is there. The result is the object as the API server made it.
 func (m *Maker) apply(ctx context.Context, want client.Object) error {
 	fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(want)
 	if err != nil {
@@ -90,14 +89,15 @@ func (m *Maker) apply(ctx context.Context, want client.Object) error {
 	return nil
 }
 
-// forget lets an object that somebody removed be made again at once.
+// forget makes it possible that an object that somebody removed is made again at once.
 func (m *Maker) forget(o client.Object) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.made, gather.ID(o))
 }
 
-// remove deletes one object where the cache has it. A conflict, which is an error here, is another object by now, or an API server in trouble.
+// remove deletes one object if the cache has it. A conflict is an error here: either the object is
+// another one by now, or the API server is in trouble.
 func (m *Maker) remove(ctx context.Context, o client.Object) error {
 	have := empty(o)
 	err := m.Client.Get(ctx, client.ObjectKeyFromObject(o), have)

@@ -14,16 +14,16 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Execution says by whom a node's NICs are configured.
+// Execution says who configures a node's NICs.
 type Execution string
 
 // The ways of execution.
 const (
-	// ExecutionDaemon: by the daemon on the node; no Job is ever made.
+	// ExecutionDaemon: the daemon on the node. No Job is ever made.
 	ExecutionDaemon Execution = "daemon"
-	// ExecutionJob: by Jobs.
+	// ExecutionJob: Jobs.
 	ExecutionJob Execution = "job"
-	// ExecutionAuto: by the daemon where one lives, else by Jobs.
+	// ExecutionAuto: the daemon if one lives, otherwise Jobs.
 	ExecutionAuto Execution = "auto"
 )
 
@@ -36,8 +36,8 @@ func ParseExecution(s string) (Execution, error) {
 	return "", fmt.Errorf("%q is none of daemon, job, auto", s)
 }
 
-// of is the way of a node's object, which its annotation may say otherwise. An
-// annotation that says none of the three counts for nothing.
+// of is the way of execution for a node's object. The object's annotation may override e. An
+// annotation that is none of the three words does not count.
 func (e Execution) of(obj *v1.MultiNicNodeConfig) Execution {
 	if own, err := ParseExecution(obj.Annotations[v1.ExecutionAnnotation]); err == nil && e != ExecutionDaemon {
 		return own
@@ -45,44 +45,44 @@ func (e Execution) of(obj *v1.MultiNicNodeConfig) Execution {
 	return e
 }
 
-// In is all from which the bridge decides about a node's Jobs.
+// In is everything from which the bridge decides about a node's Jobs.
 type In struct {
-	// Execution as configured; the object's annotation is looked at here.
+	// Execution is what was configured. Judge looks at the object's annotation itself.
 	Execution Execution
-	// Object with the status that was written last; nil where there is none.
+	// Object has the status that was written last. It is nil if there is no object.
 	Object *v1.MultiNicNodeConfig
-	// Node: there is a Node of the name.
+	// Node says that there is a Node of the name.
 	Node bool
-	// Alive: a daemon renews the node's Lease.
+	// Alive says that a daemon renews the node's Lease.
 	Alive bool
-	// Braked: the rollout brake is on, so that a generation has to be released.
+	// Braked says that the rollout brake is on. A generation then has to be released.
 	Braked bool
 	// Report of the node.
 	Report gather.Report
-	// Jobs of the node, also those that are being deleted.
+	// Jobs of the node, including those that are being deleted.
 	Jobs []batchv1.Job
 }
 
-// Out is what is to be done. Both may be empty; Create never comes together
-// with a Job that is still there and not ended.
+// Out is what is to be done. Both may be empty. If Create is set, every Job of the node has ended
+// or is gone.
 type Out struct {
-	// Delete this Job and what it runs; nil: none.
+	// Delete is the Job to delete, with all that it runs; nil: none.
 	Delete *batchv1.Job
-	// Create one with this key; nil: none.
+	// Create is the key of the Job to make; nil: none.
 	Create *gather.JobKey
-	// Why of either, for the log.
+	// Why is the reason of either, for the log.
 	Why string
 }
 
 // Judge decides. It is a pure function.
 func Judge(in In) Out {
 	want, why := wantedJob(in)
-	var live *batchv1.Job // of another key than wanted
+	var live *batchv1.Job // has another key than the one wanted
 	for i := range in.Jobs {
 		j := &in.Jobs[i]
 		switch {
 		case want != nil && gather.JobKeyOf(j) == *want && j.DeletionTimestamp == nil:
-			return deleteStale(in, want) // it runs, or has ended: either way one is enough
+			return deleteStale(in, want) // it runs or has ended: either way one is enough
 		case live == nil && !gather.JobEnded(j):
 			live = j
 		}
@@ -100,8 +100,8 @@ func Judge(in In) Out {
 	return Out{Delete: live, Why: cmp.Or(why, "a newer generation or run is wanted")}
 }
 
-// deleteStale ends a Job of another key beside the one that is wanted: it was
-// made by a bridge that knew no better.
+// deleteStale ends a Job of another key that stands beside the wanted one. A bridge made it that
+// did not know better.
 func deleteStale(in In, want *gather.JobKey) Out {
 	for i := range in.Jobs {
 		if j := &in.Jobs[i]; gather.JobKeyOf(j) != *want && !gather.JobEnded(j) && j.DeletionTimestamp == nil {
@@ -111,21 +111,21 @@ func deleteStale(in In, want *gather.JobKey) Out {
 	return Out{}
 }
 
-// satisfiedBy: the report answers the key of the Job that still runs, which is
+// satisfiedBy says that the report answers the key of the Job that still runs, and that this key is
 // the present one.
 func satisfiedBy(in In, j *batchv1.Job) bool {
 	k := gather.JobKeyOf(j)
 	return k.UID == in.Object.UID && k.Generation == in.Object.Generation && byJob(in)
 }
 
-// releasedTo: the Job works on the generation that is released, while a newer one
-// waits for its release.
+// releasedTo says that the Job works on the generation that is released, while a newer one waits
+// for its release.
 func releasedTo(in In, j *batchv1.Job) bool {
 	k, o := gather.JobKeyOf(j), in.Object
 	return in.Braked && byJob(in) && k.UID == o.UID && k.Generation == o.Status.ReleasedGeneration && k.Generation < o.Generation
 }
 
-// byJob: Jobs are to work on the node at all.
+// byJob says that Jobs are to work on the node at all.
 func byJob(in In) bool {
 	switch in.Execution.of(in.Object) {
 	case ExecutionJob:
@@ -136,8 +136,7 @@ func byJob(in In) bool {
 	return false
 }
 
-// wantedJob is the key of the Job that is to be there; nil where none is, and
-// why.
+// wantedJob is the key of the Job that should be there, and why. It is nil if there should be none.
 func wantedJob(in In) (*gather.JobKey, string) {
 	o := in.Object
 	switch {
@@ -159,9 +158,8 @@ func wantedJob(in In) (*gather.JobKey, string) {
 	return key, "the node has not reported on this generation or run"
 }
 
-// Name names a Job of a node: multinic-agent-<node>-<timestamp>, where the
-// node's name is cut and gets a hash if the whole would be longer than the 63
-// characters that a Job may have.
+// Name names a Job of a node: multinic-agent-<node>-<timestamp>. A Job's name has at most 63
+// characters. If the whole would be longer, the node's name is cut and gets a hash.
 func Name(node string, at time.Time) string {
 	const prefix, most = "multinic-agent-", 63
 	stamp := "-" + at.UTC().Format("20060102150405")

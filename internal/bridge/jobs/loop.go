@@ -27,8 +27,8 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Loop makes and ends the Jobs of nodes. One goroutine at a time works on a
-// node; several nodes are worked on at once.
+// Loop makes and ends the Jobs of nodes. One goroutine at a time works on a node; several nodes are
+// worked on at once.
 type Loop struct {
 	Client      client.Client // reads from the caches
 	Reader      client.Reader // asks the API server
@@ -36,13 +36,14 @@ type Loop struct {
 	Now         func() time.Time
 	SilentAfter time.Duration
 	Pulses      *gather.Pulses
-	InForce     func(context.Context) error // gives an error while the admission policies are not in force
-	Counted     *prometheus.CounterVec      // by what was done
-	Options     Options
-	Braked      bool
+	// an error as long as the admission policies are not in force
+	InForce func(context.Context) error
+	Counted *prometheus.CounterVec // by what was done
+	Options Options
+	Braked  bool
 
 	mu   sync.Mutex
-	last map[string]time.Time // by node: when a Job was made last, of the last second
+	last map[string]time.Time // by node: when a Job was made last, if within the last second
 }
 
 // jobsOf asks the API server for a node's Jobs.
@@ -54,7 +55,7 @@ func jobsOf(ctx context.Context, c client.Reader, node string) ([]batchv1.Job, e
 	return list.Items, nil
 }
 
-// Watch wakes the loop for what Judge decides from.
+// Watch wakes the loop for everything that Judge decides from.
 func Watch(mgr manager.Manager, loop *Loop) error {
 	by := func(node func(client.Object) string) handler.EventHandler {
 		return gather.Wakes(v1.SystemNamespace, node)
@@ -63,7 +64,8 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 		For(&v1.MultiNicNodeConfig{}).
 		Watches(&batchv1.Job{}, by(gather.NodeOfJob)).
 		Watches(&corev1.ConfigMap{}, by(gather.Named(v1.ReportName("")))).
-		// A daemon that begins or ends to live tells by its first renewal, and by a timer of ours.
+		// When a daemon begins to live, its first renewal tells. When it stops, a timer of ours
+		// tells.
 		Watches(&coordinationv1.Lease{}, by(gather.Named(v1.LeaseName(""))), builder.WithPredicates(predicate.Funcs{
 			UpdateFunc: func(e event.UpdateEvent) bool { return gather.Holder(e.ObjectNew) != gather.Holder(e.ObjectOld) },
 		})).
@@ -90,8 +92,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	return gather.Again(left), nil
 }
 
-// gather reads from the caches. left is how long a daemon that lives now goes on
-// to count as living.
+// gather reads from the caches. left is how long a daemon that lives now still counts as living.
 func (l *Loop) gather(ctx context.Context, node string) (in In, left time.Duration, err error) {
 	in = In{Execution: l.Options.Execution, Braked: l.Braked}
 	if in.Object, err = gather.Object(ctx, l.Client, node); err != nil {
@@ -108,8 +109,9 @@ func (l *Loop) gather(ctx context.Context, node string) (in In, left time.Durati
 	if in.Alive, left, err = gather.DaemonLives(ctx, l.Client, l.Pulses, node, in.Object, l.Now(), l.SilentAfter); err != nil {
 		return in, 0, err
 	}
-	// The Lease of a node that had a daemon once says so for ever: who has not seen it move goes by who has reported last, or a bridge that
-	// starts would end the Job of such a node, and make none until it has seen the Lease stand still.
+	// The Lease of a node that once had a daemon says so for ever. As long as this bridge has not
+	// seen the Lease move, the executor of the last report counts. Otherwise a bridge that starts
+	// would end the Job of such a node, and make none until it has seen the Lease stand still.
 	if p := l.Pulses.Of(node); in.Alive && p.Renewed && !p.Moved {
 		if r := in.Report.Said; r != nil && r.Executor == v1.ExecutorJob {
 			in.Alive, left = false, 0
@@ -123,10 +125,10 @@ func (l *Loop) gather(ctx context.Context, node string) (in In, left time.Durati
 func (l *Loop) make(ctx context.Context, node string, in In, key gather.JobKey) (reconcile.Result, error) {
 	account, err := gather.Account(ctx, l.Client, v1.ServiceAccountName(node))
 	if err != nil || account == nil {
-		return reconcile.Result{}, err // where it is being made, that wakes us
+		return reconcile.Result{}, err // if it is being made, that will wake us
 	}
 	if l.InForce(ctx) != nil {
-		return gather.Again(gather.AdmissionRetry), nil // it has told why
+		return gather.Again(gather.AdmissionRetry), nil // InForce has told why
 	}
 	if in.Jobs, err = jobsOf(ctx, l.Reader, node); err != nil {
 		return reconcile.Result{}, err
@@ -136,7 +138,8 @@ func (l *Loop) make(ctx context.Context, node string, in In, key gather.JobKey) 
 	}
 	now := l.Now()
 	l.mu.Lock()
-	wait := l.last[node].Add(time.Second).Sub(now) // two Jobs of a second would bear one name
+	// two Jobs of the same second would have the same name
+	wait := l.last[node].Add(time.Second).Sub(now)
 	if wait <= 0 {
 		maps.DeleteFunc(l.last, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Second })
 		if l.last == nil {
@@ -159,14 +162,15 @@ func (l *Loop) make(ctx context.Context, node string, in In, key gather.JobKey) 
 	return reconcile.Result{}, nil
 }
 
-// end deletes a Job, which stays until its Pod has ended.
+// end deletes a Job. The Job stays until its Pod has ended.
 func (l *Loop) end(ctx context.Context, node string, job *batchv1.Job, why string) (reconcile.Result, error) {
 	uid := job.UID
 	err := l.Client.Delete(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}},
 		client.Preconditions{UID: &uid}, client.PropagationPolicy(metav1.DeletePropagationForeground))
 	switch {
 	case apierrors.IsConflict(err):
-		// Another Job by now, or an API server in trouble: only for the first an event is on its way.
+		// It is another Job by now, or the API server is in trouble. Only in the first case an
+		// event is on its way.
 		return gather.Again(gather.ConflictRetry), nil
 	case apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil // the cache is about to show it

@@ -16,20 +16,20 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Options are the bridge's for Jobs.
+// Options are the bridge's options for Jobs.
 type Options struct {
-	// Execution; "" means daemon.
+	// Execution; "" means ExecutionDaemon.
 	Execution Execution
-	// Image of the Jobs: that which the admission policies allow.
+	// Image of the Jobs. The admission policies allow this image only.
 	Image string
-	// Deadline of a Job, while NICs that wait are waited for; 0 means Deadline.
+	// Deadline of a Job, which bounds how long it waits for NICs. 0 means the constant Deadline.
 	Deadline time.Duration
 }
 
-// jobContainer is the name of a Job's one container.
+// jobContainer is the name of a Job's only container.
 const jobContainer = "multinicd"
 
-// Deadline is the deadline of a Job where none is given.
+// Deadline is the deadline of a Job if none is given.
 const Deadline = 10 * time.Minute
 
 const (
@@ -37,11 +37,10 @@ const (
 	jobBackoff = 6
 )
 
-// hostFolders are the parts of the host that a Job sees, below /host. What the
-// host's own network configuration is read from and written to lies in /etc,
-// among it folders that not every host has; the system bus, networkd's runtime
-// files and udev's are in /run. The rest is read: who configures the network
-// there, the kubelet's --node-ip, what the machine is.
+// hostFolders are the parts of the host that a Job sees below /host. The host's own network
+// configuration is read and written in /etc; not every host has all of those folders. /run has the
+// system bus, and the runtime files of networkd and udev. The rest is only read: who configures the
+// network there, the kubelet's --node-ip, what the machine is.
 var hostFolders = []struct {
 	name, path string
 	write      bool
@@ -55,8 +54,8 @@ var hostFolders = []struct {
 	{"sys", "/sys", false},
 }
 
-// newJob is the Job for a key, on a node. deploy/jobs.yaml holds every Pod and
-// Job of the namespace to this form: change both.
+// newJob is the Job for a key, on a node. deploy/jobs.yaml allows Pods and Jobs of the namespace
+// only in this form: change both.
 func newJob(node string, key gather.JobKey, o Options, now time.Time) *batchv1.Job {
 	name := Name(node, now)
 	labels := labelsOf(node)
@@ -76,8 +75,8 @@ func newJob(node string, key gather.JobKey, o Options, now time.Time) *batchv1.J
 			TTLSecondsAfterFinished: new(int32(jobTTL.Seconds())),
 			PodReplacementPolicy:    new(batchv1.Failed), // never two Pods at once
 			PodFailurePolicy: &batchv1.PodFailurePolicy{Rules: []batchv1.PodFailurePolicyRule{
-				// NICs wait: tried again until the deadline. A rollback, a refusal, a wrong
-				// command line come out the same the next time.
+				// NICs wait: the Job is tried again until the deadline. After a rollback, a refusal
+				// or a wrong command line, the next try would end the same way.
 				onExit(batchv1.PodFailurePolicyActionIgnore, v1.ExitWaiting),
 				onExit(batchv1.PodFailurePolicyActionFailJob, v1.ExitUsage, v1.ExitRolledBack, v1.ExitRollbackFailed, v1.ExitRefused),
 				{Action: batchv1.PodFailurePolicyActionIgnore, OnPodConditions: []batchv1.PodFailurePolicyOnPodConditionsPattern{
@@ -92,8 +91,8 @@ func newJob(node string, key gather.JobKey, o Options, now time.Time) *batchv1.J
 	}
 }
 
-// labelsOf are those of a node's Jobs and their Pods. A label value has 63
-// characters at most: a longer name stands there as its hash.
+// labelsOf are the labels of a node's Jobs and their Pods. A label value has at most 63 characters.
+// A longer name is replaced by its hash.
 func labelsOf(node string) map[string]string {
 	value := node
 	if len(value) > 63 {
@@ -111,16 +110,18 @@ func onExit(action batchv1.PodFailurePolicyAction, codes ...int32) batchv1.PodFa
 
 func jobPod(node, job, image string) corev1.PodSpec {
 	p := corev1.PodSpec{
-		NodeName:                      node, // past the scheduler: no taint and no lack of room keeps it off
-		ServiceAccountName:            v1.ServiceAccountName(node),
-		AutomountServiceAccountToken:  new(false),
-		Tolerations:                   []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
-		HostNetwork:                   true,
-		DNSPolicy:                     corev1.DNSClusterFirstWithHostNet,
-		RestartPolicy:                 corev1.RestartPolicyNever,
-		EnableServiceLinks:            new(false),
-		PriorityClassName:             "system-node-critical",
-		TerminationGracePeriodSeconds: new(int64(60)), // a change under way is finished or rolled back
+		// past the scheduler: neither a taint nor a lack of room keeps it off
+		NodeName:                     node,
+		ServiceAccountName:           v1.ServiceAccountName(node),
+		AutomountServiceAccountToken: new(false),
+		Tolerations:                  []corev1.Toleration{{Operator: corev1.TolerationOpExists}},
+		HostNetwork:                  true,
+		DNSPolicy:                    corev1.DNSClusterFirstWithHostNet,
+		RestartPolicy:                corev1.RestartPolicyNever,
+		EnableServiceLinks:           new(false),
+		PriorityClassName:            "system-node-critical",
+		// a change under way is finished or rolled back
+		TerminationGracePeriodSeconds: new(int64(60)),
 		SecurityContext:               &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 		Containers: []corev1.Container{{
 			Name: jobContainer, Image: image, Args: []string{"apply", "--wait", "30s"},
@@ -138,8 +139,8 @@ func jobPod(node, job, image string) corev1.PodSpec {
 				RunAsUser: new(int64(0)), RunAsGroup: new(int64(0)), RunAsNonRoot: new(false), Privileged: new(false),
 				AllowPrivilegeEscalation: new(false), ReadOnlyRootFilesystem: new(true),
 				Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_ADMIN", "NET_RAW"}},
-				// The runtime's AppArmor profile lets nobody speak on the host's system bus,
-				// and SELinux keeps containers out of the host's files.
+				// The runtime's AppArmor profile lets nobody speak on the host's system bus.
+				// SELinux keeps containers away from the host's files.
 				AppArmorProfile: &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined},
 				SELinuxOptions:  &corev1.SELinuxOptions{Type: "spc_t"},
 			},

@@ -10,8 +10,7 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Reachable tells whether somebody would act on a node's object now: its daemon,
-// or a Job.
+// Reachable says whether somebody would act on a node's object now: its daemon, or a Job.
 func Reachable(c client.Client, p *gather.Pulses, e Execution, now func() time.Time, silentAfter time.Duration) func(context.Context, *v1.MultiNicNodeConfig) (bool, error) {
 	return func(ctx context.Context, obj *v1.MultiNicNodeConfig) (bool, error) {
 		alive, _, err := gather.DaemonLives(ctx, c, p, obj.Name, obj, now(), silentAfter)

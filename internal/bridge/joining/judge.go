@@ -14,41 +14,41 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// keysAnnotation on the node's Lease names the public keys to which tokens were
-// sealed, and for which request each: "<hash>:<uid>", newest last, at most
-// maxKeys. The Lease outlives a revocation.
+// keysAnnotation, on the node's Lease, lists the public keys to which tokens were sealed, each with
+// its request: "<hash>:<uid>", the newest last, at most maxKeys. The Lease stays after a
+// revocation.
 const keysAnnotation = "multinic.io/sealed-keys"
 
 const maxKeys = 16
 
-// keepRequest is how long a request stays after it was answered, or without an
-// answer after it was made.
+// keepRequest is how long a request stays after its answer. Without an answer it counts from when
+// the request was made.
 const keepRequest = 10 * time.Minute
 
-// Ask is all from which the bridge decides what becomes of a request.
+// Ask is everything from which the bridge decides about a request.
 type Ask struct {
 	// Request is not changed; nor are the others.
 	Request *v1.NodeTokenRequest
-	// Expected: there is a Node, an object or a ServiceAccount of the name.
+	// Expected says that there is a Node, an object or a ServiceAccount of the name.
 	Expected bool
-	// Join is the ServiceAccount of the join token, nil where there is none.
+	// Join is the ServiceAccount of the join token; nil if there is none.
 	Join *corev1.ServiceAccount
-	// Lease of the node, nil where there is none yet.
+	// Lease of the node; nil if there is none yet.
 	Lease *coordinationv1.Lease
-	// Now by the bridge's clock.
+	// Now is the time by the bridge's clock.
 	Now time.Time
 }
 
-// Reply is what becomes of a request. One of Delete, Refuse and Seal, or none:
-// it waits.
+// Reply is what happens to a request. At most one of Delete, Refuse and Seal is set. If none is,
+// the request waits.
 type Reply struct {
-	// Delete: the request goes, and Why. Joined: the node has its token.
+	// Delete: the request is deleted, and Why says why. Joined: the node has its token.
 	Delete, Joined bool
 	Why            string
-	// Refuse with this.
+	// Refuse is the reason of a refusal; nil: none.
 	Refuse *v1.Remark
-	// Seal a fresh token to the key. Replace: the machine that holds the node's
-	// identity loses it before.
+	// Seal: a new token is sealed to the key. Replace: before that, the machine that holds the
+	// node's identity loses it.
 	Seal, Replace bool
 	// Again is when to look again; 0: at the next event.
 	Again time.Duration
@@ -75,7 +75,7 @@ func Judge(a Ask) Reply {
 	if !a.Expected {
 		return refuse(v1.ReasonNodeNotExpected, "there is neither a Node nor a MultiNicNodeConfig %s, nor a join token for it", r.Name)
 	}
-	// Some keys of the right length are none: only sealing tells.
+	// Some keys of the right length are no keys. Only sealing shows that.
 	if _, err := v1.SealToken(r.Spec.PublicKey, r.Name, r.UID, ""); err != nil {
 		return refuse(v1.ReasonKeyInvalid, "spec.publicKey is no X25519 key of %d bytes", v1.PublicKeySize)
 	}
@@ -105,12 +105,12 @@ func until(since, now time.Time, why string) Reply {
 	return Reply{Delete: true, Why: why}
 }
 
-// joined: some machine has renewed the node's Lease.
+// joined says that some machine has renewed the node's Lease.
 func joined(l *coordinationv1.Lease) bool {
 	return l != nil && (l.Spec.RenewTime != nil || (l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != ""))
 }
 
-// replayed: a token was sealed to the request's key for another request.
+// replayed says that a token was sealed to the request's key before, for another request.
 func replayed(l *coordinationv1.Lease, r *v1.NodeTokenRequest) bool {
 	if l == nil {
 		return false
@@ -124,7 +124,7 @@ func replayed(l *coordinationv1.Lease, r *v1.NodeTokenRequest) bool {
 	return false
 }
 
-// remember gives the annotation with the request's key in it.
+// remember gives the annotation with the request's key added.
 func remember(before string, r *v1.NodeTokenRequest) string {
 	entry := keyHash(r.Spec.PublicKey) + ":" + string(r.UID)
 	var kept []string
@@ -142,7 +142,7 @@ func keyHash(key []byte) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// requester is the user that made the request, as admission has seen to.
+// requester is the user that made the request. Admission has made sure of that.
 func requester(r *v1.NodeTokenRequest) string {
 	if r.Spec.Door == v1.DoorKubelet {
 		return "system:node:" + r.Name

@@ -27,27 +27,25 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Reasons of Events that tell of something done; those of refusals are the
-// reasons of api/v1.
+// Reasons of Events about something that was done. Those of refusals are in api/v1.
 const (
 	eventTokenSealed  = "TokenSealed"
 	eventJoined       = "NodeJoined"
 	eventTokenNotUsed = "TokenNotUsed"
 )
 
-// Identities is what this room asks of the one that makes identities.
+// Identities is what this room needs from the room that makes identities.
 type Identities interface {
-	// Provide makes what is missing of a node's identity. It gives the ServiceAccount
-	// of which a token may be asked for, and what that is to be bound to.
+	// Provide makes what is missing of a node's identity. It returns the ServiceAccount of which a
+	// token may be asked for, and what the token is to be bound to.
 	Provide(context.Context, gather.Known) (*corev1.ServiceAccount, *authenticationv1.BoundObjectReference, error)
-	// Revoke takes the identity from whoever holds it.
+	// Revoke takes the identity away from its holder.
 	Revoke(context.Context, *corev1.ServiceAccount) error
 	// EndJoin ends a join token.
 	EndJoin(context.Context, *corev1.ServiceAccount) error
 }
 
-// Loop answers NodeTokenRequests. One goroutine at a time works on a
-// node's.
+// Loop answers NodeTokenRequests. One goroutine at a time works on a node's request.
 type Loop struct {
 	Client     client.Client // reads from the caches
 	Reader     client.Reader // asks the API server
@@ -55,11 +53,12 @@ type Loop struct {
 	Log        *slog.Logger
 	Now        func() time.Time
 	Identities Identities
-	InForce    func(context.Context) error // gives an error while the admission policies are not in force
+	// an error as long as the admission policies are not in force
+	InForce func(context.Context) error
 }
 
-// Reconcile answers one request, or deletes it. It reads from the API server
-// itself: a request is rare, and a stale cache would make it answer twice.
+// Reconcile answers one request, or deletes it. It reads from the API server itself: a request is
+// rare, and a stale cache would make it answer twice.
 func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var r v1.NodeTokenRequest
 	if l.Client.Get(ctx, req.NamespacedName, &r) != nil {
@@ -73,8 +72,8 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	}
 	result, err := l.answer(ctx, &r)
 	if apierrors.IsConflict(err) {
-		// Another request by now, or an API server that could not get it written: only
-		// for the first an event is on its way.
+		// It is another request by now, or the API server could not write it. Only in the first
+		// case an event is on its way.
 		return gather.Again(gather.ConflictRetry), nil
 	}
 	return result, err
@@ -101,7 +100,7 @@ func (l *Loop) answer(ctx context.Context, r *v1.NodeTokenRequest) (reconcile.Re
 	return gather.Again(reply.Again), nil
 }
 
-// gather reads all but the Node and the object from the API server.
+// gather reads everything except the Node and the object from the API server.
 func (l *Loop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, gather.Known, error) {
 	a, known := Ask{Request: r, Now: l.Now()}, gather.Known{Name: r.Name}
 	node, err := gather.Node(ctx, l.Client, r.Name)
@@ -131,8 +130,8 @@ func (l *Loop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, gather.
 	return a, known, nil
 }
 
-// seal asks for a token and seals it into the request's status. Everything that
-// can refuse comes before the first thing that changes something.
+// seal asks for a token and seals it into the request's status. Everything that can refuse comes
+// before the first change.
 func (l *Loop) seal(ctx context.Context, a Ask, known gather.Known, replace bool) (reconcile.Result, error) {
 	r := a.Request
 	if a.Lease == nil {
@@ -171,8 +170,8 @@ func (l *Loop) seal(ctx context.Context, a Ask, known gather.Known, replace bool
 	return gather.Again(keepRequest), nil
 }
 
-// remember notes the key, so that a second request with it is refused. Somebody
-// who writes the Lease meanwhile makes this fail, and it is tried again.
+// remember notes the key, so that a second request with it is refused. If somebody else writes the
+// Lease meanwhile, this fails and is tried again.
 func (l *Loop) remember(ctx context.Context, lease *coordinationv1.Lease, r *v1.NodeTokenRequest) error {
 	next := remember(lease.Annotations[keysAnnotation], r)
 	if next == lease.Annotations[keysAnnotation] {
@@ -219,12 +218,12 @@ func (l *Loop) refuse(ctx context.Context, r *v1.NodeTokenRequest, why v1.Remark
 	return nil
 }
 
-// write answers the request as it was read; false where it is gone. One that is
-// another by now, or has changed, is a conflict.
+// write answers the request as it was read. It returns false if the request is gone. If the request
+// is another one by now, or has changed, that is a conflict.
 func (l *Loop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.NodeTokenRequestStatus) (bool, error) {
 	status := map[string]any{"reason": s.Reason, "message": s.Message}
 	if s.SealedAt != nil {
-		// null takes away what an earlier answer said.
+		// null removes what an earlier answer said.
 		status = map[string]any{"sealedToken": s.SealedToken, "sealedAt": s.SealedAt, "reason": nil, "message": nil}
 	}
 	body, err := json.Marshal(map[string]any{
@@ -245,11 +244,11 @@ func (l *Loop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.NodeToken
 	return true, nil
 }
 
-// remove deletes a request that is done with; a join token that has got its
-// node a token goes with it.
+// remove deletes a request that is done with. If a join token has got its node a token, the join
+// token is deleted too.
 func (l *Loop) remove(ctx context.Context, a Ask, reply Reply) error {
 	r := a.Request
-	// A join token that is younger than the request is another's.
+	// A join token that is younger than the request belongs to another request.
 	if r.Spec.Door == v1.DoorJoinToken && r.Status.SealedAt != nil && a.Join != nil && !a.Join.CreationTimestamp.After(r.CreationTimestamp.Time) {
 		if err := l.Identities.EndJoin(ctx, a.Join); err != nil {
 			return err
@@ -272,9 +271,9 @@ func (l *Loop) remove(ctx context.Context, a Ask, reply Reply) error {
 	return nil
 }
 
-// tell makes an Event about the request, and one about the node's object if
-// there is one. The latter names the request beside it: Events which differ in
-// nothing but their message are taken for one.
+// tell makes an Event about the request and, if there is one, about the node's object. The second
+// Event has the request as its related object: Events that differ only in their message count as
+// the same Event.
 func (l *Loop) tell(ctx context.Context, r *v1.NodeTokenRequest, kind, reason, message string) {
 	message = v1.Printable(message, gather.MaxEvent)
 	l.Events.Eventf(r, nil, kind, reason, "AnswerTokenRequest", "%s", message)
@@ -284,8 +283,8 @@ func (l *Loop) tell(ctx context.Context, r *v1.NodeTokenRequest, kind, reason, m
 	}
 }
 
-// Watch wakes the loop for a request, and for a Lease that somebody else
-// renews now: that is how a token is seen to be used.
+// Watch wakes the loop for a request. It also wakes it for a Lease that somebody else renews now:
+// by this the bridge sees that a token is used.
 func Watch(mgr manager.Manager, loop *Loop) error {
 	byName := func(prefixes ...string) handler.EventHandler {
 		return gather.Wakes(v1.NodesNamespace, gather.Named(prefixes...))

@@ -22,18 +22,17 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Loop keeps the label v1.ReadyLabel of Nodes. It exists only where the
-// bridge was told to: to label a Node takes a right that is not the bridge's
-// otherwise.
+// Loop keeps the label v1.ReadyLabel of Nodes. It is used only in a bridge that was told to label,
+// because labelling a Node needs a right that the bridge does not have otherwise.
 type Loop struct {
 	Client client.Client // reads from the caches
-	// InForce gives an error while the policy that holds the bridge to the label is not in force.
+	// InForce gives an error as long as the policy is not in force that restricts the bridge to
+	// this one label.
 	InForce func(context.Context) error
 }
 
-// Judge is the value for the Node of an object: "true", "false" or
-// "unknown", and "" for no label, where there is no object. A Ready that was
-// said of an older generation is none any more.
+// Judge is the value of the label for the Node of an object: "true", "false" or "unknown". It is
+// "", no label, if there is no object. A Ready that was said of an older generation does not count.
 func Judge(o *v1.MultiNicNodeConfig) string {
 	if o == nil {
 		return ""
@@ -48,8 +47,8 @@ func Judge(o *v1.MultiNicNodeConfig) string {
 	return "false"
 }
 
-// Watch wakes the loop for an object, and for a Node whose label is not
-// what it was: a kubelet that registers anew, or somebody, may have changed it.
+// Watch wakes the loop for an object, and for a Node whose label is not as it was: a kubelet that
+// registers anew, or a person, may have changed it.
 func Watch(mgr manager.Manager, loop *Loop) error {
 	byName := gather.Wakes("", client.Object.GetName)
 	changed := predicate.Funcs{
@@ -80,11 +79,11 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		return reconcile.Result{}, nil
 	}
 	if l.InForce(ctx) != nil {
-		return gather.Again(gather.AdmissionRetry), nil // it has told why
+		return gather.Again(gather.AdmissionRetry), nil // InForce has told why
 	}
 	label := &want
 	if want == "" {
-		label = nil // null takes it away
+		label = nil // null removes the label
 	}
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": node.UID, "labels": map[string]*string{v1.ReadyLabel: label}}})
 	if err != nil {
@@ -94,7 +93,8 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	written.Name = req.Name
 	err = l.Client.Patch(ctx, written, client.RawPatch(types.MergePatchType, body), client.FieldOwner(v1.BridgeFieldOwner))
 	if apierrors.IsConflict(err) {
-		return gather.Again(gather.ConflictRetry), nil // another Node by now, or an API server in trouble
+		// it is another Node by now, or the API server is in trouble
+		return gather.Again(gather.ConflictRetry), nil
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("labelling Node %s: %w", req.Name, err)

@@ -14,26 +14,24 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Patience is how long a node that was released may take until it counts as
-// failed.
+// Patience is how long a released node may take until it counts as failed.
 const Patience = 10 * time.Minute
 
-// Options brake changes of many nodes. The zero value brakes nothing.
+// Options of the brake, which slows changes of many nodes. The zero value brakes nothing.
 type Options struct {
-	// Max nodes may be in change at once; "" brakes nothing, else "5" or "10%" of
-	// the objects there are, at least one.
+	// Max is how many nodes may be in change at once: "5", or "10%" of all objects, but at least
+	// one. "" brakes nothing.
 	Max string
-	// StopAfter so many failed nodes nothing more is released; 0: never.
+	// StopAfter is the number of failed nodes after which nothing more is released; 0: never.
 	StopAfter int
-	// Patience with a node that was released and does not settle; 0 means the
-	// constant.
+	// Patience is how long a released node may take to settle; 0 means the constant Patience.
 	Patience time.Duration
 }
 
-// On: there is a brake.
+// On says that there is a brake.
 func (o Options) On() bool { return o.Max != "" }
 
-// Check tells whether Max can be read, and StopAfter and Patience mean something.
+// Check says whether Max can be read, and whether StopAfter and Patience make sense.
 func (o Options) Check() error {
 	if o.Patience < 0 {
 		return fmt.Errorf("a patience of %s means nothing", o.Patience)
@@ -60,18 +58,18 @@ func (o Options) limit(total int) (int, error) {
 	return n, nil
 }
 
-// Node is what of a node's object counts for the brake.
+// Node is what the brake needs to know of a node's object.
 type Node struct {
 	Name       string
 	UID        types.UID
 	Generation int64
 	// Released is the generation up to which the node may act.
 	Released int64
-	// Held is how long the node could have acted on that.
+	// Held is how long the node could have acted on Released.
 	Held time.Duration
-	// Settled: the node has said how this generation ended, other than that it
-	// waits for the release. Failed: it ended in failure. Outside: it ended in one
-	// that the change is not to blame for, or in a fight with another writer.
+	// Settled: the node has said how this generation ended; that it waits for the release does not
+	// count. Failed: it ended in failure. Outside: it ended in a failure that the change is not to
+	// blame for, or in a fight with another writer.
 	Settled, Failed, Outside bool
 	// Reachable: somebody there would act on a release now.
 	Reachable bool
@@ -79,33 +77,32 @@ type Node struct {
 
 // Out is what the brake decides.
 type Out struct {
-	// Release these, sorted by name.
+	// Release these nodes, sorted by name.
 	Release []Node
-	// Waiting for a release after these, Changing with these, Failed with those that
-	// are stuck, Outside: with trouble that the change is not to blame for.
+	// Counts after this release: Waiting for a release; Changing; Failed, including the stuck ones;
+	// Outside, with trouble that the change is not to blame for.
 	Waiting, Changing, Failed, Outside int
-	// Stuck, sorted by name: released, and not settled in time, whether they are
-	// there or not. They hold up nobody, and count as failed.
+	// Stuck nodes, sorted by name: released, and not settled in time, whether they can be reached
+	// or not. They hold nobody up, and count as failed.
 	Stuck []Node
 	// FailedNodes are the names of those that count as failed, sorted.
 	FailedNodes []string
-	// Again is when the next one would be stuck; 0: none can be.
+	// Again is when the next node would be stuck; 0: none can be.
 	Again time.Duration
-	// Stopped: something waits, and nothing is released any more because too many
-	// have failed.
+	// Stopped: something waits, but nothing more is released because too many have failed.
 	Stopped bool
 }
 
-// Judge decides whom to release. It is a pure function of the objects: nothing is
-// counted anywhere else, so that nothing can be forgotten.
+// Judge decides which nodes to release. It is a pure function of the objects. Nothing is counted
+// anywhere else, so nothing can be forgotten.
 //
-// A node that was released and has not settled is in change, unless nobody is
-// there who could settle it. One that does not settle within the patience counts as
-// failed from then on, so that nobody holds up all others, and so that a change after
-// which nobody is heard any more is stopped too. As many are never released as could, by failing,
-// bring more than StopAfter failures together: a bad change is stopped by the
-// first ones. A failed node that gets another generation counts no more, so that
-// the mended change goes on by itself.
+// A node that was released and has not settled is in change, unless nobody is there who could
+// settle it. A node that does not settle within the patience counts as failed from then on. So no
+// node holds up all the others, and a change after which nodes are no longer heard is stopped too.
+//
+// Judge never releases so many nodes that, if all of them failed, there would be more than
+// StopAfter failures. So the first nodes stop a bad change. A failed node that gets a new
+// generation no longer counts, so that a corrected change goes on by itself.
 func Judge(nodes []Node, o Options) (Out, error) {
 	var out Out
 	limit, err := o.limit(len(nodes))
@@ -114,7 +111,8 @@ func Judge(nodes []Node, o Options) (Out, error) {
 	}
 	patience := cmp.Or(o.Patience, Patience)
 	var waiting []Node
-	lost := 0 // in change, and nobody is there: they hold no place, and may yet prove to have failed
+	// in change, and nobody is there: they take no place, but may yet prove to have failed
+	lost := 0
 	for _, n := range nodes {
 		switch {
 		case n.Released < n.Generation && n.Settled:
@@ -164,8 +162,7 @@ func Judge(nodes []Node, o Options) (Out, error) {
 	return out, nil
 }
 
-// nodeOf reads an object. released is what was decided meanwhile and does
-// not stand in the object yet.
+// nodeOf reads an object. released is what was decided meanwhile and is not in the object yet.
 func nodeOf(obj *v1.MultiNicNodeConfig, released int64, reachable bool) Node {
 	s := obj.Status
 	n := Node{Name: obj.Name, UID: obj.UID, Generation: obj.Generation, Released: max(s.ReleasedGeneration, released), Reachable: reachable}

@@ -25,8 +25,7 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Reasons of Events that tell of something done; those of refusals are the
-// reasons of api/v1.
+// Reasons of Events about something that was done. Those of refusals are in api/v1.
 const (
 	eventRolloutStopped = "RolloutStopped"
 	eventRolloutGoesOn  = "RolloutGoesOn"
@@ -34,18 +33,17 @@ const (
 )
 
 const (
-	// rolloutEvery is how often the brake looks while nodes wait: one that comes
-	// back from silence wakes nobody here.
+	// rolloutEvery is how often the brake looks while nodes wait. A node that comes back from
+	// silence does not wake the brake.
 	rolloutEvery = 5 * time.Second
-	// rolloutGather is how long news may gather before it looks at all objects.
+	// rolloutGather is how long the brake lets news gather before it looks at all objects.
 	rolloutGather = 100 * time.Millisecond
-	// rolloutHears is how long after its start nobody counts as stuck: nodes that have
-	// settled while no bridge was there, or no API server, must have been heard.
+	// rolloutHears is how long after the start of the brake no node counts as stuck. Nodes that
+	// settled while there was no bridge, or no API server, must first be heard.
 	rolloutHears = 2 * time.Minute
 )
 
-// Loop is the brake. What it releases is written by the status loop, which it
-// wakes.
+// Loop is the brake. The status loop, which the brake wakes, writes what is released.
 type Loop struct {
 	Client    client.Client // reads from the cache
 	Log       *slog.Logger
@@ -56,29 +54,28 @@ type Loop struct {
 	Wake      chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]
 
 	mu      sync.Mutex
-	began   time.Time           // when it looked first
+	began   time.Time           // when the brake first looked
 	granted map[types.UID]grant // released, and not in the cache yet
 	stopped bool
-	stuck   map[types.UID]int64 // of whom it was told that they are stuck: the generation
-	out     Out                 // what was decided last
+	stuck   map[types.UID]int64 // nodes that were reported as stuck, with the generation
+	out     Out                 // the last decision
 }
 
-// grant is a release that the cache does not show yet. A status that cannot be
-// written must not hold its place for ever either, so it has a time.
+// grant is a release that the cache does not show yet. If its status can never be written, the
+// grant must not hold its place for ever, so it has a time.
 type grant struct {
 	generation int64
 	at         time.Time
 }
 
-// Last is what was decided last.
+// Last is the last decision.
 func (r *Loop) Last() Out {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.out
 }
 
-// Released is the generation up to which an object is released, as far as is known: -1
-// for none.
+// Released is the generation up to which an object is released, as far as is known; -1 for none.
 func (r *Loop) Released(obj *v1.MultiNicNodeConfig) int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -156,7 +153,7 @@ func (r *Loop) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 	return gather.Again(out.Again), nil
 }
 
-// tellStuck says once of a node that it is stuck. r.mu must be held.
+// tellStuck reports a node that is stuck, once. r.mu must be held.
 func (r *Loop) tellStuck(out Out, objects map[types.UID]*v1.MultiNicNodeConfig) {
 	told := map[types.UID]int64{}
 	for _, n := range out.Stuck {
@@ -172,8 +169,8 @@ func (r *Loop) tellStuck(out Out, objects map[types.UID]*v1.MultiNicNodeConfig) 
 	r.stuck = told
 }
 
-// tell says once that the brake has stopped a rollout, and once that it goes on.
-// r.mu must be held.
+// tell reports once that the brake has stopped a rollout, and once that the rollout goes on. r.mu
+// must be held.
 func (r *Loop) tell(out Out) {
 	if out.Stopped == r.stopped {
 		return
@@ -195,7 +192,7 @@ func (r *Loop) tell(out Out) {
 			out.Failed, failed, out.Waiting), gather.MaxEvent))
 }
 
-// Watch wakes the brake for every object, which it then reads all at once.
+// Watch wakes the brake for every object. The brake then reads all objects.
 func Watch(mgr manager.Manager, r *Loop) error {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	all := reconcile.Request{NamespacedName: types.NamespacedName{Name: "rollout"}}

@@ -15,22 +15,21 @@ const (
 	runPatience = time.Hour
 )
 
-// In is all from which the bridge decides what is said of a run.
+// In is everything from which the bridge decides about a run.
 type In struct {
 	// Run is not changed.
 	Run *v1.MultiNicNodeRun
-	// Object of the node, nil where there is none; with the status as it was
-	// written last.
+	// Object of the node, with the status that was written last; nil if there is none.
 	Object *v1.MultiNicNodeConfig
 	// Report of the node.
 	Report gather.Report
-	// Now by the bridge's clock.
+	// Now is the time by the bridge's clock.
 	Now time.Time
 }
 
-// Out is what becomes of a run.
+// Out is what happens to a run.
 type Out struct {
-	// Delete it. Else Status is what its status is to be.
+	// Delete the run. If false, Status is the status that it should have.
 	Delete bool
 	Status v1.MultiNicNodeRunStatus
 	// Again is when to look again; 0: at the next event.
@@ -39,8 +38,8 @@ type Out struct {
 
 // Judge decides. It is a pure function.
 //
-// Only a report that names the run's uid tells how it ended. What has ended
-// never changes any more.
+// Only a report that names the run's uid says how the run ended. A run that has ended never changes
+// again.
 func Judge(in In) Out {
 	run := in.Run
 	if gather.RunEnded(run) {

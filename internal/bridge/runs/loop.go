@@ -24,8 +24,8 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Loop says of runs how they are, and deletes old ones. What the node is
-// asked to do rides on its object's status, which the status loop writes.
+// Loop says in runs how they are, and deletes old ones. The node gets its order through its
+// object's status, which the status loop writes.
 type Loop struct {
 	Client client.Client // reads from the caches
 	Reader client.Reader // asks the API server
@@ -35,14 +35,14 @@ type Loop struct {
 	Ended  *prometheus.CounterVec // by action and exit code
 }
 
-// Watch wakes the loop for a run, and for the runs of a node whose object or
-// report says something.
+// Watch wakes the loop for a run. It also wakes it for the runs of a node whose object or report
+// has news.
 func Watch(mgr manager.Manager, loop *Loop) error {
 	of := func(node func(client.Object) string) handler.EventHandler {
 		return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
 			runs, err := gather.Runs(ctx, loop.Client, node(o))
 			if err != nil {
-				return nil // the cache is not there yet; it will speak of every run once it is
+				return nil // the cache is not there yet; once it is, it will speak of every run
 			}
 			var out []reconcile.Request
 			for _, r := range runs {
@@ -72,7 +72,8 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	node := run.Spec.Node
 	object, err := gather.Object(ctx, l.Client, node)
 	if err == nil && object == nil && !gather.RunEnded(&run) {
-		// Who makes an object, and asks for a run of it at once, is faster than the cache; and what has ended never changes.
+		// Somebody who makes an object and at once asks for a run of it is faster than the cache.
+		// And a run that has ended never changes.
 		object, err = gather.Object(ctx, l.Reader, node)
 	}
 	if err != nil {
@@ -87,7 +88,8 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		uid := run.UID
 		err := l.Client.Delete(ctx, &run, client.Preconditions{UID: &uid})
 		if apierrors.IsConflict(err) {
-			// Another run by now, or an API server in trouble: only for the first an event is on its way, and an old one wakes nobody.
+			// It is another run by now, or the API server is in trouble. Only in the first case an
+			// event is on its way, and an old run wakes nobody.
 			return gather.Again(gather.ConflictRetry), nil
 		}
 		if client.IgnoreNotFound(err) != nil {
@@ -107,7 +109,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	return gather.Again(out.Again), nil
 }
 
-// write says it of the run as it was read; one that has changed since is a
+// write writes the status of the run as it was read. If the run has changed since, that is a
 // conflict.
 func (l *Loop) write(ctx context.Context, run *v1.MultiNicNodeRun, s v1.MultiNicNodeRunStatus) error {
 	body, err := json.Marshal(map[string]any{

@@ -14,9 +14,8 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// conditions puts a finding into words, sorted by type. A condition's
-// transition time moves only with its status. Conditions of types that are not
-// ours stay as they are.
+// conditions puts a finding into words, sorted by type. A condition's transition time moves only
+// with its status. Conditions of types that are not ours stay as they are.
 func (f finding) conditions(generation int64, prev []metav1.Condition, now time.Time) []metav1.Condition {
 	out := []metav1.Condition{f.degradedCondition(), f.progressingCondition(generation), f.readyCondition(generation)}
 	for i := range out {
@@ -36,8 +35,8 @@ func (f finding) conditions(generation int64, prev []metav1.Condition, now time.
 	return sorted(out)
 }
 
-// sorted is a copy in the order of the types; the API server keeps the order in
-// which they first came.
+// sorted is a copy in the order of the types. The API server keeps the order in which the
+// conditions first came.
 func sorted(conditions []metav1.Condition) []metav1.Condition {
 	out := slices.Clone(conditions)
 	slices.SortFunc(out, func(a, b metav1.Condition) int { return cmp.Compare(a.Type, b.Type) })
@@ -120,8 +119,8 @@ func (f finding) allDone() string {
 	}
 }
 
-// list names the NICs in a state: "1 of 2 interfaces configured; multinic2:
-// WaitingForNIC: no link has this MAC address".
+// list names the NICs in a state: "1 of 2 interfaces configured; multinic2: WaitingForNIC: no link
+// has this MAC address".
 func (f finding) list(s State) string {
 	parts := []string{fmt.Sprintf("%d of %d interfaces configured", f.count(v1.StateConfigured), len(f.nics))}
 	for _, n := range f.nics {

@@ -19,22 +19,21 @@ const (
 	eventCRDsUpToDate = "CRDsUpToDate"
 )
 
-// crdsRetry is how often the bridge asks whether the CRDs have all fields now.
+// crdsRetry is how often the bridge asks whether the CRDs now have all fields.
 const crdsRetry = time.Minute
 
-// crds knows whether the CRDs of the cluster are older than the bridge. The API
-// server then refuses every status that has a field of the newer ones, and not the
-// field alone: unless such fields are left out, no status of the fleet can be
-// written. The zero value takes them for as new as the bridge. Its methods may be
-// called at any time.
+// crds knows whether the CRDs of the cluster are older than the bridge. The API server then refuses
+// every status that has a newer field, not just the field. If such fields are not left out, no
+// status of the fleet can be written. The zero value takes the CRDs to be as new as the bridge. Its
+// methods may be called at any time.
 type crds struct {
 	mu    sync.Mutex
 	older bool
 	next  time.Time // when to try all fields again
 }
 
-// fit is s as it is to be written now: with all fields where the CRDs have them, or
-// may have them by now, else without those that are newer than 0.1.0.
+// fit is s as it is to be written now. It has all fields if the CRDs have them, or may have them by
+// now. Otherwise it is without the fields that are newer than 0.1.0.
 func (c *crds) fit(s v1.MultiNicNodeConfigStatus, now time.Time) v1.MultiNicNodeConfigStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,8 +47,8 @@ func (c *crds) fit(s v1.MultiNicNodeConfigStatus, now time.Time) v1.MultiNicNode
 	return s.AtLevel(0)
 }
 
-// again is when to look again at a node that has nothing to do for so long, 0 for
-// ever: not later than the CRDs may have been renewed.
+// again is when to look again at a node. after is how long the node itself has nothing to do, 0 for
+// ever. It is not later than the next try of all fields.
 func (c *crds) again(after time.Duration) time.Duration {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -59,7 +58,7 @@ func (c *crds) again(after time.Duration) time.Duration {
 	return after
 }
 
-// learn takes in whether the CRDs are older. It tells whether that is news.
+// learn takes in whether the CRDs are older. It returns whether that is news.
 func (c *crds) learn(older bool, now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,16 +70,16 @@ func (c *crds) learn(older bool, now time.Time) bool {
 	return news
 }
 
-// undeclared tells of an error that it may be the API server's answer to a field
-// which the CRDs do not have. That answer has no reason by which it could be known
-// (1.37: a plain error of the field manager, "field not declared in schema").
+// undeclared says that err may be the API server's answer to a field that the CRDs do not have.
+// That answer has no reason by which one could know it (1.37: a plain error of the field manager,
+// "field not declared in schema").
 func undeclared(err error) bool {
 	var answer apierrors.APIStatus
 	return errors.As(err, &answer) && answer.Status().Code == http.StatusInternalServerError && answer.Status().Reason == metav1.StatusReasonUnknown
 }
 
-// writeFit writes a status by write, and without the fields of newer CRDs where the
-// API server takes it so, and only so. It gives what was written.
+// writeFit writes a status by write. Only if the API server refuses it with all fields, and takes
+// it without the fields of newer CRDs, those fields are left out. It returns what was written.
 func (l *Loop) writeFit(next v1.MultiNicNodeConfigStatus, write func(v1.MultiNicNodeConfigStatus, bool) error) (v1.MultiNicNodeConfigStatus, error) {
 	err := write(next, false)
 	older := next.AtLevel(0)
@@ -92,7 +91,7 @@ func (l *Loop) writeFit(next v1.MultiNicNodeConfigStatus, write func(v1.MultiNic
 		if write(older, false) != nil {
 			return next, err
 		}
-		if !undeclared(write(next, true)) { // it was in trouble for a moment only
+		if !undeclared(write(next, true)) { // the API server was in trouble for a moment only
 			return next, err
 		}
 		if l.crds.learn(true, l.Now()) {
@@ -103,8 +102,7 @@ func (l *Loop) writeFit(next v1.MultiNicNodeConfigStatus, write func(v1.MultiNic
 	return next, err
 }
 
-// tellCRDs says once that the CRDs are older than the bridge, and once that they are
-// no longer.
+// tellCRDs reports once that the CRDs are older than the bridge, and once that they no longer are.
 func (l *Loop) tellCRDs(older bool) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
 	if !older {

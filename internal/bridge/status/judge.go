@@ -14,28 +14,27 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// In is all that a status is decided from.
+// In is everything from which a status is decided.
 type In struct {
-	// Object with the status that was said last; neither is changed.
+	// Object, with the status that was written last. Neither is changed.
 	Object *v1.MultiNicNodeConfig
 	// Report of the node.
 	Report gather.Report
 	// Pulse of the node's Lease.
 	Pulse gather.Pulse
-	// Job of the object's present generation, "" for none, and what is wrong with
-	// it, nil for nothing: see troubleOf.
+	// Job of the object's present generation ("" for none), and what is wrong with it (nil for
+	// nothing), see troubleOf.
 	Job        string
 	JobTrouble *v1.Remark
-	// Released is the generation up to which the rollout brake lets the node act:
-	// -1 none yet, 0 where there is no brake. Reachable: somebody there would act
-	// on a release.
+	// Released is the generation up to which the rollout brake lets the node act: -1 for none yet,
+	// 0 if there is no brake. Reachable says that somebody there would act on a release.
 	Released  int64
 	Reachable bool
 	// Runs of the node that are not deleted yet, in any order.
 	Runs []v1.MultiNicNodeRun
-	// Now by the bridge's clock.
+	// Now is the time by the bridge's clock.
 	Now time.Time
-	// SilentAfter; 0 means the constant.
+	// SilentAfter; 0 means the constant v1.SilentAfter.
 	SilentAfter time.Duration
 }
 
@@ -45,39 +44,39 @@ type finding struct {
 	nics  []v1.InterfaceStatus
 	// refused and degraded as in the report.
 	refused, degraded *v1.Remark
-	// note is what was good to know and needs nobody, as it was said before.
+	// note is the last note that was reported: good to know, but nobody needs to act.
 	note string
-	// garbage says why the report cannot be used; "" where it can.
+	// garbage says why the report cannot be used; "" if it can.
 	garbage string
 	silent  bool
-	// removed says that every NIC was given back, and what ends that; "" where it was not.
+	// removed says that every NIC was given back, and what ends that. It is "" if they were not.
 	removed string
 	// unheard: no node has spoken about this object.
 	unheard bool
-	// job is what is wrong with the Job that shall make the node speak; nil where
-	// it has spoken, or nothing is.
+	// job is what is wrong with the Job that is to make the node speak. It is nil if the node has
+	// spoken, or if nothing is wrong.
 	job *v1.Remark
 }
 
 // State is the API's.
 type State = v1.State
 
-// Out is what is said of a node.
+// Out is what is said about a node.
 type Out struct {
 	Status v1.MultiNicNodeConfigStatus
 	// Silent: the node counts as silent.
 	Silent bool
-	// Again is when silence would begin, if the Lease stands still; 0: it has begun,
-	// or means nothing for this node.
+	// Again is when silence would begin if the Lease stands still. It is 0 if the silence has
+	// begun, or if silence means nothing for this node.
 	Again time.Duration
 }
 
-// Judge decides. It is a pure function: the same input gives the same
-// output, and its own status as input, with a later clock, gives the same again.
+// Judge decides. It is a pure function: the same input gives the same output. If its own status is
+// the input again, with a later clock, the output is the same too.
 //
-// Only a report with the object's uid and generation says how things are. One
-// with the uid and another generation says that the node is not there yet. What
-// was known of this generation is kept where there is neither.
+// Only a report with the object's uid and generation says how things are. A report with the uid and
+// another generation says that the node has not come so far yet. If there is neither, what was
+// known of this generation is kept.
 func Judge(in In) Out {
 	obj, prev := in.Object, in.Object.Status
 	prev.Conditions = sorted(prev.Conditions)
@@ -134,10 +133,9 @@ func Judge(in In) Out {
 	return out
 }
 
-// jobTrouble is what is wrong with the Jobs of the present generation. A Job that
-// failed is swept away after an hour, and another is made, which may do no better:
-// that one failed holds until the node has reported, or else nodes that failed would
-// count as failed no more for as long as the next Job runs.
+// jobTrouble is what is wrong with the Jobs of the present generation. A failed Job is swept away
+// after an hour, and another is made, which may do no better. So the failure counts until the node
+// has reported. Otherwise failed nodes would not count as failed while the next Job runs.
 func (in In) jobTrouble() *v1.Remark {
 	before := meta.FindStatusCondition(in.Object.Status.Conditions, v1.ConditionReady)
 	if before == nil || before.Reason != v1.ReasonJobFailed || in.Object.Status.ObservedGeneration != in.Object.Generation ||
@@ -147,8 +145,8 @@ func (in In) jobTrouble() *v1.Remark {
 	return &v1.Remark{Reason: before.Reason, Message: before.Message}
 }
 
-// requested is s with what the node is to do: the run that is asked for next, and
-// the generation that it may act on.
+// requested is s with what the node is to do: the next run that it is asked for, and the generation
+// that it may act on.
 func (in In) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report, silent bool) v1.MultiNicNodeConfigStatus {
 	done := ""
 	if rep != nil {
@@ -162,11 +160,11 @@ func (in In) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report, silent boo
 	return s
 }
 
-// releasedAt is since when the node can act on the release of the present
-// generation, while it has not settled on that; s is what is said of it now. The
-// time stands in the object, so that a bridge that starts does not begin to count
-// anew; a node that has settled once never gets another. What a bridge of 0.1.0 has
-// released counts from when this one first sees it.
+// releasedAt is the time since when the node can act on the release of the present generation, as
+// long as the node has not settled. s is the status that is being decided. The time is kept in the
+// object, so that a bridge that starts does not begin to count anew. A node that has settled never
+// gets another time for this generation. If a bridge of 0.1.0 has released, the time counts from
+// when this bridge first sees the release.
 func (in In) releasedAt(s v1.MultiNicNodeConfigStatus, silent bool) *metav1.Time {
 	prev := in.Object.Status
 	settled, _, _ := gather.Ending(in.Object.Generation, s)
@@ -190,13 +188,13 @@ func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
 	return s
 }
 
-// silence judges the Lease, which only a daemon renews: whether the node is
-// silent, or else how long until it would be, 0 where silence means nothing. A
-// node that Jobs work on is never silent. Where no report can be read, somebody
-// has renewed the Lease, and no Job is there, the node had a daemon.
+// silence judges the Lease, which only a daemon renews. It says whether the node is silent, or else
+// how long until it would be; 0 means that silence means nothing here. A node that Jobs work on is
+// never silent. If no report can be read, but somebody has renewed the Lease and there is no Job,
+// the node had a daemon.
 //
-// A bridge that has just started has not seen the Lease stand still. What was said
-// of a silent node holds until the Lease moves.
+// A bridge that has just started has not seen the Lease stand still. If a node was called silent
+// before, it stays silent until the Lease moves.
 func silence(in In, rep *v1.Report) (silent bool, left time.Duration) {
 	byDaemon := in.Pulse.Renewed && in.Job == ""
 	if rep != nil {
@@ -212,14 +210,14 @@ func silence(in In, rep *v1.Report) (silent bool, left time.Duration) {
 	return left <= 0, max(left, 0)
 }
 
-// reported is what the node says of this very generation. The object says
-// which NICs there are, the report only how they are.
+// reported is what the node says of exactly this generation. The object says which NICs there are;
+// the report says only how they are.
 func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 	nics, errs := obj.Validate()
 	f := finding{nics: rows(nics), refused: rep.Refused, degraded: rep.Degraded}
 	said, waits := map[string]v1.InterfaceStatus{}, false
 	for _, n := range rep.Interfaces {
-		if n.MACAddress != v1.NoMAC { // of which entry it speaks cannot be known
+		if n.MACAddress != v1.NoMAC { // the row's entry cannot be known
 			said[n.MACAddress] = n
 		}
 		waits = waits || n.Reason == v1.ReasonWaitingForRelease
@@ -238,7 +236,8 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 		case rep.Phase == v1.PhaseRemoved:
 			n.Status, n.Reason = v1.StatePending, v1.ReasonRemoved
 			f.removed = "every NIC was given back, as the cluster asked; multinic-bridge trigger, or the next change of the object, configures them again"
-			if rep.Degraded != nil && rep.Degraded.Reason == v1.ReasonRemoved { // by hand: the node says what ends it
+			if rep.Degraded != nil && rep.Degraded.Reason == v1.ReasonRemoved {
+				// by hand: the node says what ends it
 				f.removed = rep.Degraded.Message
 			}
 		case waits:
@@ -262,9 +261,9 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 	return f
 }
 
-// unreadable says, by macAddress as wanted has it, what is wrong with the entries
-// that today's rules refuse. A node cannot name an entry whose macAddress is no
-// such, so what it says of that entry stands in no row of its own.
+// unreadable says what is wrong with the entries that today's rules refuse. The key is macAddress
+// as it is wanted. If the macAddress of an entry is no address, the node cannot name the entry.
+// What it says about that entry is then in no row of its own.
 func unreadable(nics []v1.Normal, errs v1.FieldErrors) map[string]string {
 	out := map[string]string{}
 	for _, e := range errs {
@@ -278,8 +277,7 @@ func unreadable(nics []v1.Normal, errs v1.FieldErrors) map[string]string {
 	return out
 }
 
-// underway: the node knows the object, but has not spoken about this
-// generation.
+// underway: the node knows the object, but has not spoken about this generation.
 func underway(obj *v1.MultiNicNodeConfig) finding {
 	f := finding{state: v1.StateInProgress, nics: wanted(obj)}
 	for i := range f.nics {
@@ -293,8 +291,7 @@ func underway(obj *v1.MultiNicNodeConfig) finding {
 	return f
 }
 
-// heldBack: the rollout has not released this generation, and the node has not
-// spoken about it.
+// heldBack: the rollout has not released this generation, and the node has not spoken about it.
 func heldBack(obj *v1.MultiNicNodeConfig) finding {
 	f := underway(obj)
 	f.state = v1.StatePending
@@ -327,7 +324,7 @@ func kept(prev v1.MultiNicNodeConfigStatus) finding {
 	return f
 }
 
-// wanted are the NICs of the object, of which nothing is known.
+// wanted are the NICs of the object when nothing is known about them.
 func wanted(obj *v1.MultiNicNodeConfig) []v1.InterfaceStatus {
 	nics, _ := obj.Validate()
 	return rows(nics)
@@ -358,9 +355,9 @@ func (f finding) count(s State) int {
 	return n
 }
 
-// nextRun is the run that the node is to do: the oldest that has not ended; nil
-// where none is left. reported is the run that the node's report answers, which
-// has ended even where its status does not say so yet.
+// nextRun is the run that the node is to do: the oldest that has not ended. It is nil if none is
+// left. reported is the run that the node's report answers. That run has ended, even if its status
+// does not say so yet.
 func nextRun(runs []v1.MultiNicNodeRun, reported string) *v1.MultiNicNodeRun {
 	var open []v1.MultiNicNodeRun
 	for _, r := range runs {

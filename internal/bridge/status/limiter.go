@@ -7,28 +7,27 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A node that says something new all the time, by mistake or malice, must not
-// cost the API server more than this. A change writes twice; a publisher that
-// makes ten in a second, one after the other, is not held back.
+// A node that has news all the time, by mistake or malice, must not cost the API server more than
+// this. A change writes twice. A publisher that makes ten changes in a second, one after the other,
+// is not held back.
 const (
 	writeBurst = 200
 	writeEvery = 50 * time.Millisecond
 
-	// Events stay for an hour each.
+	// Each Event stays for an hour.
 	eventBurst = 10
 	eventEvery = time.Minute
 )
 
-// limiter bounds how often something is written for one node. The zero value is
-// ready. Its methods may be called at any time.
+// limiter bounds how often something is written for one node. The zero value is ready. Its methods
+// may be called at any time.
 type limiter struct {
 	mu    sync.Mutex
 	nodes map[string]*rate.Limiter
 }
 
-// wait is how long to wait before a write that is due now, where a node may write
-// burst times at once, and then once in every; 0 takes one write off the node's
-// account.
+// wait is how long to wait before a write that is due now. A node may write burst times at once,
+// and then once in every. If the answer is 0, one write is taken off the node's account.
 func (l *limiter) wait(node string, now time.Time, every time.Duration, burst int) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -25,12 +25,12 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// eventDriftEnded is the reason of an Event that tells of a fight that is over; those
-// of refusals are the reasons of api/v1.
+// eventDriftEnded is the reason of an Event: a fight is over. The reasons of refusals are in
+// api/v1.
 const eventDriftEnded = "DriftEnded"
 
-// Loop gathers what Judge decides from, and writes what it decided. One
-// goroutine at a time works on a node; several nodes are worked on at once.
+// Loop gathers what Judge decides from, and writes what Judge decided. One goroutine at a time
+// works on a node; several nodes are worked on at once.
 type Loop struct {
 	Client      client.Client // reads from the caches
 	Log         *slog.Logger
@@ -41,25 +41,25 @@ type Loop struct {
 	Written     prometheus.Counter // statuses
 	Outdated    prometheus.Gauge   // whether the CRDs are older than the bridge
 	Jobs        bool               // there are Jobs
-	// Released is the generation up to which the rollout brake lets a node act, -1 for
-	// none; nil: there is no brake. The loop is woken by Freed for what is released anew.
+	// Released is the generation up to which the rollout brake lets a node act, -1 for none. nil
+	// means that there is no brake. Freed wakes the loop for what is newly released.
 	Released func(*v1.MultiNicNodeConfig) int64
 	Freed    <-chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]
-	// Reachable tells whether somebody would act on a release now.
+	// Reachable says whether somebody would act on a release now.
 	Reachable func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 
 	crds    crds
 	mu      sync.Mutex
 	said    map[string]said   // by node
-	settled map[string]string // by node: what it had settled on when that was last told of
+	settled map[string]string // by node: what the node had settled on when that was last reported
 	writes  limiter           // of statuses
 	tells   limiter           // of Events
 }
 
-// said is the status that was written last, until the cache shows it.
+// said is the status that was written last. It counts until the cache shows it.
 type said struct {
 	uid     types.UID
-	version string // resourceVersion that the write made
+	version string // resourceVersion after the write
 	status  v1.MultiNicNodeConfigStatus
 }
 
@@ -109,18 +109,19 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		}
 		err := l.write(ctx, obj, out.Status)
 		if apierrors.IsConflict(err) {
-			// Another object by now, or an API server that could not get it written: only
-			// for the first an event is on its way.
+			// It is another object by now, or the API server could not write it. Only in the first
+			// case an event is on its way.
 			return gather.Again(gather.ConflictRetry), nil
 		}
 		if err != nil {
 			return reconcile.Result{}, err
 		}
 	}
-	return gather.Again(l.crds.again(out.Again)), nil // a silent node's next renewal of its Lease wakes us
+	// when a silent node renews its Lease again, that wakes us
+	return gather.Again(l.crds.again(out.Again)), nil
 }
 
-// gatherJob reads of the node's Jobs what a status says of them.
+// gatherJob reads those facts about the node's Jobs that a status needs.
 func (l *Loop) gatherJob(ctx context.Context, in *In) error {
 	jobs, err := gather.Jobs(ctx, l.Client, in.Object.Name)
 	if err != nil || len(jobs) == 0 {
@@ -134,9 +135,8 @@ func (l *Loop) gatherJob(ctx context.Context, in *In) error {
 	return nil
 }
 
-// write writes a status, and tells of what is new in it. The uid makes the API
-// server refuse it, as a conflict, for an object that was deleted and made anew
-// meanwhile.
+// write writes a status, and reports what is new in it. The uid protects an object that was deleted
+// and made anew meanwhile: the API server then refuses the write as a conflict.
 func (l *Loop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) error {
 	written := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: obj.Name, Namespace: obj.Namespace}}
 	next, err := l.writeFit(next, func(s v1.MultiNicNodeConfigStatus, dry bool) error { return l.apply(ctx, obj, s, dry, written) })
@@ -158,7 +158,8 @@ func (l *Loop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next v1.Mu
 			"from", string(obj.Status.State), "to", string(next.State), "ready", next.ReadyInterfaces)
 	}
 	about := obj.DeepCopy()
-	// Events about the same version of an object are taken for one by the library, whatever they say; and the cache may lag behind.
+	// The library takes Events about the same version of an object for one Event, whatever they
+	// say. And the cache may lag behind.
 	about.ResourceVersion = written.ResourceVersion
 	l.tell(about, next)
 	l.tellSettled(about, next)
@@ -166,8 +167,8 @@ func (l *Loop) write(ctx context.Context, obj *v1.MultiNicNodeConfig, next v1.Mu
 	return nil
 }
 
-// apply applies a status, or has the API server only check it, and reads the object
-// back into written.
+// apply applies a status, or lets the API server only check it. It reads the object back into
+// written.
 func (l *Loop) apply(ctx context.Context, obj *v1.MultiNicNodeConfig, s v1.MultiNicNodeConfigStatus, dry bool, written *v1.MultiNicNodeConfig) error {
 	body, err := json.Marshal(struct {
 		metav1.TypeMeta `json:",inline"`
@@ -188,9 +189,9 @@ func (l *Loop) apply(ctx context.Context, obj *v1.MultiNicNodeConfig, s v1.Multi
 	return l.Client.Status().Patch(ctx, written, client.RawPatch(types.ApplyPatchType, body), opts...)
 }
 
-// tellSettled makes an Event where a node settles on something else than it was
-// settled on before: a change that ends as the last one did is none. What a node
-// was settled on before this bridge is read from the object, where it says so.
+// tellSettled makes an Event when a node settles on something else than before. A change that ends
+// as the last one did is no news. If this bridge does not know what the node had settled on, it
+// reads that from the object, if the object says so.
 func (l *Loop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
 	now, on := meta.FindStatusCondition(next.Conditions, v1.ConditionReady), settlement(next)
 	if on == "" {
@@ -218,9 +219,9 @@ func (l *Loop) tellSettled(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfi
 		v1.Printable(fmt.Sprintf("generation %d: %s", next.ObservedGeneration, now.Message), gather.MaxEvent))
 }
 
-// settlement is what a node has settled on, to be compared with another one: the
-// reason of Ready, and of which NICs and reasons it speaks. Messages are left out, for
-// numbers move in them. "" where nothing has settled.
+// settlement is what a node has settled on, in a form that can be compared: the reason of Ready,
+// and the NICs and reasons that it is about. Messages are left out, because numbers in them change.
+// It is "" if nothing has settled.
 func settlement(s v1.MultiNicNodeConfigStatus) string {
 	ready := meta.FindStatusCondition(s.Conditions, v1.ConditionReady)
 	if ready == nil || passing(ready.Reason) {
@@ -236,13 +237,12 @@ func settlement(s v1.MultiNicNodeConfigStatus) string {
 	return on
 }
 
-// passing says of a reason of the condition Ready that nothing has settled with it.
+// passing says that nothing has settled while the condition Ready has this reason.
 func passing(reason string) bool {
 	return reason == v1.ReasonApplying || reason == v1.ReasonDriftFighting
 }
 
-// tellFight makes an Event where a fight with another writer of the node begins,
-// and where it ends.
+// tellFight makes an Event when a fight with another writer of the node begins, and when it ends.
 func (l *Loop) tellFight(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
 	fight := func(s v1.MultiNicNodeConfigStatus) *metav1.Condition {
 		if c := meta.FindStatusCondition(s.Conditions, v1.ConditionDegraded); c != nil && c.Reason == v1.ReasonDriftFighting {
@@ -261,8 +261,8 @@ func (l *Loop) tellFight(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigS
 	l.Events.Eventf(obj, nil, corev1.EventTypeNormal, eventDriftEnded, "GoOn", "%s", "no other writer keeps changing the NICs any more")
 }
 
-// tell makes an Event of a report that cannot be used, naming whose it is, when
-// it is first refused or refused for another reason.
+// tell makes an Event about a report that cannot be used, and names its node. It does so when the
+// report is first refused, or refused for another reason.
 func (l *Loop) tell(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus) {
 	now, before := meta.FindStatusCondition(next.Conditions, v1.ConditionDegraded), meta.FindStatusCondition(obj.Status.Conditions, v1.ConditionDegraded)
 	if now == nil || now.Reason != v1.ReasonReportRefused || (before != nil && before.Reason == now.Reason && before.Message == now.Message) {
@@ -276,13 +276,13 @@ func (l *Loop) tell(obj *v1.MultiNicNodeConfig, next v1.MultiNicNodeConfigStatus
 			" wrote a report that cannot be used: "+now.Message, gather.MaxEvent))
 }
 
-// mayTell takes an Event off the node's account, if there is one left.
+// mayTell takes an Event off the node's account, if one is left.
 func (l *Loop) mayTell(node string) bool {
 	return l.tells.wait(node, l.Now(), eventEvery, eventBurst) == 0
 }
 
-// lastStatus is the object's status, or what was written since if the cache
-// does not show it yet: without it the same status would be written twice.
+// lastStatus is the object's status. If the cache does not show a newer written status yet, it is
+// that one: otherwise the same status would be written twice.
 func (l *Loop) lastStatus(obj *v1.MultiNicNodeConfig) v1.MultiNicNodeConfigStatus {
 	l.mu.Lock()
 	defer l.mu.Unlock()

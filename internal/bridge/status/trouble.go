@@ -13,9 +13,9 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// troubleOf is what is wrong with the Job of the object's present generation, or
-// nil: it failed, or its Pod cannot start. It counts only while the node has not
-// reported: what the node says counts more.
+// troubleOf is what is wrong with the Job of the object's present generation: it failed, or its Pod
+// cannot start. nil means nothing. It counts only as long as the node has not reported, because
+// what the node says counts more.
 func troubleOf(obj *v1.MultiNicNodeConfig, jobs []batchv1.Job, pods []corev1.Pod) (job string, trouble *v1.Remark) {
 	var newest *batchv1.Job
 	for i := range jobs {
@@ -39,8 +39,8 @@ func troubleOf(obj *v1.MultiNicNodeConfig, jobs []batchv1.Job, pods []corev1.Pod
 	return newest.Name, nil
 }
 
-// lastWords is what the newest Pod of a Job said at its end, or why it cannot
-// start; "" where there is nothing to say.
+// lastWords is what the newest Pod of a Job said at its end, or why the Pod cannot start. It is ""
+// if there is nothing to say.
 func lastWords(j *batchv1.Job, pods []corev1.Pod) string {
 	var newest *corev1.Pod
 	for i := range pods {

@@ -19,9 +19,8 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Watch wakes the loop for an object, its report, and a Lease only when it
-// speaks of life after silence: a renewal every two minutes from each of ten
-// thousand nodes is not worth a thought.
+// Watch wakes the loop for an object, for its report, and for a Lease that moves after silence.
+// Other renewals do not wake it: ten thousand nodes each renew their Lease every two minutes.
 func Watch(mgr manager.Manager, loop *Loop) error {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	add := func(node string, q queue) {
