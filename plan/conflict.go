@@ -38,7 +38,7 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 			return r
 		}
 	}
-	return nil
+	return p.drawsOthers(c.MAC, l)
 }
 
 // tableLocal is the kernel's table of its own addresses (RT_TABLE_LOCAL, linux/rtnetlink.h). It is asked before all others, so that no

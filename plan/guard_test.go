@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"math"
 	"net/netip"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ func host() plan.Machine {
 	eth0 := nic.Link{Index: 2, Name: "eth0", MAC: mac(0xee), Device: true, Up: true, Carrier: true, MTU: 1500,
 		Addresses: []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Permanent: true}, {Prefix: netip.MustParsePrefix("2001:db8:2::10/64"), Permanent: true}},
 		Routes:    []nic.Route{route("0.0.0.0/0 192.0.2.254"), route("::/0 fe80::1"), from("192.0.2.10", route("192.0.2.0/24")), route("2001:db8:2::/64")}}
-	return plan.Machine{Links: []nic.Link{eth0, link(1), link(2)}, Lifelines: []plan.Lifeline{apiByGateway}}
+	return plan.Machine{Links: []nic.Link{eth0, link(1), link(2)}, Lifelines: []plan.Lifeline{apiByGateway}, Tables: []int{100, 20000, math.MaxInt32}}
 }
 
 // The ways to an API server.
@@ -262,7 +263,7 @@ var guardTable = map[string]struct {
 	"the API server's subnet, equally long":              {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.11/24") }, "", ""},
 	"the API server's subnet, shorter":                   {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.11/23") }, "", ""},
 	"the API server's subnet, longer":                    {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.101/25") }, plan.CutsAPIPath, "192.0.2.100"},
-	"a longer part of the subnet without the API server": {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.130/26") }, "", ""},
+	"a longer part of the subnet without the API server": {func(in *input) { in.Lifelines[0] = apiOnLink; in.is("192.0.2.130/26") }, plan.SubnetConflict, "192.0.2.0/24"},
 	"a longer half of the subnet with the primary":       {func(in *input) { in.is("192.0.2.11/25") }, plan.CutsAPIPath, "192.0.2.10"},
 	"a longer half of the subnet with the gateway":       {func(in *input) { in.is("192.0.2.201/25") }, plan.CutsAPIPath, "192.0.2.254"},
 	"the gateway's subnet, equally long":                 {func(in *input) { in.is("192.0.2.201/24") }, "", ""},
@@ -280,7 +281,7 @@ var guardTable = map[string]struct {
 	"an address by a host route of the primary":          {func(in *input) { in.hostRoute(); in.is("198.51.100.9/24") }, "", ""},
 	"a route to the API server":                          {func(in *input) { in.routes(route("198.51.100.1/32")) }, plan.CutsAPIPath, "198.51.100.1"},
 	"a route to half of the Internet":                    {func(in *input) { in.routes(route("128.0.0.0/1 10.1.0.1")) }, plan.CutsAPIPath, ""},
-	"a route to half of the Internet past a host route":  {func(in *input) { in.hostRoute(); in.routes(route("128.0.0.0/1 10.1.0.1")) }, "", ""},
+	"a route to half of the Internet past a host route":  {func(in *input) { in.hostRoute(); in.routes(route("128.0.0.0/1 10.1.0.1")) }, plan.NotSupported, "shorter than /8"},
 	"a route to somewhere else":                          {func(in *input) { in.routes(route("10.0.0.0/8 10.1.0.1")) }, "", ""},
 	"a route to the API server in a table of its own":    {func(in *input) { in.routes(in2(100, "198.51.100.1/32")) }, "", ""},
 	"a default route":                                    {func(in *input) { in.routes(route("0.0.0.0/0 10.1.0.1")) }, plan.CutsAPIPath, "gateway"},

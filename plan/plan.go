@@ -51,11 +51,19 @@ type Machine struct {
 	NoTakeOver bool `json:",omitempty"`
 	// NoAdopt: what a person wrote does not give way either, whatever the object says ([links] adopt).
 	NoAdopt bool `json:",omitempty"`
-	// Protect are destinations that no route through a NIC of ours may draw: cloud metadata, the host's
-	// name servers, and [routing] protect.
-	Protect []netip.Prefix `json:",omitempty"`
+	// Protect are destinations that no route through a NIC of ours may draw, beside the cloud's metadata.
+	Protect []Protected `json:",omitempty"`
 	// Tables are the routing tables that a route may name beside main and the NIC's own ([routing] allow_tables).
 	Tables []int `json:",omitempty"`
+}
+
+// Protected is a destination whose traffic no NIC of ours may draw.
+type Protected struct {
+	To   netip.Prefix
+	What string // for messages: "a name server of this host (/etc/resolv.conf)"
+	// Here: where the way leads through a link already, that link may keep it. So is a name server
+	// that the NIC's own subnet has.
+	Here bool `json:",omitempty"`
 }
 
 // NodeAddr is an address of the node, and the evidence for it: a sentence that names the file or the process.

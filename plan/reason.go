@@ -20,12 +20,14 @@ const (
 	NameTaken     Reason = "NameTaken"     // another link has the name
 	AddressInUse  Reason = "AddressInUse"  // another link of this host, or a neighbour, has the address
 	CutsAPIPath   Reason = "CutsAPIPath"   // the subnet or route would draw the API server's or the gateway's traffic to this NIC
-	TableTaken    Reason = "TableTaken"    // the NIC's own routing table, or the priority of its rules, is somebody else's
-	MTUTooLarge   Reason = "MTUTooLarge"   // the device cannot do it
-	NotSupported  Reason = "NotSupported"  // this backend cannot do it
-	InvalidSpec   Reason = "InvalidSpec"   // today's rules refuse the entry
-	NoBackend     Reason = "NoBackend"     // nobody configures the link in a way that multinicd writes
-	ChangeCrashed Reason = "ChangeCrashed" // the change ended the daemon more than once and is not tried again
+	// SubnetConflict: the subnet or route would draw the traffic of a network that is not ours.
+	SubnetConflict Reason = "SubnetConflict"
+	TableTaken     Reason = "TableTaken"    // the NIC's own routing table, or the priority of its rules, is somebody else's
+	MTUTooLarge    Reason = "MTUTooLarge"   // the device cannot do it
+	NotSupported   Reason = "NotSupported"  // this backend cannot do it
+	InvalidSpec    Reason = "InvalidSpec"   // today's rules refuse the entry
+	NoBackend      Reason = "NoBackend"     // nobody configures the link in a way that multinicd writes
+	ChangeCrashed  Reason = "ChangeCrashed" // the change ended the daemon more than once and is not tried again
 )
 
 // How a NIC ended that was configured, or tried.

@@ -54,9 +54,9 @@ func TestMakeLaysOut(t *testing.T) {
 			map[int]string{1: "10.1.0.5/32"}},
 		"not link-local addresses": {func(in *input) {
 			in.Links[0].Routes = nil
-			in.want[0].Addresses, in.want[1].Addresses = prefixes("fe80::5/64", "169.254.1.5/16"), prefixes("fe80::6/64", "169.254.1.6/16")
+			in.want[0].Addresses, in.want[1].Addresses = prefixes("fe80::5/64"), prefixes("fe80::6/64")
 		},
-			map[int]string{1: "fe80::5/64; 169.254.1.5/16", 2: "fe80::6/64; 169.254.1.6/16"}},
+			map[int]string{1: "fe80::5/64", 2: "fe80::6/64"}},
 		"not two addresses of one NIC": {func(in *input) {
 			in.want[0].Addresses, in.want[1].Addresses = prefixes("10.1.0.5/24", "10.1.0.6/24"), nil
 		}, map[int]string{1: "10.1.0.5/24; 10.1.0.6/24"}},

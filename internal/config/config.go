@@ -90,7 +90,9 @@ type Links struct {
 
 // Routing says what is done in addition to addresses and routes.
 type Routing struct {
-	SameSubnet string // "auto" or "off"
+	SameSubnet  string         // "auto" or "off"
+	AllowTables []int          // tables that a route may name beside main and the NIC's own
+	Protect     []netip.Prefix // networks that no route through a NIC of ours may draw; masked
 }
 
 // Probe says what must still answer after a change, if it answered before the change.

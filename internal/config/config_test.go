@@ -17,7 +17,7 @@ import (
 )
 
 // netip.Addr keeps its fields to itself.
-var addrs = cmpopts.EquateComparable(netip.Addr{})
+var addrs = cmpopts.EquateComparable(netip.Addr{}, netip.Prefix{})
 
 func TestParse(t *testing.T) {
 	tests := map[string]struct {
@@ -64,6 +64,8 @@ virtual_kinds = ["veth", "tun"]
 deny_names = ["storage*"]
 [routing]
 same_subnet = "off"
+allow_tables = [52, 100]
+protect = ["10.96.0.0/12", "2001:db8:5::/48"]
 [probe]
 api = false
 timeout = "25s"
@@ -82,7 +84,8 @@ level = "debug"
 				API:     API{Namespace: "a", ReportNamespace: "b"},
 				Backend: Backend{Name: "ifcfg", Activation: "networkd", DAD: "rfc5227"},
 				Links:   Links{VirtualKinds: []string{"veth", "tun"}, DenyNames: []string{"storage*"}},
-				Routing: Routing{SameSubnet: "off"},
+				Routing: Routing{SameSubnet: "off", AllowTables: []int{52, 100},
+					Protect: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("2001:db8:5::/48")}},
 				Probe: Probe{
 					Timeout:    25 * time.Second,
 					TCP:        []string{"192.0.2.1:443", "[2001:db8::1]:443", "registry.example.org:5000"},
@@ -203,6 +206,18 @@ func TestParseRefuses(t *testing.T) {
 		"a number in a list of strings": {
 			"[links]\ndeny_names = ['x', 1]\n",
 			`multinicd.toml:2: links.deny_names has a wrong item 2: must be a string, not an integer`},
+		"a string in a list of numbers": {
+			"[routing]\nallow_tables = [100, '52']\n",
+			`multinicd.toml:2: routing.allow_tables has a wrong item 2: must be a number, not a string`},
+		"a table that there cannot be": {
+			"[routing]\nallow_tables = [0]\n",
+			`multinicd.toml:2: routing.allow_tables has a wrong item 1: 0 is not in the range 1 to 2147483647`},
+		"an address for a network": {
+			"[routing]\nprotect = ['10.96.0.1']\n",
+			`multinicd.toml:2: routing.protect has a wrong item 1: "10.96.0.1" is no network, such as "10.96.0.0/12"`},
+		"a network with an address in it": {
+			"[routing]\nprotect = ['10.96.0.1/12']\n",
+			`multinicd.toml:2: routing.protect has a wrong item 1: "10.96.0.1/12" has bits set behind its length; the network is "10.96.0.0/12"`},
 		"a broken pattern": {
 			"[links]\ndeny_names = ['[']\n",
 			`multinicd.toml:2: links.deny_names has a wrong item 1: "[" is not a pattern of link names, such as "storage*"`},

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -54,6 +55,8 @@ func (c *Config) settings() []setting {
 		list("links.deny_names", &c.Links.DenyNames, namePattern),
 
 		choice("routing.same_subnet", &c.Routing.SameSubnet, "auto", "off"),
+		numbers("routing.allow_tables", &c.Routing.AllowTables, 1, math.MaxInt32),
+		list("routing.protect", &c.Routing.Protect, network),
 
 		flag("probe.api", &c.Probe.API),
 		duration("probe.timeout", &c.Probe.Timeout, time.Second, 25*time.Second),
@@ -164,6 +167,28 @@ func list[T any](key string, into *[]T, parse func(string) (T, error)) setting {
 	}}
 }
 
+func numbers(key string, into *[]int, least, most int) setting {
+	return setting{key: key, doc: fmt.Sprintf("%d to %d", least, most), set: func(value any) error {
+		items, ok := value.([]any)
+		if !ok {
+			return wrongType("a list of numbers", value)
+		}
+		var parsed []int
+		for i, item := range items {
+			n, ok := item.(int64)
+			if !ok {
+				return fmt.Errorf("has a wrong item %d: %w", i+1, wrongType("a number", item))
+			}
+			if n < int64(least) || n > int64(most) {
+				return fmt.Errorf("has a wrong item %d: %d is not in the range %d to %d", i+1, n, least, most)
+			}
+			parsed = append(parsed, int(n))
+		}
+		*into = parsed
+		return nil
+	}}
+}
+
 func level(key string, into *slog.Level) setting {
 	var name string
 	s := choice(key, &name, "debug", "info", "warn", "error")
@@ -260,6 +285,18 @@ func hostPort(s string) (string, error) {
 }
 
 var kindName = regexp.MustCompile(`^[a-z0-9_]{1,15}$`)
+
+// network takes a prefix such as "10.96.0.0/12".
+func network(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return p, fmt.Errorf("%q is no network, such as %q", s, "10.96.0.0/12")
+	}
+	if p != p.Masked() {
+		return p, fmt.Errorf("%q has bits set behind its length; the network is %q", s, p.Masked())
+	}
+	return p, nil
+}
 
 // linkKind refuses the kinds that borrow the MAC of a link below them. To match one of those by MAC
 // would configure the wrong link, on a test machine too.

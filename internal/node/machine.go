@@ -46,6 +46,8 @@ type Machine struct {
 	Deny   []string
 	Kinds  []string
 	Plain  bool               // NICs that share a subnet get no tables of their own
+	Tables []int              // that a route may name ([routing] allow_tables)
+	Guards []netip.Prefix     // whose traffic no NIC of ours may draw ([routing] protect)
 	Record func() plan.Record // what is ours; Change alone asks for it
 	DAD    time.Duration      // how long neighbours may take to claim an address; 0: as long as fastDAD
 
@@ -79,7 +81,22 @@ func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
-	return plan.Machine{Links: links, Lifelines: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds, SubnetsOff: m.Plain, NoIPv6: m.Kernel.NoIPv6()}, nil
+	return plan.Machine{Links: links, Lifelines: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds, SubnetsOff: m.Plain, NoIPv6: m.Kernel.NoIPv6(),
+		Tables: m.Tables, Protect: m.protected()}, nil
+}
+
+// protected are the destinations that the host must reach as it does now.
+func (m *Machine) protected() []plan.Protected {
+	var out []plan.Protected
+	for _, p := range m.Guards {
+		out = append(out, plan.Protected{To: p, What: "protected by [routing] protect in multinicd.toml"})
+	}
+	for file, servers := range m.Survey.NameServers() {
+		for _, a := range servers {
+			out = append(out, plan.Protected{To: netip.PrefixFrom(a, a.BitLen()), What: "a name server of this host (" + file + ")", Here: true})
+		}
+	}
+	return out
 }
 
 // OurFile says whether a file is ours, whatever backend wrote it.

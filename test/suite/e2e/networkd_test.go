@@ -99,7 +99,7 @@ func TestARestartOfNetworkdAloneKeepsAChange(t *testing.T) {
 
 	// What netplan generates from our YAML is, byte for byte, what we wrote in its place.
 	const list = "cd /run/systemd/network && for f in *multinic*; do echo $f; cat $f; done"
-	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.12/24", "mtu: 1350, addresses: [192.168.101.12/24, \"2001:db8::12/64\"], routes: [{to: 10.21.0.0/16, via: 192.168.101.1, metric: 7}, {to: 10.22.0.0/16, table: 77}]")))
+	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.12/24", "mtu: 1350, addresses: [192.168.101.12/24, \"2001:db8::12/64\"], routes: [{to: 10.21.0.0/16, via: 192.168.101.1, metric: 7}, {to: 10.22.0.0/16, table: 10001}]")))
 	ours := n.must("sh", "-c", list)
 	n.must("systemctl", "daemon-reload")
 	if theirs := n.must("sh", "-c", list); theirs != ours {

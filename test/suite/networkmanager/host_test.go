@@ -106,7 +106,7 @@ func TestIfcfgGivesWhatTheKeyfileGives(t *testing.T) {
 	wish := []string{
 		entry(1, "192.168.192.11/24", "addresses: [\"2001:db8::11/64\"]", "mtu: 1400", "routes: [{to: 10.20.0.0/16, via: 192.168.192.9, metric: 7}]"),
 		entry(2, "192.168.192.12/24", "gateway: 192.168.192.1"),
-		entry(3, "10.7.7.3/24", "addresses: [\"10.7.8.3/24\", \"2001:db8:7::3/64\", \"2001:db8:8::3/64\"]", "routes: [{to: \"2001:db8:99::/48\", via: \"2001:db8:7::1\"}, {to: 10.99.0.0/16, via: 10.7.7.1, table: 77}]"),
+		entry(3, "10.7.7.3/24", "addresses: [\"10.7.8.3/24\", \"2001:db8:7::3/64\", \"2001:db8:8::3/64\"]", "routes: [{to: \"2001:db8:99::/48\", via: \"2001:db8:7::1\"}, {to: 10.99.0.0/16, via: 10.7.7.1, table: 10003}]"),
 	}
 	const foreign = "/etc/sysconfig/network-scripts/ifcfg-office"
 	texts := map[string]string{}

@@ -1,0 +1,127 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// A NIC of ours draws the traffic that is meant for its own subnets and routes, and no other. So what the
+// object asks for is compared with the routes of the links that are not ours: those of the primary, of
+// Pods and of Services. What is in force already is not refused afterwards: it stays as it is.
+
+// The shortest prefixes that a subnet or a route may have: a shorter one draws half of the world.
+const (
+	shortest4 = 8
+	shortest6 = 16
+)
+
+// metadata is where clouds answer machines that ask who they are.
+var metadata = []Protected{
+	{To: netip.MustParsePrefix("169.254.0.0/16"), What: "the cloud's metadata (link-local)"},
+	{To: netip.MustParsePrefix("fd00:ec2::254/128"), What: "the cloud's metadata"},
+}
+
+// drawsOthers says whose traffic the NIC's subnets and routes, as the object has them, would draw.
+func (p *planner) drawsOthers(m nic.MAC, l nic.Link) *Refusal {
+	i := slices.IndexFunc(p.asked, func(c nic.Config) bool { return c.MAC == m })
+	c := p.asked[i]
+	had, _ := p.record.Find(m)
+	for _, a := range c.Addresses {
+		if had.Applied && contains(had.Config, a.Addr()) {
+			continue
+		}
+		if r := p.drawn(a.Masked(), nic.TableMain, l, "subnet "+a.Masked().String()); r != nil {
+			return r
+		}
+		if s := subnet(a); s.IsValid() && !p.shared(c, s) {
+			if r := p.overlaps(nic.Route{To: s, Protocol: nic.ProtocolKernel}, l, "subnet "+s.String()); r != nil {
+				return r
+			}
+		}
+	}
+	for _, r := range c.Routes {
+		if had.Applied && slices.ContainsFunc(had.Config.Routes, func(h nic.Route) bool { return h.Key() == r.Key() }) {
+			continue
+		}
+		table := r.Key().Table
+		if nic.OwnTable(table) {
+			continue // only the NIC's own traffic is led there
+		}
+		if table != nic.TableMain && !slices.Contains(p.machine.Tables, table) {
+			return refuse(NotSupported, "route %s: whoever looks up table %d is drawn along; give the route no table (main) or %d, the NIC's own, or allow this one on the host ([routing] allow_tables)",
+				r, table, nic.Table(c.ID))
+		}
+		if f := p.drawn(r.To, table, l, "route "+r.String()); f != nil {
+			return f
+		}
+		if table == nic.TableMain {
+			if f := p.overlaps(r, l, "route "+r.String()); f != nil {
+				return f
+			}
+		}
+	}
+	return nil
+}
+
+// drawn refuses what is too wide, and what takes a protected destination.
+func (p *planner) drawn(dst netip.Prefix, table int, l nic.Link, what string) *Refusal {
+	least := shortest4
+	if dst.Addr().Is6() {
+		least = shortest6
+	}
+	if dst.Bits() < least {
+		return refuse(NotSupported, "%s is shorter than /%d and would draw most of the node's traffic; name the networks that are meant, or use gateway, which has a table of its own", what, least)
+	}
+	for _, d := range slices.Concat(metadata, p.machine.Protect) {
+		if !dst.Overlaps(d.To) || dst.Addr().IsLinkLocalUnicast() && dst.Addr().Is6() {
+			continue
+		}
+		if table == nic.TableMain && p.reaches(d.To, dst.Bits(), func(o nic.Link) bool { return o.Index != l.Index }) {
+			continue // by another link, whatever we add
+		}
+		if d.Here && p.reaches(d.To, 1, func(o nic.Link) bool { return o.Index == l.Index }) {
+			continue
+		}
+		return refuse(SubnetConflict, "%s of %s would draw the traffic for %s, which is %s; give the NIC a subnet or route that does not cover it", what, l.Name, d.To, d.What)
+	}
+	return nil
+}
+
+// reaches says whether one of the links has a route in main to all of dst, of at least that many bits.
+func (p *planner) reaches(dst netip.Prefix, bits int, of func(nic.Link) bool) bool {
+	return slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
+		return of(o) && slices.ContainsFunc(o.Routes, func(r nic.Route) bool {
+			return r.Key().Table == nic.TableMain && r.To.Bits() >= bits && r.To.Bits() <= dst.Bits() && r.To.Contains(dst.Addr())
+		})
+	})
+}
+
+// overlaps refuses a route that takes traffic from one of a link that is not ours: it lies within that one,
+// or is equal to it and no worse. A wider one takes nothing, since the kernel goes by the longest prefix.
+func (p *planner) overlaps(want nic.Route, l nic.Link, what string) *Refusal {
+	for _, o := range p.machine.Links {
+		if o.Index == l.Index || p.ours(o) {
+			continue
+		}
+		for _, h := range o.Routes {
+			if h.IsDefault() || h.Key().Table != nic.TableMain || h.To.Addr().IsLinkLocalUnicast() || !h.To.Contains(want.To.Addr()) || h.To.Bits() > want.To.Bits() {
+				continue
+			}
+			if h.To == want.To && metric(want) > metric(h) {
+				continue
+			}
+			return refuse(SubnetConflict, "%s lies in %s of link %s, which is not ours (Pods, Services or the node's own network), and would draw its traffic; give the NIC another", what, h, o.Name)
+		}
+	}
+	return nil
+}
+
+// metric is what the kernel compares: less is better.
+func metric(r nic.Route) int {
+	if r.Metric == 0 && r.To.Addr().Is6() && r.Protocol == nic.ProtocolKernel {
+		return 256 // IP6_RT_PRIO_ADDRCONF, linux/ipv6_route.h
+	}
+	return r.Key().Metric
+}
