@@ -90,6 +90,16 @@ func (b *Bed) HostWith(o testhost.Options) *testhost.Host {
 	return h
 }
 
+// DHCP puts a DHCP server on a segment.
+func (b *Bed) DHCP(segment string, o testhost.DHCP) *testhost.DHCPServer {
+	b.t.Helper()
+	s, err := b.World.ServeDHCP(b.t.Context(), segment, o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
 // NewHost makes a host that is off.
 func (b *Bed) NewHost(o testhost.Options) *testhost.Host {
 	b.t.Helper()

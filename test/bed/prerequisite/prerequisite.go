@@ -17,8 +17,11 @@ import (
 	"testing"
 )
 
-// programs that the test bed runs, and the Debian packages they come in.
-var programs = []struct{ name, pkg string }{
+// program is one that the test bed runs, and the Debian package it comes in.
+type program struct{ name, pkg string }
+
+// programs are for every host.
+var programs = []program{
 	{"unshare", "util-linux"},
 	{"nsenter", "util-linux"},
 	{"mmdebstrap", "mmdebstrap"},
@@ -26,8 +29,14 @@ var programs = []struct{ name, pkg string }{
 	{"ip", "iproute2"},
 }
 
-// Missing lists the Debian packages to install, sorted.
-func Missing() []string {
+// servers are for hosts that get their addresses from somebody: those of tests, not that of make
+// demo.
+var servers = []program{{"dnsmasq", "dnsmasq-base"}}
+
+// Missing lists the Debian packages to install for the tests, sorted.
+func Missing() []string { return absent(slices.Concat(programs, servers)) }
+
+func absent(programs []program) []string {
 	var missing []string
 	for _, p := range programs {
 		if _, err := exec.LookPath(p.name); err != nil {
@@ -71,13 +80,17 @@ func containerRuntime() []string {
 
 // More is what not everybody needs who runs the test bed.
 type More struct {
-	// Compiler is for go test -race, ContainerRuntime for building runc.
-	Compiler, ContainerRuntime bool
+	// Compiler is for go test -race, ContainerRuntime for building runc, Servers for hosts with
+	// DHCP.
+	Compiler, ContainerRuntime, Servers bool
 }
 
 // Install installs by apt-get what is missing, for the test bed and for more.
 func Install(ctx context.Context, logf func(string, ...any), more More) error {
-	missing := Missing()
+	missing := absent(programs)
+	if more.Servers {
+		missing = append(missing, absent(servers)...)
+	}
 	if more.Compiler {
 		missing = append(missing, compiler()...)
 	}

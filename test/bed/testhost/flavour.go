@@ -34,7 +34,7 @@ type file struct {
 }
 
 // install writes what makes the host this one, onto its disk, before its first boot.
-func (h *Host) install() error {
+func (h *Host) install(o Options) error {
 	files := []file{
 		{"/etc/hostname", h.Name + "\n", 0o644},
 		{"/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 " + h.Name + "\n", 0o644},
@@ -46,28 +46,26 @@ func (h *Host) install() error {
 	links := map[string]string{"/etc/systemd/system/sysinit.target.wants/" + noDMIUnit: "../" + noDMIUnit}
 	switch h.Flavour {
 	case Networkd:
-		files = append(files, file{"/etc/netplan/01-primary.yaml", h.primaryYAML("networkd"), 0o600})
 		// As systemctl enable would do it.
 		links["/etc/systemd/system/NetworkManager.service"] = "/dev/null"
 		links["/etc/systemd/system/multi-user.target.wants/systemd-networkd.service"] = "/lib/systemd/system/systemd-networkd.service"
 		links["/etc/systemd/system/dbus-org.freedesktop.network1.service"] = "/lib/systemd/system/systemd-networkd.service"
 		links["/etc/systemd/system/sockets.target.wants/systemd-networkd.socket"] = "/lib/systemd/system/systemd-networkd.socket"
-	case NetworkManager:
-		files = append(files, file{"/etc/NetworkManager/system-connections/primary.nmconnection", h.primaryKeyfile(), 0o600})
-	case Ifcfg:
-		files = append(files,
-			file{"/etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=ifcfg-rh,keyfile\n", 0o644},
-			file{"/etc/sysconfig/network-scripts/ifcfg-primary", h.primaryIfcfg(), 0o644},
-		)
-	case NetplanNetworkManager:
-		files = append(files, file{"/etc/netplan/01-primary.yaml", h.primaryYAML("NetworkManager"), 0o600})
+	case NetworkManager, Ifcfg, NetplanNetworkManager:
+		// The rule makes veth unmanaged.
+		links["/etc/udev/rules.d/85-nm-unmanaged.rules"] = "/dev/null"
 	default:
 		return fmt.Errorf("unknown flavour %d", h.Flavour)
 	}
-	if h.Flavour != Networkd {
-		files = append(files, file{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644})
-		// The rule makes veth unmanaged.
-		links["/etc/udev/rules.d/85-nm-unmanaged.rules"] = "/dev/null"
+	if o.Cloud == nil {
+		files = append(files, h.preparedFiles()...)
+	} else {
+		more, err := h.cloudFiles(*o.Cloud, o.Suite)
+		if err != nil {
+			return err
+		}
+		files = append(files, more...)
+		links["/etc/systemd/system/multi-user.target.wants/"+cloudInitUnitName] = "/usr/lib/systemd/system/" + cloudInitUnitName
 	}
 	for name, target := range links {
 		if err := h.symlink(target, name); err != nil {
@@ -81,6 +79,29 @@ func (h *Host) install() error {
 	}
 	return h.wrapGenerator()
 }
+
+// preparedFiles are those of a host that somebody has made ready for NICs of ours: the primary NIC
+// has its address in a file, and no other NIC is anybody's.
+func (h *Host) preparedFiles() []file {
+	switch h.Flavour {
+	case Networkd:
+		return []file{{"/etc/netplan/01-primary.yaml", h.primaryYAML("networkd"), 0o600}}
+	case NetworkManager:
+		return []file{noAutoDefault, {"/etc/NetworkManager/system-connections/primary.nmconnection", h.primaryKeyfile(), 0o600}}
+	case Ifcfg:
+		return []file{
+			noAutoDefault,
+			{"/etc/NetworkManager/NetworkManager.conf", "[main]\nplugins=ifcfg-rh,keyfile\n", 0o644},
+			{"/etc/sysconfig/network-scripts/ifcfg-primary", h.primaryIfcfg(), 0o644},
+		}
+	default:
+		return []file{noAutoDefault, {"/etc/netplan/01-primary.yaml", h.primaryYAML("NetworkManager"), 0o600}}
+	}
+}
+
+// noAutoDefault keeps NetworkManager from making up a profile for each NIC that nobody else has one
+// for.
+var noAutoDefault = file{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644}
 
 // wrapGenerator puts the shim in the place of netplan's generator.
 func (h *Host) wrapGenerator() error {

@@ -45,7 +45,10 @@ type Options struct {
 	// Suite of Debian: "bookworm" (12) or "trixie" (13). If empty, what MULTINICD_TEST_SUITE in the environment says, else bookworm.
 	Suite   string
 	Flavour Flavour
-	// PrimaryMAC is the MAC of eth0; made up if empty.
+	// Cloud is how a cloud makes the host; nil is a host that somebody has prepared: eth0 has a
+	// static address, and no other NIC is anybody's.
+	Cloud *Cloud
+	// PrimaryMAC is the MAC of the primary NIC; made up if empty.
 	PrimaryMAC string
 	// NICs are plugged in beside the primary one when the host boots, in this order.
 	NICs []NIC
@@ -58,9 +61,11 @@ type Options struct {
 type Host struct {
 	Name    string
 	Flavour Flavour
-	// PrimaryMAC is the MAC of eth0, lower case.
+	// Primary is the name of the primary NIC, "eth0", or "ens3" as a cloud makes it.
+	Primary string
+	// PrimaryMAC is its MAC, lower case.
 	PrimaryMAC string
-	// Address is eth0's, in Management.
+	// Address is its address, in Management.
 	Address netip.Prefix
 
 	world *World
@@ -70,6 +75,7 @@ type Host struct {
 
 	mu       sync.Mutex
 	nics     []*nic
+	stem     string // of the names that the kernel gives NICs: "eth", "ens"
 	nextName int
 	boot     *boot // nil when off
 }
@@ -100,12 +106,15 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 		o.PrimaryMAC = fmt.Sprintf("02:00:00:00:00:%02x", number)
 	}
 	h := &Host{
-		Name: o.Name, Flavour: o.Flavour, world: w, nextName: 1,
+		Name: o.Name, Flavour: o.Flavour, Primary: "eth0", world: w, stem: "eth", nextName: 1,
 		Address: netip.PrefixFrom(nth(Management, 10+number), Management.Bits()),
 		dir:     filepath.Join(w.box.Dir, "host-"+strconv.Itoa(number)), group: "host-" + strconv.Itoa(number),
 	}
+	if o.Cloud != nil {
+		h.Primary, h.stem, h.nextName = "ens3", "ens", 4
+	}
 	h.root = filepath.Join(h.dir, "root")
-	primary, err := newNIC(NIC{MAC: o.PrimaryMAC, Segment: managementSegment, Name: "eth0"})
+	primary, err := newNIC(NIC{MAC: o.PrimaryMAC, Segment: managementSegment, Name: h.Primary})
 	if err != nil {
 		return nil, err
 	}
@@ -122,8 +131,13 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 	if err := h.mountDisk(lower); err != nil {
 		return nil, err
 	}
-	if err := h.install(); err != nil {
+	if err := h.install(o); err != nil {
 		return nil, fmt.Errorf("installing %s: %w", h.Name, err)
+	}
+	if o.Cloud != nil && !o.Cloud.StaticPrimary {
+		if err := w.manage(ctx, h); err != nil {
+			return nil, err
+		}
 	}
 	return h, nil
 }

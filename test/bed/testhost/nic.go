@@ -16,7 +16,8 @@ type NIC struct {
 	MAC string
 	// Segment is the switch segment that its cable goes to, "data1" if empty.
 	Segment string
-	// Name is what the kernel calls it at first, "eth1", "eth2" and so on if empty.
+	// Name is what the kernel calls it at first, "eth1", "eth2" and so on if empty, and "ens4",
+	// "ens5" on a host as a cloud makes it.
 	Name string
 }
 
@@ -47,7 +48,7 @@ func (h *Host) addNIC(n NIC) (*nic, error) {
 		return nil, err
 	}
 	if added.name == "" {
-		added.name = "eth" + strconv.Itoa(h.nextName)
+		added.name = h.stem + strconv.Itoa(h.nextName)
 		h.nextName++
 	}
 	h.nics = append(h.nics, added)

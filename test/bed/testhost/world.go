@@ -57,6 +57,11 @@ type World struct {
 	hosts    int
 	ports    int
 	segments map[string]bool
+	// management is the DHCP server on segment mgmt; none until a host needs it.
+	management struct {
+		sync.Mutex
+		*DHCPServer
+	}
 }
 
 // NewWorld makes a network with the segment mgmt and nobody on it.
@@ -94,8 +99,23 @@ func (w *World) AddAddress(segment string, address netip.Prefix) error {
 		return err
 	}
 	ipnet := &net.IPNet{IP: address.Addr().AsSlice(), Mask: net.CIDRMask(address.Bits(), address.Addr().BitLen())}
-	if err := w.netlink.AddrAdd(bridge, &netlink.Addr{IPNet: ipnet, Flags: unix.IFA_F_NODAD}); err != nil {
+	// It may be there already: a segment's DHCP server and its router are the same one.
+	if err := w.netlink.AddrReplace(bridge, &netlink.Addr{IPNet: ipnet, Flags: unix.IFA_F_NODAD}); err != nil {
 		return fmt.Errorf("adding %s to segment %s: %w", address, segment, err)
+	}
+	return nil
+}
+
+// SetSegment stops a segment, or lets it go on: hosts keep their carrier there, and nobody hears
+// them. A router with an address on it is dead, and has its addresses again later, except those of
+// IPv6.
+func (w *World) SetSegment(segment string, up bool) error {
+	bridge, err := w.segment(segment)
+	if err != nil || up {
+		return err // segment has set it up
+	}
+	if err := w.netlink.LinkSetDown(bridge); err != nil {
+		return fmt.Errorf("setting segment %s down: %w", segment, err)
 	}
 	return nil
 }
@@ -206,6 +226,7 @@ func pause(ctx context.Context, what string) error {
 // Bystanders is what a node of a cluster has beside its NICs: Pods' links and addresses, routes of a routing daemon, policy rules, a virtual IP.
 // It may be run again, to put back what somebody has taken away.
 const Bystanders = `
+	primary=eth0; test -e /sys/class/net/eth0 || primary=ens3
 	ip netns list | grep -q pod || ip netns add pod
 	ip link show cali12345678901 >/dev/null 2>&1 || ip link add cali12345678901 type veth peer name eth0 netns pod
 	ip link set cali12345678901 up
@@ -215,11 +236,11 @@ const Bystanders = `
 	ip route replace 10.244.3.0/24 via 192.0.2.1 proto 80
 	ip route replace blackhole 10.244.4.0/24 proto bird
 	ip route replace 10.245.0.0/16 via 192.0.2.1 table 100 proto 109
-	ip -6 route replace 2001:db8:77::/64 dev eth0 proto 80
+	ip -6 route replace 2001:db8:77::/64 dev $primary proto 80
 	ip rule show priority 100 | grep -q 2004 || ip rule add priority 100 fwmark 0x1/0xf lookup 2004
 	ip rule show priority 10500 | grep -q 100 || ip rule add priority 10500 from 10.244.1.7 lookup 100
 	ip -6 rule show priority 200 | grep -q 100 || ip -6 rule add priority 200 from 2001:db8:77::/64 lookup 100
-	ip address replace 192.0.2.200/32 dev eth0
+	ip address replace 192.0.2.200/32 dev $primary
 	ip link show cni0 >/dev/null 2>&1 || ip link add cni0 type bridge
 	ip link set cni0 up
 	ip address replace 10.244.0.1/24 dev cni0

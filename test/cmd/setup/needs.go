@@ -30,7 +30,7 @@ func parse(args []string) (needs, error) {
 		}
 		return needs{suites: []string{testhost.DefaultSuite}}, nil
 	}
-	n := needs{controllers: true, packages: prerequisite.More{Compiler: true}}
+	n := needs{controllers: true, packages: prerequisite.More{Compiler: true, Servers: true}}
 	for _, arg := range args {
 		switch {
 		case arg == "kubelet":

@@ -9,13 +9,13 @@ import (
 )
 
 func TestWhatTheArgumentsAskFor(t *testing.T) {
-	compiler, everything := prerequisite.More{Compiler: true}, prerequisite.More{Compiler: true, ContainerRuntime: true}
+	compiler, everything := prerequisite.More{Compiler: true, Servers: true}, prerequisite.More{Compiler: true, Servers: true, ContainerRuntime: true}
 	for name, test := range map[string]struct {
 		args    string
 		want    needs
 		wantErr string
 	}{
-		"the demo needs neither the ifcfg plugin nor controllers nor a compiler of C": {
+		"the demo needs neither the ifcfg plugin nor controllers nor a compiler of C nor a DHCP server": {
 			args: "demo",
 			want: needs{suites: []string{"bookworm"}},
 		},
