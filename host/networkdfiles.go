@@ -24,10 +24,30 @@ const NetworkdLinks = "/run/systemd/netif/links"
 // NetworkdRuns says whether systemd-networkd runs.
 func (h *Host) NetworkdRuns() bool { return h.Exists(NetworkdState) }
 
+// LinkState is networkd's word on a link: the ADMIN_STATE of its file, as
+// sd_network_link_get_setup_state(3) gives it (systemd src/network/networkd-link.c).
+type LinkState string
+
+// The states that a link passes through, and those in which networkd is done with the link.
+const (
+	LinkPending     LinkState = "pending"     // udev has not told networkd of the link yet
+	LinkInitialized LinkState = "initialized" // networkd has not looked for a .network file yet
+	LinkConfiguring LinkState = "configuring"
+	LinkConfigured  LinkState = "configured"
+	LinkUnmanaged   LinkState = "unmanaged" // no .network file is for the link
+	LinkFailed      LinkState = "failed"
+	LinkLinger      LinkState = "linger" // the link is gone
+)
+
+// Busy says whether networkd is about to do something on the link by itself.
+func (s LinkState) Busy() bool {
+	return s == LinkPending || s == LinkInitialized || s == LinkConfiguring
+}
+
 // NetworkdLink reads what networkd wrote about the link with an ifindex: state is its ADMIN_STATE,
 // and file is the .network file by which networkd configures it. sd_network_link_get_setup_state(3)
 // reads the same. Both are "" where networkd wrote nothing, which is no error.
-func (h *Host) NetworkdLink(index int) (state, file string, err error) {
+func (h *Host) NetworkdLink(index int) (state LinkState, file string, err error) {
 	data, _, err := h.Read(fmt.Sprintf("%s/%d", NetworkdLinks, index))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", "", nil
@@ -40,7 +60,7 @@ func (h *Host) NetworkdLink(index int) (state, file string, err error) {
 		case "NETWORK_FILE":
 			file = value
 		case "ADMIN_STATE":
-			state = value
+			state = LinkState(value)
 		}
 	}
 	return state, file, nil

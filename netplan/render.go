@@ -19,6 +19,7 @@ import (
 
 	"multinicd/internal/filestep"
 	"multinicd/nic"
+	"multinicd/sysctl"
 )
 
 // Where the files are. Names in Dir count in lexical order.
@@ -47,6 +48,17 @@ func lastID(c nic.Config) string { return "zz-" + c.Name }
 func runtimeFiles(id string) (network, link string) {
 	stem := path.Join(RuntimeDir, "10-netplan-"+id)
 	return stem + ".network", stem + ".link"
+}
+
+// Folders lists the folders of the files of both renderers. netplan's generator calls a file by an id of
+// ours, which may begin with other letters than a NIC's name.
+func Folders() []filestep.Folder {
+	return []filestep.Folder{
+		{Dir: Dir, Names: "90-", Secret: true},
+		{Dir: RuntimeDir, Names: "10-netplan-"},
+		{Dir: ProfileDir, Names: "netplan-", Secret: true},
+		{Dir: sysctl.Dir, Names: "90-"},
+	}
 }
 
 // Owned says whether a file is ours by its name. Files are owned by name.

@@ -72,6 +72,16 @@ var patterns = []string{
 	KeyfileDir + "/" + nic.NamePrefix + "*", ScriptsDir + "/*-" + nic.NamePrefix + "*", LinkDir + "/10-" + nic.NamePrefix + "*", sysctl.Pattern,
 }
 
+// Folders lists the folders of the files of both dialects.
+func Folders() []filestep.Folder {
+	return []filestep.Folder{
+		{Dir: KeyfileDir, Names: nic.NamePrefix, Secret: true},
+		{Dir: ScriptsDir, Names: "*-" + nic.NamePrefix},
+		{Dir: LinkDir, Names: "10-" + nic.NamePrefix},
+		{Dir: sysctl.Dir, Names: "90-"},
+	}
+}
+
 // Owned says whether a file is ours by its name. Files are owned by name.
 func Owned(file string) bool {
 	dir, base := path.Split(file)

@@ -22,10 +22,7 @@ import (
 	"multinicd/internal/daemon"
 	"multinicd/internal/doctor"
 	"multinicd/internal/node"
-	"multinicd/netplan"
-	"multinicd/networkmanager"
 	"multinicd/nic"
-	"multinicd/sysctl"
 )
 
 // doctorCommand gathers facts. It takes no lock, asks no API server and changes nothing.
@@ -151,16 +148,18 @@ func (w *wired) files() (out []doctor.File) {
 	look("/etc/multinicd/multinicd.toml", false)
 	look(w.cfg.State.Dir, true)
 	look(w.cfg.CredentialDir(), true)
-	// NetworkManager, too, minds the permissions: it passes over a keyfile that others may read.
-	credential := path.Join(w.cfg.CredentialDir(), "*")
-	patterns := map[string]bool{credential: true, path.Join(netplan.Dir, "90-multinic*.yaml"): true, sysctl.Pattern: false,
-		networkmanager.Keyfile{}.File(nic.NamePrefix + "*"): true, path.Join(networkmanager.ScriptsDir, "*-"+nic.NamePrefix+"*"): false, path.Join(networkmanager.LinkDir, "10-"+nic.NamePrefix+"*"): false}
-	for pattern, secret := range patterns {
+	each := func(pattern string, ours func(string) bool, secret bool) {
 		names, _ := w.host.Glob(pattern) // the patterns are valid
 		for _, name := range names {
-			if pattern == credential || node.OurFile(name) || sysctl.Owned(name) {
+			if ours(name) {
 				look(name, secret)
 			}
+		}
+	}
+	each(path.Join(w.cfg.CredentialDir(), "*"), func(string) bool { return true }, true)
+	for _, f := range node.Folders() {
+		if !strings.HasPrefix(f.Dir, "/run/") { // those the next boot makes anew
+			each(path.Join(f.Dir, f.Names+"*"), node.OurFile, f.Secret)
 		}
 	}
 	runtime, _ := w.host.Glob("/run/systemd/network/10-netplan-multinic*.network")

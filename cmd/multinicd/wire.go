@@ -21,13 +21,10 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/config"
 	"multinicd/internal/daemon"
+	"multinicd/internal/filestep"
 	"multinicd/internal/kube"
 	"multinicd/internal/node"
-	"multinicd/netplan"
-	"multinicd/networkmanager"
-	"multinicd/nic"
 	"multinicd/plan"
-	"multinicd/sysctl"
 )
 
 // wired is the whole program. Only the source of its orders is missing.
@@ -181,7 +178,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	chosen := node.NewDispatch(w.survey, w.cfg.Backend.Name, node.Backends(w.host, w.bus, w.cfg.Backend), record, w.log)
 	stack := chosen.Detect(ctx)
 	dir := w.cfg.State.Dir
-	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Manager: &netplan.Services{Bus: w.bus, Others: networkmanager.Manager{Bus: w.bus}, Log: w.log}, Log: w.log, Dir: dir, Boot: boot,
+	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Manager: node.NewServices(w.bus, w.log), Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
@@ -205,10 +202,9 @@ func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 		return nil, exitError{exitFailed, err}
 	}
 	// These files were left half written by a process that was killed. Nobody else writes now.
-	for folder, prefix := range map[string]string{w.cfg.State.Dir: "", netplan.Dir: "90-", sysctl.Dir: "90-", "/run/systemd/network": "10-netplan-",
-		networkmanager.KeyfileDir: nic.NamePrefix, netplan.ProfileDir: "netplan-", networkmanager.ScriptsDir: "*-" + nic.NamePrefix, networkmanager.LinkDir: "10-" + nic.NamePrefix} {
-		if err := w.host.Sweep(folder, prefix); err != nil {
-			w.log.Warn("a temporary file is left", "file", folder, "err", err)
+	for _, f := range append(node.Folders(), filestep.Folder{Dir: w.cfg.State.Dir}) {
+		if err := w.host.Sweep(f.Dir, f.Names); err != nil {
+			w.log.Warn("a temporary file is left", "file", f.Dir, "err", err)
 		}
 	}
 	return release, nil

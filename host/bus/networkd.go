@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"multinicd/host"
 	"multinicd/nic"
 )
 
@@ -69,9 +70,9 @@ func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 	since := time.Now()
 	for {
 		state, by, err := b.host.NetworkdLink(index)
-		done := state == "configured" && by == file
+		done := state == host.LinkConfigured && by == file
 		if file == "" {
-			done = slices.Contains([]string{"", "configured", "unmanaged", "failed", "linger"}, state)
+			done = slices.Contains([]host.LinkState{"", host.LinkConfigured, host.LinkUnmanaged, host.LinkFailed, host.LinkLinger}, state)
 		}
 		if !done || err != nil {
 			since = time.Now()

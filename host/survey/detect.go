@@ -66,7 +66,7 @@ func (s *Survey) env(ctx context.Context, failed *error) env {
 		exists:      s.host.Exists,
 		system:      s.system(),
 		initialised: func(index int) bool { return s.host.Exists(fmt.Sprintf("/run/udev/data/n%d", index)) }, // where udev keeps what it knows of a link
-		networkd: func(index int) (state, file string) {
+		networkd: func(index int) (state host.LinkState, file string) {
 			state, file, err := s.host.NetworkdLink(index)
 			*failed = errors.Join(*failed, err)
 			return state, file

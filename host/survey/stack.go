@@ -39,7 +39,7 @@ type env struct {
 	// manager asks NetworkManager about a link; it is called only where NetworkManager has run. ErrNoBus: it does not answer now.
 	manager func(link string) (bus.Device, error)
 	// networkd gives systemd-networkd's word on a link (ADMIN_STATE of /run/systemd/netif/links), and the file it configures it by.
-	networkd func(index int) (state, file string)
+	networkd func(index int) (state host.LinkState, file string)
 	// yaml gives the definitions of netplan that are for the link, and the renderer that all others get with the file that says so; both may be "".
 	yaml func(l nic.Link) (found []definition, renderer, file string)
 	// initialised says whether udev has finished with a link: before, NetworkManager leaves it alone.
@@ -177,8 +177,9 @@ func (f *found) nobody() Stack {
 func (e env) forLink(l nic.Link) Stack {
 	f := e.look()
 	device, answers := f.askManager(l)
-	networkd, file := "", ""
+	var networkd host.LinkState
 	if f.networkdRuns {
+		var file string
 		networkd, file = f.networkd(l.Index)
 		f.sayNetworkd(l, networkd, file)
 	}
@@ -233,11 +234,11 @@ func (f *found) forbidden(l nic.Link, d bus.Device) bool {
 }
 
 // owns says whether a state of networkd's means that it has a configuration for the link. "pending" and "initialized" come before it knows.
-func owns(state string) bool {
-	return state == "configuring" || state == "configured" || state == "failed" || state == "linger" || state == "degraded"
+func owns(state host.LinkState) bool {
+	return state == host.LinkConfiguring || state == host.LinkConfigured || state == host.LinkFailed || state == host.LinkLinger || state == "degraded"
 }
 
-func (f *found) sayNetworkd(l nic.Link, state, file string) {
+func (f *found) sayNetworkd(l nic.Link, state host.LinkState, file string) {
 	switch {
 	case owns(state):
 		f.say("systemd-networkd has link %s in hand (%s, by %s)", l.Name, state, path.Base(file))

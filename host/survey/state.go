@@ -42,7 +42,7 @@ func (s *Survey) managerState(l nic.Link, lists [][]definition, ours func(string
 // networkdState asks what networkd itself wrote about a link (sd_network_link_get_network_file(3) reads the same file).
 func (s *Survey) networkdState(l nic.Link, lists [][]definition, ours func(string) bool) (*nic.Claim, error) {
 	state, file, err := s.host.NetworkdLink(l.Index)
-	if err != nil || file == "" || state == "unmanaged" || ours(file) {
+	if err != nil || file == "" || state == host.LinkUnmanaged || ours(file) {
 		return nil, err
 	}
 	how := fmt.Sprintf("systemd-networkd has configured it by %s (state %s)", file, state)

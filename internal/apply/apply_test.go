@@ -16,6 +16,7 @@ import (
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/hosttest"
+	"multinicd/internal/node"
 	"multinicd/netplan"
 	"multinicd/networkmanager"
 	"multinicd/nic"
@@ -39,7 +40,7 @@ func newApplier(m *hosttest.Machine, boot string, probeErr error) *apply.Applier
 	if n := m.Networkd; n != nil {
 		b := netplan.New(m, m)
 		b.Activation = n.Activation
-		a.Backend, a.Manager = b, &netplan.Services{Bus: m, Log: a.Log}
+		a.Backend, a.Manager = b, node.NewServices(m, a.Log)
 	}
 	return a
 }

@@ -25,6 +25,14 @@ type Files interface {
 	Glob(pattern string) ([]string, error)
 }
 
+// Folder is a folder that a dialect writes into.
+type Folder struct {
+	Dir   string // absolute
+	Names string // how the names of our files in Dir begin, by the rules of path.Match; names of others may begin so too
+	// Secret: nobody but root may read what we write there.
+	Secret bool
+}
+
 // Mark starts every file that we write.
 const Mark = "# " + nic.Mark + ":"
 

@@ -27,7 +27,7 @@ type Networkd struct {
 	had map[string]nic.Config
 }
 
-// NetworkdReload implements netplan.ServiceBus.
+// NetworkdReload implements node.ServiceBus.
 func (m *Machine) NetworkdReload(context.Context, int, string, string, func(string) bool) (unsafe string, err error) {
 	if m.Networkd.Unsafe != "" {
 		return m.Networkd.Unsafe, nil
@@ -35,10 +35,10 @@ func (m *Machine) NetworkdReload(context.Context, int, string, string, func(stri
 	return "", m.op(m.takeInHand)
 }
 
-// NetplanApply implements netplan.ServiceBus.
+// NetplanApply implements node.ServiceBus.
 func (m *Machine) NetplanApply(context.Context) error { return m.op(m.takeInHand) }
 
-// NetworkdDone implements netplan.ServiceBus.
+// NetworkdDone implements node.ServiceBus.
 func (m *Machine) NetworkdDone(context.Context, int, string) error {
 	return m.op(func() error { return nil })
 }

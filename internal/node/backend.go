@@ -16,6 +16,7 @@ import (
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
 	"multinicd/internal/config"
+	"multinicd/internal/filestep"
 	"multinicd/netplan"
 	"multinicd/networkmanager"
 	"multinicd/nic"
@@ -63,6 +64,20 @@ func Backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Ba
 	for _, pattern := range survey.IfcfgPlugin {
 		if found, err := h.Glob(pattern); err == nil && len(found) > 0 {
 			out[survey.Ifcfg] = &networkmanager.Backend{Files: h, Dialect: ifcfg.Dialect{}, DAD: dad}
+		}
+	}
+	return out
+}
+
+// OurFile says whether a file is ours, whatever backend wrote it.
+func OurFile(file string) bool { return netplan.Owned(file) || networkmanager.Owned(file) }
+
+// Folders lists the folders that some backend writes into, each of them once.
+func Folders() []filestep.Folder {
+	out := netplan.Folders()
+	for _, f := range networkmanager.Folders() {
+		if !slices.Contains(out, f) {
+			out = append(out, f)
 		}
 	}
 	return out

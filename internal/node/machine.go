@@ -16,7 +16,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,9 +97,6 @@ func (m *Machine) protected() []plan.Protected {
 	}
 	return out
 }
-
-// OurFile says whether a file is ours, whatever backend wrote it.
-func OurFile(file string) bool { return netplan.Owned(file) || networkmanager.Owned(file) }
 
 func (m *Machine) paths(ctx context.Context) []plan.Lifeline {
 	var out []plan.Lifeline
@@ -188,29 +184,37 @@ func (m *Machine) settling(ctx context.Context, owned []nic.Config) bool {
 		return false
 	}
 	for _, c := range owned {
-		if slices.ContainsFunc(links, func(l nic.Link) bool {
-			return l.HasMAC(c.MAC) && (networkmanager.Settling(m.Host, networkmanager.Keyfile{}.File(c.Name), c, l) || networkmanager.Settling(m.Host, ifcfg.Dialect{}.File(c.Name), c, l) || netplan.Settling(m.Host, c, l))
-		}) {
-			return true
-		}
-		if !netplan.KnownToNetworkd(m.Host, c) {
-			continue
-		}
 		for _, l := range links {
-			if !l.HasMAC(c.MAC) {
-				continue
-			}
-			data, _, err := m.Host.Read(fmt.Sprintf("/run/systemd/netif/links/%d", l.Index))
-			if err != nil || unsettled.Match(data) && !(l.Up && !l.Carrier) {
-				return true // but without a carrier it may stay so for ever
+			if l.HasMAC(c.MAC) && busy(m.Host, c, l) {
+				return true
 			}
 		}
 	}
 	return false
 }
 
-// unsettled are the states of networkd in which it is about to do something by itself (systemd src/network/networkd-link.c).
-var unsettled = regexp.MustCompile(`(?m)^ADMIN_STATE=(pending|initialized|configuring)$`)
+// busy says whether a network manager is about to do by itself what a file of ours tells it of a NIC.
+func busy(h *host.Host, c nic.Config, l nic.Link) bool {
+	for _, d := range []networkmanager.Dialect{networkmanager.Keyfile{}, ifcfg.Dialect{}} {
+		if networkmanager.Settling(h, d.File(c.Name), c, l) {
+			return true
+		}
+	}
+	if netplan.Settling(h, c, l) {
+		return true
+	}
+	if !netplan.KnownToNetworkd(h, c) {
+		return false
+	}
+	switch state, _, err := h.NetworkdLink(l.Index); {
+	case err != nil || state == "":
+		return true
+	case l.Up && !l.Carrier:
+		return false // without a carrier networkd may stay at it for ever
+	default:
+		return state.Busy()
+	}
+}
 
 // Events wakes the loop; what is told about other links' addresses and routes does not concern it. Each event may have changed the way to the API server.
 func (m *Machine) Events(ctx context.Context, ours func(index int) bool, ready, wake chan<- struct{}) error {

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"multinicd/netplan"
+	"multinicd/networkmanager"
+	"multinicd/plan"
+)
+
+// ServiceBus asks netplan's service and networkd. Each call has a deadline of its own.
+type ServiceBus interface {
+	// NetworkdReload has networkd read its files, unless that could touch more than ours; unsafe says then what.
+	NetworkdReload(ctx context.Context, index int, name, file string, ours func(file string) bool) (unsafe string, err error)
+	// NetworkdDone waits until networkd has configured a link by that file; "": until it leaves it alone.
+	NetworkdDone(ctx context.Context, index int, file string) error
+	NetplanApply(ctx context.Context) error
+}
+
+// undoTimeout leaves an undo time to put the kernel right, whatever becomes of the service.
+const undoTimeout = 12 * time.Second
+
+// Services carries out what the steps of every backend ask of the host's services: networkd, netplan's
+// and NetworkManager. One goroutine uses it at a time.
+type Services struct {
+	bus     ServiceBus
+	manager networkmanager.Manager
+	log     *slog.Logger
+
+	// asked is the last change for which the service was asked. Undo asks the service again only
+	// for that one. A crash loses it, which does no harm: before the request there is nothing to
+	// undo, and after it recovery goes forward.
+	asked string
+}
+
+// NewServices gives Services that have asked nobody yet.
+func NewServices(b interface {
+	ServiceBus
+	networkmanager.Bus
+}, log *slog.Logger) *Services {
+	return &Services{bus: b, manager: networkmanager.Manager{Bus: b}, log: log}
+}
+
+// Manage implements apply.Manager.
+func (s *Services) Manage(ctx context.Context, m plan.Manage) error {
+	if m.Verb != plan.Reload && m.Verb != plan.Apply {
+		return s.manager.Manage(ctx, m)
+	}
+	if !m.Undo {
+		return s.ask(ctx, m)
+	}
+	if s.asked != m.UUID {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, undoTimeout)
+	defer cancel()
+	if err := s.ask(ctx, m); err != nil { // the same service has just failed, as like as not; it must not keep all other changes from being made
+		s.log.Warn("a service that was asked to take a change over could not be told that it was undone; files and link are as before", "mac", m.MAC, "err", err)
+	}
+	s.asked = ""
+	return nil
+}
+
+// ask has the service do it and waits until it is done.
+func (s *Services) ask(ctx context.Context, m plan.Manage) error {
+	file := ""
+	if m.Name != "" {
+		file = m.Files[0]
+	}
+	if m.Verb == plan.Reload {
+		unsafe, err := s.bus.NetworkdReload(ctx, m.Index, m.Name, file, netplan.Owned)
+		if unsafe != "" {
+			s.log.Warn("networkd was not asked, the change stays as netlink has made it", "mac", m.MAC, "reason", unsafe)
+			return nil
+		}
+		s.asked = m.UUID // one that failed may have done it all the same
+		if err != nil {
+			return err
+		}
+	} else {
+		s.asked = m.UUID
+		if err := s.bus.NetplanApply(ctx); err != nil {
+			return err
+		}
+	}
+	return s.bus.NetworkdDone(ctx, m.Index, file)
+}
