@@ -44,23 +44,24 @@ func RenderForManager(c nic.Config, adopted bool) []byte {
 		line("        uuid: \"%s\"", networkmanager.UUID(c.MAC))
 		line("        name: \"%s\"", c.Name)
 		line("        passthrough:")
-		line("          connection.autoconnect-priority: \"999\"")
+		line("          connection.autoconnect-priority: \"%d\"", networkmanager.AutoconnectPriority)
 		for _, f := range []struct {
-			name, metric, more string
-			is                 func(netip.Addr) bool
-		}{{"ipv4", "0", "dad-timeout: \"0\"", netip.Addr.Is4}, {"ipv6", "256", "addr-gen-mode: \"eui64\"", netip.Addr.Is6}} {
+			name, more string
+			metric     int
+			is         func(netip.Addr) bool
+		}{{"ipv4", "dad-timeout: \"0\"", 0, netip.Addr.Is4}, {"ipv6", "addr-gen-mode: \"eui64\"", networkmanager.PrefixMetric6, netip.Addr.Is6}} {
 			if !slices.ContainsFunc(c.Addresses, func(p netip.Prefix) bool { return f.is(p.Addr()) }) {
 				line("          %s.method: \"disabled\"", f.name)
 				continue
 			}
 			line("          %s.never-default: \"true\"", f.name)
-			line("          %s.route-metric: \"%s\"", f.name, f.metric)
+			line("          %s.route-metric: \"%d\"", f.name, f.metric)
 			line("          %s.%s", f.name, f.more)
 			n := 0
 			for _, r := range rules {
 				if f.is(r.From.Addr()) {
 					n++
-					line("          %s.routing-rule%d: \"priority %d from %s table %d\"", f.name, n, r.Priority, r.From, r.Table)
+					line("          %s.routing-rule%d: \"%s\"", f.name, n, networkmanager.RuleText(r))
 				}
 			}
 		}
