@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/netip"
 	"slices"
@@ -202,11 +203,18 @@ func TestADeletedObjectSaysWhatBecameOfItsNICs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
+				var journal strings.Builder
+				w.with = func(d *Daemon) { d.Log = slog.New(slog.NewTextHandler(&journal, nil)) }
 				w.start()()
 				w.daemon.OnDelete = row.onDelete
 				defer w.start()()
 				w.tell(Wish{Object: object("u1", 1, row.cidrs...)})
 				w.tell(Wish{Gone: true})
+				sleep(time.Hour)
+				line := fmt.Sprintf("msg=%q node=n1 on_delete=%s message=%q\n", "the object of this node is deleted", row.onDelete, row.says)
+				if got := journal.String(); strings.Count(got, line) != 1 || strings.Count(got, "is deleted") != 1 {
+					t.Errorf("the journal is\n%swant once %s", got, line)
+				}
 				if s := w.daemon.Status(); !strings.HasPrefix(w.line, row.says) || strings.Count(s.Table(), row.says) != 1 {
 					t.Errorf("it says %q, want %q:\n%s", w.line, row.says, s.Table())
 				}

@@ -52,6 +52,53 @@ func TestReasonsOfThePlanAreReasonsOfTheAPI(t *testing.T) {
 	}
 }
 
+// The service runs already after a cleanup and after a change of its configuration: there `start` does
+// nothing, and `restart` is meant. `start` is for a service that the same lines stop or install.
+func TestPagesStartOnlyWhatDoesNotRun(t *testing.T) {
+	start := regexp.MustCompile(`systemctl start multinicd|service multinicd start`)
+	runsNot := regexp.MustCompile(`systemctl stop multinicd|\b(apt|apt-get|dnf|yum) install\b.*multinicd`)
+	for _, page := range pages(t) {
+		for _, lines := range strings.Split(read(t, page), "\n\n") {
+			for _, block := range blocks(lines) {
+				if at := start.FindStringIndex(block); at != nil && !runsNot.MatchString(block[:at[0]]) {
+					t.Errorf("%s says start of a service that may run, want restart:\n%s", page, block)
+				}
+			}
+		}
+	}
+	for _, row := range table(t, "docs/reasons.md", "") {
+		if slices.Contains(codes(row[0]), "Removed") && !strings.Contains(row[2], "`systemctl restart multinicd`") {
+			t.Errorf("the row of Removed does not say restart: %s", row[2])
+		}
+	}
+}
+
+// blocks cuts a table into its rows, which have nothing to do with each other, and leaves all else whole.
+func blocks(lines string) []string {
+	if strings.HasPrefix(lines, "|") || strings.Contains(lines, "\n|") {
+		return strings.Split(lines, "\n")
+	}
+	return []string{lines}
+}
+
+// An example that a page has people copy to a host of theirs counts on any host: an instanceId in it
+// would have it refused wherever the host knows its own.
+func TestExamplesToCopyFitEveryHost(t *testing.T) {
+	copied := regexp.MustCompile(`\bcp \S*/(examples/[a-z0-9-]+\.yaml) `)
+	found := 0
+	for _, page := range pages(t) {
+		for _, m := range copied.FindAllStringSubmatch(read(t, page), -1) {
+			found++
+			if regexp.MustCompile(`(?m)^\s*instanceId:`).MatchString(read(t, m[1])) {
+				t.Errorf("%s has %s copied, which has an instanceId", page, m[1])
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page has an example copied: this test looks for the wrong thing")
+	}
+}
+
 func TestConfigurationPageHoldsTheReference(t *testing.T) {
 	const begin, end = "<!-- reference.toml: written by make generate -->\n```toml\n", "```\n<!-- end of reference.toml -->\n"
 	path := filepath.Join(root, "docs/configuration.md")
