@@ -145,8 +145,8 @@ const (
 	ReasonJoinNeeded = "JoinNeeded"
 )
 
-// ReasonRetained (report): the object was deleted, and the NICs stay as they
-// are, since the node has on_delete = "retain".
+// ReasonRetained (report, and each NIC of it): the object was deleted, and the
+// NICs stay as they are, since the node has on_delete = "retain".
 const ReasonRetained = "Retained"
 
 // ReasonRemoved (NIC): the node gave the NIC back, although the object still

@@ -40,6 +40,10 @@ type fleetNode struct {
 	Version  string `json:"version,omitempty"`  // of multinicd, as it last reported
 	Executor string `json:"executor,omitempty"` // daemon or job
 	LastJob  string `json:"lastJobName,omitempty"`
+	// NoObject: the node's object is gone, and the fields above are empty. Message says what became of
+	// the node's NICs. Kept has the names of the NICs that the node has said to keep as they are.
+	NoObject bool     `json:"noObject,omitempty"`
+	Kept     []string `json:"kept,omitempty"`
 	// The bridge wrote Changed, the node wrote Seen, the API server wrote Credential. nil means
 	// never, or not known.
 	Changed    *time.Time `json:"lastProcessed,omitempty"`
@@ -54,7 +58,9 @@ func fleetCommand() *cli.Command {
 		Description: "AGE is since the bridge last took something new over from the node, SEEN since the node renewed its Lease,\n" +
 			"CREDENTIAL since its identity was made; the tokens of that live for an hour each. DRIFT names the NICs that are not as\n" +
 			"wanted now, since somebody changed them: another writer keeps doing so, or they are being put back. What was put back\n" +
-			"leaves nothing there: the node's log and its metric multinicd_repairs_total tell of it.",
+			"leaves nothing there: the node's log and its metric multinicd_repairs_total tell of it.\n" +
+			"A node whose object is gone is listed, without state, until the bridge has taken its last report over: \"no object\",\n" +
+			"and whether it has said to keep its NICs or to have given them back. --selector and --not-ready leave it out.",
 		Action: listFleet,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide, json or yaml"},
@@ -85,14 +91,14 @@ func listFleet(c *cli.Context) error {
 		return err
 	}
 	looked, reasons := 0, map[string]bool{}
-	nodes, err := a.fleet(c.Context, selector, func(o *v1.MultiNicNodeConfig, n fleetNode) bool {
+	nodes, err := a.fleet(c.Context, selector, func(n fleetNode, has []string) bool {
 		looked++
-		for _, r := range reasonsOf(o) {
+		for _, r := range has {
 			reasons[r] = true
 		}
 		return (len(states) == 0 || slices.Contains(states, n.State)) &&
-			(len(c.StringSlice("reason")) == 0 || hasReason(o, c.StringSlice("reason"))) &&
-			(!c.Bool("not-ready") || n.Ready != "True")
+			(len(c.StringSlice("reason")) == 0 || hasReason(has, c.StringSlice("reason"))) &&
+			(!c.Bool("not-ready") || n.Ready != "True" && !n.NoObject)
 	})
 	if err != nil {
 		return err
@@ -146,8 +152,8 @@ func noMatch(looked int, wanted []string, reasons map[string]bool) string {
 	return text
 }
 
-func hasReason(o *v1.MultiNicNodeConfig, reasons []string) bool {
-	return slices.ContainsFunc(reasonsOf(o), func(r string) bool { return slices.Contains(reasons, r) })
+func hasReason(has, wanted []string) bool {
+	return slices.ContainsFunc(has, func(r string) bool { return slices.Contains(wanted, r) })
 }
 
 // reasonsOf are the reasons of an object's conditions and NICs, fit to be printed.
@@ -163,9 +169,9 @@ func reasonsOf(o *v1.MultiNicNodeConfig) []string {
 }
 
 // fleet reads four lists, however many nodes there are. A caller that may not read one of them gets
-// an error, because half a list would look like a whole one. The result is sorted by name and never
-// nil.
-func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(*v1.MultiNicNodeConfig, fleetNode) bool) ([]fleetNode, error) {
+// an error, because half a list would look like a whole one. fleet asks keep about each node, and
+// gives it all reasons of that node. The result is sorted by name and never nil.
+func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(n fleetNode, has []string) bool) ([]fleetNode, error) {
 	var objects v1.MultiNicNodeConfigList
 	if err := a.client.List(ctx, &objects, client.InNamespace(v1.SystemNamespace), client.MatchingLabelsSelector{Selector: selector}); err != nil {
 		return nil, fmt.Errorf("listing objects: %w", err)
@@ -208,8 +214,17 @@ func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(*
 			n.Version, n.Executor = r.Version, string(r.Executor)
 		}
 		n.Seen, n.Credential = timeIn(seen, v1.LeaseName(o.Name)), timeIn(made, v1.ServiceAccountName(o.Name))
-		if keep(o, n) {
+		if keep(n, reasonsOf(o)) {
 			out = append(out, n)
+		}
+	}
+	if selector.Empty() { // else nobody knows which objects there are
+		for _, node := range withoutObject(objects.Items, reports.Items, leases.Items) {
+			n := describeGone(node, said)
+			n.Seen, n.Credential = timeIn(seen, v1.LeaseName(node)), timeIn(made, v1.ServiceAccountName(node))
+			if keep(n, []string{n.Reason}) {
+				out = append(out, n)
+			}
 		}
 	}
 	slices.SortFunc(out, func(a, b fleetNode) int { return cmp.Compare(a.Node, b.Node) })
@@ -254,7 +269,7 @@ func fleetTable(out io.Writer, nodes []fleetNode, wide bool, now time.Time) erro
 	}
 	fmt.Fprintln(w, strings.Join(header, "\t"))
 	for _, n := range nodes {
-		row := []string{n.Node, string(n.State), n.Ready, n.Reason, n.Interfaces, age(n.Changed, now), strings.Join(n.Drift, ","), n.Version, age(n.Credential, now)}
+		row := []string{n.Node, n.stateText(), n.Ready, n.Reason, n.nicsText(), age(n.Changed, now), strings.Join(n.Drift, ","), n.Version, age(n.Credential, now)}
 		if wide {
 			generation := fmt.Sprint(n.Generation)
 			if n.Observed != n.Generation {

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
@@ -37,7 +40,7 @@ b      Failed   False     InterfacesFailed   1/2          90s   multinic2   1.2.
 		t.Errorf("%v\n%s", err, b.String())
 	}
 	for reason, want := range map[string]bool{v1.ReasonDriftFighting: true, v1.ReasonInterfacesFailed: true, v1.ReasonNameTaken: false} {
-		if hasReason(o, []string{reason}) != want {
+		if hasReason(reasonsOf(o), []string{reason}) != want {
 			t.Errorf("the filter by %s", reason)
 		}
 	}
@@ -68,5 +71,69 @@ func TestFleetTakesStatesInAnyCase(t *testing.T) {
 	}
 	if _, err := parseStates([]string{"fail"}); err == nil {
 		t.Error("fail is taken for a state")
+	}
+}
+
+// A node is not forgotten with its object: what became of its NICs is what an administrator asks then.
+func TestFleetHasNodesWhoseObjectIsGone(t *testing.T) {
+	report := func(node string, phase v1.Phase, degraded *v1.Remark, kept ...string) corev1.ConfigMap {
+		r := v1.Report{Schema: v1.ReportSchema, Node: node, UID: "u1", Generation: 1, Executor: v1.ExecutorDaemon, Version: "1.2.3", Phase: phase, Degraded: degraded}
+		for i, name := range kept {
+			r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{ID: int32(i), Name: name, MACAddress: fmt.Sprintf("02:00:00:00:01:%02x", i), Status: v1.StateConfigured, Reason: v1.ReasonRetained})
+		}
+		data, err := r.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(node)}, Data: map[string]string{v1.ReportKey: string(data)}}
+	}
+	retained := &v1.Remark{Reason: v1.ReasonRetained, Message: "the object was deleted"}
+	reports := []corev1.ConfigMap{
+		report("kept", v1.PhaseRemoved, retained, "multinic1", "multinic2"),
+		report("one", v1.PhaseRemoved, retained, "multinic7"),
+		report("old", v1.PhaseRemoved, retained),
+		report("back", v1.PhaseRemoved, nil),
+		report("clock", v1.PhaseRemoved, &v1.Remark{Reason: v1.ReasonClockSkew}),
+		report("late", v1.PhaseDone, nil, "multinic1"),
+		report("there", v1.PhaseDone, nil),
+		{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName("garbled")}, Data: map[string]string{v1.ReportKey: "nonsense"}},
+	}
+	leases := []coordinationv1.Lease{{ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName("back")}}, {ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName("lease")}}}
+	objects := []v1.MultiNicNodeConfig{{ObjectMeta: metav1.ObjectMeta{Name: "there"}}, {ObjectMeta: metav1.ObjectMeta{Name: "new"}}}
+	said := map[string]v1.Report{}
+	for _, cm := range reports {
+		if r, err := v1.ParseReport([]byte(cm.Data[v1.ReportKey])); err == nil {
+			said[cm.Name] = r
+		}
+	}
+	var got []fleetNode
+	for _, node := range withoutObject(objects, reports, leases) {
+		got = append(got, describeGone(node, said))
+	}
+	gone := func(node, reason, message string, kept ...string) fleetNode {
+		return fleetNode{Node: node, NoObject: true, Reason: reason, Message: message, Kept: kept, Version: "1.2.3", Executor: "daemon"}
+	}
+	silent := "no object; the node has not reported what became of its NICs"
+	want := []fleetNode{
+		gone("back", "Removed", "no object; given back"), gone("clock", "Removed", "no object; given back"),
+		{Node: "garbled", NoObject: true, Message: silent},
+		gone("kept", "Retained", "no object; 2 NICs kept", "multinic1", "multinic2"),
+		gone("late", "", silent), {Node: "lease", NoObject: true, Message: silent},
+		gone("old", "Retained", "no object; NICs kept"), gone("one", "Retained", "no object; 1 NIC kept", "multinic7"),
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	var b strings.Builder
+	if err := fleetTable(&b, []fleetNode{got[0], got[3], got[4]}, false, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	table := `NODE   STATE       READY   REASON     INTERFACES    AGE   DRIFT   VERSION   CREDENTIAL
+back   no object   -       Removed    given back    -     -       1.2.3     -
+kept   no object   -       Retained   2 NICs kept   -     -       1.2.3     -
+late   no object   -       -          -             -     -       1.2.3     -
+`
+	if diff := cmp.Diff(table, b.String()); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

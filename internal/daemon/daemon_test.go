@@ -410,7 +410,8 @@ func TestDeletion(t *testing.T) {
 				w.want(want)
 				r := w.lastReport()
 				kept := r.Degraded != nil && r.Degraded.Reason == v1.ReasonRetained && strings.Contains(r.Degraded.Message, "1 NIC is kept as it is (on_delete = retain)")
-				if r.UID != "u1" || r.Phase != v1.PhaseRemoved || kept != (want != "") {
+				rows := len(r.Interfaces) == 1 && r.Interfaces[0].Name == "multinic1" && r.Interfaces[0].Reason == v1.ReasonRetained
+				if r.UID != "u1" || r.Phase != v1.PhaseRemoved || kept != (want != "") || rows != kept {
 					t.Errorf("the report on the end of the object is %+v %+v", r, r.Degraded)
 				}
 				w.tell(Wish{Object: object("u2", 1, "192.0.2.2/24")})

@@ -109,6 +109,7 @@ func (d *Daemon) report(wish Wish, s Status) (v1.Report, bool) {
 	}
 	if r.Degraded == nil && mode == ModeGone && d.OnDelete != "restore" && len(d.owned()) > 0 {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRetained, Message: d.deletedMessage(nil)}
+		r.Interfaces = append(r.Interfaces, d.retained()...)
 	}
 	if r.Degraded == nil {
 		r.Degraded = d.clockSkew()
@@ -117,6 +118,16 @@ func (d *Daemon) report(wish Wish, s Status) (v1.Report, bool) {
 		r.Degraded = d.note(obj)
 	}
 	return r.AtLevel(wish.ReportLevel), true
+}
+
+// retained has a row for each NIC that stays as it is although the object is gone.
+func (d *Daemon) retained() (rows []v1.InterfaceStatus) {
+	for _, c := range d.owned() {
+		if len(rows) < v1.MaxInterfaces { // of several objects, one after the other, they may be more
+			rows = append(rows, v1.InterfaceStatus{ID: int32(c.ID), Name: c.Name, MACAddress: c.MAC.String(), Status: v1.StateConfigured, Reason: v1.ReasonRetained})
+		}
+	}
+	return rows
 }
 
 // waitingReport says of an object that waits for its release just that.
@@ -169,7 +180,7 @@ func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
 		when := metav1.Time{Time: d.now().UTC().Truncate(time.Second)}
 		k := slices.IndexFunc(nics, func(n NICStatus) bool { return n.MAC == is.MACAddress && !n.Unwanted })
 		for _, b := range before.Interfaces {
-			if k >= 0 && nics[k].Outcome == "" && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
+			if (k < 0 || nics[k].Outcome == "") && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
 				when = *b.LastConfigured
 			}
 		}

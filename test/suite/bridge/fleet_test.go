@@ -3,6 +3,7 @@ package bridge
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -23,7 +24,7 @@ import (
 // The command as an administrator types it, of nodes each of which has another story.
 func TestTheFleetIsListedAsItIs(t *testing.T) {
 	c := newCluster(t)
-	c.startBridge(v1.SilentAfter)
+	stopBridge := c.startBridge(v1.SilentAfter)
 	binary := bed.Build(t, "./cmd/bridge")
 	ready, failed, fight, unheard := c.node("fleet-ready"), c.node("fleet-failed"), c.node("fleet-fight"), c.node("fleet-unheard")
 	began := time.Now()
@@ -175,6 +176,48 @@ func TestTheFleetIsListedAsItIs(t *testing.T) {
 		if got := strings.Join(names, " "); got != want {
 			t.Errorf("%s lists %q, want %q", filter, got, want)
 		}
+	}
+
+	// Until the bridge has taken its last report over, a node whose object is gone is listed with it.
+	gone := c.node("fleet-gone")
+	said := gone.report(gone.publish(), v1.StateConfigured, v1.ReasonRetained)
+	gone.say(said)
+	gone.becomes("Configured Ready=True AllInterfacesConfigured 2/2 generation 1")
+	stopBridge()
+	if err := c.admin.Delete(t.Context(), gone.shell()); err != nil {
+		t.Fatal(err)
+	}
+	whatOfIt := func(args ...string) string {
+		t.Helper()
+		code, text, complaint := list(admin, append(args, "-o", "json")...)
+		var all []struct {
+			Node, State, Message, Reason string
+			NoObject                     bool
+			Kept                         []string
+		}
+		if err := json.Unmarshal([]byte(text), &all); err != nil || code != 0 {
+			t.Fatalf("%v ends with %d: %v %s", args, code, err, complaint)
+		}
+		for _, n := range all {
+			if n.Node == gone.name {
+				return fmt.Sprint(n.NoObject, n.State, n.Reason, " ", n.Message, " ", n.Kept)
+			}
+		}
+		return ""
+	}
+	if got, want := whatOfIt(), "true no object; the node has not reported what became of its NICs []"; got != want {
+		t.Errorf("before it reports: %q, want %q", got, want)
+	}
+	said.Phase, said.Degraded = v1.PhaseRemoved, &v1.Remark{Reason: v1.ReasonRetained, Message: "the object was deleted"}
+	gone.say(said)
+	if got, want := whatOfIt(), "trueRetained no object; 2 NICs kept [multinic1 multinic2]"; got != want {
+		t.Errorf("afterwards: %q, want %q", got, want)
+	}
+	if _, table, _ := list(admin, "--reason", "Retained"); !strings.Contains(table, "no object   -       Retained   2 NICs kept") {
+		t.Errorf("the table is\n%s", table)
+	}
+	if got := whatOfIt("--not-ready") + whatOfIt(ours...); got != "" {
+		t.Errorf("among those that are not ready, or have labels: %s", got)
 	}
 
 	for args, says := range map[string]string{

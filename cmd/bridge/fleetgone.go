@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	v1 "multinicd/api/v1"
+)
+
+// withoutObject names the nodes that have a report or a Lease and no object, sorted: the object was
+// deleted, and the bridge has not taken the node's last report over, or there was none yet.
+func withoutObject(objects []v1.MultiNicNodeConfig, reports []corev1.ConfigMap, leases []coordinationv1.Lease) []string {
+	nodes := map[string]bool{}
+	for _, cm := range reports {
+		if node, ok := strings.CutPrefix(cm.Name, v1.ReportName("")); ok {
+			nodes[node] = true
+		}
+	}
+	for _, l := range leases {
+		if node, ok := strings.CutPrefix(l.Name, v1.LeaseName("")); ok {
+			nodes[node] = true
+		}
+	}
+	for _, o := range objects {
+		delete(nodes, o.Name)
+	}
+	return slices.Sorted(maps.Keys(nodes))
+}
+
+// The messages about a node whose object is gone.
+const (
+	gaveBack = "no object; given back"
+	goneKept = "no object; %s kept"
+	noWord   = "no object; the node has not reported what became of its NICs"
+)
+
+// describeGone is what a node whose object is gone has said of its NICs last.
+func describeGone(node string, said map[string]v1.Report) fleetNode {
+	n := fleetNode{Node: node, NoObject: true, Message: noWord}
+	r, ok := said[v1.ReportName(node)]
+	if !ok || r.Node != node {
+		return n
+	}
+	n.Version, n.Executor = r.Version, string(r.Executor)
+	if r.Phase != v1.PhaseRemoved {
+		return n
+	}
+	n.Message, n.Reason = gaveBack, v1.ReasonRemoved
+	if r.Degraded == nil || r.Degraded.Reason != v1.ReasonRetained {
+		return n
+	}
+	n.Reason = v1.ReasonRetained
+	for _, i := range r.Interfaces {
+		n.Kept = append(n.Kept, i.Name)
+	}
+	kept := fmt.Sprintf("%d NICs", len(n.Kept))
+	switch len(n.Kept) {
+	case 0:
+		kept = "NICs" // it runs an older version, which does not say which
+	case 1:
+		kept = "1 NIC"
+	}
+	n.Message = fmt.Sprintf(goneKept, kept)
+	return n
+}
+
+// stateText is the cell STATE of the table.
+func (n fleetNode) stateText() string {
+	if n.NoObject {
+		return "no object"
+	}
+	return string(n.State)
+}
+
+// nicsText is the cell INTERFACES of the table.
+func (n fleetNode) nicsText() string {
+	if _, fate, ok := strings.Cut(n.Message, "; "); ok && n.NoObject && n.Reason != "" {
+		return fate
+	}
+	return n.Interfaces
+}
