@@ -135,7 +135,7 @@ type Interface struct {
 	// network/prefix (192.168.100.0/24). Alone it must be host/prefix.
 	// +optional
 	// +kubebuilder:validation:MaxLength=49
-	// +kubebuilder:validation:XValidation:rule="self == '' || (isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast()))",message="cidr must be host/prefix or network/prefix, such as 192.168.100.10/24"
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast()))",message="cidr must be host/prefix or network/prefix, such as 192.168.100.10/24",messageExpression="!isCIDR(self) && self.matches('^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$') && isIP(self.substring(0, self.indexOf('/'))) ? 'the prefix length in cidr ' + self + ' is too large: give 1 to 32 for IPv4, 1 to 128 for IPv6' : isCIDR(self) && cidr(self).prefixLength() == 0 ? 'the prefix length in cidr ' + self + ' is too small: give 1 to 32 for IPv4, 1 to 128 for IPv6' : 'cidr must be host/prefix or network/prefix, such as 192.168.100.10/24'"
 	CIDR string `json:"cidr,omitempty"`
 
 	// mtu in bytes; left as it is where absent. At least 1280 where the NIC has
@@ -150,7 +150,7 @@ type Interface struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	// +kubebuilder:validation:items:MaxLength=49
-	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast())",message="an entry of addresses must be host/prefix, such as 192.168.100.11/24"
+	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast())",message="an entry of addresses must be host/prefix, such as 192.168.100.11/24",messageExpression="!isCIDR(self) && self.matches('^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$') && isIP(self.substring(0, self.indexOf('/'))) ? 'the prefix length in addresses ' + self + ' is too large: give 1 to 32 for IPv4, 1 to 128 for IPv6' : isCIDR(self) && cidr(self).prefixLength() == 0 ? 'the prefix length in addresses ' + self + ' is too small: give 1 to 32 for IPv4, 1 to 128 for IPv6' : 'an entry of addresses must be host/prefix, such as 192.168.100.11/24'"
 	Addresses []string `json:"addresses,omitempty"`
 
 	// routes through this NIC.
@@ -163,7 +163,7 @@ type Interface struct {
 	// table's default route is never touched.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
-	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10"
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1"
 	Gateway string `json:"gateway,omitempty"`
 
 	// adopt permits multinicd to take over a link that somebody else
@@ -180,13 +180,13 @@ type Route struct {
 	// to is the destination, network/prefix.
 	// +required
 	// +kubebuilder:validation:MaxLength=49
-	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="to must be network/prefix without host bits, such as 10.20.0.0/16"
+	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="to must be network/prefix without host bits, such as 10.20.0.0/16",messageExpression="!isCIDR(self) && self.matches('^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$') && isIP(self.substring(0, self.indexOf('/'))) ? 'the prefix length in to ' + self + ' is too large: give 0 to 32 for IPv4, 0 to 128 for IPv6' : 'to must be network/prefix without host bits, such as 10.20.0.0/16'"
 	To string `json:"to"`
 
 	// via is the next hop; absent for a route on the link itself.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
-	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="via must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10"
+	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="via must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1"
 	Via string `json:"via,omitempty"`
 
 	// metric of the route; the smallest wins.

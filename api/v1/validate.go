@@ -1,8 +1,10 @@
 package v1
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -133,7 +135,8 @@ func (v *validator) nic(at string, n reading) {
 	}
 	for i, p := range n.extra {
 		if !hostPrefix(p) {
-			v.add(fmt.Sprintf("%s.addresses[%d]", at, i), "an entry of addresses must be host/prefix, such as 192.168.100.11/24")
+			v.add(fmt.Sprintf("%s.addresses[%d]", at, i), "%s", cmp.Or(wrongLength("addresses", n.Addresses[i], 1),
+				"an entry of addresses must be host/prefix, such as 192.168.100.11/24"))
 		}
 	}
 	if len(n.Routes) > maxRoutes {
@@ -186,7 +189,7 @@ func (v *validator) address(at string, n reading) {
 		return
 	}
 	if !hostPrefix(n.cidr) {
-		v.add(at+".cidr", "cidr must be host/prefix or network/prefix, such as 192.168.100.10/24")
+		v.add(at+".cidr", "%s", cmp.Or(wrongLength("cidr", n.CIDR, 1), "cidr must be host/prefix or network/prefix, such as 192.168.100.10/24"))
 		return
 	}
 	p, a := n.cidr, n.address
@@ -224,7 +227,7 @@ func (v *validator) routes(at string, n reading) {
 func (v *validator) route(at string, r *Route, is NormalRoute) {
 	switch {
 	case !is.To.IsValid() || is.To != is.To.Masked():
-		v.add(at+".to", "to must be network/prefix without host bits, such as 10.20.0.0/16")
+		v.add(at+".to", "%s", cmp.Or(wrongLength("to", r.To, 0), "to must be network/prefix without host bits, such as 10.20.0.0/16"))
 	case is.To.Bits() == 0 && (r.Table == nil || *r.Table == mainTable):
 		v.add(at+".to", "a default route in the main table would take the node's own: give table, or use gateway")
 	}
@@ -262,6 +265,25 @@ func (r reading) has(a netip.Addr) bool { return slices.Contains(r.all(), a) }
 
 // hostPrefix is false for what could not be parsed, too.
 func hostPrefix(p netip.Prefix) bool { return p.Bits() > 0 && usable(p.Addr()) }
+
+// lengthForm is an address with a prefix length that has the form of one.
+var lengthForm = regexp.MustCompile(`^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$`)
+
+// wrongLength says that all is right in a prefix except its length, which is too large, or smaller
+// than least, 0 or 1; "" where the length is right, or something else is wrong as well.
+func wrongLength(field, s string, least int) string {
+	address, _, _ := strings.Cut(s, "/")
+	is := "large"
+	if p, err := parsePrefix(s); err == nil {
+		if p.Bits() >= least {
+			return ""
+		}
+		is = "small"
+	} else if _, err := parseAddr(address); err != nil || !lengthForm.MatchString(s) {
+		return ""
+	}
+	return fmt.Sprintf("the prefix length in %s %s is too %s: give %d to 32 for IPv4, %d to 128 for IPv6", field, s, is, least, least)
+}
 
 // usable leaves out what no NIC can have: unspecified, loopback, multicast and
 // broadcast addresses, and what could not be parsed.
