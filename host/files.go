@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -29,26 +30,66 @@ var ErrIrregular = errors.New("not a regular file")
 // Read gives a file and its permission bits. fs.ErrNotExist and every errno pass through. Only
 // regular files of at most 4 MiB are read: a FIFO that somebody left in a folder must not stop us.
 func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
+	data, mode, err := h.read(path, maxFile+1)
+	if err == nil && len(data) > maxFile {
+		return nil, 0, fmt.Errorf("reading %s: %w", path, unix.EFBIG)
+	}
+	return data, mode, err
+}
+
+// Head gives the first bytes of a file, at most most of them. Errors are those of Read, EFBIG excepted.
+func (h *Host) Head(path string, most int) ([]byte, error) {
+	data, _, err := h.read(path, most)
+	return data, err
+}
+
+// Each gives a file line by line, whatever its size, until each says false. A line is at most 64 KiB long. Errors are those of Read.
+func (h *Host) Each(path string, each func(line string) bool) error {
+	f, _, err := h.regular(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if !each(lines.Text()) {
+			return nil
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("reading %s: %w", path, WithoutPath(err))
+	}
+	return nil
+}
+
+func (h *Host) read(path string, most int) ([]byte, fs.FileMode, error) {
+	f, mode, err := h.regular(path)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)))
+	if err != nil {
+		return nil, 0, fmt.Errorf("reading %s: %w", path, WithoutPath(err))
+	}
+	return data, mode, nil
+}
+
+// regular opens a regular file, to be read, and gives its permission bits.
+func (h *Host) regular(path string) (*os.File, fs.FileMode, error) {
 	f, err := os.OpenFile(h.Path(path), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("reading %s: %w", path, WithoutPath(err))
 	}
-	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, fmt.Errorf("reading %s: %w", path, WithoutPath(err))
-	}
-	if !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("reading %s: %w", path, ErrIrregular)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err == nil && len(data) > maxFile {
-		err = unix.EFBIG
+	if err == nil && !info.Mode().IsRegular() {
+		err = ErrIrregular
 	}
 	if err != nil {
+		_ = f.Close()
 		return nil, 0, fmt.Errorf("reading %s: %w", path, WithoutPath(err))
 	}
-	return data, info.Mode().Perm(), nil
+	return f, info.Mode().Perm(), nil
 }
 
 // Write replaces a whole file, or leaves the file that was there. It writes a temporary file in the

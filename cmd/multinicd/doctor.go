@@ -62,7 +62,12 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	}
 	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(ctx), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
 		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
-		Kubelet: w.survey.Kubelet(), NodeIPs: w.survey.NodeIPs(), Unsynced: survey.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+		Kubelet: w.survey.Kubelet(ctx), Unsynced: survey.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+	for _, a := range w.survey.NodeAddrs(ctx, m.Links) {
+		if !a.Chosen {
+			f.NodeIPs = append(f.NodeIPs, a.Addr)
+		}
+	}
 	for _, h := range w.applier.Halfway() {
 		f.HalfWay = append(f.HalfWay, doctor.HalfWay{NIC: cmp.Or(h.NIC.Name, h.NIC.MAC.String()), Why: h.Err.Error(), CutOff: errors.Is(h.Err, apply.ErrCutOff)})
 	}

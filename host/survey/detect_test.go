@@ -1,7 +1,6 @@
 package survey
 
 import (
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -213,39 +212,6 @@ func TestNetplansFilesCountAsTheyAreNow(t *testing.T) {
 				t.Errorf("of %q: renderer %q, definitions %q, %v; want %q and %q", row.content, renderer, by, err, row.renderer, row.found)
 			}
 		}
-	}
-}
-
-func TestNodeIPs(t *testing.T) {
-	for name, test := range map[string]struct {
-		files map[string]string
-		want  []string
-	}{
-		"no kubelet":            {},
-		"kubeadm":               {files: map[string]string{"/var/lib/kubelet/kubeadm-flags.env": `KUBELET_KUBEADM_ARGS="--container-runtime-endpoint=unix:///run/containerd/containerd.sock --node-ip=192.0.2.11 --pod-infra-container-image=x"`}, want: []string{"192.0.2.11"}},
-		"both families":         {files: map[string]string{"/etc/default/kubelet": "KUBELET_EXTRA_ARGS=--node-ip=2001:db8::11,192.0.2.11\n"}, want: []string{"192.0.2.11", "2001:db8::11"}},
-		"a drop-in":             {files: map[string]string{"/etc/systemd/system/kubelet.service.d/20-ip.conf": "[Service]\nEnvironment=\"KUBELET_EXTRA_ARGS=--node-ip 192.0.2.11\"\n"}, want: []string{"192.0.2.11"}},
-		"RHEL":                  {files: map[string]string{"/etc/sysconfig/kubelet": "KUBELET_EXTRA_ARGS='--node-ip=192.0.2.11'\n"}, want: []string{"192.0.2.11"}},
-		"a comment":             {files: map[string]string{"/etc/default/kubelet": "#KUBELET_EXTRA_ARGS=--node-ip=192.0.2.11\n"}},
-		"a family only":         {files: map[string]string{"/etc/default/kubelet": "KUBELET_EXTRA_ARGS=--node-ip=0.0.0.0\n"}},
-		"a running kubelet":     {files: map[string]string{"/proc/812/cmdline": "/usr/bin/kubelet\x00--v=2\x00--node-ip=192.0.2.12\x00", "/proc/813/cmdline": "grep\x00--node-ip=192.0.2.99\x00", "/proc/814/cmdline": ""}, want: []string{"192.0.2.12"}},
-		"the same in two ways":  {files: map[string]string{"/proc/812/cmdline": "kubelet\x00--node-ip\x00192.0.2.11\x00", "/etc/default/kubelet": "A=--node-ip=192.0.2.11\n"}, want: []string{"192.0.2.11"}},
-		"k3s":                   {files: map[string]string{"/etc/rancher/k3s/config.yaml": "write-kubeconfig-mode: \"0644\"\nnode-ip: \"192.0.2.11\"\n"}, want: []string{"192.0.2.11"}},
-		"something that is not": {files: map[string]string{"/etc/default/kubelet": "A=--node-ip=localhost\n"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := newSurvey(t)
-			hosttest.Files(t, s.host.Root, test.files)
-			var want []netip.Addr
-			for _, s := range test.want {
-				want = append(want, netip.MustParseAddr(s))
-			}
-			for range 2 {
-				if diff := cmp.Diff(want, s.NodeIPs(), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
-					t.Errorf("(-want +got):\n%s", diff)
-				}
-			}
-		})
 	}
 }
 

@@ -36,7 +36,7 @@ type Survey struct {
 	claims  claimCache
 	netplan netplanCache
 	formers formerCache
-	nodes   nodeCache
+	told    toldCache
 }
 
 // Links reads the links of the machine, as kernel.Kernel does.
@@ -88,23 +88,6 @@ func hotplugged(data []byte) bool {
 		return nil
 	})
 	return found
-}
-
-// Kubelet says how we know that a kubelet runs here, or will; "" where nothing shows one.
-func (s *Survey) Kubelet() string {
-	commands, _ := s.host.Glob("/proc/[0-9]*/comm")
-	for _, f := range commands {
-		data, _, err := s.host.Read(f)
-		switch name := strings.TrimSpace(string(data)); {
-		case err != nil:
-		case name == "kubelet", name == "k3s", name == "rke2":
-			return name + " runs"
-		}
-	}
-	if f := s.oneOf("/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet.conf", "/etc/rancher/k3s/config.yaml", "/etc/rancher/rke2/config.yaml"); f != "" {
-		return "a kubelet is configured (" + f + ")"
-	}
-	return ""
 }
 
 // oneOf gives the first path that is there, or "".

@@ -21,8 +21,11 @@ func TestAgentsAndKubelet(t *testing.T) {
 		"cloud-init when a NIC is plugged":   {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [boot, hotplug]}}\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
 		"cloud-init's rule for NICs":         {files: map[string]string{"/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/90-cloud-init-hook-hotplug.rules"},
 		"nm-cloud-setup":                     {files: map[string]string{units: ""}, agents: "nm-cloud-setup: nm-cloud-setup.timer is enabled: " + units},
-		"a kubelet that runs":                {files: map[string]string{"/proc/7/comm": "kubelet\n"}, kubelet: "kubelet runs"},
-		"a k3s that runs":                    {files: map[string]string{"/proc/7/comm": "k3s\n"}, kubelet: "k3s runs"},
+		"a kubelet that runs":                {files: running("kubelet", "kubelet.service"), kubelet: "kubelet runs"},
+		"a k3s that runs":                    {files: running("k3s-server", "k3s.service"), kubelet: "k3s-server runs"},
+		"MicroK8s that runs":                 {files: running("kubelite", "snap.microk8s.daemon-kubelite.service"), kubelet: "kubelite runs"},
+		"a kubelet of nobody's":              {files: process{name: "kubelet", unit: "kubelet.service"}.files("1000")},
+		"k3s that is installed":              {files: map[string]string{"/etc/systemd/system/k3s-agent.service": k3sUnit("")}, kubelet: "/etc/systemd/system/k3s-agent.service"},
 		"a kubelet that is configured":       {files: map[string]string{"/var/lib/kubelet/config.yaml": ""}, kubelet: "/var/lib/kubelet/config.yaml"},
 		"something that is like one by name": {files: map[string]string{"/proc/7/comm": "kubelet-exporter\n"}},
 	} {
@@ -36,7 +39,7 @@ func TestAgentsAndKubelet(t *testing.T) {
 			if got := strings.Join(text, "; "); !strings.HasPrefix(got, test.agents) || (got == "") != (test.agents == "") {
 				t.Errorf("agents: %q, want %q", got, test.agents)
 			}
-			if got := s.Kubelet(); !strings.Contains(got, test.kubelet) || (got == "") != (test.kubelet == "") {
+			if got := s.Kubelet(t.Context()); !strings.Contains(got, test.kubelet) || (got == "") != (test.kubelet == "") {
 				t.Errorf("kubelet: %q, want %q", got, test.kubelet)
 			}
 		})

@@ -86,7 +86,13 @@ func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
 	put("/etc/netplan/50.yaml", foreignYAML)
 	put("/etc/kubernetes/kubelet.env", "KUBELET_EXTRA_ARGS=--node-ip=192.0.2.7\n")
 	const claimed = `netplan /etc/netplan/50.yaml configures it as "lan" (by MAC 02:00:00:00:01:01): it names this MAC: somebody meant it`
-	ips := func() string { return fmt.Sprint(s.NodeIPs()) }
+	ips := func() string {
+		var out []string
+		for _, a := range s.NodeAddrs(t.Context(), nil) {
+			out = append(out, a.Addr.String())
+		}
+		return fmt.Sprint(out)
+	}
 
 	withoutFiles(t, func() {
 		if got := claimOf(t, s); !strings.Contains(got, "too many open files") {
@@ -100,7 +106,7 @@ func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
 	if got := ips(); got != "[192.0.2.7]" {
 		t.Errorf("once it can be read, the node's addresses are %s", got)
 	}
-	s.nodes.asked = s.nodes.asked.Add(-time.Hour) // the answer is old
+	s.told.asked = s.told.asked.Add(-time.Hour) // the answer is old
 	withoutFiles(t, func() {
 		if got := claimOf(t, s); got != claimed && !strings.Contains(got, "too many open files") {
 			t.Errorf("afterwards, the claim is %q", got)

@@ -80,7 +80,8 @@ func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
-	return plan.Machine{Links: links, Lifelines: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds, SubnetsOff: m.Plain, NoIPv6: m.Kernel.NoIPv6(),
+	addrs := m.nodeAddrs(ctx, links)
+	return plan.Machine{Links: links, Lifelines: m.paths(ctx, addrs), NodeAddrs: addrs, Deny: m.Deny, Kinds: m.Kinds, SubnetsOff: m.Plain, NoIPv6: m.Kernel.NoIPv6(),
 		Tables: m.Tables, Protect: m.protected()}, nil
 }
 
@@ -98,15 +99,15 @@ func (m *Machine) protected() []plan.Protected {
 	return out
 }
 
-func (m *Machine) paths(ctx context.Context) []plan.Lifeline {
+func (m *Machine) paths(ctx context.Context, addrs []plan.NodeAddr) []plan.Lifeline {
 	var out []plan.Lifeline
 	for _, to := range m.servers(ctx) {
 		p := plan.Lifeline{What: "the API server", To: to}
 		p.Index, p.Source, p.Via, _ = m.Kernel.RouteTo(ctx, to) // no way there now: an index of 0
 		out = append(out, p)
 	}
-	for _, ip := range m.Survey.NodeIPs() {
-		out = append(out, plan.Lifeline{What: "kubelet's --node-ip", Source: ip})
+	for _, a := range addrs {
+		out = append(out, plan.Lifeline{What: "the kubelet (" + a.Evidence + ")", Source: a.Addr})
 	}
 	return out
 }
@@ -321,7 +322,8 @@ func (m *Machine) Change(ctx context.Context, c nic.Change) error {
 				return fmt.Errorf("looking for what the former agent left: %w", err)
 			}
 		}
-		return guardError(plan.GuardOf(m.Record(), l, plan.Machine{Links: []nic.Link{l}, Lifelines: m.paths(ctx), Deny: m.Deny, Kinds: m.Kinds}))
+		addrs := m.nodeAddrs(ctx, []nic.Link{l})
+		return guardError(plan.GuardOf(m.Record(), l, plan.Machine{Links: []nic.Link{l}, Lifelines: m.paths(ctx, addrs), NodeAddrs: addrs, Deny: m.Deny, Kinds: m.Kinds}))
 	}).Change(ctx, c)
 }
 

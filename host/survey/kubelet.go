@@ -1,0 +1,212 @@
+package survey
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"multinicd/host"
+	"multinicd/nic"
+)
+
+// NodeAddr is an address by which the cluster knows this node.
+type NodeAddr struct {
+	Addr     netip.Addr
+	Evidence string // "/etc/default/kubelet gives the kubelet this address with --node-ip"
+	Chosen   bool   // the kubelet is told none, and takes this one
+}
+
+// maxNodeAddrs is how many are believed. A node has one of each family.
+const maxNodeAddrs = 8
+
+// NodeAddrs gives the addresses of the node, sorted, each once, at most eight. They are those that the kubelet is told
+// with --node-ip or the like. Where it is told none, they are its own choice: an address of these links that /etc/hosts has
+// for the node's name. Without a kubelet there is none. Only root's word counts: files that root alone writes, and
+// processes of the host's own services (see kubelets). The answer is up to 30 s old. None is no error.
+func (s *Survey) NodeAddrs(ctx context.Context, links []nic.Link) []NodeAddr {
+	t := s.kubeletIsTold(ctx)
+	var out []NodeAddr
+	for _, w := range t.words {
+		if w.key != keyNodeIP {
+			continue
+		}
+		for _, text := range strings.Split(w.value, ",") {
+			a, err := netip.ParseAddr(strings.TrimSpace(text))
+			a = a.Unmap()
+			known := slices.ContainsFunc(out, func(n NodeAddr) bool { return n.Addr == a })
+			// 0.0.0.0 and :: choose a family and name no address.
+			if err == nil && !a.IsUnspecified() && !known && len(out) < maxNodeAddrs {
+				out = append(out, NodeAddr{Addr: a, Evidence: w.where + " gives the kubelet this address with " + w.as})
+			}
+		}
+	}
+	if len(out) == 0 && t.by != "" {
+		out = t.chosen(links)
+	}
+	slices.SortFunc(out, func(a, b NodeAddr) int { return a.Addr.Compare(b.Addr) })
+	return out
+}
+
+// chosen is what a kubelet takes that is told nothing (kubernetes pkg/kubelet/nodestatus, NodeAddress): the first address
+// of its name, of IPv4 if there is one, that a link has and that is no loopback. It would go on to the name server
+// and to the default route, which is the guard's own way to find the link.
+func (t told) chosen(links []nic.Link) []NodeAddr {
+	for _, four := range []bool{true, false} {
+		for _, a := range t.hosts {
+			held := slices.ContainsFunc(links, func(l nic.Link) bool { return l.Holds(a) })
+			if held && a.Is4() == four && a.IsGlobalUnicast() {
+				return []NodeAddr{{a, fmt.Sprintf("the kubelet is told no address, and takes the one that /etc/hosts has for %s", t.name), true}}
+			}
+		}
+	}
+	return nil
+}
+
+// NodeName gives the name that the kubelet is told for its node, lower case, and where it stands; "" where it is told
+// none. Only root's word counts, as with NodeAddrs. The answer is up to 30 s old.
+func (s *Survey) NodeName(ctx context.Context) (name, evidence string) {
+	for _, w := range s.kubeletIsTold(ctx).words {
+		if name := strings.ToLower(w.value); w.key == keyNodeName && nodeName.MatchString(name) {
+			return name, w.where + " gives the kubelet this name with " + w.as
+		}
+	}
+	return "", ""
+}
+
+// nodeName is a name that a node can have. What a shell or systemd would still replace ("%H", "${HOSTNAME}") is none.
+var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+
+// Kubelet says how we know that a kubelet runs here, or will; "" where nothing shows one. By root's word, as NodeAddrs.
+func (s *Survey) Kubelet(ctx context.Context) string { return s.kubeletIsTold(ctx).by }
+
+// The keys of a word.
+const (
+	keyNodeIP   = "node-ip"
+	keyNodeName = "node-name"
+	keyServer   = "server" // URL of a k3s or RKE2 server
+)
+
+// word is a value that root gives the kubelet of this host.
+type word struct {
+	key, value string
+	as         string // how the key is written there: "--hostname-override"
+	where      string // the file, or the process with its service
+}
+
+// told is all that was found, the stronger words first.
+type told struct {
+	by    string // how we know of a kubelet; "": there is none
+	words []word
+	name  string       // by which the node is looked up in /etc/hosts
+	hosts []netip.Addr // that /etc/hosts has for the name, in its order
+}
+
+// toldCache keeps the answer, for which all processes are walked over.
+type toldCache struct {
+	sync.Mutex
+	asked time.Time
+	last  told
+}
+
+// toldAge is how long an answer is taken for good: it changes only when somebody changes the node.
+const toldAge = 30 * time.Second
+
+// kubeletIsTold looks in processes and files. What cannot be read just now counts as it was before, and is tried again
+// the next time; so is a walk that ctx has cut off.
+func (s *Survey) kubeletIsTold(ctx context.Context) told {
+	s.told.Lock()
+	defer s.told.Unlock()
+	if !s.told.asked.IsZero() && time.Since(s.told.asked) < toldAge {
+		return s.told.last
+	}
+	found, err := s.askKubelet(ctx)
+	if ctx.Err() != nil || host.Short(err) {
+		was := s.told.last
+		found.by, found.name = cmp.Or(found.by, was.by), cmp.Or(found.name, was.name)
+		found.words = both(found.words, was.words)
+		found.hosts = both(found.hosts, was.hosts)
+		s.told.last, s.told.asked = found, time.Time{}
+		return found
+	}
+	s.told.last, s.told.asked = found, time.Now()
+	return found
+}
+
+// both gives what is in a, and then what only b has.
+func both[T comparable](a, b []T) []T {
+	for _, one := range b {
+		if !slices.Contains(a, one) {
+			a = append(a, one)
+		}
+	}
+	return a
+}
+
+func (s *Survey) askKubelet(ctx context.Context) (told, error) {
+	var out told
+	running, err := s.kubelets(ctx)
+	for _, p := range running {
+		out.by = cmp.Or(out.by, p.name+" runs")
+		out.words = append(out.words, flags(p.arguments, p.String())...)
+	}
+	for _, from := range kubeletFiles {
+		if ctx.Err() != nil {
+			return out, errors.Join(err, ctx.Err())
+		}
+		files, failed := s.host.Glob(from.pattern)
+		err = errors.Join(err, failed)
+		for _, f := range files {
+			data, failed := s.host.Head(f, maxWords)
+			if err = errors.Join(err, failed); failed != nil {
+				continue
+			}
+			out.words = append(out.words, from.read(data, f)...)
+			if out.by == "" && (from.shows || len(out.words) > 0) {
+				out.by = "a kubelet is configured (" + f + ")"
+			}
+		}
+	}
+	if f := s.oneOf("/var/lib/kubelet/config.yaml", kubeletConf); out.by == "" && f != "" {
+		out.by = "a kubelet is configured (" + f + ")"
+	}
+	failed := out.lookUp(s.host)
+	return out, errors.Join(err, failed)
+}
+
+// lookUp finds the node's name in /etc/hosts.
+func (t *told) lookUp(h *host.Host) error {
+	for _, w := range t.words {
+		if w.key == keyNodeName && t.name == "" {
+			t.name = w.value
+		}
+	}
+	if t.name == "" {
+		data, _, err := h.Read("/proc/sys/kernel/hostname")
+		if err != nil {
+			return err
+		}
+		t.name = strings.TrimSpace(string(data))
+	}
+	data, _, err := h.Read("/etc/hosts")
+	if err != nil {
+		return err
+	}
+	return host.Lines(data, func(line string) error {
+		line, _, _ = strings.Cut(line, "#")
+		fields := strings.Fields(line)
+		if len(fields) < 2 || !slices.ContainsFunc(fields[1:], func(n string) bool { return strings.EqualFold(n, t.name) }) {
+			return nil
+		}
+		if a, err := netip.ParseAddr(fields[0]); err == nil {
+			t.hosts = append(t.hosts, a.Unmap())
+		}
+		return nil
+	})
+}
