@@ -122,10 +122,13 @@ func (p *preview) halfway(h apply.Half) {
 // that. It is the code of the report that apply would then write.
 func (p preview) exitCode(f daemon.Foreseen) int {
 	r := v1.Report{Phase: v1.PhaseDone}
-	if p.Refused != "" || f.Held {
+	if p.Refused != "" {
 		r.Refused = &v1.Remark{}
 	}
-	if f.Unreleased {
+	switch f.Mode {
+	case daemon.ModeHeld, daemon.ModeUnread:
+		r.Refused = &v1.Remark{}
+	case daemon.ModeUnreleased:
 		r.Phase = v1.PhaseApplying
 	}
 	for _, n := range p.NICs {

@@ -74,10 +74,11 @@ func (m Meters) clone() Meters {
 	return m
 }
 
-// countChange counts the object's change, when the first pass over it ends with a state. One that was held back, rolled back by hand or given back
-// is none.
+// countChange counts the object's change, when the first pass over the object ends with a state. A
+// change that is not the newest object's own is none: one that was held back, rolled back by hand or
+// given back, or that was overtaken by an object which waits for its release or cannot be read.
 func (d *Daemon) countChange(wish Wish, state string) {
-	if wish.told.IsZero() || wish.told.Equal(d.own.counted) || wish.Object == nil || wish.Held || wish.Cleaned || wish.Left {
+	if wish.told.IsZero() || wish.told.Equal(d.own.counted) || wish.Mode() != ModeObject {
 		return
 	}
 	d.own.counted = wish.told

@@ -28,24 +28,29 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	}
 	d.resume(ctx)
 	defer func() { next = min(next, d.untilResume(), d.own.between.next(d.now())) }()
-	mode := wish.Mode()
-	if mode == ModeLeft {
-		return d.act(ctx, wish, Desired{}, start)
-	}
-	if wish.Object == nil && !wish.Gone {
-		if mode == ModeUnknown {
-			d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(Desired{}, d.withHalfway(nil), nil)}, wish)
-		} else {
-			d.finish(ctx, wish, Desired{}, nil, nil)
-		}
+	if wish.Mode() == ModeUnknown {
+		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(Desired{}, d.withHalfway(nil), nil)}, wish)
 		return d.rest()
 	}
-	desired := d.desired(ctx, wish)
-	if desired.Refused != nil || wish.Gone && d.OnDelete != "restore" {
+	desired, acts := d.aim(ctx, wish)
+	if !acts {
 		d.finish(ctx, wish, desired, nil, nil)
 		return d.rest()
 	}
 	return d.act(ctx, wish, desired, start)
+}
+
+// aim says what a wish wants of the NICs. acts is false where every NIC is left as it is: the object is
+// refused, was deleted and its NICs are retained, or was never in force.
+func (d *Daemon) aim(ctx context.Context, wish Wish) (desired Desired, acts bool) {
+	switch {
+	case wish.Left:
+		return Desired{}, true
+	case wish.Object == nil && !wish.Gone:
+		return Desired{}, false
+	}
+	desired = d.desired(ctx, wish)
+	return desired, desired.Refused == nil && (!wish.Gone || d.OnDelete == "restore")
 }
 
 // rest ends a pass that leaves every NIC as it is: nothing is tried again before there is news.
@@ -108,7 +113,7 @@ func (d *Daemon) blind(ctx context.Context, part string, err error) time.Duratio
 }
 
 func (d *Daemon) desired(ctx context.Context, wish Wish) Desired {
-	if wish.Object == nil || wish.Cleaned || wish.Left {
+	if wish.Object == nil || wish.Cleaned {
 		return Desired{}
 	}
 	obj := wish.InForce()

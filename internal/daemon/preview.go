@@ -14,8 +14,8 @@ type Foreseen struct {
 	Desired Desired
 	// Note says what is to be known before the plan is read: why another object is in force than the newest, or none; "": nothing.
 	Note string
-	// Held and Unreleased say of the newest object that it is held back by a rollback, or waits for its release.
-	Held, Unreleased bool
+	// Mode is how the newest object is taken. After PreviewRollback it is not ModeHeld, since that is what was asked for.
+	Mode Mode
 }
 
 // Preview says what `multinicd apply` would do for wish, beside what the state folder knows of the node, and does nothing.
@@ -45,7 +45,10 @@ func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, erro
 	}
 	wish.Held = back
 	out, err := d.foresee(ctx, wish)
-	out.Held, out.Note = false, "" // that is what is asked for
+	if out.Mode == ModeHeld {
+		out.Mode = ModeObject
+	}
+	out.Note = ""
 	if back {
 		out.Note = "back to " + wish.beforeText()
 	}
@@ -53,21 +56,19 @@ func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, erro
 }
 
 func (d *Daemon) foresee(ctx context.Context, wish Wish) (Foreseen, error) {
-	var out Foreseen
-	switch {
-	case wish.Left:
-	case wish.Held:
-		out.Held, out.Note = true, heldMessage(wish)
-	case wish.Unreleased != nil:
-		out.Unreleased, out.Note = true, unreleasedMessage(wish)
-		if wish.Object == nil {
-			return out, nil
-		}
-	case wish.Gone:
+	out := Foreseen{Mode: wish.Mode()}
+	switch out.Mode {
+	case ModeHeld:
+		out.Note = heldMessage(wish)
+	case ModeUnread:
+		out.Note = unreadMessage(wish)
+	case ModeUnreleased:
+		out.Note = unreleasedMessage(wish)
+	case ModeGone:
 		out.Note = d.deletedMessage(nil)
 	}
-	out.Desired = d.desired(ctx, wish)
-	if out.Desired.Refused != nil || wish.Gone && !wish.Left && d.OnDelete != "restore" {
+	var acts bool
+	if out.Desired, acts = d.aim(ctx, wish); !acts {
 		return out, nil
 	}
 	machine, err := d.Machine.Look(ctx)
@@ -76,6 +77,10 @@ func (d *Daemon) foresee(ctx context.Context, wish Wish) (Foreseen, error) {
 	}
 	out.Plan = d.plan(out.Desired, machine)
 	return out, nil
+}
+
+func unreadMessage(wish Wish) string {
+	return fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message)
 }
 
 func unreleasedMessage(wish Wish) string {

@@ -117,7 +117,7 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 		w.tell(Wish{Object: object("u1", 7, "192.0.2.1/24")})
 		now := object("u1", 8, "192.0.2.2/24")
 		w.tell(Wish{Object: now})
-		if f, err := w.daemon.PreviewRollback(t.Context(), true); err != nil || len(f.Plan.Actions) != 1 || f.Plan.Actions[0].NIC.Addresses[0].String() != "192.0.2.1/24" || f.Held || f.Note != "back to generation 7" {
+		if f, err := w.daemon.PreviewRollback(t.Context(), true); err != nil || len(f.Plan.Actions) != 1 || f.Plan.Actions[0].NIC.Addresses[0].String() != "192.0.2.1/24" || f.Mode != ModeObject || f.Note != "back to generation 7" {
 			t.Errorf("a dry run says %+v %v", f, err)
 		}
 		w.want("multinic1 192.0.2.2/24")
@@ -141,7 +141,7 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 		if r := w.lastReport(); r.Run != "run-1" || r.Refused == nil || r.Refused.Reason != v1.ReasonHeldBack || r.Refused.Message != says {
 			t.Errorf("the trigger is answered with %+v", r)
 		}
-		if f, err := w.daemon.Preview(t.Context(), Wish{Object: now}); err != nil || !f.Held || f.Note != says || len(f.Plan.Actions) != 1 || !f.Plan.Actions[0].Change.Empty() {
+		if f, err := w.daemon.Preview(t.Context(), Wish{Object: now}); err != nil || f.Mode != ModeHeld || f.Note != says || len(f.Plan.Actions) != 1 || !f.Plan.Actions[0].Change.Empty() {
 			t.Errorf("plan says %+v %v", f, err)
 		}
 		stop()

@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"fmt"
-
 	v1 "multinicd/api/v1"
 )
 
@@ -82,7 +80,7 @@ func (s Status) ExitCode() int {
 func (d *Daemon) whole(wish Wish, desired Desired) *v1.Remark {
 	switch mode := wish.Mode(); {
 	case mode == ModeUnread:
-		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message))}
+		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(unreadMessage(wish))}
 	case mode == ModeHeld:
 		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
 	case desired.Refused != nil:
