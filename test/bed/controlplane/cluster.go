@@ -68,6 +68,7 @@ type Cluster struct {
 	ca     *authority
 	admin  pair
 	http   *http.Client
+	client *rest.RESTClient
 	etcdAt string
 }
 
@@ -97,6 +98,9 @@ func Start(ctx context.Context, box *sandbox.Sandbox, o Options) (*Cluster, erro
 	c := &Cluster{dir: dir, bin: bin, ip: ip, Address: net.JoinHostPort(ip, ports[0]), etcdAt: "http://" + net.JoinHostPort(ip, ports[1])}
 	c.URL = "https://" + c.Address
 	if err := c.credentials(o.Addresses); err != nil {
+		return nil, err
+	}
+	if c.client, err = c.newClient(); err != nil {
 		return nil, err
 	}
 	program := func(name string, args []string) (*Program, error) {

@@ -3,6 +3,7 @@ package controlplane
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -27,22 +28,42 @@ func (c *Cluster) Apply(ctx context.Context, yaml string, args ...string) (strin
 // Served waits until the API server serves the resources of CRDs that were applied ("multinicnodeconfigs.multinic.io"): it says that they are established a
 // moment before.
 func (c *Cluster) Served(ctx context.Context, crds ...string) error {
-	if _, err := c.Kubectl(ctx, append([]string{"wait", "--for=condition=Established", "--timeout=60s", "crd"}, crds...)...); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	for {
-		_, err := c.Kubectl(ctx, "get", "--all-namespaces", strings.Join(crds, ","))
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return fmt.Errorf("waiting for CRDs to be served: %w: %w", ctx.Err(), err)
+	for _, crd := range crds {
+		for {
+			err := c.served(ctx, crd)
+			if err == nil {
+				break
+			}
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-ctx.Done():
+				return fmt.Errorf("waiting for %s to be served: %w: %w", crd, ctx.Err(), err)
+			}
 		}
 	}
+	return nil
+}
+
+// served asks for the resources of every version that a CRD has: they are listed where they are served.
+func (c *Cluster) served(ctx context.Context, crd string) error {
+	at, err := c.Print(ctx, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"+crd, "{range .spec.versions[?(@.served==true)]}{.name} {end}")
+	if err != nil {
+		return err
+	}
+	versions := strings.Fields(at)
+	if len(versions) == 0 {
+		return errors.New("it is not there")
+	}
+	resource, group, _ := strings.Cut(crd, ".")
+	for _, version := range versions {
+		var list struct{}
+		if err := c.Get(ctx, fmt.Sprintf("/apis/%s/%s/%s?limit=1", group, version, resource), &list); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *Cluster) kubectl(ctx context.Context, stdin string, args []string) (string, error) {

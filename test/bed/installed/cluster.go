@@ -2,14 +2,10 @@ package installed
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"net/http"
 	"strings"
 	"sync"
 	"testing"
-
-	"k8s.io/client-go/rest"
 
 	apiv1 "multinicd/api/v1"
 	"multinicd/test/bed"
@@ -22,9 +18,8 @@ import (
 // Cluster is a control plane with the product in it.
 type Cluster struct {
 	*controlplane.Cluster
-	t      testing.TB
-	bed    *bed.Bed
-	client *http.Client // the administrator's
+	t   testing.TB
+	bed *bed.Bed
 }
 
 // shared is done once for the control plane that all tests of a package share: each test's own bridge would write the same.
@@ -39,10 +34,6 @@ var shared struct {
 func NewCluster(t testing.TB, b *bed.Bed) *Cluster {
 	t.Helper()
 	c := &Cluster{Cluster: b.Cluster(), t: t, bed: b}
-	var err error
-	if c.client, err = rest.HTTPClientFor(c.Config()); err != nil {
-		t.Fatal(err)
-	}
 	shared.Do(func() {
 		if shared.err = product.Install(t.Context(), c.Cluster); shared.err != nil {
 			return
@@ -85,11 +76,10 @@ func (c *Cluster) Member(o testhost.Options, config string, tags ...string) *Nod
 	return n
 }
 
-// State is the object of a node in short: "Configured 2/2", with the generations behind it while its status is of an older one. A kubectl each time would
-// take more of the machine than what is waited for.
+// State is the object of a node in short: "Configured 2/2", with the generations behind it while its status is of an older one.
 func (c *Cluster) State(node string) string {
 	var o apiv1.MultiNicNodeConfig
-	if err := c.get("/apis/multinic.io/v1/namespaces/multinic-system/multinicnodeconfigs/"+node, &o); err != nil {
+	if err := c.Get(c.t.Context(), Path(node), &o); err != nil {
 		return err.Error()
 	}
 	if o.Status.ObservedGeneration != o.Generation {
@@ -98,20 +88,9 @@ func (c *Cluster) State(node string) string {
 	return fmt.Sprintf("%s %s", o.Status.State, o.Status.ReadyInterfaces)
 }
 
-func (c *Cluster) get(path string, into any) error {
-	request, err := http.NewRequestWithContext(c.t.Context(), http.MethodGet, c.URL+path, nil)
-	if err != nil {
-		return err
-	}
-	reply, err := c.client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
-		return fmt.Errorf("GET %s: %s", path, reply.Status)
-	}
-	return json.NewDecoder(reply.Body).Decode(into)
+// Path is that of a node's object, for Cluster.Get and Cluster.Print.
+func Path(node string) string {
+	return "/apis/multinic.io/v1/namespaces/multinic-system/multinicnodeconfigs/" + node
 }
 
 // Must runs kubectl as the administrator, and gives what it prints.

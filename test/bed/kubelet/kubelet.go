@@ -72,7 +72,7 @@ func Start(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, h
 		}
 	}
 	for {
-		out, err := c.Kubectl(ctx, "get", "node", h.Name, "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`)
+		out, err := c.Print(ctx, "/api/v1/nodes/"+h.Name, `{.status.conditions[?(@.type=="Ready")].status}`)
 		if err == nil && out == "True" {
 			o.Logf("node %s ready after %.1f s", h.Name, time.Since(begin).Seconds())
 			return n, nil

@@ -89,7 +89,7 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 	}
 	o := n.publish()
 	c.eventually("the bridge says that the policy is not in force", func() string {
-		out, err := c.Kubectl(t.Context(), "get", "events", "-n", v1.SystemNamespace, "--field-selector=reason="+v1.ReasonAdmissionMissing, "-o", "jsonpath={.items[*].message}")
+		out, err := c.Print(t.Context(), "/api/v1/namespaces/"+v1.SystemNamespace+"/events?fieldSelector=reason%3D"+v1.ReasonAdmissionMissing, "{.items[*].message}")
 		if err != nil || !strings.Contains(out, "the binding of policy multinic-node-label is not that of this version") {
 			return fmt.Sprint(out, err)
 		}

@@ -79,7 +79,7 @@ func (c *cluster) triggerJob() {
 		c.t.Errorf("%v\n%s\n%s", err, out, c.kubectl("describe", "-n", system, job, "mnnr"))
 	}
 	eventually(c.t, "the status names the run", func(context.Context) string { // another loop of the bridge ends the run
-		if runs, o := c.kubectl("get", "mnnr", "-n", system, "-o", "jsonpath={.items[*].metadata.uid}"), c.object(); o.Status.LastJobName == "" || !strings.Contains(runs, o.Status.LastJobName) {
+		if runs, o := c.print("/apis/multinic.io/v1/namespaces/"+system+"/multinicnoderuns", "{.items[*].metadata.uid}"), c.object(); o.Status.LastJobName == "" || !strings.Contains(runs, o.Status.LastJobName) {
 			return fmt.Sprintf("it names %q, and there are %s", o.Status.LastJobName, runs)
 		}
 		return ""
@@ -104,7 +104,7 @@ func (c *cluster) killLeader() {
 		c.t.Logf("%s leads again after its container was killed", pod)
 	}
 	eventually(c.t, "the kubelet has noticed that the leader was killed", func(context.Context) string {
-		if restarts := c.kubectl("get", "pod", "-n", system, pod, "-o", "jsonpath={.status.containerStatuses[0].restartCount}"); restarts == "0" {
+		if restarts := c.print("/api/v1/namespaces/"+system+"/pods/"+pod, "{.status.containerStatuses[0].restartCount}"); restarts == "0" {
 			return "it has not"
 		}
 		return ""

@@ -2,7 +2,6 @@ package chart
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -76,9 +75,8 @@ func (c *cluster) publish(node string, mtu int, macs ...string) {
 func (c *cluster) jobs(node string) []batchv1.Job {
 	c.t.Helper()
 	var list batchv1.JobList
-	if err := json.Unmarshal([]byte(c.kubectl("get", "jobs", "-n", nodes, "--sort-by=.metadata.creationTimestamp", "-o", "json")), &list); err != nil {
-		c.t.Fatal(err)
-	}
+	c.get("/apis/batch/v1/namespaces/"+nodes+"/jobs", &list)
+	slices.SortStableFunc(list.Items, func(a, b batchv1.Job) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
 	var own []batchv1.Job
 	for _, j := range list.Items {
 		if j.Spec.Template.Spec.NodeName == node {
@@ -92,9 +90,7 @@ func (c *cluster) jobs(node string) []batchv1.Job {
 func (c *cluster) jobPods(job string) []corev1.Pod {
 	c.t.Helper()
 	var list corev1.PodList
-	if err := json.Unmarshal([]byte(c.kubectl("get", "pods", "-n", nodes, "-l", "job-name="+job, "-o", "json")), &list); err != nil {
-		c.t.Fatal(err)
-	}
+	c.get("/api/v1/namespaces/"+nodes+"/pods?labelSelector=job-name%3D"+job, &list)
 	return list.Items
 }
 
@@ -113,7 +109,7 @@ func (c *cluster) running(node string, before ...string) (job batchv1.Job, pod c
 				}
 			}
 		}
-		return c.kubectl("get", "jobs,pods", "-n", nodes)
+		return "there are " + c.print("/api/v1/namespaces/"+nodes+"/pods", "{range .items[*]}{.metadata.name} {.status.phase} {end}")
 	})
 	return job, pod
 }
@@ -121,7 +117,7 @@ func (c *cluster) running(node string, before ...string) (job batchv1.Job, pod c
 // report is what the node wrote last.
 func (c *cluster) report() v1.Report {
 	c.t.Helper()
-	text := c.kubectl("get", "configmap", "-n", nodes, "multinic-report-"+c.name, "-o", `jsonpath={.data.report\.json}`)
+	text := c.print("/api/v1/namespaces/"+nodes+"/configmaps/multinic-report-"+c.name, `{.data.report\.json}`)
 	r, err := v1.ParseReport([]byte(text))
 	if err != nil {
 		c.t.Fatalf("%v: %s", err, text)

@@ -11,18 +11,17 @@ package chart
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/installed"
 	"multinicd/test/bed/kubelet"
 	"multinicd/test/bed/sandbox"
 )
@@ -72,6 +71,24 @@ func (c *cluster) kubectl(args ...string) string {
 	return out
 }
 
+// get reads what is at a path. Whoever waits for something asks so, without a process.
+func (c *cluster) get(path string, into any) {
+	c.t.Helper()
+	if err := c.Get(c.t.Context(), path, into); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// print gives what kubectl prints with -o jsonpath, "" where there is no such object.
+func (c *cluster) print(path, template string) string {
+	c.t.Helper()
+	out, err := c.Print(c.t.Context(), path, template)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return out
+}
+
 // runHelm runs helm in the repository.
 func (c *cluster) runHelm(args ...string) string {
 	c.t.Helper()
@@ -105,9 +122,7 @@ func (c *cluster) join() {
 func (c *cluster) object() v1.MultiNicNodeConfig {
 	c.t.Helper()
 	var o v1.MultiNicNodeConfig
-	if err := json.Unmarshal([]byte(c.kubectl("get", "mnnc", "-n", system, c.name, "-o", "json")), &o); err != nil {
-		c.t.Fatal(err)
-	}
+	c.get(installed.Path(c.name), &o)
 	return o
 }
 
@@ -148,8 +163,8 @@ func (c *cluster) configured() {
 func (c *cluster) pods() map[string]string {
 	c.t.Helper()
 	pods := map[string]string{}
-	for line := range strings.Lines(c.kubectl("get", "pods", "-n", system, "-l", "app.kubernetes.io/name=multinic-bridge",
-		"--field-selector=status.phase=Running", "-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}`)) {
+	for line := range strings.Lines(c.print("/api/v1/namespaces/"+system+"/pods?labelSelector=app.kubernetes.io/name%3Dmultinic-bridge&fieldSelector=status.phase%3DRunning",
+		`{range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}`)) {
 		name, uid, _ := strings.Cut(strings.TrimSpace(line), " ")
 		pods[name] = uid
 	}
@@ -160,7 +175,7 @@ func (c *cluster) pods() map[string]string {
 func (c *cluster) leader(after string) (pod, uid string) {
 	c.t.Helper()
 	eventually(c.t, "a replica leads", func(context.Context) string {
-		holder := c.kubectl("get", "lease", "-n", system, "multinic-bridge", "--ignore-not-found", "-o", "jsonpath={.spec.holderIdentity}")
+		holder := c.print("/apis/coordination.k8s.io/v1/namespaces/"+system+"/leases/multinic-bridge", "{.spec.holderIdentity}")
 		if holder == "" || holder == after {
 			return "the Lease is held by " + holder
 		}
@@ -241,8 +256,9 @@ func (c *cluster) steps(t *testing.T) func(sentence string, f func(c *cluster)) 
 // eventually waits until f says nothing any more.
 func eventually(t *testing.T, what string, f func(ctx context.Context) string) {
 	t.Helper()
-	const patience = 2 * time.Minute
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	bed.Within(t, patience, what, "", func() string { return f(ctx) })
+	bed.Eventually(t, what, "", func() string {
+		ctx, cancel := context.WithTimeout(t.Context(), bed.Patience)
+		defer cancel()
+		return f(ctx)
+	})
 }

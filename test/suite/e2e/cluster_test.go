@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -28,7 +29,7 @@ func newCluster(t *testing.T, b *bed.Bed) *cluster {
 // get reads one field of a node's object, "" where there is none.
 func (c *cluster) get(node, jsonpath string) string {
 	c.t.Helper()
-	out, err := c.Kubectl(c.t.Context(), "get", "mnnc", node, "-n", "multinic-system", "--ignore-not-found", "-o", "jsonpath="+jsonpath)
+	out, err := c.Print(c.t.Context(), installed.Path(node), jsonpath)
 	if err != nil {
 		return err.Error()
 	}
@@ -133,8 +134,12 @@ func TestOneBadNodeFailsAlone(t *testing.T) {
 	}
 	events := func(reason string) string {
 		t.Helper()
-		return c.Must("get", "events", "-n", "multinic-system", "--field-selector", "involvedObject.kind=MultiNicNodeConfig,involvedObject.name=good-node,reason="+reason,
-			"-o", "jsonpath={range .items[*]}{.type} {.message}{end}")
+		out, err := c.Print(t.Context(), "/api/v1/namespaces/multinic-system/events?fieldSelector="+
+			url.QueryEscape("involvedObject.kind=MultiNicNodeConfig,involvedObject.name=good-node,reason="+reason), "{range .items[*]}{.type} {.message}{end}")
+		if err != nil {
+			return err.Error()
+		}
+		return strings.TrimSpace(out)
 	}
 	peace := degraded()
 	good.must("systemd-run", "--quiet", "--unit=fight", "sh", "-c", "while :; do ip address del 10.3.3.3/24 dev multinic1 2>/dev/null; sleep 0.1; done")

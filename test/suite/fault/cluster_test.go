@@ -1,7 +1,6 @@
 package fault
 
 import (
-	"encoding/json"
 	"net/netip"
 	"strings"
 	"testing"
@@ -38,10 +37,6 @@ func (c *cluster) newMember(name string, o testhost.Options) *node {
 // summary is what the object of a node says of its present generation: "Failed multinic1=ProbeFailed".
 func (c *cluster) summary(node string) string {
 	c.t.Helper()
-	out, err := c.Kubectl(c.t.Context(), "get", "mnnc", node, "-n", "multinic-system", "-o", "json")
-	if err != nil {
-		return err.Error()
-	}
 	var obj struct {
 		Metadata struct{ Generation int64 }
 		Status   struct {
@@ -50,8 +45,8 @@ func (c *cluster) summary(node string) string {
 			InterfaceStatuses  []struct{ Name, Reason string }
 		}
 	}
-	if err := json.Unmarshal([]byte(out), &obj); err != nil {
-		c.t.Fatal(err)
+	if err := c.Get(c.t.Context(), installed.Path(node), &obj); err != nil {
+		return err.Error()
 	}
 	if obj.Metadata.Generation != obj.Status.ObservedGeneration {
 		return "of an older generation"

@@ -167,7 +167,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	n.address("10.1.1.1/24") // the running daemon has taken it up
 	c.state(n.name, "Configured 1/1")
 	n.wantModes()
-	c.gone("ntr", n.name, "-n", "multinic-nodes")
+	c.gone(requestOf(n.name))
 	bed.Eventually(t, "the credential that status shows", "whole", func() string { // what keeps it tells by itself, beside the NICs
 		if c := n.status().Credential; c == nil || c.Door != string(v1.DoorJoinToken) || c.Ends.IsZero() || c.Renewal.IsZero() {
 			return fmt.Sprintf("%+v", c)
@@ -199,7 +199,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 	}
 	c.bed.API().Heal(n.Host)
 	bed.Eventually(t, "state", "Removed", func() string { return n.status().State })
-	c.gone("serviceaccount", "multinic-node-"+n.name, "-n", "multinic-nodes")
+	c.gone("/api/v1/namespaces/multinic-nodes/serviceaccounts/multinic-node-" + n.name)
 	n.refused(token)
 	contains(t, "status", "multinicd join", n.joinNeeded)
 	contains(t, "STATUS=", v1.ReasonJoinNeeded, func() string { return n.must("systemctl", "show", "-P", "StatusText", "multinicd") })
@@ -230,7 +230,7 @@ func TestANodeJoinsByItsKubeletAndComesBackByItself(t *testing.T) {
 	n.address("10.2.2.1/24")
 	c.state(n.name, "Configured 1/1")
 	n.wantModes()
-	c.gone("ntr", n.name, "-n", "multinic-nodes")
+	c.gone(requestOf(n.name))
 
 	n.wantRenewal("Node")
 

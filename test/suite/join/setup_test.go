@@ -62,16 +62,21 @@ func (c *cluster) makeNode(node string) {
 	c.Want(fmt.Sprintf("{apiVersion: v1, kind: Node, metadata: {name: %s}}", node))
 }
 
-// gone waits until there is no such thing any more.
-func (c *cluster) gone(what ...string) {
+// gone waits until there is nothing at a path any more.
+func (c *cluster) gone(path string) {
 	c.t.Helper()
-	bed.Eventually(c.t, strings.Join(what, " "), "", func() string {
-		out, err := c.Kubectl(c.t.Context(), append([]string{"get", "--ignore-not-found", "-o", "name"}, what...)...)
+	bed.Eventually(c.t, path, "", func() string {
+		out, err := c.Print(c.t.Context(), path, "{.metadata.name}")
 		if err != nil {
 			return err.Error()
 		}
-		return strings.TrimSpace(out)
+		return out
 	})
+}
+
+// requestOf is the path of the request that a node makes to join.
+func requestOf(node string) string {
+	return "/apis/multinic.io/v1/namespaces/multinic-nodes/nodetokenrequests/" + node
 }
 
 // state waits for the state of the node's object.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	authorizationv1 "k8s.io/api/authorization/v1"
+
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
 	"multinicd/test/bed"
@@ -22,9 +24,6 @@ import (
 )
 
 func TestMain(m *testing.M) { os.Exit(bed.Main(m)) }
-
-// patience is how long what is not slow may take on a machine that does much else.
-const patience = time.Minute
 
 // cluster is a control plane with our CRDs and namespaces.
 type cluster struct {
@@ -85,11 +84,20 @@ func (c cluster) node(node string) string {
 	c.t.Helper()
 	c.apply(product.Rights(node))
 	// The API server takes rights into use a moment after it has them, and a node that is refused asks again some seconds later.
-	for _, right := range []string{"watch mnnc/NODE -n multinic-system", "patch configmaps/multinic-report-NODE -n multinic-nodes", "patch leases/multinic-NODE -n multinic-nodes"} {
-		args := append([]string{"auth", "can-i", "--as=system:serviceaccount:multinic-nodes:multinic-node-" + node}, strings.Fields(strings.ReplaceAll(right, "NODE", node))...)
-		bed.Within(c.t, patience, node+" may "+right, "yes", func() string {
-			if _, err := c.Kubectl(c.t.Context(), args...); err != nil {
+	for _, right := range []authorizationv1.ResourceAttributes{
+		{Verb: "watch", Group: v1.GroupVersion.Group, Resource: "multinicnodeconfigs", Namespace: v1.SystemNamespace, Name: node},
+		{Verb: "patch", Resource: "configmaps", Namespace: v1.NodesNamespace, Name: "multinic-report-" + node},
+		{Verb: "patch", Group: "coordination.k8s.io", Resource: "leases", Namespace: v1.NodesNamespace, Name: "multinic-" + node},
+	} {
+		bed.Eventually(c.t, node+" may "+right.Verb+" "+right.Resource, "yes", func() string {
+			review := authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+				User: "system:serviceaccount:" + v1.NodesNamespace + ":" + v1.ServiceAccountName(node), Groups: []string{"system:serviceaccounts"}, ResourceAttributes: &right,
+			}}
+			if err := c.Post(c.t.Context(), "/apis/authorization.k8s.io/v1/subjectaccessreviews", &review); err != nil {
 				return err.Error()
+			}
+			if !review.Status.Allowed {
+				return "not yet: " + review.Status.Reason
 			}
 			return "yes"
 		})
@@ -159,9 +167,9 @@ func observe(t *testing.T, run func(context.Context, func(kube.Observation)) err
 }
 
 // await waits until an observation is as wanted, and returns it.
-func (o *observer) await(what string, within time.Duration, wanted func(kube.Observation) bool) kube.Observation {
+func (o *observer) await(what string, wanted func(kube.Observation) bool) kube.Observation {
 	o.t.Helper()
-	deadline := time.After(within)
+	deadline := time.After(bed.Patience)
 	var last kube.Observation
 	for {
 		select {
@@ -170,7 +178,7 @@ func (o *observer) await(what string, within time.Duration, wanted func(kube.Obs
 				return last
 			}
 		case <-deadline:
-			o.t.Fatalf("waited %s for %s; last: %+v", within, what, last)
+			o.t.Fatalf("waited %s for %s; last: %+v", bed.Patience, what, last)
 		}
 	}
 }
@@ -192,18 +200,18 @@ func TestWatchOfTheOwnObject(t *testing.T) {
 	api := client(t, "watched", c.node("watched"))
 	c.put("another", 1300)
 	o := observe(t, api.Watch)
-	o.await("the absence", patience, absent)
+	o.await("the absence", absent)
 	for round := range int32(3) {
 		began := c.put("watched", 1400+int(round))
-		o.await("the change", patience, mtu(1400+round))
+		o.await("the change", mtu(1400+round))
 		t.Logf("told %s after kubectl returned", time.Since(began).Round(100*time.Microsecond))
 	}
 	c.kubectl("label", "mnnc", "-n", v1.SystemNamespace, "watched", "a=b")
-	o.await("the label", patience, func(o kube.Observation) bool { return o.Object != nil && o.Object.Labels["a"] == "b" })
+	o.await("the label", func(o kube.Observation) bool { return o.Object != nil && o.Object.Labels["a"] == "b" })
 	c.remove("watched")
-	o.await("the removal", patience, absent)
+	o.await("the removal", absent)
 	c.put("watched", 1500)
-	seen := o.await("the new object", patience, mtu(1500))
+	seen := o.await("the new object", mtu(1500))
 	if seen.Object.Generation != 1 || seen.Object.UID == "" || seen.Skew != 0 || time.Since(seen.Contact) > time.Minute {
 		t.Errorf("got %+v", seen)
 	}
@@ -216,7 +224,7 @@ func TestWatchOfAnotherNodeIsForbidden(t *testing.T) {
 	c.letters("victim")
 	c.put("victim", 1400)
 	api := client(t, "victim", dir)
-	observe(t, api.Watch).await("the refusal", patience, class(kube.Forbidden))
+	observe(t, api.Watch).await("the refusal", class(kube.Forbidden))
 	if o := api.Get(t.Context()); kube.ClassOf(o.Err) != kube.Forbidden {
 		t.Errorf("got %+v", o)
 	}
@@ -236,13 +244,13 @@ func TestPollOfTheOwnObject(t *testing.T) {
 	o := observe(t, func(ctx context.Context, notify func(kube.Observation)) error {
 		return api.Poll(ctx, 300*time.Millisecond, notify)
 	})
-	o.await("the absence", patience, absent)
+	o.await("the absence", absent)
 	c.put("polled", 1400)
-	o.await("the object", patience, mtu(1400))
+	o.await("the object", mtu(1400))
 	c.put("polled", 1401)
-	o.await("the change", patience, mtu(1401))
+	o.await("the change", mtu(1401))
 	c.remove("polled")
-	o.await("the removal", patience, absent)
+	o.await("the removal", absent)
 }
 
 func TestReportAndLeaseAreOneRequestEach(t *testing.T) {
@@ -306,9 +314,9 @@ func TestANewTokenIsTakenUpSoon(t *testing.T) {
 	good := c.token("rotating")
 	write(t, dir, "token", "not-a-token")
 	o := observe(t, client(t, "rotating", dir).Watch)
-	o.await("the refusal", patience, class(kube.Unauthorized))
+	o.await("the refusal", class(kube.Unauthorized))
 	write(t, dir, "token", good)
-	o.await("the object", patience, mtu(1400))
+	o.await("the object", mtu(1400))
 }
 
 func TestOutage(t *testing.T) {
@@ -324,7 +332,7 @@ func TestOutage(t *testing.T) {
 	}
 
 	t.Run("without the CRD nothing is known, not even absence", func(t *testing.T) {
-		observe(t, admin().Watch).await("the class", patience, class(kube.NotServed))
+		observe(t, admin().Watch).await("the class", class(kube.NotServed))
 		if o := admin().Get(t.Context()); kube.ClassOf(o.Err) != kube.NotServed {
 			t.Errorf("got %+v", o)
 		}
@@ -335,11 +343,11 @@ func TestOutage(t *testing.T) {
 	t.Run("a server that is killed and comes back", func(t *testing.T) {
 		api := admin()
 		o := observe(t, api.Watch)
-		o.await("the object", patience, mtu(1400))
+		o.await("the object", mtu(1400))
 		if err := c.APIServer.Kill(); err != nil {
 			t.Fatal(err)
 		}
-		o.await("the outage", patience, class(kube.Unreachable))
+		o.await("the outage", class(kube.Unreachable))
 		if err := api.Ping(t.Context()); kube.ClassOf(err) != kube.Unreachable {
 			t.Errorf("ping: got %v", err)
 		}
@@ -347,32 +355,32 @@ func TestOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := c.put("cut-off", 1401)
-		o.await("the change", patience, mtu(1401))
+		o.await("the change", mtu(1401))
 		t.Logf("told %s after the change", time.Since(began).Round(time.Millisecond))
 		c.remove("cut-off")
-		o.await("the removal", patience, absent)
+		o.await("the removal", absent)
 	})
 
 	t.Run("a server that hangs", func(t *testing.T) {
 		c.put("cut-off", 1402)
 		api := admin()
 		o := observe(t, api.Watch)
-		o.await("the object", patience, mtu(1402))
+		o.await("the object", mtu(1402))
 		if err := c.APIServer.Pause(); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
 		// It would never be answered.
-		if err := api.Ping(t.Context()); kube.ClassOf(err) != kube.Unreachable || time.Since(began) > patience/2 {
+		if err := api.Ping(t.Context()); kube.ClassOf(err) != kube.Unreachable || time.Since(began) > bed.Patience/2 {
 			t.Errorf("ping: got %v after %s", err, time.Since(began))
 		}
-		o.await("the outage", patience, class(kube.Unreachable))
+		o.await("the outage", class(kube.Unreachable))
 		t.Logf("noticed after %s", time.Since(began).Round(time.Millisecond))
 		if err := c.APIServer.Resume(); err != nil {
 			t.Fatal(err)
 		}
 		began = c.put("cut-off", 1403)
-		o.await("the change", patience, mtu(1403))
+		o.await("the change", mtu(1403))
 		t.Logf("told %s after the change", time.Since(began).Round(time.Millisecond))
 	})
 }

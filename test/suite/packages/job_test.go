@@ -50,7 +50,7 @@ func TestThePackageDoesTheMainJob(t *testing.T) {
 				bed.Eventually(t, what+": status", "multinic1 Configured Configured, multinic2 Configured Configured", n.NICs)
 			}
 			status := func() string {
-				out, err := c.Kubectl(t.Context(), "get", "mnnc", name, "-n", "multinic-system", "-o", "jsonpath={.status.state} {.status.readyInterfaces} of {.metadata.generation}: {.status.observedGeneration}")
+				out, err := c.Print(t.Context(), installed.Path(name), "{.status.state} {.status.readyInterfaces} of {.metadata.generation}: {.status.observedGeneration}")
 				if err != nil {
 					return err.Error()
 				}
