@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
 )
 
@@ -69,9 +70,7 @@ func (n *node) wantQuietInstall() {
 
 func (n *node) wantJournalFields() {
 	n.Helper()
-	n.wait("an entry of NIC=multinic1", func() bool {
-		return strings.Contains(n.sh("journalctl --quiet --no-pager --unit=multinicd NIC=multinic1"), "multinic1")
-	})
+	n.wait("the entries of NIC=multinic1", "multinic1", func() string { return n.sh("journalctl --quiet --no-pager --unit=multinicd NIC=multinic1") })
 	out := n.sh("journalctl --quiet --no-pager --unit=multinicd --output=json NIC=multinic1")
 	for _, want := range []string{`"NODE":"worker-node-01"`, `"GENERATION":`, `"MAC":"` + nodeMACs[0] + `"`} {
 		if !strings.Contains(strings.ReplaceAll(out, " : ", ":"), want) {
@@ -109,9 +108,13 @@ systemctl daemon-reload; systemctl restart multinicd`)
 // waitRestarted waits for that restart, and for its NICs: until the new process begins the service still has the status that the old one gave it.
 func (n *node) waitRestarted(number string) {
 	n.Helper()
-	n.wait("restart "+number, func() bool {
+	const want = "all NICs are ready"
+	bed.Eventually(n.T, "restart "+number, want, func() string {
 		now := n.sh("systemctl show --property=NRestarts,SubState,StatusText multinicd.service")
-		return strings.Contains(now, "NRestarts="+number+"\n") && strings.Contains(now, "SubState=running\n") && strings.Contains(now, "2/2 NICs ready")
+		if strings.Contains(now, "NRestarts="+number+"\n") && strings.Contains(now, "SubState=running\n") && strings.Contains(now, "2/2 NICs ready") {
+			return want
+		}
+		return now
 	})
 }
 
@@ -186,9 +189,9 @@ func (n *node) purge() {
 	if err := n.Reboot(n.Context()); err != nil {
 		n.Fatal(err)
 	}
-	n.wait("the addresses after a reboot without multinicd", func() bool {
-		return strings.Count(n.sh("ip -br address"), "192.168.") == 2
-	})
+	for _, address := range nodeAddresses {
+		n.wait("the addresses after a reboot without multinicd", address, func() string { return n.sh("ip -br address") })
+	}
 	n.wantAddresses("after a reboot without multinicd")
 	n.sh("apt-get install --yes multinicd")
 	n.wantIdle()
@@ -203,7 +206,7 @@ func (n *node) takeBack() {
 	if err := n.Reboot(n.Context()); err != nil {
 		n.Fatal(err)
 	}
-	n.wait("the address of the other NIC", func() bool { return strings.Contains(n.sh("ip -br address"), nodeAddresses[1]) })
+	n.wait("the address of the other NIC", nodeAddresses[1], func() string { return n.sh("ip -br address") })
 	if out := n.sh("ip -br address"); strings.Contains(out, nodeAddresses[0]) {
 		n.Errorf("the NIC that was given back is configured after a reboot:\n%s", out)
 	}

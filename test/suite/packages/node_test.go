@@ -2,13 +2,13 @@ package packages
 
 import (
 	"fmt"
+	"net/netip"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
@@ -25,8 +25,8 @@ var (
 type node struct {
 	*testing.T
 	*testhost.Host
+	bed        *bed.Bed
 	configured string // multinicd.toml as the administrator has made it
-	pings      int    // units of wantQuiet so far
 }
 
 // newNode boots it, with somebody to talk to on each segment, and copies the repositories to where docs/install.md
@@ -46,7 +46,7 @@ func newNodeWith(t *testing.T, o testhost.Options) *node {
 		}
 	}
 	o.Name, o.NICs = "worker-node-01", bed.NICs(nodeMACs...)
-	n := &node{T: t, Host: b.HostWith(o)}
+	n := &node{T: t, Host: b.HostWith(o), bed: b}
 	pack := exec.CommandContext(t.Context(), "tar", "-C", filepath.Join(built.dir, "repo"), "-c", ".")
 	unpack := n.Command(t.Context(), "sh", "-c", "mkdir -p /srv/multinicd && tar -C /srv/multinicd -x")
 	stream, err := pack.StdoutPipe()
@@ -79,20 +79,22 @@ func (n *node) property(name string) string {
 	return strings.TrimSpace(n.sh("systemctl show --value --property=" + name + " multinicd.service"))
 }
 
-// wait polls until ok, for at most a minute.
-func (n *node) wait(what string, ok func() bool) {
+// wait waits until a text has a part.
+func (n *node) wait(what, part string, get func() string) {
 	n.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(250 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			n.Fatalf("waited a minute for %s:\n%s", what, n.sh("systemctl status --no-pager --full multinicd.service || true"))
+	want := "it has " + part
+	bed.Eventually(n.T, what, want, func() string {
+		if got := get(); !strings.Contains(got, part) {
+			return got
 		}
-	}
+		return want
+	})
 }
 
 // waitStatus waits until systemctl status says that in its line.
 func (n *node) waitStatus(line string) {
 	n.Helper()
-	n.wait("the status "+line, func() bool { return strings.Contains(n.property("StatusText"), line) })
+	n.wait("the status of the service", line, func() string { return n.property("StatusText") })
 }
 
 // configure does what docs/install.md says, and waits for the NICs.
@@ -157,8 +159,8 @@ func (n *node) wantAddresses(when string) {
 	}
 }
 
-// wantQuiet carries something out while every NIC is pinged and the kernel listened to. Nothing may be lost, and nothing
-// said of a NIC.
+// wantQuiet carries something out while every NIC is pinged and the kernel is listened to. No echo may be lost, and the kernel may
+// say nothing of a NIC.
 func (n *node) wantQuiet(what string, f func()) {
 	n.Helper()
 	n.waitDAD()
@@ -167,29 +169,25 @@ func (n *node) wantQuiet(what string, f func()) {
 		n.Fatal(err)
 	}
 	defer monitor.Stop()
-	targets := []string{testhost.Gateway.String()}
+	targets := []netip.Addr{n.Address.Addr()}
 	if n.configured != "" {
-		for _, neighbour := range neighbours {
-			targets = append(targets, strings.TrimSuffix(neighbour, "/24"))
+		for _, address := range nodeAddresses {
+			targets = append(targets, netip.MustParseAddr(address))
 		}
 	}
-	units := map[string]string{} // by target; each has its own, whose journal has nothing from before
-	for _, target := range targets {
-		n.pings++
-		units[target] = fmt.Sprintf("ping%d", n.pings)
-		n.sh("systemd-run --quiet --unit=" + units[target] + " ping -n -q -i 0.02 " + target)
+	pings, err := n.bed.World.Ping(targets...)
+	if err != nil {
+		n.Fatal(err)
 	}
 	f()
-	for target, unit := range units {
-		// An answer that is on its way is none that was lost: the sums are asked for until each question has its own.
-		sent, received := 0, 0
-		for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline) && (sent < 5 || sent != received); {
-			received, sent = n.sums(unit)
-		}
-		n.sh("systemctl kill --signal=INT " + unit)
-		n.Logf("%s: ping of %s: %d sent, %d lost", what, target, sent, sent-received)
-		if sent < 5 || sent != received {
-			n.Errorf("%s: ping of %s lost %d of %d", what, target, sent-received, sent)
+	sent, lost, err := pings.Stop()
+	if err != nil {
+		n.Error(err)
+	}
+	for _, target := range targets {
+		n.Logf("%s: ping of %s: %d sent, %d lost", what, target, sent[target], lost[target])
+		if sent[target] < 5 || lost[target] > 0 {
+			n.Errorf("%s: ping of %s lost %d of %d", what, target, lost[target], sent[target])
 		}
 	}
 	events, err := monitor.Events()
@@ -199,19 +197,6 @@ func (n *node) wantQuiet(what string, f func()) {
 	for _, e := range events {
 		n.Errorf("%s: the kernel says %v, want nothing", what, e)
 	}
-}
-
-// sums gives those of a ping that goes on: SIGQUIT makes it print them.
-func (n *node) sums(unit string) (received, sent int) {
-	n.Helper()
-	n.sh("systemctl kill --signal=QUIT " + unit + "; sleep 0.1; journalctl --sync")
-	out := n.sh("journalctl --quiet --no-pager --all --output=cat --unit=" + unit)
-	all := regexp.MustCompile(`(\d+)/(\d+) packets`).FindAllStringSubmatch(out, -1)
-	if len(all) == 0 {
-		return 0, 0 // it was too busy to print any
-	}
-	last := all[len(all)-1]
-	return atoi(n.T, last[1]), atoi(n.T, last[2])
 }
 
 // waitDAD waits until the kernel has said all about IPv6 addresses of its own that it says of a NIC that is just up.
@@ -224,13 +209,4 @@ func (n *node) waitDAD() {
 func (n *node) ours() string {
 	n.Helper()
 	return n.sh("cd /etc/netplan; stat --format='%n %i %Y %a' 90-multinic*; cat 90-multinic*")
-}
-
-func atoi(t *testing.T, s string) int {
-	t.Helper()
-	i, err := strconv.Atoi(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return i
 }
