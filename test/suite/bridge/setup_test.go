@@ -268,11 +268,8 @@ func (n *node) becomes(want string) {
 	})
 }
 
-// patience is how long anything may take on a machine that does much else.
-const patience = time.Minute
-
 // eventually asks again until what says nothing is missing.
 func (c *cluster) eventually(want string, missing func() string) {
 	c.t.Helper()
-	bed.Within(c.t, patience, want, "", missing)
+	bed.Eventually(c.t, want, "", missing)
 }

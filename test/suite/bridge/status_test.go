@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed"
 )
 
 const (
@@ -236,7 +237,7 @@ func (c *cluster) watch(list client.ObjectList, name string) <-chan watch.Event 
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(c.t.Context(), bed.Patience)
 	c.t.Cleanup(cancel)
 	w, err := cl.Watch(ctx, list, client.InNamespace(v1.SystemNamespace), client.MatchingFields{"metadata.name": name})
 	if err != nil {

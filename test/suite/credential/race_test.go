@@ -16,6 +16,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
+	"multinicd/test/bed"
 	"multinicd/test/bed/product"
 )
 
@@ -33,7 +34,7 @@ func TestMachinesThatRaceWithOneJoinTokenAreLetInOnce(t *testing.T) {
 		errs   [machines]error
 		dirs   [machines]product.Folder
 	)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), bed.Patience)
 	defer cancel()
 	for i := range machines {
 		dirs[i] = product.Folder(t.TempDir())

@@ -387,11 +387,8 @@ func refusedBy(err error, text string) bool {
 	return errors.As(err, &status) && strings.Contains(status.Status().Message, text)
 }
 
-// patience is how long anything may take on a machine that does much else.
-const patience = time.Minute
-
 // eventually asks again until what says nothing is missing.
 func (c *cluster) eventually(want string, missing func() string) {
 	c.t.Helper()
-	bed.Within(c.t, patience, want, "", missing)
+	bed.Eventually(c.t, want, "", missing)
 }

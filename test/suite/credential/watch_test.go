@@ -7,6 +7,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
+	"multinicd/test/bed"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/product"
 )
@@ -51,13 +52,13 @@ func watchIsGone(t *testing.T, most time.Duration) {
 			return kube.Observation{}
 		}
 	}
-	if first := next(patience); first.Object == nil {
+	if first := next(bed.Patience); first.Object == nil {
 		t.Fatalf("it begins with %+v", first)
 	}
 	c.must("token", "revoke", "--node", node)
 	began := time.Now()
 	c.kubectl("patch", "mnnc", node, "-n", v1.SystemNamespace, "--type=merge", "-p", `{"spec":{"specHash":"after"}}`)
-	if after := next(patience); after.Object != nil && after.Object.UID == o.UID {
+	if after := next(bed.Patience); after.Object != nil && after.Object.UID == o.UID {
 		t.Log("an open watch goes on, as docs/security.md says")
 	}
 	for {

@@ -5,11 +5,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"multinicd/nic"
+	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
 
 	"github.com/vishvananda/netns"
@@ -172,14 +173,7 @@ func TestABootHasItsOwnID(t *testing.T) {
 	}
 }
 
-// patience is how long anything may take on a machine that does much else.
-const patience = time.Minute
-
 func wait(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not come", what)
-		}
-	}
+	bed.Eventually(t, what, "true", func() string { return strconv.FormatBool(holds()) })
 }

@@ -1,7 +1,6 @@
 package networkmanager
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -77,13 +76,9 @@ func (n *node) text() string {
 	ip rule | grep lookup.1 | sed 's/ proto.*//'; ip -6 rule | grep lookup.1 | sed 's/ proto.*//'`)
 }
 
-// patience is how long anything may take on a machine that does much else.
-const patience = time.Minute
-
-// eventually waits as long as that.
 func (n *node) eventually(what, want string, have func() string) {
 	n.t.Helper()
-	bed.Within(n.t, patience, what, want, have)
+	bed.Eventually(n.t, what, want, have)
 }
 
 func entry(id int, cidr string, more ...string) string {
@@ -205,9 +200,7 @@ func TestPowerCutBootsTheOldConfiguration(t *testing.T) {
 // stopped runs apply up to before a step, has f done while it waits there, and gives its exit code.
 func (n *node) stopped(point string, f func()) (code int, out string) {
 	n.t.Helper()
-	ctx, cancel := context.WithTimeout(n.t.Context(), 3*patience)
-	defer cancel()
-	cmd := n.Command(ctx, "env", "MULTINICD_FAILPOINT=stop "+point, "multinicd", "apply", "-f", object)
+	cmd := n.Command(n.t.Context(), "env", "MULTINICD_FAILPOINT=stop "+point, "multinicd", "apply", "-f", object)
 	var all strings.Builder
 	cmd.Stdout, cmd.Stderr = &all, &all
 	if err := cmd.Start(); err != nil {
