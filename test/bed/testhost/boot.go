@@ -7,10 +7,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/vishvananda/netlink"
 )
 
 const (
@@ -118,8 +121,14 @@ func (h *Host) spawn(b *boot) error {
 func (h *Host) Booted(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, bootTimeout)
 	defer cancel()
+	// Before the bus is there systemd cannot be asked. To look for its socket takes no process, of which a boot would see dozens.
 	for {
-		state, err := h.Run(ctx, "systemctl", "is-system-running", "--wait") // it fails until systemd can be asked
+		if _, err := os.Stat(fmt.Sprintf("/proc/%d/root/run/dbus/system_bus_socket", h.Leader())); err == nil || !h.Running() || pause(ctx, "") != nil {
+			break
+		}
+	}
+	for {
+		state, err := h.Run(ctx, "systemctl", "is-system-running", "--wait")
 		switch strings.TrimSpace(state) {
 		case "running":
 			return h.online(ctx)
@@ -141,13 +150,17 @@ func (h *Host) Booted(ctx context.Context) error {
 
 // online waits until the primary NIC has its address and its default route, which networkd gives it one after the other,
 // some time after systemd takes it for started. A host that does not get so far, after a test broke its configuration,
-// has booted all the same.
+// has booted all the same. The kernel is asked from this machine, since a process on the host would take of it what is waited for.
 func (h *Host) online(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, onlineTimeout)
 	defer cancel()
+	kernel, err := h.Netlink()
+	if err != nil {
+		return err
+	}
+	defer kernel.Close()
 	for {
-		out, err := h.Run(ctx, "sh", "-c", `ip -4 -oneline address show to "$0"; ip -4 route show default via "$1"`, h.Address.Addr().String(), Gateway.String())
-		if err == nil && strings.Count(out, "\n") >= 2 {
+		if h.hasPrimary(kernel) {
 			return nil
 		}
 		if pause(ctx, "") != nil {
@@ -155,6 +168,21 @@ func (h *Host) online(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// hasPrimary tells whether the host has the primary NIC's address, and a default route by the gateway.
+func (h *Host) hasPrimary(kernel *netlink.Handle) bool {
+	addresses, err := kernel.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil || !slices.ContainsFunc(addresses, func(a netlink.Addr) bool { return a.IP.Equal(h.Address.Addr().AsSlice()) }) {
+		return false
+	}
+	routes, err := kernel.RouteList(nil, netlink.FAMILY_V4)
+	return err == nil && slices.ContainsFunc(routes, func(r netlink.Route) bool {
+		if r.Dst != nil && !r.Dst.IP.IsUnspecified() {
+			return false
+		}
+		return r.Gw.Equal(Gateway.AsSlice())
+	})
 }
 
 // FailedUnits lists the units that systemd could not start; a failure to ask is listed too.
