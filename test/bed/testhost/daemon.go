@@ -127,6 +127,37 @@ func (h *Host) DaemonPID(ctx context.Context) (int, error) {
 	return pid, nil
 }
 
+// DaemonProcesses are multinicd's as systemd runs it, by their ids on this machine; none where it does not run. The cgroup has them, so that whoever waits
+// can look often: no process is started for it.
+func (h *Host) DaemonProcesses() []int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/root/sys/fs/cgroup/system.slice/%s/cgroup.procs", h.Leader(), unit))
+	if err != nil {
+		return nil // the cgroup is there as long as they are
+	}
+	var all []int
+	for field := range strings.FieldsSeq(string(text)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			all = append(all, pid)
+		}
+	}
+	return all
+}
+
+// DaemonState is the state of multinicd's process as proc_pid_stat(5) has it ("S", "T"), as systemd runs it; "" where it does not run.
+func (h *Host) DaemonState() string {
+	for _, pid := range h.DaemonProcesses() {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil {
+			continue // it has just ended
+		}
+		// The name is in parentheses, which may hold anything; the state is behind it.
+		if _, state, ok := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), ") "); ok {
+			return state[:1]
+		}
+	}
+	return ""
+}
+
 // Journal is what multinicd and systemd about it said, in all boots; an error is in the text.
 func (h *Host) Journal(ctx context.Context) string { return h.UnitJournal(ctx, unit) }
 

@@ -239,9 +239,7 @@ func hangsInMidChange(t *testing.T, table *matrix) {
 	}
 	defer kernel.Stop()
 	c.Want(object(name, entry(1, mac1, "192.168.100.10/24")))
-	n.eventually("multinicd before the probe", "T", func() string {
-		return n.Sh("cut -d' ' -f3 /proc/$(systemctl show --property=MainPID --value multinicd)/stat")
-	})
+	n.eventually("multinicd before the probe", "T", n.DaemonState)
 	b.API().Hang(n.Host)
 	resumed := time.Now()
 	n.resume()

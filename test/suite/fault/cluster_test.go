@@ -142,7 +142,7 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 		n.Sh("systemctl set-environment 'MULTINICD_FAILPOINT=kill " + last + "'")
 		n.start()
 		c.Want(object(name, entry(1, mac1, "192.0.2.202/24"), entry(2, mac2, bystander)))
-		n.eventually("the daemon", "auto-restart", func() string { return n.Sh("systemctl show --property=SubState --value multinicd") })
+		n.eventually("the daemon", "auto-restart", n.subState)
 		n.Sh("systemctl unset-environment MULTINICD_FAILPOINT") // and systemd starts it again by itself
 		undone(t, "192.0.2.202")
 	})
