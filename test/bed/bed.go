@@ -148,6 +148,16 @@ func (b *Bed) API() *testhost.Proxy {
 	return b.api
 }
 
+// APIBehind is another way to the control plane, at an address to which only default routes lead. A test calls it once.
+func (b *Bed) APIBehind() *testhost.Proxy {
+	b.t.Helper()
+	p, err := b.World.ServeAPIBehind(b.Cluster().Address)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
 func (b *Bed) serve(c *controlplane.Cluster) {
 	b.t.Helper()
 	api, err := b.World.ServeAPI(c.Address)
@@ -210,6 +220,6 @@ func reapOnce(t testing.TB) {
 
 func start(t testing.TB, box *sandbox.Sandbox, o controlplane.Options) (*controlplane.Cluster, error) {
 	o.Logf = t.Logf
-	o.Addresses = append(o.Addresses, net.IP(testhost.Gateway.AsSlice()))
+	o.Addresses = append(o.Addresses, net.IP(testhost.Gateway.AsSlice()), net.IP(testhost.Behind.AsSlice()))
 	return controlplane.Start(context.WithoutCancel(t.Context()), box, o)
 }

@@ -8,13 +8,14 @@ import (
 	"sync"
 )
 
-// Proxy is the way from a world to an API server outside of it: it listens at Gateway, port APIPort. What lies
+// Proxy is the way from a world to an API server outside of it: it listens at Gateway or Behind, port APIPort. What lies
 // between one host and the API server can be made to fail there, while the other hosts go on. For a network
 // that is down altogether, pull the cable of the primary NIC.
 type Proxy struct {
 	// Identity is needed for Between alone, and set before it.
 	Identity Identity
 
+	at       netip.AddrPort // where it listens
 	target   string
 	listener net.Listener
 
@@ -40,6 +41,15 @@ func (w *World) ServeAPI(target string) (*Proxy, error) {
 	return w.serve(target, netip.AddrPortFrom(Gateway, APIPort))
 }
 
+// ServeAPIBehind forwards Behind:APIPort to target likewise: no subnet of a host leads there, only default routes do, of each segment whose router the
+// switch is.
+func (w *World) ServeAPIBehind(target string) (*Proxy, error) {
+	if err := w.AddAddress(managementSegment, netip.PrefixFrom(Behind, Behind.BitLen())); err != nil {
+		return nil, err
+	}
+	return w.serve(target, netip.AddrPortFrom(Behind, APIPort))
+}
+
 // Service is the address of the API server's Service, by which Pods call it.
 var Service = netip.MustParseAddrPort("10.96.0.1:443")
 
@@ -52,7 +62,7 @@ func (w *World) ServePods(target string) (*Proxy, error) {
 }
 
 func (w *World) serve(target string, at netip.AddrPort) (*Proxy, error) {
-	p := &Proxy{target: target, state: map[netip.Addr]wire{}, conns: map[net.Conn]netip.Addr{}, between: map[netip.Addr]*between{}}
+	p := &Proxy{at: at, target: target, state: map[netip.Addr]wire{}, conns: map[net.Conn]netip.Addr{}, between: map[netip.Addr]*between{}}
 	p.cond = sync.NewCond(&p.mu)
 	err := w.Inside(func() (err error) {
 		p.listener, err = net.Listen("tcp", at.String())
@@ -76,7 +86,7 @@ func (w *World) serve(target string, at netip.AddrPort) (*Proxy, error) {
 
 // URL is how hosts call the API server.
 func (p *Proxy) URL() string {
-	return "https://" + netip.AddrPortFrom(Gateway, APIPort).String()
+	return "https://" + p.at.String()
 }
 
 // Hang lets nothing through between the host and the API server, in either direction, and closes nothing, as a

@@ -34,6 +34,8 @@ var (
 	// Gateway is the switch's own address on segment mgmt: the hosts' default route and, with ServeAPI, their
 	// API server.
 	Gateway = netip.MustParseAddr("192.0.2.1")
+	// Behind is an address behind the routers of all segments, for ServeAPIBehind.
+	Behind = netip.MustParseAddr("203.0.113.6")
 	// Management is the network of segment mgmt; hosts have .11, .12 and so on.
 	Management = netip.MustParsePrefix("192.0.2.0/24")
 )
