@@ -163,10 +163,12 @@ type Link struct {
 	MaxMTU    int // bytes; 0: not told
 	Addresses []Address
 	Routes    []Route // of all tables except local; also those that the kernel made
-	Rules     []Rule  // of the whole host, with a source: rules belong to no link
-	Conf      Conf
-	Conf6     *Conf6 `json:",omitempty"` // nil: the link has no IPv6, or we cannot set it
-	Claim     *Claim // nil: no network manager but us, or only the former agent, claims it
+	// Rules are those of the whole host that have a source, or lead to a table of somebody's own.
+	// Rules belong to no link, so all links have the same.
+	Rules []Rule
+	Conf  Conf
+	Conf6 *Conf6 `json:",omitempty"` // nil: the link has no IPv6, or we cannot set it
+	Claim *Claim // nil: no network manager but us, or only the former agent, claims it
 	// Former are the files that the former agent left for it; sorted.
 	Former []string `json:",omitempty"`
 }

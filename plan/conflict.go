@@ -85,8 +85,12 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 		return nil
 	}
 	for _, w := range p.machine.Lifelines {
-		for _, to := range []netip.Addr{w.To, w.Via, w.Source} {
-			if to.IsValid() && dst.Contains(to) && w.Index != l.Index && dst.Bits() > p.bestBits(to, w.Index) {
+		ends, by := []netip.Addr{w.To, w.Via, w.Source}, w.Index
+		if w.Index == l.Index { // by a default route that goes (see Lives); the one that remains is as short
+			ends, by = ends[:1], 0
+		}
+		for _, to := range ends {
+			if to.IsValid() && dst.Contains(to) && dst.Bits() > p.bestBits(to, by) {
 				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, to, w.What)
 			}
 		}
@@ -130,7 +134,7 @@ func (p *planner) releases(o nic.Link, a netip.Addr) bool {
 // changeable finds what we remember of a link that is ours and that this plan may change.
 func (p *planner) changeable(o nic.Link) (Owned, bool) {
 	i := slices.IndexFunc(p.record.NICs, func(own Owned) bool { return o.HasMAC(own.MAC) && own.Applied })
-	if i < 0 || slices.Contains(p.hold, p.record.NICs[i].MAC) || GuardOf(p.record, o, p.machine) != nil {
+	if i < 0 || slices.Contains(p.hold, p.record.NICs[i].MAC) || p.guard(o) != nil {
 		return Owned{}, false
 	}
 	return p.record.NICs[i], true

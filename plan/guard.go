@@ -14,35 +14,25 @@ var never = []string{
 }
 
 // Guard says why a link that is not ours must not be touched, or nil; of any link GuardOf does. It is asked when planning and again right before every change, by the one writer of links.
-// It looks at the link and at the machine alone, never at what is wanted: no wish makes a protected link fair game.
-func Guard(l nic.Link, m Machine) *Refusal {
+// What is wanted counts in one thing only, which of equal default routes is the node's: no wish makes a protected link fair game.
+func Guard(l nic.Link, m Machine) *Refusal { return GuardOf(Record{}, l, m) }
+
+// GuardOf is Guard for what we remember: on a link of a NIC that is ours and in force, a default route by a router advertisement, or a second one by
+// DHCP, is drift and protects nothing.
+func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 	if r := NotOurs(l, m); r != nil {
 		return r
 	}
-	for _, p := range m.Lifelines {
-		if p.Index == l.Index && p.Index != 0 {
-			return refuse(ProtectedLink, "link %s carries the path to %s (%s): the node would be lost; take this NIC out of the object", l.Name, p.What, p.To)
-		}
-		if p.To.IsValid() && l.Holds(p.To) || p.Source.IsValid() && l.Holds(p.Source) {
-			return refuse(ProtectedLink, "link %s holds the node's own address towards %s: the node would be lost; take this NIC out of the object", l.Name, p.What)
-		}
+	by := Lives(l, m, rec)
+	switch {
+	case by == nil:
+		return nil
+	case by.Default:
+		return refuse(ProtectedLink, "link %s %s: the node would be lost; give it another default route first, or take this NIC out of the object", l.Name, by.Why)
+	case by.Silent:
+		return refuse(ProtectedLink, "link %s %s: the node would be lost; take this NIC out of the object, or mend the other link's way", l.Name, by.Why)
 	}
-	for _, r := range l.Routes {
-		if r.IsDefault() && !nic.OwnTable(r.Table) && (len(l.Former) == 0 || !nic.FormerTable(r.Table)) {
-			return refuse(ProtectedLink, "link %s has a default route (%s) that is not ours: the node may live by it; remove that route, or take this NIC out of the object", l.Name, r)
-		}
-	}
-	return nil
-}
-
-// GuardOf is Guard for what we remember. On a link of a NIC that is ours and in force, a default route by a router advertisement protects nothing:
-// nobody has set it, and our files keep it away from the next boot on (see advertised.go). A link that the node lives by all the same, since
-// the way to the API server or the node's address is on it, stays protected: Lifelines tell.
-func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
-	if rec.inForce(l) {
-		l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool { return r.Protocol == nic.ProtocolAdvertisement })
-	}
-	return Guard(l, m)
+	return refuse(ProtectedLink, "link %s %s: the node would be lost; take this NIC out of the object", l.Name, by.Why)
 }
 
 // Again asks once more, right before a change and of the machine as it is then, what Make asked: whether link l may be touched, and whether what is

@@ -25,8 +25,12 @@ var (
 	apiOnLink    = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("192.0.2.100"), Index: 2, Source: netip.MustParseAddr("192.0.2.10")}
 	apiNowhere   = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("198.51.100.1")}
 	apiIPv6      = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("2001:db8:9::1"), Index: 2, Source: netip.MustParseAddr("2001:db8:2::10"), Via: netip.MustParseAddr("fe80::1")}
-	nodeIP       = plan.Lifeline{What: "kubelet's --node-ip", To: netip.MustParseAddr("192.0.2.10"), Index: 1}
 )
+
+// nodeIs is an address of the node by root's word.
+func nodeIs(a string) plan.NodeAddr {
+	return plan.NodeAddr{Addr: netip.MustParseAddr(a), Evidence: "--node-ip in kubeadm-flags.env"}
+}
 
 // input is what Make is asked in a row: NIC 1 is wanted with 10.1.0.5/24, on a host as above.
 type input struct {
@@ -95,10 +99,9 @@ var guardTable = map[string]struct {
 	"a NIC called like a bridge of docker but for the dash":       {func(in *input) { in.link().Name = "bri0" }, "", ""},
 	"a protected kind stays protected where all virtual is taken": {func(in *input) { in.link().Name, in.link().Kind, in.Kinds = "lxc1", "veth", []string{"veth"} }, plan.NotPhysical, "lxc*"},
 
-	// What the node lives by.
-	"the link has the default route":                   {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "default route"},
-	"the link has the default route of IPv6":           {func(in *input) { in.link().Routes = []nic.Route{route("::/0 fe80::2")} }, plan.ProtectedLink, "default route"},
-	"the link has a default route without next hop":    {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/0")} }, plan.ProtectedLink, "default route"},
+	// What the node lives by; see livesTable.
+	"the link has the only default route":              {func(in *input) { in.Links[0].Routes = nil; in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "default route"},
+	"a default route that does not count protects not": {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")} }, "", ""},
 	"the link has a default route in another table":    {func(in *input) { in.link().Routes = []nic.Route{in2(100, "0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "table 100"},
 	"just below our tables it is not ours":             {func(in *input) { in.link().Routes = []nic.Route{in2(9999, "0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "table 9999"},
 	"our first table":                                  {func(in *input) { in.link().Routes = []nic.Route{in2(10000, "0.0.0.0/0 10.1.0.1")} }, "", ""},
@@ -109,13 +112,19 @@ var guardTable = map[string]struct {
 	"the link holds the API server's address":          {func(in *input) { in.has(in.link(), "198.51.100.1/32") }, plan.ProtectedLink, "the API server"},
 	"the link holds the source towards the API server": {func(in *input) { in.has(in.link(), "192.0.2.10/32") }, plan.ProtectedLink, "the API server"},
 	"the link holds kubelet's node IP": {func(in *input) {
-		in.Lifelines = append(in.Lifelines, nodeIP)
-		in.Links[0].Addresses = nil
-		in.has(in.link(), "192.0.2.10/24")
-	}, plan.ProtectedLink, "node"},
+		in.NodeAddrs = []plan.NodeAddr{nodeIs("10.9.0.1")}
+		in.has(in.link(), "10.9.0.1/24")
+	}, plan.ProtectedLink, "10.9.0.1, the node's address (--node-ip in kubeadm-flags.env)"},
 	"a router has advertised itself on a NIC of ours":          {func(in *input) { in.ours(); in.advertised(in.link()) }, "", ""},
-	"a router has advertised itself on a NIC that is not ours": {func(in *input) { in.advertised(in.link()) }, plan.ProtectedLink, "default route"},
-	"a router has advertised itself on a NIC that was ours":    {func(in *input) { in.ours(); in.advertised(in.link()); in.record.NICs[0].Applied = false }, plan.ProtectedLink, "default route"},
+	"a router has advertised itself on a NIC that is not ours": {func(in *input) { in.advertised(in.link()) }, "", ""},
+	"the only router of IPv6 is on a NIC that is not ours":     {func(in *input) { in.Links[0].Routes = in.Links[0].Routes[:1]; in.advertised(in.link()) }, plan.ProtectedLink, "default route of IPv6"},
+	"the only router of IPv6 is on a NIC that was ours": {func(in *input) {
+		in.Links[0].Routes = in.Links[0].Routes[:1]
+		in.ours()
+		in.advertised(in.link())
+		in.record.NICs[0].Applied = false
+	}, plan.ProtectedLink, "default route of IPv6"},
+	"the only router of IPv6 is on a NIC of ours": {func(in *input) { in.Links[0].Routes = in.Links[0].Routes[:1]; in.ours(); in.advertised(in.link()) }, "", ""},
 	"the API server is reached by the router that advertised itself": {func(in *input) {
 		in.ours()
 		in.advertised(in.link())
@@ -125,19 +134,25 @@ var guardTable = map[string]struct {
 	"an advertised address is the node's": {func(in *input) {
 		in.ours()
 		in.advertised(in.link())
-		in.Lifelines = append(in.Lifelines, plan.Lifeline{What: "kubelet's --node-ip", Source: netip.MustParseAddr("2001:db8:f::1234")})
+		in.NodeAddrs = []plan.NodeAddr{nodeIs("2001:db8:f::1234")}
 	}, plan.ProtectedLink, "node"},
 	"a NIC of ours has by hand the only default route of IPv6": {func(in *input) {
 		in.ours()
 		in.Links[0].Routes = in.Links[0].Routes[:1]
 		in.link().Routes = append(in.link().Routes, proto(4, route("::/0 fe80::2")))
 	}, plan.ProtectedLink, "default route"},
-	"a NIC of ours has a default route of IPv6 by DHCP's client": {func(in *input) {
+	"a NIC of ours has by a DHCP client the only default route of IPv6": {func(in *input) {
 		in.ours()
+		in.Links[0].Routes = in.Links[0].Routes[:1]
 		in.link().Routes = append(in.link().Routes, proto(16, route("::/0 fe80::2")))
 	}, plan.ProtectedLink, "default route"},
-	"a NIC of ours has an advertised default route, and one by hand": {func(in *input) {
+	"a NIC of ours has a second default route by a DHCP client": {func(in *input) {
 		in.ours()
+		in.link().Routes = append(in.link().Routes, proto(16, route("::/0 fe80::2")))
+	}, "", ""},
+	"a NIC of ours has an advertised default route, and by hand the only one": {func(in *input) {
+		in.ours()
+		in.Links[0].Routes = in.Links[0].Routes[:1]
 		in.advertised(in.link())
 		in.link().Routes = append(in.link().Routes, proto(4, route("::/0 fe80::2")))
 	}, plan.ProtectedLink, "default route"},
@@ -157,7 +172,7 @@ var guardTable = map[string]struct {
 		in.link().Conf6 = &nic.Conf6{Off: true}
 	}, plan.NotSupported, "all.disable_ipv6=1"},
 
-	"the node IP on another link is no matter":            {func(in *input) { in.Lifelines = append(in.Lifelines, nodeIP) }, "", ""},
+	"the node IP on another link is no matter":            {func(in *input) { in.NodeAddrs = []plan.NodeAddr{nodeIs("192.0.2.10")} }, "", ""},
 	"a path that leads nowhere protects no link by index": {func(in *input) { in.Lifelines[0] = apiNowhere; in.link().Index = 0 }, "", ""},
 
 	// Whose configuration it has.
@@ -166,19 +181,23 @@ var guardTable = map[string]struct {
 	"the former agent's definition is taken over":                {func(in *input) { in.link().Former = former; in.has(in.link(), "10.9.0.5/24") }, "", ""},
 	"but not another's beside it":                                {func(in *input) { in.link().Former, in.link().Claim = former, claim }, plan.ForeignConfig, "50-cloud-init.yaml"},
 	"the former agent's default route in its table goes with it": {func(in *input) { in.link().Former = former; in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, "", ""},
-	"the former agent's default route in main stays":             {func(in *input) { in.link().Former = former; in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
-	"a default route in such a table without that agent stays":   {func(in *input) { in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
-	"a definition counts not once the NIC is ours":               {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
-	"a definition counts again once the NIC was given up":        {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
-	"somebody gave it an address":                                {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
-	"somebody gave it an address of IPv6":                        {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
-	"somebody's address may be taken over":                       {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
-	"the address that is wanted is there already":                {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
-	"the address that is wanted has another length":              {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
-	"DHCP gave it an address":                                    {func(in *input) { in.temporary("10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
-	"a router gave it an address":                                {func(in *input) { in.temporary("2001:db8:7::1/64") }, "", ""},
-	"it has a link-local address":                                {func(in *input) { in.has(in.link(), "fe80::1/64", "169.254.7.7/16") }, "", ""},
-	"it has an address of ours that is to go":                    {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.retired("10.9.0.1/24") }, "", ""},
+	"the former agent's only default route in main stays": {func(in *input) {
+		in.Links[0].Routes = in.Links[0].Routes[1:]
+		in.link().Former = former
+		in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1")
+	}, plan.ProtectedLink, "default"},
+	"a default route in such a table without that agent stays": {func(in *input) { in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
+	"a definition counts not once the NIC is ours":             {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
+	"a definition counts again once the NIC was given up":      {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
+	"somebody gave it an address":                              {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"somebody gave it an address of IPv6":                      {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
+	"somebody's address may be taken over":                     {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
+	"the address that is wanted is there already":              {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
+	"the address that is wanted has another length":            {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
+	"DHCP gave it an address":                                  {func(in *input) { in.temporary("10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"a router gave it an address":                              {func(in *input) { in.temporary("2001:db8:7::1/64") }, "", ""},
+	"it has a link-local address":                              {func(in *input) { in.has(in.link(), "fe80::1/64", "169.254.7.7/16") }, "", ""},
+	"it has an address of ours that is to go":                  {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.retired("10.9.0.1/24") }, "", ""},
 
 	// Whether it can stand beside the rest of the host.
 	"an MTU above what the device can do":            {func(in *input) { in.nic().MTU = 9001 }, plan.MTUTooLarge, "9001"},
@@ -213,7 +232,7 @@ var guardTable = map[string]struct {
 	"our other NIC may not be touched any more": {func(in *input) {
 		in.ours()
 		in.move("10.3.0.7/24")
-		in.other().Routes = append(in.other().Routes, route("::/0 fe80::2"))
+		in.Lifelines = append(in.Lifelines, plan.Lifeline{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: in.other().Index})
 	}, plan.AddressInUse, "multinic2"},
 	"our other NIC is refused and keeps the address": {func(in *input) { in.ours(); in.move("10.3.0.7/24"); in.want[1].MTU = 9001 }, plan.AddressInUse, "multinic2"},
 	"the name goes back to another link": {func(in *input) {
@@ -420,7 +439,6 @@ func TestGuardNeverTouchesNamesOfContainerNetworks(t *testing.T) {
 
 func TestAnUndoMayPutBackWhatTheChangeBroke(t *testing.T) {
 	l, m := link(1), host()
-	l.Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")}
 	m.Lifelines[0].Index = l.Index
 	if plan.Guard(l, m) == nil {
 		t.Error("the guard lets it be changed")

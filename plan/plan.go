@@ -105,7 +105,8 @@ type Action struct {
 func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
 	want = slices.Clone(want)
 	nic.SortConfigs(want)
-	p := planner{asked: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}}
+	m.Named = named(want, hold, rec)
+	p := planner{asked: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}, guarded: map[int]*Refusal{}}
 	p.want = p.laidOut()
 	p.removals() // fixpoint asks for the names that they give back, and they for what others have come to want, which fixpoint finds
 	p.fixpoint()
@@ -129,6 +130,32 @@ type planner struct {
 	record  Record
 	given   map[int]string // by ifindex: the first names that removals in this plan give back
 	refused map[nic.MAC]Action
+	guarded map[int]*Refusal // by ifindex: what the guard has said of a link; nil: it is asked each time
+}
+
+// named lists the NICs that the object names, also where its entry cannot be read, and those that we have had in hand.
+func named(want []nic.Config, hold []nic.MAC, rec Record) []nic.MAC {
+	out := slices.Clone(hold)
+	for _, c := range want {
+		out = append(out, c.MAC)
+	}
+	for _, o := range rec.NICs {
+		out = append(out, o.MAC)
+	}
+	slices.SortFunc(out, nic.MAC.Compare)
+	return slices.Compact(out)
+}
+
+// guard asks GuardOf, once for each link: nothing that it looks at changes while a plan is made.
+func (p *planner) guard(l nic.Link) *Refusal {
+	if r, asked := p.guarded[l.Index]; asked {
+		return r
+	}
+	r := GuardOf(p.record, l, p.machine)
+	if p.guarded != nil {
+		p.guarded[l.Index] = r
+	}
+	return r
 }
 
 // fixpoint finds all that is refused, until no refusal brings another: a NIC that is refused keeps its addresses, for which another may have to be refused too, and shares
@@ -175,7 +202,7 @@ func (p *planner) configure(c nic.Config) Action {
 			Message: fmt.Sprintf("no NIC with MAC %s is plugged in; it is configured as soon as it appears", c.MAC)}
 	}
 	owned, known := p.record.Find(c.MAC)
-	if r := GuardOf(p.record, *link, p.machine); r != nil {
+	if r := p.guard(*link); r != nil {
 		return r.action(c, link)
 	}
 	if r := p.foreign(c, *link, owned, known); r != nil {
@@ -270,7 +297,7 @@ func (p *planner) remove(o Owned) (Action, bool) {
 		a.Message = p.absent(o.Config, ambiguous)
 		return a, o.Applied
 	}
-	if r := GuardOf(p.record, *link, p.machine); r != nil {
+	if r := p.guard(*link); r != nil {
 		a.Message = r.Message
 		return a, o.Applied
 	}

@@ -101,8 +101,12 @@ func (k *Kernel) settable(links []nic.Link) []nic.Link {
 type raw struct {
 	addresses []rawAddress
 	routes    []rawRoute
-	rules     []nic.Rule // of the whole host, with a source
+	rules     []nic.Rule // of the whole host, see nic.Link.Rules
 }
+
+// everybodys are the tables to which the kernel's own rules lead, and 0, which a rule has that leads
+// to none.
+var everybodys = []int{unix.RT_TABLE_UNSPEC, unix.RT_TABLE_DEFAULT, unix.RT_TABLE_MAIN, unix.RT_TABLE_LOCAL}
 
 type rawAddress struct {
 	nic.Address
@@ -169,7 +173,7 @@ func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
 		return nil, kept, err
 	}
 	for _, r := range rules {
-		if r.From.IsValid() {
+		if r.From.IsValid() || !slices.Contains(everybodys, r.Table) {
 			kept.rules = append(kept.rules, r)
 		}
 	}

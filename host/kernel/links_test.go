@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -259,6 +260,22 @@ func BenchmarkLinks(b *testing.B) {
 		if _, err := k.Links(b.Context()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A link has the rules of the host that say who looks up somebody's own table. Those of the kernel say nothing.
+func TestALinkHasTheRulesThatLeadToSomebodysTable(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("eth1", testMAC)
+	for _, r := range []nic.Rule{{Priority: 1000, From: prefixes("192.0.2.10/32")[0], Table: 100}, {Priority: 1001, Table: 100}, {Priority: 1002, To: prefixes("192.0.2.0/24")[0], Table: unix.RT_TABLE_MAIN}} {
+		body, attributes := ruleRequest(r)
+		n.ok(n.rtnl.do(t.Context(), unix.RTM_NEWRULE, unix.NLM_F_CREATE|unix.NLM_F_EXCL, body, attributes...))
+	}
+	got, err := n.Link(t.Context(), l.Index)
+	n.ok(err)
+	want := []nic.Rule{{Priority: 1000, From: prefixes("192.0.2.10/32")[0], Table: 100}, {Priority: 1001, Table: 100}}
+	if !slices.Equal(got.Rules, want) {
+		t.Errorf("got %v, want %v", got.Rules, want)
 	}
 }
 

@@ -1,0 +1,312 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"multinicd/nic"
+)
+
+// Life says why the node lives by a link.
+type Life struct {
+	Why string // with the evidence; a clause that follows the link's name: "holds 192.0.2.10, ..."
+	// Default: because of its default route, and of nothing else. Silent: because the API server does not
+	// answer through the link whose default route would remain. At most one of them is set.
+	Default, Silent bool
+}
+
+// Lives says why the node lives by link l, or nil. The node lives by a link that holds its address,
+// that carries the path to the API server, or whose default route counts (see counting), and by all
+// that lies below such a link. Whoever asks is about to change l: l counts as named by the object.
+//
+// l is taken as given, also where m.Links shows it otherwise. It need not be in m.Links.
+func Lives(l nic.Link, m Machine, rec Record) *Life {
+	f := life{machine: m, record: rec, asked: l}
+	f.links = append(slices.DeleteFunc(slices.Clone(m.Links), func(o nic.Link) bool { return o.Index == l.Index }), l)
+	for _, o := range f.above(l) {
+		if found := f.by(o); found != nil {
+			if o.Index != l.Index {
+				found.Why = "lies below " + o.Name + ", which " + found.Why
+			}
+			return found
+		}
+	}
+	return nil
+}
+
+// life is the question by which links the node lives.
+type life struct {
+	machine Machine
+	record  Record
+	links   []nic.Link
+	asked   nic.Link
+}
+
+// by says why the node lives by link o alone, whatever lies on it.
+func (f *life) by(o nic.Link) *Life {
+	for _, a := range f.machine.NodeAddrs {
+		if o.Holds(a.Addr) {
+			return &Life{Why: fmt.Sprintf("holds %s, the node's address (%s)", a.Addr, a.Evidence)}
+		}
+	}
+	for _, w := range f.machine.Lifelines {
+		switch {
+		case w.To.IsValid() && o.Holds(w.To):
+			return &Life{Why: fmt.Sprintf("holds %s, the address of %s", w.To, w.What)}
+		case w.Index == o.Index && w.Index != 0:
+			if f.gives(o, w) {
+				continue
+			}
+			return &Life{Why: fmt.Sprintf("carries the path to %s (%s)", w.What, w.To)}
+		case w.Source.IsValid() && o.Holds(w.Source):
+			return &Life{Why: fmt.Sprintf("holds %s, the node's own address towards %s", w.Source, w.What)}
+		}
+	}
+	for _, t := range f.tables(o) {
+		counting, why := f.counting(t)
+		if i := slices.IndexFunc(counting, func(c candidate) bool { return c.link.Index == o.Index }); i >= 0 {
+			return &Life{Why: fmt.Sprintf("has the default route of %s that counts, since %s (%s)", t, why, counting[i].route), Default: true}
+		}
+	}
+	for _, w := range f.machine.Lifelines {
+		if w.Index == o.Index && w.Index != 0 {
+			if found := f.silent(o, w); found != nil {
+				return found
+			}
+		}
+	}
+	return nil
+}
+
+// gives says whether the path w goes by a default route of o, and o is the link that is asked about.
+// Such a path may move to the default route that remains, if there is an answer by that. Any other is
+// there because of a longer route, and nobody knows another way.
+func (f *life) gives(o nic.Link, w Lifeline) bool {
+	return o.Index == f.asked.Index && w.ByDefault(o, f.links)
+}
+
+// ByDefault says whether the path leaves link l, by which it goes, by nothing longer than a default
+// route. It follows from the routes of l, and from who looks up their tables.
+func (w Lifeline) ByDefault(l nic.Link, links []nic.Link) bool {
+	byDefault := false
+	for _, r := range l.Routes {
+		if r.To.Addr().Is4() != w.To.Is4() || !r.To.Contains(w.To) || !open(r, l, links) {
+			continue
+		}
+		if !r.IsDefault() {
+			return false
+		}
+		byDefault = true
+	}
+	return byDefault
+}
+
+// silent says, of a path by a default route that does not count, whether it has nowhere to go: the API
+// server does not answer through each link whose default route counts and so would remain.
+func (f *life) silent(o nic.Link, w Lifeline) *Life {
+	counting, why := f.counting(family{w.To.Is4(), nic.TableMain})
+	if len(counting) == 0 {
+		return &Life{Why: fmt.Sprintf("carries the only path to %s (%s)", w.What, w.To)}
+	}
+	for _, c := range counting {
+		if !slices.Contains(f.machine.Answers, c.link.Index) {
+			return &Life{Why: fmt.Sprintf("carries the path to %s (%s) now, and there is no answer through %s, whose default route would remain (%s)", w.What, w.To, c.link.Name, why), Silent: true}
+		}
+	}
+	return nil
+}
+
+// family is a routing table as far as it is of one address family.
+type family struct {
+	four  bool
+	table int
+}
+
+func (t family) String() string {
+	s := "IPv6"
+	if t.four {
+		s = "IPv4"
+	}
+	if t.table != nic.TableMain {
+		s += fmt.Sprintf(" in table %d", t.table)
+	}
+	return s
+}
+
+// tables lists where link o has a default route that others than o itself may follow.
+func (f *life) tables(o nic.Link) (out []family) {
+	for _, r := range o.Routes {
+		t := family{r.To.Addr().Is4(), r.Key().Table}
+		if r.IsDefault() && open(r, o, f.links) && !slices.Contains(out, t) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// candidate is a link with a default route, and of several the one of the lowest metric.
+type candidate struct {
+	link  nic.Link
+	route nic.Route
+	drift bool // a DHCP client brought it to a NIC that is ours and in force
+}
+
+// candidates lists the links that have a default route in a table.
+//
+// On a NIC of ours that is in force, one by a router advertisement is drift: our files keep it away from
+// the next boot on. One by a DHCP client is drift where there is another.
+func (f *life) candidates(t family) (out []candidate) {
+	for _, o := range f.links {
+		ours := f.record.inForce(o)
+		found := false
+		c := candidate{link: o}
+		for _, r := range o.Routes {
+			if !r.IsDefault() || r.To.Addr().Is4() != t.four || r.Key().Table != t.table || !open(r, o, f.links) || ours && r.Protocol == nic.ProtocolAdvertisement {
+				continue
+			}
+			drift := ours && r.Protocol == nic.ProtocolDHCP
+			if !found || c.drift && !drift || c.drift == drift && r.Key().Metric < c.route.Key().Metric {
+				found, c.route, c.drift = true, r, drift
+			}
+		}
+		if found {
+			out = append(out, c)
+		}
+	}
+	meant := slices.DeleteFunc(slices.Clone(out), func(c candidate) bool { return c.drift })
+	if len(meant) > 0 {
+		return meant
+	}
+	return out
+}
+
+// counting gives the links whose default route counts in a table, and why: those that hold the node's
+// address. Where none of them does, the one by which the kernel leads to the API server; else the one
+// of the lowest metric. Of equal ones that of a link which the object does not name; all, if it names
+// all. Which of equal ones the kernel follows depends on whose lease came first.
+func (f *life) counting(t family) (out []candidate, why string) {
+	all := f.candidates(t)
+	if len(all) == 1 {
+		return all, "it is the only one"
+	}
+	for _, c := range all {
+		for _, a := range f.machine.NodeAddrs {
+			if a.Addr.Is4() == t.four && c.link.Holds(a.Addr) {
+				out, why = append(out, c), fmt.Sprintf("%s, the node's address, is on the link", a.Addr)
+				break
+			}
+		}
+	}
+	if len(out) > 0 {
+		return out, why
+	}
+	why = "it leads to the API server now"
+	best := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool {
+		return !slices.ContainsFunc(f.machine.Lifelines, func(w Lifeline) bool { return w.Index == c.link.Index && w.To.IsValid() && w.To.Is4() == t.four })
+	})
+	if len(best) == 0 && len(all) > 0 {
+		why = "its metric is the lowest"
+		best = []candidate{slices.MinFunc(all, func(a, b candidate) int { return a.route.Key().Metric - b.route.Key().Metric })}
+	}
+	counts := map[int]bool{}
+	for _, b := range best {
+		equal := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool { return !tied(b.route, c.route, len(all)) })
+		unnamed := slices.DeleteFunc(slices.Clone(equal), func(c candidate) bool { return f.named(c.link) })
+		if len(unnamed) > 0 && len(unnamed) < len(equal) {
+			equal, why = unnamed, "of equal ones the object does not name its link"
+		}
+		for _, c := range equal {
+			counts[c.link.Index] = true
+		}
+	}
+	return slices.DeleteFunc(all, func(c candidate) bool { return !counts[c.link.Index] }), why
+}
+
+// tied says whether chance alone decided between two default routes: their metrics are equal, or were
+// given by one and the same client on n links. NetworkManager adds 1 for each link that came before.
+func tied(a, b nic.Route, n int) bool {
+	d := a.Key().Metric - b.Key().Metric
+	lease := a.Protocol == b.Protocol && (a.Protocol == nic.ProtocolDHCP || a.Protocol == nic.ProtocolAdvertisement)
+	return d == 0 || lease && max(d, -d) < n
+}
+
+// named says whether a link is that of a NIC which the object names, or which is ours.
+func (f *life) named(l nic.Link) bool {
+	return l.Index == f.asked.Index || physical(l, f.machine.Kinds) &&
+		(f.record.inForce(l) || slices.ContainsFunc(f.machine.Named, l.HasMAC))
+}
+
+// tableDefault is the kernel's table behind main (RT_TABLE_DEFAULT, linux/rtnetlink.h). Everybody looks
+// it up, as main.
+const tableDefault = 253
+
+// open says whether others than the link itself look up the table of its route r. Nobody else does
+// where the table is ours or the former agent's, or where all rules that lead there are for addresses
+// of the link. A table to which no rule leads may be a VRF's: nobody knows who looks it up.
+func open(r nic.Route, l nic.Link, links []nic.Link) bool {
+	t := r.Key().Table
+	if nic.OwnTable(t) || len(l.Former) > 0 && nic.FormerTable(t) {
+		return false
+	}
+	if t == nic.TableMain || t == tableDefault {
+		return true
+	}
+	led := false
+	for _, rule := range l.Rules {
+		if rule.Table == t && ofFamily(rule, r.To.Addr().Is4()) {
+			if !ofLink(rule, l, links) {
+				return true
+			}
+			led = true
+		}
+	}
+	return !led
+}
+
+// ofFamily says whether a rule is one of IPv4, or one of IPv6. Of a rule without addresses nobody knows.
+func ofFamily(r nic.Rule, four bool) bool {
+	a := r.From.Addr()
+	if !a.IsValid() {
+		a = r.To.Addr()
+	}
+	return !a.IsValid() || a.Is4() == four
+}
+
+// ofLink says whether a rule is for nothing but what comes from addresses of the link: one of them, or
+// its subnet where no other link has an address in it.
+func ofLink(r nic.Rule, l nic.Link, links []nic.Link) bool {
+	from := func(is func(netip.Prefix) bool) bool {
+		return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return is(a.Prefix) })
+	}
+	if r.Other || !r.From.IsValid() {
+		return false
+	}
+	if r.From.IsSingleIP() {
+		return from(func(a netip.Prefix) bool { return a.Addr() == r.From.Addr() })
+	}
+	return from(func(a netip.Prefix) bool { return a.Masked() == r.From }) && !slices.ContainsFunc(links, func(o nic.Link) bool {
+		return o.Index != l.Index && slices.ContainsFunc(o.Addresses, func(a nic.Address) bool { return r.From.Contains(a.Prefix.Addr()) })
+	})
+}
+
+// above gives a link and all that lies on it, however far: VLANs and macvlans, and the bonds, bridges and
+// VRFs that they or it belong to.
+func (f *life) above(l nic.Link) []nic.Link {
+	out := []nic.Link{l}
+	for i := 0; i < len(out); i++ {
+		for _, o := range f.links {
+			if (liesOn(o, out[i]) || o.Index == out[i].Master) && !slices.ContainsFunc(out, func(h nic.Link) bool { return h.Index == o.Index }) {
+				out = append(out, o)
+			}
+		}
+	}
+	return out
+}
+
+// liesOn says whether o lies on l. The two ends of a pair name each other, and neither lies on the other.
+func liesOn(o, l nic.Link) bool {
+	return o.Lower == l.Index && o.Lower != 0 && !slices.Contains(pairs, o.Kind)
+}
+
+var pairs = []string{"veth", "vxcan", "netkit"}
