@@ -296,17 +296,10 @@ func (f *life) above(l nic.Link) []nic.Link {
 	out := []nic.Link{l}
 	for i := 0; i < len(out); i++ {
 		for _, o := range f.links {
-			if (liesOn(o, out[i]) || o.Index == out[i].Master) && !slices.ContainsFunc(out, func(h nic.Link) bool { return h.Index == o.Index }) {
+			if (o.Lower != 0 && o.Lower == out[i].Index || o.Index != 0 && o.Index == out[i].Master) && !slices.ContainsFunc(out, func(h nic.Link) bool { return h.Index == o.Index }) {
 				out = append(out, o)
 			}
 		}
 	}
 	return out
 }
-
-// liesOn says whether o lies on l. The two ends of a pair name each other, and neither lies on the other.
-func liesOn(o, l nic.Link) bool {
-	return o.Lower == l.Index && o.Lower != 0 && !slices.Contains(pairs, o.Kind)
-}
-
-var pairs = []string{"veth", "vxcan", "netkit"}

@@ -215,10 +215,6 @@ var livesTable = map[string]struct {
 		in.has(&in.Links[4], "10.8.0.5/24")
 		in.NodeAddrs = []plan.NodeAddr{nodeIs("10.8.0.5")}
 	}, "lies below br0, which holds 10.8.0.5"},
-	"the other end of a pair does not lie on it": {func(in *input) {
-		in.NodeAddrs = []plan.NodeAddr{nodeIs("10.8.0.5")}
-		in.has(in.on("veth"), "10.8.0.5/24")
-	}, ""},
 }
 
 func TestWhatTheNodeLivesBy(t *testing.T) {

@@ -198,6 +198,9 @@ const (
 	iffLowerUp           = 1 << 16
 )
 
+// pairs are the kinds of link of which each has the other end of its pair as IFLA_LINK, and lies on none.
+var pairs = []string{"veth", "vxcan", "netkit"}
+
 // parseLink reads an RTM_NEWLINK message.
 func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 	if len(m) < unix.SizeofIfInfomsg || m[0] != unix.AF_UNSPEC {
@@ -249,7 +252,7 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 		}
 	}
 	slices.Sort(l.AltNames)
-	if elsewhere || l.Lower == l.Index {
+	if elsewhere || l.Lower == l.Index || slices.Contains(pairs, l.Kind) {
 		l.Lower = 0
 	}
 	if l.Kind == "" && !l.Device && flags&unix.IFF_LOOPBACK == 0 {
