@@ -1,12 +1,13 @@
 #!/bin/bash
-# licenses.sh [COMMAND]: prints the licenses of the Go modules that are linked into cmd/multinicd, or another COMMAND of cmd/, each
-# text once, under the names and versions of the modules that it is for. They ask for that, and it goes into packages and images.
+# licenses.sh [COMMAND]: prints the licenses of the Go modules that are linked into cmd/multinicd,
+# or into another COMMAND of cmd/. Each text comes once, under the names and versions of its
+# modules. The licenses require this, so packages and images contain the output.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export LC_ALL=C.UTF-8
 command=${1:-multinicd}
 
-# list: "MODULE VERSION FOLDER" per line, sorted.
+# list: one line "MODULE VERSION FOLDER" for each module, sorted.
 list() {
 	go list -deps -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' "./cmd/$command" | sort -u
 	go env GOVERSION GOROOT | paste -sd ' ' | sed 's/^/The Go standard library /'

@@ -1,6 +1,7 @@
 #!/bin/bash
-# Installs by apt-get the Debian packages that `make deb`, `make rpm`, `make repo` or the tests of packages need and that
-# are missing, and says which. Arguments: deb, rpm, repo, test. What is there already costs nothing.
+# Installs with apt-get the Debian packages that `make deb`, `make rpm`, `make repo` or the tests of
+# packages need, and says which. Packages that are already there are left alone, which takes no
+# time. Arguments: deb, rpm, repo, test.
 set -euo pipefail
 
 declare -A programs=(
@@ -21,5 +22,5 @@ done
 echo "installing by apt-get: ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 install=(apt-get --quiet --option=DPkg::Lock::Timeout=300 install --yes --no-install-recommends "${missing[@]}")
-# A fresh machine has no package lists, or old ones.
+# A new machine has no package lists, or old ones.
 "${install[@]}" >/dev/null 2>&1 || { apt-get --quiet update >/dev/null && "${install[@]}" >/dev/null; }

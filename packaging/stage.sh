@@ -1,14 +1,14 @@
-# Read by deb/build.sh and rpm/build.sh: makes the folder that a package is built from, so that both formats hold the same
-# files, and nothing is written to the source tree.
+# deb/build.sh and rpm/build.sh read this file. It makes the folder that a package is built from. So
+# both formats have the same files, and nothing is written to the source tree.
 #
-# It wants BINARY (the static multinicd of that architecture), LICENSES (those of the modules in it), CONFFILE, VERSION and
-# SOURCE_DATE_EPOCH (seconds; every time in a package). XZ_LEVEL is 6 if not given. The working folder is the top of the
-# source tree.
+# It needs BINARY (the static multinicd of that architecture), LICENSES (the licenses of the modules
+# in it), CONFFILE, VERSION and SOURCE_DATE_EPOCH (in seconds; all times in a package are this one).
+# XZ_LEVEL is 6 if not given. The working folder is the top of the source tree.
 
 export LC_ALL=C.UTF-8 TZ=UTC SOURCE_DATE_EPOCH XZ_LEVEL=${XZ_LEVEL:-6}
 umask 022
 
-# stage DIR: all that is installed, flat.
+# stage DIR: all files that are installed, flat.
 stage() {
 	mkdir -p "$1/doc" "$1/completion"
 	install -m 755 "$BINARY" "$1/multinicd"
@@ -20,7 +20,8 @@ stage() {
 	install -m 644 docs/*.md examples/worker-node-01.yaml "$1/doc"
 }
 
-# changes FIRST REST: what CHANGELOG.md says of VERSION, its items folded, their first lines after FIRST, the others after REST.
+# changes FIRST REST: what CHANGELOG.md says about VERSION. Items are folded. The first line of an
+# item comes after FIRST, and its other lines come after REST.
 changes() {
 	awk -v version="$VERSION" '
 		/^## / { inside = ($2 == version); next }

@@ -1,4 +1,5 @@
-# bash completion for multinicd(8). It asks the program itself what there is, so that it cannot be older than that.
+# bash completion for multinicd(8). It asks the program itself for commands and options, so it is
+# never older than the program.
 
 _multinicd() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= words= i
@@ -30,7 +31,7 @@ _multinicd() {
 	--node | --job | --wait | --server | --ca-hash | --timeout) return ;;
 	*)
 		if [[ $current == -* ]]; then
-			# Each option is at the start of its line, its short form behind a comma.
+			# Each option is at the start of its line. A short form follows after a comma.
 			words=$(multinicd help ${command:+"$command"} 2>/dev/null | grep -o '^ *--[a-z-]*')
 		elif [[ -z $command || $command == help ]]; then
 			words=$(multinicd help 2>/dev/null | awk '/^[A-Z]/ { inside = /^COMMANDS/; next } inside && NF { sub(/,/, "", $1); print $1 }')

@@ -1,9 +1,11 @@
 #!/bin/bash
-# repo/build.sh DIST: lays out DIST/repo, a signed apt and a signed dnf repository of the packages in DIST. Any web server can
-# serve that folder as it is; docs/install.md says how. `make repo` calls it.
+# repo/build.sh DIST: makes DIST/repo, a signed apt repository and a signed dnf repository of the
+# packages in DIST. Any web server can serve that folder as it is; docs/install.md says how. `make
+# repo` calls this script.
 #
-# GPG_KEY names a key of the user's own keyring. Without it a key is made on the spot and thrown away: good for a test, and
-# the next repository is signed by another one. REPO_URL is where the folder will be served.
+# GPG_KEY names a key of the user's own keyring. Without it, the script makes a key and throws it
+# away afterwards. That is good for a test, but the next repository has another key. REPO_URL is
+# where the folder will be served.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 umask 022
@@ -57,7 +59,7 @@ for arch in x86_64 aarch64; do
 	mkdir -p "$repo/rpm/$arch"
 	find "$dist" -maxdepth 1 -name "*.$arch.rpm" -exec cp -t "$repo/rpm/$arch" {} +
 	find "$repo/rpm/$arch" -name '*.rpm' -exec rpmsign --define "_gpg_name $GPG_KEY" --define "__gpg $(command -v gpg)" --define '_gpg_digest_algo sha256' --addsign {} + >/dev/null
-	# What RHEL 8 reads.
+	# RHEL 8 can read this.
 	createrepo_c --quiet --general-compress-type=gz --checksum=sha256 "$repo/rpm/$arch"
 	gpg --batch --yes --local-user "$GPG_KEY" --digest-algo SHA256 --armor --detach-sign "$repo/rpm/$arch/repodata/repomd.xml"
 done

@@ -1,6 +1,7 @@
 #!/bin/bash
-# rpm/build.sh ARCH OUT: builds multinicd-VERSION-1.*.rpm by rpmbuild into the folder OUT. ARCH is Go's name (amd64, arm64),
-# in the file it is rpm's. The environment: see stage.sh. `make rpm` calls it.
+# rpm/build.sh ARCH OUT: builds multinicd-VERSION-1.*.rpm with rpmbuild, in the folder OUT. ARCH is
+# Go's name of the architecture (amd64, arm64); the name of the file has rpm's. For the environment
+# see stage.sh. `make rpm` calls this script.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . packaging/stage.sh
@@ -21,7 +22,7 @@ stage "$scratch/SOURCES"
 	changes '- ' '  ' | sed 's/%/%%/g'
 } >"$scratch/multinicd.spec"
 
-# HOME: what a user has in ~/.rpmmacros would be in the package.
+# HOME: settings in a user's ~/.rpmmacros would change the package.
 if ! HOME=$scratch rpmbuild -bb --target "$arch-linux" --define "_topdir $scratch" --define "multinicd_version $VERSION" \
 	--define "multinicd_xz_level $XZ_LEVEL" \
 	"$scratch/multinicd.spec" >"$scratch/log" 2>&1; then
