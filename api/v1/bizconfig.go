@@ -2,9 +2,8 @@ package v1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// MultiNicBizConfig is the older, cluster-wide object that lists the NICs of
-// every node. It is served for publishers that have not moved on to
-// MultiNicNodeConfig; nodes never read it.
+// MultiNicBizConfig is the older, cluster-wide object that lists the NICs of every node. It is
+// served for publishers that have not moved on to MultiNicNodeConfig. Nodes never read this kind.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=mnbc,categories=multinic
@@ -66,8 +65,8 @@ type BizNodeConfig struct {
 	Interfaces []BizInterface `json:"interfaces,omitempty"`
 }
 
-// BizInterface is one NIC of a MultiNicBizConfig, as the field writes it: no
-// id, no name; they follow from the order.
+// BizInterface is one NIC of a MultiNicBizConfig, as publishers in the field write it. It has no id
+// and no name: both follow from the order of the list.
 type BizInterface struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
@@ -134,7 +133,7 @@ type BizNodeStatus struct {
 	LastJobName string `json:"lastJobName,omitempty"`
 }
 
-// BizSummary counts nodes by state; InProgress counts as pending.
+// BizSummary counts nodes by state. InProgress counts as pending.
 type BizSummary struct {
 	TotalNodes      int32 `json:"totalNodes"`
 	ConfiguredNodes int32 `json:"configuredNodes"`

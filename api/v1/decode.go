@@ -8,11 +8,12 @@ import (
 	"strings"
 )
 
-// ParseNodeConfig reads one MultiNicNodeConfig of either version from JSON, as
-// `apply -f` and a decoder of untrusted input want it: a value of the wrong type
-// is a FieldErrors that names the field as the API server does; fields that the
-// schema does not know are dropped, as the API server drops them. Validate is
-// left to the caller.
+// ParseNodeConfig reads one MultiNicNodeConfig, of either version, from JSON. It serves `apply -f`
+// and every decoder of untrusted input.
+//
+// A value of the wrong type gives a FieldErrors that names the field as the API server does. Fields
+// that the schema does not know are dropped, as the API server drops them. The caller still has to
+// call Validate.
 func ParseNodeConfig(data []byte) (*MultiNicNodeConfig, error) {
 	var c MultiNicNodeConfig
 	err := json.Unmarshal(data, &c)
@@ -53,12 +54,12 @@ func plainType(kind string) string {
 	return "a " + kind
 }
 
-// pathAt is the path of the value that begins or ends at a byte offset of a
-// JSON text; encoding/json leaves the indices out of the paths in its errors.
+// pathAt is the path of the value that begins or ends at a byte offset of a JSON text.
+// encoding/json leaves the indices of lists out of the paths in its errors; pathAt has them.
 func pathAt(data []byte, offset int64) string {
 	type frame struct {
 		object bool
-		value  bool // in an object: the key is read, its value comes
+		value  bool // in an object: the key has been read, its value comes next
 		key    string
 		index  int
 	}

@@ -14,14 +14,16 @@ import (
 // NoMAC stands in the row of an entry whose MAC address cannot be read.
 const NoMAC = "00:00:00:00:00:00"
 
-// Encode gives the report as JSON that ParseReport accepts, that of 0.1.0 too:
-// messages without what cannot be printed, cut to MaxMessage bytes, and shorter
-// where the whole would be over MaxReportSize; of a row, what the kernel or an
-// old object has beyond the bounds is left out, and a row without an id of its
-// own gets one that no other has. The receiver is not changed. The same report
-// gives the same bytes. An error means that whose report this is, how far the
-// node is, or a state or reason, is not as ParseReport wants it, which is a
-// mistake of the caller.
+// Encode gives the report as JSON that ParseReport accepts, also the ParseReport of 0.1.0.
+//
+// To fit, Encode changes a copy of the report; the receiver stays as it is. Messages lose the
+// characters that cannot be printed, and are cut to MaxMessage bytes. They are cut further where
+// the whole report would be longer than MaxReportSize. Values of a row that are out of bounds are
+// left out: a kernel, or an old object, may have such values. A row without an id of its own gets
+// an id that no other row has.
+//
+// The same report gives the same bytes. An error is a mistake of the caller: the node, the uid, the
+// phase, a state or a reason is not as ParseReport wants it.
 func (r Report) Encode() ([]byte, error) {
 	r.Schema = ReportSchema
 	if r.Interfaces == nil {
@@ -73,7 +75,7 @@ func (r Report) shortened(limit int) Report {
 	return r
 }
 
-// orNothing is s where a report takes it, else "": half of a name is none.
+// orNothing is s where a report takes s, else "". Half of a name names nothing.
 func orNothing(s string, limit int) string {
 	if Printable(s, limit) != s {
 		return ""
@@ -81,9 +83,9 @@ func orNothing(s string, limit int) string {
 	return s
 }
 
-// fit leaves out what a report does not take: an address in a spelling, or an MTU
-// of a size, that only a kernel has, the time of a clock that is far off, what
-// stands in an old object instead of a MAC address or gives a name too long.
+// fit leaves out of a row what a report does not take. Examples are an address in a spelling, or an
+// MTU of a size, that only a kernel has; the time of a clock that is far off; a name that is too
+// long; and what an old object has instead of a MAC address.
 func (n *InterfaceStatus) fit() {
 	n.Name = orNothing(n.Name, maxName)
 	if n.MACAddress = strings.ToLower(n.MACAddress); !macForm.MatchString(n.MACAddress) {
@@ -104,9 +106,9 @@ func (n *InterfaceStatus) fit() {
 	}
 }
 
-// number gives a row whose id is out of range, or another's, the greatest that is
-// free: a bridge of 0.1.0 goes by MAC addresses too, and refuses a report in which
-// an id is there twice.
+// number gives a new id to each row whose id is out of range or is taken by an earlier row. The new
+// id is the greatest that is free. A bridge of 0.1.0 goes by MAC addresses too, but refuses a
+// report in which an id stands twice.
 func number(rows []InterfaceStatus) {
 	taken := map[int32]bool{}
 	var without []*InterfaceStatus
@@ -127,12 +129,12 @@ func number(rows []InterfaceStatus) {
 	}
 }
 
-// inYears: the API server takes no other years, and would refuse the whole status:
-// what was said last would stand for ever.
+// inYears says whether the API server takes the year of t. The API server would refuse the whole
+// status for one bad year, and the last status would then stand for ever.
 func inYears(t metav1.Time) bool { return t.Unix() >= 0 && t.UTC().Year() <= 9999 }
 
-// Printable is s without what cannot be printed (control, format and invalid
-// characters; white space becomes one space), cut at a rune to limit bytes.
+// Printable is s without the characters that cannot be printed: control, format and invalid ones.
+// White space becomes one space. The result is cut at a rune to at most limit bytes.
 func Printable(s string, limit int) string {
 	s = strings.Join(strings.Fields(strings.Map(func(c rune) rune {
 		switch {

@@ -10,12 +10,12 @@ type FieldError struct {
 	Field string
 	// Message says what is wrong and what to do.
 	Message string
-	// Index of the entry of spec.interfaces that alone is wrong; -1 where no entry
-	// alone is, so that the object as a whole is to be refused.
+	// Index of the entry of spec.interfaces that alone is wrong. It is -1 where no single entry is
+	// wrong; then the object as a whole is to be refused.
 	Index int
 }
 
-// Error is field and message.
+// Error is the field and the message in one line.
 func (e FieldError) Error() string { return e.Field + ": " + e.Message }
 
 // FieldErrors is what Validate found, in the order of the object's fields.
@@ -23,7 +23,7 @@ func (e FieldError) Error() string { return e.Field + ": " + e.Message }
 // +kubebuilder:object:generate=false
 type FieldErrors []FieldError
 
-// Error is one line for each.
+// Error is one line for each FieldError.
 func (es FieldErrors) Error() string {
 	lines := make([]string, len(es))
 	for i, e := range es {

@@ -12,9 +12,9 @@ import (
 	"strings"
 )
 
-// JoinFile is what an administrator brings to a machine that shall join: the
-// join token, and the CA by which the machine knows the API server. As text it
-// is one line with the token, then the CA as PEM.
+// JoinFile is what an administrator brings to a machine that is to join. It holds the join token,
+// and the CA by which the machine knows the API server. As text, the first line is the token and
+// the CA follows as PEM.
 //
 // +kubebuilder:object:generate=false
 type JoinFile struct {
@@ -22,7 +22,7 @@ type JoinFile struct {
 	CA    []byte // PEM, one certificate or more
 }
 
-// ErrJoinFile is what the errors of ParseJoinFile and CheckHash wrap.
+// ErrJoinFile is wrapped by the errors of ParseJoinFile and CheckHash.
 var ErrJoinFile = errors.New("join file refused")
 
 // maxJoinFile bounds a join file in bytes.
@@ -38,8 +38,8 @@ func (f JoinFile) Encode() []byte {
 // Format prints no token, whatever the verb.
 func (JoinFile) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("JoinFile(REDACTED)")) }
 
-// ParseJoinFile reads what Encode wrote. The error wraps ErrJoinFile and quotes
-// nothing of the file.
+// ParseJoinFile reads what Encode wrote. The error wraps ErrJoinFile and quotes nothing of the
+// file.
 func ParseJoinFile(data []byte) (JoinFile, error) {
 	if len(data) > maxJoinFile {
 		return JoinFile{}, fmt.Errorf("%w: it is larger than %d bytes", ErrJoinFile, maxJoinFile)
@@ -56,9 +56,8 @@ func ParseJoinFile(data []byte) (JoinFile, error) {
 	return f, nil
 }
 
-// CAHash is the SHA-256 of the certificates' DER, one after the other, as
-// "sha256:" and 64 hexadecimal digits: white space and comments around the PEM
-// do not count.
+// CAHash is the SHA-256 of the certificates' DER, one after the other, as "sha256:" and 64
+// hexadecimal digits. White space and comments around the PEM do not count.
 func (f JoinFile) CAHash() (string, error) {
 	sum := sha256.New()
 	rest, found := f.CA, false
@@ -82,8 +81,8 @@ func (f JoinFile) CAHash() (string, error) {
 	return hashPrefix + hex.EncodeToString(sum.Sum(nil)), nil
 }
 
-// CheckHash tells whether the CA is the one that want, "sha256:" and 64
-// hexadecimal digits, speaks of. The error wraps ErrJoinFile.
+// CheckHash compares the hash of the CA with want, which is "sha256:" and 64 hexadecimal digits.
+// nil means that they are equal. The error wraps ErrJoinFile.
 func (f JoinFile) CheckHash(want string) error {
 	want = strings.ToLower(strings.TrimSpace(want))
 	if digits, ok := strings.CutPrefix(want, hashPrefix); !ok || len(digits) != 2*sha256.Size || strings.Trim(digits, "0123456789abcdef") != "" {

@@ -1,8 +1,8 @@
 package v1
 
 const (
-	// Group and Version name the API that is stored, AlphaVersion the older
-	// spelling that is still served.
+	// Group and Version name the API as it is stored. AlphaVersion is the older version, which is
+	// still served.
 	Group        = "multinic.io"
 	Version      = "v1"
 	AlphaVersion = "v1alpha1"
@@ -17,20 +17,20 @@ const (
 	// SystemNamespace holds the objects that publishers write, and the bridge.
 	SystemNamespace = "multinic-system"
 
-	// NodesNamespace holds what belongs to the nodes: ServiceAccounts, reports,
-	// Leases, Jobs. A namespace of its own, because the API server reads all
-	// RoleBindings of a namespace for each request in it.
+	// NodesNamespace holds what belongs to the nodes: ServiceAccounts, reports, Leases, Jobs. The
+	// nodes have a namespace of their own because the API server reads all RoleBindings of a
+	// namespace for each request in it.
 	NodesNamespace = "multinic-nodes"
 
-	// NodeNameLabel carries the node name, where it is at most 63 characters
-	// (a label value cannot be longer).
+	// NodeNameLabel carries the node name, if the name has at most 63 characters. A label value
+	// cannot be longer.
 	NodeNameLabel = "multinic.io/node-name"
 
 	// InstanceIDLabel carries the OpenStack instance of the node.
 	InstanceIDLabel = "multinic.io/instance-id"
 
-	// ComponentLabel marks what the bridge made, with one of the values below.
-	// The bridge's caches hold nothing without it.
+	// ComponentLabel marks what the bridge made, with one of the values below. The bridge's caches
+	// hold nothing that lacks the label.
 	ComponentLabel  = "multinic.io/component"
 	ComponentReport = "report"
 	ComponentLease  = "lease"
@@ -38,16 +38,16 @@ const (
 	ComponentJoin   = "join" // what a machine has until it has joined
 	ComponentJob    = "job"  // a Job, and its Pods
 
-	// ExecutionAnnotation on a MultiNicNodeConfig says daemon, job or auto for that
-	// node, where the bridge may make Jobs at all.
+	// ExecutionAnnotation on a MultiNicNodeConfig says daemon, job or auto for that node. It counts
+	// only where the bridge may make Jobs at all.
 	ExecutionAnnotation = "multinic.io/execution"
 
-	// ReadyLabel on a Node says "true", "false" or "unknown", as the condition Ready
-	// of the node's object does, where the bridge was told to keep it.
+	// ReadyLabel on a Node says "true", "false" or "unknown", as the condition Ready of the node's
+	// object does. The bridge keeps the label only where it was told to.
 	ReadyLabel = "multinic.io/ready"
 
-	// ObjectUIDAnnotation, GenerationAnnotation and RunAnnotation on a Job say what
-	// it works on.
+	// ObjectUIDAnnotation, GenerationAnnotation and RunAnnotation on a Job say what the Job works
+	// on.
 	ObjectUIDAnnotation  = "multinic.io/object-uid"
 	GenerationAnnotation = "multinic.io/generation"
 	RunAnnotation        = "multinic.io/run"
@@ -55,11 +55,11 @@ const (
 	// NodeNameAnnotation carries the whole node name on what the bridge made.
 	NodeNameAnnotation = "multinic.io/node-name"
 
-	// ReplaceAnnotation on the ServiceAccount JoinAccountName says "true" where
-	// its token may take the place of a machine that has joined already.
+	// ReplaceAnnotation on the ServiceAccount JoinAccountName says "true" if its token may replace
+	// a machine that has already joined.
 	ReplaceAnnotation = "multinic.io/replace"
 
-	// ExpiresAnnotation on the same says when its token ends, RFC 3339.
+	// ExpiresAnnotation on the same ServiceAccount says when its token ends, as RFC 3339.
 	ExpiresAnnotation = "multinic.io/expires"
 
 	// ReportKey is the one key of a report ConfigMap.
@@ -71,27 +71,26 @@ const (
 	// BridgeFieldOwner is the bridge's field manager in server-side apply.
 	BridgeFieldOwner = "multinic-bridge"
 
-	// MaxNodeName bounds a node name in bytes, so that prefix plus name stays
-	// an object name.
+	// MaxNodeName bounds a node name in bytes, so that a prefix and the name together are still a
+	// valid object name.
 	MaxNodeName = 200
 
 	// MaxInterfaces bounds the NICs of one object and of one report.
 	MaxInterfaces = 64
 )
 
-// ReportName is the ConfigMap in NodesNamespace into which the node writes its
-// report.
+// ReportName is the ConfigMap in NodesNamespace into which the node writes its report.
 func ReportName(node string) string { return "multinic-report-" + node }
 
 // LeaseName is the Lease in NodesNamespace that the node renews.
 func LeaseName(node string) string { return "multinic-" + node }
 
-// ServiceAccountName is the identity of the node in NodesNamespace, and the name
-// of the Roles and RoleBindings that go with it. Where the node has no Node
-// object its tokens are bound to a Secret of that name instead, which is empty.
+// ServiceAccountName is the identity of the node in NodesNamespace. The Roles and RoleBindings of
+// the node have the same name. A node without a Node object has its tokens bound to an empty Secret
+// of that name instead.
 func ServiceAccountName(node string) string { return "multinic-node-" + node }
 
-// JoinAccountName is the identity in NodesNamespace that can do nothing but make
-// and read the node's NodeTokenRequest, and the name of the Role and RoleBinding
-// that go with it. Its tokens are bound to a Secret of that name, which is empty.
+// JoinAccountName is an identity in NodesNamespace that can only make and read the node's
+// NodeTokenRequest. Its Role and RoleBinding have the same name. Its tokens are bound to an empty
+// Secret of that name.
 func JoinAccountName(node string) string { return "multinic-join-" + node }

@@ -6,9 +6,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// MultiNicNodeConfig says what the additional NICs of one node shall be. Its
-// name is the node's name. Publishers write spec, the bridge alone writes
-// status.
+// MultiNicNodeConfig says what the additional NICs of one node shall be. Its name is the node's
+// name. Publishers write spec. Only the bridge writes status.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=mnnc,categories=multinic
@@ -46,7 +45,7 @@ type MultiNicNodeConfigList struct {
 
 // MultiNicNodeConfigSpec is what the publisher wants of the node.
 type MultiNicNodeConfigSpec struct {
-	// providerId is the publisher's own provider; opaque.
+	// providerId is the publisher's own name of its provider. multinicd does not read it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	ProviderID string `json:"providerId,omitempty"`
@@ -57,21 +56,20 @@ type MultiNicNodeConfigSpec struct {
 	// +kubebuilder:validation:MaxLength=200
 	NodeName string `json:"nodeName"`
 
-	// instanceId is the OpenStack instance that the node is. The node compares
-	// it with what its host knows about itself and refuses an object that is
-	// meant for another machine.
+	// instanceId is the OpenStack instance that the node is. The node compares it with what its
+	// host knows about itself, and refuses an object that is meant for another machine.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	InstanceID string `json:"instanceId,omitempty"`
 
-	// specHash is the publisher's own change mark; opaque, echoed in
-	// status.observedSpecHash.
+	// specHash is the publisher's own mark of a change. multinicd does not read it and repeats it
+	// in status.observedSpecHash.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	SpecHash string `json:"specHash,omitempty"`
 
-	// interfaces are the NICs to configure, in any order. A NIC that leaves the
-	// list is given back as it was found.
+	// interfaces are the NICs to configure, in any order. A NIC that leaves the list is given back
+	// as it was found.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -97,49 +95,46 @@ type MultiNicNodeConfigSpec struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.routes) || !self.routes.exists(r, r.to.contains(':')) || (has(self.cidr) && self.cidr.contains(':')) || (has(self.addresses) && self.addresses.exists(a, a.contains(':')))",fieldPath=".routes",message="an IPv6 route needs an IPv6 address on this NIC: give one in cidr or addresses, or take the route out"
 // +kubebuilder:validation:XValidation:rule="!has(self.routes) || self.routes.all(r, !has(r.via) || !isIP(r.via) || !((has(self.address) && self.address.size() > 0 ? isIP(self.address) && ip(self.address) == ip(r.via) : has(self.cidr) && isCIDR(self.cidr) && cidr(self.cidr).ip() == ip(r.via)) || (has(self.addresses) && self.addresses.exists(a, isCIDR(a) && cidr(a).ip() == ip(r.via)))))",fieldPath=".routes",message="via of a route is this NIC's own address: give the router's, or leave via out"
 type Interface struct {
-	// portId is the OpenStack port behind the NIC; opaque.
+	// portId is the OpenStack port behind the NIC. multinicd only shows it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	PortID string `json:"portId,omitempty"`
 
-	// id gives the NIC its name on the host: multinic<id>. May be left out
-	// where name says it.
+	// id gives the NIC its name on the host: multinic<id>. It may be left out where name is given.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=9999
 	ID *int32 `json:"id,omitempty"`
 
-	// name of the NIC on the host: multinic<n>, where n is id. May be left out
-	// where id says it.
+	// name of the NIC on the host: multinic<n>, where n is id. It may be left out where id is
+	// given.
 	// +optional
 	// +kubebuilder:validation:MaxLength=12
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^multinic(0|[1-9][0-9]{0,3})$')",message="name must be multinic<id>, id being 0 to 9999 without leading zeros"
 	Name string `json:"name,omitempty"`
 
-	// macAddress by which the NIC is found: six hexadecimal bytes with colons,
-	// upper or lower case.
+	// macAddress by which the NIC is found: six hexadecimal bytes with colons, upper or lower case.
 	// +required
 	// +kubebuilder:validation:MaxLength=17
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$') && self != '00:00:00:00:00:00'",message="macAddress must be the NIC's own address, six hexadecimal bytes with colons, such as 02:00:00:00:01:01"
 	MACAddress string `json:"macAddress"`
 
-	// address is the NIC's IPv4 or IPv6 address, without prefix length; cidr
-	// must then say the subnet. With neither, the link is named and up, nothing
-	// more.
+	// address is the NIC's IPv4 or IPv6 address, without prefix length; cidr must then give the
+	// subnet. Without address and cidr the link is only named and set up.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="address must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.10"
 	Address string `json:"address,omitempty"`
 
-	// cidr is the subnet of address, spelled host/prefix (192.168.100.10/24) or
-	// network/prefix (192.168.100.0/24). Alone it must be host/prefix.
+	// cidr is the subnet of address, spelled host/prefix (192.168.100.10/24) or network/prefix
+	// (192.168.100.0/24). Without address it must be host/prefix.
 	// +optional
 	// +kubebuilder:validation:MaxLength=49
 	// +kubebuilder:validation:XValidation:rule="self == '' || (isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast()))",message="cidr must be host/prefix or network/prefix, such as 192.168.100.10/24",messageExpression="!isCIDR(self) && self.matches('^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$') && isIP(self.substring(0, self.indexOf('/'))) ? 'the prefix length in cidr ' + self + ' is too large: give 1 to 32 for IPv4, 1 to 128 for IPv6' : isCIDR(self) && cidr(self).prefixLength() == 0 ? 'the prefix length in cidr ' + self + ' is too small: give 1 to 32 for IPv4, 1 to 128 for IPv6' : 'cidr must be host/prefix or network/prefix, such as 192.168.100.10/24'"
 	CIDR string `json:"cidr,omitempty"`
 
-	// mtu in bytes; left as it is where absent. At least 1280 where the NIC has
-	// an IPv6 address.
+	// mtu in bytes. If absent, the MTU stays as it is. At least 1280 where the NIC has an IPv6
+	// address.
 	// +optional
 	// +kubebuilder:validation:Minimum=68
 	// +kubebuilder:validation:Maximum=65535
@@ -159,15 +154,14 @@ type Interface struct {
 	// +kubebuilder:validation:MaxItems=16
 	Routes []Route `json:"routes,omitempty"`
 
-	// gateway is the default gateway in the NIC's own routing table; the main
-	// table's default route is never touched.
+	// gateway is the default gateway in the NIC's own routing table. The default route of the main
+	// table is never touched.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1"
 	Gateway string `json:"gateway,omitempty"`
 
-	// adopt permits multinicd to take over a link that somebody else
-	// configured.
+	// adopt permits multinicd to take over a link that somebody else configured.
 	// +optional
 	Adopt bool `json:"adopt,omitempty"`
 }
@@ -183,28 +177,27 @@ type Route struct {
 	// +kubebuilder:validation:XValidation:rule="isCIDR(self) && cidr(self) == cidr(self).masked()",message="to must be network/prefix without host bits, such as 10.20.0.0/16",messageExpression="!isCIDR(self) && self.matches('^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$') && isIP(self.substring(0, self.indexOf('/'))) ? 'the prefix length in to ' + self + ' is too large: give 0 to 32 for IPv4, 0 to 128 for IPv6' : 'to must be network/prefix without host bits, such as 10.20.0.0/16'"
 	To string `json:"to"`
 
-	// via is the next hop; absent for a route on the link itself.
+	// via is the next hop. If absent, the destination is on the link itself.
 	// +optional
 	// +kubebuilder:validation:MaxLength=45
 	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="via must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1"
 	Via string `json:"via,omitempty"`
 
-	// metric of the route; the smallest wins.
+	// metric of the route. The smallest metric wins.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=4294967295
 	Metric *int64 `json:"metric,omitempty"`
 
-	// table into which the route goes; absent: main.
+	// table that the route goes into. If absent, it is main.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=4294967295
 	Table *int64 `json:"table,omitempty"`
 }
 
-// State sums up an object or a NIC. Of an object: Failed if any NIC failed or
-// was refused; else Pending if any waits; else InProgress while a change runs;
-// else Configured.
+// State sums up an object or a NIC. For an object it is Failed if any NIC failed or was refused;
+// else Pending if any NIC waits; else InProgress while a change runs; else Configured.
 //
 // +kubebuilder:validation:Enum=Pending;InProgress;Configured;Failed
 type State string
@@ -219,17 +212,16 @@ const (
 
 // MultiNicNodeConfigStatus is what the bridge says of the node.
 type MultiNicNodeConfigStatus struct {
-	// observedGeneration is the generation of which state speaks.
+	// observedGeneration is the generation that state speaks about.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// observedSpecHash echoes spec.specHash of that generation. No bound: an
-	// object that is older than the rules gets its status too.
+	// observedSpecHash repeats spec.specHash of that generation. It has no bound, because an object
+	// that is older than the rules gets its status too.
 	// +optional
 	ObservedSpecHash string `json:"observedSpecHash,omitempty"`
 
-	// lastProcessed is when the bridge last took over something new that the
-	// node said.
+	// lastProcessed is when the bridge last took over something new from the node.
 	// +optional
 	LastProcessed *metav1.Time `json:"lastProcessed,omitempty"`
 
@@ -246,30 +238,28 @@ type MultiNicNodeConfigStatus struct {
 	// +kubebuilder:validation:MaxLength=16
 	ReadyInterfaces string `json:"readyInterfaces,omitempty"`
 
-	// requestedRun is the uid of the MultiNicNodeRun that the node is asked to
-	// do next.
+	// requestedRun is the uid of the MultiNicNodeRun that the node is asked to do next.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	RequestedRun string `json:"requestedRun,omitempty"`
 
-	// requestedAction is what that run asks for: trigger, or cleanup.
+	// requestedAction is what that run asks for: trigger or cleanup.
 	// +optional
 	RequestedAction RunAction `json:"requestedAction,omitempty"`
 
-	// releasedGeneration is the newest generation that the rollout brake lets
-	// the node apply: -1 none of this object; 0 or absent where there is no
-	// brake.
+	// releasedGeneration is the newest generation that the rollout brake lets the node apply. -1
+	// means none of this object. 0 or absent means that there is no brake.
 	// +optional
 	ReleasedGeneration int64 `json:"releasedGeneration,omitempty"`
 
-	// releasedAt is since when the node can act on releasedGeneration: when that
-	// was released, or when the node came back from silence after it. Absent once
-	// the node has said how that ended.
+	// releasedAt is the time from which the node could act on releasedGeneration: the time of the
+	// release, or a later time at which a silent node came back. It is absent once the node has
+	// said how the generation ended.
 	// +optional
 	ReleasedAt *metav1.Time `json:"releasedAt,omitempty"`
 
-	// reportLevel is up to where the bridge knows what has been added to the reports
-	// of nodes since 0.1.0, which is 0: nodes leave out what is above.
+	// reportLevel says which additions to the reports of nodes the bridge knows. 0 means the
+	// reports of 0.1.0. Nodes leave out what was added at a higher level.
 	// +optional
 	ReportLevel int32 `json:"reportLevel,omitempty"`
 
@@ -279,15 +269,15 @@ type MultiNicNodeConfigStatus struct {
 	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// interfaceStatuses, one for each NIC, sorted by id.
+	// interfaceStatuses has one entry for each NIC, sorted by id.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	InterfaceStatuses []InterfaceStatus `json:"interfaceStatuses,omitempty"`
 }
 
-// AtLevel is the status without what the CRDs of a level do not have, as reports
-// have levels: 0.1.0 is level 0. The receiver is not changed.
+// AtLevel is the status without the fields that the CRDs of a level do not have. Levels count as
+// those of reports do: 0.1.0 is level 0. The receiver is not changed.
 func (s MultiNicNodeConfigStatus) AtLevel(level int32) MultiNicNodeConfigStatus {
 	if level >= 1 {
 		return s
@@ -300,8 +290,7 @@ func (s MultiNicNodeConfigStatus) AtLevel(level int32) MultiNicNodeConfigStatus 
 	return s
 }
 
-// InterfaceStatus is what the node says of one NIC. It stands in the report
-// and in status alike.
+// InterfaceStatus is what the node says of one NIC. The report and the status both have it.
 type InterfaceStatus struct {
 	// +required
 	ID int32 `json:"id"`
@@ -310,7 +299,7 @@ type InterfaceStatus struct {
 	// +kubebuilder:validation:MaxLength=16
 	Name string `json:"name,omitempty"`
 
-	// macAddress in lower case, as wanted.
+	// macAddress as in spec.interfaces, but in lower case.
 	// +required
 	MACAddress string `json:"macAddress"`
 
@@ -327,24 +316,23 @@ type InterfaceStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	Message string `json:"message,omitempty"`
 
-	// outcome of the change, where status is Failed: Refused (nothing was begun),
-	// Failed (before anything was changed), RolledBack (the host is as it was
-	// before) or RollbackFailed. Absent in what a node of 0.1.0 says.
+	// outcome of the change, if status is Failed: Refused (the change was not begun), Failed
+	// (before anything was changed), RolledBack (the host is as it was before) or RollbackFailed. A
+	// node of 0.1.0 gives no outcome.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Outcome Outcome `json:"outcome,omitempty"`
 
-	// address that the kernel has, host/prefix; the first where there are more.
+	// address that the kernel has, host/prefix. If there are several, it is the first.
 	// +optional
 	// +kubebuilder:validation:MaxLength=49
 	Address string `json:"address,omitempty"`
 
-	// mtu that the kernel has, bytes.
+	// mtu that the kernel has, in bytes.
 	// +optional
 	MTU int32 `json:"mtu,omitempty"`
 
-	// lastConfigured is when the NIC last became as wanted, by the node's
-	// clock.
+	// lastConfigured is when the NIC last became as wanted, by the node's clock.
 	// +optional
 	LastConfigured *metav1.Time `json:"lastConfigured,omitempty"`
 }

@@ -26,23 +26,22 @@ const (
 )
 
 var (
-	// macForm: six bytes; the second digit even, for a multicast address is no
-	// NIC's own.
+	// macForm: six bytes. The second digit is even, because no NIC has a multicast address as its
+	// own.
 	macForm  = regexp.MustCompile(`^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$`)
 	nameForm = regexp.MustCompile(`^multinic(0|[1-9][0-9]{0,3})$`)
 )
 
-// Normal is an Interface with everything that follows from something else
-// filled in and every string parsed. Of an Interface that breaks the rules, it
-// leaves zero what cannot be read.
+// Normal is an Interface with every string parsed, and with every value filled in that follows from
+// another. Where an Interface breaks the rules, the values that cannot be read are zero.
 //
 // +kubebuilder:object:generate=false
 type Normal struct {
 	ID         int32
-	Name       string // multinic<ID>; empty where neither id nor name tells an id
+	Name       string // multinic<ID>; empty if neither id nor name gives an id
 	MACAddress string // lower case
-	// Addresses are host/prefix, first the one of address and cidr; empty where
-	// the NIC shall only be named and up. The host part is kept.
+	// Addresses are host/prefix; the first is the one that address and cidr give. It is empty if
+	// the NIC is only to be named and set up. The host part is kept.
 	Addresses []netip.Prefix
 	MTU       int32 // bytes; 0: leave as it is
 	Routes    []NormalRoute
@@ -60,12 +59,12 @@ type NormalRoute struct {
 	Table  uint32       // 0: main
 }
 
-// reading is an Interface with each of its strings parsed, whether it keeps the
-// rules or not. What cannot be parsed, or is not there, is zero.
+// reading is an Interface with each of its strings parsed, whether it keeps the rules or not. What
+// is absent, or cannot be parsed, is zero.
 type reading struct {
 	*Interface
-	id      int32          // ID, or where that is absent what Name says
-	named   bool           // one of the two says it
+	id      int32          // ID, or the id in Name where ID is absent
+	named   bool           // ID or Name gives an id
 	address netip.Addr     // Address
 	cidr    netip.Prefix   // CIDR
 	extra   []netip.Prefix // of Addresses, one by one
@@ -103,10 +102,10 @@ func (n *Interface) read() reading {
 	return r
 }
 
-// normal is what a reading comes to. What could not be read is left out.
+// normal is the Normal of a reading. Values that could not be read are left out.
 //
-// An address stands with the prefix length of cidr, whichever way that is
-// spelled. A cidr alone is host/prefix and is the address.
+// The first address has the prefix length of cidr, whichever way cidr is spelled. A cidr alone is
+// host/prefix, and its host part is the address.
 func (r reading) normal() Normal {
 	out := Normal{MACAddress: strings.ToLower(r.MACAddress), Gateway: r.gateway, Adopt: r.Adopt}
 	if r.named {
@@ -129,8 +128,7 @@ func (r reading) normal() Normal {
 	return out
 }
 
-// primary is the prefix that address and cidr say together; zero where they say
-// none.
+// primary is the prefix that address and cidr give together; zero if they give none.
 func (r reading) primary() netip.Prefix {
 	switch {
 	case r.Address == "":
@@ -143,8 +141,7 @@ func (r reading) primary() netip.Prefix {
 
 var errSpelling = errors.New("not an address")
 
-// parseAddr takes what the API server's CEL function ip() takes: no zone, no
-// IPv4 inside IPv6.
+// parseAddr takes what the API server's CEL function ip() takes: no zone, no IPv4 inside IPv6.
 func parseAddr(s string) (netip.Addr, error) {
 	a, err := netip.ParseAddr(s)
 	if err != nil || a.Zone() != "" || a.Is4In6() {

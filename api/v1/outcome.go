@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// The exit codes of `multinicd apply`, which the results of runs and Jobs carry
-// too. Of several the gravest counts, in the order of Gravest.
+// The exit codes of `multinicd apply`. The results of runs and Jobs carry them too. If there are
+// several, the gravest counts, in the order of Gravest.
 const (
 	ExitDone           = 0
 	ExitFailed         = 1 // failed before any change
@@ -22,8 +22,8 @@ const (
 // gravity of the exit codes, the least grave first.
 var gravity = []int32{ExitDone, ExitWaiting, ExitRefused, ExitLocked, ExitUsage, ExitFailed, ExitRolledBack, ExitRollbackFailed}
 
-// Gravest is that of the codes which counts; 0 where there is none. A code that
-// is none of ours counts as ExitFailed.
+// Gravest is the gravest of the codes; 0 if there is none. A code that is not one of ours counts as
+// ExitFailed.
 func Gravest(codes ...int32) int32 {
 	place := func(c int32) int {
 		if i := slices.Index(gravity, c); i >= 0 {
@@ -40,17 +40,16 @@ func Gravest(codes ...int32) int32 {
 	return worst
 }
 
-// Outcome is what became of a change that did not bring a NIC to what is wanted.
+// Outcome is how a change ended that did not configure a NIC as wanted.
 type Outcome string
 
-// The outcomes. Only after RollbackFailed the host is neither as before nor as
-// wanted.
+// The outcomes. Only after RollbackFailed is the host neither as before nor as wanted.
 const (
 	OutcomeWaiting        Outcome = "Waiting"        // there was nothing to change yet
 	OutcomeRefused        Outcome = "Refused"        // not begun
 	OutcomeFailed         Outcome = "Failed"         // ended before anything was changed
 	OutcomeRolledBack     Outcome = "RolledBack"     // failed, and undone
-	OutcomeRollbackFailed Outcome = "RollbackFailed" // failed, and not undone whole
+	OutcomeRollbackFailed Outcome = "RollbackFailed" // failed, and not undone completely
 )
 
 // ofOutcome has the exit code of each outcome.
@@ -59,16 +58,17 @@ var ofOutcome = map[Outcome]int32{
 	OutcomeRolledBack: ExitRolledBack, OutcomeRollbackFailed: ExitRollbackFailed,
 }
 
-// ofReason is what a reason most likely stands for: what is known of a change on
-// a node of 0.1.0, which reports no outcomes.
+// ofReason is the exit code that a reason most likely means. A node of 0.1.0 reports no outcomes,
+// so its reasons are all that is known.
 var ofReason = map[string]int32{
 	ReasonRollbackFailed: ExitRollbackFailed,
 	ReasonRolledBack:     ExitRolledBack, ReasonProbeFailed: ExitRolledBack, ReasonVerificationFailed: ExitRolledBack, ReasonChangeCrashed: ExitRolledBack,
 	ReasonApplyFailed: ExitFailed, ReasonValidationFailed: ExitFailed,
-	ReasonDriftFighting: ExitFailed, // whoever undoes what we do has won for now: nothing is as wanted, and nothing is waited for
+	// another writer keeps undoing our change: the NIC is not as wanted, and nothing is waited for
+	ReasonDriftFighting: ExitFailed,
 }
 
-// exitCode is what a NIC's row stands for.
+// exitCode is the exit code that a NIC's row means.
 func (n InterfaceStatus) exitCode() int32 {
 	switch {
 	case n.Status == StateConfigured:
@@ -87,7 +87,7 @@ func (n InterfaceStatus) exitCode() int32 {
 	return ExitRefused
 }
 
-// exitCode is what a remark stands for: ExitDone, but for one about a change.
+// exitCode is the exit code that a remark means: ExitDone, unless the remark is about a change.
 func (m Remark) exitCode() int32 {
 	if code, known := ofOutcome[m.Outcome]; known {
 		return code
@@ -95,7 +95,7 @@ func (m Remark) exitCode() int32 {
 	return ofReason[m.Reason]
 }
 
-// Graver tells whether m stands for something worse than o; o may be nil.
+// Graver says whether m means something worse than o. o may be nil.
 func (m Remark) Graver(o *Remark) bool {
 	if o == nil {
 		return true
@@ -104,9 +104,9 @@ func (m Remark) Graver(o *Remark) bool {
 	return code != than && Gravest(code, than) == code
 }
 
-// Outcome is what a report says of a run of the action: the exit code, a reason
-// and a message, bounded as those of a report are. By the same function
-// `multinicd apply` and `cleanup` end.
+// Outcome is what a report says about a run of the action: the exit code, a reason and a message.
+// Both texts are bounded as those of a report are. `multinicd apply` and `cleanup` end by the same
+// function.
 func (r Report) Outcome(action RunAction) (code int32, reason, message string) {
 	code, reason, message = ExitDone, ReasonCompleted, fmt.Sprintf("%d interfaces are as wanted", len(r.Interfaces))
 	graver := func(c int32, why, words string) {
@@ -120,7 +120,7 @@ func (r Report) Outcome(action RunAction) (code int32, reason, message string) {
 	for _, n := range r.Interfaces {
 		graver(n.exitCode(), n.Reason, cmp.Or(n.Name, n.MACAddress)+": "+n.Message)
 	}
-	if r.Degraded != nil { // a NIC that has no row, since the object names it no more
+	if r.Degraded != nil { // a NIC that has no row, because the object names it no more
 		graver(r.Degraded.exitCode(), r.Degraded.Reason, r.Degraded.Message)
 	}
 	if r.Phase == PhaseApplying {
@@ -128,7 +128,8 @@ func (r Report) Outcome(action RunAction) (code int32, reason, message string) {
 	}
 	if action != ActionCleanup && r.Phase == PhaseRemoved {
 		why := "every NIC was given back, and none is configured"
-		if r.Degraded != nil && r.Degraded.Reason == ReasonRemoved { // by hand: the node says what ends it
+		if r.Degraded != nil && r.Degraded.Reason == ReasonRemoved {
+			// by hand: the node says what ends it
 			why = r.Degraded.Message
 		}
 		graver(ExitRefused, ReasonRemoved, why)

@@ -1,15 +1,15 @@
 package v1
 
-// Condition types of a MultiNicNodeConfig. None of them carries a time in its
-// message, and none flaps while nothing changes.
+// Condition types of a MultiNicNodeConfig. No message of a condition carries a time. No condition
+// changes while nothing else changes.
 const (
-	// ConditionReady is True when every NIC is Configured for the object's
-	// present generation, Unknown when the node is silent, else False.
+	// ConditionReady is True when every NIC is Configured for the object's present generation. It
+	// is Unknown when the node is silent, else False.
 	ConditionReady = "Ready"
 	// ConditionProgressing is True while a change runs or is awaited.
 	ConditionProgressing = "Progressing"
-	// ConditionDegraded is True when something needs a person although it may
-	// still work: a refusal, a failure, a fight with another writer.
+	// ConditionDegraded is True when something needs a person, although the NICs may still work: a
+	// refusal, a failure, a fight with another writer.
 	ConditionDegraded = "Degraded"
 )
 
@@ -17,54 +17,53 @@ const (
 const (
 	// ReasonAllInterfacesConfigured (Ready): every NIC is as wanted.
 	ReasonAllInterfacesConfigured = "AllInterfacesConfigured"
-	// ReasonApplying (Ready, Progressing, NIC): the node is at work on this
-	// generation, or has not spoken about it yet.
+	// ReasonApplying (Ready, Progressing, NIC): the node works on this generation, or has not
+	// spoken about it yet.
 	ReasonApplying = "Applying"
 	// ReasonInterfacesWaiting (Ready): no NIC failed, at least one waits.
 	ReasonInterfacesWaiting = "InterfacesWaiting"
 	// ReasonInterfacesFailed (Ready, Degraded): at least one NIC was refused or
 	// failed.
 	ReasonInterfacesFailed = "InterfacesFailed"
-	// ReasonNoReport (Ready): no node has ever reported on this object; is
-	// multinicd installed there, and joined?
+	// ReasonNoReport (Ready): no node has ever reported on this object. Is multinicd installed
+	// there, and has the node joined?
 	ReasonNoReport = "NoReport"
-	// ReasonNodeSilent (Ready): the node's Lease has not been renewed for
-	// longer than SilentAfter; its state is the last one known.
+	// ReasonNodeSilent (Ready): the node's Lease has not been renewed for longer than SilentAfter.
+	// The state is the last one known.
 	ReasonNodeSilent = "NodeSilent"
 	// ReasonSettled (Progressing): nothing runs and nothing is awaited.
 	ReasonSettled = "Settled"
 	// ReasonAsExpected (Degraded): nothing needs a person.
 	ReasonAsExpected = "AsExpected"
-	// ReasonJobFailed (Ready, Degraded): the Job of this generation failed, and the
-	// node has not reported.
+	// ReasonJobFailed (Ready, Degraded): the Job of this generation failed, and the node has not
+	// reported.
 	ReasonJobFailed = "JobFailed"
-	// ReasonJobStuck (Degraded): the Pod of the Job of this generation cannot
-	// start, or has failed and is tried again.
+	// ReasonJobStuck (Degraded): the Pod of this generation's Job cannot start, or has failed and
+	// is tried again.
 	ReasonJobStuck = "JobStuck"
-	// ReasonReportRefused (Degraded): what stands in the node's report cannot be
-	// used; the message says why.
+	// ReasonReportRefused (Degraded): the node's report cannot be used. The message says why.
 	ReasonReportRefused = "ReportRefused"
 )
 
-// Reasons of a NIC that is as wanted, waits or is under way.
+// Reasons of a NIC that is as wanted, waits or is being changed.
 const (
-	// ReasonConfigured: name, addresses, routes and MTU read back as wanted,
-	// and persisted.
+	// ReasonConfigured: the kernel has name, addresses, routes and MTU as wanted, and they are
+	// written to disk.
 	ReasonConfigured = "Configured"
 	// ReasonWaitingForNIC: no link of the host has this MAC address yet.
 	ReasonWaitingForNIC = "WaitingForNIC"
 	// ReasonWaitingForRelease: the rollout brake has not released this
 	// generation for the node yet.
 	ReasonWaitingForRelease = "WaitingForRelease"
-	// ReasonRenameAtReboot: configured, but under its present name: the kernel
-	// does not rename a link that is up.
+	// ReasonRenameAtReboot: configured, but under its present name. The kernel does not rename a
+	// link that is up.
 	ReasonRenameAtReboot = "RenameAtReboot"
 )
 
-// Reasons of a NIC that was refused: nothing of it was touched.
+// Reasons of a NIC that was refused. Nothing of the NIC was touched.
 const (
-	// ReasonProtectedLink: the link carries a default route that is not ours,
-	// or the way to the API server, or the kubelet's address.
+	// ReasonProtectedLink: the link carries a default route that is not ours, the way to the API
+	// server, or the kubelet's address.
 	ReasonProtectedLink = "ProtectedLink"
 	// ReasonNotPhysical: the link is virtual, enslaved or made by a CNI plugin.
 	ReasonNotPhysical = "NotPhysical"
@@ -74,11 +73,11 @@ const (
 	// ReasonAddressInUse: a neighbour, or another link of the host, has the
 	// address.
 	ReasonAddressInUse = "AddressInUse"
-	// ReasonCutsAPIPath: the wanted subnet or route would cover the API server,
-	// or the primary's gateway, by a longer prefix.
+	// ReasonCutsAPIPath: the wanted subnet or route would cover the API server, or the primary's
+	// gateway, by a longer prefix.
 	ReasonCutsAPIPath = "CutsAPIPath"
-	// ReasonTableTaken: the NIC's own routing table, or the priority of its rules,
-	// is in use by somebody else.
+	// ReasonTableTaken: somebody else uses the NIC's own routing table, or the priority of its
+	// rules.
 	ReasonTableTaken = "TableTaken"
 	// ReasonMTUTooLarge: the link does not take the wanted MTU.
 	ReasonMTUTooLarge = "MTUTooLarge"
@@ -86,8 +85,7 @@ const (
 	ReasonNameTaken = "NameTaken"
 	// ReasonAmbiguousMAC: several links have the MAC address.
 	ReasonAmbiguousMAC = "AmbiguousMAC"
-	// ReasonInvalidSpec: the object does not pass Validate. Of a NIC, or of the
-	// whole object.
+	// ReasonInvalidSpec: the object, or one NIC in it, does not pass Validate.
 	ReasonInvalidSpec = "InvalidSpec"
 	// ReasonNotSupported: the host, or its backend, cannot do what is wanted.
 	ReasonNotSupported = "NotSupported"
@@ -97,61 +95,59 @@ const (
 
 // Reasons of a NIC, or of a whole change, that failed.
 const (
-	// ReasonApplyFailed: a step failed. The outcome says whether anything had been
-	// changed.
+	// ReasonApplyFailed: a step failed. The outcome says whether anything had been changed.
 	ReasonApplyFailed = "ApplyFailed"
-	// ReasonValidationFailed: the host's own tool refused the file to be
-	// written; what had been changed before was undone.
+	// ReasonValidationFailed: the host's own tool refused the file to be written. What had been
+	// changed before was undone.
 	ReasonValidationFailed = "ValidationFailed"
-	// ReasonVerificationFailed: after the change the kernel did not read back
-	// as wanted; the change was undone.
+	// ReasonVerificationFailed: after the change the kernel did not show what is wanted. The change
+	// was undone.
 	ReasonVerificationFailed = "VerificationFailed"
-	// ReasonProbeFailed: after the change a probe failed that passed before;
-	// the change was undone.
+	// ReasonProbeFailed: a probe that passed before the change failed after it. The change was
+	// undone.
 	ReasonProbeFailed = "ProbeFailed"
 	// ReasonRolledBack: the change failed and the host is as it was before.
 	ReasonRolledBack = "RolledBack"
-	// ReasonRollbackFailed: the change failed and so did its undoing; a person
-	// must look.
+	// ReasonRollbackFailed: the change failed, and undoing the change failed too. A person must
+	// look.
 	ReasonRollbackFailed = "RollbackFailed"
-	// ReasonChangeCrashed: the change ended the daemon more than once and is not
-	// tried again until the object changes.
+	// ReasonChangeCrashed: the change ended the daemon more than once. It is not tried again until
+	// the object changes.
 	ReasonChangeCrashed = "ChangeCrashed"
-	// ReasonDriftFighting: another writer keeps changing the NIC; multinicd
-	// stands back for a while.
+	// ReasonDriftFighting: another writer keeps changing the NIC. multinicd makes no repairs for a
+	// while.
 	ReasonDriftFighting = "DriftFighting"
 )
 
 // Reasons of a whole node.
 const (
-	// ReasonIdentityMismatch: the object's instanceId is not this host's;
-	// nothing was touched.
+	// ReasonIdentityMismatch: the object's instanceId is not the instance of this host. Nothing was
+	// touched.
 	ReasonIdentityMismatch = "IdentityMismatch"
-	// ReasonIdentityUnverified: nothing on this host can be compared with the
-	// object's instanceId. Not refused, nor Degraded: a note (Remark.IsNote).
+	// ReasonIdentityUnverified: nothing on this host can be compared with the object's instanceId.
+	// The object is neither refused nor Degraded: this is a note (Remark.IsNote).
 	ReasonIdentityUnverified = "IdentityUnverified"
-	// ReasonHeldBack: somebody rolled the node back by hand, and the configuration
-	// before the object's present one is in force until that changes.
+	// ReasonHeldBack: somebody rolled the node back by hand. The configuration before the object's
+	// present one is in force until the object changes.
 	ReasonHeldBack = "HeldBack"
-	// ReasonNoBackend: nobody on the host owns networking in a way that
-	// multinicd can speak to.
+	// ReasonNoBackend: no network manager that multinicd can speak to owns the host's networking.
 	ReasonNoBackend = "NoBackend"
-	// ReasonClockSkew: the host's clock and the API server's are more than two
-	// minutes apart. Degraded, not refused.
+	// ReasonClockSkew: the host's clock and the API server's clock are more than two minutes apart.
+	// The node is Degraded, not refused.
 	ReasonClockSkew = "ClockSkew"
-	// ReasonJoinNeeded: the API server takes the node's token no more, and the
-	// node cannot get another by itself. Said on the node alone, since it can
-	// tell nobody else.
+	// ReasonJoinNeeded: the API server no longer takes the node's token, and the node cannot get
+	// another by itself. Only the node itself says so, because it can tell nobody else.
 	ReasonJoinNeeded = "JoinNeeded"
 )
 
-// ReasonRetained (report, and each NIC of it): the object was deleted, and the
-// NICs stay as they are, since the node has on_delete = "retain".
+// ReasonRetained (report, and each NIC of it): the object was deleted. The NICs stay as they are,
+// because the node has on_delete = "retain".
 const ReasonRetained = "Retained"
 
-// ReasonRemoved (NIC): the node gave the NIC back, although the object still
-// wants it: somebody ran `multinicd cleanup` there.
+// ReasonRemoved (NIC): the node gave the NIC back although the object still wants it. Somebody ran
+// `multinicd cleanup` there.
 const ReasonRemoved = "Removed"
 
-// WaitingForReleaseMessage goes with ReasonWaitingForRelease, on both sides.
+// WaitingForReleaseMessage is the message of ReasonWaitingForRelease, on the node and in the
+// bridge.
 const WaitingForReleaseMessage = "the rollout has not released this generation for the node yet"

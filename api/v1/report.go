@@ -15,14 +15,15 @@ import (
 )
 
 const (
-	// ReportSchema names the only schema that ParseReport reads. A change that
-	// an older bridge would misread gets a new name.
+	// ReportSchema names the only schema that ParseReport reads. A change that an older bridge
+	// would misread gets a new name.
 	ReportSchema = "multinic.io/report/v1"
 
-	// ReportLevel is up to where ParseReport knows what has been added to the
-	// schema. The bridge says its own in status.reportLevel, and the node leaves out
-	// what is above (AtLevel), so that nodes and bridge are upgraded, and taken back,
-	// in any order. 0: 0.1.0; 1: outcome.
+	// ReportLevel is the newest addition to the schema that ParseReport knows. Level 0 is 0.1.0;
+	// level 1 added outcome.
+	//
+	// The bridge puts its own level into status.reportLevel. The node leaves out what a higher
+	// level added (AtLevel). So nodes and bridge can be upgraded, and taken back, in any order.
 	ReportLevel = 1
 
 	// MaxReportSize bounds a report in bytes.
@@ -33,47 +34,45 @@ const (
 
 	maxRun     = 64 // a uid
 	maxVersion = 64
-	maxName    = 15 // of a link: IFNAMSIZ without its end
+	maxName    = 15 // of a link: IFNAMSIZ without the final zero
 )
 
-// ErrReport is what every error of ParseReport wraps.
+// ErrReport is wrapped by every error of ParseReport.
 var ErrReport = errors.New("report refused")
 
 // Executor is who worked on the node.
 type Executor string
 
-// The executors. Only a daemon renews the Lease, so only after its report does
-// silence mean anything.
+// The executors. Only a daemon renews the Lease, so silence means something only after a daemon's
+// report.
 const (
 	ExecutorDaemon Executor = "daemon"
 	ExecutorJob    Executor = "job"
 )
 
-// Phase is how far the node is with the generation it reports on.
+// Phase is how far the node is with the generation that it reports on.
 type Phase string
 
 const (
-	// PhaseApplying: the node has taken the generation up.
+	// PhaseApplying: the node has begun with the generation.
 	PhaseApplying Phase = "Applying"
-	// PhaseDone: nothing runs; the interfaces are how it ended, or what it
-	// waits for.
+	// PhaseDone: nothing runs. The interfaces say how the generation ended, or what the node waits
+	// for.
 	PhaseDone Phase = "Done"
-	// PhaseRemoved: the node is done with an object that is gone, or whose NICs
-	// it was asked to give back. The NICs are given back, except where Degraded
-	// has ReasonRetained.
+	// PhaseRemoved: the node is done with an object that is gone, or whose NICs it was asked to
+	// give back. The NICs are given back, unless Degraded has ReasonRetained.
 	PhaseRemoved Phase = "Removed"
 )
 
-// Report is what one node says about one generation of its object. It is
-// written by the node alone and is not to be trusted: it can change nothing but
-// the status of that node's object.
+// Report is what one node says about one generation of its object. Only the node writes it, and
+// nobody trusts it: a report can change nothing except the status of that node's object.
 type Report struct {
 	Schema     string    `json:"schema"` // ReportSchema
 	Node       string    `json:"node"`   // the node's name
 	UID        types.UID `json:"uid"`    // of the object; a report for another uid never counts
 	Generation int64     `json:"generation"`
-	// SpecHash was sent by multinicd 0.1.0, and nobody went by it: the bridge has
-	// the object, whose hash may hold what no report takes.
+	// SpecHash was sent by multinicd 0.1.0. No bridge used it: the bridge has the object, whose
+	// hash may hold characters that no report takes.
 	SpecHash string   `json:"specHash,omitempty"`
 	Executor Executor `json:"executor"`
 	Version  string   `json:"version"` // of multinicd
@@ -82,15 +81,15 @@ type Report struct {
 	JobName string `json:"jobName,omitempty"`
 	// Run is the uid of the MultiNicNodeRun that this report answers.
 	Run string `json:"run,omitempty"`
-	// Refused says why the whole object was refused and nothing touched; nil
-	// where it was not.
+	// Refused says why the whole object was refused and nothing was touched. It is nil if the
+	// object was not refused.
 	Refused *Remark `json:"refused,omitempty"`
-	// Degraded says what needs a person although the NICs may work, or is good to
-	// know (IsNote); nil for nothing.
+	// Degraded says what needs a person although the NICs may work, or what is good to know
+	// (IsNote). nil means nothing.
 	Degraded *Remark `json:"degraded,omitempty"`
-	// Interfaces, at most MaxInterfaces, in any order. A row is known by its MAC
-	// address, which no other row has; NoMAC stands in any number of rows. What it
-	// has as id and name is for people.
+	// Interfaces are at most MaxInterfaces, in any order. A row is known by its MAC address, which
+	// no other row has; only NoMAC may stand in several rows. The id and the name of a row are for
+	// people.
 	Interfaces []InterfaceStatus `json:"interfaces"`
 }
 
@@ -98,18 +97,17 @@ type Report struct {
 type Remark struct {
 	Reason  string `json:"reason"`
 	Message string `json:"message,omitempty"`
-	// Outcome of the change of a NIC that the object names no more; "" where the
-	// remark is about something else.
+	// Outcome of the change of a NIC that the object no longer names. It is "" if the remark is
+	// about something else.
 	Outcome Outcome `json:"outcome,omitempty"`
 }
 
-// IsNote tells that the remark needs nobody: all is as wanted, and something
-// could not be compared. It makes no object Degraded.
+// IsNote says that the remark needs nobody: all is as wanted, but something could not be compared.
+// A note makes no object Degraded.
 func (m Remark) IsNote() bool { return m.Reason == ReasonIdentityUnverified }
 
-// AtLevel is the report without what a bridge does not read that reads reports up
-// to a level: what has come since 0.1.0, which is level 0, and refuses a report
-// with a field that it does not know.
+// AtLevel is the report without the fields that were added above a level. 0.1.0 is level 0. A
+// bridge refuses a report with a field that it does not know.
 func (r Report) AtLevel(level int32) Report {
 	if level >= 1 {
 		return r
@@ -124,10 +122,9 @@ func (r Report) AtLevel(level int32) Report {
 	return r
 }
 
-// ParseReport reads what Encode wrote and refuses everything else: unknown
-// fields, values out of their range, text that cannot be printed, anything too
-// long. The error wraps ErrReport and quotes nothing of the data that could not
-// be printed.
+// ParseReport reads what Encode wrote, and refuses everything else: unknown fields, values out of
+// their range, text that cannot be printed, anything too long. The error wraps ErrReport. It quotes
+// nothing of the data that could not be printed.
 func ParseReport(data []byte) (Report, error) {
 	if len(data) > MaxReportSize {
 		return Report{}, refuse("it has %d bytes, at most %d are taken", len(data), MaxReportSize)
@@ -154,7 +151,7 @@ func refuse(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{ErrReport}, args...)...)
 }
 
-// reasonForm is what metav1.Condition takes, and no longer than our own.
+// reasonForm is what metav1.Condition takes, and no longer than our own reasons.
 var reasonForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,63}$`)
 
 func (r Report) check() error {

@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// ErrSealed is what every error of OpenToken wraps: what was sealed is not for
-// this key, this node and this request, or was changed on the way.
+// ErrSealed is wrapped by every error of SealKey.Open. The sealed text is not for this key, this
+// node and this request, or it was changed on the way.
 var ErrSealed = errors.New("the sealed token cannot be opened")
 
 // The suite of RFC 9180: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, AES-256-GCM.
@@ -19,19 +19,19 @@ func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
 	return hpke.DHKEM(ecdh.X25519()), hpke.HKDFSHA256(), hpke.AES256GCM()
 }
 
-// binding ties what is sealed to one request: it cannot be passed off as the
-// answer to another.
+// binding ties the sealed text to one request. The text cannot pass as the answer to another
+// request.
 func binding(node string, request types.UID) []byte {
 	return []byte(Group + "/" + Version + " NodeTokenRequest " + node + " " + string(request))
 }
 
-// SealKey is the private half of a NodeTokenRequest's key. It prints as nothing
-// but its type, and should live no longer than the request.
+// SealKey is the private half of a NodeTokenRequest's key. It prints only its type. It should live
+// no longer than the request.
 //
 // +kubebuilder:object:generate=false
 type SealKey struct{ private hpke.PrivateKey }
 
-// NewSealKey makes a key, for one request.
+// NewSealKey makes a key for one request.
 func NewSealKey() (*SealKey, error) {
 	kem, _, _ := suite()
 	private, err := kem.GenerateKey()
@@ -47,8 +47,8 @@ func (k *SealKey) Public() []byte { return k.private.PublicKey().Bytes() }
 // Format prints no key, whatever the verb.
 func (*SealKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "SealKey(REDACTED)") }
 
-// Open gives the token that SealToken sealed to this key for that node and
-// request. The error wraps ErrSealed and quotes nothing.
+// Open gives the token that SealToken sealed to this key for that node and request. The error wraps
+// ErrSealed and quotes nothing.
 func (k *SealKey) Open(sealed []byte, node string, request types.UID) (string, error) {
 	_, kdf, aead := suite()
 	token, err := hpke.Open(k.private, kdf, aead, binding(node, request), sealed)
@@ -58,8 +58,8 @@ func (k *SealKey) Open(sealed []byte, node string, request types.UID) (string, e
 	return string(token), nil
 }
 
-// SealToken seals a token to publicKey for the one request with that uid. The
-// error means that publicKey is none.
+// SealToken seals a token to publicKey, for the one request with that uid. An error means that
+// publicKey is not a key.
 func SealToken(publicKey []byte, node string, request types.UID, token string) ([]byte, error) {
 	kem, kdf, aead := suite()
 	public, err := kem.NewPublicKey(publicKey)

@@ -5,11 +5,10 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// NodeTokenRequest is how a node gets its first token, or a new one after its
-// last has ended. It lies in NodesNamespace and bears the node's name. The node
-// creates it with a public key made for this once; the bridge answers with a
-// token that nobody but the holder of the private key can read, and deletes it
-// soon after.
+// NodeTokenRequest is how a node gets its first token, or a new one after its last token has ended.
+// It is in NodesNamespace and has the node's name. The node creates the request with a public key
+// that it made for this request alone. The bridge answers with a token that only the holder of the
+// private key can read, and deletes the request soon after.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=ntr,categories=multinic
@@ -39,13 +38,13 @@ type NodeTokenRequestList struct {
 	Items           []NodeTokenRequest `json:"items"`
 }
 
-// Door is how the node shows who it is.
+// Door is how the node shows which node it is.
 //
 // +kubebuilder:validation:Enum=Kubelet;JoinToken
 type Door string
 
-// The doors. Admission holds each to who may come through it, so that the
-// bridge can believe what stands in the request.
+// The doors. Admission checks for each door who comes through it. So the bridge can believe what
+// the request says.
 const (
 	// DoorKubelet: the requester is system:node:<node>.
 	DoorKubelet Door = "Kubelet"
@@ -62,12 +61,12 @@ type NodeTokenRequestSpec struct {
 	// +required
 	Door Door `json:"door"`
 
-	// publicKey is an X25519 key, 32 bytes, made for this request alone. A key
-	// that the bridge has seen before is refused. Base64.
+	// publicKey is an X25519 key, 32 bytes, made for this request alone. A key that the bridge has
+	// seen before is refused. Base64.
 	// ---
-	// Not of the format byte: the rules of the spec would then read it as URL
-	// base64, and fail on a '+' (API server 1.37). The pattern keeps out what no
-	// client could decode: one such request would blind the bridge for all.
+	// The format is not byte: the rules of the spec would then read the key as URL base64, and fail
+	// on a '+' (API server 1.37). The pattern keeps out what no client could decode: one such
+	// request would hide all others from the bridge.
 	// +required
 	// +kubebuilder:validation:Pattern=`^[A-Za-z0-9+/]{43}=$`
 	// +kubebuilder:validation:Format=""
@@ -78,17 +77,17 @@ type NodeTokenRequestSpec struct {
 
 // NodeTokenRequestStatus is the bridge's answer: a sealed token, or a reason.
 type NodeTokenRequestStatus struct {
-	// sealedToken is what SealToken made.
+	// sealedToken is the token as SealToken made it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16384
 	SealedToken []byte `json:"sealedToken,omitempty"`
 
-	// sealedAt is when.
+	// sealedAt is when the token was sealed.
 	// +optional
 	SealedAt *metav1.Time `json:"sealedAt,omitempty"`
 
-	// reason why there is no token, for programs; empty where there is one, or
-	// where the bridge has not answered yet.
+	// reason why there is no token, for programs. It is empty if there is a token, or if the bridge
+	// has not answered yet.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
@@ -101,28 +100,26 @@ type NodeTokenRequestStatus struct {
 
 // Reasons of a NodeTokenRequest that was refused, and of the Event that says so.
 const (
-	// ReasonNodeNotExpected: there is neither a Node, nor an object, nor a
-	// ServiceAccount of that name.
+	// ReasonNodeNotExpected: there is no Node, no object and no ServiceAccount of that name.
 	ReasonNodeNotExpected = "NodeNotExpected"
-	// ReasonNodeAlreadyJoined: a machine has joined under that name, and the join
-	// token was not made with --replace.
+	// ReasonNodeAlreadyJoined: a machine has joined under that name, and the join token was not
+	// made with --replace.
 	ReasonNodeAlreadyJoined = "NodeAlreadyJoined"
-	// ReasonJoinTokenEnded: the join token by which the request was made has been
-	// used, revoked or has ended since.
+	// ReasonJoinTokenEnded: the join token by which the request was made has since been used or
+	// revoked, or has ended.
 	ReasonJoinTokenEnded = "JoinTokenEnded"
 	// ReasonKeyReplayed: a token was sealed to that public key before.
 	ReasonKeyReplayed = "KeyReplayed"
-	// ReasonKeyInvalid: the public key is none.
+	// ReasonKeyInvalid: the public key is not a key.
 	ReasonKeyInvalid = "KeyInvalid"
-	// ReasonAdmissionMissing: the admission policies that hold nodes to what is
-	// theirs are not in force; nothing is handed out without them.
+	// ReasonAdmissionMissing: the admission policies that keep nodes to their own things are not in
+	// force. Without them nothing is handed out.
 	ReasonAdmissionMissing = "AdmissionMissing"
 )
 
-// LeaseHolder is the holderIdentity of the node's Lease: who renews it, and by
-// which request it joined. The bridge takes its own request's uid there as the
-// sign that the token has arrived. request is "" for a credential that was not
-// given by a NodeTokenRequest.
+// LeaseHolder is the holderIdentity of the node's Lease: who renews it, and by which request that
+// machine joined. When the bridge sees the uid of a request there, it knows that the token has
+// arrived. request is "" if no NodeTokenRequest gave the credential.
 func LeaseHolder(node string, request types.UID) string {
 	if request == "" {
 		return node

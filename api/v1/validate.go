@@ -10,16 +10,17 @@ import (
 	"unicode/utf8"
 )
 
-// Validate reads c once, and gives both what it says and what is wrong with it.
+// Validate reads c once. It returns what c says, and what is wrong with c.
 //
-// The NICs are as spec.interfaces has them, one for each, but no more than an
-// object may have; that of an entry which breaks the rules is to show only. The
-// errors are what the API server would refuse c for, naming the same fields, in
-// the order of the object's fields; nil where c is right. What only a host can
-// know (is the link there, is it ours to touch) is not asked here.
+// The NICs are in the order of spec.interfaces, one for each entry, but no more than an object may
+// have. The Normal of an entry that breaks the rules is only for display.
 //
-// The rules stand a second time in the markers of the types; the tables under
-// testdata hold the two together.
+// The errors are those for which the API server would refuse c. They name the same fields, in the
+// order of the object's fields. They are nil if c is right. Validate does not ask what only a host
+// can know: is the link there, may we touch it.
+//
+// The markers of the types state the same rules a second time. The tables under testdata check that
+// both agree.
 func (c *MultiNicNodeConfig) Validate() ([]Normal, FieldErrors) {
 	v := validator{index: -1}
 	s := &c.Spec
@@ -54,7 +55,7 @@ func (c *MultiNicNodeConfig) Validate() ([]Normal, FieldErrors) {
 
 type validator struct {
 	errs  FieldErrors
-	index int // of the entry that is looked at; -1: the object as a whole is
+	index int // of the entry that is looked at; -1: the object as a whole
 }
 
 func (v *validator) add(field, format string, args ...any) {
@@ -70,8 +71,8 @@ func (v *validator) text(field, s string, most int) bool {
 	return n <= most
 }
 
-// unique looks at all NICs at once. The API server cannot name one of them in
-// such a rule, so neither does the field; the message does.
+// unique compares all NICs with each other. In such a rule the API server cannot name one NIC, so
+// the field does not name one either. The message does.
 func (v *validator) unique(nics []reading) {
 	macs, ids, addrs := map[string]int{}, map[int32]int{}, map[netip.Addr]int{}
 	twice := func(first, second int, what string) {
@@ -101,7 +102,7 @@ func (v *validator) unique(nics []reading) {
 	}
 }
 
-// all are the addresses that can be read, also where the rest of r cannot.
+// all are the addresses that can be read, even if the rest of r cannot.
 func (r reading) all() []netip.Addr {
 	first := r.address
 	if r.Address == "" {
@@ -157,7 +158,7 @@ func (v *validator) nic(at string, n reading) {
 	}
 }
 
-// identity is id and name.
+// identity checks id and name.
 func (v *validator) identity(at string, n reading) {
 	if n.ID == nil && n.Name == "" {
 		v.add(at+".id", "id and name are both missing: give id (0 to %d), or name (multinic<id>)", MaxID)
@@ -176,7 +177,7 @@ func (v *validator) identity(at string, n reading) {
 	}
 }
 
-// address is address and cidr, each and together.
+// address checks address and cidr, each alone and both together.
 func (v *validator) address(at string, n reading) {
 	if n.Address == "" && n.CIDR == "" {
 		return
@@ -213,7 +214,7 @@ func (v *validator) address(at string, n reading) {
 	}
 }
 
-// routes are those of a NIC beside its addresses.
+// routes checks the routes of a NIC against its addresses.
 func (v *validator) routes(at string, n reading) {
 	if slices.ContainsFunc(n.Routes, func(r Route) bool { return strings.Contains(r.To, ":") }) && !n.speaks(true) {
 		v.add(at, "an IPv6 route needs an IPv6 address on this NIC: give one in cidr or addresses, or take the route out")
@@ -223,7 +224,7 @@ func (v *validator) routes(at string, n reading) {
 	}
 }
 
-// route is one of them; is is what r says.
+// route checks one route. is is r, parsed.
 func (v *validator) route(at string, r *Route, is NormalRoute) {
 	switch {
 	case !is.To.IsValid() || is.To != is.To.Masked():
@@ -246,8 +247,8 @@ func (v *validator) route(at string, r *Route, is NormalRoute) {
 	}
 }
 
-// speaks tells whether the NIC has an address of the family, going by its
-// spelling as the API server's rule does.
+// speaks says whether the NIC has an address of the family. It goes by the spelling, as the API
+// server's rule does.
 func (r reading) speaks(ipv6 bool) bool {
 	if r.CIDR != "" && strings.Contains(r.CIDR, ":") == ipv6 {
 		return true
@@ -260,10 +261,10 @@ func (r reading) speaks(ipv6 bool) bool {
 	return false
 }
 
-// has tells whether the address, spelled in whatever way, is one of the NIC's.
+// has says whether the address is one of the NIC's, whatever its spelling.
 func (r reading) has(a netip.Addr) bool { return slices.Contains(r.all(), a) }
 
-// hostPrefix is false for what could not be parsed, too.
+// hostPrefix is also false for what could not be parsed.
 func hostPrefix(p netip.Prefix) bool { return p.Bits() > 0 && usable(p.Addr()) }
 
 // lengthForm is an address with a prefix length that has the form of one.
@@ -285,6 +286,6 @@ func wrongLength(field, s string, least int) string {
 	return fmt.Sprintf("the prefix length in %s %s is too %s: give %d to 32 for IPv4, %d to 128 for IPv6", field, s, is, least, least)
 }
 
-// usable leaves out what no NIC can have: unspecified, loopback, multicast and
-// broadcast addresses, and what could not be parsed.
+// usable is false for what no NIC can have: unspecified, loopback, multicast and broadcast
+// addresses. It is also false for what could not be parsed.
 func usable(a netip.Addr) bool { return a.IsGlobalUnicast() || a.IsLinkLocalUnicast() }
