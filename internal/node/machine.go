@@ -54,12 +54,10 @@ type Machine struct {
 
 	asking    sync.Mutex // held while the API server's name is looked up, which may take its time; before mu
 	mu        sync.Mutex // guards what follows, and is held for moments only: the kernel's events wait for it
-	endpoints []netip.Addr
+	endpoints []server
+	resolved  map[string][]netip.Addr // of servers behind a proxy, by name; guarded by asking
 	asked     time.Time
 }
-
-// endpointsAge is how long the addresses of the API server are taken for known.
-const endpointsAge = 30 * time.Second
 
 // Look reads what is there: the links, who claims them, and the paths that the node lives by.
 func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
@@ -101,9 +99,9 @@ func (m *Machine) protected() []plan.Protected {
 
 func (m *Machine) paths(ctx context.Context, addrs []plan.NodeAddr) []plan.Lifeline {
 	var out []plan.Lifeline
-	for _, to := range m.servers(ctx) {
-		p := plan.Lifeline{What: "the API server", To: to}
-		p.Index, p.Source, p.Via, _ = m.Kernel.RouteTo(ctx, to) // no way there now: an index of 0
+	for _, one := range m.servers(ctx) {
+		p := plan.Lifeline{What: one.what, To: one.at.Addr()}
+		p.Index, p.Source, p.Via, _ = m.Kernel.RouteTo(ctx, p.To) // no way there now: an index of 0
 		out = append(out, p)
 	}
 	for _, a := range addrs {
@@ -115,7 +113,8 @@ func (m *Machine) paths(ctx context.Context, addrs []plan.NodeAddr) []plan.Lifel
 // ways gives the links by which the API server's addresses are reached now; those without a way are left out.
 func (m *Machine) ways(ctx context.Context) map[netip.Addr]way {
 	out := map[netip.Addr]way{}
-	for _, to := range m.servers(ctx) {
+	for _, one := range m.servers(ctx) {
+		to := one.at.Addr()
 		index, _, _, err := m.Kernel.RouteTo(ctx, to)
 		if err != nil || index == 0 {
 			continue
@@ -124,41 +123,6 @@ func (m *Machine) ways(ctx context.Context) map[netip.Addr]way {
 		out[to] = way{index, name}
 	}
 	return out
-}
-
-// servers gives the API server's addresses; the last known ones where its name cannot be resolved now.
-func (m *Machine) servers(ctx context.Context) []netip.Addr {
-	if m.API == nil {
-		return nil
-	}
-	m.asking.Lock()
-	defer m.asking.Unlock()
-	if known, asked := m.known(); time.Since(asked) < endpointsAge {
-		return known
-	}
-	look, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	found, err := m.API.Endpoints(look)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if ctx.Err() == nil { // else the question was cut off, and is no answer for the next one who asks
-		m.asked = time.Now()
-	}
-	if err != nil {
-		return m.endpoints
-	}
-	m.endpoints = nil
-	for _, ap := range found {
-		m.endpoints = append(m.endpoints, ap.Addr().Unmap())
-	}
-	return m.endpoints
-}
-
-// known gives the API server's addresses as they were found last, and when that was. It never waits.
-func (m *Machine) known() ([]netip.Addr, time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.endpoints, m.asked
 }
 
 // Settle waits, at a start, until networkd, or NetworkManager, has done with the links that our files tell it of: what it is about to do by itself is no drift.
@@ -258,9 +222,13 @@ func relay(ctx context.Context, from <-chan struct{}, to chan<- struct{}) {
 // route says, as a text to be compared, by which ways the kernel would reach the API server now; "" where there is none. It asks the kernel only.
 func (m *Machine) route(ctx context.Context) string {
 	var out strings.Builder
-	servers, _ := m.known()
-	if len(servers) == 0 {
-		servers = anywhere
+	known, _ := m.known()
+	servers := anywhere
+	if len(known) > 0 {
+		servers = nil
+	}
+	for _, one := range known {
+		servers = append(servers, one.at.Addr())
 	}
 	for _, to := range servers {
 		if index, source, via, err := m.Kernel.RouteTo(ctx, to); err == nil {

@@ -125,13 +125,13 @@ func TestNoKernelEventWaitsForTheServersName(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := netip.MustParseAddr("192.0.2.7")
-	m := &Machine{API: api, endpoints: []netip.Addr{server}}
+	last := server{netip.MustParseAddrPort("192.0.2.7:6443"), "the API server"}
+	m := &Machine{API: api, endpoints: []server{last}}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan []netip.Addr)
+	done := make(chan []server)
 	go func() { done <- m.servers(ctx) }()
 	<-asked
-	if known, _ := m.known(); len(known) != 1 || known[0] != server {
+	if known, _ := m.known(); len(known) != 1 || known[0] != last {
 		t.Errorf("while the name is looked up, known are %v", known)
 	}
 	select {
@@ -140,7 +140,7 @@ func TestNoKernelEventWaitsForTheServersName(t *testing.T) {
 	default:
 	}
 	cancel()
-	if got := <-done; len(got) != 1 || got[0] != server {
+	if got := <-done; len(got) != 1 || got[0] != last {
 		t.Errorf("without an answer the servers are %v", got)
 	}
 	if _, at := m.known(); !at.IsZero() {
