@@ -37,13 +37,15 @@ func (h *Host) Read(path string) ([]byte, fs.FileMode, error) {
 	return data, mode, err
 }
 
-// Head gives the first bytes of a file, at most most of them. Errors are those of Read, EFBIG excepted.
+// Head gives the first bytes of a file, at most so many as most says. Errors are as for Read,
+// except EFBIG.
 func (h *Host) Head(path string, most int) ([]byte, error) {
 	data, _, err := h.read(path, most)
 	return data, err
 }
 
-// Each gives a file line by line, whatever its size, until each says false. A line is at most 64 KiB long. Errors are those of Read.
+// Each calls each for every line of a file, whatever the size of the file, until each returns
+// false. A line is at most 64 KiB long. Errors are as for Read.
 func (h *Host) Each(path string, each func(line string) bool) error {
 	f, _, err := h.regular(path)
 	if err != nil {
@@ -75,7 +77,7 @@ func (h *Host) read(path string, most int) ([]byte, fs.FileMode, error) {
 	return data, mode, nil
 }
 
-// regular opens a regular file, to be read, and gives its permission bits.
+// regular opens a regular file for reading, and gives its permission bits.
 func (h *Host) regular(path string) (*os.File, fs.FileMode, error) {
 	f, err := os.OpenFile(h.Path(path), os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {

@@ -24,7 +24,7 @@ const NetworkdLinks = "/run/systemd/netif/links"
 // NetworkdRuns says whether systemd-networkd runs.
 func (h *Host) NetworkdRuns() bool { return h.Exists(NetworkdState) }
 
-// LinkState is networkd's word on a link: the ADMIN_STATE of its file, as
+// LinkState is what networkd says about a link: the ADMIN_STATE of its file, as
 // sd_network_link_get_setup_state(3) gives it (systemd src/network/networkd-link.c).
 type LinkState string
 
@@ -39,7 +39,7 @@ const (
 	LinkLinger      LinkState = "linger" // the link is gone
 )
 
-// Busy says whether networkd is about to do something on the link by itself.
+// Busy says whether networkd will still do something on the link by itself.
 func (s LinkState) Busy() bool {
 	return s == LinkPending || s == LinkInitialized || s == LinkConfiguring
 }

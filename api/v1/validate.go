@@ -267,11 +267,11 @@ func (r reading) has(a netip.Addr) bool { return slices.Contains(r.all(), a) }
 // hostPrefix is also false for what could not be parsed.
 func hostPrefix(p netip.Prefix) bool { return p.Bits() > 0 && usable(p.Addr()) }
 
-// lengthForm is an address with a prefix length that has the form of one.
+// lengthForm matches a text that looks like an address with a prefix length.
 var lengthForm = regexp.MustCompile(`^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$`)
 
-// wrongLength says that all is right in a prefix except its length, which is too large, or smaller
-// than least, 0 or 1; "" where the length is right, or something else is wrong as well.
+// wrongLength says that only the length of a prefix is wrong: it is too large, or smaller than
+// least, which is 0 or 1. It is "" if the length is right, or if something else is wrong as well.
 func wrongLength(field, s string, least int) string {
 	address, _, _ := strings.Cut(s, "/")
 	is := "large"

@@ -40,8 +40,9 @@ type fleetNode struct {
 	Version  string `json:"version,omitempty"`  // of multinicd, as it last reported
 	Executor string `json:"executor,omitempty"` // daemon or job
 	LastJob  string `json:"lastJobName,omitempty"`
-	// NoObject: the node's object is gone, and the fields above are empty. Message says what became of
-	// the node's NICs. Kept has the names of the NICs that the node has said to keep as they are.
+	// NoObject: the node's object is gone, and the fields above are empty. Message says what
+	// happened to the node's NICs. Kept has the names of the NICs that the node says it keeps as
+	// they are.
 	NoObject bool     `json:"noObject,omitempty"`
 	Kept     []string `json:"kept,omitempty"`
 	// The bridge wrote Changed, the node wrote Seen, the API server wrote Credential. nil means
@@ -218,7 +219,7 @@ func (a *admin) fleet(ctx context.Context, selector labels.Selector, keep func(n
 			out = append(out, n)
 		}
 	}
-	if selector.Empty() { // else nobody knows which objects there are
+	if selector.Empty() { // otherwise nobody knows which objects there are
 		for _, node := range withoutObject(objects.Items, reports.Items, leases.Items) {
 			n := describeGone(node, said)
 			n.Seen, n.Credential = timeIn(seen, v1.LeaseName(node)), timeIn(made, v1.ServiceAccountName(node))

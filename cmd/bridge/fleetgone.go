@@ -12,8 +12,8 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// withoutObject names the nodes that have a report or a Lease and no object, sorted: the object was
-// deleted, and the bridge has not taken the node's last report over, or there was none yet.
+// withoutObject names the nodes that have a report or a Lease but no object, sorted. Either the object
+// was deleted and the bridge has not taken over the node's last report, or there was no object yet.
 func withoutObject(objects []v1.MultiNicNodeConfig, reports []corev1.ConfigMap, leases []coordinationv1.Lease) []string {
 	nodes := map[string]bool{}
 	for _, cm := range reports {
@@ -39,7 +39,7 @@ const (
 	noWord   = "no object; the node has not reported what became of its NICs"
 )
 
-// describeGone is what a node whose object is gone has said of its NICs last.
+// describeGone is what a node without an object has last said about its NICs.
 func describeGone(node string, said map[string]v1.Report) fleetNode {
 	n := fleetNode{Node: node, NoObject: true, Message: noWord}
 	r, ok := said[v1.ReportName(node)]
@@ -61,7 +61,7 @@ func describeGone(node string, said map[string]v1.Report) fleetNode {
 	kept := fmt.Sprintf("%d NICs", len(n.Kept))
 	switch len(n.Kept) {
 	case 0:
-		kept = "NICs" // it runs an older version, which does not say which
+		kept = "NICs" // the node runs an older version, which does not say which NICs
 	case 1:
 		kept = "1 NIC"
 	}
@@ -69,7 +69,7 @@ func describeGone(node string, said map[string]v1.Report) fleetNode {
 	return n
 }
 
-// stateText is the cell STATE of the table.
+// stateText is the text of the table's column STATE.
 func (n fleetNode) stateText() string {
 	if n.NoObject {
 		return "no object"
@@ -77,7 +77,7 @@ func (n fleetNode) stateText() string {
 	return string(n.State)
 }
 
-// nicsText is the cell INTERFACES of the table.
+// nicsText is the text of the table's column INTERFACES.
 func (n fleetNode) nicsText() string {
 	if _, fate, ok := strings.Cut(n.Message, "; "); ok && n.NoObject && n.Reason != "" {
 		return fate

@@ -90,9 +90,10 @@ type Links struct {
 
 // Routing says what is done in addition to addresses and routes.
 type Routing struct {
-	SameSubnet  string         // "auto" or "off"
-	AllowTables []int          // tables that a route may name beside main and the NIC's own
-	Protect     []netip.Prefix // networks that no route through a NIC of ours may draw; masked
+	SameSubnet string // "auto" or "off"
+	// tables that a route may name, in addition to main and the NIC's own
+	AllowTables []int
+	Protect     []netip.Prefix // networks whose traffic no NIC of ours may take; masked
 }
 
 // Probe says what must still answer after a change, if it answered before the change.

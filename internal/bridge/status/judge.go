@@ -217,7 +217,7 @@ func reported(obj *v1.MultiNicNodeConfig, rep *v1.Report) finding {
 	f := finding{nics: rows(nics), refused: rep.Refused, degraded: rep.Degraded}
 	said, waits := map[string]v1.InterfaceStatus{}, false
 	for _, n := range rep.Interfaces {
-		if n.MACAddress != v1.NoMAC { // the row's entry cannot be known
+		if n.MACAddress != v1.NoMAC { // nobody knows which entry a row without a MAC is about
 			said[n.MACAddress] = n
 		}
 		waits = waits || n.Reason == v1.ReasonWaitingForRelease
