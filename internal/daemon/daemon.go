@@ -6,7 +6,7 @@
 // One goroutine, the one that runs Run, owns the machine. No other part changes a link or a file of the host. What talks to the
 // cluster never stops the loop.
 //
-// Start reading at Daemon.Run, then pass.go; news.go has what comes from outside.
+// Start reading at Daemon.Run, then loop.go and pass.go; news.go has what comes from outside.
 package daemon
 
 import (
@@ -149,6 +149,7 @@ type own struct {
 	between between           // two states
 	counted time.Time         // told of the wish whose change was counted last
 	woken   time.Time         // when the kernel's event came that this pass looks into; zero: none did
+	events  chan struct{}     // wakes the loop: the kernel has told of something; nil: nobody listens
 	serves  bool              // there will be another pass
 	started bool              // the service manager knows that we are ready
 	blinds  int               // passes in a row that could not see the machine
@@ -184,9 +185,10 @@ func (d *Daemon) Run(ctx context.Context) error {
 	if err := d.recover(ctx); err != nil {
 		d.partDown(partRecover, err) // and each pass begins with it
 	}
-	wake := make(chan struct{}, 1)
+	news, events := make(chan struct{}, 1), make(chan struct{}, 1)
+	d.own.events = events
 	ready := make(chan struct{})
-	keep("watching the kernel", func(ctx context.Context, again bool) error { return d.watch(ctx, again, ready, wake) })
+	keep("watching the kernel", func(ctx context.Context, again bool) error { return d.watch(ctx, again, ready, events) })
 	select {
 	case <-ready:
 	case <-time.After(10 * time.Second):
@@ -201,88 +203,19 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	if d.Source != nil {
 		keep("watching the object", func(ctx context.Context, _ bool) error {
-			return d.Source.Run(ctx, func(w Wish) { d.take(w, wake) })
+			return d.Source.Run(ctx, func(w Wish) { d.take(w, news) })
 		})
 	}
 	if d.Keeper != nil {
 		keep("keeping the credential", func(ctx context.Context, _ bool) error {
-			return d.Keeper.Run(ctx, func(c Credential) { d.keep(c, wake) })
+			return d.Keeper.Run(ctx, func(c Credential) { d.keep(c, news) })
 		})
 	}
 	d.own.started = true
 	d.Notify.Ready()
-	d.loop(ctx, wake, retry)
+	d.loop(ctx, news, retry)
 	d.Notify.Stopping()
 	return nil
-}
-
-// debounce is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
-// While somebody fights with us, events are no news: it is longer then.
-func (d *Daemon) debounce() time.Duration {
-	if len(d.own.goingOn()) > 0 {
-		return 300 * time.Millisecond
-	}
-	return 50 * time.Millisecond
-}
-
-func (d *Daemon) loop(ctx context.Context, wake <-chan struct{}, retry time.Duration) {
-	resync := time.NewTicker(d.Resync)
-	defer resync.Stop()
-	feed := time.NewTicker(watchdogEvery(d.Notify.WatchdogInterval()))
-	defer feed.Stop()
-	again := time.NewTimer(retry)
-	defer again.Stop()
-	last := d.now()
-	behind := time.Time{} // an event came during the pass that began then
-	for {
-		d.own.woken = time.Time{}
-		d.Notify.Status(d.Status().Line())
-		select {
-		case <-ctx.Done():
-			return
-		case <-feed.C:
-			d.Notify.Watchdog()
-			continue
-		case <-wake:
-			if d.own.woken = behind; behind.IsZero() {
-				d.own.woken = d.now()
-			}
-			if rest := d.debounce() - d.now().Sub(last); rest > 0 {
-				select {
-				case <-time.After(rest):
-				case <-ctx.Done():
-					return
-				}
-			}
-		case <-resync.C:
-			d.checkShown()
-		case <-again.C:
-		case c := <-d.commands:
-			if next := d.obey(ctx, c); next > 0 {
-				again.Reset(next)
-				last = d.now()
-			}
-			continue
-		}
-		began := d.now()
-		next := d.pass(ctx)
-		if behind = (time.Time{}); len(wake) > 0 {
-			behind = began
-		}
-		last = d.now()
-		d.Notify.Watchdog()
-		again.Reset(next)
-	}
-}
-
-// checkShown sends the report again where the cluster does not show it: somebody may have lost it there.
-func (d *Daemon) checkShown() {
-	d.state.mu.Lock()
-	obj, asked := d.state.wish.Object, d.state.wish.Err == nil && !d.state.wish.Contact.IsZero()
-	d.state.mu.Unlock()
-	if r := d.reports.last(); obj != nil && asked && r.UID == obj.UID && r.Generation == obj.Generation && obj.Status.ObservedGeneration != obj.Generation {
-		d.reports.again()
-	}
 }
 
 // startMore is how much longer each NIC of the first pass may hold back that we are ready: more than one change takes with its probes and its
@@ -298,14 +231,6 @@ func (d *Daemon) Alive() {
 	if !d.own.started {
 		d.Notify.Starting(startMore)
 	}
-}
-
-// watchdogEvery feeds three times within the interval that the service manager allows.
-func watchdogEvery(interval time.Duration) time.Duration {
-	if interval <= 0 {
-		return time.Hour
-	}
-	return interval / 3
 }
 
 // Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply` runs. The object is remembered as the

@@ -51,6 +51,7 @@ type world struct {
 	lost    atomic.Bool                 // before the next look, once
 	alias   atomic.Int64                // of the last link: its alternative name from the next look on
 	step    func(name string)           // called before each step of a change; nil: not
+	mute    bool                        // the kernel does not tell of the daemon's own changes
 	dark    atomic.Bool                 // the machine cannot be read
 	wakes   int                         // of the loop
 	cancel  func()                      // begins to stop the daemon
@@ -172,6 +173,9 @@ func (w *world) start() (stop func()) {
 	backend.DAD = w.dad
 	a := &apply.Applier{Backend: backend, Links: w.machine, Files: w.machine, Probe: w, Log: slog.New(slog.DiscardHandler),
 		Dir: "/state", Boot: "boot", ProbeTimeout: time.Second, VerifyTimeout: time.Second, At: func(point string) {
+			if w.wake != nil && !w.mute {
+				nudge(w.wake) // the kernel tells of each change, whoever makes it
+			}
 			if w.step != nil {
 				w.step(point)
 			}

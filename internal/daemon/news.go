@@ -157,3 +157,13 @@ func nudge(wake chan<- struct{}) {
 	default:
 	}
 }
+
+// drain forgets that the loop was to be woken; true: it was.
+func drain(wake <-chan struct{}) bool {
+	select {
+	case <-wake:
+		return true
+	default:
+		return false
+	}
+}

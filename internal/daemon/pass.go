@@ -81,7 +81,12 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	d.partUp(partLook)
 	d.own.given = append(d.own.given, given(d.withHalfway(results))...)
 	if changed {
-		if machine, err = d.Machine.Look(ctx); err != nil {
+		told := drain(d.own.events)
+		machine, err = d.Machine.Look(ctx)
+		if told && (err != nil || !d.nothingToDo(desired, machine, results)) {
+			nudge(d.own.events)
+		}
+		if err != nil {
 			return d.blind(ctx, partLook, err)
 		}
 		d.logChange(wish, results, d.now().Sub(start))
