@@ -163,7 +163,7 @@ func TestACleanupSaysWhyALinkIsNotTouched(t *testing.T) {
 	}{
 		{"the node has come to live by it", func(w *world) {
 			w.machine.Net[0].Routes = append(w.machine.Net[0].Routes, nic.Route{To: netip.MustParsePrefix("0.0.0.0/0")})
-		}, "link multinic1 has a default route"},
+		}, "link multinic1 has the default route of IPv4 that counts"},
 		{"it is part of a bridge by now", func(w *world) { w.machine.Net[0].Master = 99 }, "link multinic1 is part of a bond, bridge or VRF"},
 		{"its kind is none that counts", func(w *world) { w.machine.Net[0].Kind = "veth" }, "link multinic1 is virtual (kind \"veth\"), no NIC"},
 		{"another has its MAC", func(w *world) { w.machine.Net[1].MAC, w.machine.Net[1].Permanent = w.machine.Net[0].MAC, nic.MAC{} }, "2 links have MAC"},
