@@ -1,9 +1,12 @@
 package e2e
 
 import (
+	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"multinicd/host/survey"
 	"multinicd/test/bed"
@@ -20,17 +23,21 @@ type kind struct {
 	backend string // that a NIC gets there
 	files   string // of ours, for NIC 1, once it is configured and before a boot
 	long    bool   // for test-all
+	cloud   bool   // as the cloud made it, else prepared
 }
 
 // Names of kinds that the short run has where it cannot have all.
 const (
 	netplan12  = "netplan, Debian 12"
 	keyfiles12 = "keyfiles, Debian 12"
+	netplan13  = "netplan, Debian 13"
+	asTheCloud = ", as the cloud made it"
 )
 
-var kinds = []kind{
+// prepared are hosts on which nobody has configured any NIC but the primary one.
+var prepared = []kind{
 	{name: netplan12, flavour: testhost.Networkd, suite: "bookworm", backend: survey.Netplan, files: "/etc/netplan/90-multinic1.yaml"},
-	{name: "netplan, Debian 13", flavour: testhost.Networkd, suite: "trixie", backend: survey.Netplan, files: "/etc/netplan/90-multinic1.yaml", long: true},
+	{name: netplan13, flavour: testhost.Networkd, suite: "trixie", backend: survey.Netplan, files: "/etc/netplan/90-multinic1.yaml", long: true},
 	{name: keyfiles12, flavour: testhost.NetworkManager, suite: "bookworm", backend: survey.NetworkManager,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
 	{name: "keyfiles, Debian 13", flavour: testhost.NetworkManager, suite: "trixie", backend: survey.NetworkManager,
@@ -45,14 +52,75 @@ var kinds = []kind{
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
 }
 
-// options are those of a host of the kind.
+// kinds are those, prepared and as the cloud made them, which the long run has.
+var kinds = append(prepared, made(prepared)...)
+
+func made(prepared []kind) (out []kind) {
+	for _, k := range prepared {
+		k.cloud, k.long = true, true
+		k.name += asTheCloud
+		out = append(out, k)
+	}
+	return out
+}
+
+// options are those of a host of the kind. The cloud has told cloud-init of the first of its NICs.
 func (k kind) options(nics ...testhost.NIC) testhost.Options {
-	return testhost.Options{Flavour: k.flavour, Suite: k.suite, NICs: nics}
+	o := testhost.Options{Flavour: k.flavour, Suite: k.suite, NICs: nics}
+	if k.cloud {
+		o.Cloud = &testhost.Cloud{}
+		if len(nics) > 0 {
+			o.Cloud.Ports = []string{nics[0].MAC}
+		}
+	}
+	return o
+}
+
+// nth is what the kernel calls the nth NIC beside the primary one.
+func (k kind) nth(n int) string {
+	if k.cloud {
+		return fmt.Sprintf("ens%d", 3+n)
+	}
+	return fmt.Sprintf("eth%d", n)
+}
+
+// givenBack waits until the NIC of a MAC, the nth, is as nobody's: free, or, where the cloud made
+// the host, up without anything of ours; after a boot it has a lease there.
+func (n *node) givenBack(k kind, nth int, mac string, booted bool) {
+	n.t.Helper()
+	if !k.cloud {
+		n.wantLinkStays(mac, k.nth(nth)+" "+k.free()+" mtu 1500")
+		return
+	}
+	n.wantStays("the NIC that was given back", k.nth(nth)+" up mtu 1500", func() string {
+		words := strings.Fields(n.link(mac))
+		rest := slices.DeleteFunc(words[min(4, len(words)):], func(a string) bool { return n.leased(a) })
+		return strings.Join(append(words[:min(4, len(words))], rest...), " ")
+	})
+	if booted {
+		n.eventually("its default route", "dhcp", func() string { return n.defaults(k.nth(nth)) })
+	}
+}
+
+// leased tells whether an address is one of those that the DHCP servers of kindNode give away.
+func (n *node) leased(address string) bool {
+	a, err := netip.ParsePrefix(address)
+	if err != nil || !a.Addr().Is4() {
+		return false
+	}
+	last := a.Addr().As4()[3]
+	return last >= 100 && last < 200
+}
+
+// defaults is who made the IPv4 default routes of a link.
+func (n *node) defaults(link string) string {
+	n.t.Helper()
+	return strings.TrimSpace(n.must("sh", "-c", "ip -4 route show default dev "+link+" 2>/dev/null | grep -o 'proto [a-z0-9]*' | cut -d ' ' -f 2"))
 }
 
 // free is how a link is that nobody has configured: NetworkManager sets all up that it manages, to see whether there is a carrier.
 func (k kind) free() string {
-	if k.flavour == testhost.Networkd {
+	if k.flavour == testhost.Networkd && !k.cloud {
 		return "down"
 	}
 	return "up"
@@ -68,8 +136,13 @@ func all() (out []kind) {
 	return out
 }
 
-// brief are the kinds of these names, and in the long run all.
-func brief(names ...string) (out []kind) {
+// brief are the prepared kinds of these names, and in the long run all prepared ones.
+func brief(names ...string) []kind { return among(prepared, names) }
+
+// both are the kinds of these names, prepared or as the cloud made them, and in the long run all.
+func both(names ...string) []kind { return among(kinds, names) }
+
+func among(kinds []kind, names []string) (out []kind) {
 	if long := prerequisite.Long(kinds...); long != nil {
 		return long
 	}
@@ -114,11 +187,35 @@ func (k kind) restart() string {
 	return "systemctl restart NetworkManager; nm-online -qs -t 90"
 }
 
-// kindNode is fileNode on a host of some kind.
+// segments are those of NICs 1 to 3 in most tests. Where the cloud made the host, a DHCP server is
+// on each, which is the router too.
+var segments = map[string]string{"data1": "192.168.100.0/24", "data2": "192.168.200.0/24", "data3": "192.168.3.0/24"}
+
+// serve starts the DHCP servers of a bed whose hosts are as the cloud made them. Nothing is renewed
+// while a test runs.
+func (k kind) serve(b *bed.Bed) {
+	if !k.cloud {
+		return
+	}
+	for segment, network := range segments {
+		b.DHCP(segment, testhost.DHCP{Network: netip.MustParsePrefix(network), Lease: 24 * time.Hour})
+	}
+}
+
+// kindNode is fileNode on a host of some kind. As the cloud made it, each NIC is leased an address
+// and a default route before the test begins, and the kubelet has been told which address is the
+// node's.
 func kindNode(t *testing.T, b *bed.Bed, k kind, nics ...testhost.NIC) *node {
 	t.Helper()
+	k.serve(b)
 	n := newNode(t, b, k.options(nics...), settings("worker-node-01", fromFile)+k.toml)
 	n.must("systemctl", "--quiet", "disable", "multinicd")
+	if k.cloud {
+		n.file("/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--node-ip="+n.Address.Addr().String()+"\"\n")
+		for i := range nics {
+			n.eventually("the lease of NIC "+nics[i].MAC, "dhcp", func() string { return n.defaults(k.nth(i + 1)) })
+		}
+	}
 	return n
 }
 
@@ -183,7 +280,7 @@ func TestTheMainJobOnEveryKindOfHost(t *testing.T) {
 		const link1Changed = "multinic1 up mtu 1300 192.168.101.10/24"
 		n.apply(exitDone, nodeObject(changed, second))
 		n.wantLinksStay(map[string]string{mac1: link1Changed, mac2: link2})
-		if got := strings.Replace(n.link(mac3), " up ", " down ", 1); got != "eth3 down mtu 1500" { // as it was found: NetworkManager may have set it up by then
+		if got := strings.Replace(n.link(mac3), " up ", " down ", 1); !strings.HasPrefix(got, k.nth(3)+" down mtu 1500") || got != k.nth(3)+" down mtu 1500" && !k.cloud { // as it was found: NetworkManager may have set it up by then
 			t.Errorf("NIC 3 was not given back: %s", got)
 		}
 		if out := n.must("ip", "route", "show", "10.20.0.0/16"); out != "" {
@@ -211,11 +308,12 @@ func TestTheMainJobOnEveryKindOfHost(t *testing.T) {
 		}
 
 		n.apply(exitDone, nodeObject())
-		n.wantLinksStay(map[string]string{mac1: "eth1 " + k.free() + " mtu 1500", mac2: "eth2 " + k.free() + " mtu 1500"})
+		n.givenBack(k, 1, mac1, false)
+		n.givenBack(k, 2, mac2, false)
 		if got := n.profiles(); got != "" {
 			t.Errorf("files of ours are left: %s", got)
 		}
 		n.reboot()
-		n.wantLinkStays(mac1, "eth1 "+k.free()+" mtu 1500")
+		n.givenBack(k, 1, mac1, true)
 	})
 }

@@ -67,9 +67,9 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 	}
 	const polled = "[source]\nmode = \"poll\"\ninterval = \"5s\""
 	var rows []row
-	for i, k := range brief(netplan12, keyfiles12) {
+	for i, k := range both(netplan12, keyfiles12) {
 		rows = append(rows, row{fmt.Sprintf("main-%d", i), "", k})
-		if k.name == netplan12 || len(prerequisite.Long(k)) > 0 {
+		if k.name == netplan12 || !k.cloud && len(prerequisite.Long(k)) > 0 {
 			rows = append(rows, row{fmt.Sprintf("main-%d-polled", i), polled, k})
 		}
 	}
@@ -80,7 +80,8 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 			b := bed.New(t)
 			c := newCluster(t, b)
 			name := row.node
-			n := c.newMember(t, name, row.source, k.toml, k.options())
+			k.serve(b)
+			n := c.newMember(t, name, row.source, k.toml, k.options(bed.NICs(mac1, mac2)...))
 			c.Want(strings.ReplaceAll(example(t), "worker-node-01", name))
 			c.wantState(name, "Configured", "2/2")
 			n.wantLink(mac1, example1)

@@ -33,7 +33,7 @@ func (k kind) formerProfile(id int, mac, address, more string) map[string]string
 // The same as on hosts of networkd, where NetworkManager has the links: what means the same keeps the profile that is in force until the next boot.
 func TestWhatTheFormerAgentLeftInNetworkManagerIsTakenOver(t *testing.T) {
 	kinds := slices.DeleteFunc(all(), func(k kind) bool {
-		return k.backend == survey.Netplan || k.flavour == testhost.Ifcfg && k.backend != survey.Ifcfg
+		return k.cloud || k.backend == survey.Netplan || k.flavour == testhost.Ifcfg && k.backend != survey.Ifcfg
 	})
 	onKinds(t, kinds, func(t *testing.T, k kind) {
 		more := map[string]string{

@@ -188,9 +188,9 @@ func (n *node) ours() string {
 func (n *node) others() string {
 	n.t.Helper()
 	return n.must("sh", "-c", `
-		ip -oneline address | sed 's/valid_lft.*//' | grep -v -E '^[0-9]+: (multinic|eth[1-9])'
+		ip -oneline address | sed 's/valid_lft.*//' | grep -v -E '^[0-9]+: (multinic|eth[1-9]|ens[4-9])'
 		for family in -4 -6; do
-			ip $family -oneline route show table all | grep -v -E ' dev (multinic|eth[1-9])' | sort
+			ip $family -oneline route show table all | grep -v -E ' dev (multinic|eth[1-9]|ens[4-9])' | sort
 			ip $family rule
 		done`)
 }
@@ -199,7 +199,8 @@ func (n *node) others() string {
 func foreign(events []testhost.Event) []testhost.Event {
 	var out []testhost.Event
 	for _, e := range events {
-		if !strings.HasPrefix(e.Link, "multinic") && (!strings.HasPrefix(e.Link, "eth") || e.Link == "eth0") {
+		data := strings.HasPrefix(e.Link, "eth") && e.Link != "eth0" || strings.HasPrefix(e.Link, "ens") && e.Link != "ens3"
+		if !strings.HasPrefix(e.Link, "multinic") && !data {
 			out = append(out, e)
 		}
 	}

@@ -116,7 +116,7 @@ func wantEveryPair(t *testing.T, f *frames, a, b *node) {
 
 // The same on hosts of NetworkManager: what is laid out is so at once, after a boot without us, and when NetworkManager is started anew.
 func TestFiveNICsInOneSubnetOnEveryKindOfHost(t *testing.T) {
-	kinds := slices.DeleteFunc(prerequisite.Long(all()...), func(k kind) bool { return k.flavour == testhost.Networkd }) // TestFiveNICsInOneSubnetOnTwoHosts shows more of it
+	kinds := slices.DeleteFunc(prerequisite.Long(all()...), func(k kind) bool { return k.cloud || k.flavour == testhost.Networkd }) // TestFiveNICsInOneSubnetOnTwoHosts shows more of it
 	onKinds(t, kinds, func(t *testing.T, k kind) {
 		b := bed.New(t)
 		nodes := portNodes(t, b, k, 2)
