@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 
 	"multinicd/nic"
 	"multinicd/plan"
@@ -22,12 +23,13 @@ const (
 // activated puts the steps together, with those that ask a service among them where one is to be asked. It comes last. What undoes it stands before
 // the files, so that the service is asked again when they are as they were; and the kernel gets then what the service has taken.
 func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
-	verb, touched := plan.Reload, func(f plan.File) bool { return path.Dir(f.Path) == RuntimeDir }
-	if b.Activation == Netplan {
-		verb, touched = plan.Apply, func(f plan.File) bool { return path.Dir(f.Path) == Dir }
+	verb := b.asked(a)
+	touched := func(f plan.File) bool { return path.Dir(f.Path) == RuntimeDir }
+	if verb == plan.Apply {
+		touched = func(f plan.File) bool { return path.Dir(f.Path) == Dir }
 	}
 	// Where two NICs swap their names a service would see the one of them under a name for the time being.
-	if a.Link == nil || a.Change.Way != nil || b.Activation != Networkd && b.Activation != Netplan ||
+	if a.Link == nil || a.Change.Way != nil || verb == "" ||
 		!slices.ContainsFunc(late, func(s plan.Step) bool { return s.Do.File != nil && touched(*s.Do.File) }) {
 		return append(live, late...)
 	}
@@ -43,7 +45,7 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 	before := plan.KernelBefore(a)
 	kernel := plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &before}}
 	if a.Kind == plan.Configure {
-		network, _ := runtimeFiles(ID(a.NIC, a.After != nil && a.After.Adopted))
+		network, _ := runtimeFiles(b.known(a.NIC))
 		ask.Name, ask.Files = a.NIC.Name, []string{network}
 		live = append(live, kernel)
 	} else { // undone behind the others: the link is down where it was given back
@@ -56,12 +58,45 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 		plan.Step{Kind: plan.StepProbe, Do: plan.Op{Check: plan.CheckProbe}})
 }
 
+// asked says which service is to take a change over; "": none. networkd is asked, whatever is configured,
+// where it has another configuration of the link in mind than the files say: an image's catch-all, or
+// cloud-init's file, whose lease it would renew for as long as it runs; or ours, of a NIC that is given
+// back, whose address would come again with the carrier.
+func (b *Backend) asked(a plan.Action) plan.Verb {
+	switch {
+	case b.Activation == Networkd:
+		return plan.Reload
+	case b.Activation == Netplan:
+		return plan.Apply
+	case b.renderer != rendererNetworkd || a.Link == nil:
+		return ""
+	}
+	if file := b.inMind(a.Link.Index); file != "" && Owned(file) == (a.Kind == plan.Remove) {
+		return plan.Reload
+	}
+	return ""
+}
+
+// inMind gives the file by which networkd has configured the link, "" where it has not.
+func (b *Backend) inMind(index int) string {
+	data, _, err := b.Files.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if file, ok := strings.CutPrefix(strings.TrimSpace(line), "NETWORK_FILE="); ok {
+			return file
+		}
+	}
+	return ""
+}
+
 // generated takes away, as an undo, what netplan's generator has made of a new NIC for networkd, should its second apply not do that.
 func (b *Backend) generated(a plan.Action, verb plan.Verb) (steps []plan.Step) {
 	if verb != plan.Apply || a.Kind != plan.Configure {
 		return nil
 	}
-	network, link := runtimeFiles(ID(a.NIC, a.After != nil && a.After.Adopted))
+	network, link := runtimeFiles(b.known(a.NIC))
 	for _, f := range []string{network, link} {
 		if _, _, err := b.Files.Read(f); errors.Is(err, fs.ErrNotExist) {
 			steps = append(steps, plan.Step{Kind: plan.StepRuntime, Undo: plan.Op{File: &plan.File{Path: f, Absent: true}}})
@@ -70,8 +105,8 @@ func (b *Backend) generated(a plan.Action, verb plan.Verb) (steps []plan.Step) {
 	return steps
 }
 
-// skeleton is what netplan's generator (0.106 and 1.1.2) would write of a NIC for networkd, for Retarget to fill in. It finds the link by its present MAC and its name, not by
-// the permanent MAC, which virtual machines may not have.
+// skeleton is what netplan's generator (0.106 and 1.1.2) would write of a NIC for networkd, for Retarget to fill in. It finds the link by its present MAC, not by
+// the permanent MAC, which virtual machines may not have, and not by its name, which may be another yet.
 func skeleton(c nic.Config) []byte {
-	return fmt.Appendf(nil, "[Match]\nMACAddress=%s\nName=%s\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n", c.MAC, c.Name)
+	return fmt.Appendf(nil, "[Match]\nMACAddress=%s\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n", c.MAC)
 }

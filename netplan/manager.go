@@ -36,10 +36,10 @@ func NewManager(f filestep.Files, b Bus, dad bool) *ManagerBackend {
 
 // RenderForManager gives the whole YAML of a NIC whose renderer is NetworkManager. What netplan has no words for there, or does not pass on (routing
 // rules before 1.0), stands under passthrough, in those of nm-settings-keyfile(5); they are those of networkmanager.RenderKeyfile.
-func RenderForManager(c nic.Config, adopted bool) []byte {
+func RenderForManager(c nic.Config) []byte {
 	rules := c.Rules
 	c.Rules = nil
-	return render(c, adopted, rendererManager, func(line func(string, ...any)) {
+	return render(c, rendererManager, func(line func(string, ...any)) {
 		line("      networkmanager:")
 		line("        uuid: \"%s\"", networkmanager.UUID(c.MAC))
 		line("        name: \"%s\"", c.Name)
@@ -72,7 +72,7 @@ func profileFile(id string) string { return path.Join(ProfileDir, "netplan-"+id+
 
 // Settling says whether NetworkManager is about to bring in force by itself what netplan's generator has told it of a NIC, as it does at boot.
 func Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
-	return networkmanager.Settling(f, profileFile(ID(c, false)), c, l) || networkmanager.Settling(f, profileFile(ID(c, true)), c, l)
+	return networkmanager.Settling(f, profileFile(ID(c)), c, l) || networkmanager.Settling(f, profileFile(formerID(c)), c, l)
 }
 
 // Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
@@ -162,9 +162,11 @@ func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []p
 		}
 		return err
 	}
-	adopted := a.After != nil && a.After.Adopted
 	if a.Kind == plan.Configure {
-		file := profileFile(ID(a.NIC, adopted))
+		file := profileFile(ID(a.NIC))
+		if former := profileFile(formerID(a.NIC)); b.has(former) { // of this boot, and in force
+			file = former
+		}
 		old, _, err := b.Files.Read(file)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, nil, fmt.Errorf("reading %s: %w", file, err)
@@ -180,7 +182,7 @@ func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []p
 			continue
 		}
 		own := nic.Config{Name: name}
-		for _, id := range []string{ID(own, false), ID(own, true), lastID(own)} {
+		for _, id := range []string{ID(own), formerID(own), lastID(own)} {
 			if err := add(profileFile(id), nil); err != nil {
 				return nil, nil, err
 			}

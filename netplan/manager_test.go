@@ -23,11 +23,10 @@ func TestRenderForManager(t *testing.T) {
 network:
   version: 2
   ethernets:
-    multinic1:
+    0-multinic1:
       renderer: NetworkManager
       match:
         macaddress: "02:00:00:00:01:01"
-      set-name: multinic1
       optional: true
       dhcp4: false
       dhcp6: false
@@ -53,20 +52,26 @@ network:
           ipv6.never-default: "true"
           ipv6.route-metric: "256"
           ipv6.addr-gen-mode: "eui64"
+    zz-multinic1:
+      renderer: NetworkManager
+      match:
+        macaddress: "02:00:00:00:01:01"
+      set-name: multinic1
+      optional: true
 `
-	if diff := cmp.Diff(want, string(netplan.RenderForManager(c, false))); diff != "" {
+	if diff := cmp.Diff(want, string(netplan.RenderForManager(c))); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	if four := string(netplan.RenderForManager(config(2, "192.0.2.9/24"), false)); !strings.Contains(four, "          ipv6.method: \"disabled\"\n") {
+	if four := string(netplan.RenderForManager(config(2, "192.0.2.9/24"))); !strings.Contains(four, "          ipv6.method: \"disabled\"\n") {
 		t.Errorf("IPv6 is not off where none is wanted:\n%s", four)
 	}
 }
 
 // The steps of a change: NetworkManager makes it, the YAML comes when it is verified, and only the YAML makes it final.
 func TestStepsForManager(t *testing.T) {
-	const profile = "/run/NetworkManager/system-connections/netplan-multinic1.nmconnection"
+	const profile = "/run/NetworkManager/system-connections/netplan-0-multinic1.nmconnection"
 	one := config(1, "192.0.2.7/24")
-	file, data := netplan.File(one), string(netplan.RenderForManager(one, false))
+	file, data := netplan.File(one), string(netplan.RenderForManager(one))
 	link := nic.Link{Index: 11, Name: "multinic1", MAC: one.MAC, Up: true, Carrier: true}
 	change := nic.Change{Index: 11, MAC: one.MAC, Had: "multinic1", Add: one.Addresses}
 	for name, test := range map[string]struct {
@@ -128,7 +133,7 @@ func TestStepsForManager(t *testing.T) {
 
 // NetworkManager brings a profile in force again without taking the link down only if it still finds its link by the same.
 func TestAProfileKeepsWhatItFindsItsLinkBy(t *testing.T) {
-	const profile = "/run/NetworkManager/system-connections/netplan-multinic1.nmconnection"
+	const profile = "/run/NetworkManager/system-connections/netplan-0-multinic1.nmconnection"
 	one, other := config(1, "192.0.2.7/24"), config(1, "192.0.2.8/24")
 	for old, want := range map[string]string{
 		"": "mac-address=02:00:00:00:01:01",
@@ -136,7 +141,7 @@ func TestAProfileKeepsWhatItFindsItsLinkBy(t *testing.T) {
 		"[ethernet]\nmac-address=02:00:00:00:01:01\n":            "mac-address=02:00:00:00:01:01",
 	} {
 		m := hosttest.New()
-		m.Put(t, netplan.File(one), netplan.RenderForManager(one, false), 0o600)
+		m.Put(t, netplan.File(one), netplan.RenderForManager(one), 0o600)
 		if old != "" {
 			m.Put(t, profile, []byte(old), 0o600)
 		}

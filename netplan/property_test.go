@@ -22,26 +22,24 @@ func TestFilesFollowAnySequence(t *testing.T) {
 		b := netplan.New(m, m)
 		const foreign = "/etc/netplan/50-cloud-init.yaml"
 		m.Disk[foreign], m.Modes[foreign] = []byte("\"02:00:00:00:01:01\""), 0o644
-		wanted, adopted := map[byte]nic.Config{}, map[byte]bool{}
+		wanted := map[byte]nic.Config{}
 		for range rapid.IntRange(1, 8).Draw(t, "actions") {
 			n := rapid.SampledFrom([]byte{1, 2, 3}).Draw(t, "NIC")
 			a := remove(wanted[n])
 			if _, ok := wanted[n]; !ok || rapid.SampledFrom([]bool{true, true, false}).Draw(t, "configure") {
-				a = draw(t, n, wanted, adopted[n])
-			} else {
-				delete(adopted, n)
+				a = draw(t, n, wanted)
 			}
 			walk(t, b, m, a, n)
 			if delete(wanted, n); a.Kind == plan.Configure {
-				wanted[n], adopted[n] = a.NIC, a.After.Adopted
+				wanted[n] = a.NIC
 			}
 			if rapid.SampledFrom([]bool{true, false}).Draw(t, "boot") {
-				boot(m, wanted, adopted)
+				boot(m, wanted)
 			}
 			want := []string{foreign}
-			for n, c := range wanted {
+			for _, c := range wanted {
 				want = append(want, netplan.File(c))
-				if !bytes.Equal(m.Disk[netplan.File(c)], netplan.Render(c, adopted[n])) {
+				if !bytes.Equal(m.Disk[netplan.File(c)], netplan.Render(c)) {
 					t.Fatalf("%s is not as wanted:\n%s", netplan.File(c), m.Disk[netplan.File(c)])
 				}
 			}
@@ -54,7 +52,7 @@ func TestFilesFollowAnySequence(t *testing.T) {
 }
 
 // draw wants NIC n with an id that no other has.
-func draw(t *rapid.T, n byte, wanted map[byte]nic.Config, adopted bool) plan.Action {
+func draw(t *rapid.T, n byte, wanted map[byte]nic.Config) plan.Action {
 	free := []int{1, 2, 3, 4}
 	for o, c := range wanted {
 		if o != n {
@@ -63,13 +61,7 @@ func draw(t *rapid.T, n byte, wanted map[byte]nic.Config, adopted bool) plan.Act
 	}
 	c := config(rapid.SampledFrom(free).Draw(t, "id"), rapid.SampledFrom([]string{"192.0.2.7/24", "192.0.2.8/24", "2001:db8::7/64"}).Draw(t, "address"))
 	c.MAC[5], c.MTU = n, rapid.SampledFrom([]int{0, 1400}).Draw(t, "mtu")
-	a := configure(c)
-	if _, again := wanted[n]; again {
-		a.After.Adopted = adopted
-	} else {
-		a.After.Adopted = rapid.Bool().Draw(t, "taken over")
-	}
-	return a
+	return configure(c)
 }
 
 // walk does the steps of an action once whole, once undone, and then for good.
@@ -124,11 +116,11 @@ func files(m *hosttest.Machine, n byte) (out int) {
 }
 
 // boot does what netplan's generator does, and forgets what lay in /run.
-func boot(m *hosttest.Machine, wanted map[byte]nic.Config, adopted map[byte]bool) {
+func boot(m *hosttest.Machine, wanted map[byte]nic.Config) {
 	maps.DeleteFunc(m.Disk, func(name string, _ []byte) bool { return name[:5] == "/run/" })
-	for n, c := range wanted {
-		stem := "/run/systemd/network/10-netplan-" + netplan.ID(c, adopted[n])
-		m.Disk[stem+".network"] = netplan.Retarget([]byte("[Match]\nName="+c.Name+"\n\n[Network]\n"), c)
+	for _, c := range wanted {
+		stem := "/run/systemd/network/10-netplan-" + netplan.ID(c)
+		m.Disk[stem+".network"] = netplan.Retarget([]byte("[Match]\nPermanentMACAddress="+c.MAC.String()+"\n\n[Network]\n"), c)
 		m.Disk[stem+".link"] = netplan.Retarget([]byte("[Match]\nMACAddress="+c.MAC.String()+"\n\n[Link]\nName="+c.Name+"\n"), c)
 		m.Modes[stem+".network"], m.Modes[stem+".link"] = 0o640, 0o644
 	}

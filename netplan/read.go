@@ -38,7 +38,11 @@ func Read(data []byte) ([]Definition, error) {
 	}
 	var out []Definition
 	for _, id := range slices.Sorted(maps.Keys(tree.Network.Ethernets)) {
-		d := Definition{ID: id, Config: nic.Config{Name: id}}
+		name := id // of the link, where there is no set-name
+		if own := strings.TrimPrefix(id, "0-"); ownName(own) {
+			name = own
+		}
+		d := Definition{ID: id, Config: nic.Config{Name: name}}
 		keys := tree.Network.Ethernets[id]
 		for _, key := range slices.Sorted(maps.Keys(keys)) {
 			value := keys[key]
@@ -220,7 +224,7 @@ func (b *Backend) Owned() ([]plan.Owned, error) {
 		list, err := Read(data)
 		for _, d := range list {
 			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) && d.Renderer == b.renderer {
-				out = append(out, plan.Owned{MAC: d.Config.MAC, Config: d.Config, Applied: true, Adopted: d.ID == ID(d.Config, true)})
+				out = append(out, plan.Owned{MAC: d.Config.MAC, Config: d.Config, Applied: true})
 			}
 		}
 		return err

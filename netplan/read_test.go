@@ -23,15 +23,13 @@ func TestReadIsTheInverseOfRender(t *testing.T) {
 	c.Routes = []nic.Route{route("10.0.0.0/8", "192.0.2.1"), route("2001:db8:1::/48", "2001:db8::1"), {To: netip.MustParsePrefix("192.0.2.0/24"), Table: 10007},
 		{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Table: 10007, OnLink: true}}
 	c.Rules = []nic.Rule{{Priority: 20007, From: netip.MustParsePrefix("192.0.2.7/32"), Table: 10007}}
-	for _, adopted := range []bool{false, true} {
-		got, err := netplan.Read(netplan.Render(c, adopted))
-		if err != nil || len(got) == 0 {
-			t.Fatalf("got %v, %v", got, err)
-		}
-		want := netplan.Definition{ID: netplan.ID(c, adopted), Config: c, Renderer: "networkd"}
-		if diff := cmp.Diff(want, got[0], values); diff != "" {
-			t.Errorf("-want +got:\n%s", diff)
-		}
+	got, err := netplan.Read(netplan.Render(c))
+	if err != nil || len(got) == 0 {
+		t.Fatalf("got %v, %v", got, err)
+	}
+	want := netplan.Definition{ID: netplan.ID(c), Config: c, Renderer: "networkd"}
+	if diff := cmp.Diff(want, got[0], values); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
 	}
 }
 
@@ -80,29 +78,29 @@ func TestRead(t *testing.T) {
 func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 	m := hosttest.New()
 	one, two := config(1, "192.0.2.7/24"), config(2, "198.51.100.7/24")
-	m.Put(t, netplan.File(one), netplan.Render(one, false), 0o600)
-	m.Put(t, netplan.File(two), netplan.Render(two, true), 0o600)
+	m.Put(t, netplan.File(one), netplan.Render(one), 0o600)
+	m.Put(t, netplan.File(two), netplan.Render(two), 0o600)
 	m.Put(t, "/etc/netplan/90-multinic3.yaml", []byte("network: {ethernets: {multinic3: {match: {macaddress: \"02:00:00:00:01:03\"}}}}\n"), 0o644)
-	m.Put(t, "/etc/netplan/91-multinic4.yaml", netplan.Render(config(4), false), 0o600)
-	m.Put(t, "/etc/netplan/90-multinic5.yaml", append(netplan.Render(config(5), false), "]"...), 0o600)
+	m.Put(t, "/etc/netplan/91-multinic4.yaml", netplan.Render(config(4)), 0o600)
+	m.Put(t, "/etc/netplan/90-multinic5.yaml", append(netplan.Render(config(5)), "]"...), 0o600)
 	six := config(6, "203.0.113.7/32", "2001:db8::7/128")
 	six.Rules = []nic.Rule{{From: six.Addresses[0], Table: 10006, Priority: 20006}, {From: six.Addresses[1], Table: 10006, Priority: 20006}}
-	m.Put(t, netplan.File(six), netplan.RenderForManager(six, true), 0o600)
+	m.Put(t, netplan.File(six), netplan.RenderForManager(six), 0o600)
 	managed, err := netplan.NewManager(m, m, false).Owned()
-	if len(managed) != 1 || !managed[0].Config.Equal(six) || !managed[0].Adopted || err == nil {
+	if len(managed) != 1 || !managed[0].Config.Equal(six) || err == nil {
 		t.Errorf("of NetworkManager's: %v, got %+v", err, managed)
 	}
 	got, err := netplan.New(m, m).Owned()
 	if err == nil || !strings.Contains(err.Error(), "90-multinic5.yaml") {
 		t.Errorf("the file that cannot be read: %v", err)
 	}
-	if len(got) != 2 || !got[0].Config.Equal(one) || got[0].Adopted || !got[1].Config.Equal(two) || !got[1].Adopted || !got[0].Applied {
+	if len(got) != 2 || !got[0].Config.Equal(one) || !got[1].Config.Equal(two) || !got[0].Applied {
 		t.Errorf("got %+v", got)
 	}
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add(netplan.Render(config(1, "192.0.2.7/24"), true))
+	f.Add(netplan.Render(config(1, "192.0.2.7/24")))
 	f.Add([]byte("network: {ethernets: {a: {routes: [{to: default}], routing-policy: [{from: 10.0.0.0/8}]}}}"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		list, err := netplan.Read(data)

@@ -31,18 +31,20 @@ const (
 // File is the path of the YAML that holds a NIC.
 func File(c nic.Config) string { return path.Join(Dir, "90-"+c.Name+".yaml") }
 
-// ID is the name of the netplan definition that holds a NIC. networkd takes the first file that matches a link, in lexical order of
-// 10-netplan-<ID>; a NIC taken over from somebody else's definition therefore gets an ID that sorts before any ordinary one.
-func ID(c nic.Config, adopted bool) string {
-	if adopted {
-		return "0-" + c.Name
-	}
-	return c.Name
-}
+// ID is the name of the netplan definition that holds a NIC. networkd takes the first file that matches
+// a link, in lexical order of 10-netplan-<ID>, so that ours counts before an image's catch-all
+// (all-en) and before what cloud-init writes (ens4), now and at any later boot.
+func ID(c nic.Config) string { return "0-" + c.Name }
 
-// lastID is the name of a second definition of a NIC that was taken over, which names the link and says nothing else. netplan makes a
-// udev rule of each definition that names its link, and there the last in lexical order has its way: the link would be called as
-// the other definition wants it, and the first one, whose match has our name in it, would not be for it (netplan 0.106, November 2026).
+// formerID is the name that the definition had before: netplan's generator has made files of that name
+// at the last boot, where the YAML is of an older version.
+func formerID(c nic.Config) string { return c.Name }
+
+// lastID is the name of a second definition of the NIC, which names the link and says nothing else. What
+// boots must not depend on the name: netplan puts the name into [Match] of a definition that has
+// set-name, and cloud-init gives a NIC that it knows its own name back at every boot (Debian 12, 13 and
+// testing, November 2026). So the first definition matches by MAC alone. netplan makes a udev rule of
+// each definition that names its link, and there the last in lexical order has its way.
 func lastID(c nic.Config) string { return "zz-" + c.Name }
 
 func runtimeFiles(id string) (network, link string) {
@@ -87,7 +89,7 @@ func ownName(name string) bool {
 // Render gives the whole YAML of one NIC. Every value in it is typed, so no text of a user can reach the file; the same input
 // gives the same bytes. Keys that the live change does not make are off: no DHCP, no router advertisements, and no IPv6
 // link-local address where no IPv6 is wanted. optional keeps a boot from waiting for a NIC that is not plugged in.
-func Render(c nic.Config, adopted bool) []byte { return render(c, adopted, rendererNetworkd, nil) }
+func Render(c nic.Config) []byte { return render(c, rendererNetworkd, nil) }
 
 // Renderers of netplan, in its own words.
 const (
@@ -96,18 +98,17 @@ const (
 )
 
 // render gives the same for a renderer. more writes what else is to stand in the definition.
-func render(c nic.Config, adopted bool, renderer string, more func(line func(format string, args ...any))) []byte {
+func render(c nic.Config, renderer string, more func(line func(format string, args ...any))) []byte {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line(filestep.Mark+" changes made here are overwritten. NIC %s, MAC %s.", c.Name, c.MAC)
 	line("network:")
 	line("  version: 2")
 	line("  ethernets:")
-	line("    %s:", ID(c, adopted))
+	line("    %s:", ID(c))
 	line("      renderer: %s", renderer)
 	line("      match:")
 	line("        macaddress: \"%s\"", c.MAC)
-	line("      set-name: %s", c.Name)
 	line("      optional: true")
 	line("      dhcp4: false")
 	line("      dhcp6: false")
@@ -139,14 +140,12 @@ func render(c nic.Config, adopted bool, renderer string, more func(line func(for
 	if more != nil {
 		more(line)
 	}
-	if adopted {
-		line("    %s:", lastID(c))
-		line("      renderer: %s", renderer)
-		line("      match:")
-		line("        macaddress: \"%s\"", c.MAC)
-		line("      set-name: %s", c.Name)
-		line("      optional: true")
-	}
+	line("    %s:", lastID(c))
+	line("      renderer: %s", renderer)
+	line("      match:")
+	line("        macaddress: \"%s\"", c.MAC)
+	line("      set-name: %s", c.Name)
+	line("      optional: true")
 	return []byte(b.String())
 }
 

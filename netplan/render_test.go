@@ -36,7 +36,7 @@ func TestTheScenariosAsNetplanHasThem(t *testing.T) {
 		m := s.Host(t)
 		for _, o := range s.Record.NICs {
 			if o.Applied {
-				m.Put(t, netplan.File(o.Config), netplan.Render(o.Config, o.Adopted), 0o600)
+				m.Put(t, netplan.File(o.Config), netplan.Render(o.Config), 0o600)
 				if o.Config.Apart {
 					m.Put(t, sysctl.File(o.Config), sysctl.Render(o.Config), 0o644)
 				}
@@ -88,77 +88,73 @@ type definition struct {
 }
 
 // parse reads our YAML back into what was wanted.
-func parse(data []byte) (id string, adopted bool, c nic.Config, err error) {
+func parse(data []byte) (id string, c nic.Config, err error) {
 	var doc document
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	d.KnownFields(true)
 	if err := d.Decode(&doc); err != nil {
-		return "", false, c, err
+		return "", c, err
 	}
-	for id, e := range doc.Network.Ethernets { // the second definition of a NIC that was taken over
-		first, taken := doc.Network.Ethernets["0-"+e.SetName]
-		bare := definition{Renderer: "networkd", Match: first.Match, SetName: first.SetName, Optional: true}
-		if taken && id == "zz-"+e.SetName && reflect.DeepEqual(e, bare) {
-			delete(doc.Network.Ethernets, id)
-		}
+	if doc.Network.Version != 2 || len(doc.Network.Ethernets) != 2 {
+		return "", c, fmt.Errorf("version %d with %d definitions", doc.Network.Version, len(doc.Network.Ethernets))
 	}
-	if doc.Network.Version != 2 || len(doc.Network.Ethernets) != 1 {
-		return "", false, c, fmt.Errorf("version %d with %d definitions", doc.Network.Version, len(doc.Network.Ethernets))
-	}
-	id = slices.Collect(maps.Keys(doc.Network.Ethernets))[0]
+	id = slices.Sorted(maps.Keys(doc.Network.Ethernets))[0]
 	e := doc.Network.Ethernets[id]
+	name := strings.TrimPrefix(id, "0-")
+	if last := doc.Network.Ethernets["zz-"+name]; e.SetName != "" || !reflect.DeepEqual(last, definition{Renderer: "networkd", Match: e.Match, SetName: name, Optional: true}) {
+		return id, c, fmt.Errorf("the name is said by %+v", last)
+	}
 	for _, off := range []*bool{e.DHCP4, e.DHCP6, e.AcceptRA} {
 		if off == nil || *off {
-			return id, false, c, errors.New("something is on that nobody wants")
+			return id, c, errors.New("something is on that nobody wants")
 		}
 	}
 	if e.Renderer != "networkd" || !e.Optional || len(e.Match) != 1 {
-		return id, false, c, fmt.Errorf("renderer %q, optional %v, match %v", e.Renderer, e.Optional, e.Match)
+		return id, c, fmt.Errorf("renderer %q, optional %v, match %v", e.Renderer, e.Optional, e.Match)
 	}
-	adopted = strings.HasPrefix(id, "0-")
-	c = nic.Config{Name: e.SetName, MTU: e.MTU}
-	if _, err := fmt.Sscanf(e.SetName, "multinic%d", &c.ID); err != nil {
-		return id, adopted, c, err
+	c = nic.Config{Name: name, MTU: e.MTU}
+	if _, err := fmt.Sscanf(name, "multinic%d", &c.ID); err != nil {
+		return id, c, err
 	}
 	if c.MAC, err = nic.ParseMAC(e.Match["macaddress"]); err != nil {
-		return id, adopted, c, err
+		return id, c, err
 	}
 	six := false
 	for _, a := range e.Addresses {
 		p, err := netip.ParsePrefix(a)
 		if err != nil {
-			return id, adopted, c, err
+			return id, c, err
 		}
 		six = six || p.Addr().Is6()
 		c.Addresses = append(c.Addresses, p)
 	}
 	if six != slices.Equal(e.LinkLocal, []string{"ipv6"}) || !six && (e.LinkLocal == nil || len(e.LinkLocal) > 0) {
-		return id, adopted, c, fmt.Errorf("link-local %v", e.LinkLocal)
+		return id, c, fmt.Errorf("link-local %v", e.LinkLocal)
 	}
 	for _, r := range e.Routes {
 		route := nic.Route{Metric: r.Metric, Table: r.Table, OnLink: r.OnLink}
 		if route.To, err = netip.ParsePrefix(r.To); err != nil {
-			return id, adopted, c, err
+			return id, c, err
 		}
 		if route.Via, err = optional(r.Via); err != nil {
-			return id, adopted, c, err
+			return id, c, err
 		}
 		if route.Source, err = optional(r.From); err != nil {
-			return id, adopted, c, err
+			return id, c, err
 		}
 		if (r.Scope == "link") != (r.Via == "") {
-			return id, adopted, c, fmt.Errorf("scope %q via %q", r.Scope, r.Via)
+			return id, c, fmt.Errorf("scope %q via %q", r.Scope, r.Via)
 		}
 		c.Routes = append(c.Routes, route)
 	}
 	for _, r := range e.Policy {
 		from, err := netip.ParsePrefix(r.From)
 		if err != nil {
-			return id, adopted, c, err
+			return id, c, err
 		}
 		c.Rules = append(c.Rules, nic.Rule{From: from, Table: r.Table, Priority: r.Priority})
 	}
-	return id, adopted, c, nil
+	return id, c, nil
 }
 
 func optional(addr string) (netip.Addr, error) {
@@ -169,13 +165,13 @@ func optional(addr string) (netip.Addr, error) {
 }
 
 // readsBack says what is wrong with a YAML of ours; "" if it says what c says, and no more.
-func readsBack(c nic.Config, adopted bool) string {
-	data := netplan.Render(c, adopted)
-	id, taken, got, err := parse(data)
+func readsBack(c nic.Config) string {
+	data := netplan.Render(c)
+	id, got, err := parse(data)
 	if err != nil {
 		return err.Error()
 	}
-	if id != netplan.ID(c, adopted) || taken != adopted {
+	if id != netplan.ID(c) {
 		return "its id is " + id
 	}
 	want := c
@@ -191,7 +187,7 @@ func readsBack(c nic.Config, adopted bool) string {
 	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
 		return "-want +got:\n" + diff
 	}
-	if !bytes.Equal(data, netplan.Render(c, adopted)) {
+	if !bytes.Equal(data, netplan.Render(c)) {
 		return "the second time it is another"
 	}
 	return ""
@@ -200,10 +196,8 @@ func readsBack(c nic.Config, adopted bool) string {
 func TestRenderReadsBackAsWanted(t *testing.T) {
 	hosttest.Scenarios(t, scenarios, func(t *testing.T, _ string, s hosttest.Scenario) {
 		for _, a := range s.Plan().Actions {
-			for _, adopted := range []bool{false, true} {
-				if wrong := readsBack(a.NIC, adopted); wrong != "" {
-					t.Errorf("%s: %s", a.NIC.Name, wrong)
-				}
+			if wrong := readsBack(a.NIC); wrong != "" {
+				t.Errorf("%s: %s", a.NIC.Name, wrong)
 			}
 		}
 	})
@@ -211,13 +205,13 @@ func TestRenderReadsBackAsWanted(t *testing.T) {
 
 // Names come from ids, and MACs, addresses and numbers are typed: no garbage gets further than that.
 func FuzzRender(f *testing.F) {
-	f.Add(1, []byte{2, 0, 0, 0, 1, 1}, 1500, []byte{24, 192, 0, 2, 7}, []byte("\x00"), "eth0", 5, 100, false)
-	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "\"\n      dhcp4: true", -1, 1<<31, true)
-	f.Add(0, []byte{}, 65535, []byte{}, []byte{128, 0xff}, "%", 254, 0, false)
-	f.Fuzz(func(t *testing.T, id int, mac []byte, mtu int, addresses, routes []byte, zone string, metric, table int, adopted bool) {
+	f.Add(1, []byte{2, 0, 0, 0, 1, 1}, 1500, []byte{24, 192, 0, 2, 7}, []byte("\x00"), "eth0", 5, 100)
+	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "\"\n      dhcp4: true", -1, 1<<31)
+	f.Add(0, []byte{}, 65535, []byte{}, []byte{128, 0xff}, "%", 254, 0)
+	f.Fuzz(func(t *testing.T, id int, mac []byte, mtu int, addresses, routes []byte, zone string, metric, table int) {
 		c := hosttest.AnyConfig(id, mac, mtu, addresses, routes, zone, metric, table)
-		if wrong := readsBack(c, adopted); wrong != "" {
-			t.Errorf("%s\n%s", wrong, netplan.Render(c, adopted))
+		if wrong := readsBack(c); wrong != "" {
+			t.Errorf("%s\n%s", wrong, netplan.Render(c))
 		}
 	})
 }

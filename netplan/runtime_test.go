@@ -65,6 +65,9 @@ func TestRetargetWritesWhatTheGeneratorWould(t *testing.T) {
 		for from := range all {
 			for to, c := range all {
 				for _, kind := range []string{".network", ".link"} {
+					if files[from+kind] == "" || files[to+kind] == "" {
+						continue // udev is told of an MTU only, and what is not there comes at the next boot
+					}
 					t.Run(version+" from "+from+" to "+to+kind, func(t *testing.T) {
 						got := netplan.Retarget([]byte(files[from+kind]), c)
 						if diff := cmp.Diff(files[to+kind], string(got)); diff != "" {

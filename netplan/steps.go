@@ -33,7 +33,7 @@ type Backend struct {
 	DAD   bool // ask neighbours before an IPv4 address is taken
 	// Activation says who is asked to take over what netlink has done: see the constants.
 	Activation string
-	render     func(c nic.Config, adopted bool) []byte
+	render     func(c nic.Config) []byte
 	renderer   string // that render names
 	// accepted remembers the shapes of our files that the real netplan has accepted beside what digests to beside; see Validate.
 	accepted map[string]bool
@@ -70,9 +70,8 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 // files gives the steps that put the YAML, and what networkd knows of it, in place.
 func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error) {
 	want := map[string][]byte{}
-	adopted := a.After != nil && a.After.Adopted
 	if a.Kind == plan.Configure {
-		want[File(a.NIC)] = b.render(a.NIC, adopted)
+		want[File(a.NIC)] = b.render(a.NIC)
 		if data := sysctl.Render(a.NIC); data != nil {
 			want[sysctl.File(a.NIC)] = data
 		}
@@ -107,7 +106,7 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 		}
 		persist = append(persist, step...)
 	}
-	runtime, err = b.runtime(a, adopted, stale)
+	runtime, err = b.runtime(a, stale)
 	return persist, runtime, err
 }
 
@@ -134,11 +133,11 @@ func (b *Backend) stale(a plan.Action, pattern string, owned func(string) bool, 
 }
 
 // runtime brings networkd's own files up to date, if it has any of the NIC: it has them from the first boot with our YAML on.
-func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.Step, error) {
+func (b *Backend) runtime(a plan.Action, stale []string) ([]plan.Step, error) {
 	var steps []plan.Step
 	for _, name := range stale {
 		own := nic.Config{Name: strings.TrimSuffix(strings.TrimPrefix(path.Base(name), "90-"), ".yaml")}
-		for _, id := range []string{ID(own, false), ID(own, true), lastID(own)} {
+		for _, id := range []string{ID(own), formerID(own), lastID(own)} {
 			network, link := runtimeFiles(id)
 			for _, f := range []string{network, link} {
 				step, err := filestep.Replace(b.Files, plan.StepRuntime, f, nil, 0)
@@ -152,10 +151,10 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 	if a.Kind != plan.Configure {
 		return steps, nil
 	}
-	network, link := runtimeFiles(ID(a.NIC, adopted))
+	network, link := runtimeFiles(b.known(a.NIC))
 	for _, f := range []string{network, link} {
 		data, mode, err := b.Files.Read(f)
-		if errors.Is(err, fs.ErrNotExist) && b.Activation == Networkd && f == network {
+		if errors.Is(err, fs.ErrNotExist) && f == network && b.asked(a) == plan.Reload {
 			data, mode = skeleton(a.NIC), 0o644
 		} else if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -171,10 +170,23 @@ func (b *Backend) runtime(a plan.Action, adopted bool, stale []string) ([]plan.S
 	return steps, nil
 }
 
+// known is the id under which networkd has been told of the NIC in this boot; ID where it has not.
+func (b *Backend) known(c nic.Config) string {
+	if network, _ := runtimeFiles(formerID(c)); b.has(network) {
+		return formerID(c)
+	}
+	return ID(c)
+}
+
+func (b *Backend) has(file string) bool {
+	_, _, err := b.Files.Read(file)
+	return err == nil
+}
+
 // KnownToNetworkd says whether networkd has been told of the NIC at boot, so that it configures the link by itself.
 func KnownToNetworkd(f filestep.Files, c nic.Config) bool {
-	for _, adopted := range []bool{false, true} {
-		network, _ := runtimeFiles(ID(c, adopted))
+	for _, id := range []string{ID(c), formerID(c)} {
+		network, _ := runtimeFiles(id)
 		if _, _, err := f.Read(network); err == nil {
 			return true
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -34,20 +35,31 @@ func configure(c nic.Config) plan.Action {
 	return plan.Action{Kind: plan.Configure, NIC: c, After: &plan.Owned{MAC: c.MAC, Config: c, Applied: true}}
 }
 
-func adopt(c nic.Config) plan.Action {
+func remove(c nic.Config) plan.Action { return plan.Action{Kind: plan.Remove, NIC: c} }
+
+func onDisk(c nic.Config) (string, string) { return netplan.File(c), string(netplan.Render(c)) }
+
+const (
+	network1 = "/run/systemd/network/10-netplan-0-multinic1.network"
+	link1    = "/run/systemd/network/10-netplan-0-multinic1.link"
+)
+
+const former = "/run/systemd/network/10-netplan-multinic1.network"
+
+// onLink is the action of a NIC that is plugged in, and as wanted in the kernel.
+func onLink(c nic.Config) plan.Action {
 	a := configure(c)
-	a.After.Adopted = true
+	a.Link = &nic.Link{Index: 11, Name: c.Name, MAC: c.MAC, Up: true}
 	return a
 }
 
-func remove(c nic.Config) plan.Action { return plan.Action{Kind: plan.Remove, NIC: c} }
+func offLink(c nic.Config) plan.Action {
+	a := remove(c)
+	a.Link = onLink(c).Link
+	return a
+}
 
-func onDisk(c nic.Config) (string, string) { return netplan.File(c), string(netplan.Render(c, false)) }
-
-const (
-	network1 = "/run/systemd/network/10-netplan-multinic1.network"
-	link1    = "/run/systemd/network/10-netplan-multinic1.link"
-)
+var sum = regexp.MustCompile(`[0-9a-f]{64}`)
 
 // The files of a change: which, in which order, and which of them makes it final.
 func TestStepsOfFiles(t *testing.T) {
@@ -78,11 +90,17 @@ func TestStepsOfFiles(t *testing.T) {
 			want: []string{"validate", "persist write /etc/netplan/90-multinic7.yaml 600", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "runtime remove " + link1}},
 		"a NIC is given back": {disk: map[string]string{file: data, network1: oldNetwork, link1: oldLink}, action: remove(one),
 			want: []string{"validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "runtime remove " + link1}},
-		"a NIC that was taken over is given back": {disk: map[string]string{file: string(netplan.Render(one, true)), strings.Replace(network1, "multinic1", "0-multinic1", 1): oldNetwork}, action: remove(one),
-			want: []string{"validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove /run/systemd/network/10-netplan-0-multinic1.network"}},
-		"a NIC without files is given back": {action: remove(one)},
-		"a NIC taken over has an id that wins": {disk: map[string]string{strings.Replace(network1, "multinic1", "0-multinic1", 1): strings.ReplaceAll(oldNetwork, ".7", ".6")}, action: adopt(one),
-			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write /run/systemd/network/10-netplan-0-multinic1.network 644"}},
+		"what an older version had told networkd is put right": {disk: map[string]string{file: data, former: oldNetwork}, action: configure(changed),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + former + " 644"}},
+		"what an older version had told networkd goes with the NIC": {disk: map[string]string{file: data, former: oldNetwork}, action: remove(one),
+			want: []string{"validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + former}},
+		"networkd has a catch-all in mind: it is told": {disk: map[string]string{"/run/systemd/netif/links/11": "ADMIN_STATE=configured\nNETWORK_FILE=/run/systemd/network/10-netplan-all-en.network\n"}, action: onLink(one),
+			want: []string{"kernel", "service undo reload SUM", "validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + network1 + " 644", "activate 10-netplan-0-multinic1.network SUM", "verify", "probe"}},
+		"networkd has our own file in mind of a NIC that is given back: it is told": {disk: map[string]string{file: data, network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: offLink(one),
+			want: []string{"kernel", "service undo reload SUM", "validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "activate SUM", "verify", "probe"}},
+		"networkd has our own file in mind: it is not asked": {disk: map[string]string{network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: onLink(one),
+			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)"}},
+		"a NIC without files is given back":      {action: remove(one)},
 		"files of other NICs stay":               {disk: map[string]string{file: strings.ReplaceAll(data, "01:01", "01:02")}, action: remove(one)},
 		"files of others that name the MAC stay": {disk: map[string]string{"/etc/netplan/50-cloud-init.yaml": data, "/etc/netplan/90-multinic1.yaml.bak": data, "/etc/netplan/90-multinics.yaml": data}, action: remove(one)},
 		"the file of a NIC that had the id before is overwritten": {disk: map[string]string{file: strings.ReplaceAll(data, "01:01", "01:02")}, action: configure(one),
@@ -107,7 +125,7 @@ func TestStepsOfFiles(t *testing.T) {
 			var got []string
 			before := m.Text("")
 			for _, s := range steps {
-				got = append(got, strings.TrimSpace(hosttest.Tell(s)))
+				got = append(got, sum.ReplaceAllString(strings.TrimSpace(hosttest.Tell(s)), "SUM"))
 				if s.Do.File == nil {
 					continue
 				}
@@ -206,7 +224,6 @@ func TestValidateAsksOncePerShape(t *testing.T) {
 		"a negative number":                 {nil, configure(with(base, func(c *nic.Config) { c.MTU = -1 })), true},
 		"an address without length":         {nil, configure(with(base, func(c *nic.Config) { c.Addresses = config(1, "192.0.2.7/0").Addresses })), true},
 		"another key":                       {nil, configure(with(base, func(c *nic.Config) { c.Routes = slices.Clone(c.Routes); c.Routes[0].Metric = 5 })), true},
-		"taken over":                        {nil, adopt(base), true},
 		"another NIC of that shape":         {nil, configure(with(base, func(c *nic.Config) { c.ID, c.Name, c.MAC[5] = 3, "multinic3", 3 })), false},
 		"another NIC of another shape":      {nil, configure(config(3, "192.0.2.7/24")), true},
 		"one file less":                     {nil, remove(base), false},
@@ -332,7 +349,7 @@ func TestAnEditedFileOfOursHasAShapeOfItsOwn(t *testing.T) {
 func TestKnownToNetworkd(t *testing.T) {
 	c := config(1)
 	for file, want := range map[string]bool{
-		network1: true, "/run/systemd/network/10-netplan-0-multinic1.network": true,
+		network1: true, former: true,
 		link1: false, "/run/systemd/network/10-netplan-multinic2.network": false, "/etc/netplan/90-multinic1.yaml": false,
 	} {
 		m := hosttest.New()

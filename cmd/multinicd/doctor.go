@@ -167,8 +167,11 @@ func (w *wired) files() (out []doctor.File) {
 			each(path.Join(f.Dir, f.Names+"*"), node.OurFile, f.Secret)
 		}
 	}
-	runtime, _ := w.host.Glob("/run/systemd/network/10-netplan-multinic*.network")
+	runtime, _ := w.host.Glob("/run/systemd/network/10-netplan-*.network")
 	for _, name := range runtime {
+		if !node.OurFile(name) {
+			continue
+		}
 		if mode, uid, ok := w.host.Permissions(name); ok {
 			out = append(out, doctor.File{Path: name, Mode: mode, UID: uid, Unread: !w.host.NetworkdReads(name)})
 		}

@@ -63,7 +63,8 @@ func (b *Bus) NetworkdReload(ctx context.Context, index int, name, file string, 
 }
 
 // NetworkdDone waits until networkd is done with a link: it has configured the link by that file.
-// If file is "", it waits until networkd has nothing to do on the link.
+// If file is "", it waits until networkd has chosen what is to be done with the link. It may then wait
+// for a DHCP server that never answers.
 func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
 	defer cancel()
@@ -72,7 +73,7 @@ func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 		state, by, err := b.host.NetworkdLink(index)
 		done := state == host.LinkConfigured && by == file
 		if file == "" {
-			done = slices.Contains([]host.LinkState{"", host.LinkConfigured, host.LinkUnmanaged, host.LinkFailed, host.LinkLinger}, state)
+			done = slices.Contains([]host.LinkState{"", host.LinkConfiguring, host.LinkConfigured, host.LinkUnmanaged, host.LinkFailed, host.LinkLinger}, state)
 		}
 		if !done || err != nil {
 			since = time.Now()

@@ -170,7 +170,7 @@ func (n *node) isActivated(name string, keep bool, state string) {
 func (n *node) writesWhatTheGeneratorWill() {
 	n.t.Helper()
 	n.apply(exitDone, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "mtu: 1400", "addresses: [\"2001:db8:100::10/64\"]", activationRoute)))
-	const file = "/run/systemd/network/10-netplan-multinic1.network"
+	const file = "/run/systemd/network/10-netplan-0-multinic1.network"
 	text := func() string { return n.must("sh", "-c", "grep -v -e RequiredForOnline -e '^$' "+file) } // 1.1.2 says elsewhere that a boot need not wait
 	ours := text()
 	n.must("systemctl", "daemon-reload")

@@ -45,9 +45,9 @@ var prepared = []kind{
 	{name: "ifcfg files", flavour: testhost.Ifcfg, suite: "bookworm", toml: "name = \"ifcfg\"\n", backend: survey.Ifcfg,
 		files: "/etc/sysconfig/network-scripts/ifcfg-multinic1 /etc/sysconfig/network-scripts/route-multinic1 /etc/systemd/network/10-multinic1.link"},
 	{name: "netplan for NetworkManager, Debian 12", flavour: testhost.NetplanNetworkManager, suite: "bookworm", backend: survey.NetplanNetworkManager,
-		files: "/etc/netplan/90-multinic1.yaml /run/NetworkManager/system-connections/netplan-multinic1.nmconnection"},
+		files: "/etc/netplan/90-multinic1.yaml /run/NetworkManager/system-connections/netplan-0-multinic1.nmconnection"},
 	{name: "netplan for NetworkManager, Debian 13", flavour: testhost.NetplanNetworkManager, suite: "trixie", backend: survey.NetplanNetworkManager,
-		files: "/etc/netplan/90-multinic1.yaml /run/NetworkManager/system-connections/netplan-multinic1.nmconnection", long: true},
+		files: "/etc/netplan/90-multinic1.yaml /run/NetworkManager/system-connections/netplan-0-multinic1.nmconnection", long: true},
 	{name: "ifcfg plugin and keyfiles", flavour: testhost.Ifcfg, suite: "bookworm", backend: survey.NetworkManager, long: true,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
 }

@@ -87,7 +87,7 @@ func TestTheFakeMachineAtEveryStep(t *testing.T) {
 			f.do(t, o.before)
 			if o.before != nil {
 				for suffix, data := range map[string]string{"network": "[Match]\nName=multinic1\n\n[Network]\nLinkLocalAddressing=no\n", "link": "[Match]\n\n[Link]\nName=multinic1\n"} {
-					name := "/run/systemd/network/10-netplan-multinic1." + suffix
+					name := "/run/systemd/network/10-netplan-0-multinic1." + suffix
 					f.Disk[name], f.Modes[name] = []byte(data), 0o644
 				}
 				f.do(t, o.before)
