@@ -8,5 +8,6 @@
 // does not write a status that is already written: a change of an object costs two writes, one for
 // InProgress and one for how the change ended. It releases nothing by itself.
 //
-// Start reading at Judge, which is pure; then conditions.go, which has the words; then Loop.
+// Start reading at Judge, which is pure. Then read finding.go, which says what a report tells of each
+// NIC, conditions.go, which has the words, and Loop.
 package status

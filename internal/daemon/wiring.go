@@ -1,0 +1,106 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/nic"
+	"multinicd/plan"
+)
+
+// Wiring is what a Daemon is made of, set before its first use and never changed. All fields but Source, Keeper, Reporter and Notify are needed.
+type Wiring struct {
+	Node     string
+	Version  string
+	Executor v1.Executor
+	Job      string // in which Once runs; empty: in none
+	OnDelete string // "retain" or "restore"
+	Mode     string // of the source, for status: "watch", "poll", "file"
+	Backend  string // for status
+	Evidence []string
+	Dir      string // state folder, absolute
+	Resync   time.Duration
+	Instance string // overrides Machine.Identity where set
+	// Unsupported says why nothing at all can be done on this host now, "" where it can. nil: it always can.
+	Unsupported func(ctx context.Context) string
+
+	Source   Source
+	Keeper   Keeper // nil: there is no credential
+	Reporter Reporter
+	Notify   Notifier
+	Applier  Applier
+	Machine  Machine
+	Files    Files
+	Log      *slog.Logger
+	// Whose returns, and forgets, the last process other than multinicd that changed something of a
+	// link. what is what was changed: an address (netip.Prefix), a route (nic.Route) or a rule
+	// (nic.Rule). index is the link's ifindex, 0 for a rule. "" means unknown. A nil Whose turns
+	// the question off.
+	Whose func(index int, what any) string
+	// Socket makes the socket on which Serve answers, anew each time. nil: Run answers nobody.
+	Socket func() (net.Listener, error)
+	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.
+	Now func() time.Time
+}
+
+// Source tells what is wanted. Run calls notify for each news, from one goroutine, until ctx is done.
+type Source interface {
+	Run(ctx context.Context, notify func(Wish)) error
+}
+
+// Reporter carries a report, encoded, to the cluster, and shows that the node lives. Both may fail; both are tried again.
+type Reporter interface {
+	Report(ctx context.Context, data []byte) error
+	Beat(ctx context.Context) error
+}
+
+// Keeper keeps the credential good. Run calls notify for each news, from one goroutine, until ctx is done.
+type Keeper interface {
+	Run(ctx context.Context, notify func(Credential)) error
+}
+
+// Applier changes the host; internal/apply has the one.
+type Applier interface {
+	Changer
+	Recoverer
+}
+
+// Changer carries actions out, and remembers what is ours.
+type Changer interface {
+	Do(ctx context.Context, a plan.Action) apply.Result
+	Record() plan.Record
+	Complete() error // of the record, by what our files say
+}
+
+// Recoverer puts right what was cut off.
+type Recoverer interface {
+	Recover(ctx context.Context) ([]apply.Recovered, error)
+	// Halfway lists the changes that could not be undone, and Resume tries that of one NIC again.
+	Halfway() []apply.Half
+	Resume(ctx context.Context, mac nic.MAC) error
+}
+
+// Machine shows what is there, and wakes on what the kernel says.
+type Machine interface {
+	Look(ctx context.Context) (plan.Machine, error)
+	// Events sends on wake, without waiting, when something may have changed on a link or, for what is not a link, on one of those in ours;
+	// it closes ready once nothing can be missed any more, and returns when ctx is done.
+	Events(ctx context.Context, ours func(index int) bool, ready chan<- struct{}, wake chan<- struct{}) error
+	// Settle waits, not for long, until the host's network manager has done by itself what our files tell it.
+	Settle(ctx context.Context, owned []nic.Config)
+	Identity() []string // what instanceId may be compared with
+}
+
+// Notifier speaks to the service manager.
+type Notifier interface {
+	Starting(more time.Duration) // asks for more time until Ready
+	Ready()
+	Status(line string)
+	Watchdog()
+	Stopping()
+	WatchdogInterval() time.Duration // 0: none wanted
+}
