@@ -63,6 +63,8 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(ctx), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
 		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
 		Kubelet: w.survey.Kubelet(ctx), Unsynced: survey.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+	f.Name = doctor.Name{Name: w.node, Evidence: w.name.Evidence}
+	f.Name.Doubt, f.Name.Advice = w.doubt()
 	for _, a := range w.survey.NodeAddrs(ctx, m.Links) {
 		if !a.Chosen {
 			f.NodeIPs = append(f.NodeIPs, a.Addr)
@@ -121,10 +123,7 @@ func (w *wired) running() *doctor.Daemon {
 
 // token looks at the node's token on the disk. It takes only the time of its end out of the token.
 func (w *wired) token() doctor.Token {
-	file := w.cfg.API.TokenFile
-	if file == "" && w.cfg.API.Kubeconfig == "" {
-		file = path.Join(w.cfg.CredentialDir(), "token")
-	}
+	file := w.tokenFile()
 	data, _, err := w.host.Read(file)
 	if file == "" || err != nil {
 		return doctor.Token{}

@@ -30,7 +30,8 @@ import (
 // wired is the whole program. Only the source of its orders is missing.
 type wired struct {
 	cfg     config.Config
-	node    string
+	node    string // name.Name
+	name    node.Name
 	log     *slog.Logger
 	host    *host.Host
 	kernel  *kernel.Kernel
@@ -104,17 +105,8 @@ func wireHost(c *cli.Context) (*wired, error) {
 	}
 	w.bus = bus.New(w.host, w.kernel, w.log)
 	w.survey = survey.New(w.host, w.kernel, w.bus, w.log)
-	for _, one := range c.Lineage() { // the nearest flag of that name that was given
-		if w.node == "" {
-			w.node = one.String("node")
-		}
-	}
-	if w.node == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return nil, exitError{exitFailed, fmt.Errorf("asking for the host's name: %w", err)}
-		}
-		w.node = cfg.NodeName(name)
+	if err := w.findName(c); err != nil {
+		return nil, exitError{exitFailed, err}
 	}
 	return w, nil
 }
@@ -180,7 +172,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Manager: node.NewServices(w.bus, w.log), Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
-	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
+	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, NodeEvidence: w.name.Evidence, NodeDoubt: w.doubtLine, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: chosen.Unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author}}
 	w.machine.Reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
@@ -216,7 +208,10 @@ func (w *wired) serve(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	w.log.Info("starting", "version", version, "node", w.node, "stack", w.daemon.Backend, "evidence", w.daemon.Evidence, "source", w.cfg.Source.Mode)
+	w.log.Info("starting", "version", version, "node", w.node, "named", w.name.Evidence, "stack", w.daemon.Backend, "evidence", w.daemon.Evidence, "source", w.cfg.Source.Mode)
+	if doubt := w.doubtLine(); doubt != "" {
+		w.log.Warn("the node's name is in doubt", "node", w.node, "reason", doubt)
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	switch {

@@ -20,7 +20,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -28,8 +27,8 @@ import (
 // Paths are absolute, as the operator wrote them. A caller that works below another root joins them
 // with it.
 type Config struct {
-	// Node is the node's name in the cluster, in lower case. Empty means the host's name, see
-	// NodeName.
+	// Node is the node's name in the cluster, in lower case. Empty means the name that the host
+	// itself says, see node.Names.
 	Node string
 	// InstanceID is compared with the object's instanceId. Empty means the host's own evidence.
 	InstanceID string
@@ -152,15 +151,6 @@ func Load(path string) (Config, error) {
 		return Config{}, fmt.Errorf("reading %s: %w", path, err)
 	}
 	return Parse(path, text)
-}
-
-// NodeName is the node's name in the cluster. It is Node, or else hostname in lower case, which is
-// how the kubelet makes a node name.
-func (c Config) NodeName(hostname string) string {
-	if c.Node != "" {
-		return c.Node
-	}
-	return strings.ToLower(strings.TrimSpace(hostname))
 }
 
 // CredentialDir is the folder in which `multinicd join` stores the node's own credential: the files

@@ -330,17 +330,6 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func TestNodeName(t *testing.T) {
-	c := Default()
-	if got := c.NodeName("Worker-01\n"); got != "worker-01" {
-		t.Errorf("got %q from the host's name, want it in lower case", got)
-	}
-	c.Node = "node-a"
-	if got := c.NodeName("Worker-01"); got != "node-a" {
-		t.Errorf("got %q, want the name that is configured", got)
-	}
-}
-
 func TestIdle(t *testing.T) {
 	here := func(path string) bool { return path == "/var/lib/multinicd/credential/server" }
 	nowhere := func(string) bool { return false }

@@ -17,7 +17,10 @@ import (
 
 // Status is what `multinicd status` shows. The JSON names are stable.
 type Status struct {
-	Node       string       `json:"node"`
+	Node         string `json:"node"`
+	NodeEvidence string `json:"nodeEvidence,omitempty"` // why it is called so
+	// NodeDoubt says what speaks against the name, and what to do; empty: nothing does.
+	NodeDoubt  string       `json:"nodeDoubt,omitempty"`
 	Version    string       `json:"version"`
 	Backend    string       `json:"backend"`
 	Evidence   []string     `json:"evidence"` // why this backend
@@ -138,6 +141,9 @@ func (d *Daemon) Status() Status {
 }
 
 func (d *Daemon) publish(s Status, w Wish) {
+	if d.NodeDoubt != nil {
+		s.NodeDoubt = d.NodeDoubt() // which reads a file: not with the lock
+	}
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
 	s = d.whoAmI(s)
@@ -154,6 +160,7 @@ func (d *Daemon) publish(s Status, w Wish) {
 
 func (d *Daemon) whoAmI(s Status) Status {
 	s.Node, s.Version, s.Backend, s.Evidence = d.Node, d.Version, d.Backend, d.Evidence
+	s.NodeEvidence = d.NodeEvidence
 	return s
 }
 

@@ -72,6 +72,11 @@ func (s Status) Table() string {
 	for _, n := range s.Notes {
 		fmt.Fprintf(&b, "note: %s\n", n)
 	}
+	if s.NodeDoubt != "" {
+		fmt.Fprintf(&b, "the name: %s\n", s.NodeDoubt)
+	} else if s.NodeEvidence != "" {
+		fmt.Fprintf(&b, "node %s (%s)\n", s.Node, s.NodeEvidence)
+	}
 	fmt.Fprintf(&b, "backend %s (%s)\n", s.Backend, strings.Join(s.Evidence, "; "))
 	if s.Credential != nil {
 		fmt.Fprintln(&b, s.Credential)

@@ -14,17 +14,22 @@ import (
 
 // Wiring is what a Daemon is made of, set before its first use and never changed. All fields but Source, Keeper, Reporter and Notify are needed.
 type Wiring struct {
-	Node     string
-	Version  string
-	Executor v1.Executor
-	Job      string // in which Once runs; empty: in none
-	OnDelete string // "retain" or "restore"
-	Mode     string // of the source, for status: "watch", "poll", "file"
-	Backend  string // for status
-	Evidence []string
-	Dir      string // state folder, absolute
-	Resync   time.Duration
-	Instance string // overrides Machine.Identity where set
+	Node string
+	// NodeEvidence says why the node is called so, for status.
+	NodeEvidence string
+	// NodeDoubt says what speaks against the name now, and what to do; "": nothing does. A nil one
+	// never says anything.
+	NodeDoubt func() string
+	Version   string
+	Executor  v1.Executor
+	Job       string // in which Once runs; empty: in none
+	OnDelete  string // "retain" or "restore"
+	Mode      string // of the source, for status: "watch", "poll", "file"
+	Backend   string // for status
+	Evidence  []string
+	Dir       string // state folder, absolute
+	Resync    time.Duration
+	Instance  string // overrides Machine.Identity where set
 	// Unsupported says why nothing at all can be done on this host now, "" where it can. nil: it always can.
 	Unsupported func(ctx context.Context) string
 

@@ -59,6 +59,7 @@ type Facts struct {
 	NetworkdRuns bool
 	Foreign      []Setting
 	Agents       []Agent
+	Name         Name
 	Kubelet      string // how we know that there is one; "": none
 	NodeIPs      []netip.Addr
 	Files        []File
@@ -118,10 +119,18 @@ type Token struct {
 	Ends time.Time // by the API server's clock; zero: never, or not known
 }
 
+// Name is what the node is called.
+type Name struct {
+	Name     string // "": not known
+	Evidence string // why it is called so
+	Doubt    string // what speaks against it; "": nothing
+	Advice   string // about Doubt
+}
+
 // Examine makes findings of facts: problems first, then warnings, then how it is; within them by id and subject.
 func Examine(f Facts) []Finding {
 	var out []Finding
-	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, agents, kubelet, subnets, names, clock, token, permissions, halfWay, daemon} {
+	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, agents, nodeName, kubelet, subnets, names, clock, token, permissions, halfWay, daemon} {
 		out = append(out, check(f)...)
 	}
 	rank := map[Severity]int{Problem: 0, Warning: 1, Info: 2}

@@ -74,6 +74,8 @@ func TestExamine(t *testing.T) {
 		"cloud-init takes NICs that are plugged in":    {func(f *Facts) { f.Agents = []Agent{{"cloud-init", "hotplug is set"}} }, "warning other-agent cloud-init", "updates.network.when"},
 		"nm-cloud-setup":                               {func(f *Facts) { f.Agents = []Agent{{"nm-cloud-setup", "enabled"}} }, "problem other-agent nm-cloud-setup", "disable --now"},
 		"files of the former agent":                    {func(f *Facts) { f.Agents = []Agent{{Former, "91-multinic1.yaml"}} }, "warning other-agent the former agent", "adopt: true"},
+		"a name that the token does not bear out":      {func(f *Facts) { f.Name = Name{"w1", "the host's name", "the token is node w2's", "join again"} }, "problem node-name", "join again"},
+		"a name without a doubt":                       {func(f *Facts) { f.Name = Name{Name: "w1", Evidence: "the host's name"} }, "", "w1 is the node's name (the host's name)"},
 		"a kubelet that chooses its address":           {func(f *Facts) { f.NodeIPs = nil }, "problem kubelet-node-ip", "--node-ip"},
 		"such a one, and no addresses of ours":         {func(f *Facts) { f.NodeIPs = nil; f.Record.NICs[0].Config.Addresses = nil }, "", ""},
 		"no kubelet":                                   {func(f *Facts) { f.NodeIPs, f.Kubelet = nil, "" }, "", ""},

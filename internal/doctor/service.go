@@ -95,3 +95,14 @@ func daemon(f Facts) (out []Finding) {
 	}
 	return out
 }
+
+// nodeName says what the node is called, and whether something else says otherwise.
+func nodeName(f Facts) []Finding {
+	switch {
+	case f.Name.Doubt != "":
+		return []Finding{{"node-name", Problem, "", f.Name.Doubt, f.Name.Advice}}
+	case f.Name.Name != "":
+		return []Finding{{"node-name", Info, "", f.Name.Name + " is the node's name (" + f.Name.Evidence + ")", ""}}
+	}
+	return nil
+}

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"io"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -51,7 +50,7 @@ func TestServersBehindAProxyOrAService(t *testing.T) {
 			root := t.TempDir()
 			hosttest.Files(t, root, test.files)
 			h := &host.Host{Root: root}
-			m := &Machine{Host: h, Survey: survey.New(h, nil, nil, slog.New(slog.NewTextHandler(io.Discard, nil)))}
+			m := &Machine{Host: h, Survey: survey.New(h, nil, nil, slog.New(slog.DiscardHandler))}
 			found, whole := m.behind(t.Context(), []server{{netip.MustParseAddrPort(test.called), "the API server"}}, test.links)
 			var got []string
 			for _, s := range found {
