@@ -55,7 +55,7 @@ func commands() *cli.App {
 			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{
 				dryRun("only say what would be done"),
 				&cli.BoolFlag{Name: "undo", Usage: "end a rollback: go on with the object as it is"}, output}},
-			{Name: "recover", Usage: "undo a change that a crash cut off, without bus or API (what multinicd-recover.service runs before NetworkManager)", Action: recoverCommand},
+			{Name: "recover", Usage: "undo a change that a crash cut off and give the NICs their names, without bus or API (what multinicd-recover.service runs before the network managers)", Action: recoverCommand},
 			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: cleanupCommand, Flags: []cli.Flag{
 				dryRun("only say what would be done"), output}},
 			{Name: "doctor", Usage: "say what would bite on this host, with evidence and advice; change nothing (exit code 1: something must be done)", Action: doctorCommand, Flags: []cli.Flag{output}},

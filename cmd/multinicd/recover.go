@@ -9,10 +9,12 @@ import (
 
 	"multinicd/internal/apply"
 	"multinicd/internal/node"
+	"multinicd/plan"
 )
 
-// recoverCommand undoes what a crash or a power cut has cut off. It needs neither bus nor API: it
-// runs before NetworkManager, when nobody could be asked over the bus.
+// recoverCommand undoes what a crash or a power cut has cut off, and gives the NICs their names back. It
+// needs neither bus nor API: it runs before the network managers, when nobody could be asked over the
+// bus, and behind cloud-init, which gives NICs names of its own.
 func recoverCommand(c *cli.Context) error {
 	if c.Args().Present() {
 		return exitError{exitUsage, fmt.Errorf("recover takes no arguments, got %q", c.Args().First())}
@@ -22,11 +24,15 @@ func recoverCommand(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
-	if found, err := w.host.Glob(filepath.Join(w.cfg.State.Dir, "journal*")); err == nil && len(found) == 0 {
+	journals, err := w.host.Glob(filepath.Join(w.cfg.State.Dir, "journal*"))
+	cutOff := err != nil || len(journals) > 0
+	if !cutOff && !w.host.Exists(w.cfg.State.Dir) {
 		return say(c, "nothing was cut off")
 	}
 	release, err := w.lock(c.Context, 0)
-	if err != nil {
+	if err != nil && !cutOff {
+		return say(c, "nothing was cut off; another multinicd is at work, and names the NICs itself")
+	} else if err != nil {
 		return err
 	}
 	defer release()
@@ -41,7 +47,12 @@ func recoverCommand(c *cli.Context) error {
 		return exitError{exitRollbackFailed, fmt.Errorf("undoing what was cut off: %w", err)}
 	}
 	if len(found) == 0 {
-		return say(c, "nothing was cut off")
+		if err := say(c, "nothing was cut off"); err != nil {
+			return err
+		}
+	}
+	if err := giveNames(c, machine, a.Record()); err != nil {
+		return err
 	}
 	var errs []error // by MAC, as they were found
 	for _, r := range found {
@@ -54,6 +65,25 @@ func recoverCommand(c *cli.Context) error {
 	}
 	if len(errs) > 0 {
 		return exitError{exitRollbackFailed, errors.Join(errs...)}
+	}
+	return nil
+}
+
+// giveNames says which links got their names back. One that did not is the daemon's business, and no
+// failure of this boot: what the files say of it counts by its MAC.
+func giveNames(c *cli.Context, machine *node.Machine, rec plan.Record) error {
+	named, err := machine.GiveNames(c.Context, rec)
+	if err != nil {
+		return say(c, "the NICs keep the names that they have: "+err.Error())
+	}
+	for _, n := range named {
+		line := fmt.Sprintf("%s (%s): named again, was %s", n.Name, n.MAC, n.Had)
+		if n.Err != nil {
+			line = fmt.Sprintf("%s (%s): is called %s still: %v", n.Name, n.MAC, n.Had, n.Err)
+		}
+		if err := say(c, line); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -302,6 +302,25 @@ func (m *Machine) Restore(ctx context.Context, c nic.Change) error {
 	}).Change(ctx, c)
 }
 
+// Named is a link that got its name back; Err: it did not.
+type Named struct {
+	nic.Change
+	Err error
+}
+
+// GiveNames gives the links of our NICs their names back at boot; see plan.Names.
+func (m *Machine) GiveNames(ctx context.Context, rec plan.Record) ([]Named, error) {
+	links, err := m.Kernel.Bare(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the links: %w", err)
+	}
+	var out []Named
+	for _, c := range plan.Names(plan.Machine{Links: links, Deny: m.Deny, Kinds: m.Kinds}, rec) {
+		out = append(out, Named{c, m.Restore(ctx, c)})
+	}
+	return out, nil
+}
+
 const fastDAD = 200 * time.Millisecond
 
 // DAD is how long neighbours may take to claim an address, by backend.dad of multinicd.toml; 0: they are
