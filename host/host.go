@@ -3,7 +3,8 @@
 //
 // In go paths as the host sees them; out come bytes, permissions and errors that keep their errno.
 // Everything is read and written under Host.Root: "/" in service, a temporary folder in a test, and
-// /host in a Job. What networkd writes into files of its own is read here too.
+// /host in a Job. What networkd writes into files of its own is read here too, and /proc names the
+// process behind a socket.
 //
 // The package must not decide: the caller says which file is ours. It runs no program, and of the
 // services of the machine it speaks to the journal and the service manager alone. It knows nothing

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"multinicd/host"
 	"multinicd/nic"
 
 	"golang.org/x/sys/unix"
@@ -260,7 +261,7 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 		l.Device = err == nil
 	}
 	if l.Device && l.Permanent.IsZero() {
-		l.Permanent = permanentMAC(l.Name)
+		l.Permanent = nic.MACFrom(host.PermanentMAC(l.Name))
 	}
 	return l, true
 }

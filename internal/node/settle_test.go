@@ -2,15 +2,14 @@ package node
 
 import (
 	"net/netip"
-	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"testing"
 
 	"multinicd/host"
 	"multinicd/ifcfg"
 	"multinicd/internal/filestep"
+	"multinicd/internal/hosttest"
 	"multinicd/netplan"
 	"multinicd/networkmanager"
 	"multinicd/nic"
@@ -27,15 +26,7 @@ func prefixes(texts ...string) (out []netip.Prefix) {
 func hostWith(t *testing.T, files map[string]string) *host.Host {
 	t.Helper()
 	root := t.TempDir()
-	for name, data := range files {
-		at := filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(at, []byte(data), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	hosttest.Files(t, root, files)
 	h, err := host.New(root)
 	if err != nil {
 		t.Fatal(err)

@@ -1,20 +1,18 @@
-package kernel
+package host
 
 import (
 	"unsafe"
 
-	"multinicd/nic"
-
 	"golang.org/x/sys/unix"
 )
 
-// permanentMAC asks the driver by ioctl for the burnt-in address (ETHTOOL_GPERMADDR,
-// linux/ethtool.h). Kernels before 5.6 do not give it over netlink. It is zero if there is none, or
-// if the link has gone.
-func permanentMAC(name string) nic.MAC {
+// PermanentMAC asks the driver of a link by ioctl for the burnt-in address (ETHTOOL_GPERMADDR,
+// linux/ethtool.h), in the network namespace of the calling thread. Kernels before 5.6 do not give the
+// address over netlink. It is nil if there is none, or if the link has gone.
+func PermanentMAC(link string) []byte {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nic.MAC{}
+		return nil
 	}
 	defer func() { _ = unix.Close(s) }()
 	ask := struct {
@@ -26,10 +24,10 @@ func permanentMAC(name string) nic.MAC {
 		data unsafe.Pointer
 		_    [16]byte
 	}{data: unsafe.Pointer(&ask)}
-	copy(ifreq.name[:unix.IFNAMSIZ-1], name)
+	copy(ifreq.name[:unix.IFNAMSIZ-1], link)
 	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(s), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&ifreq)))
-	if errno != 0 || ask.size != uint32(len(nic.MAC{})) {
-		return nic.MAC{}
+	if errno != 0 {
+		return nil
 	}
-	return nic.MACFrom(ask.data[:ask.size])
+	return ask.data[:min(ask.size, uint32(len(ask.data)))]
 }
