@@ -84,6 +84,12 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	if table != nic.TableMain {
 		return nil
 	}
+	for _, a := range p.machine.NodeAddrs {
+		i := slices.IndexFunc(p.machine.Links, func(o nic.Link) bool { return o.Holds(a.Addr) })
+		if i >= 0 && dst.Contains(a.Addr) && p.machine.Links[i].Index != l.Index && dst.Bits() > p.bestBits(a.Addr, p.machine.Links[i].Index) {
+			return refuse(CutsAPIPath, "%s through %s would take the traffic around %s, the node's address (%s): the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, a.Addr, a.Evidence)
+		}
+	}
 	for _, w := range p.machine.Lifelines {
 		ends, by := []netip.Addr{w.To, w.Via, w.Source}, w.Index
 		if w.Index == l.Index { // by a default route that goes (see Lives); the one that remains is as short

@@ -35,6 +35,33 @@ func Lives(l nic.Link, m Machine, rec Record) *Life {
 	return nil
 }
 
+// ToAsk lists the links, by ifindex and sorted, of which Machine.Answers should tell: those whose default
+// route would remain where a NIC that is named, or ours, carries the path to the API server by its own.
+// Mostly there is none, and nothing has to be asked.
+func ToAsk(m Machine, rec Record) (out []int) {
+	for _, l := range m.Links {
+		f := life{machine: m, record: rec, links: m.Links}
+		if !f.named(l) {
+			continue
+		}
+		f.asked = l
+		for _, w := range m.Lifelines {
+			if w.Index != l.Index || !f.gives(l, w) {
+				continue
+			}
+			counting, _ := f.counting(family{w.To.Is4(), nic.TableMain})
+			if slices.ContainsFunc(counting, func(c candidate) bool { return c.link.Index == l.Index }) {
+				continue // protected, whatever answers
+			}
+			for _, c := range counting {
+				out = append(out, c.link.Index)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // life is the question by which links the node lives.
 type life struct {
 	machine Machine

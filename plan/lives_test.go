@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -228,6 +229,12 @@ func TestWhatTheNodeLivesBy(t *testing.T) {
 			}
 			if (got == "") != (test.says == "") || !strings.Contains(got, test.says) {
 				t.Errorf("got %q, want %q", got, test.says)
+			}
+			// Whatever else is known, what the answers decide is asked for.
+			if asked := plan.ToAsk(x.Machine, x.record); strings.Contains(got, "no answer through") && len(asked) == 0 || test.says == "" && x.Answers != nil && !slices.Equal(asked, x.Answers) {
+				t.Errorf("links %v are to be asked, with answers through %v", asked, x.Answers)
+			} else if x.Lifelines != nil && x.Lifelines[0].Index == 2 && asked != nil {
+				t.Errorf("links %v are to be asked, and nothing depends on it", asked)
 			}
 			for _, adopt := range []bool{false, true} {
 				x.want[0].Adopt = adopt

@@ -181,7 +181,7 @@ func TestTheDefaultRouteOfAnotherLinkStays(t *testing.T) {
 		t.Fatalf("the default routes are %v and %v", defaults("eth0"), ours)
 	}
 
-	err := n.Writer(func(nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: l.Index, MAC: l.MAC, DelRoutes: []nic.Route{{To: ours[0].To, Via: ours[0].Via, Metric: 1024}}})
+	err := n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: l.Index, MAC: l.MAC, DelRoutes: []nic.Route{{To: ours[0].To, Via: ours[0].Via, Metric: 1024}}})
 	if !errors.Is(err, ErrRouteMistaken) {
 		t.Errorf("deleted as any route: %v", err)
 	}

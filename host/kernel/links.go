@@ -24,14 +24,14 @@ import (
 // Links makes six dumps. What appears or goes between two of them may be missing from a list. The
 // kernel's event about it comes later.
 func (k *Kernel) Links(ctx context.Context) ([]nic.Link, error) {
-	links, _, err := k.look(ctx, 0)
+	links, _, err := k.look(ctx, 0, 0)
 	return links, err
 }
 
 // Link gives one link as Links does. If there is no link with that ifindex, the error wraps
 // nic.ErrLinkGone.
 func (k *Kernel) Link(ctx context.Context, index int) (nic.Link, error) {
-	links, _, err := k.look(ctx, index)
+	links, _, err := k.look(ctx, index, index)
 	if err == nil && len(links) == 0 {
 		err = nic.ErrLinkGone
 	}
@@ -119,10 +119,10 @@ type rawRoute struct {
 	message []byte // rtmsg and attributes
 }
 
-// look reads all links. If only is not 0, it reads just the link with that index, if there is one,
-// and keeps the messages about that link. A step of a change does so several times, and what the
-// kernel tells about a link itself is more than all the rest.
-func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
+// look reads all links. If only is not 0, it reads just the link with that index, if there is one: a
+// step of a change does so several times, and what the kernel tells about a link itself is more than
+// all the rest. It keeps the messages about the link with the index keep; 0: about none.
+func (k *Kernel) look(ctx context.Context, only, keep int) ([]nic.Link, raw, error) {
 	var kept raw
 	var links []nic.Link
 	var err error
@@ -142,7 +142,7 @@ func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
 		index, a, ok := parseAddress(m)
 		if l := find(links, index); ok && l != nil {
 			l.Addresses = append(l.Addresses, a)
-			if index == only {
+			if index == keep {
 				kept.addresses = append(kept.addresses, rawAddress{a, m})
 			}
 		}
@@ -163,7 +163,7 @@ func (k *Kernel) look(ctx context.Context, only int) ([]nic.Link, raw, error) {
 				if l := find(links, index); l != nil {
 					l.Routes = append(l.Routes, r)
 				}
-				if index == only {
+				if index == keep {
 					kept.routes = append(kept.routes, rawRoute{r, m})
 				}
 			})

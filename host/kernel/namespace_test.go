@@ -122,7 +122,7 @@ func (n *namespace) ok(err error) {
 // change makes a change that the guard allows.
 func (n *namespace) change(c nic.Change) {
 	n.t.Helper()
-	n.ok(n.Writer(func(nic.Link) error { return nil }).Change(n.t.Context(), c))
+	n.ok(n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(n.t.Context(), c))
 }
 
 // route adds somebody else's route.

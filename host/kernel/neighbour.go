@@ -59,7 +59,7 @@ func (k *Kernel) ProbeAddress(ctx context.Context, index int, a netip.Addr, wait
 // for an address. It asks by itself, whatever the kernel's cache says. It returns ErrSilent if ctx
 // is done before an answer. Without a deadline it waits for ever.
 func (k *Kernel) Neighbour(ctx context.Context, index int, a netip.Addr) error {
-	links, _, err := k.look(ctx, 0)
+	links, _, err := k.look(ctx, 0, 0)
 	if err != nil {
 		return err
 	}

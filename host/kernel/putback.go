@@ -24,7 +24,7 @@ const putBackTimeout = 5 * time.Second
 func (k *Kernel) putBack(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putBackTimeout)
 	defer cancel()
-	_, now, err := k.look(ctx, l.Index)
+	_, now, err := k.look(ctx, l.Index, l.Index)
 	if err != nil {
 		return err
 	}

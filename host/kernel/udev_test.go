@@ -76,7 +76,7 @@ func TestARenameLeavesTheMTUWhateverUdevMakesOfIt(t *testing.T) {
 		}()
 		c.c.Index, c.c.MAC = l.Index, l.MAC
 		began := time.Now()
-		n.in(func() { err = n.Writer(func(nic.Link) error { return nil }).Change(t.Context(), c.c) })
+		n.in(func() { err = n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(t.Context(), c.c) })
 		n.ok(err)
 		if took := time.Since(began); took >= udevPatience {
 			t.Errorf("%s: udev's news did not come through: the change took %v", c.name, took)

@@ -21,8 +21,9 @@ var (
 	ErrRouteMistaken = errors.New("the kernel would delete another's route to the same destination, by a next-hop object, instead")
 )
 
-// Guard says why a link must not be touched; nil if it may be.
-type Guard func(l nic.Link) error
+// Guard says why link l must not be touched; nil if it may be. all are the links as they are at that
+// moment, l among them.
+type Guard func(l nic.Link, all []nic.Link) error
 
 // Writer is the only writer of links.
 type Writer struct {
@@ -30,8 +31,7 @@ type Writer struct {
 	guard  Guard
 }
 
-// Writer gives a writer that asks g before it touches anything. g gets the link as it is at that
-// moment. Without a guard it panics: a change that nobody can refuse must not be possible to write.
+// Writer gives a writer that asks g before it touches anything. Without a guard it panics: a change that nobody can refuse must not be possible to write.
 func (k *Kernel) Writer(g Guard) *Writer {
 	if g == nil {
 		panic("kernel: a Writer needs a Guard")
@@ -57,7 +57,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 		return nil
 	}
 	k := w.kernel
-	links, before, err := k.look(ctx, c.Index)
+	links, before, err := k.look(ctx, 0, c.Index)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 		return fmt.Errorf("changing link %s (ifindex %d, MAC %s): %w", c.Had, c.Index, c.MAC, nic.ErrLinkGone)
 	}
 	l := *found
-	if err := w.guard(l); err != nil {
+	if err := w.guard(l, links); err != nil {
 		return fmt.Errorf("changing link %s: %w", l.Name, err)
 	}
 	if c.Name != "" && c.Name != l.Name {
@@ -100,7 +100,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	}
 	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 {
 		// some routes may have gone with their address
-		if _, before, err = k.look(ctx, c.Index); err != nil {
+		if _, before, err = k.look(ctx, c.Index, c.Index); err != nil {
 			return err
 		}
 	}
@@ -187,7 +187,7 @@ func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, 
 	var links []nic.Link // of the host, see checked
 	if slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr().Is6() && !has(a) }) {
 		var err error
-		if links, _, err = k.look(ctx, 0); err != nil {
+		if links, _, err = k.look(ctx, 0, 0); err != nil {
 			return err
 		}
 	}

@@ -85,18 +85,24 @@ func TestAnAddressGetsAnotherLength(t *testing.T) {
 func TestChangeRefuses(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)
-	n.veth("eth2", "02:00:00:00:01:02")
+	gateway := n.veth("eth2", "02:00:00:00:01:02")
+	n.change(nic.Change{Index: gateway.Index, MAC: gateway.MAC, Up: true, Add: prefixes("192.0.2.10/24")})
+	n.route(gateway.Index, "0.0.0.0/0", "192.0.2.1", 254, 4)
 	forbidden := errors.New("forbidden")
-	allow := func(nic.Link) error { return nil }
+	allow := func(nic.Link, []nic.Link) error { return nil }
 	n.quiet() // the kernel tells of the peers that are up a while after it was asked
 	for name, test := range map[string]struct {
 		guard  Guard
 		change nic.Change
 		want   error
 	}{
-		"what the guard forbids": {func(g nic.Link) error {
+		"what the guard forbids": {func(g nic.Link, all []nic.Link) error {
 			if g.Name != "eth1" || g.Index != l.Index {
 				t.Errorf("the guard was asked about %+v", g)
+			}
+			// The default route of another link counts as much.
+			if len(all) < 3 || find(all, gateway.Index) == nil || !slices.ContainsFunc(find(all, gateway.Index).Routes, nic.Route.IsDefault) {
+				t.Errorf("the guard was shown %+v", all)
 			}
 			return forbidden
 		}, nic.Change{Index: l.Index, MAC: l.MAC, MTU: 1400}, forbidden},
@@ -211,7 +217,7 @@ func TestAChangeThatIsCutShortKeepsWhatOthersMade(t *testing.T) {
 		n.ok(n.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: l.Index}}, other))
 		n.route(l.Index, "198.51.100.0/24", "192.0.2.1", 254, 4)
 		left := at
-		err = n.Writer(func(nic.Link) error { return nil }).Change(endsAt{t.Context(), &left}, nic.Change{Index: l.Index, MAC: l.MAC, Add: prefixes("192.0.2.11/24"), Del: prefixes("192.0.2.10/24", "203.0.113.10/24")})
+		err = n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(endsAt{t.Context(), &left}, nic.Change{Index: l.Index, MAC: l.MAC, Add: prefixes("192.0.2.11/24"), Del: prefixes("192.0.2.10/24", "203.0.113.10/24")})
 		after := n.link("multinic1")
 		if !slices.Contains(addresses(after), "192.0.2.77/24") || !slices.ContainsFunc(after.Routes, func(r nic.Route) bool { return r.To.String() == "198.51.100.0/24" }) {
 			t.Errorf("cut short at %d (%v) it has %v and %v", at, err, addresses(after), after.Routes)
@@ -235,7 +241,7 @@ func TestChangeLeavesAnotherLinksRouteOfTheSameKeyAlone(t *testing.T) {
 	v6 := nic.Route{To: prefixes("2001:db8:9::/48")[0], Via: prefixes("2001:db8:2::1/128")[0].Addr()}
 
 	n.change(nic.Change{Index: b.Index, MAC: b.MAC, AddRoutes: []nic.Route{v4}})
-	err := n.Writer(func(nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: b.Index, MAC: b.MAC, AddRoutes: []nic.Route{v6}})
+	err := n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: b.Index, MAC: b.MAC, AddRoutes: []nic.Route{v6}})
 	if !errors.Is(err, ErrRouteTaken) {
 		t.Errorf("IPv6: got %v, want ErrRouteTaken", err)
 	}
@@ -366,7 +372,7 @@ func TestChangeRenamesALinkThatIsUpOrSaysBusy(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24")})
-	err := n.Writer(func(nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: l.Index, MAC: l.MAC, Had: "eth1", Name: "multinic1"})
+	err := n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: l.Index, MAC: l.MAC, Had: "eth1", Name: "multinic1"})
 	name := "multinic1"
 	if errors.Is(err, nic.ErrRenameBusy) {
 		name = "eth1" // before Linux 6.2

@@ -125,7 +125,7 @@ func (k *Kernel) tryRoute(ctx context.Context, l nic.Link, r nic.Route) error {
 
 // existing finds out whose route it is that the kernel says exists.
 func (k *Kernel) existing(ctx context.Context, l nic.Link, r nic.Route, exists error) error {
-	links, _, err := k.look(ctx, 0)
+	links, _, err := k.look(ctx, 0, 0)
 	if err != nil {
 		return err
 	}

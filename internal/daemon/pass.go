@@ -61,7 +61,7 @@ func (d *Daemon) rest() time.Duration {
 
 // act makes the machine as desired, and says how it is.
 func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time.Time) time.Duration {
-	machine, err := d.Machine.Look(ctx)
+	machine, err := d.look(ctx, desired)
 	if err != nil {
 		return d.blind(ctx, partLook, err)
 	}
@@ -70,7 +70,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	for d.cutShort(results) {
 		d.own.given = append(d.own.given, given(results)...)
 		d.logChange(wish, results, d.now().Sub(start))
-		if machine, err = d.Machine.Look(ctx); err != nil {
+		if machine, err = d.look(ctx, desired); err != nil {
 			return d.blind(ctx, partLook, err)
 		}
 		p = d.plan(desired, machine)
@@ -82,7 +82,7 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 	d.own.given = append(d.own.given, given(d.withHalfway(results))...)
 	if changed {
 		told := drain(d.own.events)
-		machine, err = d.Machine.Look(ctx)
+		machine, err = d.look(ctx, desired)
 		if told && (err != nil || !d.nothingToDo(desired, machine, results)) {
 			nudge(d.own.events)
 		}
@@ -132,6 +132,17 @@ func (d *Daemon) desired(ctx context.Context, wish Wish) Desired {
 		}
 	}
 	return desired
+}
+
+// look reads the machine, which has to know for that what is wanted: of equal default routes that of a
+// link counts which nobody wants.
+func (d *Daemon) look(ctx context.Context, desired Desired) (plan.Machine, error) {
+	named := slices.Clone(desired.held(d.Applier.Record()))
+	for _, c := range desired.NICs {
+		named = append(named, c.MAC)
+	}
+	d.Machine.Wanted(named)
+	return d.Machine.Look(ctx)
 }
 
 func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
@@ -241,7 +252,7 @@ func (d *Daemon) overtaken(ctx context.Context, desired Desired, res apply.Resul
 	if ctx.Err() != nil || was.Link == nil || res.Outcome == apply.RollbackFailed || res.Reason != plan.VerificationFailed && res.Reason != plan.ApplyFailed {
 		return now, false
 	}
-	machine, err := d.Machine.Look(ctx)
+	machine, err := d.look(ctx, desired)
 	if err != nil {
 		return now, false
 	}

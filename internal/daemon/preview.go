@@ -71,7 +71,7 @@ func (d *Daemon) foresee(ctx context.Context, wish Wish) (Foreseen, error) {
 	if out.Desired, acts = d.aim(ctx, wish); !acts {
 		return out, nil
 	}
-	machine, err := d.Machine.Look(ctx)
+	machine, err := d.look(ctx, out.Desired)
 	if err != nil {
 		return out, err
 	}

@@ -39,6 +39,7 @@ type Machine struct {
 	Disk      map[string][]byte
 	Modes     map[string]fs.FileMode
 	Lifelines []plan.Lifeline
+	Named     []nic.MAC // see Wanted
 	// Owned is what is remembered as ours, by which a link is guarded. nil: nothing.
 	Owned func() plan.Record
 
@@ -184,9 +185,12 @@ func (m *Machine) Link(_ context.Context, index int) (nic.Link, error) {
 	return out, nil
 }
 
+// Wanted implements daemon.Machine.
+func (m *Machine) Wanted(named []nic.MAC) { m.Named = named }
+
 // Look gives the machine to the planner.
 func (m *Machine) Look(context.Context) (plan.Machine, error) {
-	out := plan.Machine{Lifelines: m.Lifelines}
+	out := plan.Machine{Lifelines: m.Lifelines, Named: m.Named}
 	for _, l := range m.Net {
 		l.Addresses, l.Routes, l.Rules = slices.Clone(l.Addresses), slices.Clone(l.Routes), slices.Clone(m.Rules)
 		out.Links = append(out.Links, l)

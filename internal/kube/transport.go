@@ -297,7 +297,10 @@ func (c *Client) refuses(t token) bool {
 // old one may live on for a while after the routes that it needs are gone. Any answer over TLS from
 // the server itself will do, even a refusal: the question is whether the host can talk to the
 // server, not whether the server is well.
-func (c *Client) Ping(ctx context.Context) error {
+func (c *Client) Ping(ctx context.Context) error { return c.PingBy(ctx, c.dial) }
+
+// PingBy is Ping by connections that dial makes.
+func (c *Client) PingBy(ctx context.Context, dial func(ctx context.Context, network, address string) (net.Conn, error)) error {
 	const op = "reaching the API server"
 	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errNoPong)
 	defer cancel()
@@ -305,7 +308,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	if err != nil {
 		return &Error{Class: Credential, Op: op, Err: err}
 	}
-	t.DisableKeepAlives = true
+	t.DialContext, t.DisableKeepAlives = dial, true
 	defer t.CloseIdleConnections()
 	resp, err := c.send(ctx, t, request{op: op, method: http.MethodGet, path: "/version"})
 	if err == nil {

@@ -47,7 +47,7 @@ type Machine struct {
 	Plain  bool               // NICs that share a subnet get no tables of their own
 	Tables []int              // that a route may name ([routing] allow_tables)
 	Guards []netip.Prefix     // whose traffic no NIC of ours may draw ([routing] protect)
-	Record func() plan.Record // what is ours; Change alone asks for it
+	Record func() plan.Record // what is ours; nil where nothing is looked at or changed
 	DAD    time.Duration      // how long neighbours may take to claim an address; 0: as long as fastDAD
 
 	Reached func() bool // the API server answered when it was last asked; used only where api is set
@@ -57,6 +57,8 @@ type Machine struct {
 	endpoints []server
 	resolved  map[string][]netip.Addr // of servers behind a proxy, by name; guarded by asking
 	asked     time.Time
+	wanted    []nic.MAC      // see Wanted
+	answered  map[int]answer // by ifindex; see answers
 }
 
 // Look reads what is there: the links, who claims them, and the paths that the node lives by.
@@ -78,9 +80,9 @@ func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
-	addrs := m.nodeAddrs(ctx, links)
-	return plan.Machine{Links: links, Lifelines: m.paths(ctx, addrs), NodeAddrs: addrs, Deny: m.Deny, Kinds: m.Kinds, SubnetsOff: m.Plain, NoIPv6: m.Kernel.NoIPv6(),
-		Tables: m.Tables, Protect: m.protected()}, nil
+	out := m.guarded(ctx, links)
+	out.SubnetsOff, out.NoIPv6, out.Tables, out.Protect = m.Plain, m.Kernel.NoIPv6(), m.Tables, m.protected()
+	return out, nil
 }
 
 // protected are the destinations that the host must reach as it does now.
@@ -97,15 +99,12 @@ func (m *Machine) protected() []plan.Protected {
 	return out
 }
 
-func (m *Machine) paths(ctx context.Context, addrs []plan.NodeAddr) []plan.Lifeline {
+func (m *Machine) paths(ctx context.Context) []plan.Lifeline {
 	var out []plan.Lifeline
 	for _, one := range m.servers(ctx) {
 		p := plan.Lifeline{What: one.what, To: one.at.Addr()}
 		p.Index, p.Source, p.Via, _ = m.Kernel.RouteTo(ctx, p.To) // no way there now: an index of 0
 		out = append(out, p)
-	}
-	for _, a := range addrs {
-		out = append(out, plan.Lifeline{What: "the kubelet (" + a.Evidence + ")", Source: a.Addr})
 	}
 	return out
 }
@@ -280,9 +279,9 @@ func (m *Machine) own(ctx context.Context, mac nic.MAC) bool {
 }
 
 // Change changes a link, unless the whole guard forbids it: the error then wraps a plan.RefusalError, and
-// the link is as it was.
+// the link is as it was. The guard sees the links as the writer has just read them.
 func (m *Machine) Change(ctx context.Context, c nic.Change) error {
-	return m.Kernel.Writer(func(l nic.Link) error {
+	return m.Kernel.Writer(func(l nic.Link, all []nic.Link) error {
 		// Whose a default route is in a table that the former agent may have used is all that its files decide here.
 		if slices.ContainsFunc(l.Routes, func(r nic.Route) bool { return r.IsDefault() && nic.FormerTable(r.Table) }) {
 			var err error
@@ -290,14 +289,13 @@ func (m *Machine) Change(ctx context.Context, c nic.Change) error {
 				return fmt.Errorf("looking for what the former agent left: %w", err)
 			}
 		}
-		addrs := m.nodeAddrs(ctx, []nic.Link{l})
-		return guardError(plan.GuardOf(m.Record(), l, plan.Machine{Links: []nic.Link{l}, Lifelines: m.paths(ctx, addrs), NodeAddrs: addrs, Deny: m.Deny, Kinds: m.Kinds}))
+		return guardError(plan.GuardOf(m.Record(), l, m.guarded(ctx, all)))
 	}).Change(ctx, c)
 }
 
 // Restore undoes a change. What the change itself may have drawn to the link, a path or a default route, must not keep it from being undone.
 func (m *Machine) Restore(ctx context.Context, c nic.Change) error {
-	return m.Kernel.Writer(func(l nic.Link) error {
+	return m.Kernel.Writer(func(l nic.Link, _ []nic.Link) error {
 		return guardError(plan.NotOurs(l, plan.Machine{Deny: m.Deny, Kinds: m.Kinds}))
 	}).Change(ctx, c)
 }

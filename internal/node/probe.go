@@ -17,12 +17,16 @@ type Prober struct {
 	probes []probe
 	// ways gives the links by which the API server is reached now, by its address. A change that moves one to another link is not waited for.
 	ways func(ctx context.Context) map[netip.Addr]way
+	// mayMove says that the path to the API server may move to a link: it was asked beforehand whether it
+	// answers through that. moved is told of it: connections by the old path are dead.
+	mayMove func(index int) bool
+	moved   func()
 }
 
 // NewProber gives a Prober for what the configuration names. m.Reached must be set where m.API is;
 // contact says that the API server has answered a moment ago.
 func NewProber(m *Machine, c config.Probe, contact func() bool) Prober {
-	p := Prober{ways: m.ways}
+	p := Prober{ways: m.ways, mayMove: m.mayMoveTo, moved: func() { m.API.Reconnect() }}
 	if c.API && m.API != nil {
 		p.probes = append(p.probes, apiProbe(m.API.Ping, contact, m.Reached))
 	}
@@ -122,9 +126,14 @@ func (p Prober) Before(ctx context.Context) func(context.Context) error {
 	wg.Wait()
 	return func(ctx context.Context) error {
 		for to, is := range p.where(ctx) {
-			if old := was[to]; old.index != 0 && is.index != 0 && is.index != old.index {
+			old := was[to]
+			if old.index == 0 || is.index == 0 || is.index == old.index {
+				continue
+			}
+			if !p.mayMove(is.index) {
 				return fmt.Errorf("the way to the API server (%s) has moved from link %s to link %s: give the NIC a subnet that does not hold the API server", to, old.link, is.link)
 			}
+			p.moved()
 		}
 		for i, one := range p.probes {
 			if answers[i] {

@@ -152,8 +152,11 @@ func TestTheWayIsKnownAlsoWhereTheQuestionsTakeAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := netip.MustParseAddr("192.0.2.7")
 		present := way{2, "eth0"}
+		moved := 0
 		p := Prober{
-			probes: []probe{{what: "the API server", ask: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}},
+			mayMove: func(index int) bool { return index == 4 },
+			moved:   func() { moved++ },
+			probes:  []probe{{what: "the API server", ask: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }}},
 			ways: func(ctx context.Context) map[netip.Addr]way {
 				if ctx.Err() != nil {
 					return nil
@@ -168,6 +171,10 @@ func TestTheWayIsKnownAlsoWhereTheQuestionsTakeAllTheTime(t *testing.T) {
 		present = way{3, "multinic1"}
 		if err := after(t.Context()); err == nil || !strings.Contains(err.Error(), "has moved from link eth0 to link multinic1") {
 			t.Errorf("the way has moved: %v", err)
+		}
+		present = way{4, "eth1"}
+		if err := after(t.Context()); err != nil || moved != 1 {
+			t.Errorf("the way has moved to where the server was asked beforehand: %v, told of it %d times", err, moved)
 		}
 	})
 }

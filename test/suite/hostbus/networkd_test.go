@@ -85,7 +85,7 @@ func takesOurAddresses(t *testing.T, suite string, keeps bool) {
 	for _, s := range []string{"192.168.1.5/24", "192.168.2.5/31", "169.254.7.7/16", "2001:db8::5/64"} {
 		change.Add = append(change.Add, netip.MustParsePrefix(s))
 	}
-	if err := h.Writer(func(nic.Link) error { return nil }).Change(t.Context(), change); err != nil {
+	if err := h.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(t.Context(), change); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, "the end of duplicate address detection", func() bool {
