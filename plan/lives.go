@@ -49,11 +49,11 @@ func ToAsk(m Machine, rec Record) (out []int) {
 			if w.Index != l.Index || !f.gives(l, w) {
 				continue
 			}
-			counting, _ := f.counting(family{w.To.Is4(), nic.TableMain})
-			if slices.ContainsFunc(counting, func(c candidate) bool { return c.link.Index == l.Index }) {
+			remain, _ := f.remain(l, w)
+			if slices.ContainsFunc(remain, func(c candidate) bool { return c.link.Index == l.Index }) {
 				continue // protected, whatever answers
 			}
-			for _, c := range counting {
+			for _, c := range remain {
 				out = append(out, c.link.Index)
 			}
 		}
@@ -132,16 +132,34 @@ func (w Lifeline) ByDefault(l nic.Link, links []nic.Link) bool {
 // silent says, of a path by a default route that does not count, whether it has nowhere to go: the API
 // server does not answer through each link whose default route counts and so would remain.
 func (f *life) silent(o nic.Link, w Lifeline) *Life {
-	counting, why := f.counting(family{w.To.Is4(), nic.TableMain})
-	if len(counting) == 0 {
+	remain, why := f.remain(o, w)
+	if len(remain) == 0 {
 		return &Life{Why: fmt.Sprintf("carries the only path to %s (%s)", w.What, w.To)}
 	}
-	for _, c := range counting {
+	for _, c := range remain {
 		if !slices.Contains(f.machine.Answers, c.link.Index) {
 			return &Life{Why: fmt.Sprintf("carries the path to %s (%s) now, and there is no answer through %s, whose default route would remain (%s)", w.What, w.To, c.link.Name, why), Silent: true}
 		}
 	}
 	return nil
+}
+
+// remain gives the links by whose default routes a path goes on when it leaves o: those that count, and
+// those that the kernel follows next.
+func (f *life) remain(o nic.Link, w Lifeline) ([]candidate, string) {
+	main := family{w.To.Is4(), nic.TableMain}
+	counting, why := f.counting(main)
+	if len(counting) == 0 {
+		return nil, ""
+	}
+	others := slices.DeleteFunc(f.defaults(main), func(c candidate) bool { return c.link.Index == o.Index })
+	for _, c := range others {
+		better := slices.ContainsFunc(others, func(b candidate) bool { return b.route.Key().Metric < c.route.Key().Metric })
+		if !better && !slices.ContainsFunc(counting, func(h candidate) bool { return h.link.Index == c.link.Index }) {
+			counting = append(counting, c)
+		}
+	}
+	return counting, why
 }
 
 // family is a routing table as far as it is of one address family.
@@ -179,11 +197,22 @@ type candidate struct {
 	drift bool // a DHCP client brought it to a NIC that is ours and in force
 }
 
-// candidates lists the links that have a default route in a table.
+// candidates lists the links that have a default route in a table, and have not by drift alone.
 //
 // On a NIC of ours that is in force, one by a router advertisement is drift: our files keep it away from
 // the next boot on. One by a DHCP client is drift where there is another.
-func (f *life) candidates(t family) (out []candidate) {
+func (f *life) candidates(t family) []candidate {
+	out := f.defaults(t)
+	meant := slices.DeleteFunc(slices.Clone(out), func(c candidate) bool { return c.drift })
+	if len(meant) > 0 {
+		return meant
+	}
+	return out
+}
+
+// defaults lists the links that have a default route in a table, except those of ours that have it by a
+// router advertisement alone.
+func (f *life) defaults(t family) (out []candidate) {
 	for _, o := range f.links {
 		ours := f.record.inForce(o)
 		found := false
@@ -200,10 +229,6 @@ func (f *life) candidates(t family) (out []candidate) {
 		if found {
 			out = append(out, c)
 		}
-	}
-	meant := slices.DeleteFunc(slices.Clone(out), func(c candidate) bool { return c.drift })
-	if len(meant) > 0 {
-		return meant
 	}
 	return out
 }

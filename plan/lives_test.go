@@ -181,8 +181,19 @@ var livesTable = map[string]struct {
 		in.Links[2] = leasedLink(2, "10.2.0.5/24", "10.2.0.1")
 		in.byNIC1(2)
 	}, "no answer through eth2"},
-	"of three equal ones one remains, and it answers through that": {func(in *input) {
+	"of three equal ones one counts, and another may come next": {func(in *input) {
 		in.Links[2] = leasedLink(2, "10.2.0.5/24", "10.2.0.1")
+		in.Named = append(in.Named, mac(2))
+		in.byNIC1(2)
+	}, "no answer through eth2"},
+	"of three equal ones one counts, and it answers through all": {func(in *input) {
+		in.Links[2] = leasedLink(2, "10.2.0.5/24", "10.2.0.1")
+		in.Named = append(in.Named, mac(2))
+		in.byNIC1(2, 12)
+	}, ""},
+	"of three one counts, and another comes last": {func(in *input) {
+		in.Links[2] = leasedLink(2, "10.2.0.5/24", "10.2.0.1")
+		in.Links[2].Routes[0].Metric = 200
 		in.Named = append(in.Named, mac(2))
 		in.byNIC1(2)
 	}, ""},

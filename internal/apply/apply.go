@@ -151,7 +151,7 @@ type transaction struct {
 
 func (t *transaction) run(ctx context.Context, res Result) Result {
 	if slices.ContainsFunc(t.entry.Steps, func(s plan.Step) bool { return s.Do.Check == plan.CheckProbe }) {
-		t.after = t.Probe.Before(ctx)
+		t.after = t.Probe.Before(ctx, t.entry.Index)
 	}
 	t.at("journal")
 	if err := t.begin(); err != nil {

@@ -27,7 +27,7 @@ const stateDir = "/var/lib/multinicd"
 
 type probe struct{ err error }
 
-func (p probe) Before(context.Context) func(context.Context) error {
+func (p probe) Before(context.Context, int) func(context.Context) error {
 	return func(context.Context) error { return p.err }
 }
 

@@ -50,10 +50,10 @@ type Manager interface {
 }
 
 // Prober says whether the node still reaches what it cannot do without. Before notes what answers
-// now, and returns the check for after the change. That check asks only for what answered before,
-// for as long as ctx lasts.
+// now, and returns the check for after the change of the link with that index. That check asks only
+// for what answered before, for as long as ctx lasts.
 type Prober interface {
-	Before(ctx context.Context) (after func(ctx context.Context) error)
+	Before(ctx context.Context, link int) (after func(ctx context.Context) error)
 }
 
 // FileReader is a Backend that can read its files back. It is needed after the record was lost.

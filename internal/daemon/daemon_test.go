@@ -150,7 +150,7 @@ func (w *world) Watchdog() {
 func (w *world) Stopping()                       {}
 func (w *world) WatchdogInterval() time.Duration { return time.Minute }
 
-func (w *world) Before(context.Context) func(context.Context) error {
+func (w *world) Before(context.Context, int) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if w.probed != nil {
 			return w.probed(ctx)

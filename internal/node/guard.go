@@ -135,11 +135,3 @@ func (m *Machine) realServers(ctx context.Context) (out []string) {
 	}
 	return out
 }
-
-// mayMoveTo says that the path to the API server may move to the link: the API server was asked through it,
-// and answered.
-func (m *Machine) mayMoveTo(index int) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.answered[index].yes
-}

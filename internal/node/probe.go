@@ -17,16 +17,15 @@ type Prober struct {
 	probes []probe
 	// ways gives the links by which the API server is reached now, by its address. A change that moves one to another link is not waited for.
 	ways func(ctx context.Context) map[netip.Addr]way
-	// mayMove says that the path to the API server may move to a link: it was asked beforehand whether it
-	// answers through that. moved is told of it: connections by the old path are dead.
-	mayMove func(index int) bool
-	moved   func()
+	// moved is told where the path has moved to another link than that of the change, as it does when
+	// the change takes a default route that does not count: connections by the old path are dead.
+	moved func()
 }
 
 // NewProber gives a Prober for what the configuration names. m.Reached must be set where m.API is;
 // contact says that the API server has answered a moment ago.
 func NewProber(m *Machine, c config.Probe, contact func() bool) Prober {
-	p := Prober{ways: m.ways, mayMove: m.mayMoveTo, moved: func() { m.API.Reconnect() }}
+	p := Prober{ways: m.ways, moved: func() { m.API.Reconnect() }}
 	if c.API && m.API != nil {
 		p.probes = append(p.probes, apiProbe(m.API.Ping, contact, m.Reached))
 	}
@@ -110,7 +109,7 @@ func neighbourProbe(m *Machine, a netip.Addr) probe {
 // Before notes what answers now, within 6 seconds. The function that Before returns is called after the
 // change: it waits, as long as its ctx lasts, until all that answered before answers again, and its error
 // names what does not. What does not answer now is not held against the change.
-func (p Prober) Before(ctx context.Context) func(context.Context) error {
+func (p Prober) Before(ctx context.Context, link int) func(context.Context) error {
 	was := p.where(ctx) // first: what is down may take all the time that the questions have
 	answers := make([]bool, len(p.probes))
 	ctx, cancel := context.WithTimeout(ctx, askBefore)
@@ -130,7 +129,7 @@ func (p Prober) Before(ctx context.Context) func(context.Context) error {
 			if old.index == 0 || is.index == 0 || is.index == old.index {
 				continue
 			}
-			if !p.mayMove(is.index) {
+			if is.index == link {
 				return fmt.Errorf("the way to the API server (%s) has moved from link %s to link %s: give the NIC a subnet that does not hold the API server", to, old.link, is.link)
 			}
 			p.moved()

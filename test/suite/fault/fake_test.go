@@ -25,7 +25,7 @@ type fake struct {
 
 const fakeState = "/state"
 
-func (f *fake) Before(context.Context) func(context.Context) error {
+func (f *fake) Before(context.Context, int) func(context.Context) error {
 	return func(context.Context) error { return nil }
 }
 
