@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
 )
 
@@ -31,7 +32,7 @@ const (
 
 // drift measures how long a NIC that is plugged in, and an address that is deleted, take to be as wanted, and writes the page about it.
 func (b *bench) drift(ctx context.Context) error {
-	before := load()
+	before := sandbox.Load()
 	var waits []wait
 	for _, dad := range []string{"off", "fast"} {
 		if err := b.stand.configure(ctx, dad); err != nil {
@@ -54,7 +55,7 @@ func (b *bench) drift(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("describing the machine: %w", err)
 	}
-	text := driftText(waits, b.begin, machine, before, load())
+	text := driftText(waits, b.begin, machine, before, sandbox.Load())
 	fmt.Print(text)
 	if b.out == "" {
 		return nil

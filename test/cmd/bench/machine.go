@@ -116,16 +116,6 @@ func writeOnce(name string) error {
 	return folder.Sync()
 }
 
-// load is the load of the last minute.
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return "unknown"
-	}
-	one, _, _ := strings.Cut(string(text), " ")
-	return one
-}
-
 // field is the first value of a key in a file of /proc.
 func field(file, key string) string {
 	text, err := os.ReadFile(file)

@@ -23,6 +23,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/sandbox"
 )
 
 func main() {
@@ -93,7 +94,7 @@ func (b *bench) run(ctx context.Context) error {
 	if b.only {
 		return nil
 	}
-	res := results{Date: b.begin.UTC().Truncate(time.Second), Changes: b.changes, LoadBefore: load()}
+	res := results{Date: b.begin.UTC().Truncate(time.Second), Changes: b.changes, LoadBefore: sandbox.Load()}
 	b.stand = &stand{logf: b.logf, root: root}
 	if err := b.stand.start(ctx); err != nil {
 		return err
@@ -122,7 +123,7 @@ func (b *bench) run(ctx context.Context) error {
 	if res.Methods, err = b.stand.methods(ctx, b.tries); err != nil {
 		return fmt.Errorf("measuring other methods: %w", err)
 	}
-	res.LoadAfter = load()
+	res.LoadAfter = sandbox.Load()
 	if res.Machine, err = b.stand.describe(ctx); err != nil {
 		return fmt.Errorf("describing the machine: %w", err)
 	}

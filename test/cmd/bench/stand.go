@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -77,12 +76,8 @@ func (s *stand) start(ctx context.Context) (err error) {
 	if s.bridge, err = product.StartBridge(ctx, s.box, s.cluster, s.binaries["bridge"]); err != nil {
 		return err
 	}
-	scheme := runtime.NewScheme()
-	if err := v1.AddToScheme(scheme); err != nil {
-		return fmt.Errorf("making the client: %w", err)
-	}
-	if s.client, err = client.NewWithWatch(s.cluster.Config(), client.Options{Scheme: scheme}); err != nil {
-		return fmt.Errorf("making the client: %w", err)
+	if s.client, err = product.Client(s.cluster.Config()); err != nil {
+		return err
 	}
 	if err := s.startHost(ctx); err != nil {
 		return err

@@ -87,7 +87,7 @@ func (f *fleet) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	res := results{Date: f.begin.UTC().Truncate(time.Second), Nodes: f.size, AtOnce: f.atOnce, Cores: runtime.NumCPU(), LoadBefore: load()}
+	res := results{Date: f.begin.UTC().Truncate(time.Second), Nodes: f.size, AtOnce: f.atOnce, Cores: runtime.NumCPU(), LoadBefore: sandbox.Load()}
 	if err := f.start(ctx); err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (f *fleet) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	res.LoadAfter = load()
+	res.LoadAfter = sandbox.Load()
 	fmt.Print(res.text())
 	if f.out == "" {
 		return nil

@@ -19,24 +19,15 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed/product"
 )
 
 // admin is an administrator's client.
-func (f *fleet) admin() (client.WithWatch, error) {
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			return nil, err
-		}
-	}
-	return client.NewWithWatch(f.cluster.Config(), client.Options{Scheme: scheme})
-}
+func (f *fleet) admin() (client.WithWatch, error) { return product.Client(f.cluster.Config()) }
 
 // know makes Nodes and objects until there are size of them, and waits until the bridge has given each an identity.
 func (f *fleet) know(ctx context.Context, size int) (phase, error) {

@@ -82,15 +82,6 @@ func memory(pid int, what string) (float64, error) {
 	return 0, errors.New("reading memory: the process has none")
 }
 
-func load() string {
-	text, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return err.Error()
-	}
-	one, _, _ := strings.Cut(string(text), " ")
-	return one
-}
-
 // took fills in how long each one took.
 func (p *phase) took(each []time.Duration) {
 	if len(each) == 0 {

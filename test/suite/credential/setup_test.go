@@ -29,9 +29,7 @@ import (
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/util/retry"
@@ -41,6 +39,7 @@ import (
 	"multinicd/internal/bridge"
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/product"
 )
 
 func TestMain(m *testing.M) {
@@ -101,13 +100,7 @@ func (c *cluster) kubectl(args ...string) string {
 
 func newClient(t *testing.T, cfg *rest.Config) client.Client {
 	t.Helper()
-	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme} {
-		if err := add(scheme); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cl, err := client.New(cfg, client.Options{Scheme: scheme})
+	cl, err := product.Client(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
