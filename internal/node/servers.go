@@ -30,6 +30,9 @@ type server struct {
 // endpointsAge is how long the addresses of the API server are taken for known.
 const endpointsAge = 30 * time.Second
 
+// soon is when they are looked for again where there may be more of them: the proxy on this host has no connection yet, say.
+const soon = 2 * time.Second
+
 // servers gives the API servers, each address once: those that the credential names and, where that is a proxy on this
 // host or a Service, those behind it. Where a name cannot be resolved now, the last known addresses count.
 func (m *Machine) servers(ctx context.Context) []server {
@@ -44,7 +47,7 @@ func (m *Machine) servers(ctx context.Context) []server {
 	}
 	look, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	now := was
+	now, asked := was, time.Now()
 	if found, err := m.API.Endpoints(look); err == nil {
 		now = nil
 		for _, ap := range found {
@@ -52,7 +55,7 @@ func (m *Machine) servers(ctx context.Context) []server {
 		}
 		behind, whole := m.behindCalled(look, now)
 		if !whole { // what is not seen just now has not gone away
-			behind = slices.Concat(behind, was)
+			behind, asked = slices.Concat(behind, was), asked.Add(soon-endpointsAge)
 		}
 		for _, s := range behind {
 			now = add(now, s)
@@ -62,7 +65,7 @@ func (m *Machine) servers(ctx context.Context) []server {
 	defer m.mu.Unlock()
 	m.endpoints = now
 	if ctx.Err() == nil { // else the question was cut off, and is no answer for the next one who asks
-		m.asked = time.Now()
+		m.asked = asked
 	}
 	return now
 }
@@ -95,7 +98,7 @@ func (m *Machine) behindCalled(ctx context.Context, called []server) (out []serv
 }
 
 // behind gives the servers that stand behind those called, where one of these is a loopback address or a Service's. whole: no
-// more could have been found at another moment.
+// more could have been found at another moment. It is false too where there must be one, and none is seen.
 func (m *Machine) behind(ctx context.Context, called []server, links []nic.Link) (out []server, whole bool) {
 	called = slices.DeleteFunc(slices.Clone(called), func(s server) bool { return !s.at.Addr().IsLoopback() && nearby(s.at.Addr(), links) })
 	if len(called) == 0 {
@@ -124,7 +127,7 @@ func (m *Machine) behind(ctx context.Context, called []server, links []nic.Link)
 	for i, s := range out {
 		out[i].what = fmt.Sprintf("the API server behind %s (%s)", front, s.what)
 	}
-	return out, whole
+	return out, whole && len(out) > 0
 }
 
 // nearby says whether a link leads to an address by more than a default route. Then the address is no Service's, unless the

@@ -44,3 +44,26 @@ func TestTheNodesAddressIsWhereItsAgentsHaveIt(t *testing.T) {
 		}
 	}
 }
+
+// A process says what the node's address is if it runs in the kubelet's own service. Whatever else calls itself kubelet says nothing.
+func TestAProcessThatIsCalledKubeletCountsInItsServiceAlone(t *testing.T) {
+	t.Parallel()
+	const address = "192.168.100.7"
+	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	n.must("sh", "-ec", "cp /bin/sh /usr/local/bin/kubelet; ip link set eth1 up; ip address add "+address+"/24 dev eth1")
+	n.file(objectFile, nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "adopt: true")))
+	for _, c := range []struct {
+		unit, uid string
+		protected bool
+	}{{"pretender", "root", false}, {"kubelet", "nobody", false}, {"kubelet", "root", true}} {
+		n.must("systemd-run", "--collect", "--unit="+c.unit, "--uid="+c.uid, "/usr/local/bin/kubelet", "-c", "sleep infinity; :", "kubelet", "--node-ip="+address)
+		n.eventually("the process", "kubelet", func() string {
+			return strings.TrimSpace(n.must("sh", "-c", "cat /proc/$(systemctl show -P MainPID "+c.unit+")/comm"))
+		})
+		_, out := n.exit("multinicd", "plan", "-f", objectFile)
+		if got := strings.Contains(out, "ProtectedLink"); got != c.protected || c.protected && !strings.Contains(out, "(kubelet of kubelet.service)") {
+			t.Errorf("in %s.service, as %s: want the link protected: %t\n%s", c.unit, c.uid, c.protected, out)
+		}
+		n.must("systemctl", "stop", c.unit)
+	}
+}
