@@ -17,7 +17,6 @@ import (
 	"context"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -58,17 +57,8 @@ func New(h *host.Host, l Links, m Manager, log *slog.Logger) *Survey {
 // Agents says which other programs of this host configure NICs by themselves: by name the evidence.
 func (s *Survey) Agents() map[string]string {
 	out := map[string]string{}
-	for _, pattern := range []string{"/etc/cloud/cloud.cfg", "/etc/cloud/cloud.cfg.d/*.cfg"} {
-		files, _ := s.host.Glob(pattern)
-		for _, f := range files {
-			data, _, err := s.host.Read(f)
-			if err == nil && hotplugged(data) {
-				out["cloud-init"] = f + " has cloud-init configure NICs that are plugged in (updates.network.when: hotplug)"
-			}
-		}
-	}
-	if rule := s.oneOf("/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules", "/run/udev/rules.d/90-cloud-init-hook-hotplug.rules"); rule != "" {
-		out["cloud-init"] = rule + " has cloud-init configure NICs that are plugged in"
+	if evidence := s.hotplug(); evidence != "" {
+		out["cloud-init"] = evidence
 	}
 	for _, unit := range []string{"nm-cloud-setup.service", "nm-cloud-setup.timer"} {
 		wants, _ := s.host.Glob("/etc/systemd/system/*.wants/" + unit)
@@ -79,17 +69,6 @@ func (s *Survey) Agents() map[string]string {
 	return out
 }
 
-// hotplugged says whether a configuration of cloud-init has the word outside of its comments.
-func hotplugged(data []byte) bool {
-	found := false
-	_ = host.Lines(data, func(line string) error {
-		line, _, _ = strings.Cut(line, " #")
-		found = found || strings.Contains(line, "hotplug")
-		return nil
-	})
-	return found
-}
-
 // oneOf gives the first path that is there, or "".
 func (s *Survey) oneOf(paths ...string) string {
 	if i := slices.IndexFunc(paths, s.host.Exists); i >= 0 {
@@ -98,9 +77,23 @@ func (s *Survey) oneOf(paths ...string) string {
 	return ""
 }
 
-// Unsynchronised says whether the kernel knows of nobody who keeps its clock (adjtimex(2), STA_UNSYNC). Where it may not be asked it is not.
+// Unsynchronised says whether the kernel knows of nobody who keeps its clock (adjtimex(2),
+// STA_UNSYNC). Where it may not be asked it is not.
 func Unsynchronised() bool {
 	var t unix.Timex
 	_, err := unix.Adjtimex(&t)
 	return err == nil && t.Status&unix.STA_UNSYNC != 0
+}
+
+// timeServices are the units of time services, as distributions call them.
+var timeServices = []string{"systemd-timesyncd.service", "chronyd.service", "chrony.service", "ntpsec.service", "ntpd.service", "ntp.service", "openntpd.service"}
+
+// TimeService gives the unit of the time service that runs here, or "".
+func (s *Survey) TimeService() string {
+	for _, unit := range timeServices {
+		if !s.host.Started(unit).IsZero() {
+			return unit
+		}
+	}
+	return ""
 }

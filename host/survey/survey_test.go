@@ -2,6 +2,7 @@ package survey
 
 import (
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,15 @@ func TestAgentsAndKubelet(t *testing.T) {
 		"cloud-init at boot only":            {files: map[string]string{"/etc/cloud/cloud.cfg": "updates:\n  network:\n    when: [boot]\n# hotplug would be another\n"}},
 		"cloud-init when a NIC is plugged":   {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [boot, hotplug]}}\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
 		"cloud-init's rule for NICs":         {files: map[string]string{"/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/90-cloud-init-hook-hotplug.rules"},
+		"a list of modules with the word":    {files: map[string]string{"/etc/cloud/cloud.cfg": "cloud_final_modules:\n  - scripts_user\n  - install_hotplug\n  - install-hotplug\n"}},
+		"cloud-init's rule before 24":        {files: map[string]string{"/etc/udev/rules.d/10-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/10-cloud-init-hook-hotplug.rules"},
+		"a rule that a package brings":       {files: map[string]string{"/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": "", "/lib/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}},
+		"such a rule, and user-data":         {files: map[string]string{"/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": "", "/var/lib/cloud/instance/cloud-config.txt": "#cloud-config\nupdates:\n  network:\n    when: ['boot', 'hotplug']\n"}, agents: "cloud-init: /var/lib/cloud/instance/cloud-config.txt"},
+		"switched off":                       {files: map[string]string{"/etc/cloud/cloud.cfg.d/99-disable-network-hotplug.cfg": "updates: {network: {when: []}}\n", "/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": ""}},
+		"switched off, and a comment":        {files: map[string]string{"/etc/cloud/cloud.cfg.d/99-disable-network-hotplug.cfg": "updates:\n  network:\n    when: [boot-new-instance]  # no hotplug here\n"}},
+		"switched on, and off by a later":    {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [hotplug]}}\n", "/etc/cloud/cloud.cfg.d/99.cfg": "updates: {network: {when: [boot]}}\n"}},
+		"switched off, and on by user-data":  {files: map[string]string{"/etc/cloud/cloud.cfg.d/99.cfg": "updates: {network: {when: []}}\n", "/var/lib/cloud/instance/cloud-config.txt": "updates: {network: {when: [hotplug]}}\n"}, agents: "cloud-init: /var/lib/cloud/instance/cloud-config.txt"},
+		"a file that is no YAML":             {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [hotplug]}}\n", "/etc/cloud/cloud.cfg.d/99.cfg": "\tupdates: {\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
 		"nm-cloud-setup":                     {files: map[string]string{units: ""}, agents: "nm-cloud-setup: nm-cloud-setup.timer is enabled: " + units},
 		"a kubelet that runs":                {files: running("kubelet", "kubelet.service"), kubelet: "kubelet runs"},
 		"a k3s that runs":                    {files: running("k3s-server", "k3s.service"), kubelet: "k3s-server runs"},
@@ -43,5 +53,30 @@ func TestAgentsAndKubelet(t *testing.T) {
 				t.Errorf("kubelet: %q, want %q", got, test.kubelet)
 			}
 		})
+	}
+}
+
+// By /dev/null in /etc an administrator hides the rule of a package (udev(7)).
+func TestARuleThatIsHiddenIsNone(t *testing.T) {
+	s := newSurvey(t)
+	folder := s.host.Path("/etc/udev/rules.d")
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(os.DevNull, folder+"/10-cloud-init-hook-hotplug.rules"); err != nil {
+		t.Fatal(err)
+	}
+	if agents := s.Agents(); len(agents) > 0 {
+		t.Errorf("got %q", agents)
+	}
+}
+
+func TestTheTimeServiceThatRuns(t *testing.T) {
+	for unit, want := range map[string]string{"chronyd.service": "chronyd.service", "systemd-timesyncd.service": "systemd-timesyncd.service", "cron.service": ""} {
+		s := newSurvey(t)
+		hosttest.Files(t, s.host.Root, map[string]string{"/run/systemd/units/invocation:" + unit: ""})
+		if got := s.TimeService(); got != want {
+			t.Errorf("with %s: got %q, want %q", unit, got, want)
+		}
 	}
 }
