@@ -5,7 +5,8 @@
 // It reads nothing and changes nothing: `multinicd doctor` must do no harm on a host where much is wrong already. docs/doctor.md has a
 // row for each id.
 //
-// Start reading at Examine. links.go has the checks of links; service.go those of the service, its
+// Start reading at Examine. links.go has the checks of links; routes.go those of routes and subnets;
+// cluster.go those of the kubelet and the container network; service.go those of the service, its
 // token and its files.
 package doctor
 
@@ -65,7 +66,35 @@ type Facts struct {
 	Files        []File
 	Daemon       *Daemon
 	Token        Token
-	Unsynced     bool // the kernel says that nobody keeps its clock
+	Unsynced     bool   // the kernel says that nobody keeps its clock
+	TimeService  string // the time service that runs; "": none
+	CNIs         []CNI
+	Ports        []Port
+	NoIPv6       string // why no link of this host can have an IPv6 address; "": some can
+	// NodeAddrs and Lifelines are what the node lives by, as in plan.Machine.
+	NodeAddrs []plan.NodeAddr
+	Lifelines []plan.Lifeline
+	// Names says, by ifindex, what is in the way of a name that a NIC of ours is to have and has not.
+	Names map[int]Naming
+}
+
+// CNI is a container network that chooses an interface of the host.
+type CNI struct {
+	Name string // "Calico", "Cilium" or "flannel"
+	File string // its configuration
+	Told string // how we know that it is told which interface to take; "": it may choose
+}
+
+// Port is one at which a program listens on all addresses.
+type Port struct {
+	Number  int
+	Program string // "": not known
+}
+
+// Naming is why a link has not the name that it is to have.
+type Naming struct {
+	By     []string // what gives it another name at each boot: sentences
+	Booted bool     // the host has booted since the file that names the link was written
 }
 
 // Setting is a key of networkd.conf(5).
@@ -130,7 +159,8 @@ type Name struct {
 // Examine makes findings of facts: problems first, then warnings, then how it is; within them by id and subject.
 func Examine(f Facts) []Finding {
 	var out []Finding
-	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, agents, nodeName, kubelet, subnets, names, clock, token, permissions, halfWay, daemon} {
+	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, ipv6, agents, nodeName,
+		kubelet, containers, ports, subnets, overlaps, defaults, names, clock, token, permissions, halfWay, daemon} {
 		out = append(out, check(f)...)
 	}
 	rank := map[Severity]int{Problem: 0, Warning: 1, Info: 2}
@@ -171,7 +201,7 @@ func backend(f Facts) []Finding {
 
 func agents(f Facts) (out []Finding) {
 	advice := map[string]string{
-		"cloud-init":     "take hotplug out of updates.network.when in /etc/cloud/cloud.cfg.d, or disable cloud-init-hotplugd.socket: it configures NICs that are plugged in, ours too",
+		"cloud-init":     "take hotplug out of updates.network.when, or systemctl mask --now cloud-init-hotplugd.socket: at each NIC that is plugged in, ours too, cloud-init writes its files anew and has them applied, which may disturb other links",
 		"nm-cloud-setup": "systemctl disable --now nm-cloud-setup.timer nm-cloud-setup.service: it takes addresses and rules away that it does not know of",
 		Former:           "end its Job or DaemonSet; its files of a NIC are taken over once that NIC is in the object (" + docs.Page("former.md") + "); remove what is left then, or set adopt: true on the NIC",
 	}
@@ -183,13 +213,4 @@ func agents(f Facts) (out []Finding) {
 		out = append(out, Finding{"other-agent", severity, a.Name, a.Evidence, advice[a.Name]})
 	}
 	return out
-}
-
-func kubelet(f Facts) []Finding {
-	addresses := slices.ContainsFunc(f.Record.NICs, func(o plan.Owned) bool { return o.Applied && len(o.Config.Addresses) > 0 })
-	if f.Kubelet == "" || len(f.NodeIPs) > 0 || !addresses {
-		return nil
-	}
-	return []Finding{{"kubelet-node-ip", Problem, "", f.Kubelet + " without --node-ip, and our NICs add addresses to the host: the cloud provider lists them as the node's too, and the API server may call the kubelet on one that it cannot reach (kubectl logs and exec fail)",
-		"give the kubelet --node-ip=ADDRESS of the primary NIC (kubeadm: nodeRegistration.kubeletExtraArgs, else KUBELET_EXTRA_ARGS), and start it anew"}}
 }

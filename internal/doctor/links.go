@@ -2,8 +2,8 @@ package doctor
 
 import (
 	"fmt"
-	"net/netip"
 	"slices"
+	"strings"
 
 	"multinicd/nic"
 	"multinicd/plan"
@@ -35,12 +35,15 @@ func owners(f Facts) (out []Finding) {
 		own := f.owned(l)
 		one := Finding{ID: "link-owner", Severity: Info, Subject: l.Name}
 		switch {
-		case own != nil && l.Claim != nil && !own.Adopted:
+		case own != nil && l.Claim != nil && !own.Adopted && !l.Claim.Machine:
 			one.ID, one.Severity = "two-owners", Problem
 			one.Evidence = fmt.Sprintf("multinicd configures it as %s, and so does %s: %s", own.Config.Name, l.Claim.Owner, l.Claim.Evidence)
 			one.Advice = "remove that configuration, or set adopt: true on the NIC in the object"
 		case own != nil:
 			one.Evidence = "multinicd, as " + own.Config.Name
+			if l.Claim != nil {
+				out = append(out, Finding{"claimed-too", Info, l.Name, fmt.Sprintf("%s has a configuration for it too: %s; multinicd's counts before it, also at the next boot", l.Claim.Owner, l.Claim.Evidence), ""})
+			}
 		case l.Claim != nil:
 			one.Evidence = fmt.Sprintf("%s: %s", l.Claim.Owner, l.Claim.Evidence)
 		default:
@@ -59,11 +62,15 @@ func foreign(f Facts) (out []Finding) {
 	if !f.NetworkdRuns {
 		return nil
 	}
+	// A restart does no harm where nobody has made such routes.
+	harm := f.Kubelet != "" || len(f.CNIs) > 0 || slices.ContainsFunc(f.Record.NICs, func(o plan.Owned) bool { return o.Applied })
 	for _, s := range f.Foreign {
 		one := Finding{ID: "networkd-foreign", Severity: Warning, Subject: s.Key}
 		switch {
 		case s.Off && s.InForce:
 			one.Severity, one.Evidence = Info, "off: "+s.File+" says so, and networkd was started after it was written"
+		case s.Unread == "" && !harm:
+			one.Severity, one.Evidence = Info, "on, which is the default: nothing here depends on it, as there is neither a kubelet nor a container network nor a NIC of ours"
 		case s.Unread != "":
 			one.Evidence = s.Unread + " sets it, but networkd runs as the user systemd-network, who may not read it: it does not count, and when networkd is started anew it deletes routes and rules of others"
 			one.Advice = "chmod a+r " + s.Unread + ", and a+rx the folder that it is in; it counts from the next boot on"
@@ -87,7 +94,7 @@ func rpFilter(f Facts) (out []Finding) {
 		}
 		out = append(out, Finding{"rp-filter", Warning, l.Name,
 			fmt.Sprintf("the reverse path filter is strict (net.ipv4.conf.all.rp_filter %d, that of the link %d): what comes from a network to which another link leads is dropped", f.RPFilter, l.Conf.RPFilter),
-			"if hosts beyond its subnet speak to this NIC, give it a gateway in the object, or set net.ipv4.conf.all.rp_filter=2 in /etc/sysctl.d"})
+			fmt.Sprintf("if hosts beyond its subnet speak to this NIC, give it a gateway in the object; or set it for this link alone, now by sysctl -w net.ipv4.conf.%s.rp_filter=2, and for each boot by the line net.ipv4.conf.%s.rp_filter = 2 in a file of yours in /etc/sysctl.d (the greater of the two values counts; the one of all links stays as it is: Calico ends where that is 2)", l.Name, own.Config.Name)})
 	}
 	return out
 }
@@ -105,44 +112,31 @@ func advertisements(f Facts) (out []Finding) {
 	return out
 }
 
-// subnets finds those that overlap: of equal ones each NIC of ours has a table of its own, but nobody helps where one lies in the other.
-func subnets(f Facts) (out []Finding) {
-	type on struct {
-		link   string
-		subnet netip.Prefix
+// ipv6 says so where a host can have no IPv6 address: an object that wants one is refused.
+func ipv6(f Facts) []Finding {
+	if f.NoIPv6 == "" {
+		return nil
 	}
-	var all []on
-	for _, l := range f.Links {
-		for _, a := range l.Addresses {
-			if s := a.Prefix.Masked(); !a.Prefix.IsSingleIP() && !s.Addr().IsLinkLocalUnicast() && !s.Addr().IsLoopback() && !slices.Contains(all, on{l.Name, s}) {
-				all = append(all, on{l.Name, s})
-			}
-		}
-	}
-	for i, a := range all {
-		for _, b := range all[i+1:] {
-			if a.link == b.link || !a.subnet.Overlaps(b.subnet) {
-				continue
-			}
-			one := Finding{ID: "overlapping-subnets", Severity: Warning, Subject: a.link + " " + b.link,
-				Evidence: fmt.Sprintf("%s on %s and %s on %s overlap: what is sent to the smaller one leaves by its link alone", a.subnet, a.link, b.subnet, b.link),
-				Advice:   "give one of them another subnet"}
-			if a.subnet == b.subnet {
-				one.Evidence = fmt.Sprintf("%s is on %s and on %s: an answer may leave by the other link", a.subnet, a.link, b.link)
-				one.Advice = "where the NICs are multinicd's, leave routing.same_subnet at \"auto\": each gets a table of its own; otherwise give one of them another subnet"
-			}
-			out = append(out, one)
-		}
-	}
-	return out
+	return []Finding{{"ipv6-off", Info, "", f.NoIPv6 + ": a NIC with an IPv6 address is refused (NotSupported)", ""}}
 }
 
+// names is about links that have not the name that they are to have.
 func names(f Facts) (out []Finding) {
 	for _, l := range f.nics() {
-		if own := f.owned(l); own != nil && own.Config.Name != l.Name {
-			out = append(out, Finding{"rename-at-reboot", Warning, l.Name,
-				fmt.Sprintf("it is to be called %s, and the kernel does not rename a link that is up", own.Config.Name), "the next reboot renames it; until then use the present name"})
+		own := f.owned(l)
+		if own == nil || own.Config.Name == l.Name {
+			continue
 		}
+		one := Finding{"rename-at-reboot", Warning, l.Name, fmt.Sprintf("it is to be called %s, and the kernel does not rename a link that is up", own.Config.Name), "the next reboot renames it; until then use the present name"}
+		switch why := f.Names[l.Index]; {
+		case len(why.By) > 0:
+			one.Evidence = fmt.Sprintf("it is to be called %s; in the way at each boot: %s", own.Config.Name, strings.Join(why.By, "; "))
+			one.Advice = "take that out, unless somebody needs the name; addresses and routes do not depend on it. multinicd-recover.service gives the name back before the link is up, where that is enabled"
+		case why.Booted:
+			one.Evidence = fmt.Sprintf("it is to be called %s, and the host has booted since the file that says so was written", own.Config.Name)
+			one.Advice = "systemctl enable multinicd-recover.service, which names it before it is up; or make the initrd anew (dracut -f, or update-initramfs -u), where udev may have named it by older files"
+		}
+		out = append(out, one)
 	}
 	return out
 }

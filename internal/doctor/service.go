@@ -14,6 +14,8 @@ func clock(f Facts) []Finding {
 	switch {
 	case f.Daemon != nil && f.Daemon.ClockSkew != "":
 		return []Finding{{"clock-skew", Problem, "", f.Daemon.ClockSkew, "start a time service (timedatectl set-ntp true)"}}
+	case f.Unsynced && f.TimeService != "":
+		return []Finding{{"clock-unsynchronised", Info, "", "the kernel says that nobody keeps its clock yet, but " + f.TimeService + " runs", "if that stays so, see whether it reaches its servers (timedatectl timesync-status, chronyc sources)"}}
 	case f.Unsynced:
 		return []Finding{{"clock-unsynchronised", Warning, "", "the kernel says that no time service keeps its clock", "start a time service (timedatectl set-ntp true)"}}
 	}
