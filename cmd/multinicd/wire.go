@@ -166,7 +166,8 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	}
 	record := func() plan.Record { return w.applier.Record() }
 	w.machine = &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, API: w.api, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds,
-		Plain: w.cfg.Routing.SameSubnet == "off", Tables: w.cfg.Routing.AllowTables, Guards: w.cfg.Routing.Protect, Record: record, DAD: node.DAD(w.cfg.Backend)}
+		Plain: w.cfg.Routing.SameSubnet == "off", Tables: w.cfg.Routing.AllowTables, Guards: w.cfg.Routing.Protect,
+		NoTakeOver: w.cfg.Links.TakeOver == "none", NoAdopt: !w.cfg.Links.Adopt, Record: record, DAD: node.DAD(w.cfg.Backend)}
 	chosen := node.NewDispatch(w.survey, w.cfg.Backend.Name, node.Backends(w.host, w.bus, w.cfg.Backend), record, w.log)
 	stack := chosen.Detect(ctx)
 	dir := w.cfg.State.Dir

@@ -85,6 +85,10 @@ type Links struct {
 	VirtualKinds []string // kernel kinds (IFLA_INFO_KIND) taken for physical; nil in service
 	// path.Match patterns of link names never touched, besides the built-in ones
 	DenyNames []string
+	// TakeOver is "generated" or "none": what gives way to an object that does not ask for more.
+	TakeOver string
+	// Adopt says whether an object may ask for what a person has configured, too.
+	Adopt bool
 }
 
 // Routing says what is done in addition to addresses and routes.
@@ -130,6 +134,7 @@ func Default() Config {
 		API:      API{Namespace: "multinic-system", ReportNamespace: "multinic-nodes"},
 		Join:     Join{KubeletKubeconfig: "/etc/kubernetes/kubelet.conf"},
 		Backend:  Backend{Name: "auto", Activation: "live", DAD: "fast"},
+		Links:    Links{TakeOver: "generated", Adopt: true},
 		Routing:  Routing{SameSubnet: "auto"},
 		Probe:    Probe{API: true, Timeout: 20 * time.Second},
 		State:    State{Dir: "/var/lib/multinicd"},

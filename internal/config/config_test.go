@@ -62,6 +62,8 @@ dad = "rfc5227"
 [links]
 virtual_kinds = ["veth", "tun"]
 deny_names = ["storage*"]
+take_over = "none"
+adopt = false
 [routing]
 same_subnet = "off"
 allow_tables = [52, 100]
@@ -83,7 +85,7 @@ level = "debug"
 				Source:  Source{Mode: "watch", Interval: 30 * time.Second, Resync: 30 * time.Second},
 				API:     API{Namespace: "a", ReportNamespace: "b"},
 				Backend: Backend{Name: "ifcfg", Activation: "networkd", DAD: "rfc5227"},
-				Links:   Links{VirtualKinds: []string{"veth", "tun"}, DenyNames: []string{"storage*"}},
+				Links:   Links{VirtualKinds: []string{"veth", "tun"}, DenyNames: []string{"storage*"}, TakeOver: "none"},
 				Routing: Routing{SameSubnet: "off", AllowTables: []int{52, 100},
 					Protect: []netip.Prefix{netip.MustParsePrefix("10.96.0.0/12"), netip.MustParsePrefix("2001:db8:5::/48")}},
 				Probe: Probe{

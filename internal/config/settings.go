@@ -53,6 +53,8 @@ func (c *Config) settings() []setting {
 
 		list("links.virtual_kinds", &c.Links.VirtualKinds, linkKind),
 		list("links.deny_names", &c.Links.DenyNames, namePattern),
+		choice("links.take_over", &c.Links.TakeOver, "generated", "none"),
+		flag("links.adopt", &c.Links.Adopt),
 
 		choice("routing.same_subnet", &c.Routing.SameSubnet, "auto", "off"),
 		numbers("routing.allow_tables", &c.Routing.AllowTables, 1, math.MaxInt32),

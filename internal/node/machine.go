@@ -44,9 +44,12 @@ type Machine struct {
 	API    *kube.Client // nil: no cluster
 	Deny   []string
 	Kinds  []string
-	Plain  bool               // NICs that share a subnet get no tables of their own
-	Tables []int              // that a route may name ([routing] allow_tables)
-	Guards []netip.Prefix     // whose traffic no NIC of ours may draw ([routing] protect)
+	Plain  bool           // NICs that share a subnet get no tables of their own
+	Tables []int          // that a route may name ([routing] allow_tables)
+	Guards []netip.Prefix // whose traffic no NIC of ours may draw ([routing] protect)
+	// NoTakeOver and NoAdopt are those of plan.Machine.
+	NoTakeOver, NoAdopt bool
+
 	Record func() plan.Record // what is ours; nil where nothing is looked at or changed
 	DAD    time.Duration      // how long neighbours may take to claim an address; 0: as long as fastDAD
 
@@ -82,6 +85,7 @@ func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
 	}
 	out := m.guarded(ctx, links)
 	out.SubnetsOff, out.NoIPv6, out.Tables, out.Protect = m.Plain, m.Kernel.NoIPv6(), m.Tables, m.protected()
+	out.NoTakeOver, out.NoAdopt = m.NoTakeOver, m.NoAdopt
 	return out, nil
 }
 
