@@ -3,6 +3,7 @@ package nic
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -18,14 +19,20 @@ type Change struct {
 	Down      bool // set down
 	Add       []netip.Prefix
 	Del       []netip.Prefix
+	// Terms are the lifetimes of addresses: of those in Add what they get, of those in Del what they
+	// had, and of others that they stay and get another one.
+	Terms     []Term `json:",omitempty"`
 	AddRoutes []Route
 	// A route with a Protocol: of two routes with equal keys, the one of that protocol, and only
 	// while there are two.
 	DelRoutes []Route
-	AddRules  []Rule
-	DelRules  []Rule
-	Conf      *Conf // nil: leave
-	HadConf   *Conf
+	// Theirs are those of DelRoutes that another has made, as they were found, so that the undo puts
+	// them back as his.
+	Theirs   []Route `json:",omitempty"`
+	AddRules []Rule
+	DelRules []Rule
+	Conf     *Conf // nil: leave
+	HadConf  *Conf
 	// nil: leave as it is. A value that is equal in HadConf6 is left too.
 	Conf6    *Conf6 `json:",omitempty"`
 	HadConf6 *Conf6 `json:",omitempty"` // set with Conf6
@@ -38,17 +45,58 @@ type Change struct {
 	Way *Change `json:",omitempty"`
 }
 
+// Term is a lifetime of one address: the one that it is to have, and the one that it had.
+type Term struct {
+	Address  netip.Prefix
+	Now, Had Lifetime `json:",omitzero"`
+}
+
+// Term gives the lifetime that an address of Add is to have.
+func (c Change) Term(a netip.Prefix) Lifetime {
+	for _, t := range c.Terms {
+		if t.Address == a {
+			return t.Now
+		}
+	}
+	return Lifetime{}
+}
+
+// Extends lists the addresses that are there, stay, and get another lifetime.
+func (c Change) Extends() (out []Term) {
+	for _, t := range c.Terms {
+		if !slices.Contains(c.Add, t.Address) && !slices.Contains(c.Del, t.Address) {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
 // Empty says that the link is as it should be.
 func (c Change) Empty() bool {
 	return c.Name == "" && c.MTU == 0 && !c.Up && !c.Down && c.Conf == nil && c.Conf6 == nil &&
-		len(c.Advertised)+len(c.AdvertisedRoutes)+len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes)+len(c.AddRules)+len(c.DelRules) == 0
+		len(c.Terms)+len(c.Advertised)+len(c.AdvertisedRoutes)+len(c.Add)+len(c.Del)+len(c.AddRoutes)+len(c.DelRoutes)+len(c.AddRules)+len(c.DelRules) == 0
 }
 
 // Inverse is the change that undoes c. It is right if c was made from what the link showed.
 // Advertised addresses and routes are left out, see there.
 func (c Change) Inverse() Change {
-	out := Change{Index: c.Index, MAC: c.MAC, Had: c.Had, Up: c.Down, Down: c.Up, Add: c.Del, Del: c.Add, AddRoutes: c.DelRoutes, DelRoutes: c.AddRoutes,
+	out := Change{Index: c.Index, MAC: c.MAC, Had: c.Had, Up: c.Down, Down: c.Up, Add: c.Del, Del: c.Add, Theirs: c.Theirs,
 		AddRules: c.DelRules, DelRules: c.AddRules}
+	for _, r := range c.DelRoutes {
+		if i := slices.IndexFunc(c.Theirs, func(o Route) bool { return o.Key() == r.Key() }); i >= 0 && r.Protocol == 0 {
+			r = c.Theirs[i]
+		}
+		out.AddRoutes = append(out.AddRoutes, r)
+	}
+	for _, r := range c.AddRoutes {
+		if slices.Contains(c.Theirs, r) {
+			r.Protocol = 0
+		}
+		out.DelRoutes = append(out.DelRoutes, r)
+	}
+	for _, t := range c.Terms {
+		out.Terms = append(out.Terms, Term{Address: t.Address, Now: t.Had, Had: t.Now})
+	}
 	if c.Name != "" {
 		out.Name, out.Had = c.Had, c.Name
 	}
@@ -100,6 +148,9 @@ func (c Change) String() string {
 	}
 	for _, a := range c.Add {
 		line("+ address %s", a)
+	}
+	for _, t := range c.Extends() {
+		line("~ address %s %s -> %s", t.Address, t.Had, t.Now)
 	}
 	for _, r := range c.DelRoutes {
 		line("- route %s", r)

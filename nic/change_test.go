@@ -31,6 +31,28 @@ func TestChangeInverse(t *testing.T) {
 		"an address by its removal, and the other way round": {
 			with(func(c *Change) { c.Add, c.Del = prefixes("192.0.2.7/24"), prefixes("192.0.2.8/24", "2001:db8::8/64") }),
 			with(func(c *Change) { c.Add, c.Del = prefixes("192.0.2.8/24", "2001:db8::8/64"), prefixes("192.0.2.7/24") })},
+		"an address whose lifetime ends by one without, and the other way round": {
+			with(func(c *Change) {
+				c.Terms = []Term{{Address: prefixes("192.0.2.7/24")[0], Had: Lifetime{Valid: 40, Preferred: 30}}}
+			}),
+			with(func(c *Change) {
+				c.Terms = []Term{{Address: prefixes("192.0.2.7/24")[0], Now: Lifetime{Valid: 40, Preferred: 30}}}
+			})},
+		"the removal of a leased address by the same with its lifetime": {
+			with(func(c *Change) {
+				c.Del, c.Terms = prefixes("192.0.2.7/24"), []Term{{Address: prefixes("192.0.2.7/24")[0], Had: Lifetime{Valid: 40, Preferred: 30}}}
+			}),
+			with(func(c *Change) {
+				c.Add, c.Terms = prefixes("192.0.2.7/24"), []Term{{Address: prefixes("192.0.2.7/24")[0], Now: Lifetime{Valid: 40, Preferred: 30}}}
+			})},
+		"the removal of another's route by the same as his": {
+			with(func(c *Change) {
+				c.DelRoutes, c.Theirs = []Route{route("0.0.0.0/0", "192.0.2.1")}, []Route{{To: prefixes("0.0.0.0/0")[0], Via: netip.MustParseAddr("192.0.2.1"), Protocol: ProtocolDHCP}}
+			}),
+			with(func(c *Change) {
+				c.AddRoutes = []Route{{To: prefixes("0.0.0.0/0")[0], Via: netip.MustParseAddr("192.0.2.1"), Protocol: ProtocolDHCP}}
+				c.Theirs = c.AddRoutes
+			})},
 		"a route by its removal, and the other way round": {
 			with(func(c *Change) {
 				c.AddRoutes, c.DelRoutes = []Route{route("10.0.0.0/8", "")}, []Route{route("::/0", "fe80::1")}
@@ -72,7 +94,7 @@ func TestChangeEmpty(t *testing.T) {
 		t.Errorf("what only says where: %+v", c)
 	}
 	for name, c := range map[string]Change{
-		"name": {Name: "x"}, "mtu": {MTU: 1}, "up": {Up: true}, "down": {Down: true}, "add": {Add: prefixes("::1/128")}, "del": {Del: prefixes("::1/128")},
+		"name": {Name: "x"}, "mtu": {MTU: 1}, "up": {Up: true}, "down": {Down: true}, "add": {Add: prefixes("::1/128")}, "del": {Del: prefixes("::1/128")}, "term": {Terms: make([]Term, 1)},
 		"add route": {AddRoutes: make([]Route, 1)}, "del route": {DelRoutes: make([]Route, 1)},
 		"add rule": {AddRules: make([]Rule, 1)}, "del rule": {DelRules: make([]Rule, 1)}, "conf": {Conf: &Conf{}},
 		"conf6": {Conf6: &Conf6{}}, "advertised": {Advertised: prefixes("::1/128")}, "advertised route": {AdvertisedRoutes: make([]Route, 1)},
@@ -112,6 +134,10 @@ func TestChangeString(t *testing.T) {
 + rule from 192.0.2.7/32 lookup 10001 priority 20001
 `
 	if diff := cmp.Diff(want, c.String()); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	leased := Change{Del: prefixes("192.0.2.8/24"), Terms: []Term{{Address: prefixes("192.0.2.7/24")[0], Had: Lifetime{Valid: 40}}, {Address: prefixes("192.0.2.8/24")[0], Had: Lifetime{Valid: 40}}}}
+	if diff := cmp.Diff("- address 192.0.2.8/24\n~ address 192.0.2.7/24 for a time -> for good\n", leased.String()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 	if got := (Change{Down: true}).String(); got != "~ up -> down\n" {

@@ -143,6 +143,22 @@ type Address struct {
 	Duplicate bool         // IPv6 duplicate address detection failed: it is in use elsewhere
 	// Advertised: IPv6, made by the kernel for a router advertisement (RFC 4862, RFC 8981).
 	Advertised bool `json:",omitempty"`
+	// Lifetime is what was left of it when the address was read; zero for a permanent one.
+	Lifetime Lifetime `json:",omitzero"`
+}
+
+// Lifetime says in seconds how long an address stays; zero: for good.
+type Lifetime struct {
+	Valid     int // until the kernel removes it
+	Preferred int // until it is used for answers only; 0 to Valid
+}
+
+// String says nothing of seconds: a text that changes by itself says nothing new.
+func (l Lifetime) String() string {
+	if l == (Lifetime{}) {
+		return "for good"
+	}
+	return "for a time"
 }
 
 // Link is what the kernel and the host's network managers show of one link.

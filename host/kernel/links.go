@@ -275,6 +275,7 @@ func parseAddress(m []byte) (index int, a nic.Address, ok bool) {
 	}
 	bits, flags := int(m[1]), uint32(m[2])
 	var local, address netip.Addr
+	var lifetime nic.Lifetime
 	for kind, v := range attributes(m[unix.SizeofIfAddrmsg:]) {
 		switch kind {
 		case unix.IFA_LOCAL:
@@ -283,6 +284,8 @@ func parseAddress(m []byte) (index int, a nic.Address, ok bool) {
 			address, _ = netip.AddrFromSlice(v)
 		case unix.IFA_FLAGS:
 			flags = uint32(number(v))
+		case unix.IFA_CACHEINFO:
+			lifetime = parseLifetime(v)
 		}
 	}
 	if local.IsValid() && local != address {
@@ -297,6 +300,9 @@ func parseAddress(m []byte) (index int, a nic.Address, ok bool) {
 		// The kernel sets the first of these flags on each address that it makes from a prefix
 		// (addrconf_prefix_rcv_add_addr of net/ipv6/addrconf.c, since Linux 3.14).
 		Advertised: address.Is6() && flags&unix.IFA_F_PERMANENT == 0 && flags&(unix.IFA_F_MANAGETEMPADDR|unix.IFA_F_TEMPORARY) != 0,
+	}
+	if !a.Permanent {
+		a.Lifetime = lifetime
 	}
 	return int(binary.NativeEndian.Uint32(m[4:])), a, a.Prefix.IsValid()
 }

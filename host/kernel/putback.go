@@ -44,7 +44,7 @@ func (k *Kernel) putBack(ctx context.Context, c nic.Change, l nic.Link, before r
 		if hasRaw(before, nic.Address{Prefix: a}) || hasRaw(now, nic.Address{Prefix: a}) {
 			continue
 		}
-		err := k.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ifAddr(l.Index, a), addressAttributes(a)...)
+		err := k.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ifAddr(l.Index, a), withLifetime(addressAttributes(a), c.Term(a))...)
 		if err != nil && !errors.Is(err, unix.EEXIST) {
 			lost = append(lost, fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err)))
 		}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
-	"slices"
 
 	"multinicd/nic"
 
@@ -98,7 +96,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	if err := k.changeAddresses(ctx, c, l, before); err != nil {
 		return err
 	}
-	if len(c.Del) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 {
+	if len(c.Del)+len(c.Terms) > 0 && len(c.AddRoutes)+len(c.DelRoutes) > 0 {
 		// some routes may have gone with their address
 		if _, before, err = k.look(ctx, c.Index, c.Index); err != nil {
 			return err
@@ -174,75 +172,6 @@ func (k *Kernel) setLink(ctx context.Context, index int, flags, mask uint32, a .
 	return k.rtnl.do(ctx, unix.RTM_SETLINK, 0, ifInfo(index, flags, mask), a...)
 }
 
-// changeAddresses first adds and then deletes, so that the link is never without an address. An
-// IPv6 address that only gets another prefix length is deleted first, because the kernel has an
-// address once per link.
-func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
-	has := func(a netip.Prefix) bool {
-		return slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
-	}
-	resized := func(a netip.Prefix) bool {
-		return a.Addr().Is6() && slices.ContainsFunc(c.Add, func(n netip.Prefix) bool { return n.Addr() == a.Addr() })
-	}
-	var links []nic.Link // of the host, see checked
-	if slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr().Is6() && !has(a) }) {
-		var err error
-		if links, _, err = k.look(ctx, 0, 0); err != nil {
-			return err
-		}
-	}
-	del := slices.DeleteFunc(slices.Clone(c.Del), func(a netip.Prefix) bool { return !has(a) || slices.Contains(c.Add, a) })
-	for _, a := range del {
-		if resized(a) {
-			if err := k.deleteAddress(ctx, l, a); err != nil {
-				return err
-			}
-		}
-	}
-	for _, a := range c.Add {
-		if has(a) {
-			continue
-		}
-		attributes := addressAttributes(a)
-		if checked(links, a.Addr()) {
-			attributes = append(attributes, attrUint32(unix.IFA_FLAGS, unix.IFA_F_NODAD))
-		}
-		err := k.rtnl.do(ctx, unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_EXCL, ifAddr(l.Index, a), attributes...)
-		if err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("adding address %s to link %s: %w", a, l.Name, gone(err))
-		}
-	}
-	if len(del) == 0 {
-		return nil
-	}
-	var failed error
-	for _, a := range del {
-		if !resized(a) && failed == nil {
-			failed = k.deleteAddress(ctx, l, a)
-		}
-	}
-	// the addresses deleted before the failure may have taken something along
-	return errors.Join(failed, k.putBack(ctx, c, l, before))
-}
-
-// checked says whether the host already has an IPv6 address to itself: on this link with another
-// prefix length, or on a link that gives the address up next. Then nobody needs to be asked again,
-// and the other link would even answer.
-func checked(links []nic.Link, a netip.Addr) bool {
-	return a.Is6() && slices.ContainsFunc(links, func(l nic.Link) bool {
-		return slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix.Addr() == a && !h.Tentative && !h.Duplicate })
-	})
-}
-
-func (k *Kernel) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) error {
-	err := k.rtnl.do(ctx, unix.RTM_DELADDR, 0, ifAddr(l.Index, a), attr(unix.IFA_LOCAL, a.Addr().AsSlice()))
-	// It may have gone with an address that we deleted just before.
-	if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-		return fmt.Errorf("deleting address %s from link %s: %w", a, l.Name, gone(err))
-	}
-	return nil
-}
-
 // ifInfo is a struct ifinfomsg (linux/rtnetlink.h).
 func ifInfo(index int, flags, mask uint32) []byte {
 	b := make([]byte, unix.SizeofIfInfomsg)
@@ -250,40 +179,4 @@ func ifInfo(index int, flags, mask uint32) []byte {
 	put32(b[8:], flags)
 	put32(b[12:], mask)
 	return b
-}
-
-// ifAddr is a struct ifaddrmsg (linux/if_addr.h). The scope of an IPv4 address is the one that
-// systemd-networkd and ip-address(8) give. networkd, when it meets the address at the next boot,
-// takes it for its own if scope and broadcast are the same.
-func ifAddr(index int, p netip.Prefix) []byte {
-	b := make([]byte, unix.SizeofIfAddrmsg)
-	b[0], b[1], b[3] = unix.AF_INET, byte(p.Bits()), unix.RT_SCOPE_UNIVERSE
-	switch {
-	case p.Addr().Is6():
-		b[0] = unix.AF_INET6
-	case p.Addr().IsLoopback():
-		b[3] = unix.RT_SCOPE_HOST
-	case p.Addr().IsLinkLocalUnicast():
-		b[3] = unix.RT_SCOPE_LINK
-	}
-	put32(b[4:], uint32(index))
-	return b
-}
-
-// addressAttributes gives an IPv4 address its broadcast if there is room for one, as
-// systemd-networkd does (address_may_set_broadcast in src/network/networkd-address.c). Measured:
-// networkd 257 takes such an address for its own, and leaves it in place when it is reloaded; 252
-// deletes and adds again every address that has a broadcast, even its own. An address gets no
-// lifetime, so it is permanent. IPv6 addresses go through duplicate address detection.
-func addressAttributes(p netip.Prefix) []attribute {
-	ip := p.Addr().AsSlice()
-	out := []attribute{attr(unix.IFA_LOCAL, ip), attr(unix.IFA_ADDRESS, ip)}
-	if p.Addr().Is4() && p.Bits() <= 30 {
-		last := slices.Clone(ip)
-		for i := range last {
-			last[i] |= byte(0xff >> min(8, max(0, p.Bits()-8*i)))
-		}
-		out = append(out, attr(unix.IFA_BROADCAST, last))
-	}
-	return out
 }

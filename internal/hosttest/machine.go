@@ -257,7 +257,15 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 		}
 		for _, a := range c.Add {
 			if !slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == a }) {
-				l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: true})
+				t := c.Term(a)
+				l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: t == nic.Lifetime{}, Lifetime: t})
+			}
+		}
+		for _, t := range c.Extends() {
+			for i, a := range l.Addresses {
+				if a.Prefix == t.Address {
+					l.Addresses[i].Permanent, l.Addresses[i].Lifetime = t.Now == nic.Lifetime{}, t.Now
+				}
 			}
 		}
 		if c.Conf != nil {
