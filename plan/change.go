@@ -30,11 +30,16 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 		undoConf(&out, was, l)
 	}
 	for _, a := range c.Addresses {
-		if !hasAddress(l, a) {
+		i := slices.IndexFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix == a })
+		switch {
+		case i < 0:
 			out.Add = append(out.Add, a)
+		case !l.Addresses[i].Permanent: // it would go with its lease
+			out.Terms = append(out.Terms, nic.Term{Address: a, Had: l.Addresses[i].Lifetime})
 		}
 	}
 	stale(&out, l, o.Retired)
+	endLease(&out, c, l)
 	// The kernel's own route for an address goes with that.
 	staying := slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool {
 		return r.Protocol == nic.ProtocolKernel && slices.ContainsFunc(out.Del, func(a netip.Prefix) bool { return a.Masked() == r.To })
@@ -65,13 +70,50 @@ func undoConf(ch *nic.Change, was Owned, l nic.Link) {
 func stale(ch *nic.Change, l nic.Link, retired []Retired) {
 	for _, r := range retired {
 		switch {
-		case r.Route != nil && showsRoute(l.Routes, *r.Route):
-			ch.DelRoutes = append(ch.DelRoutes, *r.Route)
+		case r.Route != nil:
+			if i := slices.IndexFunc(l.Routes, r.shows); i >= 0 {
+				dropRoute(ch, *r.Route, l.Routes[i])
+			}
 		case r.Rule != nil && hasRule(l, *r.Rule):
 			ch.DelRules = append(ch.DelRules, *r.Rule)
-		case r.Address.IsValid() && hasAddress(l, r.Address):
-			ch.Del = append(ch.Del, r.Address)
+		case r.Address.IsValid():
+			if i := slices.IndexFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == r.Address }); i >= 0 {
+				drop(ch, l.Addresses[i])
+			}
 		}
+	}
+}
+
+// endLease adds to ch the removal of what a DHCP client has brought, but for what is retired and so goes already.
+func endLease(ch *nic.Change, c nic.Config, l nic.Link) {
+	addresses, routes := leased(c, l)
+	for _, a := range addresses {
+		if !slices.Contains(ch.Del, a.Prefix) {
+			drop(ch, a)
+		}
+	}
+	for _, r := range routes {
+		plain := r
+		plain.Protocol = 0
+		if !slices.ContainsFunc(ch.DelRoutes, func(d nic.Route) bool { return d.Key() == r.Key() }) {
+			dropRoute(ch, plain, r)
+		}
+	}
+}
+
+// drop adds the removal of an address to ch, and its lifetime, for the undo.
+func drop(ch *nic.Change, a nic.Address) {
+	ch.Del = append(ch.Del, a.Prefix)
+	if a.Lifetime != (nic.Lifetime{}) {
+		ch.Terms = append(ch.Terms, nic.Term{Address: a.Prefix, Had: a.Lifetime})
+	}
+}
+
+// dropRoute adds the removal of a route to ch, and whose it was as found, for the undo.
+func dropRoute(ch *nic.Change, r, found nic.Route) {
+	ch.DelRoutes = append(ch.DelRoutes, r)
+	if found.Protocol != 0 && found.Protocol != nic.RouteProtocol {
+		ch.Theirs = append(ch.Theirs, found)
 	}
 }
 
@@ -104,10 +146,10 @@ func hasRule(l nic.Link, r nic.Rule) bool {
 	return slices.ContainsFunc(l.Rules, func(h nic.Rule) bool { return h.Key() == r.Key() })
 }
 
-// showsRoute says whether exactly that route is there. What is retired is compared so: the same way with another source is another's,
-// or the very one that is wanted now; the kernel's own cannot be deleted.
-func showsRoute(have []nic.Route, r nic.Route) bool {
-	return slices.ContainsFunc(have, func(h nic.Route) bool { return h.Protocol != nic.ProtocolKernel && h.Key() == r.Key() })
+// shows says whether have is exactly the retired route. The same way with another source is another's, or the very one
+// that is wanted now; the kernel's own cannot be deleted.
+func (r Retired) shows(have nic.Route) bool {
+	return have.Protocol != nic.ProtocolKernel && have.Key() == r.Route.Key()
 }
 
 // serves says whether r is there for something that c wants.

@@ -1,33 +1,118 @@
 package plan
 
 import (
+	"fmt"
 	"slices"
 
 	"multinicd/nic"
 )
 
-// foreign says whether somebody else configured the link and the object does not say that it may be taken over.
+// foreign says whether somebody else's configuration of the link is in the way. What a machine wrote, and a lease, gives
+// way by itself, unless the host says otherwise. What a person wrote gives way only to an object that says adopt, on a
+// host that lets it. So does a link on which others lie.
 func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusal {
-	if known && o.Applied || c.Adopt {
+	if known && o.Applied || c.Adopt && !p.machine.NoAdopt {
 		return nil
 	}
-	if l.Claim != nil {
-		return refuse(ForeignConfig, "link %s is configured by %s: %s; remove that, or set adopt: true to take it over", l.Name, l.Claim.Owner, l.Claim.Evidence)
+	way := p.wayOut()
+	switch claim := l.Claim; {
+	case claim == nil:
+	case !claim.Machine:
+		return refuse(ForeignConfig, "link %s is configured by %s: %s; remove that%s", l.Name, claim.Owner, claim.Evidence, way)
+	case p.machine.NoTakeOver:
+		return refuse(ForeignConfig, "link %s is configured by %s: %s, and take_over is \"none\" here; remove that%s", l.Name, claim.Owner, claim.Evidence, way)
 	}
 	if len(l.Former) > 0 {
 		return nil // it did what we do now, for the same NICs
 	}
+	if on := lying(l, p.machine.Links); len(on) > 0 {
+		return refuse(ForeignConfig, "link %s carries link %s, which lies on it and would change with it; take that off the link%s", l.Name, on[0].Name, way)
+	}
+	if l.Claim != nil {
+		return nil // which also explains the addresses
+	}
 	for _, a := range l.Addresses {
-		retired := slices.ContainsFunc(o.Retired, func(r Retired) bool { return r.Address == a.Prefix })
-		if global(a) && !retired && !slices.Contains(c.Addresses, a.Prefix) {
-			return refuse(ForeignConfig, "link %s already has address %s, which is not ours; remove it, or set adopt: true to take the link over", l.Name, a.Prefix)
+		switch {
+		case !global(a) || o.retired(a.Prefix) || slices.Contains(c.Addresses, a.Prefix):
+		case a.Permanent:
+			return refuse(ForeignConfig, "link %s already has address %s, which no file explains: a person has set it by hand; remove it%s", l.Name, a.Prefix, way)
+		case p.machine.NoTakeOver:
+			return refuse(ForeignConfig, "link %s already has address %s, a lease, and take_over is \"none\" here; remove it%s", l.Name, a.Prefix, way)
 		}
 	}
 	return nil
 }
 
-// global says whether the address was configured: link-local ones and what IPv6 made of router advertisements were not.
-func global(a nic.Address) bool {
-	ip := a.Prefix.Addr()
-	return !ip.IsLinkLocalUnicast() && (a.Permanent || ip.Is4())
+// wayOut is the other way out of a refusal, as the end of the sentence that names the first.
+func (p *planner) wayOut() string {
+	if p.machine.NoAdopt {
+		return "; no object may take it over, since links.adopt is false in multinicd.toml"
+	}
+	return ", or set adopt: true to take it over"
+}
+
+// global says whether somebody configured the address, by hand, in a file, or by DHCP.
+func global(a nic.Address) bool { return !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Advertised }
+
+// leased lists what a DHCP client has brought to a link, or somebody who reads router advertisements in place of the
+// kernel, and c does not want: addresses with a lifetime, and routes. On a NIC of ours nobody is meant to do that.
+func leased(c nic.Config, l nic.Link) (addresses []nic.Address, routes []nic.Route) {
+	for _, a := range l.Addresses {
+		if global(a) && !a.Permanent && !slices.Contains(c.Addresses, a.Prefix) {
+			addresses = append(addresses, a)
+		}
+	}
+	for _, r := range l.Routes {
+		if r.Protocol == nic.ProtocolDHCP && !serves(c, r) {
+			routes = append(routes, r)
+		}
+	}
+	return addresses, routes
+}
+
+// former is what a link has of a configuration that c takes over.
+func former(c nic.Config, l nic.Link) (gone []Retired) {
+	for _, a := range l.Addresses {
+		if global(a) && !slices.Contains(c.Addresses, a.Prefix) {
+			gone = append(gone, Retired{Address: a.Prefix})
+		}
+	}
+	for _, r := range l.Routes {
+		if configured(r) && !serves(c, r) {
+			r.Protocol = 0
+			gone = append(gone, Retired{Route: &r})
+		}
+	}
+	return gone
+}
+
+// formerly lists the rules that led traffic from the link's own addresses into another table than c wants. Rules belong to
+// no link, but nobody else can mean one for such an address.
+func formerly(c nic.Config, l nic.Link) (gone []Retired) {
+	for _, r := range l.Rules {
+		r = r.Key()
+		if !r.Other && r.From.IsSingleIP() && l.Holds(r.From.Addr()) && !slices.Contains(c.Rules, r) {
+			gone = append(gone, Retired{Rule: &r})
+		}
+	}
+	return gone
+}
+
+// takesOver says why what the link has now is a configuration that c takes over, "" where it is none.
+func takesOver(c nic.Config, l nic.Link, o Owned) string {
+	if o.Applied {
+		return ""
+	}
+	if l.Claim != nil {
+		return fmt.Sprintf("taken over from %s: %s", l.Claim.Owner, l.Claim.Evidence)
+	}
+	for _, a := range l.Addresses {
+		if wanted := slices.Contains(c.Addresses, a.Prefix); global(a) && !o.retired(a.Prefix) && (!wanted || !a.Permanent) && len(l.Former) == 0 {
+			if a.Permanent {
+				return fmt.Sprintf("taken over with address %s, which a person had set by hand", a.Prefix)
+			}
+			return fmt.Sprintf("taken over with address %s, which somebody had leased", a.Prefix)
+		}
+	}
+	return ""
 }

@@ -186,18 +186,31 @@ var guardTable = map[string]struct {
 		in.link().Former = former
 		in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1")
 	}, plan.ProtectedLink, "default"},
-	"a default route in such a table without that agent stays": {func(in *input) { in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
-	"a definition counts not once the NIC is ours":             {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
-	"a definition counts again once the NIC was given up":      {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
-	"somebody gave it an address":                              {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
-	"somebody gave it an address of IPv6":                      {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
-	"somebody's address may be taken over":                     {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
-	"the address that is wanted is there already":              {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
-	"the address that is wanted has another length":            {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
-	"DHCP gave it an address":                                  {func(in *input) { in.temporary("10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
-	"a router gave it an address":                              {func(in *input) { in.temporary("2001:db8:7::1/64") }, "", ""},
-	"it has a link-local address":                              {func(in *input) { in.has(in.link(), "fe80::1/64", "169.254.7.7/16") }, "", ""},
-	"it has an address of ours that is to go":                  {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.retired("10.9.0.1/24") }, "", ""},
+	"a default route in such a table without that agent stays":  {func(in *input) { in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
+	"a definition counts not once the NIC is ours":              {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
+	"a definition counts again once the NIC was given up":       {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
+	"somebody gave it an address":                               {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"somebody gave it an address of IPv6":                       {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
+	"somebody's address may be taken over":                      {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
+	"the address that is wanted is there already":               {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
+	"the address that is wanted has another length":             {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
+	"DHCP gave it an address":                                   {func(in *input) { in.temporary("10.9.0.1/24") }, "", ""},
+	"DHCP gave it an address, and nothing gives way by itself":  {func(in *input) { in.temporary("10.9.0.1/24"); in.NoTakeOver = true }, plan.ForeignConfig, "a lease"},
+	"a machine wrote a definition for it":                       {func(in *input) { in.link().Claim = generated }, "", ""},
+	"a machine's definition explains the address":               {func(in *input) { in.link().Claim = generated; in.has(in.link(), "10.9.0.1/24") }, "", ""},
+	"a machine's definition, and nothing gives way by itself":   {func(in *input) { in.link().Claim, in.NoTakeOver = generated, true }, plan.ForeignConfig, "90-default.yaml"},
+	"unless the object says so":                                 {func(in *input) { in.link().Claim, in.NoTakeOver, in.nic().Adopt = generated, true, true }, "", ""},
+	"a person's definition, and no object may take it over":     {func(in *input) { in.link().Claim, in.NoAdopt, in.nic().Adopt = claim, true, true }, plan.ForeignConfig, "links.adopt is false"},
+	"a person's address, and no object may take it over":        {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.NoAdopt, in.nic().Adopt = true, true }, plan.ForeignConfig, "links.adopt is false"},
+	"a machine's definition where no object may take over more": {func(in *input) { in.link().Claim, in.NoAdopt = generated, true }, "", ""},
+	"a VLAN lies on it":                                         {func(in *input) { in.lying("eth1.100", 1500) }, plan.ForeignConfig, "eth1.100"},
+	"a VLAN lies on it, and a machine wrote its configuration":  {func(in *input) { in.lying("eth1.100", 1500); in.link().Claim = generated }, plan.ForeignConfig, "eth1.100"},
+	"a VLAN lies on it, and the object says adopt":              {func(in *input) { in.lying("eth1.100", 1500); in.nic().Adopt = true }, "", ""},
+	"a VLAN lies on it, and it is ours":                         {func(in *input) { in.ours(); in.lying("eth1.100", 1500) }, "", ""},
+	"a VLAN lies on it since the former agent":                  {func(in *input) { in.lying("eth1.100", 1500); in.link().Former = former }, "", ""},
+	"a router gave it an address":                               {func(in *input) { in.temporary("2001:db8:7::1/64") }, "", ""},
+	"it has a link-local address":                               {func(in *input) { in.has(in.link(), "fe80::1/64", "169.254.7.7/16") }, "", ""},
+	"it has an address of ours that is to go":                   {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.retired("10.9.0.1/24") }, "", ""},
 
 	// Whether it can stand beside the rest of the host.
 	"an MTU above what the device can do":            {func(in *input) { in.nic().MTU = 9001 }, plan.MTUTooLarge, "9001"},
@@ -320,12 +333,19 @@ var guardTable = map[string]struct {
 	"the greatest metric":                               {func(in *input) { in.routes(nic.Route{To: route("10.0.0.0/8").To, Metric: 1<<31 - 1}) }, "", ""},
 }
 
+// A person's claim to NIC 1, and a machine's.
+var generated = &nic.Claim{Owner: "netplan", File: "/etc/netplan/90-default.yaml", ID: "all-en", Evidence: "90-default.yaml matches every en*", Machine: true}
 var claim = &nic.Claim{Owner: "netplan", File: "/etc/netplan/50-cloud-init.yaml", ID: "ens4", Evidence: "50-cloud-init.yaml names its MAC"}
 
 func in2(table int, r string) nic.Route { return in(table, route(r)) }
 
 func (in *input) borrow(kind string) {
 	in.Links = append(in.Links, nic.Link{Index: 30, Name: kind + "x", Kind: kind, MAC: mac(1), Up: true})
+}
+
+// lying puts a link on that of NIC 1.
+func (in *input) lying(name string, mtu int) {
+	in.Links = append(in.Links, nic.Link{Index: 40, Name: name, Kind: "vlan", MAC: mac(1), Lower: in.link().Index, MTU: mtu, Up: true})
 }
 func (in *input) temporary(a string) {
 	in.link().Addresses = []nic.Address{{Prefix: netip.MustParsePrefix(a)}}

@@ -97,6 +97,7 @@ type Action struct {
 	Change  nic.Change // what differs in the kernel; for Configure and Remove
 	Reason  Reason     // for Refuse and Wait
 	Message string     // for Refuse and Wait: what, and what to do; for Remove why the link is left as it is; at most 256 bytes
+	Note    string     // for Configure: what is not as it was asked for, and why; "" where all is
 	After   *Owned     // the record once the action is done; nil: forget the NIC. For Configure and Remove
 }
 
@@ -224,13 +225,23 @@ func (p *planner) configure(c nic.Config) Action {
 	blocked := other != nil && p.renameBlocked(*other)
 	after.RenameBlocked = after.RenameBlocked || blocked // nor can this one have its name before the next boot
 	change := diff(c, owned, *link, after)
+	note := Spare(&change, *link, p.machine.Links)
+	if asked := p.askedFor(c.MAC); asked.MTU != 0 && asked.MTU < c.MTU {
+		on, _ := widest(*link, p.machine.Links)
+		note = fmt.Sprintf("it has MTU %d and not %d, since link %s, which lies on it, needs that", c.MTU, asked.MTU, on.Name)
+	}
 	switch {
 	case blocked:
 		change.Name = ""
 	case other != nil && change.Name != "" && p.comesBehind(*other, c):
 		change.Way = makeWay(*other)
 	}
-	return Action{Kind: Configure, NIC: c, Link: link, Change: change, After: &after}
+	return Action{Kind: Configure, NIC: c, Link: link, Change: change, After: &after, Note: note}
+}
+
+// askedFor gives what the object has of a NIC that is wanted.
+func (p *planner) askedFor(m nic.MAC) nic.Config {
+	return p.asked[slices.IndexFunc(p.asked, func(c nic.Config) bool { return c.MAC == m })]
 }
 
 // inTheWay finds the link of another NIC of ours that has the name c is to have, and is to have another one itself: where two swap their
@@ -303,6 +314,7 @@ func (p *planner) remove(o Owned) (Action, bool) {
 	}
 	a.Link = link
 	a.Change = giveBack(o, after.Retired, *link)
+	a.Message = Spare(&a.Change, *link, p.machine.Links)
 	if p.nameTaken(a.Change.Name, link.Index) {
 		a.Change.Name = "" // the kernel gave its first name to a NIC that came later: it keeps the present one
 	}

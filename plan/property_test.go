@@ -101,7 +101,7 @@ func machines(t *rapid.T) plan.Machine {
 			}
 		}
 		if chance(t, "claimed", 8) {
-			l.Claim = claim
+			l.Claim = rapid.SampledFrom([]*nic.Claim{claim, generated}).Draw(t, "by")
 		}
 		if chance(t, "enslaved", 16) {
 			l.Master = 2
@@ -187,6 +187,11 @@ func carryOut(c nic.Change, m *plan.Machine) error {
 		}
 		l.Up = (l.Up || c.Up) && !c.Down
 		l.Addresses = slices.DeleteFunc(slices.Clone(l.Addresses), func(h nic.Address) bool { return slices.Contains(c.Del, h.Prefix) })
+		for j, a := range l.Addresses {
+			if slices.ContainsFunc(c.Extends(), func(x nic.Term) bool { return x.Address == a.Prefix }) {
+				l.Addresses[j].Permanent = true
+			}
+		}
 		for _, a := range c.Add {
 			l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: true})
 		}
@@ -374,16 +379,21 @@ func promise(t *rapid.T, a plan.Action, m plan.Machine, rec plan.Record) {
 		}
 	}
 	o, _ := rec.Find(a.NIC.MAC)
-	takeOver := a.Kind == plan.Configure && a.Link.Claim != nil && a.NIC.Adopt && !o.Applied
+	takeOver := a.Kind == plan.Configure && !o.Applied && a.After.Adopted
+	if takeOver && !a.NIC.Adopt && a.Link.Claim != nil && !a.Link.Claim.Machine {
+		t.Fatalf("a person's configuration is taken over without a word: %s", a.Change)
+	}
 	for _, p := range a.Change.Del {
-		ours := o.Applied && slices.Contains(o.Config.Addresses, p) || slices.ContainsFunc(o.Retired, func(r plan.Retired) bool { return r.Address == p })
+		leased := a.Kind == plan.Configure && slices.ContainsFunc(a.Link.Addresses, func(h nic.Address) bool { return h.Prefix == p && !h.Permanent })
+		ours := leased || o.Applied && slices.Contains(o.Config.Addresses, p) || slices.ContainsFunc(o.Retired, func(r plan.Retired) bool { return r.Address == p })
 		if !ours && !takeOver || a.Kind == plan.Configure && slices.Contains(a.NIC.Addresses, p) {
 			t.Fatalf("%s is not ours to delete: %s", p, a.Change)
 		}
 	}
 	for _, d := range a.Change.DelRoutes {
 		same := func(r nic.Route) bool { return r.Key() == d.Key() }
-		ours := o.Applied && slices.ContainsFunc(o.Config.Routes, same) || slices.ContainsFunc(o.Retired, func(r plan.Retired) bool { return r.Route != nil && same(*r.Route) })
+		leased := a.Kind == plan.Configure && slices.ContainsFunc(a.Link.Routes, func(h nic.Route) bool { return same(h) && h.Protocol == nic.ProtocolDHCP })
+		ours := leased || o.Applied && slices.ContainsFunc(o.Config.Routes, same) || slices.ContainsFunc(o.Retired, func(r plan.Retired) bool { return r.Route != nil && same(*r.Route) })
 		if !ours && !takeOver || a.Kind == plan.Configure && slices.ContainsFunc(a.NIC.Routes, same) {
 			t.Fatalf("%s is not ours to delete: %s", d, a.Change)
 		}

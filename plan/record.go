@@ -19,6 +19,7 @@ type Owned struct {
 	Applied bool       // Config is in force; false once the NIC was given back
 	Found   Found      // the link as we first found it
 	Adopted bool       // somebody else's configuration was taken over
+	From    string     `json:",omitempty"` // whose that was, and how we know: a sentence; set with Adopted
 	// Backend wrote Config, for these reasons; "" is netplan, the only one there was at first.
 	Backend  string     `json:",omitempty"`
 	Evidence []string   `json:",omitempty"`
@@ -96,22 +97,15 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 	if o.Applied {
 		gone = retire(o.Config, c)
 	}
-	foreign := !o.Applied && l.Claim != nil && c.Adopt
-	if foreign {
-		out.Adopted = true
+	why := takesOver(c, l, o)
+	if why != "" {
+		out.Adopted, out.From = true, why
 	}
-	if foreign || len(l.Former) > 0 { // the former agent may have come back to what is ours, and a boot between its file and ours brings both
-		for _, a := range l.Addresses {
-			if global(a) && !slices.Contains(c.Addresses, a.Prefix) {
-				gone = append(gone, Retired{Address: a.Prefix})
-			}
-		}
-		for _, r := range l.Routes {
-			if configured(r) && !serves(c, r) {
-				r.Protocol = 0
-				gone = append(gone, Retired{Route: &r})
-			}
-		}
+	if why != "" || len(l.Former) > 0 { // the former agent may have come back to what is ours, and a boot between its file and ours brings both
+		gone = append(gone, former(c, l)...)
+	}
+	if why != "" {
+		gone = append(gone, formerly(c, l)...)
 	}
 	switch {
 	case !c.Apart:
@@ -124,6 +118,11 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 	}
 	out.Retired = merge(o.Retired, gone, c)
 	return out
+}
+
+// retired says whether an address was ours, or taken over, and is wanted no more.
+func (o Owned) retired(a netip.Prefix) bool {
+	return slices.ContainsFunc(o.Retired, func(r Retired) bool { return r.Address == a })
 }
 
 // inForce says whether a link is that of a NIC whose configuration is in force.

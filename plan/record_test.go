@@ -77,14 +77,35 @@ func TestMakeRemembers(t *testing.T) {
 			*in.link() = link(1)
 			in.link().Claim = claim
 			in.has(in.link(), "10.9.0.5/24", "10.1.0.5/24", "fe80::1/64")
-			in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8::5/64")})
+			in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8::5/64"), Advertised: true}, nic.Address{Prefix: netip.MustParsePrefix("10.9.0.6/24")})
+			in.link().Rules = []nic.Rule{fromRule("10.9.0.5/32", 101, 32765), fromRule("10.1.0.5/32", 102, 32764), fromRule("10.9.0.0/24", 101, 32762), fromRule("10.8.0.5/32", 101, 32761)}
 			for protocol, r := range map[int]string{2: "10.9.0.0/24", 4: "172.16.0.0/12 10.9.0.1", 9: "2001:db8::/64", 80: "10.244.0.0/16 10.9.0.1"} {
 				r := route(r)
 				r.Protocol = protocol
 				in.link().Routes = append(in.link().Routes, r)
 			}
 		}, remember(kept, func(o *plan.Owned) {
-			o.Config.Adopt, o.Adopted, o.Retired = true, true, retired("10.9.0.5/24", route("172.16.0.0/12 10.9.0.1"))
+			o.Config.Adopt, o.Adopted, o.From = true, true, "taken over from netplan: 50-cloud-init.yaml names its MAC"
+			o.Retired = retired("10.9.0.5/24", "10.9.0.6/24", route("172.16.0.0/12 10.9.0.1"), fromRule("10.9.0.5/32", 101, 32765), fromRule("10.1.0.5/32", 102, 32764))
+		})},
+		"a NIC taken over from a machine needs no word": {func(in *input) {
+			in.record.NICs = nil
+			*in.link() = link(1)
+			in.link().Claim = generated
+			in.has(in.link(), "10.9.0.5/24")
+			in.link().Routes = inTable(101, "172.16.0.0/12 10.9.0.1")
+		}, remember(kept, func(o *plan.Owned) {
+			o.Adopted, o.From = true, "taken over from netplan: 90-default.yaml matches every en*"
+			o.Retired = retired("10.9.0.5/24", in2(101, "172.16.0.0/12 10.9.0.1"))
+		})},
+		"a lease on the very address that is wanted is taken over": {func(in *input) {
+			in.record.NICs = nil
+			*in.link() = link(1)
+			in.temporary("10.1.0.5/24")
+			in.link().Routes = inTable(254, "172.16.0.0/12 10.1.0.1")
+		}, remember(kept, func(o *plan.Owned) {
+			o.Adopted, o.From = true, "taken over with address 10.1.0.5/24, which somebody had leased"
+			o.Retired = retired(in2(254, "172.16.0.0/12 10.1.0.1"))
 		})},
 		"a NIC of the former agent retires what that configured, and the rules of its addresses": {func(in *input) {
 			in.record.NICs = nil
@@ -102,11 +123,20 @@ func TestMakeRemembers(t *testing.T) {
 			table101.Table = 101
 			o.Retired = retired("10.9.0.5/24", route("172.16.0.0/12 10.9.0.1"), table101, fromRule("10.9.0.5/32", 101, 32765), fromRule("10.1.0.5/32", 101, 32764))
 		})},
-		"leave to take over that is not needed takes nothing over": {func(in *input) {
+		"what a person has set by hand is taken over with leave": {func(in *input) {
 			in.record.NICs = nil
 			in.nic().Adopt = true
 			*in.link() = link(1)
 			in.has(in.link(), "10.9.0.5/24")
+		}, remember(kept, func(o *plan.Owned) {
+			o.Config.Adopt, o.Adopted, o.From = true, true, "taken over with address 10.9.0.5/24, which a person had set by hand"
+			o.Retired = retired("10.9.0.5/24")
+		})},
+		"leave to take over that is not needed takes nothing over": {func(in *input) {
+			in.record.NICs = nil
+			in.nic().Adopt = true
+			*in.link() = link(1)
+			in.has(in.link(), "10.1.0.5/24")
 		}, remember(kept, func(o *plan.Owned) { o.Config.Adopt = true })},
 	} {
 		t.Run(name, func(t *testing.T) {

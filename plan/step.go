@@ -144,8 +144,8 @@ func Live(c nic.Change, dad bool) []Step {
 	conf6 := nic.Change{Conf6: c.Conf6, HadConf6: c.HadConf6, Advertised: c.Advertised, AdvertisedRoutes: c.AdvertisedRoutes}
 	if c.Down {
 		add(StepRules, nic.Change{AddRules: c.AddRules, DelRules: c.DelRules})
-		add(StepRoutes, nic.Change{AddRoutes: c.AddRoutes, DelRoutes: c.DelRoutes})
-		add(StepAddresses, nic.Change{Add: c.Add, Del: c.Del})
+		add(StepRoutes, nic.Change{AddRoutes: c.AddRoutes, DelRoutes: c.DelRoutes, Theirs: c.Theirs})
+		add(StepAddresses, nic.Change{Add: c.Add, Del: c.Del, Terms: c.Terms})
 		add(StepConf, conf)
 		add(StepDown, nic.Change{Down: true})
 		add(StepConf6, conf6) // a link that is down makes nothing of an advertisement that is let in again
@@ -167,14 +167,15 @@ func Live(c nic.Change, dad bool) []Step {
 	addresses, delLater := apart(c.Del, func(old netip.Prefix) bool {
 		return slices.ContainsFunc(c.Add, func(a netip.Prefix) bool { return a.Addr() == old.Addr() && a.Addr().Is6() })
 	})
+	later, terms := apart(c.Terms, func(t nic.Term) bool { return slices.Contains(delLater, t.Address) })
 	routes, delRoutesLater := apart(c.DelRoutes, func(old nic.Route) bool {
 		return slices.ContainsFunc(c.AddRoutes, old.Excludes)
 	})
 	add(StepConf, conf)
-	add(StepAddresses, nic.Change{Add: c.Add, Del: addresses})
-	add(StepRoutes, nic.Change{AddRoutes: c.AddRoutes, DelRoutes: routes})
+	add(StepAddresses, nic.Change{Add: c.Add, Del: addresses, Terms: terms})
+	add(StepRoutes, nic.Change{AddRoutes: c.AddRoutes, DelRoutes: routes, Theirs: c.Theirs})
 	add(StepRules, nic.Change{AddRules: c.AddRules})
-	retire := nic.Change{Del: delLater, DelRoutes: delRoutesLater, DelRules: c.DelRules}
+	retire := nic.Change{Del: delLater, Terms: later, DelRoutes: delRoutesLater, Theirs: c.Theirs, DelRules: c.DelRules}
 	if len(delLater) > 0 {
 		retire.AddRoutes = c.AddRoutes // the kernel's own route may have stood in for one, and goes with its address
 	}

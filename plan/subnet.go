@@ -26,6 +26,7 @@ func (p *planner) laidOut() []nic.Config {
 }
 
 func (p *planner) layOut(c nic.Config) nic.Config {
+	c.MTU = p.roomy(c)
 	own := ownTable{id: c.ID}
 	var main []nic.Route
 	addresses := slices.Clone(c.Addresses)

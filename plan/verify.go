@@ -24,8 +24,9 @@ type AddressState string
 // The states of an address that is not there yet.
 const (
 	Absent    AddressState = "absent"
-	Tentative AddressState = "tentative" // the kernel asks the neighbours for it
-	Duplicate AddressState = "duplicate" // a neighbour has it, says the kernel
+	Tentative AddressState = "tentative"             // the kernel asks the neighbours for it
+	Duplicate AddressState = "duplicate"             // a neighbour has it, says the kernel
+	Leased    AddressState = "there for a time only" // it goes with its lease
 	present   AddressState = "present"
 )
 
@@ -67,7 +68,19 @@ func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 		add("conf", nic.Apart.String(), l.Conf.String())
 	}
 	out = append(out, verifyUnadvertised(c, l, o)...)
-	return append(out, verifyRetired(l, o)...)
+	out = append(out, verifyRetired(l, o)...)
+	addresses, routes := leased(c, l)
+	for _, a := range addresses {
+		if !o.retired(a.Prefix) {
+			out = append(out, Mismatch{Field: "address", Want: "absent", Have: a.Prefix.String() + ", which has a lifetime"})
+		}
+	}
+	for _, r := range routes {
+		if !slices.ContainsFunc(o.Retired, func(d Retired) bool { return d.Route != nil && d.shows(r) }) {
+			out = append(out, Mismatch{Field: "route", Want: "absent", Have: r.String() + ", by DHCP"})
+		}
+	}
+	return out
 }
 
 func addressState(l nic.Link, p netip.Prefix) AddressState {
@@ -79,6 +92,8 @@ func addressState(l nic.Link, p netip.Prefix) AddressState {
 		return Duplicate
 	case l.Addresses[i].Tentative && l.Carrier: // without a carrier the kernel's detection does not even begin
 		return Tentative
+	case !l.Addresses[i].Permanent:
+		return Leased
 	}
 	return present
 }
@@ -97,7 +112,7 @@ func verifyRetired(l nic.Link, o Owned) []Mismatch {
 		if r.Address.IsValid() && hasAddress(l, r.Address) {
 			out = append(out, Mismatch{Field: "address", Want: "absent", Have: r.Address.String()})
 		}
-		if r.Route != nil && showsRoute(l.Routes, *r.Route) {
+		if r.Route != nil && slices.ContainsFunc(l.Routes, r.shows) {
 			out = append(out, Mismatch{Field: "route", Want: "absent", Have: r.Route.String()})
 		}
 		if r.Rule != nil && hasRule(l, *r.Rule) {

@@ -29,10 +29,15 @@ func TestVerify(t *testing.T) {
 		"an address waits for a carrier": {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative, l.Carrier = true, false }, nil},
 		"an address is being probed":     {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative, l.Carrier = true, true }, []plan.Mismatch{missing("2001:db8::5/64", plan.Tentative)}},
 		"an address is somebody else's":  {func(l *nic.Link, _ *plan.Owned) { l.Addresses[1].Tentative, l.Addresses[1].Duplicate = true, true }, []plan.Mismatch{missing("2001:db8::5/64", plan.Duplicate)}},
-		"a route is missing":             {func(l *nic.Link, _ *plan.Owned) { l.Routes = l.Routes[:3] }, []plan.Mismatch{{Field: "route", Want: "2001:db8:9::/48 via fe80::1", Have: "absent"}}},
-		"a route in another table":       {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Table = 100 }, []plan.Mismatch{{Field: "route", Want: "10.0.0.0/8 via 10.1.0.1", Have: "absent"}}},
-		"a route with a source serves":   {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Source = netip.MustParseAddr("10.1.0.5") }, nil},
-		"a route that somebody made":     {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Protocol = 16 }, nil},
+		"an address goes with its lease": {func(l *nic.Link, _ *plan.Owned) { l.Addresses[0].Permanent = false }, []plan.Mismatch{missing("10.1.0.5/24", plan.Leased)}},
+		"a DHCP client has brought something": {func(l *nic.Link, _ *plan.Owned) {
+			l.Addresses = append(l.Addresses, nic.Address{Prefix: netip.MustParsePrefix("10.9.0.1/24")})
+			l.Routes = append(l.Routes, proto(16, route("172.16.0.0/12")))
+		}, []plan.Mismatch{{Field: "address", Want: "absent", Have: "10.9.0.1/24, which has a lifetime"}, {Field: "route", Want: "absent", Have: "172.16.0.0/12, by DHCP"}}},
+		"a route is missing":           {func(l *nic.Link, _ *plan.Owned) { l.Routes = l.Routes[:3] }, []plan.Mismatch{{Field: "route", Want: "2001:db8:9::/48 via fe80::1", Have: "absent"}}},
+		"a route in another table":     {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Table = 100 }, []plan.Mismatch{{Field: "route", Want: "10.0.0.0/8 via 10.1.0.1", Have: "absent"}}},
+		"a route with a source serves": {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Source = netip.MustParseAddr("10.1.0.5") }, nil},
+		"a route that somebody made":   {func(l *nic.Link, _ *plan.Owned) { l.Routes[2].Protocol = 16 }, nil},
 		"what is retired is there again": {func(l *nic.Link, o *plan.Owned) {
 			l.Addresses = append(l.Addresses, address("10.1.0.4/24"))
 			o.Retired = retired("10.1.0.4/24")

@@ -33,6 +33,7 @@ type nicPreview struct {
 	Reason  string      `json:"reason,omitempty"`
 	Message string      `json:"message,omitempty"`
 	Backend string      `json:"backend,omitempty"`
+	From    string      `json:"from,omitempty"` // whose configuration it takes over, or took, and how we know
 	Link    *nic.Change `json:"link,omitempty"`
 	Files   []fileDiff  `json:"files,omitempty"`
 }
@@ -158,7 +159,8 @@ func (w *wired) previewNIC(ctx context.Context, a plan.Action) (nicPreview, erro
 		return n, err
 	}
 	if a.After != nil && a.Kind == plan.Configure {
-		n.Backend = a.After.Backend
+		n.Backend, n.From = a.After.Backend, a.After.From
+		n.Message = cmp.Or(n.Message, a.Note)
 	}
 	if len(steps) == 0 && a.Kind != plan.Refuse && a.Kind != plan.Wait {
 		n.Action = "Nothing"
@@ -187,6 +189,9 @@ func (p preview) Text() string {
 		fmt.Fprintf(&b, "%s (%s): %s\n", n.Name, n.MAC, strings.TrimSpace(strings.ToLower(n.Action)+" "+n.Reason))
 		if n.Message != "" {
 			fmt.Fprintf(&b, "    %s\n", n.Message)
+		}
+		if n.From != "" {
+			fmt.Fprintf(&b, "    %s\n", n.From)
 		}
 		if n.Link != nil {
 			fmt.Fprintf(&b, "  link %s\n%s", n.Link.Had, indent(n.Link.String()))

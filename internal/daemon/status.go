@@ -104,6 +104,7 @@ type NICStatus struct {
 	LastConfigured time.Time `json:"lastConfigured,omitzero"`
 	Backend        string    `json:"backend,omitempty"`  // by which it is configured
 	Evidence       []string  `json:"evidence,omitempty"` // why by that one
+	From           string    `json:"from,omitempty"`     // whose configuration it took over, and how we know
 	// Outcome is what this pass did; empty where nothing was to be done.
 	Outcome apply.Outcome `json:"outcome,omitempty"`
 	// NextTry is when a change that failed is tried again by itself at the latest; zero: nothing failed, or only an event can help.
@@ -199,7 +200,7 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
 	owned, _ := d.Applier.Record().Find(c.MAC)
 	if owned.Applied {
-		out.Backend, out.Evidence = owned.Backend, owned.Evidence
+		out.Backend, out.Evidence, out.From = owned.Backend, owned.Evidence, owned.From
 	}
 	link := findLink(m, c.MAC)
 	if link != nil {
@@ -217,7 +218,7 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 		out.Status, out.Between = v1.StatePending, link != nil
 	case apply.Done, apply.Unchanged:
 		out.Status = v1.StateConfigured
-		out.Message = "Interface configured successfully"
+		out.Message = configuredMessage
 		switch {
 		case link == nil:
 			out.Status, out.Reason, out.Message = v1.StatePending, string(plan.WaitingForNIC), "the NIC was unplugged"
@@ -226,6 +227,9 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 		case link.Name != c.Name:
 			out.Reason = string(plan.RenameAtReboot)
 			out.Message = fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", link.Name, c.Name)
+		}
+		if out.Message == configuredMessage && r.Action.Note != "" {
+			out.Message = "Interface configured; " + r.Action.Note
 		}
 		out.Between = out.Status != v1.StateConfigured
 		if r.Outcome == apply.Unchanged {
@@ -303,6 +307,9 @@ func (d *Daemon) nextTry(mac nic.MAC) time.Time {
 	}
 	return d.own.failures[mac].next
 }
+
+// configuredMessage is of a NIC that is all as it was asked for.
+const configuredMessage = "Interface configured successfully"
 
 func findLink(m *plan.Machine, mac nic.MAC) *nic.Link {
 	if m == nil {

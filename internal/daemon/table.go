@@ -89,7 +89,7 @@ func (s Status) Table() string {
 		b.WriteString("\n" + align(rows))
 	}
 	for _, n := range s.NICs {
-		if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) {
+		if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) || n.Message != configuredMessage && n.Message != "" {
 			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Message)
 		}
 		if !n.NextTry.IsZero() {
@@ -97,6 +97,9 @@ func (s Status) Table() string {
 		}
 		for _, diff := range n.Difference {
 			fmt.Fprintf(&b, "  differs in %s\n", diff)
+		}
+		if n.From != "" {
+			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.From)
 		}
 		if n.Backend != "" && n.Backend != s.Backend {
 			fmt.Fprintf(&b, "\n%s: backend %s (%s)\n", n.Name, n.Backend, strings.Join(n.Evidence, "; "))

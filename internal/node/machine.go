@@ -285,6 +285,9 @@ func (m *Machine) own(ctx context.Context, mac nic.MAC) bool {
 // Change changes a link, unless the whole guard forbids it: the error then wraps a plan.RefusalError, and
 // the link is as it was. The guard sees the links as the writer has just read them.
 func (m *Machine) Change(ctx context.Context, c nic.Change) error {
+	if err := m.spare(ctx, &c); err != nil {
+		return err
+	}
 	return m.Kernel.Writer(func(l nic.Link, all []nic.Link) error {
 		// Whose a default route is in a table that the former agent may have used is all that its files decide here.
 		if slices.ContainsFunc(l.Routes, func(r nic.Route) bool { return r.IsDefault() && nic.FormerTable(r.Table) }) {
@@ -297,8 +300,26 @@ func (m *Machine) Change(ctx context.Context, c nic.Change) error {
 	}).Change(ctx, c)
 }
 
+// spare leaves out of a change what would hurt links that have come to lie on the link since the change was planned.
+func (m *Machine) spare(ctx context.Context, c *nic.Change) error {
+	if c.MTU == 0 && !c.Down {
+		return nil
+	}
+	links, err := m.Kernel.Bare(ctx)
+	if err != nil {
+		return fmt.Errorf("looking for what lies on link %s: %w", c.Had, err)
+	}
+	if i := slices.IndexFunc(links, func(l nic.Link) bool { return l.Index == c.Index }); i >= 0 {
+		plan.Spare(c, links[i], links)
+	}
+	return nil
+}
+
 // Restore undoes a change. What the change itself may have drawn to the link, a path or a default route, must not keep it from being undone.
 func (m *Machine) Restore(ctx context.Context, c nic.Change) error {
+	if err := m.spare(ctx, &c); err != nil {
+		return err
+	}
 	return m.Kernel.Writer(func(l nic.Link, _ []nic.Link) error {
 		return guardError(plan.NotOurs(l, plan.Machine{Deny: m.Deny, Kinds: m.Kinds}))
 	}).Change(ctx, c)
