@@ -184,7 +184,9 @@ type Link struct {
 	Rules []Rule
 	Conf  Conf
 	Conf6 *Conf6 `json:",omitempty"` // nil: the link has no IPv6, or we cannot set it
-	Claim *Claim // nil: no network manager but us, or only the former agent, claims it
+	// NoIPv6: disable_ipv6 is set on the link, and this process cannot change that. Conf6 is nil then.
+	NoIPv6 bool   `json:",omitempty"`
+	Claim  *Claim // nil: no network manager but us, or only the former agent, claims it
 	// Former are the files that the former agent left for it; sorted.
 	Former []string `json:",omitempty"`
 }

@@ -17,13 +17,16 @@ func wantsIPv6(c nic.Config) bool {
 	return slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
 }
 
-// noIPv6 refuses what the host cannot do.
+// noIPv6 refuses what the host, or this process, cannot do. Where IPv6 is off on one link only, the change switches it on, as
+// networkd and NetworkManager do at the next boot.
 func (p *planner) noIPv6(c nic.Config, l nic.Link) *Refusal {
-	if p.machine.NoIPv6 == "" || l.Conf6 != nil && !l.Conf6.Off { // on this link somebody has switched it on
-		return nil
-	}
-	if i := slices.IndexFunc(c.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() }); i >= 0 {
+	i := slices.IndexFunc(c.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
+	switch {
+	case i < 0:
+	case p.machine.NoIPv6 != "" && (l.Conf6 == nil || l.Conf6.Off): // else somebody has switched it on for this link
 		return refuse(NotSupported, "address %s: this host has no IPv6 (%s); take the address out of the object, or switch IPv6 on", c.Addresses[i], p.machine.NoIPv6)
+	case l.NoIPv6:
+		return refuse(NotSupported, "address %s: IPv6 is off on link %s (net.ipv6.conf.%[2]s.disable_ipv6=1), and multinicd cannot write /proc/sys here; take the address out of the object, or switch IPv6 on", c.Addresses[i], l.Name)
 	}
 	return nil
 }

@@ -82,7 +82,8 @@ func TestMakeChanges(t *testing.T) {
 			in.link().Routes = append(in.link().Routes, proto(16, route("172.16.0.0/12 10.9.0.1")))
 			in.record.NICs[0].Retired = retired("10.9.0.5/24", route("172.16.0.0/12 10.9.0.1"))
 		}, "- address 10.9.0.5/24; - route 172.16.0.0/12 via 10.9.0.1"},
-		"a route by DHCP that is wanted stays": {func(in *input) { in.link().Routes[1].Protocol = 16 }, ""},
+		"a route by DHCP that is wanted stays":               {func(in *input) { in.link().Routes[1].Protocol = 16 }, ""},
+		"nothing where an enslaved twin of the NIC has come": {func(in *input) { in.twin() }, ""},
 		"the MTU that a link on it needs stays": {func(in *input) {
 			in.link().MTU = 1500
 			in.lying("mv0", 1500)

@@ -81,7 +81,16 @@ var guardTable = map[string]struct {
 	"a NIC that is nobody's is configured": {func(*input) {}, "", ""},
 
 	// What kind of link it is.
-	"a link that is no hardware is not found":                     {func(in *input) { in.link().Kind, in.link().Device = "veth", false }, plan.WaitingForNIC, "no NIC with MAC"},
+	"a MAC that only a virtual link has": {func(in *input) { in.link().Kind, in.link().Device = "veth", false }, plan.NotPhysical, "link eth1, which is virtual (kind \"veth\")"},
+	"a MAC that only a macvlan on another NIC has, as a subport of a trunk": {func(in *input) {
+		in.link().MAC = mac(9)
+		in.lying("eth1.100", 1500)
+	}, plan.NotPhysical, "eth1.100"},
+	"the enslaved twin of a NIC does not count beside it":         {func(in *input) { in.twin() }, "", ""},
+	"nor beside one that is ours":                                 {func(in *input) { in.ours(); in.twin() }, "", ""},
+	"two twins, as a NIC with failover has":                       {func(in *input) { in.twin(); in.twin(); in.Links[4].Index = 42 }, "", ""},
+	"an enslaved NIC of whose twin nothing is seen":               {func(in *input) { in.twin(); in.link().MAC = mac(9) }, plan.NotPhysical, "enP1s1"},
+	"two free NICs of one MAC beside an enslaved one":             {func(in *input) { in.twin(); in.other().MAC = mac(1) }, plan.AmbiguousMAC, "eth1, eth2"},
 	"a virtual kind that counts as hardware here is configured":   {func(in *input) { in.link().Kind, in.Kinds = "veth", []string{"veth"} }, "", ""},
 	"a bridge that borrows the MAC does not stand in its way":     {func(in *input) { in.borrow("bridge") }, "", ""},
 	"a bond that borrows the MAC does not stand in its way":       {func(in *input) { in.borrow("bond") }, "", ""},
@@ -159,8 +168,11 @@ var guardTable = map[string]struct {
 	"a router has advertised itself on a NIC of ours that is in a bond now": {func(in *input) { in.ours(); in.advertised(in.link()); in.link().Master = 7 }, plan.NotPhysical, "part of a bond"},
 
 	// What the host cannot do.
-	"an IPv6 address where the host has no IPv6": {func(in *input) { in.is("2001:db8:7::5/64"); in.NoIPv6 = "ipv6.disable=1" }, plan.NotSupported, "ipv6.disable=1"},
-	"an IPv4 address where the host has no IPv6": {func(in *input) { in.NoIPv6 = "ipv6.disable=1" }, "", ""},
+	"an IPv6 address where the host has no IPv6":                             {func(in *input) { in.is("2001:db8:7::5/64"); in.NoIPv6 = "ipv6.disable=1" }, plan.NotSupported, "ipv6.disable=1"},
+	"an IPv6 address on a link that has it switched off, and may have it on": {func(in *input) { in.is("2001:db8:7::5/64"); in.link().Conf6 = &nic.Conf6{Off: true} }, "", ""},
+	"an IPv6 address on a link that has it switched off for good":            {func(in *input) { in.is("2001:db8:7::5/64"); in.link().NoIPv6 = true }, plan.NotSupported, "net.ipv6.conf.eth1.disable_ipv6=1"},
+	"an IPv4 address on a link that has IPv6 switched off for good":          {func(in *input) { in.link().NoIPv6 = true }, "", ""},
+	"an IPv4 address where the host has no IPv6":                             {func(in *input) { in.NoIPv6 = "ipv6.disable=1" }, "", ""},
 	"an IPv6 address where only this link has IPv6 switched on": {func(in *input) {
 		in.is("2001:db8:7::5/64")
 		in.NoIPv6 = "all.disable_ipv6=1"
@@ -341,6 +353,13 @@ func in2(table int, r string) nic.Route { return in(table, route(r)) }
 
 func (in *input) borrow(kind string) {
 	in.Links = append(in.Links, nic.Link{Index: 30, Name: kind + "x", Kind: kind, MAC: mac(1), Up: true})
+}
+
+// twin puts the VF beside the link of NIC 1, as hv_netvsc has it.
+func (in *input) twin() {
+	vf := link(1)
+	vf.Index, vf.Name, vf.Permanent, vf.Master, vf.Up = 41, "enP1s1", mac(1), in.link().Index, true
+	in.Links = append(in.Links, vf)
 }
 
 // lying puts a link on that of NIC 1.

@@ -199,6 +199,9 @@ func (p *planner) configure(c nic.Config) Action {
 		return refusal.action(c, link)
 	}
 	if link == nil {
+		if r := p.virtual(c); r != nil {
+			return r.action(c, nil)
+		}
 		return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC,
 			Message: fmt.Sprintf("no NIC with MAC %s is plugged in; it is configured as soon as it appears", c.MAC)}
 	}
@@ -243,6 +246,20 @@ func (p *planner) configure(c nic.Config) Action {
 func (p *planner) askedFor(m nic.MAC) nic.Config {
 	return p.asked[slices.IndexFunc(p.asked, func(c nic.Config) bool { return c.MAC == m })]
 }
+
+// virtual refuses a MAC that virtual links have and no NIC: no port with it will be plugged in. Links that may just have
+// borrowed the MAC of a NIC, which comes back, say nothing.
+func (p *planner) virtual(c nic.Config) *Refusal {
+	for _, l := range p.machine.Links {
+		if l.HasMAC(c.MAC) && !physical(l, p.machine.Kinds) && !slices.Contains(borrowers, l.Kind) {
+			return refuse(NotPhysical, "MAC %s is that of link %s, which is virtual (kind %q) and no NIC; name the MAC of a NIC, or take it out of the object", c.MAC, l.Name, l.Kind)
+		}
+	}
+	return nil
+}
+
+// borrowers are the kinds of link that take the MAC of one of their members.
+var borrowers = []string{"bond", "bridge", "team"}
 
 // inTheWay finds the link of another NIC of ours that has the name c is to have, and is to have another one itself: where two swap their
 // names, one must step aside. nil: there is none.
@@ -341,13 +358,17 @@ func (p *planner) nameTaken(name string, index int) bool {
 	})
 }
 
-// find looks for the one link that a NIC means: nil and no refusal if it is not there.
+// find looks for the one link that a NIC means: nil and no refusal if it is not there. A NIC may have an enslaved twin of the
+// same MAC, which the kernel uses for it (the VF of an hv_netvsc or of a net_failover): that one does not count beside it.
 func (p *planner) find(c nic.Config) (*nic.Link, *Refusal) {
 	var found []nic.Link
 	for _, l := range p.machine.Links {
 		if l.HasMAC(c.MAC) && physical(l, p.machine.Kinds) {
 			found = append(found, l)
 		}
+	}
+	if free := slices.DeleteFunc(slices.Clone(found), func(l nic.Link) bool { return l.Master != 0 }); len(free) > 0 {
+		found = free
 	}
 	switch len(found) {
 	case 0:

@@ -205,8 +205,12 @@ func TestTheDefaultRouteOfAnotherLinkStays(t *testing.T) {
 func TestNobodySetsWhatIsReadOnly(t *testing.T) {
 	n := newNamespace(t)
 	n.veth("eth1", testMAC)
-	if l := n.link("eth1"); l.Conf6 != nil {
-		t.Errorf("without /proc/sys it shows %s", l.Conf6)
+	if l := n.link("eth1"); l.Conf6 != nil || l.NoIPv6 {
+		t.Errorf("without /proc/sys it shows %s, IPv6 off: %v", l.Conf6, l.NoIPv6)
+	}
+	n.sysctl("net/ipv6/conf/eth1/disable_ipv6", "1")
+	if l := n.link("eth1"); l.Conf6 != nil || !l.NoIPv6 {
+		t.Errorf("switched off by another it shows %s, IPv6 off: %v", l.Conf6, l.NoIPv6)
 	}
 	n.conf6()
 	if l := n.link("eth1"); l.Conf6 == nil {

@@ -91,8 +91,8 @@ func (k *Kernel) single(ctx context.Context, index int) (links []nic.Link, err e
 // settable removes from links the values that this host cannot set.
 func (k *Kernel) settable(links []nic.Link) []nic.Link {
 	if !k.canSetConf6() {
-		for i := range links {
-			links[i].Conf6 = nil
+		for i, l := range links {
+			links[i].Conf6, links[i].NoIPv6 = nil, l.Conf6 != nil && l.Conf6.Off
 		}
 	}
 	return links

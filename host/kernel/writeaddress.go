@@ -87,7 +87,13 @@ func (k *Kernel) deleteAddress(ctx context.Context, l nic.Link, a netip.Prefix) 
 // thing it cannot: make its own route for an IPv4 address that was added without. Such an address comes anew, and renewed
 // says so: something may have gone with it.
 func (k *Kernel) extend(ctx context.Context, c nic.Change, l nic.Link, before raw) (renewed bool, err error) {
-	for _, t := range c.Extends() {
+	terms := c.Extends()
+	for _, a := range c.Add { // a DHCP client may have been quicker
+		if c.Term(a) == (nic.Lifetime{}) {
+			terms = append(terms, nic.Term{Address: a})
+		}
+	}
+	for _, t := range terms {
 		i := slices.IndexFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == t.Address })
 		if i < 0 {
 			continue // its lifetime has ended, or somebody has deleted it: whoever reads the link next sees so

@@ -86,6 +86,18 @@ func TestALeasedAddressStaysForGoodAndItsLifetimeComesBack(t *testing.T) {
 	}
 }
 
+func TestAnAddressThatADHCPClientBringsFirstStaysForGoodToo(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("multinic1", testMAC)
+	n.lease(l.Index, "192.0.2.10/24", 600, 0)
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("192.0.2.10/24", "192.0.2.11/24")})
+	for _, p := range []string{"192.0.2.10/24", "192.0.2.11/24"} {
+		if a := n.address("multinic1", p); !a.Permanent {
+			t.Errorf("%+v", a)
+		}
+	}
+}
+
 func TestALeasedAddressThatWasDeletedComesBackWithItsLifetime(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("multinic1", testMAC)
