@@ -170,9 +170,12 @@ type Link struct {
 	Permanent MAC      // burnt in; zero where the driver has none (veth)
 	Kind      string   // IFLA_INFO_KIND: "", "veth", "bond", "bridge", "vlan" ...
 	Device    bool     // /sys/class/net/NAME/device exists: it is hardware, or virtio
-	Master    int      // ifindex of the bond or bridge it is enslaved to; 0: none
-	Lower     int      `json:",omitempty"` // IFLA_LINK, the ifindex of the link below; 0: none here
-	Up        bool     // IFF_UP: administratively up
+	// Parent is the device of the link: "virtio/virtio1" is /sys/bus/virtio/devices/virtio1. "" where
+	// the kernel does not tell (before Linux 5.14), and of a virtual link.
+	Parent    string `json:",omitempty"`
+	Master    int    // ifindex of the bond or bridge it is enslaved to; 0: none
+	Lower     int    `json:",omitempty"` // IFLA_LINK, the ifindex of the link below; 0: none here
+	Up        bool   // IFF_UP: administratively up
 	Carrier   bool
 	MTU       int // bytes
 	MinMTU    int // bytes; 0: not told

@@ -51,6 +51,8 @@ type Machine struct {
 	NoTakeOver bool `json:",omitempty"`
 	// NoAdopt: what a person wrote does not give way either, whatever the object says ([links] adopt).
 	NoAdopt bool `json:",omitempty"`
+	// Elsewhere are NICs of which the device is here, and the link is in another network namespace. Any order.
+	Elsewhere []nic.MAC `json:",omitempty"`
 	// Protect are destinations that no route through a NIC of ours may draw, beside the cloud's metadata.
 	Protect []Protected `json:",omitempty"`
 	// Tables are the routing tables that a route may name beside main and the NIC's own ([routing] allow_tables).
@@ -202,6 +204,9 @@ func (p *planner) configure(c nic.Config) Action {
 		if r := p.virtual(c); r != nil {
 			return r.action(c, nil)
 		}
+		if slices.Contains(p.machine.Elsewhere, c.MAC) {
+			return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC, Message: elsewhere(c.MAC) + "; it is configured as soon as it comes back"}
+		}
 		return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC,
 			Message: fmt.Sprintf("no NIC with MAC %s is plugged in; it is configured as soon as it appears", c.MAC)}
 	}
@@ -349,7 +354,14 @@ func (p *planner) absent(c nic.Config, ambiguous *Refusal) string {
 			return r.Message
 		}
 	}
+	if slices.Contains(p.machine.Elsewhere, c.MAC) {
+		return elsewhere(c.MAC)
+	}
 	return fmt.Sprintf("no NIC with MAC %s is plugged in", c.MAC)
+}
+
+func elsewhere(m nic.MAC) string {
+	return fmt.Sprintf("NIC %s: its device is there, its link is in another network namespace, as if a Pod has it", m)
 }
 
 func (p *planner) nameTaken(name string, index int) bool {

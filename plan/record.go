@@ -19,6 +19,7 @@ type Owned struct {
 	Applied bool       // Config is in force; false once the NIC was given back
 	Found   Found      // the link as we first found it
 	Adopted bool       // somebody else's configuration was taken over
+	Device  string     `json:",omitempty"` // the link's Parent, when it was here last
 	From    string     `json:",omitempty"` // whose that was, and how we know: a sentence; set with Adopted
 	// Backend wrote Config, for these reasons; "" is netplan, the only one there was at first.
 	Backend  string     `json:",omitempty"`
@@ -93,6 +94,7 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 	if !known {
 		out.Found = Found{Name: l.Name, MTU: l.MTU, Up: l.Up}
 	}
+	out.Device = l.Parent
 	var gone []Retired
 	if o.Applied {
 		gone = retire(o.Config, c)

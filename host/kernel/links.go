@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 
 	"multinicd/host"
 	"multinicd/nic"
@@ -96,6 +97,18 @@ func (k *Kernel) settable(links []nic.Link) []nic.Link {
 		}
 	}
 	return links
+}
+
+// Elsewhere says of a link's Parent whether the device is here and has a link, but none in this network namespace: somebody
+// has moved it into another. sysfs shows the folder of the links of a device as long as there is one, and in it those of
+// the reader's namespace.
+func (k *Kernel) Elsewhere(parent string) bool {
+	bus, device, ok := strings.Cut(parent, "/")
+	if !ok || strings.Contains(device, "/") {
+		return false
+	}
+	links, err := os.ReadDir(k.host.Path("/sys/bus/" + bus + "/devices/" + device + "/net"))
+	return err == nil && len(links) == 0
 }
 
 // raw is what the kernel said of one link, in the form in which it can be sent back.
@@ -214,6 +227,7 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 		Carrier: flags&iffLowerUp != 0,
 	}
 	elsewhere := false // its index then is one of another network namespace
+	var bus, device string
 	for kind, v := range attributes(m[unix.SizeofIfInfomsg:]) {
 		switch kind {
 		case unix.IFLA_IFNAME:
@@ -235,7 +249,9 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 		case unix.IFLA_LINK_NETNSID:
 			elsewhere = true
 		case unix.IFLA_PARENT_DEV_NAME: // Linux 5.14
-			l.Device = true
+			l.Device, device = true, text(v)
+		case unix.IFLA_PARENT_DEV_BUS_NAME:
+			bus = text(v)
 		case unix.IFLA_LINKINFO:
 			for kind, v := range attributes(v) {
 				if kind == unix.IFLA_INFO_KIND {
@@ -253,6 +269,9 @@ func (k *Kernel) parseLink(m []byte) (nic.Link, bool) {
 		}
 	}
 	slices.Sort(l.AltNames)
+	if bus != "" && device != "" {
+		l.Parent = bus + "/" + device
+	}
 	if elsewhere || l.Lower == l.Index || slices.Contains(pairs, l.Kind) {
 		l.Lower = 0
 	}

@@ -312,3 +312,17 @@ func TestALinkIsReadAloneAsItIsAmongAll(t *testing.T) {
 		t.Errorf("a link that is not there: %v, %q", err, n.Name(t.Context(), 4711))
 	}
 }
+
+func TestElsewhere(t *testing.T) {
+	k := &Kernel{host: &host.Host{Root: t.TempDir()}}
+	for _, folder := range []string{"virtio/devices/virtio1/net/eth1", "virtio/devices/virtio2/net", "pci/devices/0000:00:05.0"} {
+		if err := os.MkdirAll(filepath.Join(k.host.Root, "sys/bus", folder), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for parent, want := range map[string]bool{"virtio/virtio1": false, "virtio/virtio2": true, "pci/0000:00:05.0": false, "virtio/virtio9": false, "": false, "../virtio/devices/virtio2": false} {
+		if got := k.Elsewhere(parent); got != want {
+			t.Errorf("%q: got %v", parent, got)
+		}
+	}
+}

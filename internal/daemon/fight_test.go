@@ -150,7 +150,7 @@ func TestANICThatIsPluggedAgainAndAgainIsNoFight(t *testing.T) {
 			l.Index = 100 + i
 			w.machine.Net[0] = l
 			w.wake <- struct{}{}
-			sleep(100 * time.Millisecond)
+			sleep(motionEnds + 100*time.Millisecond) // a CNI plugin may be about to rename it
 			w.want("multinic1 192.0.2.1/24")
 		}
 	})

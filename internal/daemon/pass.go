@@ -27,7 +27,9 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 		d.own.blinds = 0
 	}
 	d.resume(ctx)
-	defer func() { next = min(next, d.untilResume(), d.own.between.next(d.now())) }()
+	defer func() {
+		next = min(next, d.untilResume(), d.own.between.next(d.now()), nextMotion(d.own.motions, d.now()))
+	}()
 	if wish.Mode() == ModeUnknown {
 		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(Desired{}, d.withHalfway(nil), nil)}, wish)
 		return d.rest()
@@ -196,6 +198,10 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 		if failed && !f.due(d.now()) && a.Kind == f.result.Action.Kind {
 			f.result.Action.Asked = a.Asked // the same may have been asked in other words before
 			results = append(results, f.result)
+			continue
+		}
+		if d.inMotion(a) {
+			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: plan.Configured})
 			continue
 		}
 		fight, drift := d.fight(a)

@@ -19,10 +19,11 @@ const waitMin = time.Second
 type retries struct {
 	failures map[nic.MAC]failure
 	fights   map[nic.MAC]*fight
+	motions  map[nic.MAC]motion // of links that somebody renames or sets down
 }
 
 func newRetries() retries {
-	return retries{map[nic.MAC]failure{}, map[nic.MAC]*fight{}}
+	return retries{map[nic.MAC]failure{}, map[nic.MAC]*fight{}, map[nic.MAC]motion{}}
 }
 
 // keep forgets every NIC for which the newest plan has no action: nobody would ever try its change again, nor see its peace.
@@ -32,6 +33,7 @@ func (r retries) keep(actions []plan.Action) {
 		planned[a.NIC.MAC] = true
 	}
 	maps.DeleteFunc(r.failures, func(mac nic.MAC, _ failure) bool { return !planned[mac] })
+	maps.DeleteFunc(r.motions, func(mac nic.MAC, _ motion) bool { return !planned[mac] })
 	maps.DeleteFunc(r.fights, func(mac nic.MAC, _ *fight) bool { return !planned[mac] })
 }
 

@@ -28,7 +28,7 @@ func TestHowLongTheLoopMayWait(t *testing.T) {
 		"for a failure, although peace would be due":       {map[nic.MAC]failure{a: {next: in(time.Minute)}}, map[nic.MAC]*fight{a: {pause: time.Minute, calm: in(-time.Second)}}, time.Minute},
 		"for the peace of one, and the failure of another": {map[nic.MAC]failure{a: {next: in(time.Minute)}}, map[nic.MAC]*fight{b: {pause: time.Minute, calm: in(3 * time.Second)}}, 3 * time.Second},
 	} {
-		if got := (retries{row.failures, row.fights}).next(now); got != row.want {
+		if got := (retries{failures: row.failures, fights: row.fights}).next(now); got != row.want {
 			t.Errorf("%s: %s, want %s", name, got, row.want)
 		}
 	}

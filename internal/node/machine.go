@@ -86,7 +86,19 @@ func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
 	out := m.guarded(ctx, links)
 	out.SubnetsOff, out.NoIPv6, out.Tables, out.Protect = m.Plain, m.Kernel.NoIPv6(), m.Tables, m.protected()
 	out.NoTakeOver, out.NoAdopt = m.NoTakeOver, m.NoAdopt
+	out.Elsewhere = m.elsewhere(links)
 	return out, nil
+}
+
+// elsewhere lists the NICs that somebody has moved into another network namespace.
+func (m *Machine) elsewhere(links []nic.Link) (out []nic.MAC) {
+	for _, o := range m.Record().NICs {
+		here := slices.ContainsFunc(links, func(l nic.Link) bool { return l.HasMAC(o.MAC) })
+		if !here && o.Device != "" && m.Kernel.Elsewhere(o.Device) {
+			out = append(out, o.MAC)
+		}
+	}
+	return out
 }
 
 // protected are the destinations that the host must reach as it does now.
