@@ -86,7 +86,7 @@ var guardTable = map[string]struct {
 		in.link().MAC = mac(9)
 		in.lying("eth1.100", 1500)
 	}, plan.NotPhysical, "eth1.100"},
-	"a NIC that a Pod has": {func(in *input) { in.link().MAC = mac(9); in.Elsewhere = []nic.MAC{mac(1)} }, plan.WaitingForNIC, "its device is there, its link is in another network namespace"},
+	"a NIC that a Pod has":                                        {func(in *input) { in.link().MAC = mac(9); in.Elsewhere = []nic.MAC{mac(1)} }, plan.WaitingForNIC, "its device is there, its link is in another network namespace"},
 	"the enslaved twin of a NIC does not count beside it":         {func(in *input) { in.twin() }, "", ""},
 	"nor beside one that is ours":                                 {func(in *input) { in.ours(); in.twin() }, "", ""},
 	"two twins, as a NIC with failover has":                       {func(in *input) { in.twin(); in.twin(); in.Links[4].Index = 42 }, "", ""},

@@ -38,6 +38,15 @@ network:
 `
 )
 
+// storage is what a person writes for a NIC.
+const storage = `network:
+    version: 2
+    ethernets:
+        storage:
+            match: {macaddress: "02:00:00:00:01:04"}
+            addresses: [10.5.5.5/24]
+`
+
 func TestALinkThatSomebodyElseConfiguresIsRefusedOrTakenOver(t *testing.T) {
 	t.Parallel()
 	for _, suite := range []string{"bookworm", "trixie"} { // netplan 0.106 with systemd 252, 1.1.2 with 257
@@ -49,16 +58,28 @@ func TestALinkThatSomebodyElseConfiguresIsRefusedOrTakenOver(t *testing.T) {
 }
 
 func takesOver(t *testing.T, suite string) {
-	foreignFiles := map[string]string{"/etc/netplan/50-cloud-init.yaml": cloudInit, "/etc/netplan/90-default.yaml": cloudImage}
-	n := fileNode(t, bed.New(t), testhost.Options{Suite: suite, NICs: append(bed.NICs(mac1, mac2), testhost.NIC{MAC: mac3, Segment: "data3", Name: "ens6"})}, foreignFiles)
+	const mac4, config = "02:00:00:00:01:04", "/etc/multinicd/multinicd.toml"
+	foreignFiles := map[string]string{"/etc/netplan/50-cloud-init.yaml": cloudInit, "/etc/netplan/90-default.yaml": cloudImage, "/etc/netplan/60-storage.yaml": storage}
+	n := fileNode(t, bed.New(t), testhost.Options{Suite: suite, NICs: append(bed.NICs(mac1, mac2),
+		testhost.NIC{MAC: mac3, Segment: "data3", Name: "ens6"}, testhost.NIC{MAC: mac4, Segment: "data4", Name: "eth4"})}, foreignFiles)
 	n.wantLink(mac1, "ens4 up mtu 1450 10.4.4.4/24")
 	n.wantLink(mac2, "ens5 up mtu 1500")
+	n.wantLink(mac4, "eth4 up mtu 1500 10.5.5.5/24")
 
 	wish := func(more ...string) string {
 		return nodeObject(nicYAML(1, mac1, "192.168.100.10/24", more...), nicYAML(2, mac2, "192.168.200.10/24", more...), nicYAML(3, mac3, "192.168.201.10/24", more...))
 	}
+	person := func(more ...string) string { return nodeObject(nicYAML(4, mac4, "192.168.202.10/24", more...)) }
+	plain, err := n.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := func(line string) {
+		n.file(config, strings.Replace(string(plain), "[links]\n", "[links]\n"+line+"\n", 1))
+	}
 	n.quiet()
 	before := n.must("sh", "-c", "ip address; ip route; ls -l --time-style=full-iso /etc/netplan")
+	links(`take_over = "none"`)
 	out := n.apply(exitRefused, wish())
 	for _, want := range []string{"/etc/netplan/50-cloud-init.yaml", `"ens4"`, `"ens5"`, "/etc/netplan/90-default.yaml", `"other-en"`, "adopt: true"} {
 		if !strings.Contains(out, want) {
@@ -67,6 +88,17 @@ func takesOver(t *testing.T, suite string) {
 	}
 	if strings.Count(out, "Failed  ForeignConfig") != 3 {
 		t.Errorf("not all three are refused:\n%s", out)
+	}
+	// What a person wrote is refused in any case.
+	links("adopt = false")
+	for said, object := range map[string]string{"no object may take it over": person("adopt: true"), "it names this MAC: somebody meant it": person()} {
+		if out := n.apply(exitRefused, object); !strings.Contains(out, said) || !strings.Contains(out, "60-storage.yaml") {
+			t.Errorf("the refusal does not say %q:\n%s", said, out)
+		}
+	}
+	n.file(config, string(plain))
+	if out := n.apply(exitRefused, person()); !strings.Contains(out, "60-storage.yaml") || !strings.Contains(out, "or set adopt: true") {
+		t.Errorf("the refusal is:\n%s", out)
 	}
 	if after := n.must("sh", "-c", "ip address; ip route; ls -l --time-style=full-iso /etc/netplan"); after != before {
 		t.Errorf("refused, but changed:\n%s\nwas\n%s", after, before)
@@ -78,10 +110,13 @@ func takesOver(t *testing.T, suite string) {
 		n.wantLinksStay(adopted)
 		n.eventually("routes of the former owner", "", func() string { return n.must("ip", "route", "show", "10.40.0.0/16") })
 	}
-	n.apply(exitDone, wish("adopt: true"))
+	n.apply(exitDone, wish())
 	asWanted()
+	if out := n.must("multinicd", "plan", "-f", objectFile); !strings.Contains(out, "taken over from netplan") || !strings.Contains(out, "written by cloud-init") {
+		t.Errorf("the plan does not say what was taken over:\n%s", out)
+	}
 	// networkd has the former owner's configuration in mind until the next boot.
-	n.start(wish("adopt: true"))
+	n.start(wish())
 	for _, up := range []bool{false, true} {
 		if err := n.SetCarrier(mac1, up); err != nil {
 			t.Fatal(err)
@@ -102,7 +137,7 @@ func takesOver(t *testing.T, suite string) {
 	}
 	n.sameAgainDoesNothing("multinicd", "apply", "-f", objectFile)
 
-	n.start(wish("adopt: true"))
+	n.start(wish())
 	n.must("systemctl", "restart", "systemd-networkd")
 	asWanted()
 	n.must("networkctl", "reconfigure", "multinic1", "multinic2", "multinic3")

@@ -32,7 +32,7 @@ var untouchables = []struct {
 	{5, "eth5", "", "192.168.105.10/24", "mtu: 1400", "Failed NotPhysical", "eth5 is part of a bond, bridge or VRF"},
 	{6, "", "", "192.168.106.10/24", "mtu: 65535", "Failed MTUTooLarge", "MTU 65535 is outside of what link eth6 can do"},
 	{7, "", "", "192.168.107.10/24", "mtu: 1400", "Pending WaitingForNIC", ""}, // the bridge sw0 has its MAC
-	{8, "", "", "192.168.108.10/24", "mtu: 1400", "Pending WaitingForNIC", ""}, // a macvlan has its MAC
+	{8, "", "", "192.168.108.10/24", "mtu: 1400", "Failed NotPhysical", "mv0, which is virtual (kind \"macvlan\")"},
 	{9, "eth9", "", "192.168.109.10/24", "mtu: 1400", "Failed ForeignConfig", "eth9 already has address 10.9.9.9/24"},
 	{10, "eth10", "", "192.168.110.10/24", "mtu: 1400", "Failed AmbiguousMAC", "eth10, copy"},
 	{11, "cali0a1b2c3d4e5", "", "192.168.111.10/24", "mtu: 1400", "Failed NotPhysical", "cali*"},
@@ -98,7 +98,7 @@ func hostOfUntouchables(t *testing.T) *node {
 		ip tuntap add dev eth6 mode tap
 		udevadm settle # which gives it a MAC of its own
 		ip link set eth6 address `+guardMAC(6)+`
-		ip link add link eth4 name mv0 address `+guardMAC(8)+` type macvlan
+		ip link add link sw0 name mv0 address `+guardMAC(8)+` type macvlan
 		ip address add 10.9.9.9/24 dev eth9
 		ip link add multinic12 type bridge
 		ip link set eth13 up
