@@ -40,7 +40,24 @@ func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusa
 			return refuse(ForeignConfig, "link %s already has address %s, a lease, and take_over is \"none\" here; remove it%s", l.Name, a.Prefix, way)
 		}
 	}
+	if r, ok := byHand(l); ok && !serves(c, r) {
+		return refuse(ForeignConfig, "link %s already has route %s, which no file and no lease explains: a person has set it by hand; remove it%s", l.Name, r, way)
+	}
 	return nil
+}
+
+// byHand finds a default route that a person has set. Where a lease is on the link, its client may have made the route: some call ip(8) for that.
+func byHand(l nic.Link) (nic.Route, bool) {
+	if slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return global(a) && !a.Permanent }) {
+		return nic.Route{}, false
+	}
+	i := slices.IndexFunc(l.Routes, func(r nic.Route) bool {
+		return r.IsDefault() && configured(r) && r.Protocol != nic.ProtocolDHCP && !nic.OwnTable(r.Table)
+	})
+	if i < 0 {
+		return nic.Route{}, false
+	}
+	return l.Routes[i], true
 }
 
 // wayOut is the other way out of a refusal, as the end of the sentence that names the first.
@@ -113,6 +130,9 @@ func takesOver(c nic.Config, l nic.Link, o Owned) string {
 			}
 			return fmt.Sprintf("taken over with address %s, which somebody had leased", a.Prefix)
 		}
+	}
+	if r, ok := byHand(l); ok && !serves(c, r) && len(l.Former) == 0 {
+		return fmt.Sprintf("taken over with route %s, which a person had set by hand", r)
 	}
 	return ""
 }

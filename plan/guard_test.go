@@ -199,16 +199,30 @@ var guardTable = map[string]struct {
 		in.link().Former = former
 		in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1")
 	}, plan.ProtectedLink, "default"},
-	"a default route in such a table without that agent stays":  {func(in *input) { in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
-	"a definition counts not once the NIC is ours":              {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
-	"a definition counts again once the NIC was given up":       {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
-	"somebody gave it an address":                               {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
-	"somebody gave it an address of IPv6":                       {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
-	"somebody's address may be taken over":                      {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
-	"the address that is wanted is there already":               {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
-	"the address that is wanted has another length":             {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
-	"DHCP gave it an address":                                   {func(in *input) { in.temporary("10.9.0.1/24") }, "", ""},
-	"DHCP gave it an address, and nothing gives way by itself":  {func(in *input) { in.temporary("10.9.0.1/24"); in.NoTakeOver = true }, plan.ForeignConfig, "a lease"},
+	"a default route in such a table without that agent stays": {func(in *input) { in.link().Routes = inTable(101, "0.0.0.0/0 10.9.0.1") }, plan.ProtectedLink, "default"},
+	"a definition counts not once the NIC is ours":             {func(in *input) { in.ours(); in.link().Claim = claim }, "", ""},
+	"a definition counts again once the NIC was given up":      {func(in *input) { in.ours(); in.link().Claim = claim; in.record.NICs[0].Applied = false }, plan.ForeignConfig, ""},
+	"somebody gave it an address":                              {func(in *input) { in.has(in.link(), "10.9.0.1/24") }, plan.ForeignConfig, "10.9.0.1/24"},
+	"somebody gave it an address of IPv6":                      {func(in *input) { in.has(in.link(), "2001:db8:7::1/64") }, plan.ForeignConfig, "2001:db8:7::1/64"},
+	"somebody's address may be taken over":                     {func(in *input) { in.has(in.link(), "10.9.0.1/24"); in.nic().Adopt = true }, "", ""},
+	"the address that is wanted is there already":              {func(in *input) { in.has(in.link(), "10.1.0.5/24") }, "", ""},
+	"the address that is wanted has another length":            {func(in *input) { in.has(in.link(), "10.1.0.5/25") }, plan.ForeignConfig, "10.1.0.5/25"},
+	"DHCP gave it an address":                                  {func(in *input) { in.temporary("10.9.0.1/24") }, "", ""},
+	"DHCP gave it an address, and nothing gives way by itself": {func(in *input) { in.temporary("10.9.0.1/24"); in.NoTakeOver = true }, plan.ForeignConfig, "a lease"},
+	"somebody set a second default route by hand": {func(in *input) {
+		in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1")
+		in.link().Routes[0].Metric = 4000
+	}, plan.ForeignConfig, "by hand"},
+	"it may be taken over": {func(in *input) {
+		in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1")
+		in.link().Routes[0].Metric = 4000
+		in.nic().Adopt = true
+	}, "", ""},
+	"a DHCP client set a second default route as a hand does": {func(in *input) {
+		in.temporary("10.9.0.5/24")
+		in.link().Routes = inTable(254, "0.0.0.0/0 10.9.0.1")
+		in.link().Routes[0].Metric = 4000
+	}, "", ""},
 	"a machine wrote a definition for it":                       {func(in *input) { in.link().Claim = generated }, "", ""},
 	"a machine's definition explains the address":               {func(in *input) { in.link().Claim = generated; in.has(in.link(), "10.9.0.1/24") }, "", ""},
 	"a machine's definition, and nothing gives way by itself":   {func(in *input) { in.link().Claim, in.NoTakeOver = generated, true }, plan.ForeignConfig, "90-default.yaml"},

@@ -37,7 +37,7 @@ var untouchables = []struct {
 	{10, "eth10", "", "192.168.110.10/24", "mtu: 1400", "Failed AmbiguousMAC", "eth10, copy"},
 	{11, "cali0a1b2c3d4e5", "", "192.168.111.10/24", "mtu: 1400", "Failed NotPhysical", "cali*"},
 	{12, "eth12", "", "192.168.112.10/24", "mtu: 1400", "Failed NameTaken", "multinic12"},
-	{13, "eth13", "", "192.168.113.10/24", "mtu: 1400", "Failed ProtectedLink", "default route"},
+	{13, "eth13", "", "192.168.113.10/24", "mtu: 1400", "Failed ForeignConfig", "eth13 already has route default metric 4000"},
 }
 
 func guardMAC(id int) string { return fmt.Sprintf("02:00:00:00:02:%02x", id) }
