@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 	"time"
@@ -69,18 +68,42 @@ func Backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Ba
 	return out
 }
 
+// writers are the packages whose backends write files, in the order in which Validate asks them.
+// Package ifcfg is not among them: its files are networkmanager's.
+var writers = []struct {
+	judge   string // of the backends that write these files, the one that Validate asks
+	owns    func(file string) bool
+	folders func() []filestep.Folder
+}{
+	{survey.Netplan, netplan.Owned, netplan.Folders},
+	{survey.NetworkManager, networkmanager.Owned, networkmanager.Folders},
+}
+
 // OurFile says whether a file is ours, whatever backend wrote it.
-func OurFile(file string) bool { return netplan.Owned(file) || networkmanager.Owned(file) }
+func OurFile(file string) bool {
+	for _, w := range writers {
+		if w.owns(file) {
+			return true
+		}
+	}
+	return false
+}
 
 // Folders lists the folders that some backend writes into, each of them once.
-func Folders() []filestep.Folder {
-	out := netplan.Folders()
-	for _, f := range networkmanager.Folders() {
-		if !slices.Contains(out, f) {
-			out = append(out, f)
+func Folders() (out []filestep.Folder) {
+	for _, w := range writers {
+		for _, f := range w.folders() {
+			if !slices.Contains(out, f) {
+				out = append(out, f)
+			}
 		}
 	}
 	return out
+}
+
+// among says whether steps write or remove a file that owns accepts.
+func among(steps []plan.Step, owns func(file string) bool) bool {
+	return slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && owns(s.Do.File.Path) })
 }
 
 // Steps asks the backend of the action's NIC, and notes in a.After which backend that is. Files that
@@ -122,14 +145,15 @@ func (d *Dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error
 	return d.without(ctx, was, owned, steps)
 }
 
-// without puts the removal of another backend's files before the step that makes a change final. NetworkManager's two dialects know each other's files.
+// without puts the removal of another backend's files before the step that makes a change final.
+// NetworkManager's two dialects know each other's files, and have removed them by themselves.
 func (d *Dispatch) without(ctx context.Context, was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
 	b, err := d.get(was)
-	if _, manager := b.(*networkmanager.Backend); manager && slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && networkmanager.Owned(s.Do.File.Path) }) {
-		return steps, nil
-	}
 	if err != nil {
 		return nil, err
+	}
+	if _, manager := b.(*networkmanager.Backend); manager && among(steps, networkmanager.Owned) {
+		return steps, nil
 	}
 	old, err := b.Steps(ctx, plan.Action{Kind: plan.Remove, NIC: owned.Config})
 	if err != nil {
@@ -167,14 +191,19 @@ func (d *Dispatch) Owned() ([]plan.Owned, error) {
 	return out, errors.Join(errs...)
 }
 
-// Validate asks netplan where its files are among the steps, and the other backends where they are not.
+// Validate asks a backend of each package whose files are among the steps. A NIC that moves from one
+// backend to another has files of both.
 func (d *Dispatch) Validate(ctx context.Context, steps []plan.Step) error {
-	yaml := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && path.Dir(s.Do.File.Path) == netplan.Dir })
-	for name, b := range d.backends {
-		if yaml == (name == survey.Netplan) && name != survey.NetplanNetworkManager {
-			if err := b.Validate(ctx, steps); err != nil {
-				return err
-			}
+	for _, w := range writers {
+		if !among(steps, w.owns) {
+			continue
+		}
+		b, err := d.get(w.judge)
+		if err != nil {
+			return err
+		}
+		if err := b.Validate(ctx, steps); err != nil {
+			return err
 		}
 	}
 	return nil
