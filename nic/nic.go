@@ -34,7 +34,7 @@ type Config struct {
 	Gateway   netip.Addr     // default gateway in the NIC's own table; zero: none
 	Rules     []Rule         // each: one address into the own table; unique; nil before the planner
 	Apart     bool           // the link needs the Conf called Apart; false before the planner
-	Adopt     bool           // may take over a link that somebody else configured
+	Adopt     bool           // may take over a link that a person configured
 	PortID    string         // OpenStack port, for messages only; may be empty
 }
 

@@ -16,7 +16,7 @@ const (
 	AmbiguousMAC  Reason = "AmbiguousMAC"  // several links have it
 	ProtectedLink Reason = "ProtectedLink" // the node lives by this link: default route, API server, kubelet
 	NotPhysical   Reason = "NotPhysical"   // not hardware, enslaved, or a container network's
-	ForeignConfig Reason = "ForeignConfig" // somebody else configured the link, and adopt is not set
+	ForeignConfig Reason = "ForeignConfig" // a person configured the link, and adopt is not set
 	NameTaken     Reason = "NameTaken"     // another link has the name
 	AddressInUse  Reason = "AddressInUse"  // another link of this host, or a neighbour, has the address
 	CutsAPIPath   Reason = "CutsAPIPath"   // the subnet or route would draw the API server's or the gateway's traffic to this NIC

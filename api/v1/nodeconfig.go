@@ -161,7 +161,8 @@ type Interface struct {
 	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="gateway must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1"
 	Gateway string `json:"gateway,omitempty"`
 
-	// adopt permits multinicd to take over a link that somebody else configured.
+	// adopt permits multinicd to take over a link that a person configured. What a program configured
+	// gives way without it.
 	// +optional
 	Adopt bool `json:"adopt,omitempty"`
 }

@@ -67,8 +67,8 @@ const (
 	ReasonProtectedLink = "ProtectedLink"
 	// ReasonNotPhysical: the link is virtual, enslaved or made by a CNI plugin.
 	ReasonNotPhysical = "NotPhysical"
-	// ReasonForeignConfig: somebody else configured the link; `adopt: true`
-	// permits multinicd to take it over.
+	// ReasonForeignConfig: a person configured the link, or another link lies
+	// on it; `adopt: true` permits multinicd to take it over.
 	ReasonForeignConfig = "ForeignConfig"
 	// ReasonAddressInUse: a neighbour, or another link of the host, has the
 	// address.
