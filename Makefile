@@ -72,7 +72,8 @@ test-packaged: ## the tests on hosts again, with the .deb installed, on Debian 1
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/e2e; \
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/failpoint/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/fault; done
 
-# With -short internal/apply tries one in five of the operations at which a change may be cut off, and then each of them without the race detector.
+# With -short internal/apply tries one in five of the operations at which a change may be cut off, and one in fifty of the lengths of a torn journal. Then
+# it tries each of them without the race detector.
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed
 	$(GO) test $(TEST) -race -short $(PRODUCT)

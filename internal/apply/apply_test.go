@@ -228,7 +228,7 @@ func TestFailOrCrashAtEveryStep(t *testing.T) {
 			if steps < 5 || wanted == before {
 				t.Fatalf("the scenario changes nothing: %d steps", steps)
 			}
-			first, stride := points(1)
+			first, stride := points(1, 5)
 			for n := first; n <= steps; n += stride {
 				t.Run(fmt.Sprintf("fails at %d", n), func(t *testing.T) {
 					m := prepared(t, s)
@@ -313,7 +313,8 @@ func TestBootAfterACrashKeepsOrPersistsWhole(t *testing.T) {
 			m := prepared(t, s)
 			run(t, m, s)
 			steps := m.Ops
-			for n := 1; n <= steps; n++ {
+			first, stride := points(1, 5)
+			for n := first; n <= steps; n += stride {
 				m := prepared(t, s)
 				m.CrashAt = n
 				run(t, m, s)

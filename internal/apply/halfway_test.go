@@ -16,11 +16,11 @@ import (
 	"multinicd/plan"
 )
 
-// points says where a test begins that tries each operation of a change, or each length of a file, and how far on the next one is. With -short
-// the race detector is on, under which a test takes ten times as long: one in five is tried then, from another one on in each run.
-func points(from int) (first, stride int) {
+// points says where a test begins that tries each operation of a change, or each length of a file, and how far on the next one is. With
+// -short the race detector is on, under which a test takes ten times as long: one in so many is tried then, from another one on in each run.
+func points(from, short int) (first, stride int) {
 	if testing.Short() {
-		return from + rand.IntN(5), 5
+		return from + rand.IntN(short), short
 	}
 	return from, 1
 }
@@ -251,7 +251,7 @@ func TestAnOlderVersionsJournalIsTakenUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			allowed := outcomes(t, s, whole)
-			first, stride := points(3)
+			first, stride := points(3, 5)
 			for n := first; ; n += stride {
 				m, crashed := cutOff(t, s, n)
 				if !crashed {

@@ -40,7 +40,7 @@ func TestTornJournal(t *testing.T) {
 	if len(whole) == 0 || m.Text(stateDir) == before {
 		t.Fatalf("operation %d is not in the middle of the change", crash)
 	}
-	first, stride := points(0)
+	first, stride := points(0, 50) // of 1,700 lengths; all go the same two ways
 	for length := first; length <= len(whole); length += stride {
 		m := prepared(t, s)
 		m.CrashAt = crash
@@ -95,7 +95,8 @@ func TestAnUndoThatFailedIsTakenUpAgain(t *testing.T) {
 			m := prepared(t, s)
 			run(t, m, s)
 			wanted := m.Text(stateDir)
-			for n := 2; ; n++ {
+			first, stride := points(2, 5)
+			for n := first; ; n += stride {
 				m := prepared(t, s)
 				a := start(t, m, "boot-1")
 				now, _ := m.Look(t.Context())
@@ -153,7 +154,7 @@ func TestRecoverFailsOrIsCutOffItself(t *testing.T) {
 			done := prepared(t, s)
 			run(t, done, s)
 			wanted := done.Text(stateDir)
-			first, stride := points(1)
+			first, stride := points(1, 5)
 			for n := first; ; n += stride {
 				if _, crashed := cutOff(t, s, n); !crashed {
 					return
