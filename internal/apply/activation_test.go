@@ -18,7 +18,9 @@ func readYAML(disk map[string][]byte) map[string]nic.Config {
 		}
 		definitions, _ := netplan.Read(data)
 		for _, d := range definitions {
-			out[d.Config.Name] = d.Config
+			if _, ok := out[d.Config.Name]; !ok { // networkd takes the first that matches; the last one only names the link
+				out[d.Config.Name] = d.Config
+			}
 		}
 	}
 	return out

@@ -11,12 +11,12 @@ import (
 	"multinicd/nic"
 )
 
-// Networkd is a networkd in memory: it knows what files said when it read them last, and takes links in hand by their name. What it has in mind is no part
+// Networkd is a networkd in memory: it knows what files said when it read them last, and takes links in hand by their name or MAC. What it has in mind is no part
 // of Machine.Text.
 type Networkd struct {
 	// Activation says whom the backend under test asks.
 	Activation string
-	// Read gives what all files that count say, by link name.
+	// Read gives what all files that count say, by the name of the link or by its MAC.
 	Read func(disk map[string][]byte) map[string]nic.Config
 	// Unsafe: asked to read its files, it would touch others.
 	Unsafe string
@@ -50,8 +50,8 @@ func (m *Machine) takeInHand() error {
 	now := n.Read(m.Disk)
 	for i := range m.Net {
 		l := &m.Net[i]
-		c, wanted := now[l.Name]
-		old, had := n.had[l.Name]
+		c, wanted := of(now, l)
+		old, had := of(n.had, l)
 		switch {
 		case wanted && (!had || !old.Equal(c)):
 			l.Addresses, l.Routes = nil, nil
@@ -72,10 +72,21 @@ func (m *Machine) takeInHand() error {
 	return nil
 }
 
-// NetworkFiles reads the .network files of dir as netplan's generator writes them: addresses and routes.
+// of gives what files say of a link, by its name or by its MAC.
+func of(said map[string]nic.Config, l *nic.Link) (nic.Config, bool) {
+	c, ok := said[l.Name]
+	if !ok {
+		c, ok = said[l.MAC.String()]
+	}
+	return c, ok
+}
+
+// NetworkFiles reads the .network files of dir as netplan's generator writes them: addresses and routes, by what they match. Of two files that
+// match the same, the first counts.
 func NetworkFiles(dir string, disk map[string][]byte) map[string]nic.Config {
 	out := map[string]nic.Config{}
-	for file, data := range disk {
+	for _, file := range slices.Sorted(maps.Keys(disk)) {
+		data := disk[file]
 		if !strings.HasPrefix(file, dir+"/") || !strings.HasSuffix(file, ".network") {
 			continue
 		}
@@ -92,7 +103,7 @@ func NetworkFiles(dir string, disk map[string][]byte) map[string]nic.Config {
 			key, value, _ := strings.Cut(line, "=")
 			number, _ := strconv.Atoi(value)
 			switch {
-			case key == "Name":
+			case section == "[Match]" && key != "":
 				name = value
 			case key == "Address":
 				c.Addresses = append(c.Addresses, netip.MustParsePrefix(value))
@@ -115,7 +126,9 @@ func NetworkFiles(dir string, disk map[string][]byte) map[string]nic.Config {
 				}
 			}
 		}
-		out[name] = c
+		if _, ok := out[name]; !ok {
+			out[name] = c
+		}
 	}
 	return out
 }
