@@ -126,11 +126,11 @@ func defaults(f Facts) (out []Finding) {
 		r := l.Routes[slices.IndexFunc(l.Routes, inMain)]
 		one := Finding{"spare-default-route", Info, l.Name, "", ""}
 		if counts != "" {
-			one.Evidence = fmt.Sprintf("%s does not count: %s", r, counts)
+			one.Evidence = fmt.Sprintf("%s does not count: %s; once this NIC is in the object, the route goes", r, counts)
 		} else {
-			one.Evidence = fmt.Sprintf("%s, and others are as good: nothing here says which of them the node lives by, and the kernel uses the one that came first", r)
+			one.Evidence = fmt.Sprintf("%s, and others are as good: the kernel uses the one that came first, and nothing says which the node lives by; the one counts whose NIC no object names", r)
 		}
-		one.Evidence += "; once this NIC is in the object, the route goes (" + docs.Page("routing.md") + ")"
+		one.Advice = docs.Page("routing.md") + " says which one counts"
 		out = append(out, one)
 	}
 	return out
