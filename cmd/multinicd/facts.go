@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"path"
+	"slices"
 	"strings"
+	"time"
 
+	"multinicd/host/kernel"
 	"multinicd/internal/doctor"
 	"multinicd/internal/node"
 	"multinicd/nic"
@@ -13,7 +19,7 @@ import (
 
 // around gathers what is on the host beside our NICs: what it lives by, and what new addresses mean
 // to its container network and its services.
-func (w *wired) around(m plan.Machine, f *doctor.Facts) {
+func (w *wired) around(ctx context.Context, m plan.Machine, f *doctor.Facts) {
 	f.NodeAddrs, f.Lifelines, f.NoIPv6, f.TimeService = m.NodeAddrs, m.Lifelines, m.NoIPv6, w.survey.TimeService()
 	for _, c := range w.survey.CNIs() {
 		f.CNIs = append(f.CNIs, doctor.CNI(c))
@@ -21,21 +27,32 @@ func (w *wired) around(m plan.Machine, f *doctor.Facts) {
 	for _, p := range w.survey.Listeners() {
 		f.Ports = append(f.Ports, doctor.Port{Number: p.Port, Program: p.Program})
 	}
-	f.Names = map[int]doctor.Naming{}
+	f.Names, f.Silent = map[int]doctor.Naming{}, w.silent(ctx, m, f.Record)
 	for _, l := range m.Links {
 		for _, o := range f.Record.NICs {
 			if o.Applied && l.HasMAC(o.MAC) && l.Name != o.Config.Name {
-				f.Names[l.Index] = doctor.Naming{By: w.survey.Namers(l, o.Config.Name), Booted: w.bootedSince(o.Config)}
+				f.Names[l.Index] = doctor.Naming{By: w.survey.Namers(l, o.Config.Name), Booted: w.bootedSince(o.Config.Name)}
 			}
 		}
 	}
 }
 
-// bootedSince says whether the host has booted since our files of a NIC were written.
-func (w *wired) bootedSince(c nic.Config) bool {
+// namer says in one line why a name will not come with the next boot, and what to do; "" if it will.
+func (w *wired) namer(l nic.Link, want string) string {
+	if by := w.survey.Namers(l, want); len(by) > 0 {
+		return fmt.Sprintf("the name %s does not come at boot: %s; take that out", want, by[0])
+	}
+	if w.bootedSince(want) {
+		return fmt.Sprintf("the name %s has not come with the last boot: see that multinicd-recover.service is enabled, or make the initrd anew (dracut -f, update-initramfs -u)", want)
+	}
+	return ""
+}
+
+// bootedSince says whether the host has booted since our files for that name were written.
+func (w *wired) bootedSince(want string) bool {
 	boot, found := w.survey.Booted(), false
 	for _, folder := range node.Folders() {
-		names, _ := w.host.Glob(path.Join(folder.Dir, "*"+c.Name+".*")) // the patterns are valid
+		names, _ := w.host.Glob(path.Join(folder.Dir, "*"+want+".*")) // the patterns are valid
 		for _, name := range names {
 			info, err := os.Stat(w.host.Path(name))
 			if err != nil || !node.OurFile(name) || strings.HasPrefix(name, "/run/") {
@@ -48,4 +65,26 @@ func (w *wired) bootedSince(c nic.Config) bool {
 		}
 	}
 	return found
+}
+
+// gatewayTimeout is how long a gateway may take to answer. All are asked one after the other.
+const gatewayTimeout = 1500 * time.Millisecond
+
+// silent gives the links of our NICs, by ifindex, whose gateway does not answer its neighbours. Where
+// it cannot be asked (CAP_NET_RAW, a link without a carrier) nothing is known.
+func (w *wired) silent(ctx context.Context, m plan.Machine, record plan.Record) map[int]string {
+	out := map[int]string{}
+	for _, l := range m.Links {
+		i := slices.IndexFunc(record.NICs, func(o plan.Owned) bool { return o.Applied && l.HasMAC(o.MAC) && o.Config.Gateway.IsValid() })
+		if i < 0 || !l.Carrier {
+			continue
+		}
+		gateway := record.NICs[i].Config.Gateway
+		asking, cancel := context.WithTimeout(ctx, gatewayTimeout)
+		if err := w.kernel.Neighbour(asking, l.Index, gateway); errors.Is(err, kernel.ErrSilent) {
+			out[l.Index] = gateway.String()
+		}
+		cancel()
+	}
+	return out
 }

@@ -227,6 +227,9 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 		case link.Name != c.Name:
 			out.Reason = string(plan.RenameAtReboot)
 			out.Message = fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", link.Name, c.Name)
+			if why := d.namer(*link, c.Name); why != "" {
+				out.Message = v1.Printable(fmt.Sprintf("configured as %s; %s", link.Name, why), v1.MaxMessage)
+			}
 		}
 		if out.Message == configuredMessage && r.Action.Note != "" {
 			out.Message = "Interface configured; " + r.Action.Note
@@ -246,6 +249,13 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, f.message(), false
 	}
 	return out
+}
+
+func (d *Daemon) namer(l nic.Link, want string) string {
+	if d.Namer == nil {
+		return ""
+	}
+	return d.Namer(l, want)
 }
 
 // address is the one of those that a link has which stands for all: the first that was asked for, as it was asked for, or else the link's first.

@@ -46,6 +46,9 @@ type Wiring struct {
 	// (nic.Rule). index is the link's ifindex, 0 for a rule. "" means unknown. A nil Whose turns
 	// the question off.
 	Whose func(index int, what any) string
+	// Namer says why a link will not be called want with the next boot either, and what to do; "": it
+	// will. It is asked while a link has another name. A nil one never says anything.
+	Namer func(l nic.Link, want string) string
 	// Socket makes the socket on which Serve answers, anew each time. nil: Run answers nobody.
 	Socket func() (net.Listener, error)
 	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.

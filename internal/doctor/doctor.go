@@ -76,6 +76,8 @@ type Facts struct {
 	Lifelines []plan.Lifeline
 	// Names says, by ifindex, what is in the way of a name that a NIC of ours is to have and has not.
 	Names map[int]Naming
+	// Silent are gateways of our NICs that do not answer their neighbours, by ifindex.
+	Silent map[int]string
 }
 
 // CNI is a container network that chooses an interface of the host.
@@ -160,7 +162,7 @@ type Name struct {
 func Examine(f Facts) []Finding {
 	var out []Finding
 	for _, check := range []func(Facts) []Finding{backend, owners, foreign, rpFilter, advertisements, ipv6, agents, nodeName,
-		kubelet, containers, ports, subnets, overlaps, defaults, names, clock, token, permissions, halfWay, daemon} {
+		kubelet, containers, ports, subnets, overlaps, gateways, defaults, names, clock, token, permissions, halfWay, daemon} {
 		out = append(out, check(f)...)
 	}
 	rank := map[Severity]int{Problem: 0, Warning: 1, Info: 2}

@@ -126,6 +126,7 @@ func TestExamine(t *testing.T) {
 		"the only default route": {func(f *Facts) {
 			f.Links[0].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Metric: 100, Protocol: nic.ProtocolDHCP}}
 		}, "", ""},
+		"a gateway that does not answer": {func(f *Facts) { f.Silent = map[int]string{2: "10.0.0.1"} }, "warning gateway-silent multinic1", "10.0.0.1 does not answer"},
 		"a name that somebody else gives at each boot": {func(f *Facts) {
 			f.Links[1].Name, f.Names = "ens4", map[int]Naming{2: {By: []string{"/etc/udev/rules.d/70-persistent-net.rules has a rule"}}}
 		}, "warning rename-at-reboot ens4", "in the way at each boot: /etc/udev/rules.d/70-persistent-net.rules"},

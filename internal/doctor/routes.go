@@ -102,6 +102,18 @@ func overlap(ours []netip.Prefix, routes []nic.Route) (*nic.Route, netip.Prefix)
 	return nil, netip.Prefix{}
 }
 
+// gateways finds NICs that may be in another network than the object has it: with a trunk port, the
+// untagged NIC has the MAC of a VLAN's port, and the address belongs on the VLAN.
+func gateways(f Facts) (out []Finding) {
+	for _, l := range f.nics() {
+		if gateway := f.Silent[l.Index]; gateway != "" && f.owned(l) != nil {
+			out = append(out, Finding{"gateway-silent", Warning, l.Name, fmt.Sprintf("its gateway %s does not answer on this link: the NIC may be in another network than its address", gateway),
+				"compare the port's network with the object; a subport of a trunk has the MAC of its parent, and is no NIC (" + docs.Page("openstack.md") + ")"})
+		}
+	}
+	return out
+}
+
 // inMain says whether a route is a default route of main.
 func inMain(r nic.Route) bool { return r.IsDefault() && r.Key().Table == nic.TableMain }
 
