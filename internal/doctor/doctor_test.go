@@ -75,6 +75,16 @@ func TestExamine(t *testing.T) {
 		"networkd could, and there is nothing to delete": {func(f *Facts) {
 			f.NetworkdRuns, f.Foreign, f.Kubelet, f.Record = true, []Setting{{Key: "ManageForeignRoutes"}}, "", plan.Record{}
 		}, "info networkd-foreign ManageForeignRoutes", "nothing here depends on it"},
+		"networkd could, and a NIC of ours has an address alone": {func(f *Facts) {
+			f.NetworkdRuns, f.Foreign, f.Kubelet = true, []Setting{{Key: "ManageForeignRoutes"}}, ""
+		}, "info networkd-foreign ManageForeignRoutes", "nothing here depends on it"},
+		"networkd could, and a NIC of ours has rules": {func(f *Facts) {
+			f.NetworkdRuns, f.Foreign, f.Kubelet = true, []Setting{{Key: "ManageForeignRoutes"}}, ""
+			f.Record.NICs[0].Config.Rules = []nic.Rule{{Table: 10001}}
+		}, "warning networkd-foreign ManageForeignRoutes", "until we have put them back"},
+		"networkd has not read what nothing depends on": {func(f *Facts) {
+			f.NetworkdRuns, f.Foreign, f.Kubelet = true, []Setting{{Key: "ManageForeignRoutes", Off: true, File: "/etc/x.conf"}}, ""
+		}, "info networkd-foreign ManageForeignRoutes", "next boot"},
 		"networkd could, and there is a container network": {func(f *Facts) {
 			f.NetworkdRuns, f.Foreign, f.Kubelet, f.Record = true, []Setting{{Key: "ManageForeignRoutes"}}, "", plan.Record{}
 			f.CNIs = []CNI{{"Calico", "/etc/cni/net.d/10-calico.conflist", ""}}
@@ -233,8 +243,8 @@ func TestAStockCloudImageIsWell(t *testing.T) {
 	f.Links[1] = link(2, "multinic1", "10.20.0.20/24")
 	f.Links[1].Claim = f.Links[0].Claim
 	f.Record = plan.Record{NICs: []plan.Owned{owned(2, "multinic1", "10.20.0.20/24")}}
-	f.Foreign = nil
-	check("info backend\ninfo claimed-too multinic1\ninfo clock-unsynchronised\ninfo link-owner ens3\ninfo link-owner multinic1\ninfo open-ports")
+	check("info backend\ninfo claimed-too multinic1\ninfo clock-unsynchronised\ninfo link-owner ens3\ninfo link-owner multinic1\n" +
+		"info networkd-foreign ManageForeignRoutes\ninfo networkd-foreign ManageForeignRoutingPolicyRules\ninfo open-ports")
 }
 
 // What people are told to do must not hurt others: Calico ends where the value of all links is 2.

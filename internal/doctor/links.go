@@ -62,24 +62,28 @@ func foreign(f Facts) (out []Finding) {
 	if !f.NetworkdRuns {
 		return nil
 	}
-	// A restart does no harm where nobody has made such routes.
-	harm := f.Kubelet != "" || len(f.CNIs) > 0 || slices.ContainsFunc(f.Record.NICs, func(o plan.Owned) bool { return o.Applied })
+	// A restart deletes nothing where nobody has made routes or rules beside networkd.
+	harm := f.Kubelet != "" || len(f.CNIs) > 0 ||
+		slices.ContainsFunc(f.Record.NICs, func(o plan.Owned) bool { return o.Applied && len(o.Config.Routes)+len(o.Config.Rules) > 0 })
 	for _, s := range f.Foreign {
 		one := Finding{ID: "networkd-foreign", Severity: Warning, Subject: s.Key}
 		switch {
 		case s.Off && s.InForce:
 			one.Severity, one.Evidence = Info, "off: "+s.File+" says so, and networkd was started after it was written"
-		case s.Unread == "" && !harm:
-			one.Severity, one.Evidence = Info, "on, which is the default: nothing here depends on it, as there is neither a kubelet nor a container network nor a NIC of ours"
 		case s.Unread != "":
 			one.Evidence = s.Unread + " sets it, but networkd runs as the user systemd-network, who may not read it: it does not count, and when networkd is started anew it deletes routes and rules of others"
 			one.Advice = "chmod a+r " + s.Unread + ", and a+rx the folder that it is in; it counts from the next boot on"
 		case s.Off:
 			one.Evidence = s.File + " switches it off, but networkd was started before that was written"
 			one.Advice = "nothing now: it counts from the next boot on; do not start networkd anew on a node with Pods"
+		case !harm:
+			one.Evidence = "on, which is the default; nothing here depends on it: there is neither a kubelet nor a container network, and no NIC of ours has routes or rules"
 		default:
 			one.Evidence = "on, which is the default: when networkd is started anew, or reads its files again, it deletes what it has not made itself: routes and rules of the container network, and ours until we have put them back"
 			one.Advice = "write " + s.Key + "=no below [Network] into /etc/systemd/networkd.conf.d/10-multinicd.conf; it counts from the next boot on"
+		}
+		if !harm {
+			one.Severity = Info
 		}
 		out = append(out, one)
 	}
