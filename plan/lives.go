@@ -214,7 +214,7 @@ func (f *life) candidates(t family) []candidate {
 // router advertisement alone.
 func (f *life) defaults(t family) (out []candidate) {
 	for _, o := range f.links {
-		ours := f.record.inForce(o)
+		ours := f.ours(o)
 		found := false
 		c := candidate{link: o}
 		for _, r := range o.Routes {
@@ -288,6 +288,9 @@ func (f *life) named(l nic.Link) bool {
 	return l.Index == f.asked.Index || physical(l, f.machine.Kinds) &&
 		(f.record.inForce(l) || slices.ContainsFunc(f.machine.Named, l.HasMAC))
 }
+
+// ours says whether a link is that of a NIC in force, and not one that lies on it and has its MAC.
+func (f *life) ours(l nic.Link) bool { return physical(l, f.machine.Kinds) && f.record.inForce(l) }
 
 // tableDefault is the kernel's table behind main (RT_TABLE_DEFAULT, linux/rtnetlink.h). Everybody looks
 // it up, as main.

@@ -217,6 +217,10 @@ var livesTable = map[string]struct {
 		in.has(in.on("macvlan"), "10.8.0.5/24")
 	}, "lies below eth1.10, which holds 10.8.0.5, the node's address"},
 	"below a VLAN with the path to the API server": {func(in *input) { in.on("vlan"); in.Lifelines[0].Index = 30 }, "lies below eth1.10, which carries the path to the API server"},
+	"below a VLAN to which a router gave the only default route, once it is ours": {func(in *input) {
+		in.ours()
+		in.on("vlan").Routes = []nic.Route{proto(9, route("::/0 fe80::bad"))}
+	}, "lies below eth1.10, which has the default route of IPv6"},
 	"the default route of what lies on it does not move, whoever answers": {func(in *input) {
 		in.on("vlan").Routes = []nic.Route{leased("10.8.0.1", 100)}
 		in.Lifelines[0].Index, in.Answers, in.NodeAddrs = 30, []int{2}, []plan.NodeAddr{nodeIs("192.0.2.10")}
