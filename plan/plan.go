@@ -76,7 +76,7 @@ type NodeAddr struct {
 
 // Lifeline is a way out of the host that the node lives by.
 type Lifeline struct {
-	What   string     // "the API server", "kubelet's --node-ip"
+	What   string     // "the API server", with the proxy before it
 	To     netip.Addr // where it leads
 	Index  int        // ifindex of the link it takes now; 0: no route now
 	Source netip.Addr // address it uses now

@@ -87,6 +87,12 @@ func TestThePathToTheAPIServerMovesOnlyToWhereItAnswers(t *testing.T) {
 	if by := way(); by != "dev eth1" {
 		t.Fatalf("the kernel leads to the API server by %s: nothing is shown", by)
 	}
+	// A strict filter drops what comes in by another link than the one that the kernel prefers.
+	n.must("sysctl", "-q", "-w", "net.ipv4.conf.eth0.rp_filter=1")
+	if out := n.apply(exitRefused, wish); !strings.Contains(out, "no answer through eth0") {
+		t.Errorf("the filter is said to hinder nothing:\n%s", out)
+	}
+	n.must("sysctl", "-q", "-w", "net.ipv4.conf.eth0.rp_filter=2")
 	n.apply(exitDone, wish)
 	n.wantLink(mac1, "multinic1 up mtu 1500 192.168.100.10/24")
 	if by := way(); by != "dev eth0" {
