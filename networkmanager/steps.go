@@ -124,7 +124,11 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
 	}
 	back := plan.KernelBefore(a)
-	before, after := b.around(a, files, active)
+	whose := active
+	if b.external(active) {
+		whose = ""
+	}
+	before, after := b.around(a, files, whose)
 	taken, err := Taken(b.Files, a.Link.Index)
 	if err != nil {
 		return nil, err
@@ -212,8 +216,8 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 	return before, after
 }
 
-// others is what others have put on the link of an action, as far as it can be put back whatever becomes of ours: addresses, and routes by them; more says
-// that there are other routes. A profile that comes in force, or goes, takes all that it finds on the link. What somebody has written into a profile of ours,
+// others is what others have put on the link of an action, as far as it can be put back: addresses, and routes by them, or by addresses of ours that are
+// there already; more says that there are other routes. A profile that comes in force, or goes, takes all that it finds on the link. What somebody has written into a profile of ours,
 // one of the files that are replaced, is no address of his own.
 func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes []nic.Route, more bool) {
 	written := func(p netip.Prefix) bool {
@@ -229,11 +233,17 @@ func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes 
 	has := func(list []nic.Route, r nic.Route) bool {
 		return slices.ContainsFunc(list, func(o nic.Route) bool { return o.Key() == r.Key() })
 	}
+	by := slices.Clone(addresses)
+	for _, h := range a.Link.Addresses { // which stay, and were there before the profile
+		if a.Kind == plan.Configure && slices.Contains(a.NIC.Addresses, h.Prefix) {
+			by = append(by, h.Prefix)
+		}
+	}
 	for _, r := range a.Link.Routes {
 		if plan.Transient(r) || has(a.NIC.Routes, r) || has(a.Change.DelRoutes, r) {
 			continue
 		}
-		if slices.ContainsFunc(addresses, func(p netip.Prefix) bool { return p.Contains(r.Via) && (!r.Source.IsValid() || r.Source == p.Addr()) }) {
+		if slices.ContainsFunc(by, func(p netip.Prefix) bool { return p.Contains(r.Via) && (!r.Source.IsValid() || r.Source == p.Addr()) }) {
 			routes = append(routes, r)
 		} else {
 			more = true
@@ -308,6 +318,19 @@ func profileIn(f filestep.Files, file string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// external says whether a profile is one that NetworkManager has written down of what it found on a link: that is others', and goes with no profile.
+func (b *Backend) external(uuid string) bool {
+	files, err := b.Files.Glob("/run/NetworkManager/system-connections/*")
+	if err != nil || uuid == "" {
+		return false
+	}
+	return slices.ContainsFunc(files, func(f string) bool {
+		data, _, err := b.Files.Read(f)
+		lines := strings.Fields(string(data))
+		return err == nil && slices.Contains(lines, "uuid="+uuid) && slices.Contains(lines, "external=true")
+	})
 }
 
 // settledAddresses says whether a link has all addresses of a NIC.
