@@ -154,7 +154,7 @@ func TestClaims(t *testing.T) {
 		"that profile is in force on no link": {
 			files: map[string]string{wired: wiredText}},
 		"NetworkManager wrote down what somebody has set on the link": {
-			files: map[string]string{wired: strings.Replace(wiredText, "nm-generated=true", "nm-generated=true\nnm-external=true", 1), "/run/NetworkManager/devices/3": "[device]\nconnection-uuid=u-1\n"}},
+			files: map[string]string{wired: strings.Replace(wiredText, "nm-generated=true", "nm-generated=true\nvolatile=true\nexternal=true", 1), "/run/NetworkManager/devices/3": "[device]\nconnection-uuid=u-1\n"}},
 		"an older NetworkManager wrote down an address that somebody has set": {
 			files: map[string]string{wired: wiredText + "[ipv4]\nmethod=manual\naddress1=10.9.9.9/24\n", "/run/NetworkManager/devices/3": "[device]\nconnection-uuid=u-1\n"}},
 		"such a profile that was kept": {

@@ -181,7 +181,7 @@ func parseKeyfile(file string, data []byte) ([]definition, error) {
 			kind = value
 		case ".nmmeta.nm-generated":
 			generated = host.Truth(value)
-		case ".nmmeta.nm-external":
+		case ".nmmeta.external": // 1.42, November 2026
 			external = host.Truth(value)
 		case "ipv4.method":
 			method = value
