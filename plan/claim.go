@@ -20,7 +20,7 @@ func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusa
 	case !claim.Machine:
 		return refuse(ForeignConfig, "link %s is configured by %s: %s; remove that%s", l.Name, claim.Owner, claim.Evidence, way)
 	case p.machine.NoTakeOver:
-		return refuse(ForeignConfig, "link %s is configured by %s: %s, and take_over is \"none\" here; remove that%s", l.Name, claim.Owner, claim.Evidence, way)
+		return refuse(ForeignConfig, "link %s is configured by %s: %s, and [links] take_over is \"none\"; remove that%s", l.Name, claim.Owner, claim.Evidence, way)
 	}
 	if len(l.Former) > 0 {
 		return nil // it did what we do now, for the same NICs
@@ -37,7 +37,7 @@ func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusa
 		case a.Permanent:
 			return refuse(ForeignConfig, "link %s already has address %s, which no file explains: a person has set it by hand; remove it%s", l.Name, a.Prefix, way)
 		case p.machine.NoTakeOver:
-			return refuse(ForeignConfig, "link %s already has address %s, a lease, and take_over is \"none\" here; remove it%s", l.Name, a.Prefix, way)
+			return refuse(ForeignConfig, "link %s already has address %s, a lease, and [links] take_over is \"none\"; remove it%s", l.Name, a.Prefix, way)
 		}
 	}
 	if r, ok := byHand(l); ok && !serves(c, r) {
@@ -63,7 +63,7 @@ func byHand(l nic.Link) (nic.Route, bool) {
 // wayOut is the other way out of a refusal, as the end of the sentence that names the first.
 func (p *planner) wayOut() string {
 	if p.machine.NoAdopt {
-		return "; no object may take it over, since links.adopt is false in multinicd.toml"
+		return "; no object may take it over, since [links] adopt is false in multinicd.toml"
 	}
 	return ", or set adopt: true to take it over"
 }
