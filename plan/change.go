@@ -120,7 +120,7 @@ func dropRoute(ch *nic.Change, r, found nic.Route) {
 // giveBack is the change that leaves the link as it was found: without what is ours, with its first name and MTU, up or down.
 func giveBack(o Owned, retired []Retired, l nic.Link) nic.Change {
 	out := nic.Change{Index: l.Index, MAC: o.MAC, Had: l.Name}
-	stale(&out, l, retired)
+	stale(&out, unleased(l), retired)
 	// Once it was given back, the link is another's to use. But where it comes up with an address of ours and none besides, that was a network
 	// manager who had not heard of it (networkd, restarted while the file went), and what came with the address goes too.
 	if !o.Applied && (len(out.Del) == 0 || l.Claim != nil || slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return global(a) && !slices.Contains(out.Del, a.Prefix) })) {
@@ -136,6 +136,15 @@ func giveBack(o Owned, retired []Retired, l nic.Link) nic.Change {
 	undoConf6(&out, o, l)
 	out.Down = l.Up && !o.Found.Up && o.Found.Name != ""
 	return out
+}
+
+// unleased is the link without what a DHCP client or a router has brought.
+func unleased(l nic.Link) nic.Link {
+	l.Addresses = slices.DeleteFunc(slices.Clone(l.Addresses), func(a nic.Address) bool { return !a.Permanent })
+	l.Routes = slices.DeleteFunc(slices.Clone(l.Routes), func(r nic.Route) bool {
+		return r.Protocol == nic.ProtocolDHCP || r.Protocol == nic.ProtocolAdvertisement
+	})
+	return l
 }
 
 func hasAddress(l nic.Link, p netip.Prefix) bool {

@@ -98,12 +98,14 @@ func addressState(l nic.Link, p netip.Prefix) AddressState {
 	return present
 }
 
-// VerifyGone compares a link with what must not be there any more once the NIC was given back. after may be nil: nothing was ours.
+// VerifyGone compares a link with what must not be there any more once the NIC was given back.
+// after may be nil: nothing was ours. What a DHCP client brings then is the next owner's, also
+// where it is the very address that was taken over from him.
 func VerifyGone(l nic.Link, after *Owned) []Mismatch {
 	if after == nil {
 		return nil
 	}
-	return verifyRetired(l, *after)
+	return verifyRetired(unleased(l), *after)
 }
 
 func verifyRetired(l nic.Link, o Owned) []Mismatch {

@@ -81,6 +81,10 @@ func TestVerifyGone(t *testing.T) {
 	if diff := cmp.Diff(want, plan.VerifyGone(l, &plan.Owned{Retired: retired("10.1.0.5/24", "10.1.0.4/24", route("10.0.0.0/8"))}), cmp.Comparer(func(a, b netip.Prefix) bool { return a == b })); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+	l.Addresses[0].Permanent = false
+	if got := plan.VerifyGone(l, &plan.Owned{Retired: retired("10.1.0.5/24")}); got != nil {
+		t.Errorf("the next owner leases the address that was retired: got %v", got)
+	}
 	if got := want[0].String(); got != "address: want absent, have 10.1.0.5/24" {
 		t.Errorf("got %q", got)
 	}
