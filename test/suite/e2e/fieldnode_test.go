@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/product"
 	"multinicd/test/bed/testhost"
 )
 
@@ -43,6 +44,53 @@ func TestTheNodesAddressIsWhereItsAgentsHaveIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+
+	// A Pod's process that calls itself kubelet says nothing: it is not the host's service.
+	n.must("systemd-run", "--quiet", "--unit=pod", "--slice=kubepods.slice", "bash", "-c", "exec -a kubelet bash -c 'sleep 600; true' pod --node-ip="+address)
+	n.eventually("the Pod's process", "1", func() string {
+		return strings.TrimSpace(n.must("sh", "-c", "ps -ww -e -o args | grep -c '^kubelet .*node-ip' || true"))
+	})
+	n.apply(exitDone, wish)
+	n.wantLink(mac1, "multinic1 up mtu 1500 "+object)
+}
+
+// A node calls its API server by a proxy of its own on loopback (kubespray, RKE2, k3s): the way
+// that counts is the one to the servers behind.
+func TestTheAPIServerBehindAProxyOnLoopback(t *testing.T) {
+	t.Parallel()
+	b := bed.New(t)
+	c := newCluster(t, b)
+	b.APIBehind()
+	const name = "proxied"
+	n := newNode(t, b, testhost.Options{Name: name, NICs: bed.NICs(mac1, mac2)}, settings(name, ""))
+	n.file("/etc/systemd/system/nginx-proxy.socket", "[Socket]\nListenStream=127.0.0.1:6443\n")
+	n.file("/etc/systemd/system/nginx-proxy.service", "[Unit]\nRequires=nginx-proxy.socket\n[Service]\nExecStart=/lib/systemd/systemd-socket-proxyd "+testhost.Behind.String()+":6443\n")
+	n.must("sh", "-ec", "systemctl daemon-reload; systemctl start nginx-proxy.socket")
+	if err := product.Join(t.Context(), c.Cluster.Cluster, n.Host, name, "https://127.0.0.1:6443"); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.StartDaemon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	second := nicYAML(2, mac2, "192.168.200.10/24")
+	for _, first := range []string{
+		nicYAML(1, mac1, "192.168.100.10/24", "routes: [{to: 203.0.113.0/24, via: 192.168.100.1}]"),
+		nicYAML(1, mac1, "203.0.113.50/24"),
+		nicYAML(1, mac1, "203.0.113.50/24", "adopt: true"),
+	} {
+		c.Want(object(name, first, second))
+		c.wantState(name, "Failed", "1/2")
+		if got := c.get(name, "{.status.interfaceStatuses[0].reason}"); got != "CutsAPIPath" {
+			t.Errorf("%s: the reason is %s", first, got)
+		}
+		if got := n.way(); got != n.Primary {
+			t.Errorf("%s: the way to the API server is by %s", first, got)
+		}
+		n.wantLink(mac1, "eth1 down mtu 1500")
+	}
+	// And it may be configured where nothing is drawn away.
+	c.Want(object(name, nicYAML(1, mac1, "192.168.100.10/24"), second))
+	c.wantState(name, "Configured", "2/2")
 }
 
 // A process says what the node's address is if it runs in the kubelet's own service. Whatever else calls itself kubelet says nothing.

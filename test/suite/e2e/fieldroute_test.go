@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -45,6 +46,35 @@ func TestANICComesWhereARouterAdvertises(t *testing.T) {
 			})
 		}
 	})
+}
+
+// Where the cloud made the host, and a router advertises on the primary NIC's segment too, the
+// extra NIC has an IPv6 default route and an address when it is taken over.
+func TestAStockHostWithIPv6Routers(t *testing.T) {
+	t.Parallel()
+	for _, k := range stockKinds(netplan13+asTheCloud, keyfiles12+asTheCloud) {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			b, server := stockBed(t)
+			for segment, network := range map[string]string{"mgmt": "2001:db8:a::/64", "data1": "2001:db8:b::/64"} {
+				if err := b.World.Advertise(segment, netip.MustParsePrefix(network)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := newStock(t, k, b, server, k.options(bed.NICs(mac1)...), nil)
+			s.hasItsLease()
+			by := func() string {
+				return strings.Join(strings.Fields(s.must("sh", "-c", "ip -6 route show default | grep -o 'dev [^ ]*' | cut -d ' ' -f 2 | sort")), " ")
+			}
+			s.eventually("IPv6 default routes", s.Primary+" "+k.nth(1), by)
+			s.start(nodeObject(nicYAML(1, mac1, "192.168.100.20/24")))
+			s.isOurs("at once", "192.168.100.20/24")
+			s.wantStays("IPv6 default routes", s.Primary, by)
+			s.reboot()
+			s.isOurs("after a boot", "192.168.100.20/24")
+			s.wantStays("IPv6 default routes after a boot", s.Primary, by)
+		})
+	}
 }
 
 // IPv6 is off on the host: an object with an IPv6 address is refused before anything is touched,
