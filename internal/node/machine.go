@@ -343,8 +343,31 @@ type Named struct {
 	Err error
 }
 
-// GiveNames gives the links of our NICs their names back at boot; see plan.Names.
+// udevSettles bounds the wait for udev, which names links too: once it has seen a link it leaves the name.
+const udevSettles = 10 * time.Second
+
+// udevSettled waits as udevadm settle does: the file is there while events wait.
+func (m *Machine) udevSettled(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, udevSettles)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for m.Host.Exists("/run/udev/queue") {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// GiveNames gives the links of our NICs their names back at boot; see plan.Names. It waits until udev has
+// seen all links that there are.
 func (m *Machine) GiveNames(ctx context.Context, rec plan.Record) ([]Named, error) {
+	if len(rec.NICs) == 0 {
+		return nil, nil
+	}
+	m.udevSettled(ctx)
 	links, err := m.Kernel.Bare(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the links: %w", err)
