@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"multinicd/internal/filestep"
+	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -200,17 +201,12 @@ func (d *Definition) takePassthrough(value *yaml.Node) error {
 	}
 	for _, family := range []string{"ipv4", "ipv6"} {
 		for n := 1; said.Passthrough[fmt.Sprintf("%s.routing-rule%d", family, n)] != ""; n++ {
-			var r nic.Rule
-			var from string
-			text := said.Passthrough[fmt.Sprintf("%s.routing-rule%d", family, n)]
-			if _, err := fmt.Sscanf(text, "priority %d from %s table %d", &r.Priority, &from, &r.Table); err != nil {
-				continue // somebody else's words
+			var p networkmanager.Parser
+			var own nic.Config
+			p.Rule(&own, said.Passthrough[fmt.Sprintf("%s.routing-rule%d", family, n)])
+			if p.Err == nil { // else somebody else's words
+				d.Config.Rules = append(d.Config.Rules, own.Rules...)
 			}
-			var err error
-			if r.From, err = destination(from, ""); err != nil {
-				return err
-			}
-			d.Config.Rules = append(d.Config.Rules, r)
 		}
 	}
 	return nil
@@ -224,6 +220,9 @@ func (b *Backend) Owned() ([]plan.Owned, error) {
 		list, err := Read(data)
 		for _, d := range list {
 			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) && d.Renderer == b.renderer {
+				if b.renderer == rendererNetworkd { // they are not in the YAML
+					d.Config.Rules = append(d.Config.Rules, plan.BehindMain(d.Config)...)
+				}
 				out = append(out, plan.Owned{MAC: d.Config.MAC, Config: d.Config, Applied: true})
 			}
 		}

@@ -78,13 +78,17 @@ func TestRead(t *testing.T) {
 func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 	m := hosttest.New()
 	one, two := config(1, "192.0.2.7/24"), config(2, "198.51.100.7/24")
+	two.Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("198.51.100.1"), Table: 10002}}
+	// The last one is not in the YAML, and known all the same.
+	two.Rules = []nic.Rule{{From: netip.MustParsePrefix("198.51.100.7/32"), Table: 10002, Priority: 20002}, {From: netip.MustParsePrefix("198.51.100.7/32"), Table: 254, NoDefault: true, Priority: 10002}}
 	m.Put(t, netplan.File(one), netplan.Render(one), 0o600)
 	m.Put(t, netplan.File(two), netplan.Render(two), 0o600)
 	m.Put(t, "/etc/netplan/90-multinic3.yaml", []byte("network: {ethernets: {multinic3: {match: {macaddress: \"02:00:00:00:01:03\"}}}}\n"), 0o644)
 	m.Put(t, "/etc/netplan/91-multinic4.yaml", netplan.Render(config(4)), 0o600)
 	m.Put(t, "/etc/netplan/90-multinic5.yaml", append(netplan.Render(config(5)), "]"...), 0o600)
 	six := config(6, "203.0.113.7/32", "2001:db8::7/128")
-	six.Rules = []nic.Rule{{From: six.Addresses[0], Table: 10006, Priority: 20006}, {From: six.Addresses[1], Table: 10006, Priority: 20006}}
+	six.Rules = []nic.Rule{{From: six.Addresses[0], To: netip.MustParsePrefix("203.0.113.0/24"), Table: 10006, Priority: 9999}, {From: six.Addresses[0], Table: 10006, Priority: 20006},
+		{From: six.Addresses[0], Table: 254, NoDefault: true, Priority: 10006}, {From: six.Addresses[1], Table: 10006, Priority: 20006}}
 	m.Put(t, netplan.File(six), netplan.RenderForManager(six), 0o600)
 	managed, err := netplan.NewManager(m, m, false).Owned()
 	if len(managed) != 1 || !managed[0].Config.Equal(six) || err == nil {

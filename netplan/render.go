@@ -129,10 +129,14 @@ func render(c nic.Config, renderer string, more func(line func(format string, ar
 			renderRoute(line, r, renderer != rendererNetworkd)
 		}
 	}
-	if len(c.Rules) > 0 {
+	rules := slices.DeleteFunc(slices.Clone(c.Rules), func(r nic.Rule) bool { return r.NoDefault }) // see ruleLines
+	if len(rules) > 0 {
 		line("      routing-policy:")
-		for _, r := range c.Rules {
+		for _, r := range rules {
 			line("      - from: \"%s\"", r.From)
+			if r.To.IsValid() {
+				line("        to: \"%s\"", r.To)
+			}
 			line("        table: %d", r.Table)
 			line("        priority: %d", r.Priority)
 		}

@@ -82,7 +82,7 @@ type definition struct {
 		OnLink               bool `yaml:"on-link"`
 	}
 	Policy []struct {
-		From            string
+		From, To        string
 		Table, Priority int
 	} `yaml:"routing-policy"`
 }
@@ -152,7 +152,13 @@ func parse(data []byte) (id string, c nic.Config, err error) {
 		if err != nil {
 			return id, c, err
 		}
-		c.Rules = append(c.Rules, nic.Rule{From: from, Table: r.Table, Priority: r.Priority})
+		var to netip.Prefix
+		if r.To != "" {
+			if to, err = netip.ParsePrefix(r.To); err != nil {
+				return id, c, err
+			}
+		}
+		c.Rules = append(c.Rules, nic.Rule{From: from, To: to, Table: r.Table, Priority: r.Priority})
 	}
 	return id, c, nil
 }
@@ -176,6 +182,7 @@ func readsBack(c nic.Config) string {
 	}
 	want := c
 	want.Adopt, want.PortID, want.Gateway, want.Apart, want.Routes = false, "", netip.Addr{}, false, nil
+	want.Rules = slices.DeleteFunc(slices.Clone(c.Rules), func(r nic.Rule) bool { return r.NoDefault }) // netplan has no word for it
 	for _, r := range c.Routes {
 		if r.Table == nic.TableMain {
 			r.Table = 0

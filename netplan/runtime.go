@@ -114,9 +114,19 @@ func routeLines(r nic.Route) []string {
 	return lines
 }
 
-// ruleLines follows netplan's write_ip_rule.
+// ruleLines follows netplan's write_ip_rule. netplan's YAML (0.106 to 1.1.2) has no word for
+// SuppressPrefixLength=, which networkd knows from version 245 on: such a rule comes behind a boot
+// with the daemon's start.
 func ruleLines(r nic.Rule) []string {
-	return []string{"From=" + r.From.String(), fmt.Sprintf("Table=%d", r.Table), fmt.Sprintf("Priority=%d", r.Priority)}
+	lines := []string{"From=" + r.From.String()}
+	if r.To.IsValid() {
+		lines = append(lines, "To="+r.To.String())
+	}
+	lines = append(lines, fmt.Sprintf("Table=%d", r.Table), fmt.Sprintf("Priority=%d", r.Priority))
+	if r.NoDefault {
+		lines = append(lines, "SuppressPrefixLength=0")
+	}
+	return lines
 }
 
 // replace sets key to values: in place of the first line that has it, else behind the last line of key after, else at the end.

@@ -2,6 +2,7 @@ package netplan_test
 
 import (
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -96,6 +97,9 @@ func TestRetargetKeepsWhatIsNotOurs(t *testing.T) {
 		"comments": {
 			"# by hand\n[Match]\n# the NIC\nName=multinic1\n\n[Network]\nLinkLocalAddressing=no\n",
 			"# by hand\n\n[Match]\n# the NIC\nName=multinic1\n\n[Link]\nMTUBytes=1400\n\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.7/24\n\n[Route]\nDestination=10.0.0.0/8\nGateway=192.0.2.1\n"},
+		"rules of before go": {
+			"[Match]\nName=multinic1\n\n[Link]\nMTUBytes=1400\n\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.7/24\n\n[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=10001\nPriority=20001\n",
+			"[Match]\nName=multinic1\n\n[Link]\nMTUBytes=1400\n\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.7/24\n\n[Route]\nDestination=10.0.0.0/8\nGateway=192.0.2.1\n"},
 		"routes of before go": {
 			"[Match]\nName=multinic1\n\n[Link]\nMTUBytes=1400\n\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.7/24\n\n[Route]\nDestination=172.16.0.0/12\n\n[Route]\nDestination=0.0.0.0/0\nGateway=192.0.2.9\nTable=10001\n",
 			"[Match]\nName=multinic1\n\n[Link]\nMTUBytes=1400\n\n[Network]\nLinkLocalAddressing=no\nAddress=192.0.2.7/24\n\n[Route]\nDestination=10.0.0.0/8\nGateway=192.0.2.1\n"},
@@ -123,7 +127,7 @@ func FuzzRetarget(f *testing.F) {
 		c := nic.Config{ID: 1, Name: "multinic1", MTU: mtu, Addresses: hosttest.Prefixes(addresses)}
 		for _, to := range hosttest.Prefixes(routes) {
 			c.Routes = append(c.Routes, nic.Route{To: to.Masked()})
-			c.Rules = append(c.Rules, nic.Rule{From: to, Table: 10001, Priority: 20001})
+			c.Rules = append(c.Rules, nic.Rule{From: to, Table: 10001, Priority: 20001}, nic.Rule{From: to, Table: 254, NoDefault: true, Priority: 10001})
 		}
 		once := netplan.Retarget(file, c)
 		if diff := cmp.Diff(matches(file), matches(once)); diff != "" {
@@ -147,4 +151,17 @@ func matches(file []byte) (out []string) {
 		}
 	}
 	return out
+}
+
+// networkd's word for a rule that leads to main is one that netplan does not have.
+func TestRetargetWritesTheRulesOfAGateway(t *testing.T) {
+	c := config(1, "192.0.2.7/24")
+	from := netip.MustParsePrefix("192.0.2.7/32")
+	c.Rules = []nic.Rule{{Priority: 9999, From: from, To: netip.MustParsePrefix("192.0.2.0/24"), Table: 10001}, {Priority: 20001, From: from, Table: 10001},
+		{Priority: 10001, From: from, Table: nic.TableMain, NoDefault: true}}
+	const want = "[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTo=192.0.2.0/24\nTable=10001\nPriority=9999\n\n[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=10001\nPriority=20001\n\n" +
+		"[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=254\nPriority=10001\nSuppressPrefixLength=0\n"
+	if _, got, _ := strings.Cut(string(netplan.Retarget([]byte("[Match]\nName=multinic1\n\n[Network]\n"), c)), "Address=192.0.2.7/24\n\n"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
 }

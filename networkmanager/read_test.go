@@ -19,7 +19,8 @@ func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 	one := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, MTU: 1400, Addresses: []netip.Prefix{prefix("192.0.2.7/24")}}
 	two := nic.Config{ID: 2, Name: "multinic2", MAC: nic.MAC{2, 0, 0, 0, 1, 2}, Addresses: []netip.Prefix{prefix("198.51.100.7/32"), prefix("2001:db8::7/128")},
 		Routes: []nic.Route{{To: prefix("198.51.100.0/24"), Table: 10002}, {To: prefix("2001:db8::/64"), Metric: 1024, Table: 10002}},
-		Rules:  []nic.Rule{{Priority: 20002, From: prefix("198.51.100.7/32"), Table: 10002}, {Priority: 20002, From: prefix("2001:db8::7/128"), Table: 10002}}}
+		Rules: []nic.Rule{{Priority: 9999, From: prefix("198.51.100.7/32"), To: prefix("198.51.100.0/24"), Table: 10002}, {Priority: 20002, From: prefix("198.51.100.7/32"), Table: 10002},
+			{Priority: 10002, From: prefix("198.51.100.7/32"), Table: 254, NoDefault: true}, {Priority: 20002, From: prefix("2001:db8::7/128"), Table: 10002}}}
 	for name, of := range map[string]struct{ dialect, other networkmanager.Dialect }{
 		"keyfile": {networkmanager.Keyfile{}, ifcfg.Dialect{}},
 		"ifcfg":   {ifcfg.Dialect{}, networkmanager.Keyfile{}},

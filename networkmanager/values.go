@@ -46,7 +46,15 @@ func Family(c nic.Config, is func(netip.Addr) bool) nic.Config {
 
 // RuleText is a rule in the words of ip-rule(8), which both dialects use.
 func RuleText(r nic.Rule) string {
-	return fmt.Sprintf("priority %d from %s table %d", r.Priority, r.From, r.Table)
+	s := fmt.Sprintf("priority %d from %s", r.Priority, r.From)
+	if r.To.IsValid() {
+		s += fmt.Sprintf(" to %s", r.To)
+	}
+	s += fmt.Sprintf(" table %d", r.Table)
+	if r.NoDefault {
+		s += " suppress_prefixlength 0"
+	}
+	return s
 }
 
 // Parser reads the values of a profile.
@@ -120,8 +128,15 @@ func (r *Parser) Rule(c *nic.Config, s string) {
 			out.Priority = r.Number(words[i+1])
 		case "from":
 			out.From = r.Prefix(words[i+1])
+		case "to":
+			out.To = r.Prefix(words[i+1])
 		case "table":
 			out.Table = r.Number(words[i+1])
+		case "suppress_prefixlength":
+			out.NoDefault = true
+			if words[i+1] != "0" {
+				r.Fail("rule", s)
+			}
 		default:
 			r.Fail("rule", s)
 		}

@@ -32,7 +32,7 @@ type Config struct {
 	MTU       int            // bytes; 0: leave as it is
 	Routes    []Route        // through this NIC, unique; nil: only what the addresses bring
 	Gateway   netip.Addr     // default gateway in the NIC's own table; zero: none
-	Rules     []Rule         // each: one address into the own table; unique; nil before the planner
+	Rules     []Rule         // each from one address of the NIC; unique; nil before the planner
 	Apart     bool           // the link needs the Conf called Apart; false before the planner
 	Adopt     bool           // may take over a link that a person configured
 	PortID    string         // OpenStack port, for messages only; may be empty

@@ -6,14 +6,20 @@ import (
 )
 
 // These numbers are ours in every network namespace. The NIC <id> has the table TableBase + id, and
-// its rules have the priority RuleBase + id. Nothing else is made in either range. The numbers
-// follow from the id alone, so they are the same after every run, restart and reboot.
+// the rules that lead there have the priority RuleBase + id. Nothing else is made in either range.
+// The numbers follow from the id alone, so they are the same after every run, restart and reboot.
+//
+// A NIC with a default route in its table has two more kinds of rule, which come before. The rule of
+// priority MainBase + id leads to main, except to its default route. The rules of OwnFirst lead to
+// the parts of the NIC's table that come even before main.
 //
 // The kernel asks a rule of a smaller priority first. Our rules come after those of all container
 // networks that we know (Cilium 9 to 111, Calico 99, the AWS VPC CNI up to 1536, Tailscale 5210 to
 // 5270, OVN-Kubernetes up to 6000), and before main (32766).
 const (
 	TableBase = 10000
+	OwnFirst  = 9999 // of all NICs: their sources and tables tell such rules apart
+	MainBase  = 10000
 	RuleBase  = 20000
 )
 
@@ -24,6 +30,9 @@ func Table(id int) int { return TableBase + id }
 // NIC holds for all who share its subnet. That metric is worse than anybody else's.
 func Priority(id int) int { return RuleBase + id }
 
+// MainPriority is the priority of the rules by which main comes before the NIC's own default route.
+func MainPriority(id int) int { return MainBase + id }
+
 // OwnTable says whether a table is in our range.
 func OwnTable(t int) bool { return t >= TableBase && t <= TableBase+MaxID }
 
@@ -33,7 +42,9 @@ type Rule struct {
 	From     netip.Prefix // zero: any
 	To       netip.Prefix // zero: any
 	Table    int
-	Protocol int // fra_protocol; read from the kernel, and 0 in what is wanted
+	// NoDefault: the table's default routes do not count (suppress_prefixlength 0 in ip-rule(8)).
+	NoDefault bool `json:",omitempty"`
+	Protocol  int  // fra_protocol; read from the kernel, and 0 in what is wanted
 	// The rule looks at more than this (a mark, a link), or does not look up a table. Only read
 	// from the kernel.
 	Other bool
@@ -45,7 +56,8 @@ func (r Rule) Key() Rule {
 	return r
 }
 
-// String is for messages: "from 192.0.2.7/32 lookup 10001 priority 20001".
+// String is for messages: "from 192.0.2.7/32 lookup 10001 priority 20001", and
+// "from 192.0.2.7/32 lookup main suppress_prefixlength 0 priority 10001".
 func (r Rule) String() string {
 	s := "from all"
 	if r.From.IsValid() {
@@ -54,7 +66,15 @@ func (r Rule) String() string {
 	if r.To.IsValid() {
 		s += " to " + r.To.String()
 	}
-	return s + fmt.Sprintf(" lookup %d priority %d", r.Table, r.Priority)
+	if r.Table == TableMain {
+		s += " lookup main"
+	} else {
+		s += fmt.Sprintf(" lookup %d", r.Table)
+	}
+	if r.NoDefault {
+		s += " suppress_prefixlength 0"
+	}
+	return s + fmt.Sprintf(" priority %d", r.Priority)
 }
 
 // Conf is what the kernel keeps of IPv4 for each link: net.ipv4.conf.<link> in ip-sysctl(7). It is

@@ -305,6 +305,17 @@ var guardTable = map[string]struct {
 		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
 		in.link().Rules = []nic.Rule{{Priority: 20001, From: prefixes("10.1.0.5/32")[0], Table: 10001, Other: true}}
 	}, plan.TableTaken, "20001"},
+	"rules of main's priority that are somebody else's": {func(in *input) {
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.link().Rules = []nic.Rule{{Priority: 10001, From: prefixes("10.1.0.5/32")[0], Table: nic.TableMain}}
+	}, plan.TableTaken, "priority 10001"},
+	"the same of a NIC that has no gateway": {func(in *input) {
+		in.link().Rules = []nic.Rule{{Priority: 10001, From: prefixes("10.1.0.5/32")[0], Table: nic.TableMain}}
+	}, "", ""},
+	"our own rule to main, left behind": {func(in *input) {
+		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		in.link().Rules = []nic.Rule{{Priority: 10001, From: prefixes("10.1.0.4/32")[0], Table: nic.TableMain, NoDefault: true}}
+	}, "", ""},
 	"our own rule, left behind": {func(in *input) {
 		in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
 		in.link().Rules = []nic.Rule{rule(1, "10.1.0.4/32"), {Priority: 100, From: prefixes("10.1.0.4/32")[0], Table: 10001}}

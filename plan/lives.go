@@ -334,7 +334,7 @@ func ofLink(r nic.Rule, l nic.Link, links []nic.Link) bool {
 	from := func(is func(netip.Prefix) bool) bool {
 		return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return is(a.Prefix) })
 	}
-	if r.Other || !r.From.IsValid() {
+	if r.Other || r.NoDefault || !r.From.IsValid() {
 		return false
 	}
 	if r.From.IsSingleIP() {

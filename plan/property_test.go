@@ -320,8 +320,9 @@ func laidOut(t *rapid.T, p plan.Plan) {
 		}
 		c := a.NIC
 		for _, r := range c.Rules {
-			if r.Table != nic.Table(c.ID) || r.Priority != nic.Priority(c.ID) || !r.From.IsSingleIP() || r.To.IsValid() ||
-				!slices.ContainsFunc(c.Addresses, func(h netip.Prefix) bool { return h.Addr() == r.From.Addr() }) {
+			own := r.Table == nic.Table(c.ID) && !r.NoDefault && (r.Priority == nic.Priority(c.ID) && !r.To.IsValid() || r.Priority == nic.OwnFirst && r.To.IsValid())
+			main := r.Table == nic.TableMain && r.NoDefault && r.Priority == nic.MainPriority(c.ID) && !r.To.IsValid()
+			if !own && !main || !r.From.IsSingleIP() || !slices.ContainsFunc(c.Addresses, func(h netip.Prefix) bool { return h.Addr() == r.From.Addr() }) {
 				t.Fatalf("%s has the rule %s", c.Name, r)
 			}
 		}
@@ -334,7 +335,7 @@ func laidOut(t *rapid.T, p plan.Plan) {
 			}
 		}
 		for _, d := range a.Change.DelRules {
-			if d.Priority < nic.RuleBase || d.Priority > nic.RuleBase+nic.MaxID || !nic.OwnTable(d.Table) {
+			if d.Priority < nic.OwnFirst || d.Priority > nic.RuleBase+nic.MaxID || !nic.OwnTable(d.Table) && !d.NoDefault {
 				t.Fatalf("%s is not ours to delete", d)
 			}
 		}

@@ -37,6 +37,9 @@ func (p *planner) layOut(c nic.Config) nic.Config {
 			continue
 		}
 		own.from(a.Addr(), s)
+		if p.joined(c, s) {
+			own.first = append(own.first, s)
+		}
 		if !shared {
 			continue
 		}
@@ -48,7 +51,9 @@ func (p *planner) layOut(c nic.Config) nic.Config {
 		own.shared = append(own.shared, s)
 	}
 	if len(own.rules) > 0 {
+		own.first = append(own.first, p.ownRoutes(c)...)
 		c.Addresses, c.Routes, c.Rules = addresses, own.routes(c, main), own.rules
+		c.Rules = own.behindMain(c)
 	}
 	return c
 }
@@ -59,6 +64,7 @@ type ownTable struct {
 	rules   []nic.Rule
 	subnets []nic.Route
 	shared  []netip.Prefix // those of the NIC's subnets that another link is in
+	first   []netip.Prefix // see behindMain
 }
 
 // routes gives all routes of a NIC that has a table of its own: that table's, those in main, and what the object has, which counts for
@@ -152,7 +158,12 @@ func inSubnet(c nic.Config, s netip.Prefix) bool {
 
 // shared says whether another link of the host is in the subnet too: one that is wanted, also before it is plugged in, or anybody's.
 func (p *planner) shared(c nic.Config, s netip.Prefix) bool {
-	if !s.IsValid() || p.machine.SubnetsOff {
+	return !p.machine.SubnetsOff && p.joined(c, s)
+}
+
+// joined is shared where sharing is not switched off.
+func (p *planner) joined(c nic.Config, s netip.Prefix) bool {
+	if !s.IsValid() {
 		return false
 	}
 	for _, o := range p.asked {
@@ -262,9 +273,9 @@ func (p *planner) tableTaken(c nic.Config, l nic.Link) *Refusal {
 	if len(c.Rules) == 0 || had.Applied && had.Config.ID == c.ID && len(had.Config.Rules) > 0 {
 		return nil
 	}
-	table, priority := nic.Table(c.ID), nic.Priority(c.ID)
+	table := nic.Table(c.ID)
 	for _, r := range l.Rules {
-		if r.Priority == priority && (r.Table != table || r.To.IsValid() || r.Other) {
+		if taken(r, c) {
 			return refuse(TableTaken, "rule %q has the priority of %s, and is not ours; give the NIC another id, or the rule another priority", r, c.Name)
 		}
 	}

@@ -12,7 +12,8 @@ import (
 	"multinicd/plan"
 )
 
-// told gives what a NIC is laid out as, in one line: addresses, routes, rules by where they come from, and "apart".
+// laid gives what a NIC is laid out as, in one line: addresses, routes, rules by where they come from, and "apart". "first" is a rule that comes before
+// main, and "main" one that leads there.
 func laid(c nic.Config) string {
 	var out []string
 	for _, a := range c.Addresses {
@@ -26,7 +27,9 @@ func laid(c nic.Config) string {
 		out = append(out, s)
 	}
 	for _, r := range c.Rules {
-		out = append(out, strings.Replace(r.String(), fmt.Sprintf(" lookup %d priority %d", nic.Table(c.ID), nic.Priority(c.ID)), "", 1))
+		s := strings.Replace(r.String(), fmt.Sprintf(" lookup %d priority %d", nic.Table(c.ID), nic.Priority(c.ID)), "", 1)
+		s = strings.Replace(s, fmt.Sprintf(" lookup %d priority 9999", nic.Table(c.ID)), " first", 1)
+		out = append(out, strings.Replace(s, fmt.Sprintf(" lookup main suppress_prefixlength 0 priority %d", 10000+c.ID), " main", 1))
 	}
 	if c.Apart {
 		out = append(out, "apart")
@@ -109,22 +112,38 @@ func TestMakeLaysOut(t *testing.T) {
 			in.want = in.want[:1]
 			in.is("10.1.0.5/24", "10.9.0.5/16", "2001:db8:7::5/64")
 			in.nic().Gateway = netip.MustParseAddr("10.9.0.1")
-		}, map[int]string{1: "10.1.0.5/24; 10.9.0.5/16; 2001:db8:7::5/64; 10.1.0.0/24 table 10001; 10.9.0.0/16 table 10001; default via 10.9.0.1 table 10001; from 10.1.0.5/32; from 10.9.0.5/32"}},
+		}, map[int]string{1: "10.1.0.5/24; 10.9.0.5/16; 2001:db8:7::5/64; 10.1.0.0/24 table 10001; 10.9.0.0/16 table 10001; default via 10.9.0.1 table 10001; from 10.1.0.5/32; from 10.9.0.5/32; from 10.1.0.5/32 main; from 10.9.0.5/32 main"}},
 		"a gateway, in a subnet that others share": {func(in *input) { in.nic().Gateway = netip.MustParseAddr("10.1.0.1") }, map[int]string{
-			1: "10.1.0.5/32; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; default via 10.1.0.1 table 10001; from 10.1.0.5/32; apart", 2: second}},
+			1: "10.1.0.5/32; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; default via 10.1.0.1 table 10001; from 10.1.0.5/32 to 10.1.0.0/24 first; from 10.1.0.5/32; from 10.1.0.5/32 main; apart", 2: second}},
 		"a gateway of IPv6": {func(in *input) {
 			in.want = in.want[:1]
 			in.Links[0].Routes = nil
 			in.is("10.1.0.5/24", "2001:db8:7::5/64", "fe80::5/64")
 			in.nic().Gateway = netip.MustParseAddr("fe80::1")
-		}, map[int]string{1: "10.1.0.5/24; 2001:db8:7::5/64; fe80::5/64; 2001:db8:7::/64 table 10001; default via fe80::1 table 10001; from 2001:db8:7::5/128"}},
+		}, map[int]string{1: "10.1.0.5/24; 2001:db8:7::5/64; fe80::5/64; 2001:db8:7::/64 table 10001; default via fe80::1 table 10001; from 2001:db8:7::5/128; from 2001:db8:7::5/128 main"}},
 		"a gateway that is in none of the subnets": {func(in *input) {
 			in.want = in.want[:1]
 			in.is("10.1.0.5/32")
 			in.nic().Gateway = netip.MustParseAddr("10.9.0.1")
-		}, map[int]string{1: "10.1.0.5/32; default via 10.9.0.1 table 10001 onlink; from 10.1.0.5/32"}},
+		}, map[int]string{1: "10.1.0.5/32; default via 10.9.0.1 table 10001 onlink; from 10.1.0.5/32; from 10.1.0.5/32 main"}},
 		"a gateway, also where sharing is off": {func(in *input) { in.SubnetsOff, in.nic().Gateway = true, netip.MustParseAddr("10.1.0.1") },
-			map[int]string{1: "10.1.0.5/24; 10.1.0.0/24 table 10001; default via 10.1.0.1 table 10001; from 10.1.0.5/32", 2: "10.1.0.6/24"}},
+			map[int]string{1: "10.1.0.5/24; 10.1.0.0/24 table 10001; default via 10.1.0.1 table 10001; from 10.1.0.5/32 to 10.1.0.0/24 first; from 10.1.0.5/32; from 10.1.0.5/32 main", 2: "10.1.0.6/24"}},
+		"a gateway, in the primary's subnet: main's route there does not come first": {func(in *input) {
+			in.want = in.want[:1]
+			in.is("192.0.2.201/24")
+			in.nic().Gateway = netip.MustParseAddr("192.0.2.1")
+		}, map[int]string{1: "192.0.2.201/32; 192.0.2.0/24 table 10001; default via 192.0.2.1 table 10001; from 192.0.2.201/32 to 192.0.2.0/24 first; from 192.0.2.201/32; from 192.0.2.201/32 main; apart"}},
+		"a gateway, and routes of which main does not have all, nor all by this NIC": {func(in *input) {
+			in.want[1].Addresses = prefixes("10.2.0.6/24")
+			in.routes(route("172.16.0.0/12 10.1.0.1"), in2(10001, "172.17.0.0/16 10.1.0.2"), route("10.7.0.0/16 10.1.0.1"))
+			in.want[1].Routes = []nic.Route{{To: prefixes("10.7.0.0/16")[0], Via: netip.MustParseAddr("10.2.0.1"), Metric: 7}}
+			in.nic().Gateway = netip.MustParseAddr("10.1.0.1")
+		}, map[int]string{1: "10.1.0.5/24; 10.1.0.0/24 table 10001; 172.16.0.0/12 via 10.1.0.1; 172.17.0.0/16 via 10.1.0.2 table 10001; 10.7.0.0/16 via 10.1.0.1; 172.16.0.0/12 via 10.1.0.1 table 10001; " +
+			"10.7.0.0/16 via 10.1.0.1 table 10001; default via 10.1.0.1 table 10001; from 10.1.0.5/32 to 172.17.0.0/16 first; from 10.1.0.5/32 to 10.7.0.0/16 first; from 10.1.0.5/32; from 10.1.0.5/32 main",
+			2: "10.2.0.6/24; 10.7.0.0/16 via 10.2.0.1 metric 7"}},
+		"a default route that the object puts into the NIC's own table itself": {func(in *input) { in.routes(in2(10001, "0.0.0.0/0 10.1.0.1")) }, map[int]string{
+			1: "10.1.0.5/32; 10.1.0.0/24 table 10001; 10.1.0.0/24 src 10.1.0.5 metric 20001; default via 10.1.0.1 table 10001 onlink; from 10.1.0.5/32 to 10.1.0.0/24 first; from 10.1.0.5/32; from 10.1.0.5/32 main; apart",
+			2: second}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24"), config(2, "10.1.0.6/24"), config(3, "10.3.0.7/24")}}

@@ -174,7 +174,7 @@ func changed(info os.FileInfo) time.Time {
 	return info.ModTime()
 }
 
-// rulesOf adds the rules of a .network file that have only a source, a table and a priority.
+// rulesOf adds the rules of a .network file that say no more than a nic.Rule does.
 func rulesOf(data []byte, known map[nic.Rule]bool) {
 	r, plain := nic.Rule{}, true
 	add := func() {
@@ -210,6 +210,9 @@ func rulesOf(data []byte, known map[nic.Rule]bool) {
 		case "Priority":
 			_, err := fmt.Sscan(value, &r.Priority)
 			plain = plain && err == nil
+		case "SuppressPrefixLength":
+			r.NoDefault = value == "0"
+			plain = plain && r.NoDefault
 		default:
 			plain = plain && strings.HasPrefix(line, "#")
 		}

@@ -61,7 +61,8 @@ func parseRule(m []byte) (nic.Rule, bool) {
 		r.Other = r.Other || !slices.Contains(plainRule, kind)
 		switch kind {
 		case fraSuppress:
-			r.Other = r.Other || int32(number(v)) >= 0
+			r.NoDefault = number(v) == 0
+			r.Other = r.Other || int32(number(v)) > 0
 		case fraDst:
 			if a, ok := netip.AddrFromSlice(v); ok {
 				r.To = netip.PrefixFrom(a, int(m[1]))

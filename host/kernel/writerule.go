@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// changeRules first adds. have are the rules that there are. The planner has made sure that nobody
-// else uses the priority (plan.TableTaken).
+// changeRules first adds, in the order of the list, and then deletes in the opposite order: a rule
+// that keeps another in check is there before it, and goes after it. have are the rules that there
+// are. The planner has made sure that nobody else uses the priority (plan.TableTaken).
 func (k *Kernel) changeRules(ctx context.Context, c nic.Change, have []nic.Rule) error {
 	there := func(r nic.Rule) int {
 		return slices.IndexFunc(have, func(h nic.Rule) bool { return h.Key() == r.Key() })
@@ -31,7 +32,7 @@ func (k *Kernel) changeRules(ctx context.Context, c nic.Change, have []nic.Rule)
 			return fmt.Errorf("adding rule %s: %w", r, err)
 		}
 	}
-	for _, r := range c.DelRules {
+	for _, r := range slices.Backward(c.DelRules) {
 		i := there(r)
 		if i < 0 {
 			continue
@@ -63,6 +64,9 @@ func ruleRequest(r nic.Rule) ([]byte, []attribute) {
 	if r.To.IsValid() {
 		b[1] = byte(r.To.Bits())
 		out = append(out, attr(fraDst, r.To.Addr().AsSlice()))
+	}
+	if r.NoDefault {
+		out = append(out, attrUint32(fraSuppress, 0))
 	}
 	return b, out
 }

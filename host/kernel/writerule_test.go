@@ -32,8 +32,11 @@ func TestChangeMakesTableRulesAndConfAndASecondTimeNothing(t *testing.T) {
 		AddRoutes: []nic.Route{{To: prefixes("192.0.2.0/24")[0], Table: 10001}, {To: prefixes("2001:db8::/64")[0], Table: 10001},
 			{To: prefixes("192.0.2.0/24")[0], Metric: 20001, Source: prefixes("192.0.2.10/32")[0].Addr()},
 			{To: prefixes("10.0.0.0/8")[0], Via: netip.MustParseAddr("203.0.113.1"), OnLink: true}},
-		AddRules: []nic.Rule{{Priority: 20001, From: prefixes("192.0.2.10/32")[0], Table: 10001}, {Priority: 20001, From: prefixes("2001:db8::10/128")[0], Table: 10001}},
-		Conf:     &nic.Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}, HadConf: &nic.Conf{RPFilter: 1}}
+		AddRules: []nic.Rule{{Priority: 9999, From: prefixes("192.0.2.10/32")[0], To: prefixes("192.0.2.0/24")[0], Table: 10001},
+			{Priority: 20001, From: prefixes("192.0.2.10/32")[0], Table: 10001}, {Priority: 20001, From: prefixes("2001:db8::10/128")[0], Table: 10001},
+			{Priority: 10001, From: prefixes("192.0.2.10/32")[0], Table: nic.TableMain, NoDefault: true},
+			{Priority: 10001, From: prefixes("2001:db8::10/128")[0], Table: nic.TableMain, NoDefault: true}},
+		Conf: &nic.Conf{ARPIgnore: 1, ARPAnnounce: 2, RPFilter: 2}, HadConf: &nic.Conf{RPFilter: 1}}
 	before := n.link("multinic1")
 	if before.Conf != *c.HadConf {
 		t.Errorf("it has %s, want %s", before.Conf, c.HadConf)
@@ -46,7 +49,9 @@ func TestChangeMakesTableRulesAndConfAndASecondTimeNothing(t *testing.T) {
 	if diff := cmp.Diff([]string{"192.0.2.10/32", "2001:db8::10/128"}, addresses(got)); diff != "" {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
-	wantRules := []string{"from 192.0.2.10/32 lookup 10001 priority 20001", "from 192.0.2.10/32 lookup 10001 priority 20001", "from 2001:db8::10/128 lookup 10001 priority 20001"}
+	wantRules := []string{"from 192.0.2.10/32 to 192.0.2.0/24 lookup 10001 priority 9999", "from 192.0.2.10/32 lookup main suppress_prefixlength 0 priority 10001",
+		"from 192.0.2.10/32 lookup 10001 priority 20001", "from 192.0.2.10/32 lookup 10001 priority 20001",
+		"from 2001:db8::10/128 lookup main suppress_prefixlength 0 priority 10001", "from 2001:db8::10/128 lookup 10001 priority 20001"}
 	if diff := cmp.Diff(wantRules, ruleTexts(got)); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)
 	}
@@ -85,7 +90,7 @@ func TestRulesThatSayMoreAreNotOurs(t *testing.T) {
 	interfaces := mark(t, "192.0.2.10/32")
 	interfaces.Mark, interfaces.IifName = 0, "multinic1"
 	suppress := mark(t, "192.0.2.10/32")
-	suppress.Mark, suppress.SuppressPrefixlen, suppress.Priority, suppress.Table = 0, 0, 20002, 100 // the library says it of small tables only
+	suppress.Mark, suppress.SuppressPrefixlen, suppress.Priority, suppress.Table = 0, 8, 20002, 100 // the library says it of small tables only
 	invert := mark(t, "192.0.2.10/32")
 	invert.Mark, invert.Invert, invert.Priority = 0, true, 20003
 	for _, r := range []*netlink.Rule{mark(t, "192.0.2.10/32"), interfaces, suppress, invert} {

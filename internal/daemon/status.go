@@ -358,7 +358,7 @@ func view(l nic.Link, c nic.Config) View {
 		}
 	}
 	for _, r := range l.Rules {
-		if r.Table == nic.Table(c.ID) {
+		if r.Table == nic.Table(c.ID) || r.Priority == nic.MainPriority(c.ID) && r.NoDefault {
 			v.Rules = append(v.Rules, r.String())
 		}
 	}

@@ -24,6 +24,9 @@ func AnyConfig(id int, mac []byte, mtu int, addresses, routes []byte, zone strin
 		c.Routes = append(c.Routes, r)
 		if table > 0 {
 			c.Rules = append(c.Rules, nic.Rule{From: to, Table: table, Priority: nic.Priority(c.ID)})
+			if i%2 == 1 {
+				c.Rules = append(c.Rules, nic.Rule{From: to, To: c.Routes[0].To, Table: table, Priority: nic.OwnFirst})
+			}
 		}
 	}
 	return c

@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	bootTimeout   = 90 * time.Second
-	onlineTimeout = 45 * time.Second // less than one on an idle machine
+	bootTimeout = 90 * time.Second
+	// onlineTimeout is for a host whose network a test has broken on purpose. Any other host has its address in less than a second, and is
+	// waited for no longer.
+	onlineTimeout = 45 * time.Second
 	// powerOffTimeout is more than systemd gives a service that does not stop (90 s by default).
 	powerOffTimeout = 120 * time.Second
 	// powerOffSignal asks systemd as PID 1 to power off: SIGRTMIN+4, see systemd(1), SIGNALS.

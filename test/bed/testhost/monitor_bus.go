@@ -26,7 +26,8 @@ func (c Call) String() string {
 	return fmt.Sprintf("%s (%s) -> %s %s.%s %s", c.Process, c.Sender, c.Destination, c.Interface, c.Member, c.Path)
 }
 
-// settleTimeout is long: of each sender that is new the bus is asked first, and a bus of a busy machine takes its time.
+// settleTimeout ends a test whose bus hangs, and decides nothing else: settle returns when its own question comes by. Before that the
+// bus is asked about each sender that is new.
 const settleTimeout = time.Minute
 
 // Unknown is the process of a sender that was gone before the bus could be asked who it is.

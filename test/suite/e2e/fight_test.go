@@ -56,9 +56,10 @@ func othersAreUndone(t *testing.T, k kind) {
 	n.wantNICs(configured)
 
 	const want = "multinic1 up mtu 1400 192.168.100.10/32; multinic2 up mtu 1500 192.168.100.11/32; multinic1 1 2 2 multinic2 1 2 2; " +
+		"9999: from 192.168.100.11 to 192.168.100.0/24 lookup 10002 10002: from 192.168.100.11 lookup main suppress_prefixlength 0 " +
 		"20001: from 192.168.100.10 lookup 10001 20002: from 192.168.100.11 lookup 10002; default via 192.168.100.1 dev multinic2"
 	state := func() string {
-		rules := n.must("sh", "-c", "ip -4 rule | grep lookup.1000 | tr -s '\\t ' ' ' | sed 's/ proto [^ ]*//; s/ *$//'")
+		rules := n.must("sh", "-c", "ip -4 rule | grep -e lookup.1000 -e suppress | tr -s '\\t ' ' ' | sed 's/ proto [^ ]*//; s/ *$//'")
 		route := n.must("sh", "-c", "ip route show table 10002 default | sed 's/ proto.*//; s/ *$//' | sort -u")
 		return strings.Join([]string{n.link(mac1), n.link(mac2), strings.Join(strings.Fields(n.conf()), " "), strings.Join(strings.Split(strings.TrimSpace(rules), "\n"), " "), strings.TrimSpace(route)}, "; ")
 	}
@@ -66,6 +67,7 @@ func othersAreUndone(t *testing.T, k kind) {
 	files := n.profiles()
 	for _, by := range append(k.thirds(), []third{
 		{"a rule is deleted", deleted("ip rule del priority 20001")},
+		{"the rule that leads to main is deleted", deleted("ip rule del priority 10002")},
 		{"a gateway is deleted", deleted("ip route del default table 10002")},
 		{"a sysctl is changed", "sysctl -q -w net.ipv4.conf.multinic1.rp_filter=1"},
 		{"all sysctls are changed", "sysctl -q -w net.ipv4.conf.multinic2.arp_ignore=0 net.ipv4.conf.multinic2.arp_announce=0 net.ipv4.conf.multinic2.rp_filter=0"},

@@ -92,7 +92,11 @@ func (r *random) config(id int) nic.Config {
 // rule sends what comes from an address into the NIC's own table.
 func (r *random) rule(id int, six bool) nic.Rule {
 	a := r.address(six).Addr()
-	return nic.Rule{Priority: nic.Priority(id), From: netip.PrefixFrom(a, a.BitLen()), Table: nic.Table(id)}
+	out := nic.Rule{Priority: nic.Priority(id), From: netip.PrefixFrom(a, a.BitLen()), Table: nic.Table(id)}
+	if r.IntN(2) == 0 {
+		out.Priority, out.To = nic.OwnFirst, r.address(six).Masked()
+	}
+	return out
 }
 
 func (r *random) mtu() int { return pick(r, 68, 1280, 1500, 9000, 65535, 68+r.IntN(65000)) }

@@ -73,7 +73,7 @@ func (n *node) text() string {
 	ip -o address show dev $i scope global | sed 's/^[0-9]*: //; s/ *valid_lft.*//; s/ noprefixroute//; s/\\//' | sort
 	{ ip -4 route show table all dev $i; ip -6 route show table all dev $i; } | grep -v -e 'table local' -e '^fe80' | sed 's/ proto [a-z0-9]*//; s/ pref medium//; s/ *$//' | sort
 	done
-	ip rule | grep lookup.1 | sed 's/ proto.*//'; ip -6 rule | grep lookup.1 | sed 's/ proto.*//'`)
+	{ ip rule; ip -6 rule; } | grep -e lookup.1 -e suppress | sed 's/ proto.*//'`)
 }
 
 func (n *node) eventually(what, want string, have func() string) {
