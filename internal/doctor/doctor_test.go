@@ -133,6 +133,12 @@ func TestExamine(t *testing.T) {
 			f.Links = append(f.Links, link(3, "eth1", "198.51.100.7/24"))
 			f.Links[2].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("198.51.100.1"), Metric: 100, Protocol: nic.ProtocolDHCP}}
 		}, "info spare-default-route eth1", "does not count: eth0 holds 192.0.2.10"},
+		"a default route as good as that of a NIC that was given back": {func(f *Facts) {
+			for i, router := range []string{"192.0.2.1", "10.0.0.1"} {
+				f.Links[i].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr(router), Metric: 100, Protocol: nic.ProtocolDHCP}}
+			}
+			f.Record.NICs[0].Applied = false
+		}, "info spare-default-route multinic1", "default via 10.0.0.1 metric 100 does not count: eth0 has the default route"},
 		"the only default route": {func(f *Facts) {
 			f.Links[0].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Metric: 100, Protocol: nic.ProtocolDHCP}}
 		}, "", ""},
