@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -73,7 +74,8 @@ func TestTheDoctorIsStillOnAStockCloudImage(t *testing.T) {
 // What a new NIC means to the rest of the host: each fault is one finding, with advice for this NIC alone.
 func TestTheDoctorSaysWhatANewNICMeans(t *testing.T) {
 	t.Parallel()
-	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
+	b := bed.New(t)
+	n := fileNode(t, b, testhost.Options{}, nil)
 	n.must("sh", "-ec", "mkdir -p /etc/systemd/networkd.conf.d; printf '[Network]\\nManageForeignRoutes=no\\nManageForeignRoutingPolicyRules=no\\n' >/etc/systemd/networkd.conf.d/10-x.conf; chmod -R a+rX /etc/systemd/networkd.conf.d; systemctl restart systemd-networkd")
 	n.file("/var/lib/kubelet/kubeadm-flags.env", "KUBELET_KUBEADM_ARGS=\"--node-ip="+n.Address.Addr().String()+"\"\n")
 	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.10/24")))
@@ -91,6 +93,16 @@ func TestTheDoctorSaysWhatANewNICMeans(t *testing.T) {
 	}
 	n.must("sysctl", "-qw", "net.ipv4.conf.multinic1.rp_filter=2") // the advice
 	n.wantAlarms("with the advice followed", "")
+
+	// The address of a trunk's subport on its parent: nobody there is the gateway.
+	n.file(objectFile, nodeObject(nicYAML(1, mac1, "192.168.100.10/24"), nicYAML(2, mac2, "192.168.200.10/24", "gateway: 192.168.200.1")))
+	n.must("systemctl", "restart", "multinicd")
+	n.wantNICs("multinic1 Configured Configured, multinic2 Configured Configured")
+	n.wantAlarms("no gateway", "warning gateway-silent multinic2", "192.168.200.1 does not answer")
+	if err := b.World.AddAddress("data2", netip.MustParsePrefix("192.168.200.1/24")); err != nil {
+		t.Fatal(err)
+	}
+	n.wantAlarms("with its gateway", "")
 
 	// A container network that came later.
 	n.must("ip", "route", "add", "192.168.100.64/26", "via", n.Address.Addr().Next().String(), "dev", "eth0", "proto", "80")
