@@ -92,7 +92,10 @@ func TestExamine(t *testing.T) {
 		"a machine's configuration beside ours": {func(f *Facts) {
 			f.Links[1].Claim = &nic.Claim{Owner: "netplan", File: "/etc/netplan/50-cloud-init.yaml", Evidence: "50-cloud-init.yaml names its MAC: written by cloud-init", Machine: true}
 		}, "info claimed-too multinic1", "written by cloud-init"},
-		"a person's that was taken over":                       {func(f *Facts) { f.Links[1].Claim = f.Links[0].Claim; f.Record.NICs[0].Adopted = true }, "info claimed-too multinic1", "counts before it"},
+		"a person's that was taken over": {func(f *Facts) { f.Links[1].Claim = f.Links[0].Claim; f.Record.NICs[0].Adopted = true }, "info claimed-too multinic1", "counts before it"},
+		"a lease that was taken over": {func(f *Facts) {
+			f.Record.NICs[0].Adopted, f.Record.NICs[0].From = true, "taken over with address 10.0.0.9/24, which somebody had leased"
+		}, "", "multinicd, as multinic1, taken over with address 10.0.0.9/24"},
 		"a machine's configuration of a link that is not ours": {func(f *Facts) { f.Links[0].Claim.Machine = true }, "", ""},
 		"Calico that chooses": {func(f *Facts) { f.CNIs = []CNI{{"Calico", "/etc/cni/net.d/10-calico.conflist", ""}} },
 			"warning container-network Calico", "IP_AUTODETECTION_METHOD=kubernetes-internal-ip"},

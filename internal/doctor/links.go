@@ -41,6 +41,9 @@ func owners(f Facts) (out []Finding) {
 			one.Advice = "remove that configuration, or set adopt: true on the NIC in the object"
 		case own != nil:
 			one.Evidence = "multinicd, as " + own.Config.Name
+			if own.From != "" {
+				one.Evidence += ", " + own.From
+			}
 			if l.Claim != nil {
 				out = append(out, Finding{"claimed-too", Info, l.Name, fmt.Sprintf("%s has a configuration for it too: %s; multinicd's counts before it, also at the next boot", l.Claim.Owner, l.Claim.Evidence), ""})
 			}

@@ -63,6 +63,10 @@ func TestTheDoctorIsStillOnAStockCloudImage(t *testing.T) {
 		n.file("/etc/cloud/cloud.cfg", "cloud_final_modules:\n  - scripts_user\n  - install_hotplug\n  - final_message\n")
 		n.file("/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules", "# as some packages ship it\n")
 		n.wantAlarms("as the cloud made it", "", "spare-default-route")
+		n.file(objectFile, nodeObject(nicYAML(1, mac1, "192.168.100.10/24")))
+		n.must("systemctl", "restart", "multinicd")
+		n.wantNICs("multinic1 Configured Configured")
+		n.wantAlarms("with the NIC configured", "", "claimed-too", "written by cloud-init", "taken over from")
 		n.file("/etc/cloud/cloud.cfg.d/99-disable-network-hotplug.cfg", "updates:\n  network:\n    when: [boot-new-instance]  # no hotplug here\n")
 		n.wantAlarms("with hot-plug switched off", "")
 		const rule = "/etc/udev/rules.d/10-cloud-init-hook-hotplug.rules"
