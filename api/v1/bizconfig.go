@@ -2,8 +2,9 @@ package v1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// MultiNicBizConfig is the older, cluster-wide object that lists the NICs of every node. It is
-// served for publishers that have not moved on to MultiNicNodeConfig. Nodes never read this kind.
+// MultiNicBizConfig is the older, cluster-wide object that lists the NICs of every node. The API
+// server stores objects of this kind, and nothing reads them yet: no NIC is configured from one, and
+// the status stays empty. Publishers write a MultiNicNodeConfig for each node.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=mnbc,categories=multinic
