@@ -7,18 +7,21 @@ import (
 	"multinicd/nic"
 )
 
-// never lists names of links that belong to container networks and tunnels, whatever their kind (FACTS: what the daemon must never touch).
+// never lists names of links that belong to container networks and tunnels, whatever their kind. A
+// node loses its Pods when such a link changes.
 var never = []string{
 	"lo", "cali*", "tunl*", "vxlan*", "wireguard.cali", "cilium_*", "lxc*", "flannel*", "cni*", "kube-ipvs0", "kube-bridge", "nodelocaldns",
 	"docker*", "br-*", "ovn*", "ovs-*", "genev_sys*", "antrea*", "weave*", "virbr*", "vnet*", "tap*", "tun*", "wg*", "bond*", "team*", "dummy*",
 }
 
-// Guard says why a link that is not ours must not be touched, or nil; of any link GuardOf does. It is asked when planning and again right before every change, by the one writer of links.
-// What is wanted counts in one thing only, which of equal default routes is the node's: no wish makes a protected link fair game.
+// Guard says why a link that is not ours must not be touched, or nil; of any link GuardOf does. It
+// is asked when planning and again right before every change, by the one writer of links. What is
+// wanted counts in one thing only, which of equal default routes is the node's: no wish makes a
+// protected link fair game.
 func Guard(l nic.Link, m Machine) *Refusal { return GuardOf(Record{}, l, m) }
 
-// GuardOf is Guard for what we remember: on a link of a NIC that is ours and in force, a default route by a router advertisement, or a second one by
-// DHCP, is drift and protects nothing.
+// GuardOf is Guard for what we remember: on a link of a NIC that is ours and in force, a default
+// route by a router advertisement, or a second one by DHCP, is drift and protects nothing.
 func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 	if r := NotOurs(l, m); r != nil {
 		return r
@@ -35,9 +38,10 @@ func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 	return refuse(ProtectedLink, "link %s %s: the node would be lost; take this NIC out of the object", l.Name, by.Why)
 }
 
-// Again asks once more, right before a change and of the machine as it is then, what Make asked: whether link l may be touched, and whether what is
-// wanted of it can stand beside the rest of the host. c is as Make laid it out, rec as Make knew it, and was what it knew of this NIC; nil: nothing.
-// Addresses that other links of ours are to give up may still be there.
+// Again asks once more, right before a change and of the machine as it is then, what Make asked:
+// whether link l may be touched, and whether what is wanted of it can stand beside the rest of the
+// host. c is as Make laid it out, rec as Make knew it, and was what it knew of this NIC; nil:
+// nothing. Addresses that other links of ours are to give up may still be there.
 func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal {
 	if r := GuardOf(rec, l, m); r != nil {
 		return r
@@ -63,8 +67,9 @@ func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal
 	return nil
 }
 
-// NotOurs says why the link is of a kind that is never touched. It is the part of Guard that holds for an undo too: what we changed we may
-// put back, also where the change itself has drawn the node's path to the link.
+// NotOurs says why the link is of a kind that is never touched. It is the part of Guard that holds
+// for an undo too: what we changed we may put back, also where the change itself has drawn the
+// node's path to the link.
 func NotOurs(l nic.Link, m Machine) *Refusal {
 	for _, pattern := range slices.Concat(never, m.Deny) {
 		if ok, err := path.Match(pattern, l.Name); err == nil && ok {
@@ -80,7 +85,8 @@ func NotOurs(l nic.Link, m Machine) *Refusal {
 	return nil
 }
 
-// physical says whether a link may be meant by a MAC: bonds, bridges and VLANs that borrow one never are.
+// physical says whether a link may be meant by a MAC: bonds, bridges and VLANs that borrow one
+// never are.
 func physical(l nic.Link, kinds []string) bool {
 	if l.Kind == "" {
 		return l.Device || slices.Contains(kinds, "")

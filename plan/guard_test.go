@@ -72,7 +72,7 @@ func proto(protocol int, r nic.Route) nic.Route {
 	return r
 }
 
-// Each refusal of rule 1 and its neighbour that is just allowed. An empty reason: NIC 1 is configured.
+// Each refusal of the guard and its neighbour that is just allowed. An empty reason: NIC 1 is configured.
 var guardTable = map[string]struct {
 	change func(in *input)
 	reason plan.Reason
@@ -485,7 +485,7 @@ func checkAction(t *testing.T, a plan.Action) {
 	}
 }
 
-// The names of FACTS: what belongs to container networks, whatever hardware it looks like.
+// What belongs to container networks, whatever hardware it looks like.
 func TestGuardNeverTouchesNamesOfContainerNetworks(t *testing.T) {
 	for _, name := range []string{"lo", "cali12345abcdef", "tunl0", "vxlan.calico", "wireguard.cali", "cilium_host", "cilium_net", "cilium_vxlan", "lxc0123", "lxc_health",
 		"flannel.1", "flannel-v6.1", "cni0", "kube-ipvs0", "kube-bridge", "nodelocaldns", "docker0", "br-0123456789ab", "br-ex", "br-int", "ovn0", "ovn-k8s-mp0", "ovs-system",

@@ -77,7 +77,7 @@ func held(t *testing.T, kernel *testhost.KernelMonitor, address string) (came, w
 	return came, went
 }
 
-// undoneIn is what DESIGN.md promises.
+// undoneIn is how long an undo may take.
 const undoneIn = 30 * time.Second
 
 // The guard lets a subnet pass that is no longer than the primary's, and a route to it; where the primary's route has a worse metric, as DHCP clients and
