@@ -1,13 +1,16 @@
-// Package daemon is the loop: it walks from the node's object through plan and apply to the report, again and again, and always the same way.
+// Package daemon is the loop: it walks from the node's object through plan and apply to the report,
+// again and again, and always the same way.
 //
-// In go wishes from a Source and wakes from the kernel; out go changes through an Applier, reports through a Reporter, and a
-// Status that `multinicd status` prints. What wakes the loop carries nothing: each pass reads everything again.
+// In go wishes from a Source and wakes from the kernel; out go changes through an Applier, reports
+// through a Reporter, and a Status that `multinicd status` prints. What wakes the loop carries
+// nothing: each pass reads everything again.
 //
-// One goroutine, the one that runs Run, owns the machine. No other part changes a link or a file of the host. What talks to the
-// cluster never stops the loop.
+// One goroutine, the one that runs Run, owns the machine. No other part changes a link or a file of
+// the host. What talks to the cluster never stops the loop.
 //
-// Start reading at Daemon.Run, then loop.go and pass.go; news.go has what comes from outside, and
-// wiring.go what a Daemon needs of others.
+// Start reading at pass.go, which is the walk; carryout.go does the actions of a plan. Daemon.Run only
+// starts goroutines, and loop.go says when a pass is made. desired.go has what an object asks for,
+// news.go what comes from outside, and wiring.go what a Daemon needs of others.
 package daemon
 
 import (
@@ -19,7 +22,8 @@ import (
 	"multinicd/nic"
 )
 
-// Daemon is the service, or one pass of it. Which goroutine may use a field is said by the struct that the field is in.
+// Daemon is the service, or one pass of it. Which goroutine may use a field is said by the struct
+// that the field is in.
 type Daemon struct {
 	Wiring       // see wiring.go
 	state  state // of whoever holds state.mu
@@ -29,7 +33,7 @@ type Daemon struct {
 	made     sync.Once                    // see setUp
 	commands chan command                 // to the loop
 	reports  *outbox                      // has a lock of its own
-	indexes  atomic.Pointer[map[int]bool] // ifindexes of our links; a map that is stored is never changed
+	indexes  atomic.Pointer[map[int]bool] // ifindexes of our links; a stored map is never changed
 }
 
 // state is what goroutines share.
@@ -41,7 +45,7 @@ type state struct {
 	status Status
 	meters Meters
 	down   map[string]Part // by name
-	opened bool            // what was cut off is put right, or its NIC blocked, and commands are obeyed
+	opened bool            // what was cut off is put right, or its NIC blocked; commands are obeyed
 }
 
 // own is what the loop knows for itself. It has no lock, since one goroutine uses it.
@@ -99,7 +103,8 @@ func (d *Daemon) Run(ctx context.Context) error {
 		return nil
 	}
 	d.Machine.Settle(ctx, d.owned())
-	retry := d.pass(ctx) // what the node has must stand before anybody waits for us, and before the cluster is asked
+	// What the node has must stand before anybody waits for us, and before the cluster is asked.
+	retry := d.pass(ctx)
 	if d.Reporter != nil {
 		keep("reporting", func(ctx context.Context, _ bool) error { return d.reports.run(ctx) })
 	}
@@ -120,11 +125,13 @@ func (d *Daemon) Run(ctx context.Context) error {
 	return nil
 }
 
-// startMore is how much longer each NIC of the first pass may hold back that we are ready: more than one change takes with its probes and its
-// undo. Thirty NICs without a carrier take two minutes together, and a service that is ended for that in mid-pass would never be ready.
+// startMore is how much longer each NIC of the first pass may hold back that we are ready: more
+// than one change takes with its probes and its undo. Thirty NICs without a carrier take two
+// minutes together, and a service that is ended for that in mid-pass would never be ready.
 const startMore = 2 * time.Minute
 
-// Alive tells the service manager, where there is one, that the loop goes on. Only what the loop calls may call it.
+// Alive tells the service manager, where there is one, that the loop goes on. Only what the loop
+// calls may call it.
 func (d *Daemon) Alive() {
 	if d.Notify == nil {
 		return

@@ -13,7 +13,7 @@ import (
 type Desired struct {
 	NICs    []nic.Config  // sorted by id
 	Invalid []InvalidNIC  // entries that today's rules refuse; in the order of the object
-	Hold    []nic.MAC     // NICs that are neither configured nor taken back: their entry cannot be read
+	Hold    []nic.MAC     // NICs left as they are: their entry cannot be read
 	HoldAll bool          // an entry cannot be read so far as to know its NIC: none is taken back
 	Refused *plan.Refusal // the whole object is refused; the rest is empty
 }
@@ -21,14 +21,15 @@ type Desired struct {
 // InvalidNIC is an entry that is refused for its own sake.
 type InvalidNIC struct {
 	ID      int     // -1 where it cannot be read
-	Name    string  // multinic<ID>; what was given, as far as it can be printed, where that cannot be read
+	Name    string  // multinic<ID>; where that cannot be read, what was given, made printable
 	MAC     nic.MAC // zero where that is what is wrong
 	Text    string  // macAddress as it was given, in lower case, as far as it can be printed
 	Message string
 }
 
-// Parse turns an object into what is wanted of this node. Objects from before today's rules may break them: an entry that does is refused
-// alone, and one that cannot be read never makes a NIC count as unwanted.
+// Parse turns an object into what is wanted of this node. Objects from before today's rules may
+// break them: an entry that does is refused alone, and one that cannot be read never makes a NIC
+// count as unwanted.
 func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
 	if obj.Spec.NodeName != node {
 		return Desired{Refused: &plan.Refusal{Reason: plan.InvalidSpec, Message: fmt.Sprintf("spec.nodeName: the object is for node %q, this is %q", obj.Spec.NodeName, node)}}
@@ -84,7 +85,8 @@ func config(n v1.Normal, mac nic.MAC, port string) nic.Config {
 	return out
 }
 
-// held lists what must not be taken back: the entries that cannot be read, or, where one tells nothing of its NIC, all that we own.
+// held lists what must not be taken back: the entries that cannot be read, or, where one tells
+// nothing of its NIC, all that we own.
 func (d Desired) held(rec plan.Record) []nic.MAC {
 	out := d.Hold
 	if d.HoldAll {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// debounce is how long a burst of kernel events may gather before the next pass; a pass that follows a quiet time does not wait.
-// While somebody fights with us, events are no news: it is longer then.
+// debounce is how long a burst of kernel events may gather before the next pass; a pass that
+// follows a quiet time does not wait. While somebody fights with us, events are no news: it is
+// longer then.
 func (d *Daemon) debounce() time.Duration {
 	if len(d.own.goingOn()) > 0 {
 		return 300 * time.Millisecond
@@ -14,8 +15,8 @@ func (d *Daemon) debounce() time.Duration {
 	return 50 * time.Millisecond
 }
 
-// loop makes a pass at each news of the source or the credential, at each event of the kernel, at each
-// resync, and when the last pass has asked for the next one.
+// loop makes a pass at each news of the source or the credential, at each event of the kernel, at
+// each resync, and when the last pass has asked for the next one.
 func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Duration) {
 	resync := time.NewTicker(d.Resync)
 	defer resync.Stop()
@@ -35,14 +36,14 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 			d.Notify.Watchdog()
 			continue
 		case <-news:
-			if !d.gather(ctx, last) {
+			if !d.calmDown(ctx, last) {
 				return
 			}
 		case <-d.own.events:
 			if d.own.woken = behind; behind.IsZero() {
 				d.own.woken = d.now()
 			}
-			if !d.gather(ctx, last) {
+			if !d.calmDown(ctx, last) {
 				return
 			}
 		case <-resync.C:
@@ -70,9 +71,9 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 	}
 }
 
-// gather waits until a burst of news has come to its end, where the last pass ended at last; false:
-// the daemon is being stopped.
-func (d *Daemon) gather(ctx context.Context, last time.Time) bool {
+// calmDown waits until a burst of news has come to its end, where the last pass ended at last;
+// false: the daemon is being stopped.
+func (d *Daemon) calmDown(ctx context.Context, last time.Time) bool {
 	rest := d.debounce() - d.now().Sub(last)
 	if rest <= 0 {
 		return true
@@ -85,7 +86,8 @@ func (d *Daemon) gather(ctx context.Context, last time.Time) bool {
 	}
 }
 
-// checkShown sends the report again where the cluster does not show it: somebody may have lost it there.
+// checkShown sends the report again where the cluster does not show it: somebody may have lost it
+// there.
 func (d *Daemon) checkShown() {
 	d.state.mu.Lock()
 	obj, asked := d.state.wish.Object, d.state.wish.Err == nil && !d.state.wish.Contact.IsZero()

@@ -60,8 +60,8 @@ func (d *Daemon) sourceStatus() SourceStatus {
 	return SourceStatus{Mode: d.Mode, Contact: d.state.wish.Contact, Error: errText(d.state.wish.Err), Idle: d.state.wish.Idle}
 }
 
-// holdBack notes an object that waits for its release, and tells whether that is news. What is asked of the node meanwhile is done with the
-// object that is in force. d.state.mu must be held.
+// holdBack notes an object that waits for its release, and tells whether that is news. What is
+// asked of the node meanwhile is done with the object that is in force. d.state.mu must be held.
 func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
 	was := d.state.wish.Unreleased
 	news := was == nil || was.UID != obj.UID || was.Generation != obj.Generation
@@ -75,7 +75,8 @@ func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
 	return news || d.state.wish.due() != nil
 }
 
-// keep notes how the credential is. It wakes the loop where a problem came or went: that is reported.
+// keep notes how the credential is. It wakes the loop where a problem came or went: that is
+// reported.
 func (d *Daemon) keep(c Credential, wake chan<- struct{}) {
 	d.state.mu.Lock()
 	was := d.state.status.Credential
@@ -128,8 +129,9 @@ func (d *Daemon) InContact() bool {
 	return d.state.wish.Err == nil && !d.state.wish.Contact.IsZero() && d.now().Sub(d.state.wish.Contact) < 10*time.Second
 }
 
-// watch has the kernel's events wake the loop. The first time it closes ready once nothing can be missed any more; where the watch had ended it wakes
-// the loop then, since something may have been missed.
+// watch has the kernel's events wake the loop. The first time it closes ready once nothing can be
+// missed any more; where the watch had ended it wakes the loop then, since something may have been
+// missed.
 func (d *Daemon) watch(ctx context.Context, again bool, ready chan<- struct{}, wake chan<- struct{}) error {
 	stands, ended := make(chan struct{}), make(chan struct{})
 	var wg sync.WaitGroup

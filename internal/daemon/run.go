@@ -6,7 +6,8 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// maxRan is how many runs the node remembers to have done. Only the last is asked for again, and only by a bridge that has not read of it yet.
+// maxRan is how many runs the node remembers to have done. Only the last is asked for again, and
+// only by a bridge that has not read of it yet.
 const maxRan = 8
 
 // Run is what the cluster asks the node to do once.
@@ -23,8 +24,8 @@ func (w Wish) due() *Run {
 	return &Run{w.Object.Status.RequestedRun, w.Object.Status.RequestedAction}
 }
 
-// begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst does the pass again after its start, and
-// reports on the run then. d.state.mu must be held.
+// begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst
+// does the pass again after its start, and reports on the run then. d.state.mu must be held.
 func (d *Daemon) begin(run *Run) {
 	d.tryNow()
 	d.state.wish.Cleaned = run.Action == v1.ActionCleanup

@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/apply"
+	"multinicd/plan"
+)
+
+// carryOut does the actions in order. One that fails or is refused never stops the others.
+func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (results []apply.Result, changed bool) {
+	for _, a := range p.Actions {
+		if ctx.Err() != nil {
+			break
+		}
+		if res, half := d.halfway(a); half { // resume has a pace of its own
+			delete(d.own.failures, a.NIC.MAC)
+			delete(d.own.fights, a.NIC.MAC)
+			results = append(results, res)
+			continue
+		}
+		f, failed := d.own.failures[a.NIC.MAC]
+		failed = failed && f.counts(a)
+		if failed && !f.due(d.now()) && a.Kind == f.result.Action.Kind {
+			f.result.Action.Asked = a.Asked // the same may have been asked in other words before
+			results = append(results, f.result)
+			continue
+		}
+		if d.inMotion(a) {
+			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: plan.Configured})
+			continue
+		}
+		fight, drift := d.fight(a)
+		if drift && fight.holds(d.now()) {
+			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: fight.message()})
+			continue
+		}
+		if a.Kind == plan.Configure && a.Link != nil {
+			d.rememberToo(a.Link.Index) // who changes it while others are still under way is to be known
+		}
+		res := d.Applier.Do(ctx, a)
+		if res.Err != nil && !failed && !fight.fighting() {
+			if now, yes := d.overtaken(ctx, desired, res); yes {
+				d.Log.Info("a NIC was changed by somebody else in the middle of a change; once more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", res.Reason, "err", res.Err)
+				d.Alive() // both together may take longer than one watchdog interval
+				res = d.Applier.Do(ctx, now)
+			}
+		}
+		d.Alive() // several changes, each with its probes, may take longer than one watchdog interval
+		switch {
+		case res.Outcome == apply.Refused && res.Err == nil:
+			// Nothing was tried: that is neither a repair nor a sign of peace.
+			drift = false
+			delete(d.own.fights, a.NIC.MAC)
+		case drift:
+			d.drifted(fight, res)
+		case fight != nil && res.Outcome == apply.Unchanged && fight.peace(d.now()):
+			d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)
+		}
+		switch {
+		case drift && fight.fighting() && res.Err != nil:
+			// Undone by the other before it could be verified: the fight says when to go on.
+			delete(d.own.failures, a.NIC.MAC)
+			changed = true
+		case res.Err != nil:
+			d.own.fail(res, d.now())
+			d.Log.Log(ctx, d.own.failures[a.NIC.MAC].level(), "a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
+			changed = true
+		default:
+			changed = changed || res.Outcome == apply.Done
+			delete(d.own.failures, a.NIC.MAC)
+		}
+		results = append(results, res)
+		if d.cutShort(results) {
+			break
+		}
+	}
+	return results, changed
+}
+
+// overtaken says whether a change that failed for the first time may have failed because somebody
+// else changed the link meanwhile, and gives the action as it has to be by now. Each step had been
+// made where the kernel then shows something else; a step that failed says so only where another
+// change is to be made now.
+func (d *Daemon) overtaken(ctx context.Context, desired Desired, res apply.Result) (now plan.Action, yes bool) {
+	was := res.Action
+	if ctx.Err() != nil || was.Link == nil || res.Outcome == apply.RollbackFailed || res.Reason != plan.VerificationFailed && res.Reason != plan.ApplyFailed {
+		return now, false
+	}
+	machine, err := d.look(ctx, desired)
+	if err != nil {
+		return now, false
+	}
+	for _, a := range d.plan(desired, machine).Actions {
+		if a.NIC.MAC == was.NIC.MAC && a.Kind == was.Kind && a.Link != nil && a.Link.Index == was.Link.Index {
+			return a, res.Reason == plan.VerificationFailed || a.Change.String() != was.Change.String()
+		}
+	}
+	return now, false
+}
+
+// cutShort says that the last action gave another NIC a name for the time being, on which the rest
+// must be planned anew.
+func (d *Daemon) cutShort(results []apply.Result) bool {
+	if len(results) == 0 {
+		return false
+	}
+	last := results[len(results)-1]
+	return last.Outcome == apply.Done && last.Action.Change.Way != nil
+}
+
+// logChange writes the one line of a finished change, and one for each NIC.
+func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration) {
+	counts := map[apply.Outcome]int{}
+	for _, r := range results {
+		counts[r.Outcome]++
+		if r.Outcome == apply.Done {
+			d.Log.Info("changed a NIC", "node", d.Node, "generation", generation(wish), "nic", r.Action.NIC.Name, "mac", r.Action.NIC.MAC,
+				"kind", r.Action.Kind, "change", strings.ReplaceAll(strings.TrimSpace(r.Action.Change.String()), "\n", "; "), "steps", strings.Join(r.Steps, " "))
+		}
+	}
+	level := slog.LevelInfo
+	if !slices.ContainsFunc(results, func(r apply.Result) bool {
+		f, failed := d.own.failures[r.Action.NIC.MAC]
+		return r.Outcome == apply.Done || failed && !f.again
+	}) {
+		level = slog.LevelDebug
+	}
+	d.Log.Log(context.Background(), level, "change finished", "node", d.Node, "generation", generation(wish), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
+		"refused", counts[apply.Refused], "waiting", counts[apply.Waiting], "failed", counts[apply.Failed]+counts[apply.RolledBack]+counts[apply.RollbackFailed],
+		"duration", took.Round(time.Millisecond))
+}
+
+func generation(w Wish) int64 {
+	if w.Object == nil {
+		return 0
+	}
+	return w.Object.Generation
+}
