@@ -105,7 +105,8 @@ func TestChangeEmpty(t *testing.T) {
 	}
 }
 
-// The next advertisement brings it again where it is let in; put back by hand it would stay for good.
+// The next advertisement brings it again where it is let in; put back by hand it would stay for
+// good.
 func TestNothingPutsBackWhatWasAdvertised(t *testing.T) {
 	c := Change{Index: 3, MAC: MAC{2, 1}, Had: "eth1", Advertised: prefixes("2001:db8::1/64"), AdvertisedRoutes: []Route{route("::/0", "fe80::1")}}
 	if undo := c.Inverse(); !undo.Empty() {
