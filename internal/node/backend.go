@@ -7,8 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"strings"
-	"time"
 
 	"multinicd/host"
 	"multinicd/host/survey"
@@ -18,22 +16,12 @@ import (
 	"multinicd/internal/filestep"
 	"multinicd/netplan"
 	"multinicd/networkmanager"
-	"multinicd/nic"
 	"multinicd/plan"
 )
 
-// Stacks tells who configures links on this host. In service it is the survey.Survey.
-type Stacks interface {
-	// Detect asks for the whole host, and Stack for one link. An error: it cannot be told now.
-	Detect(ctx context.Context) (survey.Stack, error)
-	Stack(ctx context.Context, l nic.Link) (survey.Stack, error)
-	// Has says whether a backend's own tool is there still.
-	Has(backend string) bool
-}
-
-// Dispatch gives each NIC the backend of its link. A configured NIC keeps the backend that wrote its
-// files, as long as the tool of this backend is on the host. For every other NIC the owner of the link
-// decides. One goroutine uses a Dispatch at a time.
+// Dispatch gives each NIC the backend of its link. A configured NIC keeps the backend that wrote
+// its files, as long as the tool of this backend is on the host. For every other NIC the owner of
+// the link decides. One goroutine uses a Dispatch at a time.
 type Dispatch struct {
 	stacks   Stacks
 	name     string                   // backend.name of multinicd.toml
@@ -44,13 +32,11 @@ type Dispatch struct {
 }
 
 // NewDispatch gives a Dispatch that has chosen nothing yet. name is backend.name of multinicd.toml,
-// "auto" where the host decides. backends are those that may be chosen, by name. record says what is ours.
+// "auto" where the host decides. backends are those that may be chosen, by name. record says what
+// is ours.
 func NewDispatch(s Stacks, name string, backends map[string]apply.Backend, record func() plan.Record, log *slog.Logger) *Dispatch {
 	return &Dispatch{stacks: s, name: name, backends: backends, record: record, log: log, said: map[string]bool{}}
 }
-
-// choiceTimeout bounds the question who owns a link; only NetworkManager is asked over the bus.
-const choiceTimeout = 10 * time.Second
 
 // Backends makes the backends that this version has for a host, by their names in host/survey. The
 // backend for ifcfg files is among them only on a host whose NetworkManager reads such files.
@@ -106,8 +92,9 @@ func among(steps []plan.Step, owns func(file string) bool) bool {
 	return slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && owns(s.Do.File.Path) })
 }
 
-// Steps asks the backend of the action's NIC, and notes in a.After which backend that is. Files that
-// another backend wrote go, as part of the change. A plan.RefusalError: no backend can have the NIC.
+// Steps asks the backend of the action's NIC, and notes in a.After which backend that is. Files
+// that another backend wrote go, as part of the change. A plan.RefusalError: no backend can have
+// the NIC.
 func (d *Dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error) {
 	owned, known := d.record().Find(a.NIC.MAC)
 	was := wrote(owned)
@@ -173,8 +160,8 @@ func (d *Dispatch) without(ctx context.Context, was string, owned plan.Owned, st
 	return slices.Insert(steps, at, files...), nil
 }
 
-// Owned reads back what the files of all backends say, sorted by backend. Of the backends that could be
-// read the result stands beside an error, too.
+// Owned reads back what the files of all backends say, sorted by backend. Of the backends that
+// could be read the result stands beside an error, too.
 func (d *Dispatch) Owned() ([]plan.Owned, error) {
 	var out []plan.Owned
 	var errs []error
@@ -191,8 +178,8 @@ func (d *Dispatch) Owned() ([]plan.Owned, error) {
 	return out, errors.Join(errs...)
 }
 
-// Validate asks a backend of each package whose files are among the steps. A NIC that moves from one
-// backend to another has files of both.
+// Validate asks a backend of each package whose files are among the steps. A NIC that moves from
+// one backend to another has files of both.
 func (d *Dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 	for _, w := range writers {
 		if !among(steps, w.owns) {
@@ -207,84 +194,4 @@ func (d *Dispatch) Validate(ctx context.Context, steps []plan.Step) error {
 		}
 	}
 	return nil
-}
-
-// Detect says who configures the network of this host, for a person. What cannot be told at the start
-// keeps nothing from being done: Steps asks again for the link of each NIC.
-func (d *Dispatch) Detect(ctx context.Context) survey.Stack {
-	s, err := d.stacks.Detect(ctx)
-	if err != nil {
-		d.log.Error("it cannot be told who configures the network here", "err", err)
-		s = survey.Stack{Evidence: []string{"it could not be told at the start: " + err.Error()}}
-	}
-	return d.override(s)
-}
-
-// choose finds the backend for a link that is not ours yet.
-func (d *Dispatch) choose(ctx context.Context, l nic.Link) (survey.Stack, error) {
-	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)
-	defer cancel()
-	s, err := d.stacks.Stack(ctx, l)
-	if err != nil {
-		return s, err
-	}
-	s = d.override(s)
-	if line := fmt.Sprintf("%d %s %s %q", l.Index, l.Name, s.Backend, s.Evidence); !d.said[line] {
-		d.said[line] = true
-		d.log.Info("who configures a link", "link", l.Name, "mac", l.MAC, "stack", s.Backend, "evidence", strings.Join(s.Evidence, "; "), "reason", s.Refusal)
-	}
-	return s, nil
-}
-
-// override lets multinicd.toml have the last word. Its "netplan" leaves the renderer to netplan.
-func (d *Dispatch) override(s survey.Stack) survey.Stack {
-	if d.name == "auto" || d.named(s.Backend) {
-		return s
-	}
-	s.Evidence = append(slices.Clone(s.Evidence), fmt.Sprintf("backend.name is %q in multinicd.toml", d.name))
-	s.Backend, s.Refusal, s.Hopeless = d.name, "", false
-	return s
-}
-
-// named says whether a backend is one that backend.name of multinicd.toml asks for.
-func (d *Dispatch) named(backend string) bool {
-	return backend == d.name || d.name == survey.Netplan && backend == survey.NetplanNetworkManager
-}
-
-func (d *Dispatch) get(name string) (apply.Backend, error) {
-	b, ok := d.backends[name]
-	if !ok && name == survey.Ifcfg {
-		return nil, refusal("backend.name is \"ifcfg\", and NetworkManager's plugin ifcfg-rh is not installed; set \"networkmanager\", which works with every NetworkManager")
-	}
-	if !ok {
-		return nil, refusal("backend %q: this version does not write it", name)
-	}
-	return b, nil
-}
-
-// Unsupported says why no NIC of this host can be had at this moment; "": there is no such reason, or it
-// cannot be told now.
-func (d *Dispatch) Unsupported(ctx context.Context) string {
-	ctx, cancel := context.WithTimeout(ctx, choiceTimeout)
-	defer cancel()
-	s, err := d.stacks.Detect(ctx)
-	if err != nil {
-		return ""
-	}
-	if s = d.override(s); !s.Hopeless {
-		return ""
-	}
-	return s.Refusal + "; what was seen: " + strings.Join(s.Evidence, "; ")
-}
-
-// wrote is the backend that wrote what we own of a NIC.
-func wrote(o plan.Owned) string {
-	if o.Backend == "" {
-		return survey.Netplan
-	}
-	return o.Backend
-}
-
-func refusal(format string, args ...any) error {
-	return &plan.RefusalError{Refusal: plan.Refusal{Reason: plan.NoBackend, Message: fmt.Sprintf(format, args...)}}
 }

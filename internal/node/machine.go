@@ -1,5 +1,7 @@
-// Package node decides what depends on this host: which backend writes a NIC, whose address is a
-// conflict, what must answer after a change, and how the credential is kept.
+// Package node is the host's side of the daemon. A node is the machine as Kubernetes sees it, and the
+// host is the same machine as its operating system sees it. This package decides what depends on the
+// host: which backend writes a NIC, whose address is a conflict, what must answer after a change, and
+// how the node's credential is kept.
 //
 // In go the windows on the host (host and the rooms below it), the client of the API server, and parts
 // of multinicd.toml. Out come what internal/apply and internal/daemon ask their caller for: a Machine,
