@@ -1,11 +1,13 @@
-// Package netplan writes what is wanted of a NIC in netplan's dialect, and turns a planned action into the steps of a change on
-// hosts where netplan and systemd-networkd own the links.
+// Package netplan writes what is wanted of a NIC in netplan's dialect, and turns a planned action
+// into the steps of a change on hosts where netplan and systemd-networkd own the links.
 //
-// In go a plan.Action and the files as they are; out come []plan.Step: the one link is changed over netlink first, then verified and
-// probed, and only then persisted, so that a crash before the end boots the old configuration by itself.
+// In go a plan.Action and the files as they are; out come []plan.Step: the one link is changed over
+// netlink first, then verified and probed, and only then persisted, so that a crash before the end
+// boots the old configuration by itself.
 //
-// It asks netplan or networkd to apply something only where multinicd.toml wants that (activate.go): it deletes routes, rules and addresses of
-// other links (systemd 252 and 257, netplan 0.106 and 1.1.2, measured November 2026).
+// It asks netplan or networkd to apply something only where multinicd.toml wants that
+// (activate.go): it deletes routes, rules and addresses of other links (systemd 252 and 257,
+// netplan 0.106 and 1.1.2, measured November 2026).
 //
 // Start reading at Render, then Backend.Steps in steps.go.
 package netplan
@@ -31,20 +33,21 @@ const (
 // File is the path of the YAML that holds a NIC.
 func File(c nic.Config) string { return path.Join(Dir, "90-"+c.Name+".yaml") }
 
-// ID is the name of the netplan definition that holds a NIC. networkd takes the first file that matches
-// a link, in lexical order of 10-netplan-<ID>, so that ours counts before an image's catch-all
-// (all-en) and before what cloud-init writes (ens4), now and at any later boot.
+// ID is the name of the netplan definition that holds a NIC. networkd takes the first file that
+// matches a link, in lexical order of 10-netplan-<ID>, so that ours counts before an image's
+// catch-all (all-en) and before what cloud-init writes (ens4), now and at any later boot.
 func ID(c nic.Config) string { return "0-" + c.Name }
 
-// formerID is the name that the definition had before: netplan's generator has made files of that name
-// at the last boot, where the YAML is of an older version.
+// formerID is the name that the definition had before: netplan's generator has made files of that
+// name at the last boot, where the YAML is of an older version.
 func formerID(c nic.Config) string { return c.Name }
 
-// lastID is the name of a second definition of the NIC, which names the link and says nothing else. What
-// boots must not depend on the name: netplan puts the name into [Match] of a definition that has
-// set-name, and cloud-init gives a NIC that it knows its own name back at every boot (Debian 12, 13 and
-// testing, November 2026). So the first definition matches by MAC alone. netplan makes a udev rule of
-// each definition that names its link, and there the last in lexical order has its way.
+// lastID is the name of a second definition of the NIC, which names the link and says nothing else.
+// What boots must not depend on the name: netplan puts the name into [Match] of a definition that
+// has set-name, and cloud-init gives a NIC that it knows its own name back at every boot (Debian
+// 12, 13 and testing, November 2026). So the first definition matches by MAC alone. netplan makes a
+// udev rule of each definition that names its link, and there the last in lexical order has its
+// way.
 func lastID(c nic.Config) string { return "zz-" + c.Name }
 
 func runtimeFiles(id string) (network, link string) {
@@ -52,8 +55,8 @@ func runtimeFiles(id string) (network, link string) {
 	return stem + ".network", stem + ".link"
 }
 
-// Folders lists the folders of the files of both renderers. netplan's generator calls a file by an id of
-// ours, which may begin with other letters than a NIC's name.
+// Folders lists the folders of the files of both renderers. netplan's generator calls a file by an
+// id of ours, which may begin with other letters than a NIC's name.
 func Folders() []filestep.Folder {
 	return []filestep.Folder{
 		{Dir: Dir, Names: "90-", Secret: true},
@@ -86,9 +89,10 @@ func ownName(name string) bool {
 	return ok && digits != "" && len(digits) <= 4 && strings.Trim(digits, "0123456789") == ""
 }
 
-// Render gives the whole YAML of one NIC. Every value in it is typed, so no text of a user can reach the file; the same input
-// gives the same bytes. Keys that the live change does not make are off: no DHCP, no router advertisements, and no IPv6
-// link-local address where no IPv6 is wanted. optional keeps a boot from waiting for a NIC that is not plugged in.
+// Render gives the whole YAML of one NIC. Every value in it is typed, so no text of a user can
+// reach the file; the same input gives the same bytes. Keys that the live change does not make are
+// off: no DHCP, no router advertisements, and no IPv6 link-local address where no IPv6 is wanted.
+// optional keeps a boot from waiting for a NIC that is not plugged in.
 func Render(c nic.Config) []byte { return render(c, rendererNetworkd, nil) }
 
 // Renderers of netplan, in its own words.

@@ -19,8 +19,8 @@ var (
 	ErrRouteMistaken = errors.New("the kernel would delete another's route to the same destination, by a next-hop object, instead")
 )
 
-// Guard says why link l must not be touched; nil if it may be. all are the links as they are at that
-// moment, l among them.
+// Guard says why link l must not be touched; nil if it may be. all are the links as they are at
+// that moment, l among them.
 type Guard func(l nic.Link, all []nic.Link) error
 
 // Writer is the only writer of links.
@@ -29,7 +29,8 @@ type Writer struct {
 	guard  Guard
 }
 
-// Writer gives a writer that asks g before it touches anything. Without a guard it panics: a change that nobody can refuse must not be possible to write.
+// Writer gives a writer that asks g before it touches anything. Without a guard it panics: a change
+// that nobody can refuse must not be possible to write.
 func (k *Kernel) Writer(g Guard) *Writer {
 	if g == nil {
 		panic("kernel: a Writer needs a Guard")

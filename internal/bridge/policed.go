@@ -12,7 +12,8 @@ import (
 	"multinicd/internal/bridge/nodelabel"
 )
 
-// The loops of this file act only while the cluster has the policies in force that they were built with.
+// The loops of this file act only while the cluster has the policies in force that they were built
+// with.
 
 // policyGuard makes a guard of the policies of a manifest.
 func (b *bridge) policyGuard(manifest string) (*admission.PolicyGuard, error) {

@@ -8,9 +8,9 @@
 // One goroutine, the one that runs Run, owns the machine. No other part changes a link or a file of
 // the host. What talks to the cluster never stops the loop.
 //
-// Start reading at pass.go, which is the walk; carryout.go does the actions of a plan. Daemon.Run only
-// starts goroutines, and loop.go says when a pass is made. desired.go has what an object asks for,
-// news.go what comes from outside, and wiring.go what a Daemon needs of others.
+// Start reading at pass.go, which is the walk; carryout.go does the actions of a plan. Daemon.Run
+// only starts goroutines, and loop.go says when a pass is made. desired.go has what an object asks
+// for, news.go what comes from outside, and wiring.go what a Daemon needs of others.
 package daemon
 
 import (
