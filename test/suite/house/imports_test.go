@@ -158,7 +158,7 @@ func TestTheTableRefuses(t *testing.T) {
 func TestTheDaemonDoesNotLinkTheBridge(t *testing.T) {
 	heavy := []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go/kubernetes", "k8s.io/client-go/informers",
 		"k8s.io/client-go/dynamic/dynamicinformer", "github.com/prometheus/client_golang",
-		module + "/internal/bridge", module + "/internal/intake"}
+		module + "/internal/bridge"}
 	for dep := range strings.Lines(goList(t, "-deps", "./cmd/multinicd")) {
 		dep = strings.TrimSpace(dep)
 		if slices.ContainsFunc(heavy, func(h string) bool { return dep == h || strings.HasPrefix(dep, h+"/") }) {
