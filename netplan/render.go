@@ -133,7 +133,8 @@ func render(c nic.Config, renderer string, more func(line func(format string, ar
 			renderRoute(line, r, renderer != rendererNetworkd)
 		}
 	}
-	rules := slices.DeleteFunc(slices.Clone(c.Rules), func(r nic.Rule) bool { return r.NoDefault }) // see ruleLines
+	// See ruleLines.
+	rules := slices.DeleteFunc(slices.Clone(c.Rules), func(r nic.Rule) bool { return r.NoDefault })
 	if len(rules) > 0 {
 		line("      routing-policy:")
 		for _, r := range rules {
