@@ -195,6 +195,9 @@ func describe(kind uint16, m []byte) string {
 		}
 		return "route default"
 	}
+	if r, ok := parseRule(m); ok && (kind == unix.RTM_NEWRULE || kind == unix.RTM_DELRULE) {
+		return fmt.Sprintf("rule %s%d", sign(kind == unix.RTM_NEWRULE), r.Priority)
+	}
 	return fmt.Sprintf("event %d", kind)
 }
 

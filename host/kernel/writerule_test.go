@@ -109,6 +109,21 @@ func TestRulesThatSayMoreAreNotOurs(t *testing.T) {
 	}
 }
 
+// The rule that leads to main is there only while the one is that keeps it in check.
+func TestRulesComeInOrderAndGoInTheOppositeOne(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("multinic1", testMAC)
+	from := prefixes("192.0.2.10/32")[0]
+	c := nic.Change{Index: l.Index, MAC: l.MAC, AddRules: []nic.Rule{{Priority: 9999, From: from, To: prefixes("192.0.2.0/24")[0], Table: 10001},
+		{Priority: 20001, From: from, Table: 10001}, {Priority: 10001, From: from, Table: nic.TableMain, NoDefault: true}}}
+	n.quiet()
+	n.change(c)
+	n.change(c.Inverse())
+	if got, want := n.events(), []string{"rule +9999", "rule +20001", "rule +10001", "rule -10001", "rule -20001", "rule -9999"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 // An address that the link has to itself already gets its new length at once: nobody is asked again.
 func TestAnIPv6AddressGetsAnotherLengthWithoutBeingCheckedAgain(t *testing.T) {
 	n := newNamespace(t)
