@@ -149,11 +149,14 @@ func TestExamine(t *testing.T) {
 		"a name that somebody else gives at each boot": {func(f *Facts) {
 			f.Links[1].Name, f.Names = "ens4", map[int]Naming{2: {By: []string{"/etc/udev/rules.d/70-persistent-net.rules has a rule"}}}
 		}, "warning rename-at-reboot ens4", "in the way at each boot: /etc/udev/rules.d/70-persistent-net.rules"},
-		"a name that did not come with a boot":         {func(f *Facts) { f.Links[1].Name, f.Names = "ens4", map[int]Naming{2: {Booted: true}} }, "warning rename-at-reboot ens4", "dracut -f"},
-		"a clock that is not yet kept":                 {func(f *Facts) { f.Unsynced, f.TimeService = true, "chronyd.service" }, "info clock-unsynchronised", "chronyd.service runs"},
-		"no networkd that could":                       {func(f *Facts) { f.Foreign = []Setting{{Key: "ManageForeignRoutes"}} }, "", ""},
-		"a strict filter":                              {func(f *Facts) { f.RPFilter = 1 }, "warning rp-filter multinic1", "strict"},
-		"a loose filter":                               {func(f *Facts) { f.RPFilter = 2 }, "", ""},
+		"a name that did not come with a boot": {func(f *Facts) { f.Links[1].Name, f.Names = "ens4", map[int]Naming{2: {Booted: true}} }, "warning rename-at-reboot ens4", "dracut -f"},
+		"a clock that is not yet kept":         {func(f *Facts) { f.Unsynced, f.TimeService = true, "chronyd.service" }, "info clock-unsynchronised", "chronyd.service runs"},
+		"no networkd that could":               {func(f *Facts) { f.Foreign = []Setting{{Key: "ManageForeignRoutes"}} }, "", ""},
+		"a strict filter":                      {func(f *Facts) { f.RPFilter = 1 }, "warning rp-filter multinic1", "strict"},
+		"a loose filter":                       {func(f *Facts) { f.RPFilter = 2 }, "", ""},
+		"a strict filter, and a gateway behind main": {func(f *Facts) {
+			f.RPFilter, f.Record.NICs[0].Config.ID, f.Record.NICs[0].Config.Rules = 1, 1, []nic.Rule{{Table: nic.TableMain, NoDefault: true}}
+		}, "info rp-filter multinic1", "table: 10001"},
 		"a strict filter, and a table for the answers": {func(f *Facts) { f.RPFilter = 1; f.Record.NICs[0].Config.Rules = []nic.Rule{{Table: 10001}} }, "", ""},
 		"a NIC that listens to routers":                {func(f *Facts) { f.Links[1].Conf6 = &nic.Conf6{AcceptRA: 1} }, "warning router-advertisements multinic1", "accept_ra is 1"},
 		"a NIC that would, with IPv6":                  {func(f *Facts) { f.Links[1].Conf6 = &nic.Conf6{AcceptRA: 1, Off: true} }, "", ""},

@@ -96,7 +96,15 @@ func foreign(f Facts) (out []Finding) {
 func rpFilter(f Facts) (out []Finding) {
 	for _, l := range f.nics() {
 		own := f.owned(l)
-		if own == nil || max(f.RPFilter, l.Conf.RPFilter) != 1 || len(own.Config.Rules) > 0 {
+		if own == nil || max(f.RPFilter, l.Conf.RPFilter) != 1 {
+			continue
+		}
+		if len(own.Config.Rules) > 0 {
+			if slices.ContainsFunc(own.Config.Rules, func(r nic.Rule) bool { return r.NoDefault }) {
+				out = append(out, Finding{"rp-filter", Info, l.Name,
+					fmt.Sprintf("the reverse path filter is strict (net.ipv4.conf.all.rp_filter %d, that of the link %d): what comes by the NIC's gateway from a network to which another link leads, as the primary's own subnet, is dropped", f.RPFilter, l.Conf.RPFilter),
+					fmt.Sprintf("if hosts there speak to this NIC by a router, give the NIC their network as a route with table: %d (docs/routing.md, \"A gateway\")", nic.Table(own.Config.ID))})
+			}
 			continue
 		}
 		out = append(out, Finding{"rp-filter", Warning, l.Name,
