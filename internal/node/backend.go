@@ -2,10 +2,8 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"slices"
 
 	"multinicd/host"
@@ -17,6 +15,7 @@ import (
 	"multinicd/netplan"
 	"multinicd/networkmanager"
 	"multinicd/plan"
+	"multinicd/sysctl"
 )
 
 // Dispatch gives each NIC the backend of its link. A configured NIC keeps the backend that wrote
@@ -129,53 +128,40 @@ func (d *Dispatch) Steps(ctx context.Context, a plan.Action) ([]plan.Step, error
 	if err != nil || !known || !owned.Applied || was == s.Backend {
 		return steps, err
 	}
-	return d.without(ctx, was, owned, steps)
+	return d.without(ctx, was, b, owned, steps)
 }
 
-// without puts the removal of another backend's files before the step that makes a change final.
-// NetworkManager's two dialects know each other's files, and have removed them by themselves.
-func (d *Dispatch) without(ctx context.Context, was string, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
-	b, err := d.get(was)
+// without puts the removal of what backend was has written before the step that makes a change
+// final. Files that the steps of the new backend b write or remove are left to them. So are those
+// of sysctl, which every backend keeps, and all files where both write NetworkManager's profiles:
+// the two forms of these know each other's files.
+func (d *Dispatch) without(ctx context.Context, was string, b apply.Backend, owned plan.Owned, steps []plan.Step) ([]plan.Step, error) {
+	former, err := d.get(was)
 	if err != nil {
 		return nil, err
 	}
-	if _, manager := b.(*networkmanager.Backend); manager && among(steps, networkmanager.Owned) {
+	_, profiles := former.(*networkmanager.Backend)
+	if _, still := b.(*networkmanager.Backend); still && profiles {
 		return steps, nil
 	}
-	old, err := b.Steps(ctx, plan.Action{Kind: plan.Remove, NIC: owned.Config})
+	old, err := former.Steps(ctx, plan.Action{Kind: plan.Remove, NIC: owned.Config})
 	if err != nil {
 		return nil, fmt.Errorf("taking back what %s has of %s: %w", was, owned.Config.Name, err)
 	}
 	var files []plan.Step
 	for _, s := range old {
-		if s.Do.File != nil {
-			s.Final = false
-			files = append(files, s)
+		f := s.Do.File
+		if f == nil || sysctl.Owned(f.Path) || among(steps, func(file string) bool { return file == f.Path }) {
+			continue
 		}
+		s.Final = false
+		files = append(files, s)
 	}
 	at := slices.IndexFunc(steps, func(s plan.Step) bool { return s.Final })
 	if at < 0 {
 		at = len(steps)
 	}
 	return slices.Insert(steps, at, files...), nil
-}
-
-// Owned reads back what the files of all backends say, sorted by backend. Of the backends that
-// could be read the result stands beside an error, too.
-func (d *Dispatch) Owned() ([]plan.Owned, error) {
-	var out []plan.Owned
-	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(d.backends)) {
-		if k, ok := d.backends[name].(apply.FileReader); ok {
-			found, err := k.Owned()
-			errs = append(errs, err)
-			for _, o := range found {
-				o.Backend = name
-				out = append(out, o)
-			}
-		}
-	}
-	return out, errors.Join(errs...)
 }
 
 // Validate asks a backend of each package whose files are among the steps. A NIC that moves from

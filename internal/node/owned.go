@@ -1,0 +1,28 @@
+package node
+
+import (
+	"errors"
+	"maps"
+	"slices"
+
+	"multinicd/internal/apply"
+	"multinicd/plan"
+)
+
+// Owned reads back what the files of all backends say, sorted by backend. Of the backends that
+// could be read the result stands beside an error, too.
+func (d *Dispatch) Owned() ([]plan.Owned, error) {
+	var out []plan.Owned
+	var errs []error
+	for _, name := range slices.Sorted(maps.Keys(d.backends)) {
+		if k, ok := d.backends[name].(apply.FileReader); ok {
+			found, err := k.Owned()
+			errs = append(errs, err)
+			for _, o := range found {
+				o.Backend = name
+				out = append(out, o)
+			}
+		}
+	}
+	return out, errors.Join(errs...)
+}
