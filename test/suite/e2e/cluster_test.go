@@ -67,7 +67,7 @@ func TestObjectBecomesConfiguredNICs(t *testing.T) {
 	}
 	const polled = "[source]\nmode = \"poll\"\ninterval = \"5s\""
 	var rows []row
-	for i, k := range both(netplan12, keyfiles12) {
+	for i, k := range both(netplan12, keyfiles12, netplan13+asTheCloud) {
 		rows = append(rows, row{fmt.Sprintf("main-%d", i), "", k})
 		if k.name == netplan12 || !k.cloud && len(prerequisite.Long(k)) > 0 {
 			rows = append(rows, row{fmt.Sprintf("main-%d-polled", i), polled, k})
