@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -163,6 +165,24 @@ func link(id int) nic.Link {
 	return nic.Link{Index: 10 + id, Name: fmt.Sprintf("eth%d", id), MAC: nic.MAC{2, 0, 0, 0, 1, byte(id)}, Device: true, MTU: 1500, MaxMTU: 9000}
 }
 
+// shared is the state folder of a fake machine, which the loop and what delivers the reports write.
+type shared struct {
+	mu sync.Mutex
+	*hosttest.Machine
+}
+
+func (s *shared) Read(name string) ([]byte, fs.FileMode, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Machine.Read(name)
+}
+
+func (s *shared) Write(name string, data []byte, mode fs.FileMode) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Machine.Write(name, data, mode)
+}
+
 func newWorld(t *testing.T) *world {
 	return &world{t: t, machine: hosttest.New(link(1), link(2)), state: hosttest.New()}
 }
@@ -185,7 +205,7 @@ func (w *world) start() (stop func()) {
 		onDelete = w.daemon.OnDelete
 	}
 	w.daemon = &Daemon{Wiring: Wiring{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
-		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: w.state, Log: slog.New(slog.DiscardHandler), Now: w.clock}}
+		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: &shared{Machine: w.state}, Log: slog.New(slog.DiscardHandler), Now: w.clock}}
 	if w.with != nil {
 		w.with(w.daemon)
 	}
