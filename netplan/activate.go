@@ -28,6 +28,12 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 	if verb == plan.Apply {
 		touched = func(f plan.File) bool { return path.Dir(f.Path) == Dir }
 	}
+	if a.Kind == plan.Remove && b.Activation != Networkd && verb == plan.Reload && len(late) == 0 && len(live) > 0 {
+		// The files are gone, and networkd has read them all the same, restarted at the wrong moment. It
+		// has to forget them first, or else it sets the link up once more.
+		forget := plan.Manage{Verb: verb, Index: a.Link.Index, MAC: a.NIC.MAC, UUID: "forget " + a.NIC.MAC.String()}
+		return append([]plan.Step{{Kind: plan.StepActivate, Do: plan.Op{Manage: &forget}}}, live...)
+	}
 	// Where two NICs swap their names a service would see the one of them under a name for the time being.
 	if a.Link == nil || a.Change.Way != nil || verb == "" ||
 		!slices.ContainsFunc(late, func(s plan.Step) bool { return s.Do.File != nil && touched(*s.Do.File) }) {
@@ -54,8 +60,23 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 	steps := append(live, b.generated(a, verb)...)
 	steps = append(steps, plan.Step{Kind: plan.StepService, Undo: plan.Op{Manage: &back}})
 	steps = append(steps, late...)
-	return append(steps, plan.Step{Kind: plan.StepActivate, Do: plan.Op{Manage: &ask}}, plan.Step{Kind: plan.StepVerify, Do: plan.Op{Check: plan.CheckVerify}},
+	steps = append(steps, plan.Step{Kind: plan.StepActivate, Do: plan.Op{Manage: &ask}})
+	if again := released(a); a.Kind == plan.Remove && verb == plan.Reload && !again.Empty() {
+		steps = append(steps, plan.Step{Kind: plan.StepKernel, Do: plan.Op{Link: &again}})
+	}
+	return append(steps, plan.Step{Kind: plan.StepVerify, Do: plan.Op{Check: plan.CheckVerify}},
 		plan.Step{Kind: plan.StepProbe, Do: plan.Op{Check: plan.CheckProbe}})
+}
+
+// released is what a link that is given back is to be once more, when networkd has let go of it: it may
+// have set the link up just before, and takes nothing back but addresses and routes.
+func released(a plan.Action) nic.Change {
+	c := a.Change
+	had := a.Link.Name
+	if c.Name != "" {
+		had = c.Name
+	}
+	return nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: had, MTU: c.MTU, HadMTU: c.HadMTU, Down: c.Down, Conf6: c.Conf6, HadConf6: c.HadConf6}
 }
 
 // asked says which service is to take a change over; "": none. networkd is asked, whatever is configured,

@@ -59,6 +59,13 @@ func offLink(c nic.Config) plan.Action {
 	return a
 }
 
+// cameBack is of a NIC that was given back before, and has an address of ours again.
+func cameBack(c nic.Config) plan.Action {
+	a := offLink(c)
+	a.Change = nic.Change{Index: 11, MAC: c.MAC, Had: c.Name, Del: c.Addresses}
+	return a
+}
+
 var sum = regexp.MustCompile(`[0-9a-f]{64}`)
 
 // The files of a change: which, in which order, and which of them makes it final.
@@ -98,6 +105,8 @@ func TestStepsOfFiles(t *testing.T) {
 			want: []string{"kernel", "service undo reload SUM", "validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + network1 + " 644", "activate 10-netplan-0-multinic1.network SUM", "verify", "probe"}},
 		"networkd has our own file in mind of a NIC that is given back: it is told": {disk: map[string]string{file: data, network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: offLink(one),
 			want: []string{"kernel", "service undo reload SUM", "validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "activate SUM", "verify", "probe"}},
+		"networkd has read our file in the moment when the NIC was given back: it is told first": {disk: map[string]string{"/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: cameBack(one),
+			want: []string{"activate forget 02:00:00:00:01:01", "guard", "retire\n    - address 192.0.2.7/24", "verify", "probe"}},
 		"networkd has our own file in mind: it is not asked": {disk: map[string]string{network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: onLink(one),
 			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)"}},
 		"a NIC without files is given back":      {action: remove(one)},

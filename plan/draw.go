@@ -35,7 +35,7 @@ func (p *planner) drawsOthers(m nic.MAC, l nic.Link) *Refusal {
 		if r := p.drawn(a.Masked(), nic.TableMain, l, "subnet "+a.Masked().String()); r != nil {
 			return r
 		}
-		if s := subnet(a); s.IsValid() && !p.shared(c, s) {
+		if s := subnet(a); s.IsValid() && !p.shared(c, s) && !(p.machine.SubnetsOff && p.beside(c, s)) {
 			if r := p.overlaps(nic.Route{To: s, Protocol: nic.ProtocolKernel}, l, "subnet "+s.String()); r != nil {
 				return r
 			}

@@ -42,6 +42,7 @@ func recoverCommand(c *cli.Context) error {
 	}
 	machine := &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds}
 	a := apply.Applier{Links: machine, Files: w.host, Log: w.log, Dir: w.cfg.State.Dir, Boot: boot}
+	machine.Record = a.Record
 	found, err := a.Recover(c.Context)
 	if err != nil {
 		return exitError{exitRollbackFailed, fmt.Errorf("undoing what was cut off: %w", err)}

@@ -209,7 +209,7 @@ func TestWhatAPersonWroteAsksForAdopt(t *testing.T) {
 			}
 			plain, adopted := nodeObject(nicYAML(1, mac1, "192.168.100.20/24")), nodeObject(nicYAML(1, mac1, "192.168.100.20/24", "adopt: true"))
 			refused(plain, "", "adopt: true")
-			refused(adopted, "adopt = false\n", "links.adopt")
+			refused(adopted, "adopt = false\n", "[links] adopt is false")
 			s.file("/etc/multinicd/multinicd.toml", settings("worker-node-01", fromFile))
 			s.start(adopted)
 			s.isOurs("with adopt", "192.168.100.20/24")

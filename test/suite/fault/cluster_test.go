@@ -130,9 +130,12 @@ func cutOff(t *testing.T, c *cluster, s stand) {
 		undone(t, "192.0.2.201")
 	})
 
-	t.Run("where it was a route", func(t *testing.T) {
+	t.Run("not by a route, which is seen beforehand", func(t *testing.T) {
 		c.Want(object(name, entry(1, mac1, "192.168.100.10/24", "routes: [{to: 192.0.2.0/24}]"), entry(2, mac2, bystander)))
-		undone(t, "192.168.100.10")
+		bed.Eventually(t, "the object", "Failed multinic1=SubnetConflict multinic2=Configured", func() string { return c.summary(name) })
+		if got := n.text(); got != before {
+			t.Errorf("the host is\n%s\nwas\n%s", got, before)
+		}
 	})
 
 	t.Run("by the one after it, when that was killed", func(t *testing.T) {

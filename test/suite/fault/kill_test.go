@@ -27,13 +27,13 @@ var operations = []operation{
 		[]string{"guard", "rename", "mtu", "conf6", "up", "addresses", "routes", "verify", "probe", "validate", "persist"}},
 	{"change", object(nodeName, entry(2, mac2, bystander), entry(7, mac1, "192.168.101.10/24", "mtu: 1300", "routes: [{to: 10.21.0.0/16, via: 192.168.101.1}]")),
 		"multinic2 Configured Configured, multinic7 Configured Configured",
-		[]string{"guard", "rename", "mtu", "addresses", "routes", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2"}},
+		[]string{"guard", "rename", "mtu", "addresses", "routes", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2", "runtime#3", "runtime#4"}},
 	{"remove", object(nodeName, entry(2, mac2, bystander)), "multinic2 Configured Configured",
-		[]string{"guard", "routes", "addresses", "down", "conf6", "rename", "mtu", "verify", "probe", "validate", "persist", "runtime", "runtime#2"}},
+		[]string{"guard", "routes", "addresses", "down", "conf6", "rename", "mtu", "verify", "probe", "validate", "persist", "runtime", "runtime#2", "runtime#3", "runtime#4"}},
 }
 
 // order is that of the rows: as the steps come in any operation.
-var order = []string{"journal", "guard", "routes", "addresses", "down", "rename", "mtu", "conf6", "up", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2", "record", "done"}
+var order = []string{"journal", "guard", "routes", "addresses", "down", "rename", "mtu", "conf6", "up", "retire", "verify", "probe", "validate", "persist", "persist#2", "runtime", "runtime#2", "runtime#3", "runtime#4", "record", "done"}
 
 // rowOf names a point for the reader.
 func rowOf(point string) string {
