@@ -84,7 +84,7 @@ func stale(ch *nic.Change, l nic.Link, retired []Retired) {
 	}
 }
 
-// endLease adds to ch the removal of what a DHCP client has brought, but for what is retired and so goes already.
+// endLease adds to ch the removal of what a DHCP client has brought, except what is retired and goes anyway.
 func endLease(ch *nic.Change, c nic.Config, l nic.Link) {
 	addresses, routes := leased(c, l)
 	for _, a := range addresses {

@@ -42,7 +42,7 @@ func TestWhatAReloadOfNetworkdWouldTouch(t *testing.T) {
 		"a rule that it knows":                    {files: map[string]string{own: "[Match]\nName=x\n[RoutingPolicyRule]\nFrom=192.0.2.7\nTable=10001\nPriority=20001\n"}, started: time.Hour, kernel: rule},
 		"a rule that it knows with another table": {files: map[string]string{own: "[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=10002\nPriority=20001\n"}, started: time.Hour, kernel: rule, want: "priority 20001"},
 		"a rule that it knows with a mark":        {files: map[string]string{own: "[RoutingPolicyRule]\nFrom=192.0.2.7/32\nFirewallMark=1\nTable=10001\nPriority=20001\n"}, started: time.Hour, kernel: rule, want: "priority 20001"},
-		"a rule to main but for its default":      {files: map[string]string{own: "[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=254\nPriority=10001\nSuppressPrefixLength=0\n"}, started: time.Hour, kernel: main},
+		"a rule to main except its default":       {files: map[string]string{own: "[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=254\nPriority=10001\nSuppressPrefixLength=0\n"}, started: time.Hour, kernel: main},
 		"one that it knows with the default":      {files: map[string]string{own: "[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=254\nPriority=10001\n"}, started: time.Hour, kernel: main, want: "suppress_prefixlength 0"},
 		"one that it knows with a longer prefix":  {files: map[string]string{own: "[RoutingPolicyRule]\nFrom=192.0.2.7/32\nTable=254\nPriority=10001\nSuppressPrefixLength=8\n"}, started: time.Hour, kernel: main, want: "suppress_prefixlength 0"},
 		"a rule that it leaves alone":             {files: map[string]string{conf: keep}, started: time.Hour, kernel: rule},

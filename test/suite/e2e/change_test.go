@@ -149,7 +149,7 @@ func asItWasFound(t *testing.T, k kind) {
 		n.must("nmcli", "connection", "reload")
 	}
 	n.wantStays("addresses of the removed NIC", "", func() string {
-		return n.must("sh", "-c", "ip -4 -oneline address show dev "+link+" | grep -v ' dynamic ' || true") // but for a lease
+		return n.must("sh", "-c", "ip -4 -oneline address show dev "+link+" | grep -v ' dynamic ' || true") // except a lease
 	})
 	n.must("systemctl", "stop", "multinicd")
 	n.reboot()
