@@ -130,11 +130,10 @@ func aRouterAdvertisesItself(t *testing.T, k kind) {
 	// NetworkManager goes on to manage both, and leaves IPv6 off on one that had a profile without.
 	opened := func(conf string) string { conf, _, _ = strings.Cut(conf, " disable_ipv6"); return conf }
 	if k.flavour == testhost.Networkd {
-		// networkd had both from the boot on, and may close them once more before it is told to let go.
+		n.eventually("the first NIC in all", found["eth1"], func() string { return n.conf6("eth1") })
+		// networkd had it from the boot on, and closes it once more before it is told to let go.
 		own := func(conf string) string { _, conf, _ = strings.Cut(conf, " "); return conf }
-		for _, link := range []string{"eth1", "eth2"} {
-			n.eventually("the NIC as it was found", own(found[link]), func() string { return own(n.conf6(link)) })
-		}
+		n.eventually("the second NIC, except what somebody opened", own(found["eth2"]), func() string { return own(n.conf6("eth2")) })
 	} else {
 		n.eventually("the first NIC as it was found", opened(found["eth1"]), func() string { return opened(n.conf6("eth1")) })
 	}
