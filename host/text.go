@@ -40,6 +40,27 @@ func Lines(data []byte, each func(line string) error) error {
 	return s.Err()
 }
 
+// Joined gives the lines of a file without comments and trimmed. A line that ends in a backslash
+// comes together with the next one. A comment between two such lines does not part them
+// (systemd.syntax(7)). Empty lines are among them.
+func Joined(data []byte) (out []string) {
+	open := false
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSpace(line)
+		if line != "" && (line[0] == '#' || line[0] == ';') {
+			continue
+		}
+		line, more := strings.CutSuffix(line, `\`)
+		if open {
+			out[len(out)-1] += " " + line
+		} else {
+			out = append(out, line)
+		}
+		open = more
+	}
+	return out
+}
+
 // Truth reads a boolean as systemd does (systemd.syntax(7)).
 func Truth(s string) bool {
 	switch strings.ToLower(s) {

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"multinicd/host"
 )
 
 // CNI is a container network that chooses an interface of this host for the traffic of Pods.
@@ -139,7 +141,7 @@ func (s *Survey) tells(c chooser) string {
 		files, _ := s.host.Glob(pattern) // the patterns are valid
 		for _, f := range files {
 			data, err := s.host.Head(f, maxWords)
-			if err == nil && flannelIface.MatchString(strings.Join(joined(string(data)), "\n")) {
+			if err == nil && flannelIface.MatchString(strings.Join(host.Joined(data), "\n")) {
 				return f + " has flannel-iface"
 			}
 		}

@@ -24,7 +24,7 @@ func (s *Survey) Namers(l nic.Link, want string) (out []string) {
 			if err != nil {
 				continue
 			}
-			for _, line := range joined(string(data)) {
+			for _, line := range host.Joined(data) {
 				if name := named(line, l); name != "" && name != want {
 					out = append(out, fmt.Sprintf("%s has a rule for its MAC with NAME=%q, which counts more than a .link file", f, name))
 				}

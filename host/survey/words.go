@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"multinicd/host"
 )
 
 // maxWords bounds what is read of one file or of one command line, in bytes.
@@ -81,7 +83,7 @@ func flags(line, where string) (out []word) {
 
 // lines reads units and files of environment variables.
 func lines(data []byte, where string) (out []word) {
-	for _, line := range joined(string(data)) {
+	for _, line := range host.Joined(data) {
 		out = append(out, flags(line, where)...)
 	}
 	return out
@@ -90,32 +92,12 @@ func lines(data []byte, where string) (out []word) {
 // rancher is lines for k3s and RKE2.
 func rancher(data []byte, where string) []word {
 	out := lines(data, where)
-	for _, line := range joined(string(data)) {
+	for _, line := range host.Joined(data) {
 		for _, pattern := range []*regexp.Regexp{short, variable} {
 			for _, m := range pattern.FindAllStringSubmatch(line, -1) {
 				out = append(out, word{keys[strings.TrimLeft(m[1], "-")], m[2], m[1], where})
 			}
 		}
-	}
-	return out
-}
-
-// joined gives the lines of a file without comments, those that end in a backslash together with the next one. A
-// comment between two such lines does not part them (systemd.syntax(7)).
-func joined(text string) (out []string) {
-	open := false
-	for line := range strings.Lines(text) {
-		line = strings.TrimSpace(line)
-		if line != "" && (line[0] == '#' || line[0] == ';') {
-			continue
-		}
-		line, more := strings.CutSuffix(line, `\`)
-		if open {
-			out[len(out)-1] += " " + line
-		} else {
-			out = append(out, line)
-		}
-		open = more
 	}
 	return out
 }
