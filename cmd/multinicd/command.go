@@ -269,7 +269,7 @@ func joinCommand(c *cli.Context) error {
 	}
 	defer w.close()
 	if !byToken && o.kubeconfig == "" {
-		if o.kubeconfig = w.kubelet(); o.kubeconfig == "" {
+		if o.kubeconfig = w.kubeconfig(); o.kubeconfig == "" {
 			return exitError{exitUsage, errors.New("join.kubelet_kubeconfig is empty in multinicd.toml: name the file with --kubeconfig")}
 		}
 	}

@@ -62,11 +62,11 @@ func (w *wired) facts(ctx context.Context) (doctor.Facts, error) {
 	}
 	f := doctor.Facts{Now: time.Now(), Backend: w.daemon.Backend, Evidence: w.daemon.Evidence, Unsupported: w.daemon.Unsupported(ctx), Links: m.Links, Kinds: w.cfg.Links.VirtualKinds,
 		Owners: map[int]string{}, Record: w.applier.Record(), RPFilter: w.host.Sysctl("net/ipv4/conf/all/rp_filter"), NetworkdRuns: w.host.NetworkdRuns(),
-		Kubelet: w.survey.Kubelet(ctx), Unsynced: survey.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
+		Kubelet: w.kubelet.Shown(ctx), Unsynced: survey.Unsynchronised(), Daemon: w.running(), Token: w.token(), Files: w.files()}
 	w.around(ctx, m, &f)
 	f.Name = doctor.Name{Name: w.node, Evidence: w.name.Evidence}
 	f.Name.Doubt, f.Name.Advice = w.doubt()
-	for _, a := range w.survey.NodeAddrs(ctx, m.Links) {
+	for _, a := range w.kubelet.NodeAddrs(ctx, m.Links) {
 		if !a.Chosen {
 			f.NodeIPs = append(f.NodeIPs, a.Addr)
 		}

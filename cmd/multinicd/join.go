@@ -22,9 +22,9 @@ func (w *wired) store(wait time.Duration) node.CredentialStore {
 // credentialDir is the path of the credential folder for this process.
 func (w *wired) credentialDir() string { return filepath.Join(w.host.Root, w.cfg.CredentialDir()) }
 
-// kubelet is the path of the kubelet's kubeconfig for this process. It is "" if it is not to be
+// kubeconfig is the path of the kubelet's kubeconfig for this process. It is "" if it is not to be
 // used.
-func (w *wired) kubelet() string {
+func (w *wired) kubeconfig() string {
 	if w.cfg.Join.KubeletKubeconfig == "" {
 		return ""
 	}
@@ -39,7 +39,7 @@ const storePatience = 5 * time.Second
 func (w *wired) keeper(end func()) node.Keeper {
 	k := node.Keeper{API: w.api, Log: w.log, End: end}
 	if w.cfg.API.Server == "" && w.cfg.API.Kubeconfig == "" {
-		k.Store, k.Kubelet = w.store(storePatience), w.kubelet()
+		k.Store, k.Kubelet = w.store(storePatience), w.kubeconfig()
 	}
 	return k
 }

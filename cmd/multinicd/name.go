@@ -24,7 +24,7 @@ func (w *wired) findName(c *cli.Context) error {
 	if all.Given.Name == "" && w.cfg.Node != "" {
 		all.Given = node.Said{Name: w.cfg.Node, Evidence: "node in multinicd.toml"}
 	}
-	kubeconfig := w.kubelet()
+	kubeconfig := w.kubeconfig()
 	if c.Command.Name == "join" && c.String("kubeconfig") != "" {
 		kubeconfig = c.String("kubeconfig")
 	}
@@ -37,7 +37,7 @@ func (w *wired) findName(c *cli.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(c.Context, nameTimeout)
 	defer cancel()
-	all.Told.Name, all.Told.Evidence = w.survey.NodeName(ctx)
+	all.Told.Name, all.Told.Evidence = w.kubelet.NodeName(ctx)
 	host, err := os.Hostname()
 	if err != nil {
 		w.log.Warn("the host's name is not known", "err", err)

@@ -40,7 +40,7 @@ func recoverCommand(c *cli.Context) error {
 	if err != nil {
 		return exitError{exitFailed, err}
 	}
-	machine := &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds}
+	machine := &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, Kubelet: w.kubelet, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds}
 	a := apply.Applier{Links: machine, Files: w.host, Log: w.log, Dir: w.cfg.State.Dir, Boot: boot}
 	machine.Record = a.Record
 	found, err := a.Recover(c.Context)

@@ -17,6 +17,7 @@ import (
 	"multinicd/host"
 	"multinicd/host/bus"
 	"multinicd/host/kernel"
+	"multinicd/host/kubelet"
 	"multinicd/host/survey"
 	"multinicd/internal/apply"
 	"multinicd/internal/config"
@@ -37,6 +38,7 @@ type wired struct {
 	kernel  *kernel.Kernel
 	bus     *bus.Bus
 	survey  *survey.Survey
+	kubelet *kubelet.Kubelet
 	api     *kube.Client // nil: no cluster is configured
 	idle    string       // why there is none
 	job     string       // name of the Job in whose Pod this runs; empty: in none
@@ -104,7 +106,7 @@ func wireHost(c *cli.Context) (*wired, error) {
 		return nil, exitError{exitFailed, err}
 	}
 	w.bus = bus.New(w.host, w.kernel, w.log)
-	w.survey = survey.New(w.host, w.kernel, w.bus, w.log)
+	w.survey, w.kubelet = survey.New(w.host, w.kernel, w.bus, w.log), kubelet.New(w.host)
 	if err := w.findName(c); err != nil {
 		return nil, exitError{exitFailed, err}
 	}
@@ -165,7 +167,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 		return exitError{exitFailed, err}
 	}
 	record := func() plan.Record { return w.applier.Record() }
-	w.machine = &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, API: w.api, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds,
+	w.machine = &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, Kubelet: w.kubelet, API: w.api, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds,
 		Plain: w.cfg.Routing.SameSubnet == "off", Tables: w.cfg.Routing.AllowTables, Guards: w.cfg.Routing.Protect,
 		NoTakeOver: w.cfg.Links.TakeOver == "none", NoAdopt: !w.cfg.Links.Adopt, Record: record, DAD: node.DAD(w.cfg.Backend)}
 	chosen := node.NewDispatch(w.survey, w.cfg.Backend.Name, node.Backends(w.host, w.bus, w.cfg.Backend), record, w.log)

@@ -114,12 +114,12 @@ func typesIn(tree any) (out []string) {
 func (s *Survey) tells(c chooser) string {
 	names, _ := s.host.Glob("/proc/[0-9]*/comm")
 	for _, f := range names {
-		if comm, err := s.host.Head(f, maxWords); err != nil || strings.TrimSpace(string(comm)) != c.program {
+		if comm, err := s.host.Head(f, maxHead); err != nil || strings.TrimSpace(string(comm)) != c.program {
 			continue
 		}
 		pid := path.Base(path.Dir(f))
 		for _, of := range []string{"cmdline", "environ"} {
-			data, err := s.host.Head(path.Join(path.Dir(f), of), maxWords)
+			data, err := s.host.Head(path.Join(path.Dir(f), of), maxHead)
 			if err != nil {
 				continue // it has ended
 			}
@@ -130,7 +130,7 @@ func (s *Survey) tells(c chooser) string {
 			}
 		}
 		// Cilium's agent reads its ConfigMap as files.
-		if data, err := s.host.Head(path.Join(path.Dir(f), "root/tmp/cilium/config-map/devices"), maxWords); c.name == "Cilium" && err == nil && len(data) > 0 {
+		if data, err := s.host.Head(path.Join(path.Dir(f), "root/tmp/cilium/config-map/devices"), maxHead); c.name == "Cilium" && err == nil && len(data) > 0 {
 			return fmt.Sprintf("process %s (%s) has devices: %s", pid, c.program, strings.TrimSpace(string(data)))
 		}
 	}
@@ -140,7 +140,7 @@ func (s *Survey) tells(c chooser) string {
 	for _, pattern := range flannelFiles {
 		files, _ := s.host.Glob(pattern) // the patterns are valid
 		for _, f := range files {
-			data, err := s.host.Head(f, maxWords)
+			data, err := s.host.Head(f, maxHead)
 			if err == nil && flannelIface.MatchString(strings.Join(host.Joined(data), "\n")) {
 				return f + " has flannel-iface"
 			}

@@ -61,7 +61,7 @@ func (s *Survey) programs(ports map[int]string) map[string]string {
 		if !ok || out[inode] != "" {
 			continue
 		}
-		if comm, err := s.host.Head(path.Join(path.Dir(path.Dir(f)), "comm"), maxWords); err == nil {
+		if comm, err := s.host.Head(path.Join(path.Dir(path.Dir(f)), "comm"), maxHead); err == nil {
 			out[inode] = strings.TrimSpace(string(comm))
 		}
 	}

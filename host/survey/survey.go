@@ -2,8 +2,8 @@
 // for a person that say what was found and what was not.
 //
 // In go the links as the kernel shows them, and files; out come the claims of others to a link, the
-// files of the former agent, the stack that a link belongs to, the addresses of the node, the names
-// of the machine in its cloud, and which other programs configure NICs.
+// files of the former agent, the stack that a link belongs to, the names of the machine in its cloud,
+// and which other programs configure NICs.
 //
 // The package changes nothing and decides nothing of ours: the caller says which files are ours.
 // NetworkManager is the only service that it asks, and only where NetworkManager has run in this
@@ -35,7 +35,6 @@ type Survey struct {
 	claims  claimCache
 	netplan netplanCache
 	formers formerCache
-	told    toldCache
 }
 
 // Links reads the links of the machine, as kernel.Kernel does.
@@ -68,6 +67,9 @@ func (s *Survey) Agents() map[string]string {
 	}
 	return out
 }
+
+// maxHead bounds what is read of a file of somebody else's of which little is expected, in bytes.
+const maxHead = 64 << 10
 
 // oneOf gives the first path that is there, or "".
 func (s *Survey) oneOf(paths ...string) string {

@@ -10,34 +10,26 @@ import (
 	"multinicd/internal/hosttest"
 )
 
-func TestAgentsAndKubelet(t *testing.T) {
+func TestAgents(t *testing.T) {
 	const units = "/etc/systemd/system/timers.target.wants/nm-cloud-setup.timer"
 	for name, test := range map[string]struct {
-		files   map[string]string
-		agents  string // names with a part of the evidence
-		kubelet string
+		files  map[string]string
+		agents string // names with a part of the evidence
 	}{
-		"nobody":                             {},
-		"cloud-init at boot only":            {files: map[string]string{"/etc/cloud/cloud.cfg": "updates:\n  network:\n    when: [boot]\n# hotplug would be another\n"}},
-		"cloud-init when a NIC is plugged":   {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [boot, hotplug]}}\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
-		"cloud-init's rule for NICs":         {files: map[string]string{"/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/90-cloud-init-hook-hotplug.rules"},
-		"a list of modules with the word":    {files: map[string]string{"/etc/cloud/cloud.cfg": "cloud_final_modules:\n  - scripts_user\n  - install_hotplug\n  - install-hotplug\n"}},
-		"cloud-init's rule before 24":        {files: map[string]string{"/etc/udev/rules.d/10-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/10-cloud-init-hook-hotplug.rules"},
-		"a rule that a package brings":       {files: map[string]string{"/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": "", "/lib/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}},
-		"such a rule, and user-data":         {files: map[string]string{"/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": "", "/var/lib/cloud/instance/cloud-config.txt": "#cloud-config\nupdates:\n  network:\n    when: ['boot', 'hotplug']\n"}, agents: "cloud-init: /var/lib/cloud/instance/cloud-config.txt"},
-		"switched off":                       {files: map[string]string{"/etc/cloud/cloud.cfg.d/99-disable-network-hotplug.cfg": "updates: {network: {when: []}}\n", "/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": ""}},
-		"switched off, and a comment":        {files: map[string]string{"/etc/cloud/cloud.cfg.d/99-disable-network-hotplug.cfg": "updates:\n  network:\n    when: [boot-new-instance]  # no hotplug here\n"}},
-		"switched on, and off by a later":    {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [hotplug]}}\n", "/etc/cloud/cloud.cfg.d/99.cfg": "updates: {network: {when: [boot]}}\n"}},
-		"switched off, and on by user-data":  {files: map[string]string{"/etc/cloud/cloud.cfg.d/99.cfg": "updates: {network: {when: []}}\n", "/var/lib/cloud/instance/cloud-config.txt": "updates: {network: {when: [hotplug]}}\n"}, agents: "cloud-init: /var/lib/cloud/instance/cloud-config.txt"},
-		"a file that is no YAML":             {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [hotplug]}}\n", "/etc/cloud/cloud.cfg.d/99.cfg": "\tupdates: {\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
-		"nm-cloud-setup":                     {files: map[string]string{units: ""}, agents: "nm-cloud-setup: nm-cloud-setup.timer is enabled: " + units},
-		"a kubelet that runs":                {files: running("kubelet", "kubelet.service"), kubelet: "kubelet runs"},
-		"a k3s that runs":                    {files: running("k3s-server", "k3s.service"), kubelet: "k3s-server runs"},
-		"MicroK8s that runs":                 {files: running("kubelite", "snap.microk8s.daemon-kubelite.service"), kubelet: "kubelite runs"},
-		"a kubelet of nobody's":              {files: process{name: "kubelet", unit: "kubelet.service"}.files("1000")},
-		"k3s that is installed":              {files: map[string]string{"/etc/systemd/system/k3s-agent.service": k3sUnit("")}, kubelet: "/etc/systemd/system/k3s-agent.service"},
-		"a kubelet that is configured":       {files: map[string]string{"/var/lib/kubelet/config.yaml": ""}, kubelet: "/var/lib/kubelet/config.yaml"},
-		"something that is like one by name": {files: map[string]string{"/proc/7/comm": "kubelet-exporter\n"}},
+		"nobody":                            {},
+		"cloud-init at boot only":           {files: map[string]string{"/etc/cloud/cloud.cfg": "updates:\n  network:\n    when: [boot]\n# hotplug would be another\n"}},
+		"cloud-init when a NIC is plugged":  {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [boot, hotplug]}}\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
+		"cloud-init's rule for NICs":        {files: map[string]string{"/etc/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/90-cloud-init-hook-hotplug.rules"},
+		"a list of modules with the word":   {files: map[string]string{"/etc/cloud/cloud.cfg": "cloud_final_modules:\n  - scripts_user\n  - install_hotplug\n  - install-hotplug\n"}},
+		"cloud-init's rule before 24":       {files: map[string]string{"/etc/udev/rules.d/10-cloud-init-hook-hotplug.rules": ""}, agents: "cloud-init: /etc/udev/rules.d/10-cloud-init-hook-hotplug.rules"},
+		"a rule that a package brings":      {files: map[string]string{"/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": "", "/lib/udev/rules.d/90-cloud-init-hook-hotplug.rules": ""}},
+		"such a rule, and user-data":        {files: map[string]string{"/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": "", "/var/lib/cloud/instance/cloud-config.txt": "#cloud-config\nupdates:\n  network:\n    when: ['boot', 'hotplug']\n"}, agents: "cloud-init: /var/lib/cloud/instance/cloud-config.txt"},
+		"switched off":                      {files: map[string]string{"/etc/cloud/cloud.cfg.d/99-disable-network-hotplug.cfg": "updates: {network: {when: []}}\n", "/usr/lib/udev/rules.d/10-cloud-init-hook-hotplug.rules": ""}},
+		"switched off, and a comment":       {files: map[string]string{"/etc/cloud/cloud.cfg.d/99-disable-network-hotplug.cfg": "updates:\n  network:\n    when: [boot-new-instance]  # no hotplug here\n"}},
+		"switched on, and off by a later":   {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [hotplug]}}\n", "/etc/cloud/cloud.cfg.d/99.cfg": "updates: {network: {when: [boot]}}\n"}},
+		"switched off, and on by user-data": {files: map[string]string{"/etc/cloud/cloud.cfg.d/99.cfg": "updates: {network: {when: []}}\n", "/var/lib/cloud/instance/cloud-config.txt": "updates: {network: {when: [hotplug]}}\n"}, agents: "cloud-init: /var/lib/cloud/instance/cloud-config.txt"},
+		"a file that is no YAML":            {files: map[string]string{"/etc/cloud/cloud.cfg.d/10.cfg": "updates: {network: {when: [hotplug]}}\n", "/etc/cloud/cloud.cfg.d/99.cfg": "\tupdates: {\n"}, agents: "cloud-init: /etc/cloud/cloud.cfg.d/10.cfg"},
+		"nm-cloud-setup":                    {files: map[string]string{units: ""}, agents: "nm-cloud-setup: nm-cloud-setup.timer is enabled: " + units},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSurvey(t)
@@ -48,9 +40,6 @@ func TestAgentsAndKubelet(t *testing.T) {
 			}
 			if got := strings.Join(text, "; "); !strings.HasPrefix(got, test.agents) || (got == "") != (test.agents == "") {
 				t.Errorf("agents: %q, want %q", got, test.agents)
-			}
-			if got := s.Kubelet(t.Context()); !strings.Contains(got, test.kubelet) || (got == "") != (test.kubelet == "") {
-				t.Errorf("kubelet: %q, want %q", got, test.kubelet)
 			}
 		})
 	}

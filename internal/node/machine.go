@@ -26,6 +26,7 @@ import (
 
 	"multinicd/host"
 	"multinicd/host/kernel"
+	"multinicd/host/kubelet"
 	"multinicd/host/survey"
 	"multinicd/ifcfg"
 	"multinicd/internal/apply"
@@ -40,15 +41,16 @@ import (
 // Machine shows the host to the planner, and is the one way to the host's links. The exported fields
 // are set before the first use. Several goroutines may call the methods at once.
 type Machine struct {
-	Host   *host.Host
-	Kernel *kernel.Kernel
-	Survey *survey.Survey
-	API    *kube.Client // nil: no cluster
-	Deny   []string
-	Kinds  []string
-	Plain  bool           // NICs that share a subnet get no tables of their own
-	Tables []int          // that a route may name ([routing] allow_tables)
-	Guards []netip.Prefix // whose traffic no NIC of ours may draw ([routing] protect)
+	Host    *host.Host
+	Kernel  *kernel.Kernel
+	Survey  *survey.Survey
+	Kubelet *kubelet.Kubelet
+	API     *kube.Client // nil: no cluster
+	Deny    []string
+	Kinds   []string
+	Plain   bool           // NICs that share a subnet get no tables of their own
+	Tables  []int          // that a route may name ([routing] allow_tables)
+	Guards  []netip.Prefix // whose traffic no NIC of ours may draw ([routing] protect)
 	// NoTakeOver and NoAdopt are those of plan.Machine.
 	NoTakeOver, NoAdopt bool
 

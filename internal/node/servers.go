@@ -15,7 +15,7 @@ import (
 
 // nodeAddrs gives the node's addresses as far as they may be on these links.
 func (m *Machine) nodeAddrs(ctx context.Context, links []nic.Link) (out []plan.NodeAddr) {
-	for _, a := range m.Survey.NodeAddrs(ctx, links) {
+	for _, a := range m.Kubelet.NodeAddrs(ctx, links) {
 		out = append(out, plan.NodeAddr{Addr: a.Addr, Evidence: a.Evidence})
 	}
 	return out
@@ -108,7 +108,7 @@ func (m *Machine) behind(ctx context.Context, called []server, links []nic.Link)
 	for _, s := range called {
 		ports = append(ports, s.at.Port())
 	}
-	found, err := m.Survey.APIServers(ctx, ports...)
+	found, err := m.Kubelet.APIServers(ctx, ports...)
 	whole = ctx.Err() == nil && !host.Short(err)
 	var kubelets []netip.Addr
 	for _, f := range found {

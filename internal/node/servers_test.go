@@ -1,13 +1,12 @@
 package node
 
 import (
-	"log/slog"
 	"net/netip"
 	"strings"
 	"testing"
 
 	"multinicd/host"
-	"multinicd/host/survey"
+	"multinicd/host/kubelet"
 	"multinicd/internal/hosttest"
 	"multinicd/nic"
 )
@@ -51,7 +50,7 @@ func TestServersBehindAProxyOrAService(t *testing.T) {
 			root := t.TempDir()
 			hosttest.Files(t, root, test.files)
 			h := &host.Host{Root: root}
-			m := &Machine{Host: h, Survey: survey.New(h, nil, nil, slog.New(slog.DiscardHandler))}
+			m := &Machine{Host: h, Kubelet: kubelet.New(h)}
 			found, whole := m.behind(t.Context(), []server{{netip.MustParseAddrPort(test.called), "the API server"}}, test.links)
 			var got []string
 			for _, s := range found {

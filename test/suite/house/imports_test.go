@@ -122,6 +122,7 @@ func TestTheTableRefuses(t *testing.T) {
 		{"netlink where links are read", "host/kernel", "github.com/vishvananda/netlink/nl", false, false},
 		{"netlink beside the files", "host", "github.com/vishvananda/netlink/nl", false, true},
 		{"the kernel asking a service", "host/kernel", "multinicd/host/bus", false, true},
+		{"what the kubelet is told asking who configures", "host/kubelet", "multinicd/host/survey", false, true},
 		{"the files asking who configures", "host", "multinicd/host/survey", false, true},
 		{"netlink elsewhere", "internal/daemon", "github.com/vishvananda/netlink", false, true},
 		{"D-Bus elsewhere", "netplan", "github.com/godbus/dbus/v5", false, true},

@@ -1,4 +1,4 @@
-package survey
+package kubelet
 
 import (
 	"context"
@@ -45,7 +45,7 @@ const maxServers = 32
 // kubespray's that listens at one of these ports or at the port of such a server, and the other ends of root's connections to
 // one of these ports or to one that Kubernetes uses. Each once, in no order, at most 32. Names are not looked up. Loopback
 // addresses may be among them. An error says that there may be more.
-func (s *Survey) APIServers(ctx context.Context, ports ...uint16) (out []APIServer, err error) {
+func (k *Kubelet) APIServers(ctx context.Context, ports ...uint16) (out []APIServer, err error) {
 	ports = slices.Clone(ports)
 	add := func(at, evidence string, kubelet bool) {
 		name, text, failed := net.SplitHostPort(at)
@@ -56,10 +56,10 @@ func (s *Survey) APIServers(ctx context.Context, ports ...uint16) (out []APIServ
 		}
 	}
 	read := func(pattern string, each func(data []byte, file string)) {
-		files, failed := s.host.Glob(pattern)
+		files, failed := k.host.Glob(pattern)
 		err = errors.Join(err, failed)
 		for _, f := range files {
-			data, _, failed := s.host.Read(f)
+			data, _, failed := k.host.Read(f)
 			if failed == nil {
 				each(data, f)
 			}
@@ -73,7 +73,7 @@ func (s *Survey) APIServers(ctx context.Context, ports ...uint16) (out []APIServ
 			}
 		})
 	}
-	for _, w := range s.kubeletIsTold(ctx).words {
+	for _, w := range k.kubeletIsTold(ctx).words {
 		if w.key == keyServer {
 			add(hostPort(w.value), w.where, false)
 		}
@@ -99,7 +99,7 @@ func (s *Survey) APIServers(ctx context.Context, ports ...uint16) (out []APIServ
 		return out, errors.Join(err, ctx.Err())
 	}
 	for _, f := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
-		found, failed := s.connections(ctx, f, ports)
+		found, failed := k.connections(ctx, f, ports)
 		for _, ap := range found {
 			add(ap.String(), "a connection of root's", false)
 		}
@@ -187,9 +187,9 @@ var apiPorts = []uint16{6443, 6444, 9345}
 // connections gives the other ends of established connections of user 0 to one of the ports, or to one of apiPorts, which are
 // not on this host, as far as /proc/net/tcp has them (kernel Documentation/networking/proc_net_tcp.rst). Port 443 is
 // everybody's: a registry of images is no API server.
-func (s *Survey) connections(ctx context.Context, file string, ports []uint16) (out []netip.AddrPort, err error) {
+func (k *Kubelet) connections(ctx context.Context, file string, ports []uint16) (out []netip.AddrPort, err error) {
 	const established, remote, local, state, user = "01", 2, 1, 3, 7
-	err = s.host.Each(file, func(line string) bool {
+	err = k.host.Each(file, func(line string) bool {
 		f := strings.Fields(line)
 		if len(f) <= user || f[state] != established || f[user] != "0" {
 			return ctx.Err() == nil

@@ -1,4 +1,4 @@
-package survey
+package kubelet
 
 import (
 	"context"
@@ -7,10 +7,17 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
+	"multinicd/host"
 	"multinicd/internal/hosttest"
 	"multinicd/nic"
 )
+
+func newKubelet(t testing.TB) *Kubelet {
+	t.Helper()
+	return New(&host.Host{Root: t.TempDir()})
+}
 
 // files is a process as /proc shows it, 812, with the user and the cgroup of p.unit: a path from its root, or a service of the system.
 func (p process) files(uid string) map[string]string {
@@ -127,11 +134,11 @@ func TestNodeAddrs(t *testing.T) {
 		"told an address, and /etc/hosts has another":         {files: with(name, map[string]string{env: "A=--node-ip=192.0.2.12"}), want: strings.Replace(isEnv, "2.11", "2.12", 1)},
 	} {
 		t.Run(title, func(t *testing.T) {
-			s := newSurvey(t)
-			hosttest.Files(t, s.host.Root, test.files)
+			k := newKubelet(t)
+			hosttest.Files(t, k.host.Root, test.files)
 			for range 2 { // the second answer is remembered
 				var got []string
-				for _, a := range s.NodeAddrs(t.Context(), linksWith("192.0.2.11/24", "198.51.100.11/24", "2001:db8::11/64", "127.0.0.1/8")) {
+				for _, a := range k.NodeAddrs(t.Context(), linksWith("192.0.2.11/24", "198.51.100.11/24", "2001:db8::11/64", "127.0.0.1/8")) {
 					got = append(got, a.Addr.String()+": "+a.Evidence)
 				}
 				if test.want == "8 addresses" {
@@ -172,10 +179,34 @@ func TestNodeName(t *testing.T) {
 		"RKE2's settings":                  {map[string]string{"/etc/rancher/rke2/config.yaml": "node-name: w1\n"}, "w1 /etc/rancher/rke2/config.yaml gives the kubelet this name with node-name"},
 	} {
 		t.Run(title, func(t *testing.T) {
-			s := newSurvey(t)
-			hosttest.Files(t, s.host.Root, test.files)
-			name, evidence := s.NodeName(t.Context())
+			k := newKubelet(t)
+			hosttest.Files(t, k.host.Root, test.files)
+			name, evidence := k.NodeName(t.Context())
 			if got := name + " " + evidence; got != test.want {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+func TestShown(t *testing.T) {
+	for name, test := range map[string]struct {
+		files map[string]string
+		want  string // in the evidence
+	}{
+		"nobody":                             {},
+		"a kubelet that runs":                {files: running("kubelet", "kubelet.service"), want: "kubelet runs"},
+		"a k3s that runs":                    {files: running("k3s-server", "k3s.service"), want: "k3s-server runs"},
+		"MicroK8s that runs":                 {files: running("kubelite", "snap.microk8s.daemon-kubelite.service"), want: "kubelite runs"},
+		"a kubelet of nobody's":              {files: process{name: "kubelet", unit: "kubelet.service"}.files("1000")},
+		"k3s that is installed":              {files: map[string]string{"/etc/systemd/system/k3s-agent.service": k3sUnit("")}, want: "/etc/systemd/system/k3s-agent.service"},
+		"a kubelet that is configured":       {files: map[string]string{"/var/lib/kubelet/config.yaml": ""}, want: "/var/lib/kubelet/config.yaml"},
+		"something that is like one by name": {files: map[string]string{"/proc/7/comm": "kubelet-exporter\n"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newKubelet(t)
+			hosttest.Files(t, k.host.Root, test.files)
+			if got := k.Shown(t.Context()); !strings.Contains(got, test.want) || (got == "") != (test.want == "") {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
 		})
@@ -184,9 +215,9 @@ func TestNodeName(t *testing.T) {
 
 // A walk over many processes ends with the question, keeps what was known, and is made again.
 func TestAWalkThatIsCutOffForgetsNothing(t *testing.T) {
-	s := newSurvey(t)
-	hosttest.Files(t, s.host.Root, kubeletWith("--node-ip=192.0.2.11").files("0"))
-	ask := func(ctx context.Context) int { return len(s.NodeAddrs(ctx, nil)) }
+	k := newKubelet(t)
+	hosttest.Files(t, k.host.Root, kubeletWith("--node-ip=192.0.2.11").files("0"))
+	ask := func(ctx context.Context) int { return len(k.NodeAddrs(ctx, nil)) }
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if got := ask(ended); got != 0 {
@@ -195,11 +226,34 @@ func TestAWalkThatIsCutOffForgetsNothing(t *testing.T) {
 	if got := ask(t.Context()); got != 1 {
 		t.Errorf("asked again: %d addresses", got)
 	}
-	s.told.asked = s.told.asked.Add(-2 * toldAge)
+	k.told.asked = k.told.asked.Add(-2 * toldAge)
 	if got := ask(ended); got != 1 {
 		t.Errorf("cut off afterwards: %d addresses", got)
 	}
-	if !s.told.asked.IsZero() {
+	if !k.told.asked.IsZero() {
 		t.Error("what was cut off is taken for an answer")
 	}
+}
+
+// What cannot be read just now has not gone away.
+func TestWhatCannotBeReadJustNowIsNotTakenForAbsent(t *testing.T) {
+	k := newKubelet(t)
+	hosttest.Files(t, k.host.Root, map[string]string{"/etc/kubernetes/kubelet.env": "KUBELET_EXTRA_ARGS=--node-ip=192.0.2.7\n"})
+	ips := func() string {
+		var out []string
+		for _, a := range k.NodeAddrs(t.Context(), nil) {
+			out = append(out, a.Addr.String())
+		}
+		return fmt.Sprint(out)
+	}
+	hosttest.WithoutFiles(t, func() { ips() })
+	if got := ips(); got != "[192.0.2.7]" {
+		t.Errorf("once it can be read, the node's addresses are %s", got)
+	}
+	k.told.asked = k.told.asked.Add(-time.Hour) // the answer is old
+	hosttest.WithoutFiles(t, func() {
+		if got := ips(); got != "[192.0.2.7]" {
+			t.Errorf("afterwards, the node's addresses are %s", got)
+		}
+	})
 }

@@ -1,4 +1,17 @@
-package survey
+// Package kubelet finds out what the kubelet of this host is told by root: the node's addresses, the
+// node's name, and where the API servers are. It gives its evidence with each answer.
+//
+// In go the files of a host.Host, among them /proc, and the links of which the kubelet chooses an
+// address. Out come the words that root has written for the kubelet, each with the file or process
+// it stands in, and the API servers that programs of this host call.
+//
+// The package changes nothing, asks no service and decides nothing of ours. Only root's word counts:
+// the guard protects the link that the answer names, so that a Pod or a user must not be able to
+// name one. What cannot be read just now is not taken for absent.
+//
+// Start reading at Kubelet, then NodeAddrs. words.go says where root writes and how it is read,
+// process.go which processes are a kubelet, servers.go who calls which API server.
+package kubelet
 
 import (
 	"cmp"
@@ -16,6 +29,16 @@ import (
 	"multinicd/nic"
 )
 
+// Kubelet answers what the kubelet of one machine is told. Several goroutines may call its methods at
+// once.
+type Kubelet struct {
+	host *host.Host
+	told toldCache
+}
+
+// New reads nothing yet.
+func New(h *host.Host) *Kubelet { return &Kubelet{host: h} }
+
 // NodeAddr is an address by which the cluster knows this node.
 type NodeAddr struct {
 	Addr     netip.Addr
@@ -30,8 +53,8 @@ const maxNodeAddrs = 8
 // with --node-ip or the like. Where it is told none, they are its own choice: an address of these links that /etc/hosts has
 // for the node's name. Without a kubelet there is none. Only root's word counts: files that root alone writes, and
 // processes of the host's own services (see kubelets). The answer is up to 30 s old. None is no error.
-func (s *Survey) NodeAddrs(ctx context.Context, links []nic.Link) []NodeAddr {
-	t := s.kubeletIsTold(ctx)
+func (k *Kubelet) NodeAddrs(ctx context.Context, links []nic.Link) []NodeAddr {
+	t := k.kubeletIsTold(ctx)
 	var out []NodeAddr
 	for _, w := range t.words {
 		if w.key != keyNodeIP {
@@ -71,8 +94,8 @@ func (t told) chosen(links []nic.Link) []NodeAddr {
 
 // NodeName gives the name that the kubelet is told for its node, lower case, and where it stands; "" where it is told
 // none. Only root's word counts, as with NodeAddrs. The answer is up to 30 s old.
-func (s *Survey) NodeName(ctx context.Context) (name, evidence string) {
-	for _, w := range s.kubeletIsTold(ctx).words {
+func (k *Kubelet) NodeName(ctx context.Context) (name, evidence string) {
+	for _, w := range k.kubeletIsTold(ctx).words {
 		if name := strings.ToLower(w.value); w.key == keyNodeName && nodeName.MatchString(name) {
 			return name, w.where + " gives the kubelet this name with " + w.as
 		}
@@ -83,8 +106,8 @@ func (s *Survey) NodeName(ctx context.Context) (name, evidence string) {
 // nodeName is a name that a node can have. What a shell or systemd would still replace ("%H", "${HOSTNAME}") is none.
 var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-// Kubelet says how we know that a kubelet runs here, or will; "" where nothing shows one. By root's word, as NodeAddrs.
-func (s *Survey) Kubelet(ctx context.Context) string { return s.kubeletIsTold(ctx).by }
+// Shown says how we know that a kubelet runs here, or will; "" where nothing shows one. By root's word, as NodeAddrs.
+func (k *Kubelet) Shown(ctx context.Context) string { return k.kubeletIsTold(ctx).by }
 
 // The keys of a word.
 const (
@@ -120,22 +143,22 @@ const toldAge = 30 * time.Second
 
 // kubeletIsTold looks in processes and files. What cannot be read just now counts as it was before, and is tried again
 // the next time; so is a walk that ctx has cut off.
-func (s *Survey) kubeletIsTold(ctx context.Context) told {
-	s.told.Lock()
-	defer s.told.Unlock()
-	if !s.told.asked.IsZero() && time.Since(s.told.asked) < toldAge {
-		return s.told.last
+func (k *Kubelet) kubeletIsTold(ctx context.Context) told {
+	k.told.Lock()
+	defer k.told.Unlock()
+	if !k.told.asked.IsZero() && time.Since(k.told.asked) < toldAge {
+		return k.told.last
 	}
-	found, err := s.askKubelet(ctx)
+	found, err := k.askKubelet(ctx)
 	if ctx.Err() != nil || host.Short(err) {
-		was := s.told.last
+		was := k.told.last
 		found.by, found.name = cmp.Or(found.by, was.by), cmp.Or(found.name, was.name)
 		found.words = both(found.words, was.words)
 		found.hosts = both(found.hosts, was.hosts)
-		s.told.last, s.told.asked = found, time.Time{}
+		k.told.last, k.told.asked = found, time.Time{}
 		return found
 	}
-	s.told.last, s.told.asked = found, time.Now()
+	k.told.last, k.told.asked = found, time.Now()
 	return found
 }
 
@@ -149,9 +172,9 @@ func both[T comparable](a, b []T) []T {
 	return a
 }
 
-func (s *Survey) askKubelet(ctx context.Context) (told, error) {
+func (k *Kubelet) askKubelet(ctx context.Context) (told, error) {
 	var out told
-	running, err := s.kubelets(ctx)
+	running, err := k.kubelets(ctx)
 	for _, p := range running {
 		out.by = cmp.Or(out.by, p.name+" runs")
 		out.words = append(out.words, flags(p.arguments, p.String())...)
@@ -160,10 +183,10 @@ func (s *Survey) askKubelet(ctx context.Context) (told, error) {
 		if ctx.Err() != nil {
 			return out, errors.Join(err, ctx.Err())
 		}
-		files, failed := s.host.Glob(from.pattern)
+		files, failed := k.host.Glob(from.pattern)
 		err = errors.Join(err, failed)
 		for _, f := range files {
-			data, failed := s.host.Head(f, maxWords)
+			data, failed := k.host.Head(f, maxWords)
 			if err = errors.Join(err, failed); failed != nil {
 				continue
 			}
@@ -173,10 +196,12 @@ func (s *Survey) askKubelet(ctx context.Context) (told, error) {
 			}
 		}
 	}
-	if f := s.oneOf("/var/lib/kubelet/config.yaml", kubeletConf); out.by == "" && f != "" {
-		out.by = "a kubelet is configured (" + f + ")"
+	for _, f := range []string{"/var/lib/kubelet/config.yaml", kubeletConf} {
+		if out.by == "" && k.host.Exists(f) {
+			out.by = "a kubelet is configured (" + f + ")"
+		}
 	}
-	failed := out.lookUp(s.host)
+	failed := out.lookUp(k.host)
 	return out, errors.Join(err, failed)
 }
 

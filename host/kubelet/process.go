@@ -1,4 +1,4 @@
-package survey
+package kubelet
 
 import (
 	"context"
@@ -31,14 +31,14 @@ var kubeletUnits = []string{"kubelet.service", "k3s*.service", "rke2*.service", 
 // respects, if the host's namespace of processes is its own, and if its cgroup is that of such a service of the
 // host's. A process of a Pod or of a user says nothing, whatever it calls itself: the guard would protect whatever link it
 // names. Of a command line 64 KiB are read.
-func (s *Survey) kubelets(ctx context.Context) (out []process, err error) {
-	names, err := s.host.Glob("/proc/[0-9]*/comm")
+func (k *Kubelet) kubelets(ctx context.Context) (out []process, err error) {
+	names, err := k.host.Glob("/proc/[0-9]*/comm")
 	for _, f := range names {
 		if ctx.Err() != nil {
 			return out, errors.Join(err, ctx.Err())
 		}
 		read := func(name string) string {
-			data, failed := s.host.Head(path.Join(path.Dir(f), name), maxWords)
+			data, failed := k.host.Head(path.Join(path.Dir(f), name), maxWords)
 			err = errors.Join(err, failed) // mostly one that has ended meanwhile
 			return string(data)
 		}

@@ -1,4 +1,4 @@
-package survey
+package kubelet
 
 import (
 	"fmt"
@@ -68,9 +68,9 @@ func TestAPIServers(t *testing.T) {
 		"more than may be: what comes first, and no end": {files: map[string]string{nginx: "listen 6443;\n" + strings.Repeat("server 192.0.2.1:6443;\n", 3) + manyServers(100)}, port: 6443, want: "32 servers"},
 	} {
 		t.Run(title, func(t *testing.T) {
-			s := newSurvey(t)
-			hosttest.Files(t, s.host.Root, test.files)
-			found, err := s.APIServers(t.Context(), test.port)
+			k := newKubelet(t)
+			hosttest.Files(t, k.host.Root, test.files)
+			found, err := k.APIServers(t.Context(), test.port)
 			var got []string
 			for _, a := range found {
 				text := fmt.Sprintf("%s:%d %s", a.Host, a.Port, a.Evidence)
