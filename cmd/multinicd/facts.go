@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"multinicd/host/kernel"
+	"multinicd/host/neighbour"
 	"multinicd/internal/doctor"
 	"multinicd/internal/node"
 	"multinicd/nic"
@@ -81,7 +81,7 @@ func (w *wired) silent(ctx context.Context, m plan.Machine, record plan.Record) 
 		}
 		gateway := record.NICs[i].Config.Gateway
 		asking, cancel := context.WithTimeout(ctx, gatewayTimeout)
-		if err := w.kernel.Neighbour(asking, l.Index, gateway); errors.Is(err, kernel.ErrSilent) {
+		if err := w.kernel.Neighbour(asking, l.Index, gateway); errors.Is(err, neighbour.ErrSilent) {
 			out[l.Index] = gateway.String()
 		}
 		cancel()

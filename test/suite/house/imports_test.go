@@ -124,6 +124,8 @@ func TestTheTableRefuses(t *testing.T) {
 		{"the kernel asking a service", "host/kernel", "multinicd/host/bus", false, true},
 		{"what the kubelet is told asking who configures", "host/kubelet", "multinicd/host/survey", false, true},
 		{"the files asking who configures", "host", "multinicd/host/survey", false, true},
+		{"netlink where neighbours are asked", "host/neighbour", "github.com/vishvananda/netlink", false, true},
+		{"what asks neighbours looking at links", "host/neighbour", "multinicd/host/kernel", false, true},
 		{"netlink elsewhere", "internal/daemon", "github.com/vishvananda/netlink", false, true},
 		{"D-Bus elsewhere", "netplan", "github.com/godbus/dbus/v5", false, true},
 		{"running a program", "host", "os/exec", false, true},
