@@ -1,13 +1,13 @@
-// Package kubelet finds out what the kubelet of this host is told by root: the node's addresses, the
-// node's name, and where the API servers are. It gives its evidence with each answer.
+// Package kubelet finds out what the kubelet of this host is told by root: the node's addresses,
+// the node's name, and where the API servers are. It gives its evidence with each answer.
 //
 // In go the files of a host.Host, among them /proc, and the links of which the kubelet chooses an
 // address. Out come the words that root has written for the kubelet, each with the file or process
 // it stands in, and the API servers that programs of this host call.
 //
-// The package changes nothing, asks no service and decides nothing of ours. Only root's word counts:
-// the guard protects the link that the answer names, so that a Pod or a user must not be able to
-// name one. What cannot be read just now is not taken for absent.
+// The package changes nothing, asks no service and decides nothing of ours. Only root's word
+// counts: the guard protects the link that the answer names, so that a Pod or a user must not be
+// able to name one. What cannot be read just now is not taken for absent.
 //
 // Start reading at Kubelet, then NodeAddrs. words.go says where root writes and how it is read,
 // process.go which processes are a kubelet, servers.go who calls which API server.
@@ -29,8 +29,8 @@ import (
 	"multinicd/nic"
 )
 
-// Kubelet answers what the kubelet of one machine is told. Several goroutines may call its methods at
-// once.
+// Kubelet answers what the kubelet of one machine is told. Several goroutines may call its methods
+// at once.
 type Kubelet struct {
 	host *host.Host
 	told toldCache
@@ -49,10 +49,11 @@ type NodeAddr struct {
 // maxNodeAddrs is how many are believed. A node has one of each family.
 const maxNodeAddrs = 8
 
-// NodeAddrs gives the addresses of the node, sorted, each once, at most eight. They are those that the kubelet is told
-// with --node-ip or the like. Where it is told none, they are its own choice: an address of these links that /etc/hosts has
-// for the node's name. Without a kubelet there is none. Only root's word counts: files that root alone writes, and
-// processes of the host's own services (see kubelets). The answer is up to 30 s old. None is no error.
+// NodeAddrs gives the addresses of the node, sorted, each once, at most eight. They are those that
+// the kubelet is told with --node-ip or the like. Where it is told none, they are its own choice:
+// an address of these links that /etc/hosts has for the node's name. Without a kubelet there is
+// none. Only root's word counts: files that root alone writes, and processes of the host's own
+// services (see kubelets). The answer is up to 30 s old. None is no error.
 func (k *Kubelet) NodeAddrs(ctx context.Context, links []nic.Link) []NodeAddr {
 	t := k.kubeletIsTold(ctx)
 	var out []NodeAddr
@@ -77,9 +78,10 @@ func (k *Kubelet) NodeAddrs(ctx context.Context, links []nic.Link) []NodeAddr {
 	return out
 }
 
-// chosen is what a kubelet takes that is told nothing (kubernetes pkg/kubelet/nodestatus, NodeAddress): the first address
-// of its name, of IPv4 if there is one, that a link has and that is no loopback. It would go on to the name server
-// and to the default route, which is the guard's own way to find the link.
+// chosen is what a kubelet takes that is told nothing (kubernetes pkg/kubelet/nodestatus,
+// NodeAddress): the first address of its name, of IPv4 if there is one, that a link has and that is
+// no loopback. It would go on to the name server and to the default route, which is the guard's own
+// way to find the link.
 func (t told) chosen(links []nic.Link) []NodeAddr {
 	for _, four := range []bool{true, false} {
 		for _, a := range t.hosts {
@@ -92,8 +94,9 @@ func (t told) chosen(links []nic.Link) []NodeAddr {
 	return nil
 }
 
-// NodeName gives the name that the kubelet is told for its node, lower case, and where it stands; "" where it is told
-// none. Only root's word counts, as with NodeAddrs. The answer is up to 30 s old.
+// NodeName gives the name that the kubelet is told for its node, lower case, and where it stands;
+// "" where it is told none. Only root's word counts, as with NodeAddrs. The answer is up to 30 s
+// old.
 func (k *Kubelet) NodeName(ctx context.Context) (name, evidence string) {
 	for _, w := range k.kubeletIsTold(ctx).words {
 		if name := strings.ToLower(w.value); w.key == keyNodeName && nodeName.MatchString(name) {
@@ -103,10 +106,12 @@ func (k *Kubelet) NodeName(ctx context.Context) (name, evidence string) {
 	return "", ""
 }
 
-// nodeName is a name that a node can have. What a shell or systemd would still replace ("%H", "${HOSTNAME}") is none.
+// nodeName is a name that a node can have. What a shell or systemd would still replace ("%H",
+// "${HOSTNAME}") is none.
 var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
 
-// Shown says how we know that a kubelet runs here, or will; "" where nothing shows one. By root's word, as NodeAddrs.
+// Shown says how we know that a kubelet runs here, or will; "" where nothing shows one. By root's
+// word, as NodeAddrs.
 func (k *Kubelet) Shown(ctx context.Context) string { return k.kubeletIsTold(ctx).by }
 
 // The keys of a word.
@@ -141,8 +146,8 @@ type toldCache struct {
 // toldAge is how long an answer is taken for good: it changes only when somebody changes the node.
 const toldAge = 30 * time.Second
 
-// kubeletIsTold looks in processes and files. What cannot be read just now counts as it was before, and is tried again
-// the next time; so is a walk that ctx has cut off.
+// kubeletIsTold looks in processes and files. What cannot be read just now counts as it was before,
+// and is tried again the next time; so is a walk that ctx has cut off.
 func (k *Kubelet) kubeletIsTold(ctx context.Context) told {
 	k.told.Lock()
 	defer k.told.Unlock()

@@ -19,7 +19,8 @@ func newKubelet(t testing.TB) *Kubelet {
 	return New(&host.Host{Root: t.TempDir()})
 }
 
-// files is a process as /proc shows it, 812, with the user and the cgroup of p.unit: a path from its root, or a service of the system.
+// files is a process as /proc shows it, 812, with the user and the cgroup of p.unit: a path from
+// its root, or a service of the system.
 func (p process) files(uid string) map[string]string {
 	if !strings.HasPrefix(p.unit, "/") {
 		p.unit = "/system.slice/" + p.unit

@@ -21,16 +21,18 @@ func (p process) String() string {
 	return fmt.Sprintf("process %s (%s of %s)", p.pid, p.name, p.unit)
 }
 
-// kubeletNames are what programs with a kubelet in them call themselves. k3s adds what it is. MicroK8s has kubelite.
+// kubeletNames are what programs with a kubelet in them call themselves. k3s adds what it is.
+// MicroK8s has kubelite.
 var kubeletNames = []string{"kubelet", "k3s", "k3s-agent", "k3s-server", "rke2", "hyperkube", "kubelite"}
 
 // kubeletUnits are the services of the host in which such a program runs.
 var kubeletUnits = []string{"kubelet.service", "k3s*.service", "rke2*.service", "snap.microk8s.*.service"}
 
-// kubelets gives the processes that are a kubelet of this host, by root's word: one counts if it belongs to user 0 in all
-// respects, if the host's namespace of processes is its own, and if its cgroup is that of such a service of the
-// host's. A process of a Pod or of a user says nothing, whatever it calls itself: the guard would protect whatever link it
-// names. Of a command line 64 KiB are read.
+// kubelets gives the processes that are a kubelet of this host, by root's word: one counts if it
+// belongs to user 0 in all respects, if the host's namespace of processes is its own, and if its
+// cgroup is that of such a service of the host's. A process of a Pod or of a user says nothing,
+// whatever it calls itself: the guard would protect whatever link it names. Of a command line 64
+// KiB are read.
 func (k *Kubelet) kubelets(ctx context.Context) (out []process, err error) {
 	names, err := k.host.Glob("/proc/[0-9]*/comm")
 	for _, f := range names {
@@ -55,8 +57,9 @@ func (k *Kubelet) kubelets(ctx context.Context) (out []process, err error) {
 	return out, err
 }
 
-// hostsRoot says, by /proc/PID/status, whether a process belongs to user 0, real, effective, saved and of its files, and
-// is in no other namespace of processes than the one that /proc shows: it has one number then (proc(5)).
+// hostsRoot says, by /proc/PID/status, whether a process belongs to user 0, real, effective, saved
+// and of its files, and is in no other namespace of processes than the one that /proc shows: it has
+// one number then (proc(5)).
 func hostsRoot(status string) bool {
 	root, one := false, true
 	for line := range strings.Lines(status) {
@@ -72,8 +75,9 @@ func hostsRoot(status string) bool {
 	return root && one
 }
 
-// serviceOf gives the service out of kubeletUnits whose cgroup /proc/PID/cgroup names, "" where it is another one's. Above the
-// service there are slices only, and none of Pods, users or machines. A Job sees the path relative to its own: "/../../system.slice/...".
+// serviceOf gives the service out of kubeletUnits whose cgroup /proc/PID/cgroup names, "" where it
+// is another one's. Above the service there are slices only, and none of Pods, users or machines. A
+// Job sees the path relative to its own: "/../../system.slice/...".
 func serviceOf(cgroup string) string {
 	for line := range strings.Lines(strings.TrimSpace(cgroup)) {
 		fields := strings.SplitN(strings.TrimSpace(line), ":", 3)

@@ -40,11 +40,12 @@ var kubeletConfs = []string{
 // maxServers is how many are given.
 const maxServers = 32
 
-// APIServers gives, for a host on which the API server is called by a proxy of its own or by the address of a Service, where
-// it may really be: the servers of the kubelet's kubeconfigs, of k3s's and RKE2's settings and load balancers, of a proxy of
-// kubespray's that listens at one of these ports or at the port of such a server, and the other ends of root's connections to
-// one of these ports or to one that Kubernetes uses. Each once, in no order, at most 32. Names are not looked up. Loopback
-// addresses may be among them. An error says that there may be more.
+// APIServers gives, for a host on which the API server is called by a proxy of its own or by the
+// address of a Service, where it may really be: the servers of the kubelet's kubeconfigs, of k3s's
+// and RKE2's settings and load balancers, of a proxy of kubespray's that listens at one of these
+// ports or at the port of such a server, and the other ends of root's connections to one of these
+// ports or to one that Kubernetes uses. Each once, in no order, at most 32. Names are not looked
+// up. Loopback addresses may be among them. An error says that there may be more.
 func (k *Kubelet) APIServers(ctx context.Context, ports ...uint16) (out []APIServer, err error) {
 	ports = slices.Clone(ports)
 	add := func(at, evidence string, kubelet bool) {
@@ -151,11 +152,12 @@ func balanced(data []byte) (out []string) {
 	return append(append(state.ServerAddresses, state.Servers...), hostPort(state.ServerURL))
 }
 
-// listener finds the ports at which nginx ("listen 127.0.0.1:6443;") or HAProxy ("bind *:6443") listens.
+// listener finds the ports at which nginx ("listen 127.0.0.1:6443;") or HAProxy ("bind *:6443")
+// listens.
 var listener = regexp.MustCompile(`^(?:listen|bind)\s+(?:\S*:)?([0-9]+)(?:[\s;]|$)`)
 
-// proxied reads what stands behind nginx or HAProxy, where it listens at one of the ports: "server 192.0.2.1:6443;" and "server NAME
-// 192.0.2.1:6443 check". One that does not is another service's.
+// proxied reads what stands behind nginx or HAProxy, where it listens at one of the ports: "server
+// 192.0.2.1:6443;" and "server NAME 192.0.2.1:6443 check". One that does not is another service's.
 func proxied(data []byte, ports []uint16) (out []string) {
 	ours := false
 	_ = host.Lines(data, func(line string) error {
@@ -181,12 +183,14 @@ func proxied(data []byte, ports []uint16) (out []string) {
 	return out
 }
 
-// apiPorts are those of the API server of kubeadm and most others, of k3s's load balancer, and of RKE2's supervisor.
+// apiPorts are those of the API server of kubeadm and most others, of k3s's load balancer, and of
+// RKE2's supervisor.
 var apiPorts = []uint16{6443, 6444, 9345}
 
-// connections gives the other ends of established connections of user 0 to one of the ports, or to one of apiPorts, which are
-// not on this host, as far as /proc/net/tcp has them (kernel Documentation/networking/proc_net_tcp.rst). Port 443 is
-// everybody's: a registry of images is no API server.
+// connections gives the other ends of established connections of user 0 to one of the ports, or to
+// one of apiPorts, which are not on this host, as far as /proc/net/tcp has them (kernel
+// Documentation/networking/proc_net_tcp.rst). Port 443 is everybody's: a registry of images is no
+// API server.
 func (k *Kubelet) connections(ctx context.Context, file string, ports []uint16) (out []netip.AddrPort, err error) {
 	const established, remote, local, state, user = "01", 2, 1, 3, 7
 	err = k.host.Each(file, func(line string) bool {
@@ -207,7 +211,8 @@ func (k *Kubelet) connections(ctx context.Context, file string, ports []uint16) 
 	return out, errors.Join(err, ctx.Err())
 }
 
-// kernelAddr reads an address and a port as the kernel writes them: 32 bits at a time in the order of the machine, the port in the usual one.
+// kernelAddr reads an address and a port as the kernel writes them: 32 bits at a time in the order
+// of the machine, the port in the usual one.
 func kernelAddr(text string) netip.AddrPort {
 	address, port, _ := strings.Cut(text, ":")
 	raw, err := hex.DecodeString(address)

@@ -15,8 +15,8 @@ import (
 // maxWords bounds what is read of one file or of one command line, in bytes.
 const maxWords = 64 << 10
 
-// kubeletFiles are where root tells the kubelet what to do, the stronger first, as NodeName has it. No one but root can
-// write them.
+// kubeletFiles are where root tells the kubelet what to do, the stronger first, as NodeName has it.
+// No one but root can write them.
 var kubeletFiles = []struct {
 	pattern string
 	read    func(data []byte, where string) []word
@@ -33,14 +33,15 @@ var kubeletFiles = []struct {
 	{"/usr/lib/systemd/system/kubelet.service", lines, false},
 	{"/lib/systemd/system/kubelet.service", lines, false},
 	{"/var/lib/kubelet/kubeadm-flags.env", lines, false},
-	// k3s's installer writes the arguments into the unit, one on each line. k3s is also called k3s-agent and k3s-NAME.
+	// k3s's installer writes the arguments into the unit, one on each line. k3s is also called
+	// k3s-agent and k3s-NAME.
 	{"/etc/systemd/system/k3s*.service.d/*.conf", rancher, true},
 	{"/etc/systemd/system/k3s*.service", rancher, true},
 	{"/etc/systemd/system/k3s*.service.env", rancher, false},
 	{"/etc/default/k3s*", rancher, false},
 	{"/etc/sysconfig/k3s*", rancher, false},
-	// RKE2's units lie where its tarball or its package puts them, as rke2-server and rke2-agent. The package has both, so
-	// that they show nothing.
+	// RKE2's units lie where its tarball or its package puts them, as rke2-server and rke2-agent.
+	// The package has both, so that they show nothing.
 	{"/etc/systemd/system/rke2-*.service.d/*.conf", rancher, false},
 	{"/etc/systemd/system/rke2-*.service", rancher, false},
 	{"/usr/local/lib/systemd/system/rke2-*.service", rancher, false},
@@ -58,7 +59,8 @@ var kubeletFiles = []struct {
 }
 
 var (
-	// flag finds --KEY=VALUE and --KEY VALUE, and KEY=VALUE, as --kubelet-arg of k3s has it; each word may be quoted.
+	// flag finds --KEY=VALUE and --KEY VALUE, and KEY=VALUE, as --kubelet-arg of k3s has it; each
+	// word may be quoted.
 	flag = regexp.MustCompile(`(?:^|[\s"'=])(?:(--?(?:node-ip|hostname-override|node-name|server))["']?(?:\s*=\s*|\s+)|(node-ip|hostname-override)=)["']?([^\s"']+)`)
 	// short is k3s's -i, which is --node-ip.
 	short = regexp.MustCompile(`(?:^|[\s"'])(-i)["']?(?:=|\s+)["']?([0-9A-Fa-f.:,]+)`)
@@ -102,7 +104,8 @@ func rancher(data []byte, where string) []word {
 	return out
 }
 
-// settings reads config.yaml of k3s and RKE2, in which each flag may be a key; "node-ip+" adds to what another file says.
+// settings reads config.yaml of k3s and RKE2, in which each flag may be a key; "node-ip+" adds to
+// what another file says.
 func settings(data []byte, where string) (out []word) {
 	var tree map[string]any
 	if yaml.Unmarshal(data, &tree) != nil {
