@@ -9,7 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"multinicd/internal/kube"
+	"multinicd/internal/kube/credential"
 	"multinicd/internal/node"
 )
 
@@ -29,7 +29,7 @@ func (w *wired) findName(c *cli.Context) error {
 		kubeconfig = c.String("kubeconfig")
 	}
 	if kubeconfig != "" {
-		name, file, err := kube.KubeletNode(kubeconfig, w.host.Path)
+		name, file, err := credential.KubeletNode(kubeconfig, w.host.Path)
 		if err != nil {
 			w.log.Warn("the node's name is not taken from the kubelet's credential", "err", err)
 		}
@@ -66,7 +66,7 @@ func (w *wired) doubt() (what, advice string) {
 	var token node.Said
 	if file := w.tokenFile(); file != "" {
 		if data, _, err := w.host.Read(file); err == nil {
-			token = node.Said{Name: kube.TokenNode(string(data)), Evidence: "the token in " + file}
+			token = node.Said{Name: credential.TokenNode(string(data)), Evidence: "the token in " + file}
 		}
 	}
 	return w.name.Doubt(token)

@@ -24,6 +24,7 @@ import (
 	"multinicd/internal/daemon"
 	"multinicd/internal/filestep"
 	"multinicd/internal/kube"
+	"multinicd/internal/kube/credential"
 	"multinicd/internal/node"
 	"multinicd/plan"
 )
@@ -128,7 +129,7 @@ func (w *wired) wireAPI() error {
 		opts.CredentialDir = w.credentialDir()
 	}
 	client, err := kube.New(opts)
-	if errors.Is(err, kube.ErrNoCredential) {
+	if errors.Is(err, credential.ErrNone) {
 		w.idle = err.Error()
 		return nil
 	} else if err != nil {

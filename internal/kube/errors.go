@@ -49,12 +49,8 @@ const (
 	Unexpected Class = "Unexpected"
 )
 
-var (
-	// ErrNotFound: the report or the Lease is not there, because the bridge has not made it yet.
-	ErrNotFound = errors.New("not there yet")
-	// ErrNoCredential: nobody has stored a credential yet.
-	ErrNoCredential = errors.New("no credential")
-)
+// ErrNotFound: the report or the Lease is not there, because the bridge has not made it yet.
+var ErrNotFound = errors.New("not there yet")
 
 // Error is returned by every method of Client, except when the context ends.
 type Error struct {

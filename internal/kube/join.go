@@ -18,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/kube/credential"
 )
 
 // Joining says how a node gets its first token, or a new one after its last token has ended. It
@@ -45,7 +46,7 @@ type Joined struct {
 	Door    v1.Door
 
 	ca    []byte
-	token token
+	token credential.Token
 }
 
 // Join asks the bridge for a token, tries the token, and stores the credential, the file server
@@ -70,7 +71,7 @@ func Join(ctx context.Context, opts Options, j Joining) (*Joined, error) {
 }
 
 func (j *Joined) store(to Joining) error {
-	present, err := readLine(to.Credential, fileServer)
+	present, err := credential.Line(to.Credential, credential.FileServer)
 	if err != nil {
 		return err
 	}
@@ -110,33 +111,33 @@ func join(ctx context.Context, opts Options, j Joining, dial dialFunc) (*Joined,
 	if err != nil {
 		return nil, fmt.Errorf("opening the bridge's answer: %w", err)
 	}
-	if text == "" || !printable(text) {
+	if text == "" || !credential.Printable(text) {
 		return nil, errors.New("opening the bridge's answer: it holds no token")
 	}
-	got := &Joined{Server: cred.server.String(), Request: uid, Door: door, ca: ca, token: newToken(text)}
+	got := &Joined{Server: cred.Server.String(), Request: uid, Door: door, ca: ca, token: credential.NewToken(text)}
 	return got, got.try(ctx, opts, dial)
 }
 
 // identity is who asks: a credential, and the door that goes with it.
-func (j Joining) identity() (credential, v1.Door, []byte, error) {
+func (j Joining) identity() (credential.Credential, v1.Door, []byte, error) {
 	if j.Server != "" {
-		cred, err := newCredential(j.Server, rest.TLSClientConfig{CAData: j.File.CA}, &tokenSource{last: newToken(j.File.Token)})
+		cred, err := credential.New(j.Server, rest.TLSClientConfig{CAData: j.File.CA}, credential.Fixed(credential.NewToken(j.File.Token)))
 		return cred, v1.DoorJoinToken, j.File.CA, err
 	}
-	cred, err := fromKubeconfig(j.Kubeconfig)
+	cred, err := credential.FromKubeconfig(j.Kubeconfig)
 	if err != nil {
 		return cred, "", nil, err
 	}
-	ca := cred.tls.CAData
-	if len(ca) == 0 && cred.tls.CAFile != "" {
-		if ca, err = os.ReadFile(cred.tls.CAFile); err != nil {
+	ca := cred.TLS.CAData
+	if len(ca) == 0 && cred.TLS.CAFile != "" {
+		if ca, err = os.ReadFile(cred.TLS.CAFile); err != nil {
 			return cred, "", nil, fmt.Errorf("reading the CA that %s names: %w", j.Kubeconfig, err)
 		}
 	}
 	switch {
 	case len(ca) == 0:
 		return cred, "", nil, fmt.Errorf("reading %s: it names no certificate authority, and a credential is stored with one", j.Kubeconfig)
-	case cred.tls.ServerName != "":
+	case cred.TLS.ServerName != "":
 		return cred, "", nil, fmt.Errorf("reading %s: it sets tls-server-name, which a stored credential cannot", j.Kubeconfig)
 	}
 	return cred, v1.DoorKubelet, ca, nil
@@ -283,7 +284,7 @@ func clean(s string, most int) string {
 // try asks for the node's object with the new token. Two answers are good: the object is there, or
 // it is not. A right may need a moment until it is in force on every API server.
 func (j *Joined) try(ctx context.Context, opts Options, dial dialFunc) error {
-	cred, err := newCredential(j.Server, rest.TLSClientConfig{CAData: j.ca}, &tokenSource{last: j.token})
+	cred, err := credential.New(j.Server, rest.TLSClientConfig{CAData: j.ca}, credential.Fixed(j.token))
 	if err != nil {
 		return err
 	}

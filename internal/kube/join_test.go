@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/kube/credential"
 )
 
 // joinFor joins for at most d, by the token or by the kubelet.
@@ -57,7 +58,7 @@ func TestJoiningAsksOnceAndThenOnlyGets(t *testing.T) {
 				if diff := cmp.Diff(map[string]int{"POST " + requestsPath: 1, "get": 1}, asked); diff != "" || gets < 8 || gets > 20 {
 					t.Errorf("got %d times in 20 s, and asked (-want +got):\n%s", gets, diff)
 				}
-				if got.Request != "request-1" || got.Server != "https://example.com:6443" || !strings.HasSuffix(got.token.reveal(), "SIGNATURE") {
+				if got.Request != "request-1" || got.Server != "https://example.com:6443" || !strings.HasSuffix(got.token.Reveal(), "SIGNATURE") {
 					t.Errorf("got %+v", got)
 				}
 			})
@@ -257,7 +258,7 @@ func (*nowhere) Write(b []byte) (int, error) { return len(b), nil }
 func (*nowhere) WriteHeader(int)             {}
 
 func TestACredentialIsStoredServerLast(t *testing.T) {
-	joined := Joined{Server: "https://a", Request: "uid", Door: v1.DoorKubelet, ca: []byte("ca"), token: newToken("t")}
+	joined := Joined{Server: "https://a", Request: "uid", Door: v1.DoorKubelet, ca: []byte("ca"), token: credential.NewToken("t")}
 	tests := map[string]struct {
 		present string
 		want    []string

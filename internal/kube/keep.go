@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/kube/credential"
 )
 
 // Keeping says by which means Keep may keep the credential good.
@@ -88,8 +89,8 @@ type keeper struct {
 	c *Client
 	o Keeping
 
-	held  token
-	life  life
+	held  credential.Token
+	life  credential.Life
 	since time.Time // when the token began, by our monotonic clock; zero: not known yet
 	// When the token began, by the clock that the server's answers show. Zero: not known.
 	issued time.Time
@@ -113,7 +114,7 @@ type keeper struct {
 func (k *keeper) step(ctx context.Context) time.Duration {
 	c := k.c
 	before := k.now
-	if t, err := c.credential.token.read(); err == nil && t.reveal != nil && !t.is(k.held) {
+	if t, err := c.credential.Token.Read(); err == nil && !t.IsZero() && !t.Is(k.held) {
 		k.hold(t, time.Time{})
 	}
 	k.date()
@@ -135,9 +136,9 @@ func (k *keeper) step(ctx context.Context) time.Duration {
 }
 
 // hold makes t the present token. since is zero if the age of t is not known.
-func (k *keeper) hold(t token, since time.Time) {
-	k.held, k.life, k.since = t, lifeOf(t), since
-	k.issued = k.life.issued
+func (k *keeper) hold(t credential.Token, since time.Time) {
+	k.held, k.life, k.since = t, credential.LifeOf(t), since
+	k.issued = k.life.Issued
 	k.share = 0.7 + 0.2*k.c.jitter()
 	k.renewals, k.renewAt, k.now.Trouble = backoff{jitter: k.c.jitter}, time.Time{}, ""
 	if since.IsZero() {
@@ -145,8 +146,8 @@ func (k *keeper) hold(t token, since time.Time) {
 	}
 	now := k.c.now()
 	k.renewAt = now.Add(renewLeast)
-	if k.life.span == 0 {
-		k.life.span = v1.TokenLife // we asked for this life
+	if k.life.Span == 0 {
+		k.life.Span = v1.TokenLife // we asked for this life
 	}
 	// The clock that the answers show need not be the clock of the server that issued the token: a
 	// proxy may write the Date. What counts is how far that clock comes from here on.
@@ -160,7 +161,7 @@ func (k *keeper) hold(t token, since time.Time) {
 // date finds out when a token from the disk began. It also corrects that time after the host has
 // stood still.
 func (k *keeper) date() {
-	if k.life.span == 0 {
+	if k.life.Span == 0 {
 		return
 	}
 	now := k.c.now()
@@ -172,7 +173,7 @@ func (k *keeper) date() {
 		}
 	case k.since.IsZero() && k.c.reached():
 		// something on the way removes the Date from answers: too early is better than too late
-		k.since = now.Add(-k.life.span)
+		k.since = now.Add(-k.life.Span)
 	}
 }
 
@@ -207,7 +208,7 @@ func (k *keeper) renew(ctx context.Context) time.Duration {
 
 // due is when the token is to be renewed. since must be known.
 func (k *keeper) due() time.Time {
-	return k.since.Add(time.Duration(float64(k.life.span) * k.share))
+	return k.since.Add(time.Duration(float64(k.life.Span) * k.share))
 }
 
 // replace gets another token and stores it. Nobody else may change the credential meanwhile. If
@@ -218,16 +219,16 @@ func (k *keeper) replace(ctx context.Context) error {
 		return err
 	}
 	defer release()
-	if t, err := k.c.credential.token.read(); err == nil && !t.is(k.held) {
+	if t, err := k.c.credential.Token.Read(); err == nil && !t.Is(k.held) {
 		return nil // the next step looks at the token
 	}
 	begun := k.c.now() // the new token lives from before its answer came
-	t, err := k.c.renewed(ctx, k.life.nodeBound)
+	t, err := k.c.renewed(ctx, k.life.NodeBound)
 	if err != nil {
 		return err
 	}
 	trouble := k.now.Trouble
-	k.c.credential.token.give(t)
+	k.c.credential.Token.Give(t)
 	k.hold(t, begun)
 	k.write(t)
 	if trouble != "" {
@@ -243,7 +244,7 @@ func (k *keeper) save(ctx context.Context) {
 		return
 	}
 	defer release()
-	if t, err := k.c.credential.token.read(); err != nil || !t.is(k.held) {
+	if t, err := k.c.credential.Token.Read(); err != nil || !t.Is(k.held) {
 		k.unsaved = false
 		return
 	}
@@ -252,8 +253,8 @@ func (k *keeper) save(ctx context.Context) {
 
 // write stores the token. If the disk takes no writes, the token still counts until the process
 // ends.
-func (k *keeper) write(t token) {
-	err := k.o.Store.Write(fileToken, []byte(t.reveal()+"\n"))
+func (k *keeper) write(t credential.Token) {
+	err := k.o.Store.Write(credential.FileToken, []byte(t.Reveal()+"\n"))
 	if err != nil {
 		if !k.unsaved {
 			k.c.log.Error("the token cannot be stored; it is used all the same, until the next start", "node", k.c.opts.Node, "err", err)
@@ -323,7 +324,7 @@ func (k *keeper) refuse(why string) {
 // why says what can be said about a refusal. It goes by the API server's clock, not by ours.
 func (k *keeper) why() string {
 	server, ok := k.c.serverTime()
-	ends := k.life.ends()
+	ends := k.life.Ends()
 	switch {
 	case !ok || ends.IsZero():
 		return "the API server takes the node's token no more"
@@ -358,7 +359,7 @@ func (k *keeper) rejoin(ctx context.Context) (joined bool, err error) {
 		return false, err
 	}
 	defer release()
-	if t, err := k.c.credential.token.read(); err == nil && !t.is(k.held) {
+	if t, err := k.c.credential.Token.Read(); err == nil && !t.Is(k.held) {
 		return false, nil
 	}
 	j := Joining{Kubeconfig: k.o.Kubelet, Credential: k.c.folder(), Store: k.o.Store}
@@ -379,7 +380,7 @@ func (k *keeper) rejoin(ctx context.Context) (joined bool, err error) {
 // describe puts together what Notify is told.
 func (k *keeper) describe() {
 	c := k.c
-	k.now.Door, k.now.Ends, k.now.Moved = c.door(), k.life.ends(), c.moved()
+	k.now.Door, k.now.Ends, k.now.Moved = c.door(), k.life.Ends(), c.moved()
 	due := time.Time{}
 	if !k.since.IsZero() && k.o.Store != nil && c.folder() != "" {
 		now := c.now()

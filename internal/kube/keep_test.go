@@ -27,7 +27,8 @@ type keeping struct {
 	stop func()
 }
 
-// keep runs c.Keep, and asks for the node's object now and then as the daemon does, until the test ends.
+// keep runs c.Keep, and asks for the node's object now and then as the daemon does, until the test
+// ends.
 func (f *fakeCluster) keep(t *testing.T, c *Client, kubelet string) *keeping {
 	k := &keeping{disk: &disk{dir: f.dir}}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -420,17 +421,6 @@ func TestNoTokenLeavesThroughWhatIsTold(t *testing.T) {
 			if strings.Contains(n.Refused+n.Trouble, "SIGNATURE") || strings.Contains(n.Refused, "\x1b") {
 				t.Errorf("told %q", n.Refused+n.Trouble)
 			}
-		}
-	})
-}
-
-func FuzzLifeOf(f *testing.F) {
-	f.Add("a.b.c")
-	f.Add("eyJhbGciOiJSUzI1NiJ9.eyJpYXQiOjEsImV4cCI6MzYwMX0.x")
-	f.Add("a.eyJpYXQiOi0xLCJleHAiOjkyMjMzNzIwMzY4NTQ3NzU4MDd9.c")
-	f.Fuzz(func(t *testing.T, text string) {
-		if l := lifeOf(newToken(text)); l.span < 0 || l.span > maxLife {
-			t.Errorf("a life of %s", l.span)
 		}
 	})
 }

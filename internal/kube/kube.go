@@ -14,7 +14,8 @@
 // changed (Reconnect); a deadline for each call; and absence with evidence.
 //
 // Start at Client. Then read watch.go, which is the loop, object.go, and transport.go, which is one
-// connection. join.go says how the node gets its credential, and keep.go how it keeps it.
+// connection. join.go says how the node gets its credential, keep.go how it keeps it, and package
+// credential what it is.
 package kube
 
 import (
@@ -29,6 +30,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/kube/credential"
 )
 
 // Options say who asks, and whom. There are three ways to the server, and the first that is given
@@ -73,7 +75,7 @@ type Observation struct {
 // or Poll may run at a time.
 type Client struct {
 	opts       Options
-	credential credential
+	credential credential.Credential
 	log        *slog.Logger
 
 	// wake ends a wait early; capacity 1.
@@ -92,17 +94,17 @@ type Client struct {
 
 	mu        sync.Mutex
 	transport http.RoundTripper // nil: not made yet, see roundTripper
-	caStamp   stamp
+	caStamp   credential.Stamp
 	conns     map[*trackedConn]struct{}
 	remote    peers
 	contact   time.Time
 	skew      time.Duration
 	server    serverClock
-	refused   token // the token that the last 401 was about
+	refused   credential.Token // the token that the last 401 was about
 }
 
 // New reads the credential and contacts nobody. If there is no credential yet, the error wraps
-// ErrNoCredential.
+// credential.ErrNone.
 func New(opts Options) (*Client, error) {
 	opts, err := opts.filled()
 	if err != nil {
@@ -116,7 +118,7 @@ func New(opts Options) (*Client, error) {
 }
 
 // newClient makes a client for a credential that need not be on the disk.
-func newClient(opts Options, cred credential) (*Client, error) {
+func newClient(opts Options, cred credential.Credential) (*Client, error) {
 	c := &Client{
 		opts:       opts,
 		credential: cred,
@@ -156,7 +158,7 @@ func (o Options) filled() (Options, error) {
 }
 
 // ServerHost is the API server's host and port, for messages.
-func (c *Client) ServerHost() string { return hostPort(c.credential.server) }
+func (c *Client) ServerHost() string { return hostPort(c.credential.Server) }
 
 // Reconnect cuts every connection and ends any backoff. What waits on a connection fails now. Call
 // it when an address or a route of the host has changed. Otherwise only the pings would notice a
@@ -219,7 +221,7 @@ func (c *Client) pause(ctx context.Context, d time.Duration, cause Class) bool {
 		defer t.Stop()
 		look = t.C
 	}
-	before := c.credential.token.stamp()
+	before := c.credential.Token.Stamp()
 	for {
 		select {
 		case <-ctx.Done():
@@ -229,7 +231,7 @@ func (c *Client) pause(ctx context.Context, d time.Duration, cause Class) bool {
 		case <-c.wake:
 			return true
 		case <-look:
-			if c.credential.token.stamp() != before {
+			if c.credential.Token.Stamp() != before {
 				return true
 			}
 		}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"multinicd/internal/kube/credential"
 )
 
 const (
@@ -39,7 +41,7 @@ func (c *Client) roundTripper() (http.RoundTripper, error) {
 
 // freshTransport gives the transport to use, and the transport that was just replaced, if any.
 func (c *Client) freshTransport() (use, old http.RoundTripper, err error) {
-	now := stampOf(c.credential.tls.CAFile)
+	now := credential.StampOf(c.credential.TLS.CAFile)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.transport != nil && now == c.caStamp {
@@ -58,7 +60,7 @@ func (c *Client) freshTransport() (use, old http.RoundTripper, err error) {
 }
 
 func (c *Client) newTransport() (*http.Transport, error) {
-	config, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: c.credential.tls})
+	config, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: c.credential.TLS})
 	if err != nil {
 		return nil, fmt.Errorf("reading the CA or the client certificate: %w", err)
 	}
@@ -144,7 +146,7 @@ type request struct {
 
 // send sends r by rt and returns a successful answer. The caller closes its body.
 func (c *Client) send(ctx context.Context, rt http.RoundTripper, r request) (*http.Response, error) {
-	target := *c.credential.server
+	target := *c.credential.Server
 	target.Path += r.path
 	target.RawQuery = r.query.Encode()
 	req := (&http.Request{Method: r.method, URL: &target, Host: target.Host, Header: http.Header{}}).WithContext(ctx)
@@ -164,12 +166,12 @@ func (c *Client) send(ctx context.Context, rt http.RoundTripper, r request) (*ht
 		req.Header.Set("Accept", "application/json")
 	}
 	req.Header.Set("User-Agent", "multinicd/"+c.opts.Version)
-	bearer, err := c.credential.token.read()
+	bearer, err := c.credential.Token.Read()
 	if err != nil {
 		return nil, &Error{Class: Credential, Op: r.op, Err: err}
 	}
-	if bearer.reveal != nil {
-		req.Header.Set("Authorization", "Bearer "+bearer.reveal())
+	if !bearer.IsZero() {
+		req.Header.Set("Authorization", "Bearer "+bearer.Reveal())
 	}
 	resp, err := rt.RoundTrip(req)
 	if err != nil {
@@ -216,7 +218,7 @@ var errSlow = errors.New("no whole answer within 10 s")
 
 // seen notes the contact, the server's clock, and whether the token is taken. A 401 or a 5xx is no
 // contact, because it may be a proxy's answer.
-func (c *Client) seen(resp *http.Response, bearer token) {
+func (c *Client) seen(resp *http.Response, bearer credential.Token) {
 	now := c.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,12 +242,12 @@ func (c *Client) seen(resp *http.Response, bearer token) {
 	}
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized:
-		news = news || !c.refused.is(bearer)
+		news = news || !c.refused.Is(bearer)
 		c.refused = bearer
 	case resp.StatusCode < 500:
 		c.contact = now
-		if c.refused.is(bearer) {
-			c.refused, news = token{}, true
+		if c.refused.Is(bearer) {
+			c.refused, news = credential.Token{}, true
 		}
 	}
 	if news {
@@ -287,10 +289,10 @@ func (c *Client) reached() bool {
 }
 
 // refuses says whether the API server's last answer to t was 401.
-func (c *Client) refuses(t token) bool {
+func (c *Client) refuses(t credential.Token) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return t.reveal != nil && c.refused.is(t)
+	return !t.IsZero() && c.refused.Is(t)
 }
 
 // Ping asks whether this host can reach the API server now. It makes a new connection, because an
@@ -339,8 +341,8 @@ type peers struct {
 func (c *Client) Endpoints(ctx context.Context) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	found, err := resolve(ctx, c.credential.server)
-	proxy, proxyErr := http.ProxyFromEnvironment(&http.Request{URL: c.credential.server})
+	found, err := resolve(ctx, c.credential.Server)
+	proxy, proxyErr := http.ProxyFromEnvironment(&http.Request{URL: c.credential.Server})
 	if proxyErr == nil && proxy != nil {
 		more, moreErr := resolve(ctx, proxy)
 		found, err = append(found, more...), errors.Join(err, moreErr)
@@ -360,6 +362,14 @@ func (c *Client) Endpoints(ctx context.Context) ([]netip.AddrPort, error) {
 	}
 	slices.SortFunc(found, netip.AddrPort.Compare)
 	return slices.Compact(found), nil
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "443"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
 }
 
 func resolve(ctx context.Context, u *url.URL) ([]netip.AddrPort, error) {

@@ -119,6 +119,7 @@ func TestTheTableRefuses(t *testing.T) {
 		{"the daemon knowing a backend", "internal/daemon", "multinicd/netplan", false, true},
 		{"the daemon knowing Kubernetes", "internal/daemon", "k8s.io/client-go/rest", false, true},
 		{"the node's side of the API server", "internal/kube", "k8s.io/client-go/rest", false, false},
+		{"the credential knowing the connection", "internal/kube/credential", "multinicd/internal/kube", false, true},
 		{"netlink where links are read", "host/kernel", "github.com/vishvananda/netlink/nl", false, false},
 		{"netlink beside the files", "host", "github.com/vishvananda/netlink/nl", false, true},
 		{"the kernel asking a service", "host/kernel", "multinicd/host/bus", false, true},

@@ -1,4 +1,4 @@
-package kube
+package credential
 
 import (
 	"crypto/x509"
@@ -18,16 +18,18 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// kubeletUser is what the name of a kubelet's user begins with (kubernetes.io/docs/reference/access-authn-authz/node).
+// kubeletUser is what the name of a kubelet's user begins with
+// (kubernetes.io/docs/reference/access-authn-authz/node).
 const kubeletUser = "system:node:"
 
 // maxKubelet bounds a kubeconfig and a certificate file, in bytes.
 const maxKubelet = 1 << 20
 
-// KubeletNode gives the node's name as the kubelet's client certificate has it, and the file with that certificate: the name by
-// which the API server knows the machine. kubeconfig is the kubelet's, as this process sees it; at says where a file
-// of the host is for this process. Both are "" where there is no kubeconfig, or none with the certificate of a node: a
-// kubelet that has not joined yet has a token. An error is of a file that is there and cannot be used.
+// KubeletNode gives the node's name as the kubelet's client certificate has it, and the file with
+// that certificate: the name by which the API server knows the machine. kubeconfig is the
+// kubelet's, as this process sees it; at says where a file of the host is for this process. Both
+// are "" where there is no kubeconfig, or none with the certificate of a node: a kubelet that has
+// not joined yet has a token. An error is of a file that is there and cannot be used.
 func KubeletNode(kubeconfig string, at func(file string) string) (node, file string, err error) {
 	text, err := head(kubeconfig)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -84,7 +86,8 @@ func head(name string) ([]byte, error) {
 	return text, err
 }
 
-// nodeOf gives the node whose certificate is the first one in PEM; "" where it is that of somebody else.
+// nodeOf gives the node whose certificate is the first one in PEM; "" where it is that of somebody
+// else.
 func nodeOf(text []byte) (string, error) {
 	for {
 		block, rest := pem.Decode(text)
@@ -106,8 +109,9 @@ func nodeOf(text []byte) (string, error) {
 	}
 }
 
-// TokenNode gives the node to whose identity a token belongs, by what the token says of itself; "" where it says nothing of
-// that kind. Nobody has checked it: it serves to tell a person what is wrong.
+// TokenNode gives the node to whose identity a token belongs, by what the token says of itself; ""
+// where it says nothing of that kind. Nobody has checked it: it serves to tell a person what is
+// wrong.
 func TokenNode(text string) string {
 	parts := strings.Split(strings.TrimSpace(text), ".")
 	if len(parts) != 3 {

@@ -1,4 +1,4 @@
-package kube
+package credential
 
 import (
 	"crypto/ecdsa"
@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// certificateOf makes a client certificate of a user, with the key behind or before it, as the kubelet has them in one file.
+// certificateOf makes a client certificate of a user, with the key behind or before it, as the
+// kubelet has them in one file.
 func certificateOf(t *testing.T, user string) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
