@@ -110,113 +110,35 @@ func (c *cluster) rests() {
 	})
 }
 
-// Every object has a Lease, which the bridge makes. A node that never joins does not renew it, nor does one that Jobs work on, and a bridge that
-// thinks of these as of daemons that are late looks at each of them again and again.
+// Every object has a Lease, which the bridge makes. A node that never joins does not renew it, nor
+// does one that Jobs work on, and a bridge that thinks of these as of daemons that are late looks at
+// each of them again and again.
 func TestNodesWithoutADaemonCostNothingAfterTheTimeOfSilence(t *testing.T) {
-	const unheardOf, byJobs, window, silence = 200, 50, 15 * time.Second, 5 * time.Second
+	const window, silence = 15 * time.Second, 5 * time.Second
 	c := newCluster(t)
-	suite := map[string]string{"suite": "quiet"}
-	var names []string
-	for i := range unheardOf + byJobs {
-		names = append(names, fmt.Sprintf("quiet-%03d", i))
+	d := &daemonless{cluster: c, unheardOf: 200, byJobs: 50, objects: map[string]*v1.MultiNicNodeConfig{}}
+	for i := range d.unheardOf + d.byJobs {
+		d.names = append(d.names, fmt.Sprintf("quiet-%03d", i))
 	}
-	of, err := labels.NewRequirement(v1.NodeNameLabel, selection.In, names)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx := context.WithoutCancel(t.Context())
-		gone := func(o client.Object, options ...client.DeleteAllOfOption) {
-			if err := c.admin.DeleteAllOf(ctx, o, options...); err != nil {
-				t.Error(err)
-			}
-		}
-		gone(&v1.MultiNicNodeConfig{}, client.InNamespace(v1.SystemNamespace), client.MatchingLabels(suite))
-		gone(&corev1.Node{}, client.MatchingLabels(suite))
-		ours := client.MatchingLabelsSelector{Selector: labels.NewSelector().Add(*of)}
-		for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &coordinationv1.Lease{}} {
-			gone(o, client.InNamespace(v1.NodesNamespace), ours, client.PropagationPolicy(metav1.DeletePropagationBackground), client.GracePeriodSeconds(0))
-		}
-	})
+	t.Cleanup(d.remove)
 	c.withJobs()
 	options := bridge.Options{SilentAfter: time.Hour, Jobs: jobs.Options{Execution: jobs.ExecutionAuto, Image: jobImage, Deadline: jobs.Deadline}}
 	stop := c.startBridgeWith(options)
-
-	objects := map[string]*v1.MultiNicNodeConfig{}
-	for i, name := range names {
-		if i >= unheardOf {
-			if err := c.admin.Create(t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: suite}}); err != nil {
-				t.Fatal(err)
-			}
-			account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(name),
-				Labels: map[string]string{v1.ComponentLabel: v1.ComponentNode, v1.NodeNameLabel: name}}}
-			if err := c.admin.Create(t.Context(), account); err != nil {
-				t.Fatal(err)
-			}
-		}
-		o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.SystemNamespace, Labels: suite}}
-		o.Spec = v1.MultiNicNodeConfigSpec{NodeName: name, Interfaces: []v1.Interface{{ID: new(int32(1)), MACAddress: "02:00:00:00:01:01"}}}
-		if err := c.admin.Create(t.Context(), o); err != nil {
-			t.Fatal(err)
-		}
-		objects[name] = o
-	}
-	for i, name := range names {
-		c.eventually(name+" has a Lease", func() string {
-			if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(name)}, &coordinationv1.Lease{}); err != nil {
-				return err.Error()
-			}
-			return ""
-		})
-		if i < unheardOf {
-			continue
-		}
-		c.eventually(name+" has a Job", func() string {
-			var made batchv1.JobList
-			if err := c.admin.List(t.Context(), &made, client.InNamespace(v1.NodesNamespace), client.MatchingLabels{v1.NodeNameLabel: name}); err != nil {
-				return err.Error()
-			}
-			if len(made.Items) != 1 {
-				return fmt.Sprintf("it has %d", len(made.Items))
-			}
-			return ""
-		})
-		data, err := v1.Report{Node: name, UID: objects[name].UID, Generation: 1, Executor: v1.ExecutorJob, Version: "test", Phase: v1.PhaseDone,
-			Interfaces: []v1.InterfaceStatus{{ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: v1.StateConfigured, Reason: v1.ReasonConfigured}}}.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
-		if err := c.admin.Patch(t.Context(), report, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"data":{%q:%s}}`, v1.ReportKey, quote(string(data))))); err != nil {
-			t.Fatal(err)
+	d.publish()
+	for i, name := range d.names {
+		d.hasLease(name)
+		if i >= d.unheardOf {
+			d.isDoneByAJob(name)
 		}
 	}
-	settled := func() {
-		t.Helper()
-		c.eventually("every object has its status", func() string {
-			var list v1.MultiNicNodeConfigList
-			if err := c.admin.List(t.Context(), &list, client.InNamespace(v1.SystemNamespace), client.MatchingLabels(suite)); err != nil {
-				return err.Error()
-			}
-			states := map[v1.State]int{}
-			for _, o := range list.Items {
-				states[o.Status.State]++
-			}
-			if states[v1.StatePending] != unheardOf || states[v1.StateConfigured] != byJobs {
-				return fmt.Sprint("they are ", states)
-			}
-			return ""
-		})
-		c.rests()
-	}
-	settled()
+	d.settles()
 	before := c.during(window)
 	stop()
 
 	options.SilentAfter = silence
 	c.startBridgeWith(options)
 	began := time.Now()
-	settled()
+	d.settles()
 	c.eventually("the time of silence is over", func() string {
 		if time.Since(began) < 2*silence {
 			return "it is not"
@@ -226,13 +148,122 @@ func TestNodesWithoutADaemonCostNothingAfterTheTimeOfSilence(t *testing.T) {
 	c.rests()
 	after := c.during(window)
 	t.Logf("%d nodes in %s before the time of silence: %d requests, %v reconciles, %s of CPU; after it: %d, %v, %s",
-		len(names), window, before.requests, before.byLoop, before.cpu, after.requests, after.byLoop, after.cpu)
+		len(d.names), window, before.requests, before.byLoop, before.cpu, after.requests, after.byLoop, after.cpu)
 	// A watch may be opened anew; the look at the policies goes on as before, up to one more.
 	if most := before.requests + 60; after.requests > most {
 		t.Errorf("%d requests, want at most %d", after.requests, most)
 	}
-	if most := before.reconciles + len(names)/2; after.reconciles > most {
+	if most := before.reconciles + len(d.names)/2; after.reconciles > most {
 		t.Errorf("loops were run %d times (%v), want at most %d", after.reconciles, after.byLoop, most)
 	}
-	settled() // nothing was lost
+	d.settles() // nothing was lost
+}
+
+// daemonless are the nodes of this file: first those that never join, then those that Jobs work on.
+type daemonless struct {
+	*cluster
+	unheardOf, byJobs int
+	names             []string
+	objects           map[string]*v1.MultiNicNodeConfig
+}
+
+// quietSuite is the label of their Nodes and objects.
+var quietSuite = map[string]string{"suite": "quiet"}
+
+// publish makes the objects, and the Nodes and identities of those that Jobs work on.
+func (d *daemonless) publish() {
+	d.t.Helper()
+	for i, name := range d.names {
+		if i >= d.unheardOf {
+			if err := d.admin.Create(d.t.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: quietSuite}}); err != nil {
+				d.t.Fatal(err)
+			}
+			account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(name),
+				Labels: map[string]string{v1.ComponentLabel: v1.ComponentNode, v1.NodeNameLabel: name}}}
+			if err := d.admin.Create(d.t.Context(), account); err != nil {
+				d.t.Fatal(err)
+			}
+		}
+		o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: v1.SystemNamespace, Labels: quietSuite}}
+		o.Spec = v1.MultiNicNodeConfigSpec{NodeName: name, Interfaces: []v1.Interface{{ID: new(int32(1)), MACAddress: "02:00:00:00:01:01"}}}
+		if err := d.admin.Create(d.t.Context(), o); err != nil {
+			d.t.Fatal(err)
+		}
+		d.objects[name] = o
+	}
+}
+
+func (d *daemonless) hasLease(name string) {
+	d.t.Helper()
+	d.eventually(name+" has a Lease", func() string {
+		if err := d.admin.Get(d.t.Context(), client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(name)}, &coordinationv1.Lease{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+}
+
+// isDoneByAJob waits for the node's Job, and plays multinicd in it.
+func (d *daemonless) isDoneByAJob(name string) {
+	d.t.Helper()
+	d.eventually(name+" has a Job", func() string {
+		var made batchv1.JobList
+		if err := d.admin.List(d.t.Context(), &made, client.InNamespace(v1.NodesNamespace), client.MatchingLabels{v1.NodeNameLabel: name}); err != nil {
+			return err.Error()
+		}
+		if len(made.Items) != 1 {
+			return fmt.Sprintf("it has %d", len(made.Items))
+		}
+		return ""
+	})
+	data, err := v1.Report{Node: name, UID: d.objects[name].UID, Generation: 1, Executor: v1.ExecutorJob, Version: "test", Phase: v1.PhaseDone,
+		Interfaces: []v1.InterfaceStatus{{ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: v1.StateConfigured, Reason: v1.ReasonConfigured}}}.Encode()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
+	if err := d.admin.Patch(d.t.Context(), report, client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"data":{%q:%s}}`, v1.ReportKey, quote(string(data))))); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// settles waits until every object has the status that it keeps, and the bridge rests.
+func (d *daemonless) settles() {
+	d.t.Helper()
+	d.eventually("every object has its status", func() string {
+		var list v1.MultiNicNodeConfigList
+		if err := d.admin.List(d.t.Context(), &list, client.InNamespace(v1.SystemNamespace), client.MatchingLabels(quietSuite)); err != nil {
+			return err.Error()
+		}
+		states := map[v1.State]int{}
+		for _, o := range list.Items {
+			states[o.Status.State]++
+		}
+		if states[v1.StatePending] != d.unheardOf || states[v1.StateConfigured] != d.byJobs {
+			return fmt.Sprint("they are ", states)
+		}
+		return ""
+	})
+	d.rests()
+}
+
+// remove removes what there is of the nodes, when the test has ended.
+func (d *daemonless) remove() {
+	ctx := context.WithoutCancel(d.t.Context())
+	of, err := labels.NewRequirement(v1.NodeNameLabel, selection.In, d.names)
+	if err != nil {
+		d.t.Error(err)
+		return
+	}
+	gone := func(o client.Object, options ...client.DeleteAllOfOption) {
+		if err := d.admin.DeleteAllOf(ctx, o, options...); err != nil {
+			d.t.Error(err)
+		}
+	}
+	gone(&v1.MultiNicNodeConfig{}, client.InNamespace(v1.SystemNamespace), client.MatchingLabels(quietSuite))
+	gone(&corev1.Node{}, client.MatchingLabels(quietSuite))
+	ours := client.MatchingLabelsSelector{Selector: labels.NewSelector().Add(*of)}
+	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &coordinationv1.Lease{}} {
+		gone(o, client.InNamespace(v1.NodesNamespace), ours, client.PropagationPolicy(metav1.DeletePropagationBackground), client.GracePeriodSeconds(0))
+	}
 }

@@ -208,116 +208,150 @@ func (f *fleet) settle(want string) {
 }
 
 func TestTheRolloutBrakeStopsABadChangeAndSurvivesTheBridge(t *testing.T) {
-	const nodes, limit, stopAfter = 50, 5, 3
 	c := newCluster(t)
-	f := newFleet(c, "brake", nodes)
+	b := &braked{fleet: newFleet(c, "brake", 50), limit: 5, stopAfter: 3, kubeconfig: filepath.Join(t.TempDir(), "kubeconfig")}
 	stop := c.startBridgeWith(bridge.Options{}) // without a brake
-	f.play()
-	f.settle("map[Configured Configured:50]")
+	b.play()
+	b.settle("map[Configured Configured:50]")
 	stop()
-	backwards := f.watch()
-
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := c.WriteKubeconfig(kubeconfig, "", "system:serviceaccount:"+v1.SystemNamespace+":multinic-bridge"); err != nil {
+	backwards := b.watch()
+	if err := c.WriteKubeconfig(b.kubeconfig, "", "system:serviceaccount:"+v1.SystemNamespace+":multinic-bridge"); err != nil {
 		t.Fatal(err)
 	}
-	start := func(more ...string) *exec.Cmd {
-		args := append([]string{"run", "--kubeconfig", kubeconfig, "--health-address", "0",
-			"--metrics-address", "0", "--log-format", "text", "--rollout-max", fmt.Sprint(limit), "--rollout-stop-after", fmt.Sprint(stopAfter)}, more...)
-		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bed.Build(t, "./cmd/bridge"), args...)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		return cmd
+	b.program = b.start()
+	defer func() { kill(b.program) }()
+
+	b.whatWasSettledIsReleased()
+	b.aBadChangeStops()
+	b.aMendedChangeSurvivesKills()
+	b.theLeaderIsKilledInTheMiddle()
+
+	if _, most := b.seen(); most > b.limit {
+		t.Errorf("%d nodes were in change at once, want at most %d", most, b.limit)
 	}
-	kill := func(cmd *exec.Cmd) {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	seen, wrong := backwards()
+	for _, what := range wrong {
+		t.Errorf("a status went backwards: %s", what)
 	}
-	program := start()
-	defer func() { kill(program) }()
-	c.eventually("what was settled is released", func() string {
-		for _, o := range f.objects() {
+	if least := b.count * (3 + leadersKilled()); seen < least {
+		t.Errorf("%d states of objects were seen, want %d at least: the watch is broken", seen, least)
+	}
+}
+
+// braked is a fleet whose changes a bridge lets through a few at a time. The bridge is a program of
+// its own, which can be killed.
+type braked struct {
+	*fleet
+	limit, stopAfter int // --rollout-max and --rollout-stop-after
+	kubeconfig       string
+	program          *exec.Cmd
+}
+
+func (b *braked) start(more ...string) *exec.Cmd {
+	t := b.c.t
+	t.Helper()
+	args := append([]string{"run", "--kubeconfig", b.kubeconfig, "--health-address", "0",
+		"--metrics-address", "0", "--log-format", "text", "--rollout-max", fmt.Sprint(b.limit), "--rollout-stop-after", fmt.Sprint(b.stopAfter)}, more...)
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bed.Build(t, "./cmd/bridge"), args...)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return cmd
+}
+
+func kill(program *exec.Cmd) {
+	_ = program.Process.Kill()
+	_ = program.Wait()
+}
+
+func (b *braked) whatWasSettledIsReleased() {
+	b.c.t.Helper()
+	b.c.eventually("what was settled is released", func() string {
+		for _, o := range b.objects() {
 			if o.Status.ReleasedGeneration != o.Generation {
 				return o.Name + " is not"
 			}
 		}
 		return ""
 	})
+}
 
-	f.publish("bad")
-	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
+// aBadChangeStops after stopAfter nodes, also for a bridge that has just started.
+func (b *braked) aBadChangeStops() {
+	b.c.t.Helper()
+	b.publish("bad")
+	b.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
 	time.Sleep(2 * time.Second) // in which no other node is to be let through
-	kill(program)
-	program = start()           // a new one knows no more than the objects say
+	kill(b.program)
+	b.program = b.start()       // a new one knows no more than the objects say
 	time.Sleep(3 * time.Second) // likewise
-	f.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
-	if failed, _ := f.seen(); failed > stopAfter {
-		t.Errorf("%d nodes took the bad change, want at most %d", failed, stopAfter)
+	b.settle("map[Failed ProbeFailed:3 Pending WaitingForRelease:47]")
+	if failed, _ := b.seen(); failed > b.stopAfter {
+		b.c.t.Errorf("%d nodes took the bad change, want at most %d", failed, b.stopAfter)
 	}
+}
 
-	f.publish("mended")
+// aMendedChangeSurvivesKills of the bridge at any moment. No bridge runs afterwards.
+func (b *braked) aMendedChangeSurvivesKills() {
+	t := b.c.t
+	t.Helper()
+	b.publish("mended")
 	for kills := 0; ; kills++ { // at any moment of it
 		time.Sleep(rand.N(1500 * time.Millisecond)) // until any moment
-		if f.counts()["Configured Configured"] == nodes {
-			_, most := f.seen()
+		if b.counts()["Configured Configured"] == b.count {
+			_, most := b.seen()
 			t.Logf("done with %d kills of the bridge, %d at most in change at once", kills, most)
 			break
 		}
 		if kills < 12 {
-			kill(program)
-			if f.counts()["Configured Configured"] < nodes {
-				f.stillWaits()
+			kill(b.program)
+			if b.counts()["Configured Configured"] < b.count {
+				b.stillWaits()
 			}
-			program = start()
+			b.program = b.start()
 		}
 		if kills > 200 {
-			t.Fatalf("the rollout does not end: %v", f.counts())
+			t.Fatalf("the rollout does not end: %v", b.counts())
 		}
 	}
-	kill(program)
+	kill(b.program)
+}
 
-	// Two replicas from here on, and it is the one that leads that is killed.
-	program = start("--leader-elect")
-	c.eventually("it leads", func() string { return f.led("") })
+// theLeaderIsKilledInTheMiddle of a rollout, of two replicas, and the other one ends it. No bridge
+// runs afterwards.
+func (b *braked) theLeaderIsKilledInTheMiddle() {
+	t := b.c.t
+	t.Helper()
+	b.program = b.start("--leader-elect")
+	b.c.eventually("it leads", func() string { return b.led("") })
 	for round := range leadersKilled() {
-		standby := start("--leader-elect")
-		leader := f.leader()
+		standby := b.start("--leader-elect")
+		leader := b.leader()
 		hash := fmt.Sprint("again-", round)
-		f.leave(1) // it would end before a slow look, or between that and the kill
-		f.publish(hash)
-		c.eventually("the rollout is in the middle", func() string {
-			if n := f.counts()["Configured Configured"]; n < nodes/5 || n == nodes {
+		b.leave(1) // it would end before a slow look, or between that and the kill
+		b.publish(hash)
+		b.c.eventually("the rollout is in the middle", func() string {
+			if n := b.counts()["Configured Configured"]; n < b.count/5 || n == b.count {
 				return fmt.Sprintf("%d nodes are done", n)
 			}
 			return ""
 		})
-		kill(program)
-		f.leave(0)
-		program = standby
-		f.stillWaits()
-		c.eventually("the other one leads", func() string { return f.led(leader) })
-		f.settle("map[Configured Configured:50]")
-		for _, o := range f.objects() {
+		kill(b.program)
+		b.leave(0)
+		b.program = standby
+		b.stillWaits()
+		b.c.eventually("the other one leads", func() string { return b.led(leader) })
+		b.settle("map[Configured Configured:50]")
+		for _, o := range b.objects() {
 			if s := o.Status; s.ObservedSpecHash != hash || s.ReleasedGeneration != o.Generation || !strings.Contains(brief(s), "Ready=True AllInterfacesConfigured 1/1") {
 				t.Errorf("%s: %s, hash %s, released %d of %d", o.Name, brief(s), s.ObservedSpecHash, s.ReleasedGeneration, o.Generation)
 			}
 		}
 	}
-	if err := program.Process.Signal(syscall.SIGTERM); err != nil { // it gives the lead back, which other tests want
+	if err := b.program.Process.Signal(syscall.SIGTERM); err != nil { // it gives the lead back, which other tests want
 		t.Error(err)
 	}
-	_ = program.Wait()
-	if _, most := f.seen(); most > limit {
-		t.Errorf("%d nodes were in change at once, want at most %d", most, limit)
-	}
-	seen, wrong := backwards()
-	for _, what := range wrong {
-		t.Errorf("a status went backwards: %s", what)
-	}
-	if least := nodes * (3 + leadersKilled()); seen < least {
-		t.Errorf("%d states of objects were seen, want %d at least: the watch is broken", seen, least)
-	}
+	_ = b.program.Wait()
 }
 
 // leadersKilled: each takes the 15 s for which a Lease holds.
