@@ -68,15 +68,22 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 		plan.Step{Kind: plan.StepProbe, Do: plan.Op{Check: plan.CheckProbe}})
 }
 
-// released is what a link that is given back is to be once more, when networkd has let go of it: it may
-// have set the link up just before, and takes nothing back but addresses and routes.
+// released is what a link that is given back is to be once more, when networkd has let go of it. networkd
+// may have set the link up and closed it to routers just before, by our file, and takes nothing back but
+// addresses and routes. What somebody else has set of IPv6 stays as it was found.
 func released(a plan.Action) nic.Change {
 	c := a.Change
-	had := a.Link.Name
+	out := nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Link.Name, MTU: c.MTU, HadMTU: c.HadMTU, Down: c.Down, Conf6: c.Conf6, HadConf6: c.HadConf6}
 	if c.Name != "" {
-		had = c.Name
+		out.Had = c.Name
 	}
-	return nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: had, MTU: c.MTU, HadMTU: c.HadMTU, Down: c.Down, Conf6: c.Conf6, HadConf6: c.HadConf6}
+	if out.Conf6 == nil {
+		out.Conf6, out.HadConf6 = a.Link.Conf6, a.Link.Conf6
+	}
+	if out.Conf6 != nil {
+		out.HadConf6 = &nic.Conf6{AcceptRA: 0, AddrGenMode: nic.AddrGenNone, Off: out.HadConf6.Off}
+	}
+	return out
 }
 
 // asked says which service is to take a change over; "": none. networkd is asked, whatever is configured,
