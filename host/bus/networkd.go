@@ -62,20 +62,95 @@ func (b *Bus) NetworkdReload(ctx context.Context, index int, name, file string, 
 	return "", nil
 }
 
+// NetworkdLetGo makes networkd look once more which of the files that it has read is for a link. That
+// is for a link with another name than those files know: networkd then ends its DHCP client there and
+// leaves the link alone. It reads no file for that, and acts on no other link. If one that is not ours
+// may still find the link, networkd would only begin anew: it is not asked, and unsafe says so.
+func (b *Bus) NetworkdLetGo(ctx context.Context, index int, ours func(file string) bool) (unsafe string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
+	defer cancel()
+	_, file, err := b.host.NetworkdLink(index)
+	if file == "" || err != nil { // networkd 257 looks by itself when a link gets another name
+		return "", err
+	}
+	l, err := b.link(ctx, index)
+	if err != nil {
+		return "", err
+	}
+	for _, dir := range networkdDirs {
+		files, err := b.host.Glob(dir + "/*.network")
+		if err != nil {
+			return "", err
+		}
+		for _, f := range files {
+			data, _, err := b.host.Read(f)
+			if err != nil {
+				return "", fmt.Errorf("reading %s: %w", f, err)
+			}
+			if !ours(f) && finds(data, l) {
+				return fmt.Sprintf("%s is for link %s under this name, or an alternative one, too", f, l.Name), nil
+			}
+		}
+	}
+	bus, err := b.dial(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer bus.close()
+	if _, err := bus.call(ctx, networkdService, networkdObject, networkdService+".Manager.ReconfigureLink", []any{int32(index)}); err != nil {
+		return "", fmt.Errorf("having networkd let go of link %s: %w", l.Name, err)
+	}
+	return "", b.awaitNetworkd(ctx, index, "let go of it", func(state host.LinkState, _ string) bool { return state == host.LinkUnmanaged })
+}
+
+// finds says whether a .network file may be for a link, a NIC: by its names, its MACs and its type. All
+// other conditions of [Match] are taken for met.
+func finds(data []byte, l nic.Link) bool {
+	match := map[string][]string{}
+	_ = host.Ini(data, func(section, key, value string) error {
+		if section == "Match" {
+			match[key] = append(match[key], strings.Fields(value)...)
+		}
+		return nil
+	})
+	met := func(key string, is func(value string) bool) bool {
+		return match[key] == nil || slices.ContainsFunc(match[key], is)
+	}
+	like := func(names ...string) func(string) bool {
+		return func(pattern string) bool {
+			return strings.HasPrefix(pattern, "!") || slices.ContainsFunc(names, func(n string) bool {
+				ok, err := path.Match(pattern, n)
+				return ok || err != nil
+			})
+		}
+	}
+	mac := func(value string) bool {
+		m, err := nic.ParseMAC(value)
+		return err != nil || l.HasMAC(m)
+	}
+	return met("Name", like(append([]string{l.Name}, l.AltNames...)...)) && met("Type", like("ether")) && met("MACAddress", mac) && met("PermanentMACAddress", mac)
+}
+
 // NetworkdDone waits until networkd is done with a link: it has configured the link by that file.
 // If file is "", it waits until networkd has chosen what is to be done with the link. It may then wait
 // for a DHCP server that never answers.
 func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
 	defer cancel()
+	return b.awaitNetworkd(ctx, index, "configure it by "+file, func(state host.LinkState, by string) bool {
+		if file == "" {
+			return slices.Contains([]host.LinkState{"", host.LinkConfiguring, host.LinkConfigured, host.LinkUnmanaged, host.LinkFailed, host.LinkLinger}, state)
+		}
+		return state == host.LinkConfigured && by == file
+	})
+}
+
+// awaitNetworkd waits until networkd has done something with a link, and for some time no more.
+func (b *Bus) awaitNetworkd(ctx context.Context, index int, what string, done func(state host.LinkState, by string) bool) error {
 	since := time.Now()
 	for {
 		state, by, err := b.host.NetworkdLink(index)
-		done := state == host.LinkConfigured && by == file
-		if file == "" {
-			done = slices.Contains([]host.LinkState{"", host.LinkConfiguring, host.LinkConfigured, host.LinkUnmanaged, host.LinkFailed, host.LinkLinger}, state)
-		}
-		if !done || err != nil {
+		if err != nil || !done(state, by) {
 			since = time.Now()
 		} else if time.Since(since) >= networkdStill {
 			return nil
@@ -83,7 +158,7 @@ func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for networkd to configure link %d by %s: its state is %q by %q: %w", index, file, state, by, ctx.Err())
+			return fmt.Errorf("waiting for networkd to see link %d and %s: its state is %q by %q: %w", index, what, state, by, ctx.Err())
 		}
 	}
 }
@@ -222,15 +297,10 @@ func rulesOf(data []byte, known map[nic.Rule]bool) {
 
 // networkdWouldDelete says what somebody else has put on the link that is not in the link's file.
 func (b *Bus) networkdWouldDelete(ctx context.Context, index int, name, file string) (string, error) {
-	links, err := b.kernel.Links(ctx)
+	l, err := b.link(ctx, index)
 	if err != nil {
-		return "", fmt.Errorf("reading the links: %w", err)
+		return "", err
 	}
-	at := slices.IndexFunc(links, func(l nic.Link) bool { return l.Index == index })
-	if at < 0 {
-		return "", fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
-	}
-	l := links[at]
 	if l.Name != name {
 		return fmt.Sprintf("the link is called %s until the next boot, and networkd would not find it as %s", l.Name, name), nil
 	}
@@ -253,6 +323,18 @@ func (b *Bus) networkdWouldDelete(ctx context.Context, index int, name, file str
 		}
 	}
 	return "", nil
+}
+
+func (b *Bus) link(ctx context.Context, index int) (nic.Link, error) {
+	links, err := b.kernel.Links(ctx)
+	if err != nil {
+		return nic.Link{}, fmt.Errorf("reading the links: %w", err)
+	}
+	at := slices.IndexFunc(links, func(l nic.Link) bool { return l.Index == index })
+	if at < 0 {
+		return nic.Link{}, fmt.Errorf("reading link %d: %w", index, nic.ErrLinkGone)
+	}
+	return links[at], nil
 }
 
 // NetplanApply makes netplan's service bring all of /etc/netplan into force, on every link that it

@@ -75,6 +75,34 @@ func TestWhatAReloadOfNetworkdWouldTouch(t *testing.T) {
 	}
 }
 
+// Whether a file may be for a link under its present names: if in doubt, it is.
+func TestWhichLinkAFileOfNetworkdIsFor(t *testing.T) {
+	m, err := nic.ParseMAC("02:00:00:00:01:01")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := nic.Link{Index: 11, Name: "multinic1", AltNames: []string{"enp0s4"}, MAC: m}
+	for match, want := range map[string]bool{
+		"Name=ens*":                               false,
+		"Name=en*":                                true, // by the alternative name
+		"Name=eth* multinic*":                     true,
+		"Name=eth*\nName=multinic1":               true,
+		"Name=!eth*":                              true,
+		"Type=wlan":                               false,
+		"Type=ether":                              true,
+		"MACAddress=02:00:00:00:01:02":            false,
+		"MACAddress=02:00:00:00:01:01":            true,
+		"MACAddress=02:00:00:00:01:01\nName=ens4": false, // cloud-init's, by netplan
+		"PermanentMACAddress=02:00:00:00:01:02 02:00:00:00:01:01": true,
+		"Driver=virtio_net": true,
+		"":                  true,
+	} {
+		if got := finds([]byte("[Match]\n"+match+"\n\n[Network]\nName=none\nDHCP=yes\n"), l); got != want {
+			t.Errorf("%q: got %t, want %t", match, got, want)
+		}
+	}
+}
+
 // kernelOf is what there is in the kernel that networkd might not know.
 type kernelOf struct {
 	rules []nic.Rule

@@ -35,6 +35,11 @@ func (m *Machine) NetworkdReload(context.Context, int, string, string, func(stri
 	return "", m.op(m.takeInHand)
 }
 
+// NetworkdLetGo implements node.ServiceBus.
+func (m *Machine) NetworkdLetGo(context.Context, int, func(string) bool) (unsafe string, err error) {
+	return "", nil
+}
+
 // NetplanApply implements node.ServiceBus.
 func (m *Machine) NetplanApply(context.Context) error { return m.op(m.takeInHand) }
 

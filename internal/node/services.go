@@ -14,6 +14,8 @@ import (
 type ServiceBus interface {
 	// NetworkdReload has networkd read its files, unless that could touch more than ours; unsafe says then what.
 	NetworkdReload(ctx context.Context, index int, name, file string, ours func(file string) bool) (unsafe string, err error)
+	// NetworkdLetGo has networkd let go of a link that its file no longer finds by name, unless that file still finds it; unsafe says so then.
+	NetworkdLetGo(ctx context.Context, index int, ours func(file string) bool) (unsafe string, err error)
 	// NetworkdDone waits until networkd has configured a link by that file; "": until it leaves it alone.
 	NetworkdDone(ctx context.Context, index int, file string) error
 	NetplanApply(ctx context.Context) error
@@ -72,7 +74,7 @@ func (s *Services) ask(ctx context.Context, m plan.Manage) error {
 	if m.Verb == plan.Reload {
 		unsafe, err := s.bus.NetworkdReload(ctx, m.Index, m.Name, file, netplan.Owned)
 		if unsafe != "" {
-			s.log.Warn("networkd was not asked, the change stays as netlink has made it", "mac", m.MAC, "reason", unsafe)
+			s.letGo(ctx, m, unsafe)
 			return nil
 		}
 		s.asked = m.UUID // one that failed may have done it all the same
@@ -86,4 +88,19 @@ func (s *Services) ask(ctx context.Context, m plan.Manage) error {
 		}
 	}
 	return s.bus.NetworkdDone(ctx, m.Index, file)
+}
+
+// letGo has networkd let go of a link, where it may not read its files for a reason. Else it would renew
+// the lease that the link had, by what it has in mind, until the next boot. What cannot be done is logged:
+// the change stands as netlink has made it, and what a renewal brings is removed again.
+func (s *Services) letGo(ctx context.Context, m plan.Manage, reason string) {
+	if m.Name != "" {
+		kept, err := s.bus.NetworkdLetGo(ctx, m.Index, netplan.Owned)
+		if kept == "" && err == nil {
+			s.log.Info("networkd may not read its files and has let go of the link", "mac", m.MAC, "reason", reason)
+			return
+		}
+		s.log.Warn("networkd keeps the link until the next boot", "mac", m.MAC, "reason", kept, "err", err)
+	}
+	s.log.Warn("networkd was not asked, the change stays as netlink has made it", "mac", m.MAC, "reason", reason)
 }
