@@ -61,11 +61,32 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 	steps = append(steps, plan.Step{Kind: plan.StepService, Undo: plan.Op{Manage: &back}})
 	steps = append(steps, late...)
 	steps = append(steps, plan.Step{Kind: plan.StepActivate, Do: plan.Op{Manage: &ask}})
-	if again := released(a); a.Kind == plan.Remove && verb == plan.Reload && !again.Empty() {
+	if again := afterwards(a); verb == plan.Reload && !again.Empty() {
 		steps = append(steps, plan.Step{Kind: plan.StepKernel, Do: plan.Op{Link: &again}})
 	}
 	return append(steps, plan.Step{Kind: plan.StepVerify, Do: plan.Op{Check: plan.CheckVerify}},
 		plan.Step{Kind: plan.StepProbe, Do: plan.Op{Check: plan.CheckProbe}})
+}
+
+// afterwards is what a link is to be once more, when networkd has done its part.
+func afterwards(a plan.Action) nic.Change {
+	if a.Kind == plan.Remove {
+		return released(a)
+	}
+	return kept(a)
+}
+
+// kept is an address that was leased before and is wanted, and what needs that: networkd may have taken
+// the address along with the lease.
+func kept(a plan.Action) nic.Change {
+	out := nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Link.Name}
+	if a.Change.Name != "" {
+		out.Had = a.Change.Name
+	}
+	for _, t := range a.Change.Extends() {
+		out.Add, out.AddRoutes = append(out.Add, t.Address), a.NIC.Routes
+	}
+	return out
 }
 
 // released is what a link that is given back is to be once more, when networkd has let go of it. networkd

@@ -66,6 +66,13 @@ func opened(c nic.Config) plan.Action {
 	return a
 }
 
+// leased is of a NIC whose link has the address that is wanted with a lifetime.
+func leased(c nic.Config) plan.Action {
+	a := onLink(c)
+	a.Change = nic.Change{Index: 11, MAC: c.MAC, Had: c.Name, Terms: []nic.Term{{Address: c.Addresses[0], Had: nic.Lifetime{Valid: 60, Preferred: 60}}}}
+	return a
+}
+
 // cameBack is of a NIC that was given back before, and has an address of ours again.
 func cameBack(c nic.Config) plan.Action {
 	a := offLink(c)
@@ -114,6 +121,8 @@ func TestStepsOfFiles(t *testing.T) {
 			want: []string{"kernel", "service undo reload SUM", "validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "activate SUM", "verify", "probe"}},
 		"somebody has opened it to routers: so it is once more": {disk: map[string]string{file: data, network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: opened(one),
 			want: []string{"kernel", "service undo reload SUM", "validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "activate SUM", "kernel\n    ~ accept_ra 0 addr_gen_mode 1 disable_ipv6 0 -> accept_ra 2 addr_gen_mode 0 disable_ipv6 0", "verify", "probe"}},
+		"networkd has leased the very address: it is given once more": {disk: map[string]string{"/run/systemd/netif/links/11": "NETWORK_FILE=/run/systemd/network/10-netplan-all-en.network\n"}, action: leased(one),
+			want: []string{"guard", "addresses\n    ~ address 192.0.2.7/24 for a time -> for good", "verify", "probe", "kernel", "service undo reload SUM", "validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + network1 + " 644", "activate 10-netplan-0-multinic1.network SUM", "kernel\n    + address 192.0.2.7/24", "verify", "probe"}},
 		"networkd has read our file in the moment when the NIC was given back: it is told first": {disk: map[string]string{"/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: cameBack(one),
 			want: []string{"activate forget 02:00:00:00:01:01", "guard", "retire\n    - address 192.0.2.7/24", "verify", "probe"}},
 		"networkd has our own file in mind: it is not asked": {disk: map[string]string{network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: onLink(one),
