@@ -276,3 +276,35 @@ func TestTheWayThatRemainsIsNotCut(t *testing.T) {
 		}
 	}
 }
+
+// A take-over that costs the link its default route says which one is the node's from then on.
+func TestATakeOverSaysWhichDefaultRouteIsTheNodes(t *testing.T) {
+	const lease = "taken over with address 10.1.0.5/24, which somebody had leased"
+	for name, test := range map[string]struct {
+		change func(in *input)
+		want   string
+	}{
+		"equal metrics": {func(*input) {}, lease + "; the node's default route of IPv4 is that of link eth0, since of equal ones the object does not name its link (default via 192.0.2.254 metric 100)"},
+		"the node's address is on the primary": {func(in *input) { in.NodeAddrs = []plan.NodeAddr{nodeIs("192.0.2.10")} },
+			lease + "; the node's default route of IPv4 is that of link eth0, since 192.0.2.10, the node's address, is on the link (default via 192.0.2.254 metric 100)"},
+		"a lease without a router":           {func(in *input) { in.link().Routes = in.link().Routes[1:] }, lease},
+		"a default route in the NIC's table": {func(in *input) { in.link().Routes[0].Table = 10001 }, lease},
+		"nothing is taken over":              {func(in *input) { *in.link() = link(1) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := &input{Machine: stock(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+			test.change(in)
+			a := plan.Make(in.want, nil, in.Machine, in.record).Actions[0]
+			if a.Kind != plan.Configure || a.After.From != test.want {
+				t.Errorf("got %s %+v\nwant %s", a.Kind, a.After, test.want)
+			}
+			if a.After == nil {
+				return
+			}
+			in.record = plan.Record{NICs: []plan.Owned{*a.After}}
+			if again := plan.Make(in.want, nil, in.Machine, in.record).Actions[0]; again.After.From != test.want {
+				t.Errorf("the second time it says %q", again.After.From)
+			}
+		})
+	}
+}
