@@ -42,6 +42,10 @@ func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 // whether link l may be touched, and whether what is wanted of it can stand beside the rest of the
 // host. c is as Make laid it out, rec as Make knew it, and was what it knew of this NIC; nil:
 // nothing. Addresses that other links of ours are to give up may still be there.
+//
+// Whose traffic is drawn (see drawsOthers) is not asked again. A network of Pods that has come since
+// is treated as one that comes a moment later: the NIC stays as it is, and doctor names both
+// (overlapping-networks). What the node itself lives by is asked in any case.
 func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal {
 	if r := GuardOf(rec, l, m); r != nil {
 		return r
