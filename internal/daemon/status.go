@@ -105,6 +105,7 @@ type NICStatus struct {
 	Backend        string    `json:"backend,omitempty"`  // by which it is configured
 	Evidence       []string  `json:"evidence,omitempty"` // why by that one
 	From           string    `json:"from,omitempty"`     // whose configuration it took over, and how we know
+	Claimed        string    `json:"claimed,omitempty"`  // who else has a configuration for it, of which From says nothing
 	// Outcome is what this pass did; empty where nothing was to be done.
 	Outcome apply.Outcome `json:"outcome,omitempty"`
 	// NextTry is when a change that failed is tried again by itself at the latest; zero: nothing failed, or only an event can help.
@@ -206,6 +207,9 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 	if link != nil {
 		v := view(*link, c)
 		out.Have, out.address = &v, address(v.Addresses, r.Action)
+		if claim := link.Claim; owned.Applied && claim != nil && !strings.Contains(owned.From, claim.Evidence) {
+			out.Claimed = fmt.Sprintf("%s has a configuration for it too: %s; multinicd's counts before it, also at the next boot", claim.Owner, claim.Evidence)
+		}
 		for _, diff := range plan.Verify(c, *link, owned) {
 			if diff.State == plan.Absent && len(v.Addresses) > 0 {
 				diff.Have = prefixes(v.Addresses)

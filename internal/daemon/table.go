@@ -101,6 +101,9 @@ func (s Status) Table() string {
 		if n.From != "" {
 			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.From)
 		}
+		if n.Claimed != "" {
+			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Claimed)
+		}
 		if n.Backend != "" && n.Backend != s.Backend {
 			fmt.Fprintf(&b, "\n%s: backend %s (%s)\n", n.Name, n.Backend, strings.Join(n.Evidence, "; "))
 		}

@@ -149,6 +149,12 @@ func TestCloudInitWritesTheNICLater(t *testing.T) {
 					s.isOurs("after a boot", "192.168.100.20/24")
 					s.gaveUpItsLease("after a boot")
 				}
+				s.eventually("the status, which says who else has the NIC", "", func() string {
+					if status := s.must("multinicd", "status"); !strings.Contains(status, "has a configuration for it too") || !strings.Contains(status, file) {
+						return status
+					}
+					return ""
+				})
 			})
 		}
 	}
