@@ -6,6 +6,7 @@ import (
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -70,6 +71,25 @@ func TestTestsThatSleepSayWhy(t *testing.T) {
 			if strings.Contains(line, "time.Sleep(") && !strings.Contains(line, "//") && !strings.HasPrefix(strings.TrimSpace(line), "for ") {
 				t.Errorf("%s:%d: no comment says why it sleeps", path, i+1)
 			}
+		}
+	}
+}
+
+// The pages of the test bed say which test holds what: a test that is renamed or gone holds nothing.
+func TestTheTestsThatThePageNamesAreThere(t *testing.T) {
+	var all strings.Builder
+	for _, path := range goFiles(t, ".") {
+		if strings.HasSuffix(path, "_test.go") {
+			all.WriteString(read(t, path))
+		}
+	}
+	named := regexp.MustCompile("`(Test[A-Z]\\w+)`").FindAllStringSubmatch(read(t, "test/README.md"), -1)
+	if len(named) == 0 {
+		t.Error("test/README.md names no test")
+	}
+	for _, m := range named {
+		if !strings.Contains(all.String(), "\nfunc "+m[1]+"(t *testing.T)") {
+			t.Errorf("test/README.md names %s, and there is no such test", m[1])
 		}
 	}
 }
