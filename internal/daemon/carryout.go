@@ -120,7 +120,7 @@ func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration
 	for _, r := range results {
 		counts[r.Outcome]++
 		if r.Outcome == apply.Done {
-			d.Log.Info("changed a NIC", "node", d.Node, "generation", generation(wish), "nic", r.Action.NIC.Name, "mac", r.Action.NIC.MAC,
+			d.Log.Info("changed a NIC", "node", d.Node, "generation", wish.generation(), "nic", r.Action.NIC.Name, "mac", r.Action.NIC.MAC,
 				"kind", r.Action.Kind, "change", strings.ReplaceAll(strings.TrimSpace(r.Action.Change.String()), "\n", "; "), "steps", strings.Join(r.Steps, " "))
 		}
 	}
@@ -131,14 +131,7 @@ func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration
 	}) {
 		level = slog.LevelDebug
 	}
-	d.Log.Log(context.Background(), level, "change finished", "node", d.Node, "generation", generation(wish), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
+	d.Log.Log(context.Background(), level, "change finished", "node", d.Node, "generation", wish.generation(), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
 		"refused", counts[apply.Refused], "waiting", counts[apply.Waiting], "failed", counts[apply.Failed]+counts[apply.RolledBack]+counts[apply.RollbackFailed],
 		"duration", took.Round(time.Millisecond))
-}
-
-func generation(w Wish) int64 {
-	if w.Object == nil {
-		return 0
-	}
-	return w.Object.Generation
 }

@@ -56,6 +56,9 @@ func (d *Daemon) clean() error {
 // leftMessage says how it is after a cleanup.
 const leftMessage = "everything was given back by multinicd cleanup; the NICs are configured again when the service starts anew (systemctl restart multinicd)"
 
+// cleanedMessage says how it is after the cluster has asked for a cleanup.
+const cleanedMessage = "every NIC was given back, as the cluster asked; the next change of the object, or a trigger, configures them again"
+
 // deletedMessage says how it is after the object was deleted; nics are those that could not be given back yet.
 func (d *Daemon) deletedMessage(nics []NICStatus) string {
 	kept := len(d.owned())

@@ -45,7 +45,8 @@ type state struct {
 	status Status
 	meters Meters
 	down   map[string]Part // by name
-	opened bool            // what was cut off is put right, or its NIC blocked; commands are obeyed
+	// opened: what was cut off is put right, or its NIC blocked; commands are obeyed.
+	opened bool
 }
 
 // own is what the loop knows for itself. It has no lock, since one goroutine uses it.

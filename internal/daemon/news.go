@@ -19,7 +19,7 @@ func (d *Daemon) take(w Wish, wake chan<- struct{}) {
 	if w.Object != nil && d.state.wish.waits(w.Object) {
 		changed = d.holdBack(w.Object)
 	} else if w.Object != nil || w.Gone {
-		if changed = !sameWish(d.state.wish, w); changed {
+		if changed = !d.state.wish.same(w); changed {
 			d.state.wish, d.state.fresh = d.state.wish.with(w.Object, w.Gone), true
 			d.state.wish.told = d.now()
 		} else {
@@ -75,6 +75,14 @@ func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
 	return news || d.state.wish.due() != nil
 }
 
+// begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst
+// does the pass again after its start, and reports on the run then. d.state.mu must be held.
+func (d *Daemon) begin(run *Run) {
+	d.tryNow()
+	d.state.wish = d.state.wish.doing(run)
+	d.Log.Info("the cluster asks for a run", "node", d.Node, "run", run.UID, "action", string(run.Action))
+}
+
 // keep notes how the credential is. It wakes the loop where a problem came or went: that is
 // reported.
 func (d *Daemon) keep(c Credential, wake chan<- struct{}) {
@@ -100,19 +108,6 @@ func errText(err error) string {
 		return ""
 	}
 	return strings.ReplaceAll(err.Error(), "\n", "; ") // it stands in lines
-}
-
-func sameWish(a, b Wish) bool {
-	if a.Unread != nil || a.Gone != b.Gone || (a.Object == nil) != (b.Object == nil) {
-		return false
-	}
-	switch {
-	case a.Object == nil:
-		return true
-	case a.Object.UID != "" || b.Object.UID != "":
-		return a.Object.UID == b.Object.UID && a.Object.Generation == b.Object.Generation
-	}
-	return reflect.DeepEqual(a.Object.Spec, b.Object.Spec) // from a file: nobody counts generations
 }
 
 // Reached says that the source answered when it was last asked.

@@ -2,9 +2,7 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 
-	v1 "multinicd/api/v1"
 	"multinicd/plan"
 )
 
@@ -59,11 +57,11 @@ func (d *Daemon) foresee(ctx context.Context, wish Wish) (Foreseen, error) {
 	out := Foreseen{Mode: wish.Mode()}
 	switch out.Mode {
 	case ModeHeld:
-		out.Note = heldMessage(wish)
+		out.Note = wish.heldMessage()
 	case ModeUnread:
-		out.Note = unreadMessage(wish)
+		out.Note = wish.unreadMessage()
 	case ModeUnreleased:
-		out.Note = unreleasedMessage(wish)
+		out.Note = wish.unreleasedMessage()
 	case ModeGone:
 		out.Note = d.deletedMessage(nil)
 	}
@@ -77,12 +75,4 @@ func (d *Daemon) foresee(ctx context.Context, wish Wish) (Foreseen, error) {
 	}
 	out.Plan = d.plan(out.Desired, machine)
 	return out, nil
-}
-
-func unreadMessage(wish Wish) string {
-	return fmt.Sprintf("generation %d cannot be read: %s", wish.Unread.Generation, wish.Unread.Message)
-}
-
-func unreleasedMessage(wish Wish) string {
-	return fmt.Sprintf("generation %d waits: %s", wish.Unreleased.Generation, v1.WaitingForReleaseMessage)
 }

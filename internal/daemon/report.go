@@ -28,7 +28,7 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	case mode == ModeLeft:
 		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
 	case mode == ModeUnreleased:
-		s.State, s.Message = string(v1.StatePending), unreleasedMessage(wish)
+		s.State, s.Message = string(v1.StatePending), wish.unreleasedMessage()
 	case whole != nil:
 		s.State, s.Reason, s.Message = string(v1.StateFailed), whole.Reason, whole.Message
 	case mode == ModeCleaned && len(s.NICs) == 0:
@@ -80,7 +80,7 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 		if n.Status == v1.StateFailed {
 			level = slog.LevelWarn
 		}
-		d.Log.Log(context.Background(), level, "a NIC has another status", "status", n.Status, "node", d.Node, "generation", generation(wish), "nic", n.Name, "mac", n.MAC, "reason", n.Reason, "message", n.Message)
+		d.Log.Log(context.Background(), level, "a NIC has another status", "status", n.Status, "node", d.Node, "generation", wish.generation(), "nic", n.Name, "mac", n.MAC, "reason", n.Reason, "message", n.Message)
 	}
 }
 

@@ -80,9 +80,9 @@ func (s Status) ExitCode() int {
 func (d *Daemon) whole(wish Wish, desired Desired) *v1.Remark {
 	switch mode := wish.Mode(); {
 	case mode == ModeUnread:
-		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(unreadMessage(wish))}
+		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(wish.unreadMessage())}
 	case mode == ModeHeld:
-		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: heldMessage(wish)}
+		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: wish.heldMessage()}
 	case desired.Refused != nil:
 		return &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}
 	}

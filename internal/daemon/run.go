@@ -24,14 +24,12 @@ func (w Wish) due() *Run {
 	return &Run{w.Object.Status.RequestedRun, w.Object.Status.RequestedAction}
 }
 
-// begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst
-// does the pass again after its start, and reports on the run then. d.state.mu must be held.
-func (d *Daemon) begin(run *Run) {
-	d.tryNow()
-	d.state.wish.Cleaned = run.Action == v1.ActionCleanup
-	d.state.wish.Ran = append(slices.Clone(d.state.wish.Ran), run.UID)
-	d.state.wish.Ran = d.state.wish.Ran[max(0, len(d.state.wish.Ran)-maxRan):]
-	d.Log.Info("the cluster asks for a run", "node", d.Node, "run", run.UID, "action", string(run.Action))
+// doing is the wish once a run is being done, with what the run asks for.
+func (w Wish) doing(run *Run) Wish {
+	w.Cleaned = run.Action == v1.ActionCleanup
+	w.Ran = append(slices.Clone(w.Ran), run.UID)
+	w.Ran = w.Ran[max(0, len(w.Ran)-maxRan):]
+	return w
 }
 
 // lastRun is the run that a report answers; empty where the node was never asked for one.
@@ -41,5 +39,3 @@ func (w Wish) lastRun() string {
 	}
 	return w.Ran[len(w.Ran)-1]
 }
-
-const cleanedMessage = "every NIC was given back, as the cluster asked; the next change of the object, or a trigger, configures them again"

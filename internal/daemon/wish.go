@@ -1,11 +1,8 @@
 package daemon
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path"
+	"reflect"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,12 +10,6 @@ import (
 
 	v1 "multinicd/api/v1"
 )
-
-// Files keeps what must outlive the daemon. Write is atomic and durable.
-type Files interface {
-	Read(name string) ([]byte, fs.FileMode, error)
-	Write(name string, data []byte, mode fs.FileMode) error
-}
 
 // Wish is what is known of the node's object.
 type Wish struct {
@@ -127,72 +118,34 @@ func (w Wish) waits(obj *v1.MultiNicNodeConfig) bool {
 	return w.Braked && obj.Status.ObservedGeneration < obj.Generation
 }
 
-// Files in the state folder.
-const (
-	wishFile   = "last-known-good.json"
-	reportFile = "report.json"
-)
-
-// store keeps wish and report in the state folder.
-type store struct {
-	files Files
-	dir   string
-}
-
-// sent is the report as it is kept, and whether the API server has it.
-type sent struct {
-	Report    v1.Report
-	Delivered bool
-}
-
-func (s store) loadWish() (Wish, error) {
-	var w Wish
-	return w, s.load(wishFile, &w)
-}
-
-func (s store) saveWish(w Wish) error {
-	w.Object, w.Before, w.Unreleased = slim(w.Object), slim(w.Before), slim(w.Unreleased)
-	return s.save(wishFile, w)
-}
-
-// slim leaves out what the cluster adds for itself: it is of no use on the node, and status would make the file new with each report.
-func slim(obj *v1.MultiNicNodeConfig) *v1.MultiNicNodeConfig {
-	if obj == nil {
-		return nil
+// same says whether news has nothing new of the object.
+func (w Wish) same(news Wish) bool {
+	if w.Unread != nil || w.Gone != news.Gone || (w.Object == nil) != (news.Object == nil) {
+		return false
 	}
-	out := &v1.MultiNicNodeConfig{TypeMeta: obj.TypeMeta, Spec: obj.Spec}
-	out.Name, out.Namespace, out.UID, out.Generation = obj.Name, obj.Namespace, obj.UID, obj.Generation
-	return out
+	switch {
+	case w.Object == nil:
+		return true
+	case w.Object.UID != "" || news.Object.UID != "":
+		return w.Object.UID == news.Object.UID && w.Object.Generation == news.Object.Generation
+	}
+	return reflect.DeepEqual(w.Object.Spec, news.Object.Spec) // from a file: nobody counts generations
 }
 
-func (s store) loadReport() (sent, error) {
-	var r sent
-	return r, s.load(reportFile, &r)
+// generation is that of the newest object that can be read; 0: there is none, or nobody counts.
+func (w Wish) generation() int64 {
+	if w.Object == nil {
+		return 0
+	}
+	return w.Object.Generation
 }
 
-func (s store) saveReport(r sent) error { return s.save(reportFile, r) }
-
-// load leaves v as it is where there is no file.
-func (s store) load(name string, v any) error {
-	data, _, err := s.files.Read(path.Join(s.dir, name))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("reading %s: %w", name, err)
-	}
-	if err := json.Unmarshal(data, v); err != nil {
-		return fmt.Errorf("reading %s: %w", name, err)
-	}
-	return nil
+// unreadMessage says why the newest object, which must be Unread, is not in force.
+func (w Wish) unreadMessage() string {
+	return fmt.Sprintf("generation %d cannot be read: %s", w.Unread.Generation, w.Unread.Message)
 }
 
-func (s store) save(name string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("encoding %s: %w", name, err)
-	}
-	if err := s.files.Write(path.Join(s.dir, name), data, 0o600); err != nil {
-		return fmt.Errorf("writing %s: %w", name, err)
-	}
-	return nil
+// unreleasedMessage says the same of one that must be Unreleased.
+func (w Wish) unreleasedMessage() string {
+	return fmt.Sprintf("generation %d waits: %s", w.Unreleased.Generation, v1.WaitingForReleaseMessage)
 }
