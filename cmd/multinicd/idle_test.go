@@ -11,7 +11,7 @@ import (
 
 	"multinicd/host"
 	"multinicd/internal/config"
-	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/asked"
 )
 
 func TestAnIdleServiceSaysWhatIsWrongWithACredentialThatIsThere(t *testing.T) {
@@ -37,7 +37,7 @@ func TestAnIdleServiceSaysWhatIsWrongWithACredentialThatIsThere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var said []string
-	err = idleSource{w, func() { t.Error("it has found a way") }}.Run(ctx, func(wish daemon.Wish) {
+	err = idleSource{w, func() { t.Error("it has found a way") }}.Run(ctx, func(wish asked.Wish) {
 		said = append(said, wish.Idle)
 		if len(said) == 2 {
 			cancel()

@@ -12,6 +12,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -72,7 +73,7 @@ func (w *wired) previewCleanup(ctx context.Context) (preview, error) {
 	if err := w.applier.Complete(); err != nil {
 		return preview{}, exitError{exitFailed, err}
 	}
-	return w.preview(ctx)(w.daemon.Preview(ctx, daemon.Wish{Left: true}))
+	return w.preview(ctx)(w.daemon.Preview(ctx, asked.Wish{Left: true}))
 }
 
 // preview makes the foreseen changes readable.
@@ -127,9 +128,9 @@ func (p preview) exitCode(f daemon.Foreseen) int {
 		r.Refused = &v1.Remark{}
 	}
 	switch f.Mode {
-	case daemon.ModeHeld, daemon.ModeUnread:
+	case asked.ModeHeld, asked.ModeUnread:
 		r.Refused = &v1.Remark{}
-	case daemon.ModeUnreleased:
+	case asked.ModeUnreleased:
 		r.Phase = v1.PhaseApplying
 	}
 	for _, n := range p.NICs {

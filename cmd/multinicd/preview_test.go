@@ -7,6 +7,7 @@ import (
 
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -31,10 +32,10 @@ func TestAPlanEndsAsApplyWould(t *testing.T) {
 		"one is refused":                      {does(plan.Configure, plan.Refuse), daemon.Foreseen{}, exitRefused},
 		"one waits, and one is refused":       {does(plan.Wait, plan.Refuse), daemon.Foreseen{}, exitRefused},
 		"the whole object is refused":         {preview{Refused: "IdentityMismatch: another machine"}, daemon.Foreseen{}, exitRefused},
-		"the object is held back by hand":     {does(plan.Configure), daemon.Foreseen{Mode: daemon.ModeHeld}, exitRefused},
-		"the newest object cannot be read":    {does(plan.Configure), daemon.Foreseen{Mode: daemon.ModeUnread}, exitRefused},
-		"the object waits for its release":    {does(plan.Configure), daemon.Foreseen{Mode: daemon.ModeUnreleased}, exitWaiting},
-		"it waits, and the old one is broken": {does(plan.Refuse), daemon.Foreseen{Mode: daemon.ModeUnreleased}, exitRefused},
+		"the object is held back by hand":     {does(plan.Configure), daemon.Foreseen{Mode: asked.ModeHeld}, exitRefused},
+		"the newest object cannot be read":    {does(plan.Configure), daemon.Foreseen{Mode: asked.ModeUnread}, exitRefused},
+		"the object waits for its release":    {does(plan.Configure), daemon.Foreseen{Mode: asked.ModeUnreleased}, exitWaiting},
+		"it waits, and the old one is broken": {does(plan.Refuse), daemon.Foreseen{Mode: asked.ModeUnreleased}, exitRefused},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := row.preview.exitCode(row.f); got != row.want {

@@ -6,19 +6,19 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/asked"
 	"multinicd/internal/kube"
 )
 
 // apiSource reads the object from the API server, by watch or by polling.
 type apiSource struct{ *wired }
 
-func (s apiSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
+func (s apiSource) Run(ctx context.Context, notify func(asked.Wish)) error {
 	tell := func(o kube.Observation) {
-		w := daemon.Wish{Object: o.Object, Gone: o.Absent, Err: o.Err, Contact: o.Contact}
+		w := asked.Wish{Object: o.Object, Gone: o.Absent, Err: o.Err, Contact: o.Contact}
 		var e *kube.Error
 		if errors.As(o.Err, &e) && e.Class == kube.Malformed && e.UID != "" {
-			w.Unread = &daemon.Unread{UID: e.UID, Generation: e.Generation, Message: e.Err.Error()}
+			w.Unread = &asked.Unread{UID: e.UID, Generation: e.Generation, Message: e.Err.Error()}
 		}
 		notify(w)
 	}
@@ -31,15 +31,15 @@ func (s apiSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 // fileSource reads the object from a file, again and again.
 type fileSource struct{ *wired }
 
-func (s fileSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
+func (s fileSource) Run(ctx context.Context, notify func(asked.Wish)) error {
 	tick := time.NewTicker(s.cfg.Source.Interval)
 	defer tick.Stop()
 	for {
 		obj, err := readObject(s.cfg.Source.File)
 		if err != nil {
-			notify(daemon.Wish{Err: err})
+			notify(asked.Wish{Err: err})
 		} else {
-			notify(daemon.Wish{Object: obj, Contact: time.Now()})
+			notify(asked.Wish{Object: obj, Contact: time.Now()})
 		}
 		select {
 		case <-ctx.Done():
@@ -60,8 +60,8 @@ type idleSource struct {
 // idleEvery is the time between two looks for a credential.
 const idleEvery = 2 * time.Second
 
-func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
-	notify(daemon.Wish{Idle: s.idle})
+func (s idleSource) Run(ctx context.Context, notify func(asked.Wish)) error {
+	notify(asked.Wish{Idle: s.idle})
 	tick := time.NewTicker(idleEvery)
 	defer tick.Stop()
 	for {
@@ -73,9 +73,9 @@ func (s idleSource) Run(ctx context.Context, notify func(daemon.Wish)) error {
 		now := &wired{cfg: s.cfg, node: s.node, log: s.log, host: s.host}
 		switch err := now.wireAPI(); {
 		case err != nil: // there is something, but it cannot be used
-			notify(daemon.Wish{Idle: err.Error()})
+			notify(asked.Wish{Idle: err.Error()})
 		case now.api == nil:
-			notify(daemon.Wish{Idle: now.idle})
+			notify(asked.Wish{Idle: now.idle})
 		default:
 			s.log.Info("there is a way to the API now; starting anew")
 			s.end()

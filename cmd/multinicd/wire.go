@@ -22,6 +22,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/config"
 	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/asked"
 	"multinicd/internal/filestep"
 	"multinicd/internal/kube"
 	"multinicd/internal/kube/credential"
@@ -340,22 +341,22 @@ func (w *wired) byDaemon(ctx context.Context, request string, do func() (daemon.
 }
 
 // wish reads the object once.
-func (w *wired) wish(ctx context.Context, file string) (daemon.Wish, error) {
+func (w *wired) wish(ctx context.Context, file string) (asked.Wish, error) {
 	if file != "" {
 		obj, err := readObject(file)
 		if err != nil {
-			return daemon.Wish{}, exitError{exitFailed, err}
+			return asked.Wish{}, exitError{exitFailed, err}
 		}
-		return daemon.Wish{Object: obj}, nil
+		return asked.Wish{Object: obj}, nil
 	}
 	if w.api == nil {
-		return daemon.Wish{}, exitError{exitFailed, fmt.Errorf("%s; name a file with -f to do without a cluster", w.idle)}
+		return asked.Wish{}, exitError{exitFailed, fmt.Errorf("%s; name a file with -f to do without a cluster", w.idle)}
 	}
 	o := w.api.Get(ctx)
 	if o.Err != nil {
-		return daemon.Wish{}, exitError{exitFailed, o.Err}
+		return asked.Wish{}, exitError{exitFailed, o.Err}
 	}
-	return daemon.Wish{Object: o.Object, Gone: o.Absent, Contact: o.Contact}, nil
+	return asked.Wish{Object: o.Object, Gone: o.Absent, Contact: o.Contact}, nil
 }
 
 func (w *wired) close() { w.kernel.Close() }

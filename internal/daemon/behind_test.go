@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 )
 
@@ -34,12 +35,12 @@ func TestThePassBehindAPass(t *testing.T) {
 			inUse(w, "192.0.2.1")
 			w.machine.Net = w.machine.Net[:1]
 		}, func(w *world) { w.machine.Net = append(w.machine.Net, link(2)) }, 2, "multinic2 198.51.100.1/24"},
-		"a NIC that was right is changed meanwhile": {func(w *world) { w.tell(Wish{Object: object("u1", 1, one)}) },
+		"a NIC that was right is changed meanwhile": {func(w *world) { w.tell(asked.Wish{Object: object("u1", 1, one)}) },
 			func(w *world) { w.machine.Net[0].Addresses = nil }, 2, "multinic1 192.0.2.1/24, multinic2 198.51.100.1/24"},
-		"a NIC that was right is replaced by another one meanwhile": {func(w *world) { w.tell(Wish{Object: object("u1", 1, one)}) },
+		"a NIC that was right is replaced by another one meanwhile": {func(w *world) { w.tell(asked.Wish{Object: object("u1", 1, one)}) },
 			func(w *world) { w.machine.Net[0].MAC = nic.MAC{2, 7} }, 2, "multinic1 192.0.2.1/24, multinic2 198.51.100.1/24"},
 		"the object changes meanwhile": {func(*world) {},
-			func(w *world) { w.notify(Wish{Object: object("u1", 9, two), Contact: time.Now()}) }, 2, "multinic1 198.51.100.1/24"},
+			func(w *world) { w.notify(asked.Wish{Object: object("u1", 9, two), Contact: time.Now()}) }, 2, "multinic1 198.51.100.1/24"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestThePassBehindAPass(t *testing.T) {
 					}
 				}
 				passes := w.daemon.Status().Meters.Passes
-				w.tell(Wish{Object: object("u1", 2, one, two)})
+				w.tell(asked.Wish{Object: object("u1", 2, one, two)})
 				if got := w.daemon.Status().Meters.Passes - passes; got != row.passes {
 					t.Errorf("%d passes, want %d", got, row.passes)
 				}

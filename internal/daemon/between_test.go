@@ -7,6 +7,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -41,7 +42,7 @@ func TestWhatHappensDuringAPassIsReportedOnce(t *testing.T) {
 					row.before(w)
 				}
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 				if len(w.reports) != 1 || w.reports[0].Interfaces[0].Reason != v1.ReasonAddressInUse {
 					t.Fatalf("reports before: %+v", w.reports)
 				}
@@ -74,7 +75,7 @@ func TestWhatPassesIsNotReportedAndWhatLastsIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "2001:db8:1::1/64", "2001:db8:2::1/64")})
+		w.tell(asked.Wish{Object: object("u1", 1, "2001:db8:1::1/64", "2001:db8:2::1/64")})
 		checked := func(id int, now bool) {
 			w.machine.Net[id-1].Addresses[0].Tentative, w.machine.Net[id-1].Carrier = now, true
 			w.wake <- struct{}{}

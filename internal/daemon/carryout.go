@@ -9,11 +9,12 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
 )
 
 // carryOut does the actions in order. One that fails or is refused never stops the others.
-func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (results []apply.Result, changed bool) {
+func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Plan) (results []apply.Result, changed bool) {
 	for _, a := range p.Actions {
 		if ctx.Err() != nil {
 			break
@@ -87,7 +88,7 @@ func (d *Daemon) carryOut(ctx context.Context, desired Desired, p plan.Plan) (re
 // else changed the link meanwhile, and gives the action as it has to be by now. Each step had been
 // made where the kernel then shows something else; a step that failed says so only where another
 // change is to be made now.
-func (d *Daemon) overtaken(ctx context.Context, desired Desired, res apply.Result) (now plan.Action, yes bool) {
+func (d *Daemon) overtaken(ctx context.Context, desired asked.Desired, res apply.Result) (now plan.Action, yes bool) {
 	was := res.Action
 	if ctx.Err() != nil || was.Link == nil || res.Outcome == apply.RollbackFailed || res.Reason != plan.VerificationFailed && res.Reason != plan.ApplyFailed {
 		return now, false
@@ -115,12 +116,12 @@ func (d *Daemon) cutShort(results []apply.Result) bool {
 }
 
 // logChange writes the one line of a finished change, and one for each NIC.
-func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration) {
+func (d *Daemon) logChange(wish asked.Wish, results []apply.Result, took time.Duration) {
 	counts := map[apply.Outcome]int{}
 	for _, r := range results {
 		counts[r.Outcome]++
 		if r.Outcome == apply.Done {
-			d.Log.Info("changed a NIC", "node", d.Node, "generation", wish.generation(), "nic", r.Action.NIC.Name, "mac", r.Action.NIC.MAC,
+			d.Log.Info("changed a NIC", "node", d.Node, "generation", wish.Generation(), "nic", r.Action.NIC.Name, "mac", r.Action.NIC.MAC,
 				"kind", r.Action.Kind, "change", strings.ReplaceAll(strings.TrimSpace(r.Action.Change.String()), "\n", "; "), "steps", strings.Join(r.Steps, " "))
 		}
 	}
@@ -131,7 +132,7 @@ func (d *Daemon) logChange(wish Wish, results []apply.Result, took time.Duration
 	}) {
 		level = slog.LevelDebug
 	}
-	d.Log.Log(context.Background(), level, "change finished", "node", d.Node, "generation", wish.generation(), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
+	d.Log.Log(context.Background(), level, "change finished", "node", d.Node, "generation", wish.Generation(), "done", counts[apply.Done], "unchanged", counts[apply.Unchanged],
 		"refused", counts[apply.Refused], "waiting", counts[apply.Waiting], "failed", counts[apply.Failed]+counts[apply.RolledBack]+counts[apply.RollbackFailed],
 		"duration", took.Round(time.Millisecond))
 }

@@ -14,6 +14,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 )
 
@@ -32,7 +33,7 @@ func TestACleanupGivesEverythingBackUntilTheDaemonStartsAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 		r := w.daemon.ask(context.Background(), AskCleanup)
 		if r.Error != "" || len(r.Given) != 2 || r.Given[0].Outcome != apply.Done || len(r.Given[0].Files) != 1 || !slices.Contains(r.Given[0].Change, "~ name multinic1 -> eth1") {
 			t.Errorf("the reply is %+v", r)
@@ -40,7 +41,7 @@ func TestACleanupGivesEverythingBackUntilTheDaemonStartsAnew(t *testing.T) {
 		w.machine.Ops = 0
 		w.wake <- struct{}{}
 		sleep(time.Second)
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.9/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.9/24")})
 		sleep(time.Hour)
 		w.want("")
 		if w.left() != "" || w.machine.Net[0].Name != "eth1" || w.machine.Net[0].Up || w.machine.Ops != 0 {
@@ -63,7 +64,7 @@ func TestACleanupWithoutTheRecordGoesByTheFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 		stop()
 		delete(w.machine.Disk, "/state/record.json")
 		w.machine.Disk["/etc/netplan/90-multinic7.yaml"] = []byte("network: {ethernets: {multinic7: {match: {macaddress: \"02:00:00:00:01:07\"}}}}\n") // not of our making
@@ -84,7 +85,7 @@ func TestACleanupThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.machine.Disk["/etc/netplan/50.yaml"] = []byte("network: {}\n") // of others, and new: netplan is asked
 		w.machine.Refuse = context.DeadlineExceeded
 		r := w.daemon.ask(context.Background(), AskCleanup)
@@ -113,8 +114,8 @@ func TestACommandSaysThatTheMachineCannotBeRead(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				stop := w.start()
-				w.tell(Wish{Object: object("u1", 1, one, two)})
-				w.tell(Wish{Object: object("u1", 2, one)})
+				w.tell(asked.Wish{Object: object("u1", 1, one, two)})
+				w.tell(asked.Wish{Object: object("u1", 2, one)})
 				w.dark.Store(true)
 				if r := w.daemon.ask(t.Context(), request); r.Error != askBlind+"the dump was torn" || len(r.Given) > 0 {
 					t.Errorf("the reply is %+v", r)
@@ -132,7 +133,7 @@ func TestACommandSaysThatTheMachineCannotBeRead(t *testing.T) {
 func TestWhoWorksOnceSaysThatTheMachineCannotBeRead(t *testing.T) {
 	for name, do := range map[string]func(d *Daemon) error{
 		"apply": func(d *Daemon) error {
-			_, err := d.Once(context.Background(), Wish{Object: object("u1", 3, "192.0.2.3/24")})
+			_, err := d.Once(context.Background(), asked.Wish{Object: object("u1", 3, "192.0.2.3/24")})
 			return err
 		},
 		"rollback": func(d *Daemon) error { _, err := d.Rollback(context.Background(), true); return err },
@@ -142,8 +143,8 @@ func TestWhoWorksOnceSaysThatTheMachineCannotBeRead(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				stop := w.start()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-				w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
 				stop()
 				w.start()() // makes a daemon
 				w.dark.Store(true)
@@ -173,7 +174,7 @@ func TestACleanupSaysWhyALinkIsNotTouched(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 				row.change(w)
 				before := fmt.Sprintf("%+v", w.machine.Net)
 				r := w.daemon.ask(context.Background(), AskCleanup)
@@ -208,8 +209,8 @@ func TestADeletedObjectSaysWhatBecameOfItsNICs(t *testing.T) {
 				w.start()()
 				w.daemon.OnDelete = row.onDelete
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, row.cidrs...)})
-				w.tell(Wish{Gone: true})
+				w.tell(asked.Wish{Object: object("u1", 1, row.cidrs...)})
+				w.tell(asked.Wish{Gone: true})
 				sleep(time.Hour)
 				line := fmt.Sprintf("msg=%q node=n1 on_delete=%s message=%q\n", "the object of this node is deleted", row.onDelete, row.says)
 				if got := journal.String(); strings.Count(got, line) != 1 || strings.Count(got, "is deleted") != 1 {
@@ -218,7 +219,7 @@ func TestADeletedObjectSaysWhatBecameOfItsNICs(t *testing.T) {
 				if s := w.daemon.Status(); !strings.HasPrefix(w.line, row.says) || strings.Count(s.Table(), row.says) != 1 {
 					t.Errorf("it says %q, want %q:\n%s", w.line, row.says, s.Table())
 				}
-				f, err := w.daemon.Preview(t.Context(), Wish{Gone: true})
+				f, err := w.daemon.Preview(t.Context(), asked.Wish{Gone: true})
 				if err != nil || f.Note != row.says || len(f.Plan.Actions) != 0 {
 					t.Errorf("plan says %+v %v", f, err)
 				}

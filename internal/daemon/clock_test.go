@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // clock is the clock of a host as the kernel gives it: a wall that somebody may set, and a monotonic reading that nobody can.
@@ -57,11 +58,11 @@ func TestSettingTheWallClockByHoursChangesNothing(t *testing.T) {
 					c := newClock()
 					w.clock = c.now
 					defer w.start()()
-					w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+					w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 					was := *w.lastReport().Interfaces[0].LastConfigured
 					c.set(by)
 					w.quiet(t, 1)
-					w.tell(Wish{Object: object("u1", 2, "192.0.2.1/24", "198.51.100.1/24")})
+					w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.1/24", "198.51.100.1/24")})
 					w.want("multinic1 192.0.2.1/24, multinic2 198.51.100.1/24")
 					if got := w.lastReport().Interfaces[0].LastConfigured; got == nil || !got.Equal(&was) {
 						t.Errorf("the NIC that was not touched is said to be configured since %v, want %v", got, was)
@@ -75,7 +76,7 @@ func TestSettingTheWallClockByHoursChangesNothing(t *testing.T) {
 					w.clock = c.now
 					w.probed = func(context.Context) error { c.set(by); return nil } // there is one change
 					defer w.start()()
-					w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+					w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 					w.want("multinic1 192.0.2.1/24")
 					if s := w.daemon.Status(); s.State != string(v1.StateConfigured) {
 						t.Errorf("the status is %s: %+v", s.State, s.NICs)
@@ -98,13 +99,13 @@ func TestSettingTheWallClockByHoursChangesNothing(t *testing.T) {
 						return errors.New("no answer")
 					}
 					defer w.start()()
-					w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+					w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 					sleep(time.Second) // the time-out of the probe
 					w.want("")
-					asked := w.machine.Asked
+					before := w.machine.Asked
 					w.wake <- struct{}{}
 					sleep(retryProbe - 5*time.Second)
-					if w.machine.Asked != asked {
+					if w.machine.Asked != before {
 						t.Error("the change was tried again before its time")
 					}
 					w.wake <- struct{}{} // too early still
@@ -119,12 +120,12 @@ func TestSettingTheWallClockByHoursChangesNothing(t *testing.T) {
 					w.clock = c.now
 					defer w.start()()
 					w.machine.Refuse = errors.New("netplan says no")
-					w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-					asked := w.machine.Asked
+					w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+					before := w.machine.Asked
 					c.set(by)
 					w.wake <- struct{}{}
 					sleep(retryMin / 2)
-					if w.machine.Asked != asked {
+					if w.machine.Asked != before {
 						t.Error("the change was tried again before its time")
 					}
 					w.machine.Refuse = nil
@@ -139,7 +140,7 @@ func TestSettingTheWallClockByHoursChangesNothing(t *testing.T) {
 					c := newClock()
 					w.clock = c.now
 					defer w.start()()
-					w.notify(Wish{Object: object("u1", 1, "192.0.2.1/24"), Contact: c.now()})
+					w.notify(asked.Wish{Object: object("u1", 1, "192.0.2.1/24"), Contact: c.now()})
 					c.set(by)
 					sleep(5 * time.Second)
 					if !w.daemon.InContact() {

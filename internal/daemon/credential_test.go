@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // keeper is a credential that the test plays.
@@ -29,7 +30,7 @@ func TestANodeWhoseCredentialIsTakenNoMoreKeepsItsNICsAndSaysWhatItNeeds(t *test
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.credential(Credential{Door: "JoinToken", Ends: time.Now(), ClockKnown: true})
 		if strings.Contains(w.line, "JoinNeeded") {
 			t.Errorf("the status line is %q", w.line)
@@ -60,7 +61,7 @@ func TestASkewedClockIsReportedOnceAndNotAgainAfterARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.credential(Credential{ClockKnown: true})
 		reports := len(w.reports)
 		w.credential(Credential{ClockKnown: true, ClockSkew: ClockBehind})
@@ -74,7 +75,7 @@ func TestASkewedClockIsReportedOnceAndNotAgainAfterARestart(t *testing.T) {
 		}
 		stop()
 		stop = w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.credential(Credential{})
 		w.credential(Credential{ClockKnown: true, ClockSkew: ClockBehind})
 		if len(w.reports) != reports+1 {
@@ -95,21 +96,21 @@ func TestTheRemovalIsReportedOfTheObjectThatWas(t *testing.T) {
 				w := newWorld(t)
 				w.daemon = &Daemon{Wiring: Wiring{OnDelete: onDelete}}
 				stop := w.start()
-				w.tell(Wish{Object: object("u1", 4, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 4, "192.0.2.1/24")})
 				stop()
 				stop = w.start()
-				w.tell(Wish{Gone: true})
+				w.tell(asked.Wish{Gone: true})
 				if r := w.lastReport(); r.Phase != v1.PhaseRemoved || r.UID != "u1" || r.Generation != 4 || len(r.Interfaces) != kept {
 					t.Errorf("the report says %+v", r)
 				}
 				stop()
 				reports := len(w.reports)
 				stop = w.start()
-				w.tell(Wish{Gone: true})
+				w.tell(asked.Wish{Gone: true})
 				if len(w.reports) != reports {
 					t.Errorf("after a restart it is reported again: %+v", w.lastReport())
 				}
-				w.tell(Wish{Object: object("u2", 1, "192.0.2.2/24")})
+				w.tell(asked.Wish{Object: object("u2", 1, "192.0.2.2/24")})
 				if r := w.lastReport(); r.Phase != v1.PhaseDone || r.UID != "u2" {
 					t.Errorf("the report of the next object says %+v", r)
 				}
@@ -122,9 +123,9 @@ func TestTheRemovalIsReportedOfTheObjectThatWas(t *testing.T) {
 			w := newWorld(t)
 			w.daemon = &Daemon{Wiring: Wiring{OnDelete: "restore"}}
 			defer w.start()()
-			w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+			w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 			w.machine.FailFrom = w.machine.Ops + 1
-			w.tell(Wish{Gone: true})
+			w.tell(asked.Wish{Gone: true})
 			w.machine.FailFrom = 0
 			synctest.Wait()
 			for _, r := range w.reports {

@@ -9,8 +9,9 @@
 // the host. What talks to the cluster never stops the loop.
 //
 // Start reading at pass.go, which is the walk; carryout.go does the actions of a plan. Daemon.Run
-// only starts goroutines, and loop.go says when a pass is made. desired.go has what an object asks
-// for, news.go what comes from outside, and wiring.go what a Daemon needs of others.
+// only starts goroutines, and loop.go says when a pass is made. news.go has what comes from
+// outside, and wiring.go what a Daemon needs of others. Below this package, asked has what an
+// object asks for.
 package daemon
 
 import (
@@ -19,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 )
 
@@ -40,7 +42,7 @@ type Daemon struct {
 type state struct {
 	mu sync.Mutex // guards all that follows
 
-	wish   Wish
+	wish   asked.Wish
 	fresh  bool // wish has not been written to disk yet
 	status Status
 	meters Meters
@@ -111,7 +113,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	if d.Source != nil {
 		keep("watching the object", func(ctx context.Context, _ bool) error {
-			return d.Source.Run(ctx, func(w Wish) { d.take(w, news) })
+			return d.Source.Run(ctx, func(w asked.Wish) { d.take(w, news) })
 		})
 	}
 	if d.Keeper != nil {

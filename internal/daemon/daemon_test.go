@@ -18,6 +18,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/internal/hosttest"
 	"multinicd/netplan"
 	"multinicd/nic"
@@ -36,7 +37,7 @@ type world struct {
 	due     time.Time // for Ready
 	ready   bool
 	deaf    chan error // ends the watch of the kernel
-	notify  func(Wish)
+	notify  func(asked.Wish)
 	reports []v1.Report
 	sent    [][]byte     // reports that keeps took
 	down    atomic.Bool  // the cluster takes no report
@@ -93,7 +94,7 @@ func (m machine) Look(ctx context.Context) (plan.Machine, error) {
 	return m.Machine.Look(ctx)
 }
 
-func (w *world) Run(ctx context.Context, notify func(Wish)) error {
+func (w *world) Run(ctx context.Context, notify func(asked.Wish)) error {
 	w.notify = notify
 	<-ctx.Done()
 	return nil
@@ -223,7 +224,7 @@ func (w *world) start() (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-func (w *world) tell(wish Wish) {
+func (w *world) tell(wish asked.Wish) {
 	wish.Contact = time.Now()
 	w.notify(wish)
 	sleep(time.Second) // what is to be done at once is done
@@ -279,7 +280,7 @@ func TestAnObjectIsConfiguredAndReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 		w.want("multinic1 192.0.2.1/24, multinic2 198.51.100.1/24")
 		if len(w.reports) != 1 || w.reports[0].UID != "u1" || w.reports[0].Generation != 1 || len(w.reports[0].Interfaces) != 2 {
 			t.Errorf("reports: %+v", w.reports)
@@ -287,7 +288,7 @@ func TestAnObjectIsConfiguredAndReportedOnce(t *testing.T) {
 		if !strings.HasPrefix(w.line, "generation 1 Configured, 2/2 NICs ready") {
 			t.Errorf("the status line is %q", w.line)
 		}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 		w.machine.Ops = 0
 		sleep(time.Hour)
 		if len(w.reports) != 1 || w.machine.Ops != 0 {
@@ -304,7 +305,7 @@ func TestAReportThatCannotBeDeliveredOutlivesARestartAndIsDeliveredOnce(t *testi
 		w := newWorld(t)
 		stop := w.start()
 		w.down.Store(true)
-		w.tell(Wish{Object: object("u1", 3, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 3, "192.0.2.1/24")})
 		sleep(10 * time.Minute)
 		stop()
 		stop = w.start()
@@ -324,11 +325,11 @@ func TestAReportThatCannotBeDeliveredOutlivesARestartAndIsDeliveredOnce(t *testi
 func TestAServerThatAsksForPatienceGetsIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		const asked = 10 * time.Minute
-		w.busy.Store(int64(asked))
+		const rest = 10 * time.Minute
+		w.busy.Store(int64(rest))
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")}) // a newer report is no reason to ask
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")}) // a newer report is no reason to ask
 		w.want("multinic1 192.0.2.2/24")
 		sleep(time.Hour)
 		if n := w.beats.Load(); n < 5 || n > 6 {
@@ -341,7 +342,7 @@ func TestAServerThatAsksForPatienceGetsIt(t *testing.T) {
 			t.Errorf("a report was sent %d times in an hour and a quarter, want once in 10 min and a little more", n)
 		}
 		for i := range w.asked[1:] {
-			if gap := w.asked[i+1].Sub(w.asked[i]); gap < asked {
+			if gap := w.asked[i+1].Sub(w.asked[i]); gap < rest {
 				t.Errorf("asked again after %v", gap)
 			}
 		}
@@ -357,9 +358,9 @@ func TestAReportThatTheClusterHasLostIsSentAgain(t *testing.T) {
 		defer w.start()()
 		obj := object("u1", 1, "192.0.2.1/24")
 		obj.Status.ObservedGeneration = 0
-		w.tell(Wish{Object: obj})
+		w.tell(asked.Wish{Object: obj})
 		sleep(6 * time.Minute)
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		sleep(time.Hour)
 		if len(w.reports) != 2 {
 			t.Errorf("%d reports, want 2: one, and one again after the status had not followed for 5 min", len(w.reports))
@@ -371,12 +372,12 @@ func TestTheLastKnownGoodObjectIsEnforcedWithoutTheCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		stop()
 		w.machine.Net[0].Addresses = nil
 		stop = w.start()
 		w.want("multinic1 192.0.2.1/24")
-		w.tell(Wish{Err: errors.New("unreachable")})
+		w.tell(asked.Wish{Err: errors.New("unreachable")})
 		w.machine.Net[0].Addresses = nil
 		w.wake <- struct{}{}
 		sleep(time.Second)
@@ -389,7 +390,7 @@ func TestAFileThatCannotBeUsedKeepsWhatIsInForceAndSaysSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		w.with = func(d *Daemon) { d.Mode = "file" }
-		bad := Wish{Err: errors.New("node.yaml:11: one\nnode.yaml:12: two")}
+		bad := asked.Wish{Err: errors.New("node.yaml:11: one\nnode.yaml:12: two")}
 		says := func(want string) {
 			t.Helper()
 			if w.line != want {
@@ -404,7 +405,7 @@ func TestAFileThatCannotBeUsedKeepsWhatIsInForceAndSaysSo(t *testing.T) {
 		sleep(time.Hour)
 		w.want("")
 		says("the file cannot be used, and no object was known before: node.yaml:11: one; node.yaml:12: two")
-		w.tell(Wish{Object: object("", 0, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("", 0, "192.0.2.1/24")})
 		w.want("multinic1 192.0.2.1/24")
 		w.tell(bad)
 		sleep(time.Hour)
@@ -427,10 +428,10 @@ func TestDeletion(t *testing.T) {
 				w := newWorld(t)
 				w.daemon = &Daemon{Wiring: Wiring{OnDelete: onDelete}}
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-				w.tell(Wish{Err: errors.New("unreachable")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Err: errors.New("unreachable")})
 				w.want("multinic1 192.0.2.1/24")
-				w.tell(Wish{Gone: true})
+				w.tell(asked.Wish{Gone: true})
 				w.want(want)
 				r := w.lastReport()
 				kept := r.Degraded != nil && r.Degraded.Reason == v1.ReasonRetained && strings.Contains(r.Degraded.Message, "1 NIC is kept as it is (on_delete = retain)")
@@ -438,7 +439,7 @@ func TestDeletion(t *testing.T) {
 				if r.UID != "u1" || r.Phase != v1.PhaseRemoved || kept != (want != "") || rows != kept {
 					t.Errorf("the report on the end of the object is %+v %+v", r, r.Degraded)
 				}
-				w.tell(Wish{Object: object("u2", 1, "192.0.2.2/24")})
+				w.tell(asked.Wish{Object: object("u2", 1, "192.0.2.2/24")})
 				w.want("multinic1 192.0.2.2/24")
 				if r := w.lastReport(); r.UID != "u2" {
 					t.Errorf("the last report is for %s", r.UID)
@@ -453,18 +454,18 @@ func TestAFailedChangeIsTriedAgainLaterAndNotAtEveryEvent(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
 		w.machine.Refuse = errors.New("netplan says no")
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.want("")
 		if r := w.lastReport(); r.Interfaces[0].Reason != v1.ReasonValidationFailed || r.Interfaces[0].Status != v1.StateFailed {
 			t.Errorf("the report says %+v", r.Interfaces[0])
 		}
-		asked := w.machine.Asked
+		tries := w.machine.Asked
 		for range 20 {
 			w.wake <- struct{}{}
 			sleep(100 * time.Millisecond)
 		}
-		if w.machine.Asked != asked {
-			t.Errorf("tried %d times within 2 s of events", w.machine.Asked-asked)
+		if w.machine.Asked != tries {
+			t.Errorf("tried %d times within 2 s of events", w.machine.Asked-tries)
 		}
 		w.machine.Refuse = nil
 		w.wake <- struct{}{} // too early, but from here on the loop knows
@@ -480,9 +481,9 @@ func TestANICThatCannotBeGivenBackIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.10/24", "192.0.2.130/25")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.10/24", "192.0.2.130/25")})
 		w.machine.FailFrom = w.machine.Ops + 1
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.10/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.10/24")})
 		s := w.daemon.Status()
 		if n := s.NICs[len(s.NICs)-1]; s.State != string(v1.StateFailed) || n.Name != "multinic2" || !n.Unwanted || n.Outcome != apply.Failed {
 			t.Errorf("status is %s, %+v", s.State, n)
@@ -525,7 +526,7 @@ func TestInstanceID(t *testing.T) {
 				w.daemon.Instance = tt.override
 				obj := object("u1", 1, "192.0.2.1/24")
 				obj.Spec.InstanceID = tt.want
-				w.tell(Wish{Object: obj})
+				w.tell(asked.Wish{Object: obj})
 				stop()
 				r := w.lastReport()
 				if got := r.Refused != nil && r.Refused.Reason == v1.ReasonIdentityMismatch; got != tt.refused || got != (w.addresses() == "") {
@@ -549,10 +550,10 @@ func TestAnEntryThatCannotBeReadNeverTakesANICBack(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 				bad := object("u1", 2, "192.0.2.1/24", "198.51.100.2/24")
 				spoil(&bad.Spec.Interfaces[0])
-				w.tell(Wish{Object: bad})
+				w.tell(asked.Wish{Object: bad})
 				w.want("multinic1 192.0.2.1/24, multinic2 198.51.100.2/24")
 				r := w.lastReport()
 				if len(r.Interfaces) != 2 || r.Interfaces[0].Reason != v1.ReasonInvalidSpec || r.Interfaces[1].Status != v1.StateConfigured {
@@ -567,24 +568,15 @@ func TestAnObjectThatCannotBeReadAtAllIsReportedAndChangesNothing(t *testing.T) 
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.tell(Wish{Err: errors.New("malformed"), Unread: &Unread{UID: "u1", Generation: 2, Message: "spec.interfaces[0].id: it is a string"}})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Err: errors.New("malformed"), Unread: &asked.Unread{UID: "u1", Generation: 2, Message: "spec.interfaces[0].id: it is a string"}})
 		w.want("multinic1 192.0.2.1/24")
 		if r := w.lastReport(); r.Generation != 2 || r.Refused == nil || r.Refused.Reason != v1.ReasonInvalidSpec {
 			t.Errorf("the report says %+v", r)
 		}
-		w.tell(Wish{Object: object("u1", 3, "192.0.2.3/24")})
+		w.tell(asked.Wish{Object: object("u1", 3, "192.0.2.3/24")})
 		w.want("multinic1 192.0.2.3/24")
 	})
-}
-
-func TestARouteThatIsGivenTwiceIsOne(t *testing.T) {
-	obj := object("u1", 1, "192.0.2.1/24")
-	main := int64(254)
-	obj.Spec.Interfaces[0].Routes = []v1.Route{{To: "198.51.100.0/24", Via: "192.0.2.2"}, {To: "198.51.100.0/24", Via: "192.0.2.2", Table: &main}}
-	if d := Parse(obj, "n1"); len(d.NICs) != 1 || len(d.NICs[0].Routes) != 1 {
-		t.Errorf("parsed as %+v", d)
-	}
 }
 
 func TestReadyComesInTimeHoweverManyNICsTheFirstPassWaitsFor(t *testing.T) {
@@ -601,7 +593,7 @@ func TestReadyComesInTimeHoweverManyNICsTheFirstPassWaitsFor(t *testing.T) {
 		for i := range obj.Spec.Interfaces {
 			obj.Spec.Interfaces[i].MACAddress = links[i].MAC.String()
 		}
-		w.tell(Wish{Object: obj})
+		w.tell(asked.Wish{Object: obj})
 		stop()
 		w.with = func(d *Daemon) {
 			d.Applier = applier{Applier: d.Applier, did: func(plan.Action) { time.Sleep(5 * time.Second) }}

@@ -24,6 +24,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/bridge/gather"
 	"multinicd/internal/bridge/status"
+	"multinicd/internal/daemon/asked"
 	"multinicd/netplan"
 	"multinicd/nic"
 )
@@ -94,7 +95,7 @@ func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]
 		Applier: &apply.Applier{Backend: backend, Links: w.machine, Files: w.machine, Probe: w, Log: slog.New(slog.DiscardHandler),
 			Dir: "/state", Boot: "boot", ProbeTimeout: time.Second, VerifyTimeout: time.Second},
 		Machine: machine{w.machine, w}, Files: w.state, Log: slog.New(slog.DiscardHandler)}}
-	s, err := d.Once(w.t.Context(), Wish{Object: obj})
+	s, err := d.Once(w.t.Context(), asked.Wish{Object: obj})
 	if err != nil {
 		t.Fatalf("the pass ends with %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 func TestFight(t *testing.T) {
@@ -64,7 +65,7 @@ func TestAFightIsHeldBackReportedAndEndsWithPeace(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
 		w.daemon.Whose = func(index int, what any) string { return fmt.Sprintf("a script on link %d", index) }
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 		w.machine.Ops = 0
 		fight := func(d time.Duration) {
 			w.fight.Store(true)
@@ -101,7 +102,7 @@ func TestSomethingNewIsTriedInMidFight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.fight.Store(true)
 		for range 100 {
 			w.wake <- struct{}{}
@@ -109,7 +110,7 @@ func TestSomethingNewIsTriedInMidFight(t *testing.T) {
 		}
 		w.want("")
 		w.fight.Store(false)
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
 		w.want("multinic1 192.0.2.2/24")
 	})
 }
@@ -121,7 +122,7 @@ func TestARefusedRepairIsNone(t *testing.T) {
 		refuses := new(atomic.Bool)
 		w.with = func(d *Daemon) { d.Applier = applier{Applier: d.Applier, refuses: refuses} }
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		refuses.Store(true)
 		w.lost.Store(true)
 		for range 2 * fightRepairs {
@@ -144,7 +145,7 @@ func TestANICThatIsPluggedAgainAndAgainIsNoFight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		for i := range 30 {
 			l := link(1)
 			l.Index = 100 + i

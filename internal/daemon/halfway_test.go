@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -24,7 +25,7 @@ func (w *world) halfWay() (stranger *nic.Link) {
 		w.machine.FailAt = 4
 		stranger = &w.machine.Net[len(w.machine.Net)-1]
 	})
-	w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+	w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 	w.machine.At(0, nil)
 	w.machine.FailAt = 0
 	if stranger == nil || w.machine.Net[0].Name != "multinic1" {
@@ -138,7 +139,7 @@ func (l lines) Handle(context.Context, slog.Record) error        { l.n.Add(1); r
 
 // A machine that cannot be read is said once, also while a NIC is half way, and that it can be read again as well; whatever is wanted.
 func TestAMachineThatCannotBeReadIsSaidOnce(t *testing.T) {
-	for name, wish := range map[string]Wish{"the object is there": {Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")}, "it is gone": {Gone: true}} {
+	for name, wish := range map[string]asked.Wish{"the object is there": {Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")}, "it is gone": {Gone: true}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
@@ -171,7 +172,7 @@ func TestATriggerTriesWhatIsHalfWay(t *testing.T) {
 		defer w.start()()
 		obj := object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")
 		w.machine.FailFrom = 6
-		w.tell(Wish{Object: obj})
+		w.tell(asked.Wish{Object: obj})
 		w.pass(30 * time.Minute)
 		if half := w.daemon.Status().NICs[0]; half.Reason != string(plan.RollbackFailed) || strings.Contains(half.Message, "\n") || time.Until(half.NextTry) < 10*time.Second {
 			t.Fatalf("the status is %+v", half)
@@ -193,7 +194,7 @@ func TestANICThatIsHalfWayHasLeftTheObject(t *testing.T) {
 		stranger := w.halfWay()
 		obj := object("u1", 2, "192.0.2.1/24", "198.51.100.1/24")
 		obj.Spec.Interfaces = obj.Spec.Interfaces[1:]
-		w.tell(Wish{Object: obj})
+		w.tell(asked.Wish{Object: obj})
 		s := w.daemon.Status()
 		if len(s.NICs) != 2 || !s.NICs[0].Unwanted || s.NICs[0].Reason != string(plan.RollbackFailed) {
 			t.Errorf("the status is %+v", s.NICs)

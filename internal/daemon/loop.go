@@ -90,9 +90,9 @@ func (d *Daemon) calmDown(ctx context.Context, last time.Time) bool {
 // there.
 func (d *Daemon) checkShown() {
 	d.state.mu.Lock()
-	obj, asked := d.state.wish.Object, d.state.wish.Err == nil && !d.state.wish.Contact.IsZero()
+	obj, answered := d.state.wish.Object, d.state.wish.Err == nil && !d.state.wish.Contact.IsZero()
 	d.state.mu.Unlock()
-	if r := d.reports.last(); obj != nil && asked && r.UID == obj.UID && r.Generation == obj.Generation && obj.Status.ObservedGeneration != obj.Generation {
+	if r := d.reports.last(); obj != nil && answered && r.UID == obj.UID && r.Generation == obj.Generation && obj.Status.ObservedGeneration != obj.Generation {
 		d.reports.again()
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
 )
 
@@ -77,11 +78,11 @@ func (m Meters) clone() Meters {
 // countChange counts the object's change, when the first pass over the object ends with a state. A
 // change that is not the newest object's own is none: one that was held back, rolled back by hand or
 // given back, or that was overtaken by an object which waits for its release or cannot be read.
-func (d *Daemon) countChange(wish Wish, state string) {
-	if wish.told.IsZero() || wish.told.Equal(d.own.counted) || wish.Mode() != ModeObject {
+func (d *Daemon) countChange(wish asked.Wish, state string) {
+	if wish.Told.IsZero() || wish.Told.Equal(d.own.counted) || wish.Mode() != asked.ModeObject {
 		return
 	}
-	d.own.counted = wish.told
+	d.own.counted = wish.Told
 	result := "unsettled"
 	switch v1.State(state) {
 	case v1.StateConfigured:
@@ -98,7 +99,7 @@ func (d *Daemon) countChange(wish Wish, state string) {
 	}
 	d.state.meters.Changes[result]++
 	if result == "configured" {
-		d.state.meters.Change.observe(d.now().Sub(wish.told))
+		d.state.meters.Change.observe(d.now().Sub(wish.Told))
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/internal/hosttest"
 )
 
@@ -138,9 +139,9 @@ func TestChangesAndRepairsAreCounted(t *testing.T) {
 				t.Errorf("counted: %s, want %s", got, want)
 			}
 		}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		counts("map[configured:1] map[] 1 0")
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")}) // said again
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")}) // said again
 		counts("map[configured:1] map[] 1 0")
 		w.machine.Net[0].Addresses, w.machine.Net[0].MTU = nil, 1400
 		began := time.Now()
@@ -162,7 +163,7 @@ func TestChangesAndRepairsAreCounted(t *testing.T) {
 			}
 			return errors.New("no answer")
 		}
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
 		counts("map[configured:1 failed:1] map[address done:2] 1 1")
 		sleep(time.Hour) // it is tried again, and works: no change of its own
 		w.want("multinic1 192.0.2.2/24")

@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 )
 
@@ -16,7 +17,7 @@ func TestALinkOnItsWayToAPodAndBackIsLeftAlone(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 				w.want("multinic1 192.0.2.1/24")
 				step := func(what, name string, up bool, change func(l *nic.Link)) {
 					t.Helper()
@@ -54,7 +55,7 @@ func TestALinkThatIsRenamedAgainAndAgainIsRepairedInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.machine.Net[0].Addresses = nil
 		w.wake <- struct{}{}
 		sleep(60 * time.Millisecond)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"multinicd/internal/daemon/asked"
 )
 
 func TestStatusSaysWhyTheNodeIsCalledSoAndWhatSpeaksAgainstIt(t *testing.T) {
@@ -23,7 +25,7 @@ func TestStatusSaysWhyTheNodeIsCalledSoAndWhatSpeaksAgainstIt(t *testing.T) {
 			}
 		}
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		s := w.daemon.Status()
 		if line := "node " + s.Node + " (the host's name)\n"; !strings.Contains(s.Table(), line) {
 			t.Errorf("%q is not said:\n%s", line, s.Table())

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -24,7 +25,7 @@ func TestANICThatWaitsForItsNameSaysWhatIsInTheWay(t *testing.T) {
 				w.machine.Net[0].Up, w.machine.RenameBusy = true, true
 				w.with = func(d *Daemon) { d.Namer = test.namer }
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 				n := w.daemon.Status().NICs[0]
 				if n.Reason != string(plan.RenameAtReboot) || n.Message != test.want {
 					t.Errorf("got %s: %q, want %q", n.Reason, n.Message, test.want)

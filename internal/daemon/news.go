@@ -10,21 +10,22 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // take records what the source says, and wakes the loop if that differs from the wish.
-func (d *Daemon) take(w Wish, wake chan<- struct{}) {
+func (d *Daemon) take(w asked.Wish, wake chan<- struct{}) {
 	d.state.mu.Lock()
 	changed := false
-	if w.Object != nil && d.state.wish.waits(w.Object) {
+	if w.Object != nil && d.state.wish.Waits(w.Object) {
 		changed = d.holdBack(w.Object)
 	} else if w.Object != nil || w.Gone {
-		if changed = !d.state.wish.same(w); changed {
-			d.state.wish, d.state.fresh = d.state.wish.with(w.Object, w.Gone), true
-			d.state.wish.told = d.now()
+		if changed = !d.state.wish.Same(w); changed {
+			d.state.wish, d.state.fresh = d.state.wish.With(w.Object, w.Gone), true
+			d.state.wish.Told = d.now()
 		} else {
 			d.state.wish.Object = w.Object
-			changed = d.state.wish.due() != nil
+			changed = d.state.wish.Due() != nil
 		}
 		if braked := w.Object != nil && w.Object.Status.ReleasedGeneration != 0; w.Object != nil && braked != d.state.wish.Braked {
 			// Kept at once: an object that is made anew while nobody is there says nothing of the brake.
@@ -72,14 +73,14 @@ func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
 		now.Status.RequestedRun, now.Status.RequestedAction = obj.Status.RequestedRun, obj.Status.RequestedAction
 		d.state.wish.Object = now
 	}
-	return news || d.state.wish.due() != nil
+	return news || d.state.wish.Due() != nil
 }
 
 // begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst
 // does the pass again after its start, and reports on the run then. d.state.mu must be held.
-func (d *Daemon) begin(run *Run) {
+func (d *Daemon) begin(run *asked.Run) {
 	d.tryNow()
-	d.state.wish = d.state.wish.doing(run)
+	d.state.wish = d.state.wish.Doing(run)
 	d.Log.Info("the cluster asks for a run", "node", d.Node, "run", run.UID, "action", string(run.Action))
 }
 

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"multinicd/internal/daemon/asked"
 )
 
 // Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply` runs. The object is remembered as the
 // last known good one, so that a daemon that starts later keeps it.
-func (d *Daemon) Once(ctx context.Context, wish Wish) (Status, error) {
+func (d *Daemon) Once(ctx context.Context, wish asked.Wish) (Status, error) {
 	if err := d.open(ctx); err != nil {
 		return Status{}, err
 	}
@@ -67,7 +69,7 @@ func (d *Daemon) read() {
 	wish, err := st.loadWish()
 	if err != nil {
 		d.Log.Error("the last known good object cannot be read; waiting for the cluster", "err", err)
-		wish = Wish{}
+		wish = asked.Wish{}
 	}
 	before, err := st.loadReport()
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // part is a source, or a keeper, that runs for so long each time and then ends in some way.
@@ -33,7 +34,7 @@ func (p part) run(ctx context.Context) error {
 
 type partSource struct{ part }
 
-func (p partSource) Run(ctx context.Context, _ func(Wish)) error { return p.run(ctx) }
+func (p partSource) Run(ctx context.Context, _ func(asked.Wish)) error { return p.run(ctx) }
 
 type partKeeper struct{ part }
 
@@ -96,7 +97,7 @@ func TestAReportInHandWhenItsPartEndedIsDeliveredAfterwards(t *testing.T) {
 		w := newWorld(t)
 		w.with = func(d *Daemon) { d.Reporter = fragile{w, new(atomic.Bool)} }
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		sleep(time.Minute)
 		if len(w.reports) != 1 || !w.daemon.Status().Delivered {
 			t.Errorf("%d reports", len(w.reports))
@@ -109,7 +110,7 @@ func TestWhatWasMissedWhileNobodyWatchedTheKernelIsSeenAfterwards(t *testing.T) 
 		w := newWorld(t)
 		w.deaf = make(chan error)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.lost.Store(true)
 		w.deaf <- errors.New("no buffer space")
 		sleep(2 * time.Second)
@@ -128,14 +129,14 @@ func TestWhatTheLoopCannotDoIsSaidUntilItCan(t *testing.T) {
 		"the machine cannot be read": {func(w *world) { w.dark.Store(true) }, func(w *world) { w.dark.Store(false) }, "reading the machine does not work since 2000-01-01T00:00:01Z: the dump was torn"},
 		"the object cannot be written": {func(w *world) {
 			w.state.FailFrom = 1
-			w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+			w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
 		}, func(w *world) { w.state.FailFrom = 0 }, "keeping the object on disk does not work since 2000-01-01T00:00:01Z: writing last-known-good.json: injected fault"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 				row.happen(w)
 				w.wake <- struct{}{}
 				sleep(10 * time.Minute)
@@ -158,7 +159,7 @@ func TestADaemonThatDoesNotKnowWhatIsItsStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		stop()
 		w.machine.Unreadable = "/state/record.json"
 		stop = w.start()
@@ -166,7 +167,7 @@ func TestADaemonThatDoesNotKnowWhatIsItsStarts(t *testing.T) {
 			t.Error("the service manager still waits")
 		}
 		w.machine.Ops = 0
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
 		if r := w.daemon.ask(t.Context(), AskCleanup); r.Error != askStarting {
 			t.Errorf("a cleanup is answered with %q", r.Error)
 		}

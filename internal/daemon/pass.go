@@ -6,6 +6,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
 )
 
@@ -26,8 +27,8 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	defer func() {
 		next = min(next, d.untilResume(), d.own.between.next(d.now()), nextMotion(d.own.motions, d.now()))
 	}()
-	if wish.Mode() == ModeUnknown {
-		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(Desired{}, d.withHalfway(nil), nil)}, wish)
+	if wish.Mode() == asked.ModeUnknown {
+		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(asked.Desired{}, d.withHalfway(nil), nil)}, wish)
 		return d.rest()
 	}
 	desired, acts := d.aim(ctx, wish)
@@ -40,12 +41,12 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 
 // aim says what a wish wants of the NICs. acts is false where every NIC is left as it is: the
 // object is refused, was deleted and its NICs are retained, or was never in force.
-func (d *Daemon) aim(ctx context.Context, wish Wish) (desired Desired, acts bool) {
+func (d *Daemon) aim(ctx context.Context, wish asked.Wish) (desired asked.Desired, acts bool) {
 	switch {
 	case wish.Left:
-		return Desired{}, true
+		return asked.Desired{}, true
 	case wish.Object == nil && !wish.Gone:
-		return Desired{}, false
+		return asked.Desired{}, false
 	}
 	desired = d.desired(ctx, wish)
 	return desired, desired.Refused == nil && (!wish.Gone || d.OnDelete == "restore")
@@ -58,7 +59,7 @@ func (d *Daemon) rest() time.Duration {
 }
 
 // act makes the machine as desired, and says how it is.
-func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time.Time) time.Duration {
+func (d *Daemon) act(ctx context.Context, wish asked.Wish, desired asked.Desired, start time.Time) time.Duration {
 	machine, err := d.look(ctx, desired)
 	if err != nil {
 		return d.blind(ctx, partLook, err)
@@ -96,9 +97,9 @@ func (d *Daemon) act(ctx context.Context, wish Wish, desired Desired, start time
 
 // unknowing ends a pass that does not know which NICs are ours, or half way: none is touched, and
 // the object says so meanwhile.
-func (d *Daemon) unknowing(ctx context.Context, wish Wish, err error) time.Duration {
-	if wish.Object != nil && wish.Mode() != ModeLeft && ctx.Err() == nil {
-		d.finish(ctx, wish, Desired{Refused: &plan.Refusal{Reason: plan.ApplyFailed, Message: v1.Printable("no NIC is touched, since what is remembered of them cannot be read; tried again by itself: "+err.Error(), v1.MaxMessage)}}, nil, nil)
+func (d *Daemon) unknowing(ctx context.Context, wish asked.Wish, err error) time.Duration {
+	if wish.Object != nil && wish.Mode() != asked.ModeLeft && ctx.Err() == nil {
+		d.finish(ctx, wish, asked.Desired{Refused: &plan.Refusal{Reason: plan.ApplyFailed, Message: v1.Printable("no NIC is touched, since what is remembered of them cannot be read; tried again by itself: "+err.Error(), v1.MaxMessage)}}, nil, nil)
 	}
 	return d.blind(ctx, partRecover, err)
 }
@@ -117,18 +118,18 @@ func (d *Daemon) blind(ctx context.Context, part string, err error) time.Duratio
 	return min(retryMin<<min(d.own.blinds-1, 10), time.Minute)
 }
 
-func (d *Daemon) desired(ctx context.Context, wish Wish) Desired {
+func (d *Daemon) desired(ctx context.Context, wish asked.Wish) asked.Desired {
 	if wish.Object == nil || wish.Cleaned {
-		return Desired{}
+		return asked.Desired{}
 	}
 	obj := wish.InForce()
 	if r := d.identity(obj); r != nil {
-		return Desired{Refused: r}
+		return asked.Desired{Refused: r}
 	}
-	desired := Parse(obj, d.Node)
+	desired := asked.Parse(obj, d.Node)
 	if desired.Refused == nil && d.Unsupported != nil {
 		if why := d.Unsupported(ctx); why != "" {
-			return Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: why}}
+			return asked.Desired{Refused: &plan.Refusal{Reason: v1.ReasonNoBackend, Message: why}}
 		}
 	}
 	return desired
@@ -136,8 +137,8 @@ func (d *Daemon) desired(ctx context.Context, wish Wish) Desired {
 
 // look reads the machine, which has to know for that what is wanted: of equal default routes that
 // of a link counts which nobody wants.
-func (d *Daemon) look(ctx context.Context, desired Desired) (plan.Machine, error) {
-	named := slices.Clone(desired.held(d.Applier.Record()))
+func (d *Daemon) look(ctx context.Context, desired asked.Desired) (plan.Machine, error) {
+	named := slices.Clone(desired.Held(d.Applier.Record()))
 	for _, c := range desired.NICs {
 		named = append(named, c.MAC)
 	}
@@ -145,21 +146,21 @@ func (d *Daemon) look(ctx context.Context, desired Desired) (plan.Machine, error
 	return d.Machine.Look(ctx)
 }
 
-func (d *Daemon) plan(desired Desired, m plan.Machine) plan.Plan {
+func (d *Daemon) plan(desired asked.Desired, m plan.Machine) plan.Plan {
 	rec := d.Applier.Record()
 	m.Failed = d.own.failed()
 	for _, h := range d.Applier.Halfway() {
 		m.Failed = append(m.Failed, h.NIC.MAC)
 	}
-	return plan.Make(desired.NICs, desired.held(rec), m, rec)
+	return plan.Make(desired.NICs, desired.Held(rec), m, rec)
 }
 
 // current gives the wish, after it was made durable: what we act upon must be known after a reboot
 // too.
-func (d *Daemon) current() Wish {
+func (d *Daemon) current() asked.Wish {
 	d.state.mu.Lock()
 	d.state.meters.Passes++
-	if run := d.state.wish.due(); run != nil {
+	if run := d.state.wish.Due(); run != nil {
 		d.begin(run)
 		d.state.fresh = true
 	}

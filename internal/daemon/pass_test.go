@@ -14,6 +14,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -28,7 +29,7 @@ func TestANICThatWasUnpluggedInMidChangeIsConfiguredOnceItIsBack(t *testing.T) {
 			w.machine.Net[0].Addresses, w.machine.Net[0].Name = nil, "eth7"
 			return errors.New("link 11 is gone")
 		}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.want("multinic1 192.0.2.1/24")
 	})
 }
@@ -42,7 +43,7 @@ func TestEventsOfALinkCountFromItsFirstChangeOn(t *testing.T) {
 			counts = w.daemon.ours(11)
 			return nil
 		}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		if !counts || !w.daemon.ours(11) || w.daemon.ours(12) {
 			t.Errorf("in mid-change %v, afterwards %v, of another %v", counts, w.daemon.ours(11), w.daemon.ours(12))
 		}
@@ -87,7 +88,7 @@ func TestNoEventIsLostBetweenTwoLooks(t *testing.T) {
 			}}
 		}
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		watching = true
 		w.wake <- struct{}{}
 		sleep(time.Second)
@@ -98,9 +99,9 @@ func TestAnObjectThatCouldNotBeKeptIsKeptLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		w.state.FailFrom = w.state.Ops + 1
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
 		w.want("multinic1 192.0.2.2/24")
 		w.state.FailFrom = 0
 		w.wake <- struct{}{}
@@ -126,7 +127,7 @@ func TestStoppedInMidPassNothingLessIsReported(t *testing.T) {
 			}}
 		}
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 		was := w.lastReport()
 		stopping = true
 		w.wake <- struct{}{}
@@ -171,7 +172,7 @@ func TestAChangeThatSomebodyOvertookIsMadeOnceMoreAtOnce(t *testing.T) {
 						row.meanwhile(&w.machine.Net[0], tries)
 					}
 				}
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 				n := w.daemon.Status().NICs[0]
 				if tries != row.tries || n.Status != row.ends {
 					t.Errorf("%d tries, then %s %s: %s; want %d and %s", tries, n.Status, n.Reason, n.Message, row.tries, row.ends)
@@ -203,7 +204,7 @@ func TestTheWatchdogIsFedBetweenTheTwoTriesOfAChange(t *testing.T) {
 				time.Sleep(40 * time.Second)
 			}
 		}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		sleep(82 * time.Second)
 		if tries != 2 {
 			t.Errorf("%d tries, want two", tries)
@@ -216,7 +217,7 @@ func TestAFailedChangeSaysWhenItIsTriedAgainAndIsReportedOnce(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
 		w.machine.Refuse = errors.New("netplan says no, " + strings.Repeat("at great length ", 20))
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		s := w.daemon.Status()
 		if at := time.Now().Add(retryMin - time.Second); s.NICs[0].NextTry.Sub(at).Abs() > 100*time.Millisecond || !strings.Contains(s.Table(), "tried again at "+at.UTC().Format(time.RFC3339)) {
 			t.Errorf("the next try is said to be at %s, want %s:\n%s", s.NICs[0].NextTry, at, s.Table())

@@ -3,28 +3,29 @@ package daemon
 import (
 	"context"
 
+	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
 )
 
 // Foreseen is what a pass would do.
 type Foreseen struct {
 	Plan    plan.Plan
-	Desired Desired
+	Desired asked.Desired
 	// Note says what is to be known before the plan is read: why another object is in force than the newest, or none; "": nothing.
 	Note string
 	// Mode is how the newest object is taken. After PreviewRollback it is not ModeHeld, since that is what was asked for.
-	Mode Mode
+	Mode asked.Mode
 }
 
 // Preview says what `multinicd apply` would do for wish, beside what the state folder knows of the node, and does nothing.
-func (d *Daemon) Preview(ctx context.Context, wish Wish) (Foreseen, error) {
+func (d *Daemon) Preview(ctx context.Context, wish asked.Wish) (Foreseen, error) {
 	if wish.Left {
 		return d.foresee(ctx, wish)
 	}
 	known, err := store{d.Files, d.Dir}.loadWish()
 	if err != nil { // as open has it
 		d.Log.Warn("the last known good object cannot be read", "err", err)
-		known = Wish{}
+		known = asked.Wish{}
 	}
 	d.state.wish = known
 	d.state.wish.Cleaned = false // as Once has it
@@ -43,26 +44,26 @@ func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, erro
 	}
 	wish.Held = back
 	out, err := d.foresee(ctx, wish)
-	if out.Mode == ModeHeld {
-		out.Mode = ModeObject
+	if out.Mode == asked.ModeHeld {
+		out.Mode = asked.ModeObject
 	}
 	out.Note = ""
 	if back {
-		out.Note = "back to " + wish.beforeText()
+		out.Note = "back to " + wish.BeforeText()
 	}
 	return out, err
 }
 
-func (d *Daemon) foresee(ctx context.Context, wish Wish) (Foreseen, error) {
+func (d *Daemon) foresee(ctx context.Context, wish asked.Wish) (Foreseen, error) {
 	out := Foreseen{Mode: wish.Mode()}
 	switch out.Mode {
-	case ModeHeld:
-		out.Note = wish.heldMessage()
-	case ModeUnread:
-		out.Note = wish.unreadMessage()
-	case ModeUnreleased:
-		out.Note = wish.unreleasedMessage()
-	case ModeGone:
+	case asked.ModeHeld:
+		out.Note = wish.HeldMessage()
+	case asked.ModeUnread:
+		out.Note = wish.UnreadMessage()
+	case asked.ModeUnreleased:
+		out.Note = wish.UnreleasedMessage()
+	case asked.ModeGone:
 		out.Note = d.deletedMessage(nil)
 	}
 	var acts bool

@@ -7,31 +7,32 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // What `multinicd plan` says of the newest object is what the daemon's status says.
 func TestAPlanTakesTheObjectAsAPassDoes(t *testing.T) {
 	first, second, third := object("u1", 1, "192.0.2.1/24"), object("u1", 2, "192.0.2.2/24"), object("u1", 3, "192.0.2.3/24")
 	for name, row := range map[string]struct {
-		tell    []Wish
+		tell    []asked.Wish
 		back    bool // then it is rolled back by hand
-		then    []Wish
-		mode    Mode
+		then    []asked.Wish
+		mode    asked.Mode
 		note    string
 		actions int
 	}{
-		"an object": {tell: []Wish{{Object: first}}, mode: ModeObject, actions: 1},
-		"one that was rolled back": {tell: []Wish{{Object: first}, {Object: second}}, back: true, mode: ModeHeld,
+		"an object": {tell: []asked.Wish{{Object: first}}, mode: asked.ModeObject, actions: 1},
+		"one that was rolled back": {tell: []asked.Wish{{Object: first}, {Object: second}}, back: true, mode: asked.ModeHeld,
 			note: "generation 2 is held back: ", actions: 1},
-		"one that waits, behind one that was rolled back": {tell: []Wish{{Object: first}, {Object: second}}, back: true, then: []Wish{released(third, 2, 3)},
-			mode: ModeUnreleased, note: "generation 3 waits: ", actions: 1},
-		"the first object, which waits": {tell: []Wish{released(first, -1, 1)}, mode: ModeUnreleased, note: "generation 1 waits: "},
-		"one that waits behind another": {tell: []Wish{{Object: first}, released(second, 1, 2)}, mode: ModeUnreleased, note: "generation 2 waits: ", actions: 1},
-		"one that cannot be read": {tell: []Wish{{Object: first}, {Unread: &Unread{UID: "u1", Generation: 2, Message: "spec.x is odd"}}}, mode: ModeUnread,
+		"one that waits, behind one that was rolled back": {tell: []asked.Wish{{Object: first}, {Object: second}}, back: true, then: []asked.Wish{released(third, 2, 3)},
+			mode: asked.ModeUnreleased, note: "generation 3 waits: ", actions: 1},
+		"the first object, which waits": {tell: []asked.Wish{released(first, -1, 1)}, mode: asked.ModeUnreleased, note: "generation 1 waits: "},
+		"one that waits behind another": {tell: []asked.Wish{{Object: first}, released(second, 1, 2)}, mode: asked.ModeUnreleased, note: "generation 2 waits: ", actions: 1},
+		"one that cannot be read": {tell: []asked.Wish{{Object: first}, {Unread: &asked.Unread{UID: "u1", Generation: 2, Message: "spec.x is odd"}}}, mode: asked.ModeUnread,
 			note: "generation 2 cannot be read: spec.x is odd", actions: 1},
-		"one that was deleted":    {tell: []Wish{{Object: first}, {Gone: true}}, mode: ModeGone, note: "the object was deleted; "},
-		"one that nobody knows":   {tell: []Wish{{}}, mode: ModeUnknown},
-		"one whose NICs all went": {tell: []Wish{{Object: first}, ask(first, "r1", v1.ActionCleanup)}, mode: ModeCleaned},
+		"one that was deleted":    {tell: []asked.Wish{{Object: first}, {Gone: true}}, mode: asked.ModeGone, note: "the object was deleted; "},
+		"one that nobody knows":   {tell: []asked.Wish{{}}, mode: asked.ModeUnknown},
+		"one whose NICs all went": {tell: []asked.Wish{{Object: first}, ask(first, "r1", v1.ActionCleanup)}, mode: asked.ModeCleaned},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -76,24 +77,24 @@ func TestAPlanTakesTheObjectAsAPassDoes(t *testing.T) {
 func TestOnlyTheObjectsOwnChangeIsCounted(t *testing.T) {
 	obj := object("u1", 1, "192.0.2.1/24")
 	for name, row := range map[string]struct {
-		wish Wish
+		wish asked.Wish
 		want int64
 	}{
-		"an object":                           {Wish{Object: obj}, 1},
-		"nothing is known of any":             {Wish{}, 0},
-		"it was deleted":                      {Wish{Gone: true}, 0},
-		"it was rolled back":                  {Wish{Object: obj, Held: true, Before: obj}, 0},
-		"its NICs were given back by a run":   {Wish{Object: obj, Cleaned: true}, 0},
-		"its NICs were given back by hand":    {Wish{Object: obj, Left: true}, 0},
-		"a newer one waits for its release":   {Wish{Object: obj, Unreleased: object("u1", 2)}, 0},
-		"a newer one cannot be read":          {Wish{Object: obj, Unread: &Unread{UID: "u1", Generation: 2}}, 0},
-		"the daemon has known it for a while": {Wish{Object: obj, told: time.Unix(1, 0)}, 0},
+		"an object":                           {asked.Wish{Object: obj}, 1},
+		"nothing is known of any":             {asked.Wish{}, 0},
+		"it was deleted":                      {asked.Wish{Gone: true}, 0},
+		"it was rolled back":                  {asked.Wish{Object: obj, Held: true, Before: obj}, 0},
+		"its NICs were given back by a run":   {asked.Wish{Object: obj, Cleaned: true}, 0},
+		"its NICs were given back by hand":    {asked.Wish{Object: obj, Left: true}, 0},
+		"a newer one waits for its release":   {asked.Wish{Object: obj, Unreleased: object("u1", 2)}, 0},
+		"a newer one cannot be read":          {asked.Wish{Object: obj, Unread: &asked.Unread{UID: "u1", Generation: 2}}, 0},
+		"the daemon has known it for a while": {asked.Wish{Object: obj, Told: time.Unix(1, 0)}, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &Daemon{}
 			d.own.counted = time.Unix(1, 0)
-			if row.wish.told.IsZero() {
-				row.wish.told = time.Unix(2, 0)
+			if row.wish.Told.IsZero() {
+				row.wish.Told = time.Unix(2, 0)
 			}
 			d.countChange(row.wish, string(v1.StateConfigured))
 			if got := d.state.meters.Changes["configured"]; got != row.want {

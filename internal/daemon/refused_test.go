@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 )
 
@@ -48,8 +49,8 @@ func TestARefusedChangeSaysThatTheOldConfigurationIsInForce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, had)})
-				w.tell(Wish{Object: row.next(w)})
+				w.tell(asked.Wish{Object: object("u1", 1, had)})
+				w.tell(asked.Wish{Object: row.next(w)})
 				if got := w.addresses(); !strings.HasPrefix(got, "multinic1 "+had) {
 					t.Errorf("the NIC is not kept: %s", got)
 				}

@@ -15,25 +15,26 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
 )
 
 // finish publishes how a pass ended, on the socket and in the report.
-func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results []apply.Result, m *plan.Machine) {
+func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desired, results []apply.Result, m *plan.Machine) {
 	s := Status{NICs: d.statuses(desired, d.withHalfway(results), m)}
 	s.State = string(overall(s.NICs))
 	whole := d.whole(wish, desired)
 	mode := wish.Mode()
 	switch {
-	case mode == ModeLeft:
+	case mode == asked.ModeLeft:
 		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
-	case mode == ModeUnreleased:
-		s.State, s.Message = string(v1.StatePending), wish.unreleasedMessage()
+	case mode == asked.ModeUnreleased:
+		s.State, s.Message = string(v1.StatePending), wish.UnreleasedMessage()
 	case whole != nil:
 		s.State, s.Reason, s.Message = string(v1.StateFailed), whole.Reason, whole.Message
-	case mode == ModeCleaned && len(s.NICs) == 0:
+	case mode == asked.ModeCleaned && len(s.NICs) == 0:
 		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
-	case mode == ModeGone:
+	case mode == asked.ModeGone:
 		s.State, s.Message = string(v1.PhaseRemoved), d.deletedMessage(s.NICs)
 	}
 	if ctx.Err() != nil {
@@ -46,7 +47,7 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 	}
 	d.logNews(wish, s)
 	d.countChange(wish, s.State)
-	if n := d.note(wish.InForce()); n != nil && whole == nil && mode != ModeLeft {
+	if n := d.note(wish.InForce()); n != nil && whole == nil && mode != asked.ModeLeft {
 		s.Notes = append(s.Notes, n.Reason+": "+n.Message)
 	}
 	report, ok := d.report(wish, s)
@@ -63,7 +64,7 @@ func (d *Daemon) finish(ctx context.Context, wish Wish, desired Desired, results
 }
 
 // logNews writes a line for each NIC of which something else is to be said than after the last pass.
-func (d *Daemon) logNews(wish Wish, s Status) {
+func (d *Daemon) logNews(wish asked.Wish, s Status) {
 	was := d.Status()
 	if wish.Gone && s.Message != was.Message {
 		d.Log.Info("the object of this node is deleted", "node", d.Node, "on_delete", d.OnDelete, "message", s.Message)
@@ -80,7 +81,7 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 		if n.Status == v1.StateFailed {
 			level = slog.LevelWarn
 		}
-		d.Log.Log(context.Background(), level, "a NIC has another status", "status", n.Status, "node", d.Node, "generation", wish.generation(), "nic", n.Name, "mac", n.MAC, "reason", n.Reason, "message", n.Message)
+		d.Log.Log(context.Background(), level, "a NIC has another status", "status", n.Status, "node", d.Node, "generation", wish.Generation(), "nic", n.Name, "mac", n.MAC, "reason", n.Reason, "message", n.Message)
 	}
 }
 
@@ -88,33 +89,33 @@ func (d *Daemon) logNews(wish Wish, s Status) {
 var triedAgain = fmt.Sprintf("; tried again by itself within %d min", retryMax/time.Minute)
 
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
-func (d *Daemon) report(wish Wish, s Status) (v1.Report, bool) {
+func (d *Daemon) report(wish asked.Wish, s Status) (v1.Report, bool) {
 	mode, obj := wish.Mode(), wish.Object
 	if wish.Gone {
 		obj = wish.Before // what is reported is the end of that one; once the bridge has it, the node may lose its credential
 	}
 	switch {
-	case mode == ModeUnreleased:
+	case mode == asked.ModeUnreleased:
 		return d.waitingReport(wish), true
-	case mode == ModeUnread:
-		obj = wish.Unread.object()
+	case mode == asked.ModeUnread:
+		obj = wish.Unread.Object()
 	case obj == nil || obj.UID == "":
 		return v1.Report{}, false
 	}
 	r := s.said()
-	r.Node, r.UID, r.Generation, r.Run = d.Node, obj.UID, obj.Generation, wish.lastRun()
+	r.Node, r.UID, r.Generation, r.Run = d.Node, obj.UID, obj.Generation, wish.LastRun()
 	r.Executor, r.Version, r.JobName = d.Executor, d.Version, d.Job
-	if r.Degraded == nil && mode == ModeLeft {
+	if r.Degraded == nil && mode == asked.ModeLeft {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRemoved, Message: leftMessage}
 	}
-	if r.Degraded == nil && mode == ModeGone && d.OnDelete != "restore" && len(d.owned()) > 0 {
+	if r.Degraded == nil && mode == asked.ModeGone && d.OnDelete != "restore" && len(d.owned()) > 0 {
 		r.Degraded = &v1.Remark{Reason: v1.ReasonRetained, Message: d.deletedMessage(nil)}
 		r.Interfaces = append(r.Interfaces, d.retained()...)
 	}
 	if r.Degraded == nil {
 		r.Degraded = d.clockSkew()
 	}
-	if r.Degraded == nil && r.Refused == nil && mode != ModeGone && mode != ModeLeft {
+	if r.Degraded == nil && r.Refused == nil && mode != asked.ModeGone && mode != asked.ModeLeft {
 		r.Degraded = d.note(obj)
 	}
 	return r.AtLevel(wish.ReportLevel), true
@@ -131,15 +132,15 @@ func (d *Daemon) retained() (rows []v1.InterfaceStatus) {
 }
 
 // waitingReport says of an object that waits for its release just that.
-func (d *Daemon) waitingReport(wish Wish) v1.Report {
+func (d *Daemon) waitingReport(wish asked.Wish) v1.Report {
 	obj := wish.Unreleased
 	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation,
-		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.lastRun(), Degraded: d.clockSkew()}
+		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.LastRun(), Degraded: d.clockSkew()}
 	waits := func(id int, name, mac string) {
 		r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{ID: int32(id), Name: name, MACAddress: mac,
 			Status: v1.StatePending, Reason: v1.ReasonWaitingForRelease, Message: v1.WaitingForReleaseMessage})
 	}
-	desired := Parse(obj, d.Node)
+	desired := asked.Parse(obj, d.Node)
 	for _, n := range desired.NICs {
 		waits(n.ID, n.Name, n.MAC.String())
 	}

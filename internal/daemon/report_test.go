@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/internal/hosttest"
 )
 
@@ -18,14 +19,14 @@ func TestAWaitingGenerationIsNotReportedAsDone(t *testing.T) {
 		defer w.start()()
 		empty := object("u1", 1)
 		empty.Status.ReleasedGeneration = -1
-		w.tell(Wish{Object: empty})
+		w.tell(asked.Wish{Object: empty})
 		if r := w.lastReport(); r.Generation != 1 || r.Phase == v1.PhaseDone {
 			t.Errorf("without NICs: %+v", r)
 		}
 		odd := object("u1", 2, "192.0.2.1/24", "192.0.2.2/24")
 		odd.Spec.Interfaces[1].ID = nil
 		odd.Status.ReleasedGeneration = -1
-		w.tell(Wish{Object: odd})
+		w.tell(asked.Wish{Object: odd})
 		r := w.lastReport()
 		if r.Generation != 2 || r.Phase != v1.PhaseDone || len(r.Interfaces) != 2 {
 			t.Fatalf("with an entry that cannot be read: %+v", r)
@@ -43,12 +44,12 @@ func TestTheTimesInAReportAreThoseOfTheirNICs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.3.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.3.1/24")})
 		second := w.lastReport().Interfaces[1]
 		w.machine.FailFrom = w.machine.Ops + 1
 		o := object("u1", 2, "192.0.2.1/24", "192.0.3.1/24")
 		o.Spec.Interfaces = o.Spec.Interfaces[1:]
-		w.tell(Wish{Object: o})
+		w.tell(asked.Wish{Object: o})
 		s, r := w.daemon.Status(), w.lastReport()
 		if len(s.NICs) != 2 || !s.NICs[0].Unwanted || len(r.Interfaces) != 1 {
 			t.Fatalf("status %+v, report %+v", s.NICs, r.Interfaces)
@@ -63,7 +64,7 @@ func TestTheTimesInAReportAreThoseOfTheirNICs(t *testing.T) {
 func TestApplyAndARunEndAlike(t *testing.T) {
 	steps := func(w *world) int { // of the first change
 		n := w.machine.Ops
-		w.tell(Wish{Object: object("u0", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u0", 1, "192.0.2.1/24")})
 		return w.machine.Ops - n
 	}
 	var all int
@@ -86,7 +87,7 @@ func TestApplyAndARunEndAlike(t *testing.T) {
 					fail(w.machine, w.machine.Ops+n)
 					o := object("u1", 1, "192.0.2.1/24")
 					o.Status.ReportLevel = level
-					w.tell(Wish{Object: o})
+					w.tell(asked.Wish{Object: o})
 					s, r := w.daemon.Status(), w.lastReport()
 					code, reason, message := r.Outcome(v1.ActionTrigger)
 					if level > 0 {
@@ -128,16 +129,16 @@ func TestAReportHasWhatTheBridgeReads(t *testing.T) {
 				t.Errorf("%s: %d reports, the last %+v; want %d, and outcome %q", what, len(w.reports), r.Interfaces, reports, outcome)
 			}
 		}
-		w.tell(Wish{Object: bridge(1, 0)})
+		w.tell(asked.Wish{Object: bridge(1, 0)})
 		want("a bridge of 0.1.0", 1, "")
-		w.tell(Wish{Object: bridge(1, 1)})
+		w.tell(asked.Wish{Object: bridge(1, 1)})
 		want("it is upgraded", 2, v1.OutcomeRolledBack)
-		w.tell(Wish{Object: bridge(0, 0)})
+		w.tell(asked.Wish{Object: bridge(0, 0)})
 		want("it has not spoken of this object yet", 2, v1.OutcomeRolledBack)
 		stop()
 		stop = w.start()
 		want("the node starts anew", 2, v1.OutcomeRolledBack)
-		w.tell(Wish{Object: bridge(1, 0)})
+		w.tell(asked.Wish{Object: bridge(1, 0)})
 		want("the bridge is taken back", 3, "")
 		stop()
 	})
@@ -155,37 +156,37 @@ func TestApplyAndARunEndAlikeWhateverHolds(t *testing.T) {
 		do   func(w *world)
 		want int
 	}{
-		"nothing":                  {func(w *world) { w.tell(Wish{Object: read(1, both...)}) }, v1.ExitDone},
-		"no NICs are wanted":       {func(w *world) { w.tell(Wish{Object: read(1)}) }, v1.ExitDone},
-		"a NIC is not there":       {func(w *world) { w.tell(Wish{Object: read(1, append(both, "203.0.113.1/24")...)}) }, v1.ExitWaiting},
-		"a NIC is refused":         {func(w *world) { w.machine.Net[1].Master = 7; w.tell(Wish{Object: read(1, both...)}) }, v1.ExitRefused},
-		"an entry cannot be read":  {func(w *world) { w.tell(Wish{Object: read(1, "192.0.2.1/24", "x")}) }, v1.ExitRefused},
-		"the object is of another": {func(w *world) { o := read(1, both...); o.Spec.NodeName = "n2"; w.tell(Wish{Object: o}) }, v1.ExitRefused},
+		"nothing":                  {func(w *world) { w.tell(asked.Wish{Object: read(1, both...)}) }, v1.ExitDone},
+		"no NICs are wanted":       {func(w *world) { w.tell(asked.Wish{Object: read(1)}) }, v1.ExitDone},
+		"a NIC is not there":       {func(w *world) { w.tell(asked.Wish{Object: read(1, append(both, "203.0.113.1/24")...)}) }, v1.ExitWaiting},
+		"a NIC is refused":         {func(w *world) { w.machine.Net[1].Master = 7; w.tell(asked.Wish{Object: read(1, both...)}) }, v1.ExitRefused},
+		"an entry cannot be read":  {func(w *world) { w.tell(asked.Wish{Object: read(1, "192.0.2.1/24", "x")}) }, v1.ExitRefused},
+		"the object is of another": {func(w *world) { o := read(1, both...); o.Spec.NodeName = "n2"; w.tell(asked.Wish{Object: o}) }, v1.ExitRefused},
 		"it cannot be read": {func(w *world) {
-			w.tell(Wish{Object: read(1, both...)})
-			w.tell(Wish{Unread: &Unread{UID: "u1", Generation: 2, Message: "x"}})
+			w.tell(asked.Wish{Object: read(1, both...)})
+			w.tell(asked.Wish{Unread: &asked.Unread{UID: "u1", Generation: 2, Message: "x"}})
 		}, v1.ExitRefused},
-		"nothing can be compared": {func(w *world) { o := read(1, both...); o.Spec.InstanceID = "i-1"; w.tell(Wish{Object: o}) }, v1.ExitDone},
+		"nothing can be compared": {func(w *world) { o := read(1, both...); o.Spec.InstanceID = "i-1"; w.tell(asked.Wish{Object: o}) }, v1.ExitDone},
 		"it was rolled back by hand": {func(w *world) {
-			w.tell(Wish{Object: read(1, both[0])})
-			w.tell(Wish{Object: read(2, both[1])})
+			w.tell(asked.Wish{Object: read(1, both[0])})
+			w.tell(asked.Wish{Object: read(2, both[1])})
 			w.daemon.ask(w.t.Context(), AskRollback)
 		}, v1.ExitRefused},
 		"it waits for its release": {func(w *world) {
-			w.tell(Wish{Object: read(1, both...)})
+			w.tell(asked.Wish{Object: read(1, both...)})
 			o := read(2, both[0])
 			o.Status.ReleasedGeneration = 1
-			w.tell(Wish{Object: o})
+			w.tell(asked.Wish{Object: o})
 		}, v1.ExitWaiting},
 		"it waits, and has no NICs": {func(w *world) {
-			w.tell(Wish{Object: read(1, both...)})
+			w.tell(asked.Wish{Object: read(1, both...)})
 			o := read(2)
 			o.Status.ReleasedGeneration = 1
-			w.tell(Wish{Object: o})
+			w.tell(asked.Wish{Object: o})
 		}, v1.ExitWaiting},
-		"all was given back": {func(w *world) { w.tell(Wish{Object: read(1, both...)}); w.daemon.ask(w.t.Context(), AskCleanup) }, v1.ExitDone},
+		"all was given back": {func(w *world) { w.tell(asked.Wish{Object: read(1, both...)}); w.daemon.ask(w.t.Context(), AskCleanup) }, v1.ExitDone},
 		"somebody fights for a NIC": {func(w *world) {
-			w.tell(Wish{Object: read(1, both...)})
+			w.tell(asked.Wish{Object: read(1, both...)})
 			w.fight.Store(true)
 			for range 10 {
 				w.wake <- struct{}{}
@@ -224,7 +225,7 @@ func TestApplyAndARunEndAlikeForANICThatStays(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")})
 				if forever {
 					w.machine.FailFrom = w.machine.Ops + 1 + n
 				} else {
@@ -232,7 +233,7 @@ func TestApplyAndARunEndAlikeForANICThatStays(t *testing.T) {
 				}
 				o := object("u1", 2, "192.0.2.1/24")
 				o.Status.ReportLevel = v1.ReportLevel
-				w.tell(Wish{Object: o})
+				w.tell(asked.Wish{Object: o})
 				s, r := w.daemon.Status(), w.lastReport()
 				code, reason, message := r.Outcome(v1.ActionTrigger)
 				if codes[int(code)]++; int(code) != s.ExitCode() {
@@ -254,7 +255,7 @@ func TestANoteIsShownAndDegradesNothing(t *testing.T) {
 		defer w.start()()
 		o := object("u1", 1, "192.0.2.1/24")
 		o.Spec.InstanceID = "i-1"
-		w.tell(Wish{Object: o})
+		w.tell(asked.Wish{Object: o})
 		s := w.daemon.Status()
 		if len(s.Notes) != 1 || !strings.Contains(s.Table(), "\nnote: IdentityUnverified: nothing on this host can be compared") || s.State != string(v1.StateConfigured) {
 			t.Errorf("the status is %s", s.Table())

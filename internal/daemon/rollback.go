@@ -6,27 +6,28 @@ import (
 	"fmt"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // rollbackTo puts the wish before the present one in force, until the object changes; or, with back false, ends that.
 func (d *Daemon) rollbackTo(ctx context.Context, back bool) error {
 	d.state.mu.Lock()
-	asked := d.state.wish
+	was := d.state.wish
 	d.state.mu.Unlock()
-	if err := d.mayRollBack(ctx, asked, back); err != nil { // asks the host, and nobody else is to wait for that
+	if err := d.mayRollBack(ctx, was, back); err != nil { // asks the host, and nobody else is to wait for that
 		return err
 	}
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
-	if err := d.state.wish.mayRollBack(back); err != nil {
+	if err := d.state.wish.MayRollBack(back); err != nil {
 		return err
 	}
-	if back && d.state.wish.Before != asked.Before {
+	if back && d.state.wish.Before != was.Before {
 		return errors.New("the object has changed just now, and with it what would be gone back to; nothing was done, ask again")
 	}
 	d.state.wish.Held, d.state.fresh = back, true
 	d.tryNow()
-	now, before := d.state.wish.generation(), d.state.wish.Before.Generation
+	now, before := d.state.wish.Generation(), d.state.wish.Before.Generation
 	if back {
 		d.Log.Warn("rolled back by hand; the object is held back until it changes", "node", d.Node, "generation", now, "in_force", before, "reason", v1.ReasonHeldBack)
 	} else {
@@ -36,13 +37,13 @@ func (d *Daemon) rollbackTo(ctx context.Context, back bool) error {
 }
 
 // mayRollBack says why a rollback, or with back false the end of one, has no sense now; nil: it has.
-func (d *Daemon) mayRollBack(ctx context.Context, w Wish, back bool) error {
-	if err := w.mayRollBack(back); err != nil || !back {
+func (d *Daemon) mayRollBack(ctx context.Context, w asked.Wish, back bool) error {
+	if err := w.MayRollBack(back); err != nil || !back {
 		return err
 	}
 	w.Held = true
 	if r := d.desired(ctx, w).Refused; r != nil { // it never was in force
-		return fmt.Errorf("%s is refused itself, nothing to roll back to: %s", w.beforeText(), r.Message)
+		return fmt.Errorf("%s is refused itself, nothing to roll back to: %s", w.BeforeText(), r.Message)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 func TestRollbackHoldsUntilTheObjectChanges(t *testing.T) {
@@ -17,8 +18,8 @@ func TestRollbackHoldsUntilTheObjectChanges(t *testing.T) {
 		if r := w.daemon.ask(t.Context(), AskRollback); r.Error == "" {
 			t.Error("rolled back to nothing")
 		}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
 		if r := w.daemon.ask(t.Context(), AskRollback); r.Error != "" {
 			t.Fatal(r.Error)
 		}
@@ -27,21 +28,21 @@ func TestRollbackHoldsUntilTheObjectChanges(t *testing.T) {
 		if r := w.lastReport(); r.Generation != 2 || r.Refused == nil || r.Refused.Reason != v1.ReasonHeldBack {
 			t.Errorf("the report says %+v", r)
 		}
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
 		stop()
 		stop = w.start()
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24", "198.51.100.1/24")})
 		w.want("multinic1 192.0.2.1/24")
-		w.tell(Wish{Object: object("u1", 3, "192.0.2.3/24")})
+		w.tell(asked.Wish{Object: object("u1", 3, "192.0.2.3/24")})
 		w.want("multinic1 192.0.2.3/24")
 		stop()
 	})
 }
 
 // hashed gives an object with another mark of the publisher.
-func hashed(obj *v1.MultiNicNodeConfig, hash string) Wish {
+func hashed(obj *v1.MultiNicNodeConfig, hash string) asked.Wish {
 	obj.Spec.SpecHash = hash
-	return Wish{Object: obj}
+	return asked.Wish{Object: obj}
 }
 
 // nowhere is an object that no host takes.
@@ -63,19 +64,19 @@ func TestARollbackToNothingElseIsRefusedAndChangesNothing(t *testing.T) {
 		return object(uid, generation, "192.0.2.1/24")
 	}
 	for name, row := range map[string]struct {
-		tell []Wish
+		tell []asked.Wish
 		says string
 	}{
 		"no object yet":                            {nil, "no earlier configuration is known: nothing to roll back to"},
-		"the first object":                         {[]Wish{{Object: one("u1", 1)}}, "no earlier configuration is known: nothing to roll back to"},
-		"only the publisher's mark is new":         {[]Wish{hashed(one("u1", 1), "a"), hashed(one("u1", 2), "b")}, "no earlier configuration is known: nothing to roll back to"},
-		"the object was deleted and made anew":     {[]Wish{{Object: one("u1", 1)}, {Gone: true}, {Object: one("u2", 1)}}, "the object wants the same of the NICs as the one before: nothing to roll back to"},
-		"the object is deleted":                    {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, {Gone: true}}, "the object was deleted: nothing to roll back to; make it anew to configure the NICs"},
-		"the NICs were given back":                 {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, ask(one("u1", 2), "r1", v1.ActionCleanup)}, "every NIC was given back by a cleanup: nothing to roll back to"},
-		"the one before was for another machine":   {[]Wish{{Object: elsewhere(1)}, {Object: one("u1", 2)}}, "generation 1 is refused itself, nothing to roll back to: spec.instanceId is i-1, this host is i-0: the object is meant for another machine; correct it, or set instance_id in multinicd.toml"},
-		"it changed, and then changed back":        {[]Wish{{Object: one("u1", 1)}, {Object: object("u1", 2, "192.0.2.9/24")}, {Object: one("u1", 3)}}, ""},
-		"an object that cannot count lies between": {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: nowhere("u1", 2)}, {Object: one("u1", 3)}}, ""},
-		"a change, and then another mark of it":    {[]Wish{{Object: object("u1", 1, "192.0.2.9/24")}, hashed(one("u1", 2), "a"), hashed(one("u1", 3), "b")}, ""},
+		"the first object":                         {[]asked.Wish{{Object: one("u1", 1)}}, "no earlier configuration is known: nothing to roll back to"},
+		"only the publisher's mark is new":         {[]asked.Wish{hashed(one("u1", 1), "a"), hashed(one("u1", 2), "b")}, "no earlier configuration is known: nothing to roll back to"},
+		"the object was deleted and made anew":     {[]asked.Wish{{Object: one("u1", 1)}, {Gone: true}, {Object: one("u2", 1)}}, "the object wants the same of the NICs as the one before: nothing to roll back to"},
+		"the object is deleted":                    {[]asked.Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, {Gone: true}}, "the object was deleted: nothing to roll back to; make it anew to configure the NICs"},
+		"the NICs were given back":                 {[]asked.Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: one("u1", 2)}, ask(one("u1", 2), "r1", v1.ActionCleanup)}, "every NIC was given back by a cleanup: nothing to roll back to"},
+		"the one before was for another machine":   {[]asked.Wish{{Object: elsewhere(1)}, {Object: one("u1", 2)}}, "generation 1 is refused itself, nothing to roll back to: spec.instanceId is i-1, this host is i-0: the object is meant for another machine; correct it, or set instance_id in multinicd.toml"},
+		"it changed, and then changed back":        {[]asked.Wish{{Object: one("u1", 1)}, {Object: object("u1", 2, "192.0.2.9/24")}, {Object: one("u1", 3)}}, ""},
+		"an object that cannot count lies between": {[]asked.Wish{{Object: object("u1", 1, "192.0.2.9/24")}, {Object: nowhere("u1", 2)}, {Object: one("u1", 3)}}, ""},
+		"a change, and then another mark of it":    {[]asked.Wish{{Object: object("u1", 1, "192.0.2.9/24")}, hashed(one("u1", 2), "a"), hashed(one("u1", 3), "b")}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -114,10 +115,10 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 		if r := w.daemon.ask(t.Context(), AskUndo); r.Error != "nothing is rolled back: there is nothing to undo" {
 			t.Errorf("undone, without a rollback: %q", r.Error)
 		}
-		w.tell(Wish{Object: object("u1", 7, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 7, "192.0.2.1/24")})
 		now := object("u1", 8, "192.0.2.2/24")
-		w.tell(Wish{Object: now})
-		if f, err := w.daemon.PreviewRollback(t.Context(), true); err != nil || len(f.Plan.Actions) != 1 || f.Plan.Actions[0].NIC.Addresses[0].String() != "192.0.2.1/24" || f.Mode != ModeObject || f.Note != "back to generation 7" {
+		w.tell(asked.Wish{Object: now})
+		if f, err := w.daemon.PreviewRollback(t.Context(), true); err != nil || len(f.Plan.Actions) != 1 || f.Plan.Actions[0].NIC.Addresses[0].String() != "192.0.2.1/24" || f.Mode != asked.ModeObject || f.Note != "back to generation 7" {
 			t.Errorf("a dry run says %+v %v", f, err)
 		}
 		w.want("multinic1 192.0.2.2/24")
@@ -141,12 +142,12 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 		if r := w.lastReport(); r.Run != "run-1" || r.Refused == nil || r.Refused.Reason != v1.ReasonHeldBack || r.Refused.Message != says {
 			t.Errorf("the trigger is answered with %+v", r)
 		}
-		if f, err := w.daemon.Preview(t.Context(), Wish{Object: now}); err != nil || f.Mode != ModeHeld || f.Note != says || len(f.Plan.Actions) != 1 || !f.Plan.Actions[0].Change.Empty() {
+		if f, err := w.daemon.Preview(t.Context(), asked.Wish{Object: now}); err != nil || f.Mode != asked.ModeHeld || f.Note != says || len(f.Plan.Actions) != 1 || !f.Plan.Actions[0].Change.Empty() {
 			t.Errorf("plan says %+v %v", f, err)
 		}
 		stop()
 		stop = w.start()
-		w.tell(Wish{Object: now})
+		w.tell(asked.Wish{Object: now})
 		sleep(time.Hour)
 		w.want("multinic1 192.0.2.1/24")
 		if r := w.daemon.ask(t.Context(), AskUndo); r.Error != "" || r.Status.Held || r.Status.State != string(v1.StateConfigured) {
@@ -165,26 +166,26 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 func TestARollbackKeepsNobodyWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		var asked func()
+		var meanwhile func()
 		w.with = func(d *Daemon) {
 			d.Unsupported = func(context.Context) string {
-				if asked != nil {
-					asked()
+				if meanwhile != nil {
+					meanwhile()
 				}
 				return ""
 			}
 		}
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.2/24")})
-		asked = func() {
-			asked = nil
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
+		meanwhile = func() {
+			meanwhile = nil
 			if !w.daemon.state.mu.TryLock() {
 				t.Error("the lock is held while the host is asked")
 				return
 			}
 			w.daemon.state.mu.Unlock()
-			w.notify(Wish{Object: object("u1", 3, "192.0.2.3/24"), Contact: time.Now()})
+			w.notify(asked.Wish{Object: object("u1", 3, "192.0.2.3/24"), Contact: time.Now()})
 		}
 		turns.Add(1)
 		if r := w.daemon.ask(t.Context(), AskRollback); !strings.Contains(r.Error, "ask again") {
@@ -197,28 +198,4 @@ func TestARollbackKeepsNobodyWaiting(t *testing.T) {
 		}
 		w.want("multinic1 192.0.2.2/24")
 	})
-}
-
-func TestAWishHasTheFirstModeThatHolds(t *testing.T) {
-	obj := object("u1", 1, "192.0.2.1/24")
-	for name, row := range map[string]struct {
-		wish Wish
-		want Mode
-	}{
-		"nothing is known":  {Wish{}, ModeUnknown},
-		"the object counts": {Wish{Object: obj}, ModeObject},
-		"deleted":           {Wish{Gone: true, Before: obj}, ModeGone},
-		"deleted, and one that cannot be read is new": {Wish{Gone: true, Before: obj, Unread: &Unread{}}, ModeUnread},
-		"rolled back":                                  {Wish{Object: obj, Before: obj, Held: true}, ModeHeld},
-		"rolled back, and the next waits":              {Wish{Object: obj, Before: obj, Held: true, Unreleased: obj}, ModeUnreleased},
-		"given back, as the cluster asked":             {Wish{Object: obj, Cleaned: true}, ModeCleaned},
-		"given back by hand, and the next waits":       {Wish{Object: obj, Left: true, Unreleased: obj}, ModeLeft},
-		"the first waits, and nothing is in force yet": {Wish{Unreleased: obj}, ModeUnreleased},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := row.wish.Mode(); got != row.want {
-				t.Errorf("got %d, want %d", got, row.want)
-			}
-		})
-	}
 }

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // said is the status in the words of the wire, as far as they follow from it alone: how far the node is, a row for each NIC of the object, why the
@@ -77,12 +78,12 @@ func (s Status) ExitCode() int {
 
 // whole says why an object as a whole is not made true, though it is known; nil where it is. The newest object is what counts: one that cannot be
 // read, or that was rolled back by hand, is not in force, whatever is said of the one that is.
-func (d *Daemon) whole(wish Wish, desired Desired) *v1.Remark {
+func (d *Daemon) whole(wish asked.Wish, desired asked.Desired) *v1.Remark {
 	switch mode := wish.Mode(); {
-	case mode == ModeUnread:
-		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(wish.unreadMessage())}
-	case mode == ModeHeld:
-		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: wish.heldMessage()}
+	case mode == asked.ModeUnread:
+		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(wish.UnreadMessage())}
+	case mode == asked.ModeHeld:
+		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: wish.HeldMessage()}
 	case desired.Refused != nil:
 		return &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}
 	}

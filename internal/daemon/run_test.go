@@ -8,13 +8,14 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // ask gives the object as it is with a run that is asked for.
-func ask(obj *v1.MultiNicNodeConfig, run string, action v1.RunAction) Wish {
+func ask(obj *v1.MultiNicNodeConfig, run string, action v1.RunAction) asked.Wish {
 	obj = obj.DeepCopy()
 	obj.Status.RequestedRun, obj.Status.RequestedAction = run, action
-	return Wish{Object: obj}
+	return asked.Wish{Object: obj}
 }
 
 func TestATriggerTriesAtOnceWhatWaitsForItsRetryAndIsAnswered(t *testing.T) {
@@ -29,7 +30,7 @@ func TestATriggerTriesAtOnceWhatWaitsForItsRetryAndIsAnswered(t *testing.T) {
 		}
 		defer w.start()()
 		obj := object("u1", 1, "192.0.2.1/24")
-		w.tell(Wish{Object: obj})
+		w.tell(asked.Wish{Object: obj})
 		sleep(5 * time.Second)
 		if r := w.lastReport(); r.Interfaces[0].Status != v1.StateFailed {
 			t.Fatalf("the change did not fail: %+v", r.Interfaces[0])
@@ -53,7 +54,7 @@ func TestATriggerTriesAtOnceWhatWaitsForItsRetryAndIsAnswered(t *testing.T) {
 
 func TestACleanupHoldsUntilTheObjectChangesOrATriggerComes(t *testing.T) {
 	const configured = "multinic1 192.0.2.1/24, multinic2 198.51.100.1/24"
-	for name, next := range map[string]Wish{
+	for name, next := range map[string]asked.Wish{
 		"a trigger":            ask(object("u1", 1, "192.0.2.1/24", "198.51.100.1/24"), "run-2", v1.ActionTrigger),
 		"another generation":   {Object: object("u1", 2, "192.0.2.1/24", "198.51.100.1/24")},
 		"the object made anew": {Object: object("u2", 1, "192.0.2.1/24", "198.51.100.1/24")},
@@ -63,7 +64,7 @@ func TestACleanupHoldsUntilTheObjectChangesOrATriggerComes(t *testing.T) {
 				w := newWorld(t)
 				stop := w.start()
 				obj := object("u1", 1, "192.0.2.1/24", "198.51.100.1/24")
-				w.tell(Wish{Object: obj})
+				w.tell(asked.Wish{Object: obj})
 				w.want(configured)
 				w.tell(ask(obj, "run-1", v1.ActionCleanup))
 				w.want("")
@@ -84,10 +85,10 @@ func TestACleanupHoldsUntilTheObjectChangesOrATriggerComes(t *testing.T) {
 }
 
 // released gives the object as it is with what the bridge says of its release, and of which generation it has spoken.
-func released(obj *v1.MultiNicNodeConfig, release, observed int64) Wish {
+func released(obj *v1.MultiNicNodeConfig, release, observed int64) asked.Wish {
 	obj = obj.DeepCopy()
 	obj.Status.ReleasedGeneration, obj.Status.ObservedGeneration = release, observed
-	return Wish{Object: obj}
+	return asked.Wish{Object: obj}
 }
 
 func TestAGenerationWaitsForItsRelease(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
 )
 
@@ -118,7 +119,7 @@ func TestADaemonInItsFirstPassSaysThatItIsStarting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		stop()
 		w.with = func(d *Daemon) {
 			d.Applier = applier{Applier: d.Applier, did: func(plan.Action) { time.Sleep(time.Minute) }}
@@ -203,7 +204,7 @@ func TestACommandIsToldWhatBecameOfIt(t *testing.T) {
 					d.Applier = applier{Applier: d.Applier, did: func(plan.Action) { time.Sleep(time.Duration(delay.Load())) }}
 				}
 				defer w.start()()
-				w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24")})
+				w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 				delay.Store(int64(row.busy + row.slow))
 				if row.busy > 0 {
 					w.wake <- struct{}{}

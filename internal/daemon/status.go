@@ -11,6 +11,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -142,7 +143,7 @@ func (d *Daemon) Status() Status {
 	return s
 }
 
-func (d *Daemon) publish(s Status, w Wish) {
+func (d *Daemon) publish(s Status, w asked.Wish) {
 	if d.NodeDoubt != nil {
 		s.NodeDoubt = d.NodeDoubt() // which reads a file: not with the lock
 	}
@@ -167,7 +168,7 @@ func (d *Daemon) whoAmI(s Status) Status {
 }
 
 // statuses says of each NIC how it is, from what the kernel shows now and not from what was done.
-func (d *Daemon) statuses(desired Desired, results []apply.Result, m *plan.Machine) []NICStatus {
+func (d *Daemon) statuses(desired asked.Desired, results []apply.Result, m *plan.Machine) []NICStatus {
 	var out []NICStatus
 	for _, r := range results {
 		switch {

@@ -8,6 +8,7 @@ import (
 	"path"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 )
 
 // Files keeps what must outlive the daemon. Write is atomic and durable.
@@ -34,12 +35,12 @@ type sent struct {
 	Delivered bool
 }
 
-func (s store) loadWish() (Wish, error) {
-	var w Wish
+func (s store) loadWish() (asked.Wish, error) {
+	var w asked.Wish
 	return w, s.load(wishFile, &w)
 }
 
-func (s store) saveWish(w Wish) error {
+func (s store) saveWish(w asked.Wish) error {
 	w.Object, w.Before, w.Unreleased = slim(w.Object), slim(w.Before), slim(w.Unreleased)
 	return s.save(wishFile, w)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 )
 
@@ -27,7 +28,7 @@ func TestNICsThatShareASubnetAreReportedAsTheObjectHasThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
 		defer w.start()()
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.2.2/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.2.2/24")})
 		w.want("multinic1 192.0.2.1/32, multinic2 192.0.2.2/32")
 		for i, is := range w.lastReport().Interfaces {
 			if want := []string{"192.0.2.1/24", "192.0.2.2/24"}[i]; is.Address != want || is.Status != v1.StateConfigured {
@@ -48,7 +49,7 @@ func TestNICsThatShareASubnetAreReportedAsTheObjectHasThem(t *testing.T) {
 		if len(w.machine.Rules) != 2 {
 			t.Errorf("the rules are %v", w.machine.Rules)
 		}
-		w.tell(Wish{Object: object("u1", 2, "192.0.2.1/24")})
+		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.1/24")})
 		w.want("multinic1 192.0.2.1/24")
 		if len(w.machine.Rules) != 0 {
 			t.Errorf("the rules are %v", w.machine.Rules)
@@ -75,7 +76,7 @@ func TestMainsRouteIsNotThatOfANICThatFails(t *testing.T) {
 		defer w.start()()
 		neighbour := netip.MustParseAddr("192.0.2.1")
 		w.machine.Neighbours = map[netip.Addr]nic.MAC{neighbour: {2, 9}}
-		w.tell(Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.2.2/24")})
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.2.2/24")})
 		sleep(10 * time.Second)
 		if got := strings.Join(w.routesOf(2), ", "); got != "192.0.2.0/24 src 192.0.2.2 metric 20002" {
 			t.Errorf("while the first fails main has %q by the second", got)

@@ -8,6 +8,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -57,7 +58,7 @@ type Wiring struct {
 
 // Source tells what is wanted. Run calls notify for each news, from one goroutine, until ctx is done.
 type Source interface {
-	Run(ctx context.Context, notify func(Wish)) error
+	Run(ctx context.Context, notify func(asked.Wish)) error
 }
 
 // Reporter carries a report, encoded, to the cluster, and shows that the node lives. Both may fail; both are tried again.

@@ -9,6 +9,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/asked"
 	"multinicd/nic"
 )
 
@@ -73,7 +74,7 @@ func isAbout(s daemon.Status, object string) bool {
 	if err != nil {
 		return true
 	}
-	wish := daemon.Parse(o, o.Spec.NodeName)
+	wish := asked.Parse(o, o.Spec.NodeName)
 	if wish.Refused != nil || s.Held || s.State == string(v1.PhaseRemoved) {
 		return true
 	}

@@ -137,6 +137,8 @@ func TestTheTableRefuses(t *testing.T) {
 		{"the product using the test bed", "cmd/multinicd", "multinicd/test/bed", false, true},
 		{"go-cmp in the product", "plan", "github.com/google/go-cmp/cmp", false, true},
 		{"go-cmp in a test", "plan", "github.com/google/go-cmp/cmp", true, false},
+		{"what the node is asked for knowing the loop", "internal/daemon/asked", "multinicd/internal/daemon", false, true},
+		{"what the node is asked for knowing the transaction", "internal/daemon/asked", "multinicd/internal/apply", false, true},
 		{"the daemon knowing who decides for the host", "internal/daemon", "multinicd/internal/node", false, true},
 		{"what decides for the host choosing a backend", "internal/node", "multinicd/netplan", false, false},
 		{"what decides for the host parsing flags", "internal/node", "github.com/urfave/cli/v2", false, true},

@@ -1,4 +1,4 @@
-package daemon
+package asked
 
 import (
 	"errors"
@@ -12,8 +12,8 @@ import (
 // ErrNothingBefore: there is no other configuration to go back to.
 var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to roll back to")
 
-// mayRollBack says why a rollback, or with back false the end of one, has no sense now, as far as the wish alone tells; nil: it has.
-func (w Wish) mayRollBack(back bool) error {
+// MayRollBack says why a rollback, or with back false the end of one, has no sense now, as far as the wish alone tells; nil: it has.
+func (w Wish) MayRollBack(back bool) error {
 	switch {
 	case !back && !w.Held:
 		return errors.New("nothing is rolled back: there is nothing to undo")
@@ -43,17 +43,17 @@ func sameNICs(a, b *v1.MultiNicNodeConfig) bool {
 // heldEnds says what ends a rollback.
 const heldEnds = "`multinicd rollback --undo` on the node, or the next change of the object, ends that"
 
-// heldMessage says of an object that is held back what is in force, and what ends that.
-func (w Wish) heldMessage() string {
+// HeldMessage says of an object that is held back what is in force, and what ends that.
+func (w Wish) HeldMessage() string {
 	object := "the object"
-	if g := w.generation(); g != 0 { // from a file: nobody counts
+	if g := w.Generation(); g != 0 { // from a file: nobody counts
 		object = fmt.Sprintf("generation %d", g)
 	}
-	return fmt.Sprintf("%s is held back: it was rolled back by hand to %s; %s", object, w.beforeText(), heldEnds)
+	return fmt.Sprintf("%s is held back: it was rolled back by hand to %s; %s", object, w.BeforeText(), heldEnds)
 }
 
-// beforeText names what a rollback goes back to.
-func (w Wish) beforeText() string {
+// BeforeText names what a rollback goes back to.
+func (w Wish) BeforeText() string {
 	switch {
 	case w.Before.Generation == 0: // from a file: nobody counts
 		return "the configuration before it"

@@ -1,4 +1,4 @@
-package daemon
+package asked
 
 import (
 	"fmt"
@@ -12,14 +12,14 @@ import (
 // Desired is an object in our own words.
 type Desired struct {
 	NICs    []nic.Config  // sorted by id
-	Invalid []InvalidNIC  // entries that today's rules refuse; in the order of the object
+	Invalid []Invalid     // entries that today's rules refuse; in the order of the object
 	Hold    []nic.MAC     // NICs left as they are: their entry cannot be read
 	HoldAll bool          // an entry cannot be read so far as to know its NIC: none is taken back
 	Refused *plan.Refusal // the whole object is refused; the rest is empty
 }
 
-// InvalidNIC is an entry that is refused for its own sake.
-type InvalidNIC struct {
+// Invalid is an entry that is refused for its own sake.
+type Invalid struct {
 	ID      int     // -1 where it cannot be read
 	Name    string  // multinic<ID>; where that cannot be read, what was given, made printable
 	MAC     nic.MAC // zero where that is what is wrong
@@ -62,7 +62,7 @@ func Parse(obj *v1.MultiNicNodeConfig, node string) Desired {
 
 func (d *Desired) refuse(entry v1.Interface, n v1.Normal, mac nic.MAC, msg string) {
 	const most = 32 // bytes of what may be anything: a line of the status shows it
-	bad := InvalidNIC{ID: -1, Name: v1.Printable(entry.Name, most), MAC: mac, Text: v1.Printable(n.MACAddress, most), Message: msg}
+	bad := Invalid{ID: -1, Name: v1.Printable(entry.Name, most), MAC: mac, Text: v1.Printable(n.MACAddress, most), Message: msg}
 	if n.Name != "" && n.ID >= 0 && n.ID <= v1.MaxID {
 		bad.ID, bad.Name = int(n.ID), nic.NameFor(int(n.ID))
 	}
@@ -85,9 +85,9 @@ func config(n v1.Normal, mac nic.MAC, port string) nic.Config {
 	return out
 }
 
-// held lists what must not be taken back: the entries that cannot be read, or, where one tells
+// Held lists what must not be taken back: the entries that cannot be read, or, where one tells
 // nothing of its NIC, all that we own.
-func (d Desired) held(rec plan.Record) []nic.MAC {
+func (d Desired) Held(rec plan.Record) []nic.MAC {
 	out := d.Hold
 	if d.HoldAll {
 		for _, o := range rec.NICs {

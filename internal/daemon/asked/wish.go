@@ -1,4 +1,15 @@
-package daemon
+// Package asked is what the node is asked for: its object, and how the object is to be taken.
+//
+// In go the node's MultiNicNodeConfig and what else is known of it. Out come the NICs that the
+// object wants, in our own words, and a Mode: whether the object counts, waits, is held back or is
+// gone. What a person is told of that is worded here too.
+//
+// The package is pure: it reads no file and no clock, logs nothing and knows no link of the host.
+// Values are replaced and never changed in place.
+//
+// Start reading at Wish. desired.go turns an object into NICs, rollback.go says what there is to go
+// back to, and run.go what the cluster asks for once.
+package asked
 
 import (
 	"fmt"
@@ -33,7 +44,7 @@ type Wish struct {
 	Unread *Unread `json:",omitempty"`
 	// Left: everything was given back by hand, and nothing is configured before the daemon starts anew.
 	Left bool      `json:"-"`
-	told time.Time // when Object came; zero: before the daemon started
+	Told time.Time `json:"-"` // when Object came; zero: before the daemon started
 	// Of the source, not of the object:
 	Err     error     `json:"-"` // why the source could not be asked last time
 	Contact time.Time `json:"-"` // when it last answered; zero: never in this run
@@ -84,8 +95,8 @@ func (w Wish) Mode() Mode {
 	return ModeObject
 }
 
-// object is what is known of it.
-func (u Unread) object() *v1.MultiNicNodeConfig {
+// Object is what is known of it.
+func (u Unread) Object() *v1.MultiNicNodeConfig {
 	return &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{UID: u.UID, Generation: u.Generation}}
 }
 
@@ -97,8 +108,8 @@ func (w Wish) InForce() *v1.MultiNicNodeConfig {
 	return w.Object
 }
 
-// with gives the wish after news of the object. What was in force stays known, to roll back to.
-func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
+// With gives the wish after news of the object. What was in force stays known, to roll back to.
+func (w Wish) With(obj *v1.MultiNicNodeConfig, gone bool) Wish {
 	if was := w.InForce(); was != nil && (obj == nil || !sameNICs(was, obj) && Parse(was, was.Spec.NodeName).Refused == nil) {
 		w.Before = was
 	}
@@ -106,9 +117,9 @@ func (w Wish) with(obj *v1.MultiNicNodeConfig, gone bool) Wish {
 	return w
 }
 
-// waits says whether obj is to be left until the rollout releases it. A bridge that has spoken of this generation and named no release holds
+// Waits says whether obj is to be left until the rollout releases it. A bridge that has spoken of this generation and named no release holds
 // nothing back; one that has not spoken yet may be about to, where it held something back before.
-func (w Wish) waits(obj *v1.MultiNicNodeConfig) bool {
+func (w Wish) Waits(obj *v1.MultiNicNodeConfig) bool {
 	if w.Object != nil && w.Object.UID == obj.UID && w.Object.Generation == obj.Generation {
 		return false // it is in force already
 	}
@@ -118,8 +129,8 @@ func (w Wish) waits(obj *v1.MultiNicNodeConfig) bool {
 	return w.Braked && obj.Status.ObservedGeneration < obj.Generation
 }
 
-// same says whether news has nothing new of the object.
-func (w Wish) same(news Wish) bool {
+// Same says whether news has nothing new of the object.
+func (w Wish) Same(news Wish) bool {
 	if w.Unread != nil || w.Gone != news.Gone || (w.Object == nil) != (news.Object == nil) {
 		return false
 	}
@@ -132,20 +143,20 @@ func (w Wish) same(news Wish) bool {
 	return reflect.DeepEqual(w.Object.Spec, news.Object.Spec) // from a file: nobody counts generations
 }
 
-// generation is that of the newest object that can be read; 0: there is none, or nobody counts.
-func (w Wish) generation() int64 {
+// Generation is that of the newest object that can be read; 0: there is none, or nobody counts.
+func (w Wish) Generation() int64 {
 	if w.Object == nil {
 		return 0
 	}
 	return w.Object.Generation
 }
 
-// unreadMessage says why the newest object, which must be Unread, is not in force.
-func (w Wish) unreadMessage() string {
+// UnreadMessage says why the newest object, which must be Unread, is not in force.
+func (w Wish) UnreadMessage() string {
 	return fmt.Sprintf("generation %d cannot be read: %s", w.Unread.Generation, w.Unread.Message)
 }
 
-// unreleasedMessage says the same of one that must be Unreleased.
-func (w Wish) unreleasedMessage() string {
+// UnreleasedMessage says the same of one that must be Unreleased.
+func (w Wish) UnreleasedMessage() string {
 	return fmt.Sprintf("generation %d waits: %s", w.Unreleased.Generation, v1.WaitingForReleaseMessage)
 }

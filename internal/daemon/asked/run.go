@@ -1,4 +1,4 @@
-package daemon
+package asked
 
 import (
 	"slices"
@@ -16,24 +16,24 @@ type Run struct {
 	Action v1.RunAction
 }
 
-// due gives the run that is asked for and not yet done; nil where there is none.
-func (w Wish) due() *Run {
+// Due gives the run that is asked for and not yet done; nil where there is none.
+func (w Wish) Due() *Run {
 	if w.Object == nil || w.Object.Status.RequestedRun == "" || slices.Contains(w.Ran, w.Object.Status.RequestedRun) {
 		return nil
 	}
 	return &Run{w.Object.Status.RequestedRun, w.Object.Status.RequestedAction}
 }
 
-// doing is the wish once a run is being done, with what the run asks for.
-func (w Wish) doing(run *Run) Wish {
+// Doing is the wish once a run is being done, with what the run asks for.
+func (w Wish) Doing(run *Run) Wish {
 	w.Cleaned = run.Action == v1.ActionCleanup
 	w.Ran = append(slices.Clone(w.Ran), run.UID)
 	w.Ran = w.Ran[max(0, len(w.Ran)-maxRan):]
 	return w
 }
 
-// lastRun is the run that a report answers; empty where the node was never asked for one.
-func (w Wish) lastRun() string {
+// LastRun is the run that a report answers; empty where the node was never asked for one.
+func (w Wish) LastRun() string {
 	if len(w.Ran) == 0 {
 		return ""
 	}
