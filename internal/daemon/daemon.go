@@ -54,16 +54,15 @@ type state struct {
 // own is what the loop knows for itself. It has no lock, since one goroutine uses it.
 type own struct {
 	retries
-	paces   map[nic.MAC]*pace // of changes that are half way
-	between between           // two states
-	counted time.Time         // told of the wish whose change was counted last
-	woken   time.Time         // when the kernel's event came that this pass looks into; zero: none did
-	events  chan struct{}     // wakes the loop: the kernel has told of something; nil: nobody listens
-	serves  bool              // there will be another pass
-	started bool              // the service manager knows that we are ready
-	blinds  int               // passes in a row that could not see the machine
-	unseen  error             // why the last pass could not; nil: it could, or did not have to
-	given   []Given           // by the last pass
+	between between       // two states
+	counted time.Time     // told of the wish whose change was counted last
+	woken   time.Time     // when the kernel's event came that this pass looks into; zero: none did
+	events  chan struct{} // wakes the loop: the kernel has told of something; nil: nobody listens
+	serves  bool          // there will be another pass
+	started bool          // the service manager knows that we are ready
+	blinds  int           // passes in a row that could not see the machine
+	unseen  error         // why the last pass could not; nil: it could, or did not have to
+	given   []Given       // by the last pass
 }
 
 // Run serves until ctx is done; a change under way is finished or rolled back first.

@@ -3,12 +3,7 @@ package daemon
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
-
-	v1 "multinicd/api/v1"
-	"multinicd/internal/apply"
-	"multinicd/plan"
 )
 
 // fight watches over the repairs of one NIC, and holds them back while another writer undoes each. It knows no clock but what it is told.
@@ -83,58 +78,4 @@ func (f *fight) next(now time.Time) time.Time {
 
 func (f *fight) message() string {
 	return fmt.Sprintf("another writer keeps changing it: %s; multinicd stands back, and tries again by and by", f.about)
-}
-
-// fight returns what is known of fights about the action's NIC, and whether the action is a repair.
-// It starts a new record if the link was replaced or the wish changed, because then the action is
-// not a repair.
-func (d *Daemon) fight(a plan.Action) (f *fight, drift bool) {
-	mac := a.NIC.MAC
-	if a.Kind != plan.Configure || a.Link == nil {
-		delete(d.own.fights, mac)
-		return nil, false
-	}
-	f = d.own.fights[mac]
-	had, known := d.Applier.Record().Find(mac)
-	same := known && had.Applied && had.Config.Equal(a.NIC)
-	if f == nil || f.index != a.Link.Index || !same {
-		d.own.fights[mac] = &fight{index: a.Link.Index}
-		return d.own.fights[mac], false
-	}
-	if drift = !a.Change.Empty(); drift && !f.holds(d.now()) {
-		f.by = d.whose(a) // before the repair, which is a change too, and may be made by NetworkManager
-	}
-	return f, drift
-}
-
-// drifted does a repair, and says in the log what it was about and who was it, as far as that can be known.
-func (d *Daemon) drifted(f *fight, res apply.Result) {
-	a := res.Action
-	d.countRepair(res)
-	about, by := strings.Join(differences(a), "; "), f.by
-	log := d.Log.With("node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
-	if res.Err == nil {
-		log.Info("put back what somebody changed")
-	} else {
-		log.Info("what somebody changed is not put back yet")
-	}
-	if f.repaired(d.now(), res.Err == nil, about+" (by "+by+")") {
-		d.Log.Warn("another writer keeps changing a NIC; standing back", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", v1.ReasonDriftFighting,
-			"change", about, "by", by, "pause", f.pause)
-	}
-}
-
-// differences says what a repair was about, as Verify would.
-func differences(a plan.Action) (out []string) {
-	after := plan.Owned{}
-	if a.After != nil {
-		after = *a.After
-	}
-	for _, m := range plan.Verify(a.NIC, *a.Link, after) {
-		out = append(out, m.String())
-	}
-	if out == nil {
-		out = strings.Split(strings.TrimSpace(a.Change.String()), "\n")
-	}
-	return out
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -24,32 +23,6 @@ type motion struct {
 	state string    // what of the link is told
 }
 
-// inMotion says whether the link of a NIC that is in force may be on its way to a Pod, or back. A NIC that is new, or is to
-// be another than before, is not waited for; nor is any by who makes a single pass, or has not made the first yet.
-func (d *Daemon) inMotion(a plan.Action) bool {
-	mac, now := a.NIC.MAC, d.now()
-	had, known := d.Applier.Record().Find(mac)
-	ours := a.Kind == plan.Configure && a.Link != nil && known && had.Applied && had.Config.Equal(a.NIC)
-	if !d.own.serves || !d.own.started || !ours || a.Change.Name == "" && !a.Change.Up {
-		delete(d.own.motions, mac)
-		return false
-	}
-	state := fmt.Sprintf("%d %s %v", a.Link.Index, a.Link.Name, a.Link.Up)
-	m, seen := d.own.motions[mac]
-	if !seen {
-		m.since = now
-	}
-	if m.state != state {
-		m.state, m.last = state, now
-	}
-	if !now.Before(m.end()) {
-		delete(d.own.motions, mac)
-		return false
-	}
-	d.own.motions[mac] = m
-	return true
-}
-
 // end is when the link is looked at as it is then.
 func (m motion) end() time.Time {
 	if most := m.since.Add(motionMost); most.Before(m.last.Add(motionEnds)) {
@@ -58,11 +31,29 @@ func (m motion) end() time.Time {
 	return m.last.Add(motionEnds)
 }
 
-// nextMotion is how long until the first of them ends; an hour where there is none. It may be less than waitMin: there is
-// one such wait after each thing that somebody does to a link.
-func nextMotion(motions map[nic.MAC]motion, now time.Time) time.Duration {
+// inMotion says whether the link of the action's NIC, which somebody has renamed or set down, is to be left alone now.
+func (r retries) inMotion(a plan.Action, now time.Time) bool {
+	mac, state := a.NIC.MAC, fmt.Sprintf("%d %s %v", a.Link.Index, a.Link.Name, a.Link.Up)
+	m, seen := r.motions[mac]
+	if !seen {
+		m.since = now
+	}
+	if m.state != state {
+		m.state, m.last = state, now
+	}
+	if !now.Before(m.end()) {
+		delete(r.motions, mac)
+		return false
+	}
+	r.motions[mac] = m
+	return true
+}
+
+// nextMotion is how long until the first link in motion is looked at; an hour where there is none. It may be less than waitMin:
+// there is one such wait after each thing that somebody does to a link.
+func (r retries) nextMotion(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, m := range motions {
+	for _, m := range r.motions {
 		if end := m.end(); end.After(now) { // else the pass that was to look at it saw nothing
 			wait = min(wait, end.Sub(now))
 		}

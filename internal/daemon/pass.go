@@ -25,7 +25,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	}
 	d.resume(ctx)
 	defer func() {
-		next = min(next, d.untilResume(), d.own.between.next(d.now()), nextMotion(d.own.motions, d.now()))
+		next = min(next, d.untilResume(), d.own.between.next(d.now()), d.own.nextMotion(d.now()))
 	}()
 	if wish.Mode() == asked.ModeUnknown {
 		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(asked.Desired{}, d.withHalfway(nil), nil)}, wish)
@@ -180,6 +180,9 @@ func (d *Daemon) current() asked.Wish {
 	}
 	return w
 }
+
+// retryKeep is when an object that could not be written to disk is tried again.
+const retryKeep = time.Minute
 
 // nextRetry is how long the loop may wait for an event.
 func (d *Daemon) nextRetry() time.Duration {

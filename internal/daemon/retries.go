@@ -20,10 +20,11 @@ type retries struct {
 	failures map[nic.MAC]failure
 	fights   map[nic.MAC]*fight
 	motions  map[nic.MAC]motion // of links that somebody renames or sets down
+	halves   map[nic.MAC]*half  // of changes that are half way
 }
 
 func newRetries() retries {
-	return retries{map[nic.MAC]failure{}, map[nic.MAC]*fight{}, map[nic.MAC]motion{}}
+	return retries{map[nic.MAC]failure{}, map[nic.MAC]*fight{}, map[nic.MAC]motion{}, map[nic.MAC]*half{}}
 }
 
 // keep forgets every NIC for which the newest plan has no action: nobody would ever try its change again, nor see its peace.
@@ -49,6 +50,22 @@ func (r retries) next(now time.Time) time.Duration {
 		}
 	}
 	return max(wait, waitMin)
+}
+
+// tryNow has the next pass try what waits for its next retry: whoever asks for something wants that.
+func (r retries) tryNow() {
+	clear(r.failures)
+	for _, h := range r.halves {
+		h.news = true
+	}
+}
+
+// nextTry is when what failed of a NIC is tried again; zero: nothing is.
+func (r retries) nextTry(mac nic.MAC) time.Time {
+	if h := r.halves[mac]; h != nil {
+		return h.due()
+	}
+	return r.failures[mac].next
 }
 
 // failed lists the NICs whose last change failed, in no order.
@@ -94,7 +111,6 @@ const (
 	retryMin   = 5 * time.Second
 	retryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
 	retryMax   = 10 * time.Minute
-	retryKeep  = time.Minute // for an object that could not be written to disk
 )
 
 // due says whether a change that failed is to be tried now. Those that failed one after the other are tried again in one pass, and not each in one of

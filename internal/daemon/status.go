@@ -244,7 +244,7 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 			out.Outcome = ""
 		}
 	default:
-		out.Status, out.NextTry = v1.StateFailed, d.nextTry(c.MAC)
+		out.Status, out.NextTry = v1.StateFailed, d.own.nextTry(c.MAC)
 		out.Between = m != nil && r.Action.Link != nil && !slices.ContainsFunc(m.Links, func(l nic.Link) bool { return l.Index == r.Action.Link.Index })
 		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
 			out.Message = stays(out.Message, out.Have.Addresses)
@@ -313,14 +313,6 @@ func prefixes(list []netip.Prefix) string {
 		out[i] = p.String()
 	}
 	return strings.Join(out, " ")
-}
-
-// nextTry is when what failed of a NIC is tried again; zero: nothing is.
-func (d *Daemon) nextTry(mac nic.MAC) time.Time {
-	if p := d.own.paces[mac]; p != nil {
-		return p.due()
-	}
-	return d.own.failures[mac].next
 }
 
 // configuredMessage is of a NIC that is all as it was asked for.
