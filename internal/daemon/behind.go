@@ -33,14 +33,14 @@ func (d *Daemon) stands(r apply.Result, now plan.Action) bool {
 	if _, half := d.halfway(now); half {
 		return r.Outcome == apply.RollbackFailed // tried again at a pace of its own
 	}
-	if f := d.own.fights[now.NIC.MAC]; f.holds(d.now()) && !now.Change.Empty() {
+	if f := d.own.pace.Fights[now.NIC.MAC]; f.Holds(d.now()) && !now.Change.Empty() {
 		return r.Reason == v1.ReasonDriftFighting
 	}
-	switch f, failed := d.own.failures[now.NIC.MAC]; {
+	switch f, failed := d.own.pace.Failures[now.NIC.MAC]; {
 	case now.Kind == plan.Refuse || now.Kind == plan.Wait:
 		return r.Reason == now.Reason && a.Message == now.Message
 	case failed:
-		return f.counts(now) && !f.due(d.now())
+		return f.Counts(now) && !f.Due(d.now())
 	}
 	return (r.Outcome == apply.Done || r.Outcome == apply.Unchanged) && now.Change.Empty()
 }

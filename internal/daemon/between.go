@@ -5,6 +5,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/pace"
 )
 
 // between holds a report back while NICs are just coming, going or being changed by somebody: what could be said of them now would be another thing
@@ -64,5 +65,5 @@ func (b *between) next(now time.Time) time.Duration {
 	if b.until.IsZero() {
 		return time.Hour
 	}
-	return max(b.until.Sub(now), waitMin)
+	return max(b.until.Sub(now), pace.WaitMin)
 }

@@ -20,16 +20,16 @@ func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Pla
 			break
 		}
 		if res, half := d.halfway(a); half { // resume has a pace of its own
-			delete(d.own.failures, a.NIC.MAC)
-			delete(d.own.fights, a.NIC.MAC)
+			delete(d.own.pace.Failures, a.NIC.MAC)
+			delete(d.own.pace.Fights, a.NIC.MAC)
 			results = append(results, res)
 			continue
 		}
-		f, failed := d.own.failures[a.NIC.MAC]
-		failed = failed && f.counts(a)
-		if failed && !f.due(d.now()) && a.Kind == f.result.Action.Kind {
-			f.result.Action.Asked = a.Asked // the same may have been asked in other words before
-			results = append(results, f.result)
+		f, failed := d.own.pace.Failures[a.NIC.MAC]
+		failed = failed && f.Counts(a)
+		if failed && !f.Due(d.now()) && a.Kind == f.Result.Action.Kind {
+			f.Result.Action.Asked = a.Asked // the same may have been asked in other words before
+			results = append(results, f.Result)
 			continue
 		}
 		if d.inMotion(a) {
@@ -37,15 +37,15 @@ func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Pla
 			continue
 		}
 		fight, drift := d.fight(a)
-		if drift && fight.holds(d.now()) {
-			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: fight.message()})
+		if drift && fight.Holds(d.now()) {
+			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: fight.Message()})
 			continue
 		}
 		if a.Kind == plan.Configure && a.Link != nil {
 			d.rememberToo(a.Link.Index) // who changes it while others are still under way is to be known
 		}
 		res := d.Applier.Do(ctx, a)
-		if res.Err != nil && !failed && !fight.fighting() {
+		if res.Err != nil && !failed && !fight.Fighting() {
 			if now, yes := d.overtaken(ctx, desired, res); yes {
 				d.Log.Info("a NIC was changed by somebody else in the middle of a change; once more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", res.Reason, "err", res.Err)
 				d.Alive() // both together may take longer than one watchdog interval
@@ -57,24 +57,24 @@ func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Pla
 		case res.Outcome == apply.Refused && res.Err == nil:
 			// Nothing was tried: that is neither a repair nor a sign of peace.
 			drift = false
-			delete(d.own.fights, a.NIC.MAC)
+			delete(d.own.pace.Fights, a.NIC.MAC)
 		case drift:
 			d.drifted(fight, res)
-		case fight != nil && res.Outcome == apply.Unchanged && fight.peace(d.now()):
+		case fight != nil && res.Outcome == apply.Unchanged && fight.Peace(d.now()):
 			d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)
 		}
 		switch {
-		case drift && fight.fighting() && res.Err != nil:
+		case drift && fight.Fighting() && res.Err != nil:
 			// Undone by the other before it could be verified: the fight says when to go on.
-			delete(d.own.failures, a.NIC.MAC)
+			delete(d.own.pace.Failures, a.NIC.MAC)
 			changed = true
 		case res.Err != nil:
-			d.own.fail(res, d.now())
-			d.Log.Log(ctx, d.own.failures[a.NIC.MAC].level(), "a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
+			d.own.pace.Fail(res, d.now())
+			d.Log.Log(ctx, d.own.pace.Failures[a.NIC.MAC].Level(), "a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
 			changed = true
 		default:
 			changed = changed || res.Outcome == apply.Done
-			delete(d.own.failures, a.NIC.MAC)
+			delete(d.own.pace.Failures, a.NIC.MAC)
 		}
 		results = append(results, res)
 		if d.cutShort(results) {
@@ -127,8 +127,8 @@ func (d *Daemon) logChange(wish asked.Wish, results []apply.Result, took time.Du
 	}
 	level := slog.LevelInfo
 	if !slices.ContainsFunc(results, func(r apply.Result) bool {
-		f, failed := d.own.failures[r.Action.NIC.MAC]
-		return r.Outcome == apply.Done || failed && !f.again
+		f, failed := d.own.pace.Failures[r.Action.NIC.MAC]
+		return r.Outcome == apply.Done || failed && !f.Again
 	}) {
 		level = slog.LevelDebug
 	}

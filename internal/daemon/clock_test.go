@@ -11,6 +11,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 )
 
 // clock is the clock of a host as the kernel gives it: a wall that somebody may set, and a monotonic reading that nobody can.
@@ -104,7 +105,7 @@ func TestSettingTheWallClockByHoursChangesNothing(t *testing.T) {
 					w.want("")
 					before := w.machine.Asked
 					w.wake <- struct{}{}
-					sleep(retryProbe - 5*time.Second)
+					sleep(pace.RetryProbe - 5*time.Second)
 					if w.machine.Asked != before {
 						t.Error("the change was tried again before its time")
 					}
@@ -124,13 +125,13 @@ func TestSettingTheWallClockByHoursChangesNothing(t *testing.T) {
 					before := w.machine.Asked
 					c.set(by)
 					w.wake <- struct{}{}
-					sleep(retryMin / 2)
+					sleep(pace.RetryMin / 2)
 					if w.machine.Asked != before {
 						t.Error("the change was tried again before its time")
 					}
 					w.machine.Refuse = nil
 					w.wake <- struct{}{} // too early still
-					sleep(retryMin)
+					sleep(pace.RetryMin)
 					w.want("multinic1 192.0.2.1/24")
 				})
 			})

@@ -11,7 +11,7 @@
 // Start reading at pass.go, which is the walk; carryout.go does the actions of a plan. Daemon.Run
 // only starts goroutines, and loop.go says when a pass is made. news.go has what comes from
 // outside, and wiring.go what a Daemon needs of others. Below this package, asked has what an
-// object asks for.
+// object asks for, and pace when a NIC is tried again.
 package daemon
 
 import (
@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 	"multinicd/nic"
 )
 
@@ -53,7 +54,7 @@ type state struct {
 
 // own is what the loop knows for itself. It has no lock, since one goroutine uses it.
 type own struct {
-	retries
+	pace    pace.NICs     // when NICs are tried again
 	between between       // two states
 	counted time.Time     // told of the wish whose change was counted last
 	woken   time.Time     // when the kernel's event came that this pass looks into; zero: none did

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/pace"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -17,7 +18,7 @@ import (
 func (d *Daemon) resume(ctx context.Context) {
 	left := d.Applier.Halfway()
 	if len(left) == 0 {
-		d.own.halves = nil
+		d.own.pace.Halves = nil
 		return
 	}
 	machine, err := d.Machine.Look(ctx)
@@ -26,18 +27,18 @@ func (d *Daemon) resume(ctx context.Context) {
 	} else if ctx.Err() == nil {
 		d.partDown(partLook, err)
 	}
-	halves := map[nic.MAC]*half{}
+	halves := map[nic.MAC]*pace.Half{}
 	for _, h := range left {
 		mac, names := h.NIC.MAC, holders(h, machine)
-		p := d.own.halves[mac]
+		p := d.own.pace.Halves[mac]
 		if p == nil { // its undo was tried right now
 			d.Log.Error("a NIC is half way; it is tried again", "node", d.Node, "nic", h.NIC.Name, "mac", mac, "err", h.Err)
-			halves[mac] = newHalf(d.now(), names)
+			halves[mac] = pace.NewHalf(d.now(), names)
 			continue
 		}
 		halves[mac] = p
-		p.look(names)
-		if d.now().Before(p.due()) {
+		p.Look(names)
+		if d.now().Before(p.Due()) {
 			continue
 		}
 		err := d.Applier.Resume(ctx, mac)
@@ -45,21 +46,21 @@ func (d *Daemon) resume(ctx context.Context) {
 		if err == nil {
 			d.Log.Info("a NIC that was half way has been put right", "node", d.Node, "nic", h.NIC.Name, "mac", mac)
 			delete(halves, mac)
-			delete(d.own.failures, mac) // what failed is tried anew
+			delete(d.own.pace.Failures, mac) // what failed is tried anew
 			continue
 		}
-		p.again(d.now(), names)
+		p.Again(d.now(), names)
 	}
-	d.own.halves = halves
+	d.own.pace.Halves = halves
 }
 
 // untilResume is the time until the next change that is half way is to be tried; an hour where none is.
 func (d *Daemon) untilResume() time.Duration {
 	next := time.Hour
 	for _, h := range d.Applier.Halfway() {
-		wait := resumeMin // left half way by this pass
-		if p := d.own.halves[h.NIC.MAC]; p != nil {
-			wait = max(p.due().Sub(d.now()), resumeMin)
+		wait := pace.ResumeMin // left half way by this pass
+		if p := d.own.pace.Halves[h.NIC.MAC]; p != nil {
+			wait = max(p.Due().Sub(d.now()), pace.ResumeMin)
 		}
 		next = min(next, wait)
 	}

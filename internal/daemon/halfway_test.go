@@ -11,6 +11,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -63,7 +64,7 @@ func (w *world) well() {
 func TestANICThatIsHalfWayIsThatNICsTrouble(t *testing.T) {
 	for name, freed := range map[string]func(w *world){
 		"with an event":    func(w *world) { w.wake <- struct{}{}; w.pass(time.Second) },
-		"without an event": func(w *world) { w.pass(resumeMax) },
+		"without an event": func(w *world) { w.pass(pace.ResumeMax) },
 	} {
 		for _, restart := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -156,7 +157,7 @@ func TestAMachineThatCannotBeReadIsSaidOnce(t *testing.T) {
 					t.Errorf("%d lines in an hour, and %v do not work; want one", n, w.daemon.Status().Down)
 				}
 				w.dark.Store(false)
-				w.pass(resumeMax)
+				w.pass(pace.ResumeMax)
 				if n := logged.Load(); n != 2 || len(w.daemon.Status().Down) != 0 {
 					t.Errorf("%d lines in the end, and %v do not work", n, w.daemon.Status().Down)
 				}

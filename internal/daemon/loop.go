@@ -9,7 +9,7 @@ import (
 // follows a quiet time does not wait. While somebody fights with us, events are no news: it is
 // longer then.
 func (d *Daemon) debounce() time.Duration {
-	if len(d.own.goingOn()) > 0 {
+	if len(d.own.pace.GoingOn()) > 0 {
 		return 300 * time.Millisecond
 	}
 	return 50 * time.Millisecond

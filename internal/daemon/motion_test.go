@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 	"multinicd/nic"
 )
 
@@ -70,7 +71,7 @@ func TestALinkThatIsRenamedAgainAndAgainIsRepairedInTheEnd(t *testing.T) {
 				repaired = time.Since(began)
 			}
 		}
-		if repaired < motionMost-100*time.Millisecond || repaired > motionMost+500*time.Millisecond {
+		if repaired < pace.MotionMost-100*time.Millisecond || repaired > pace.MotionMost+500*time.Millisecond {
 			t.Errorf("repaired after %s", repaired)
 		}
 	})

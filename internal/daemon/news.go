@@ -79,7 +79,7 @@ func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
 // begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst
 // does the pass again after its start, and reports on the run then. d.state.mu must be held.
 func (d *Daemon) begin(run *asked.Run) {
-	d.own.tryNow()
+	d.own.pace.TryNow()
 	d.state.wish = d.state.wish.Doing(run)
 	d.Log.Info("the cluster asks for a run", "node", d.Node, "run", run.UID, "action", string(run.Action))
 }

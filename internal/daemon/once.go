@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 )
 
 // Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply` runs. The object is remembered as the
@@ -34,7 +35,7 @@ func (d *Daemon) setUp() {
 	d.made.Do(func() {
 		d.commands = make(chan command)
 		d.state.down = map[string]Part{}
-		d.own.retries = newRetries()
+		d.own.pace = pace.New()
 		d.own.between.done = map[string]time.Time{}
 		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}, d.Log)
 	})
@@ -64,7 +65,7 @@ func (d *Daemon) recover(ctx context.Context) error {
 
 // read reads what was known of the object, and of the report on it.
 func (d *Daemon) read() {
-	d.own.retries = newRetries()
+	d.own.pace = pace.New()
 	st := store{d.Files, d.Dir}
 	wish, err := st.loadWish()
 	if err != nil {

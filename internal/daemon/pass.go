@@ -7,6 +7,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 	"multinicd/plan"
 )
 
@@ -25,7 +26,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	}
 	d.resume(ctx)
 	defer func() {
-		next = min(next, d.untilResume(), d.own.between.next(d.now()), d.own.nextMotion(d.now()))
+		next = min(next, d.untilResume(), d.own.between.next(d.now()), d.own.pace.NextMotion(d.now()))
 	}()
 	if wish.Mode() == asked.ModeUnknown {
 		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(asked.Desired{}, d.withHalfway(nil), nil)}, wish)
@@ -54,7 +55,7 @@ func (d *Daemon) aim(ctx context.Context, wish asked.Wish) (desired asked.Desire
 
 // rest ends a pass that leaves every NIC as it is: nothing is tried again before there is news.
 func (d *Daemon) rest() time.Duration {
-	d.own.keep(nil)
+	d.own.pace.Keep(nil)
 	return d.nextRetry()
 }
 
@@ -75,7 +76,7 @@ func (d *Daemon) act(ctx context.Context, wish asked.Wish, desired asked.Desired
 		p = d.plan(desired, machine)
 		results, _ = d.carryOut(ctx, desired, p)
 	}
-	d.own.keep(p.Actions)
+	d.own.pace.Keep(p.Actions)
 	d.own.blinds = 0
 	d.partUp(partLook)
 	d.own.given = append(d.own.given, given(d.withHalfway(results))...)
@@ -110,12 +111,12 @@ func (d *Daemon) unknowing(ctx context.Context, wish asked.Wish, err error) time
 func (d *Daemon) blind(ctx context.Context, part string, err error) time.Duration {
 	d.own.unseen = err
 	if ctx.Err() != nil {
-		return retryMin
+		return pace.RetryMin
 	}
 	d.endBetween()
 	d.partDown(part, err)
 	d.own.blinds++
-	return min(retryMin<<min(d.own.blinds-1, 10), time.Minute)
+	return min(pace.RetryMin<<min(d.own.blinds-1, 10), time.Minute)
 }
 
 func (d *Daemon) desired(ctx context.Context, wish asked.Wish) asked.Desired {
@@ -148,7 +149,7 @@ func (d *Daemon) look(ctx context.Context, desired asked.Desired) (plan.Machine,
 
 func (d *Daemon) plan(desired asked.Desired, m plan.Machine) plan.Plan {
 	rec := d.Applier.Record()
-	m.Failed = d.own.failed()
+	m.Failed = d.own.pace.Failed()
 	for _, h := range d.Applier.Halfway() {
 		m.Failed = append(m.Failed, h.NIC.MAC)
 	}
@@ -189,7 +190,7 @@ func (d *Daemon) nextRetry() time.Duration {
 	d.state.mu.Lock()
 	unkept := d.state.fresh
 	d.state.mu.Unlock()
-	if wait := d.own.next(d.now()); !unkept || wait < retryKeep {
+	if wait := d.own.pace.Next(d.now()); !unkept || wait < retryKeep {
 		return wait
 	}
 	return retryKeep

@@ -15,6 +15,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -219,7 +220,7 @@ func TestAFailedChangeSaysWhenItIsTriedAgainAndIsReportedOnce(t *testing.T) {
 		w.machine.Refuse = errors.New("netplan says no, " + strings.Repeat("at great length ", 20))
 		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		s := w.daemon.Status()
-		if at := time.Now().Add(retryMin - time.Second); s.NICs[0].NextTry.Sub(at).Abs() > 100*time.Millisecond || !strings.Contains(s.Table(), "tried again at "+at.UTC().Format(time.RFC3339)) {
+		if at := time.Now().Add(pace.RetryMin - time.Second); s.NICs[0].NextTry.Sub(at).Abs() > 100*time.Millisecond || !strings.Contains(s.Table(), "tried again at "+at.UTC().Format(time.RFC3339)) {
 			t.Errorf("the next try is said to be at %s, want %s:\n%s", s.NICs[0].NextTry, at, s.Table())
 		}
 		sleep(time.Hour)
@@ -228,7 +229,7 @@ func TestAFailedChangeSaysWhenItIsTriedAgainAndIsReportedOnce(t *testing.T) {
 		}
 		w.machine.Refuse = nil
 		w.wake <- struct{}{}
-		sleep(retryMax)
+		sleep(pace.RetryMax)
 		if n := w.daemon.Status().NICs[0]; n.Status != v1.StateConfigured || !n.NextTry.IsZero() {
 			t.Errorf("in the end %+v", n)
 		}

@@ -13,6 +13,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 	"multinicd/nic"
 )
 
@@ -20,7 +21,7 @@ import (
 // a try needs no pass of its own.
 const (
 	hourly = int(time.Hour / (5 * time.Minute))
-	tries  = int(time.Hour/retryMax) + 1
+	tries  = int(time.Hour/pace.RetryMax) + 1
 )
 
 // calm is what an hour may cost in which nothing comes from outside.
@@ -63,7 +64,7 @@ func (w *world) quietHour(t *testing.T, allowed calm) {
 	if !allowed.write {
 		most("writes to the state folder", w.state.Ops-writes, 0)
 	}
-	if wait := w.daemon.nextRetry(); wait < waitMin {
+	if wait := w.daemon.nextRetry(); wait < pace.WaitMin {
 		t.Errorf("the loop wants to run again after %s", wait)
 	}
 }

@@ -12,7 +12,7 @@ import (
 func (d *Daemon) remember(m plan.Machine) {
 	indexes := map[int]bool{}
 	for _, o := range d.Applier.Record().NICs {
-		if d.own.fights[o.MAC].holds(d.now()) {
+		if d.own.pace.Fights[o.MAC].Holds(d.now()) {
 			continue // what is told of it wakes us for nothing
 		}
 		if len(o.Config.Rules) > 0 {

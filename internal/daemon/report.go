@@ -16,6 +16,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 	"multinicd/plan"
 )
 
@@ -86,7 +87,7 @@ func (d *Daemon) logNews(wish asked.Wish, s Status) {
 }
 
 // triedAgain ends the message of a change that failed. It names no point in time: the report would be another one at each try.
-var triedAgain = fmt.Sprintf("; tried again by itself within %d min", retryMax/time.Minute)
+var triedAgain = fmt.Sprintf("; tried again by itself within %d min", pace.RetryMax/time.Minute)
 
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
 func (d *Daemon) report(wish asked.Wish, s Status) (v1.Report, bool) {

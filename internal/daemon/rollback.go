@@ -26,7 +26,7 @@ func (d *Daemon) rollbackTo(ctx context.Context, back bool) error {
 		return errors.New("the object has changed just now, and with it what would be gone back to; nothing was done, ask again")
 	}
 	d.state.wish.Held, d.state.fresh = back, true
-	d.own.tryNow()
+	d.own.pace.TryNow()
 	now, before := d.state.wish.Generation(), d.state.wish.Before.Generation
 	if back {
 		d.Log.Warn("rolled back by hand; the object is held back until it changes", "node", d.Node, "generation", now, "in_force", before, "reason", v1.ReasonHeldBack)

@@ -244,14 +244,14 @@ func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
 			out.Outcome = ""
 		}
 	default:
-		out.Status, out.NextTry = v1.StateFailed, d.own.nextTry(c.MAC)
+		out.Status, out.NextTry = v1.StateFailed, d.own.pace.NextTry(c.MAC)
 		out.Between = m != nil && r.Action.Link != nil && !slices.ContainsFunc(m.Links, func(l nic.Link) bool { return l.Index == r.Action.Link.Index })
 		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
 			out.Message = stays(out.Message, out.Have.Addresses)
 		}
 	}
-	if f := d.own.fights[c.MAC]; f.fighting() && link != nil && r.Outcome != apply.RollbackFailed {
-		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, f.message(), false
+	if f := d.own.pace.Fights[c.MAC]; f.Fighting() && link != nil && r.Outcome != apply.RollbackFailed {
+		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, f.Message(), false
 	}
 	return out
 }

@@ -139,6 +139,7 @@ func TestTheTableRefuses(t *testing.T) {
 		{"go-cmp in a test", "plan", "github.com/google/go-cmp/cmp", true, false},
 		{"what the node is asked for knowing the loop", "internal/daemon/asked", "multinicd/internal/daemon", false, true},
 		{"what the node is asked for knowing the transaction", "internal/daemon/asked", "multinicd/internal/apply", false, true},
+		{"when a NIC is tried again knowing what is asked for", "internal/daemon/pace", "multinicd/internal/daemon/asked", false, true},
 		{"the daemon knowing who decides for the host", "internal/daemon", "multinicd/internal/node", false, true},
 		{"what decides for the host choosing a backend", "internal/node", "multinicd/netplan", false, false},
 		{"what decides for the host parsing flags", "internal/node", "github.com/urfave/cli/v2", false, true},

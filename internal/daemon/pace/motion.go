@@ -1,4 +1,4 @@
-package daemon
+package pace
 
 import (
 	"fmt"
@@ -11,30 +11,31 @@ import (
 // so on the way back. A repair in between has the plugin's next command fail: the name is another, or the link is up. So a
 // link that somebody has renamed or set down is left alone until nothing more happens to it.
 
+// How long a link in motion is left alone.
 const (
-	motionEnds = 300 * time.Millisecond // after the last thing that happened to the link
-	motionMost = 2 * time.Second        // in all: somebody who never ends is answered, too
+	MotionEnds = 300 * time.Millisecond // after the last thing that happened to the link
+	MotionMost = 2 * time.Second        // in all: somebody who never ends is answered, too
 )
 
-// motion is what somebody does to the link of one NIC of ours.
-type motion struct {
+// Motion is what somebody does to the link of one NIC of ours.
+type Motion struct {
 	since time.Time // when it was seen first
 	last  time.Time // when it was seen to be another thing than before
 	state string    // what of the link is told
 }
 
 // end is when the link is looked at as it is then.
-func (m motion) end() time.Time {
-	if most := m.since.Add(motionMost); most.Before(m.last.Add(motionEnds)) {
+func (m Motion) end() time.Time {
+	if most := m.since.Add(MotionMost); most.Before(m.last.Add(MotionEnds)) {
 		return most
 	}
-	return m.last.Add(motionEnds)
+	return m.last.Add(MotionEnds)
 }
 
-// inMotion says whether the link of the action's NIC, which somebody has renamed or set down, is to be left alone now.
-func (r retries) inMotion(a plan.Action, now time.Time) bool {
+// InMotion says whether the link of the action's NIC, which somebody has renamed or set down, is to be left alone now.
+func (r NICs) InMotion(a plan.Action, now time.Time) bool {
 	mac, state := a.NIC.MAC, fmt.Sprintf("%d %s %v", a.Link.Index, a.Link.Name, a.Link.Up)
-	m, seen := r.motions[mac]
+	m, seen := r.Motions[mac]
 	if !seen {
 		m.since = now
 	}
@@ -42,18 +43,18 @@ func (r retries) inMotion(a plan.Action, now time.Time) bool {
 		m.state, m.last = state, now
 	}
 	if !now.Before(m.end()) {
-		delete(r.motions, mac)
+		delete(r.Motions, mac)
 		return false
 	}
-	r.motions[mac] = m
+	r.Motions[mac] = m
 	return true
 }
 
-// nextMotion is how long until the first link in motion is looked at; an hour where there is none. It may be less than waitMin:
+// NextMotion is how long until the first link in motion is looked at; an hour where there is none. It may be less than WaitMin:
 // there is one such wait after each thing that somebody does to a link.
-func (r retries) nextMotion(now time.Time) time.Duration {
+func (r NICs) NextMotion(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, m := range r.motions {
+	for _, m := range r.Motions {
 		if end := m.end(); end.After(now) { // else the pass that was to look at it saw nothing
 			wait = min(wait, end.Sub(now))
 		}
