@@ -21,19 +21,21 @@ var protocols = map[int]string{
 // share is one thing that somebody changed: its kind, as differences() calls it, which one, and by whom.
 type share struct{ kind, which, by string }
 
-// whose says who did what an action repairs: "bird (process 812, user bird)", or, where it was not all the same one,
+// author says who did what an action repairs: "bird (process 812, user bird)", or, where it was not all the same one,
 // "systemd-networkd for address 192.0.2.1/24; unknown for up".
-func (d *Daemon) whose(a plan.Action) string {
-	return authors(d.changed(a))
+//
+// whose gives who made one of the changes, of a link by its ifindex; "": nobody knows. See Wiring.
+func author(a plan.Action, whose func(index int, what any) string) string {
+	return authors(changed(a, whose))
 }
 
 // changed lists what somebody changed, with the evidence of who it was: the kernel's word, or the mark on a route that took the place of ours.
-func (d *Daemon) changed(a plan.Action) (out []share) {
+func changed(a plan.Action, whose func(index int, what any) string) (out []share) {
 	c := a.Change
 	told := func(kind, which string, what any) {
 		by := ""
-		if d.Whose != nil {
-			by = d.Whose(a.Link.Index, what)
+		if whose != nil {
+			by = whose(a.Link.Index, what)
 		}
 		out = append(out, share{kind, which, by})
 	}
@@ -108,4 +110,19 @@ func authors(parts []share) string {
 		order[i] = fmt.Sprintf("%s for %s", who, strings.Join(of[who], ", "))
 	}
 	return strings.Join(order, "; ")
+}
+
+// differences says what a repair was about, as Verify would.
+func differences(a plan.Action) (out []string) {
+	after := plan.Owned{}
+	if a.After != nil {
+		after = *a.After
+	}
+	for _, m := range plan.Verify(a.NIC, *a.Link, after) {
+		out = append(out, m.String())
+	}
+	if out == nil {
+		out = strings.Split(strings.TrimSpace(a.Change.String()), "\n")
+	}
+	return out
 }

@@ -36,19 +36,19 @@ func TestItIsSaidForWhichOfTheChangesAnAuthorStands(t *testing.T) {
 		"a route, by the kernel's word before any mark":   {change: nic.Change{AddRoutes: []nic.Route{route}}, have: []nic.Route{bird}, told: map[any]string{route: ip}, want: ip},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := &Daemon{Wiring: Wiring{Whose: func(index int, what any) string {
+			whose := func(index int, what any) string {
 				if index != 3 {
 					t.Errorf("asked for link %d", index)
 				}
 				return tt.told[what]
-			}}}
-			got := d.whose(plan.Action{Kind: plan.Configure, Link: &nic.Link{Index: 3, Routes: tt.have}, Change: tt.change})
+			}
+			got := author(plan.Action{Kind: plan.Configure, Link: &nic.Link{Index: 3, Routes: tt.have}, Change: tt.change}, whose)
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
 	}
-	if got := (&Daemon{}).whose(plan.Action{Link: &nic.Link{}, Change: nic.Change{Add: []netip.Prefix{a}}}); got != unknown {
+	if got := author(plan.Action{Link: &nic.Link{}, Change: nic.Change{Add: []netip.Prefix{a}}}, nil); got != unknown {
 		t.Errorf("where nobody can be asked: %s", got)
 	}
 }

@@ -26,7 +26,7 @@ func (d *Daemon) fight(a plan.Action) (f *pace.Fight, drift bool) {
 		return d.own.pace.Fights[mac], false
 	}
 	if drift = !a.Change.Empty(); drift && !f.Holds(d.now()) {
-		f.By = d.whose(a) // before the repair, which is a change too, and may be made by NetworkManager
+		f.By = author(a, d.Whose) // before the repair, which is a change too, and may be made by NetworkManager
 	}
 	return f, drift
 }
@@ -46,21 +46,6 @@ func (d *Daemon) drifted(f *pace.Fight, res apply.Result) {
 		d.Log.Warn("another writer keeps changing a NIC; standing back", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", v1.ReasonDriftFighting,
 			"change", about, "by", by, "pause", f.Pause)
 	}
-}
-
-// differences says what a repair was about, as Verify would.
-func differences(a plan.Action) (out []string) {
-	after := plan.Owned{}
-	if a.After != nil {
-		after = *a.After
-	}
-	for _, m := range plan.Verify(a.NIC, *a.Link, after) {
-		out = append(out, m.String())
-	}
-	if out == nil {
-		out = strings.Split(strings.TrimSpace(a.Change.String()), "\n")
-	}
-	return out
 }
 
 // inMotion says whether the link of a NIC that is in force may be on its way to a Pod, or back. A NIC that is new, or is to

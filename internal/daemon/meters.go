@@ -9,7 +9,6 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
-	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
 )
 
@@ -75,16 +74,10 @@ func (m Meters) clone() Meters {
 	return m
 }
 
-// countChange counts the object's change, when the first pass over the object ends with a state. A
-// change that is not the newest object's own is none: one that was held back, rolled back by hand or
-// given back, or that was overtaken by an object which waits for its release or cannot be read.
-func (d *Daemon) countChange(wish asked.Wish, state string) {
-	if wish.Told.IsZero() || wish.Told.Equal(d.own.counted) || wish.Mode() != asked.ModeObject {
-		return
-	}
-	d.own.counted = wish.Told
+// changed counts a change of the object by the state with which the first pass over the object ended.
+func (m *Meters) changed(state v1.State, took time.Duration) {
 	result := "unsettled"
-	switch v1.State(state) {
+	switch state {
 	case v1.StateConfigured:
 		result = "configured"
 	case v1.StatePending:
@@ -92,32 +85,28 @@ func (d *Daemon) countChange(wish asked.Wish, state string) {
 	case v1.StateFailed:
 		result = "failed"
 	}
-	d.state.mu.Lock()
-	defer d.state.mu.Unlock()
-	if d.state.meters.Changes == nil {
-		d.state.meters.Changes = map[string]int64{}
+	if m.Changes == nil {
+		m.Changes = map[string]int64{}
 	}
-	d.state.meters.Changes[result]++
+	m.Changes[result]++
 	if result == "configured" {
-		d.state.meters.Change.observe(d.now().Sub(wish.Told))
+		m.Change.observe(took)
 	}
 }
 
-// countRepair counts a repair that was made, or tried. How long it took is known where the kernel's event has led to it.
-func (d *Daemon) countRepair(res apply.Result) {
-	d.state.mu.Lock()
-	defer d.state.mu.Unlock()
-	if d.state.meters.Repairs == nil {
-		d.state.meters.Repairs = map[string]int64{}
+// repaired counts a repair that was made, or tried. A negative took is not known.
+func (m *Meters) repaired(res apply.Result, took time.Duration) {
+	if m.Repairs == nil {
+		m.Repairs = map[string]int64{}
 	}
 	result := "done"
 	if res.Err != nil {
 		result = "failed"
-	} else if !d.own.woken.IsZero() {
-		d.state.meters.Repair.observe(d.now().Sub(d.own.woken))
+	} else if took >= 0 {
+		m.Repair.observe(took)
 	}
 	for _, field := range fields(res.Action) {
-		d.state.meters.Repairs[field+" "+result]++
+		m.Repairs[field+" "+result]++
 	}
 }
 

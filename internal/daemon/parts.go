@@ -11,18 +11,6 @@ import (
 	"time"
 )
 
-// Part is something that the daemon does all the time and that does not work now: it has ended beside the loop, or it fails in each pass. It is
-// tried again by itself.
-type Part struct {
-	Name  string    `json:"name"`
-	Since time.Time `json:"since"` // when it failed for the first time in a row, by the host's clock
-	Error string    `json:"error"`
-}
-
-func (p Part) String() string {
-	return fmt.Sprintf("%s does not work since %s: %s", p.Name, p.Since.UTC().Format(time.RFC3339), p.Error)
-}
-
 // Parts of the loop itself.
 const (
 	partRecover = "reading what is remembered of the NICs"

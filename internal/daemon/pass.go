@@ -29,7 +29,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 		next = min(next, d.untilResume(), d.own.between.next(d.now()), d.own.pace.NextMotion(d.now()))
 	}()
 	if wish.Mode() == asked.ModeUnknown {
-		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: d.statuses(asked.Desired{}, d.withHalfway(nil), nil)}, wish)
+		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: statuses(asked.Desired{}, d.withHalfway(nil), nil, d.known())}, wish)
 		return d.rest()
 	}
 	desired, acts := d.aim(ctx, wish)

@@ -1,14 +1,10 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,13 +12,12 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
-	"multinicd/internal/daemon/pace"
 	"multinicd/plan"
 )
 
 // finish publishes how a pass ended, on the socket and in the report.
 func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desired, results []apply.Result, m *plan.Machine) {
-	s := Status{NICs: d.statuses(desired, d.withHalfway(results), m)}
+	s := Status{NICs: statuses(desired, d.withHalfway(results), m, d.known())}
 	s.State = string(overall(s.NICs))
 	whole := d.whole(wish, desired)
 	mode := wish.Mode()
@@ -86,9 +81,6 @@ func (d *Daemon) logNews(wish asked.Wish, s Status) {
 	}
 }
 
-// triedAgain ends the message of a change that failed. It names no point in time: the report would be another one at each try.
-var triedAgain = fmt.Sprintf("; tried again by itself within %d min", pace.RetryMax/time.Minute)
-
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
 func (d *Daemon) report(wish asked.Wish, s Status) (v1.Report, bool) {
 	mode, obj := wish.Mode(), wish.Object
@@ -120,6 +112,38 @@ func (d *Daemon) report(wish asked.Wish, s Status) (v1.Report, bool) {
 		r.Degraded = d.note(obj)
 	}
 	return r.AtLevel(wish.ReportLevel), true
+}
+
+// whole says why an object as a whole is not made true, though it is known; nil where it is. The newest object is what counts: one that cannot be
+// read, or that was rolled back by hand, is not in force, whatever is said of the one that is.
+func (d *Daemon) whole(wish asked.Wish, desired asked.Desired) *v1.Remark {
+	switch mode := wish.Mode(); {
+	case mode == asked.ModeUnread:
+		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(wish.UnreadMessage())}
+	case mode == asked.ModeHeld:
+		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: wish.HeldMessage()}
+	case desired.Refused != nil:
+		return &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}
+	}
+	return nil
+}
+
+// note is what is good to know of an object and needs nobody; nil for nothing.
+func (d *Daemon) note(obj *v1.MultiNicNodeConfig) *v1.Remark {
+	if obj == nil || obj.Spec.InstanceID == "" || len(d.comparable(obj.Spec.InstanceID)) > 0 {
+		return nil
+	}
+	return &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
+}
+
+// keeps adds to a message why the whole object does not count that what was there before is still in force.
+func (d *Daemon) keeps(message string) string {
+	if n := len(d.owned()); n == 1 {
+		return message + "; the NIC of before stays as it is"
+	} else if n > 1 {
+		return fmt.Sprintf("%s; the %d NICs of before stay as they are", message, n)
+	}
+	return message
 }
 
 // retained has a row for each NIC that stays as it is although the object is gone.
@@ -193,159 +217,5 @@ func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
 		if k >= 0 {
 			nics[k].LastConfigured = when.Time
 		}
-	}
-}
-
-// outbox holds the newest report until the API server has it. It is kept on disk, with its generation, so that a report which
-// could not be delivered is delivered after a reboot too, once.
-type outbox struct {
-	reporter Reporter
-	store    store
-	log      *slog.Logger
-
-	mu   sync.Mutex
-	now  sent
-	news chan struct{}
-}
-
-func newOutbox(r Reporter, s store, log *slog.Logger) *outbox {
-	return &outbox{reporter: r, store: s, log: log, news: make(chan struct{}, 1)}
-}
-
-// restore takes up the report that was kept.
-func (o *outbox) restore(before sent) {
-	o.mu.Lock()
-	o.now = before
-	o.mu.Unlock()
-	if !before.Delivered && before.Report.UID != "" {
-		nudge(o.news)
-	}
-}
-
-func (o *outbox) last() v1.Report {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.now.Report
-}
-
-func (o *outbox) delivered() bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.now.Delivered
-}
-
-// put replaces the report to be delivered; the same report again is nothing new.
-func (o *outbox) put(r v1.Report) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	was, err1 := o.now.Report.Encode()
-	is, err2 := r.Encode()
-	if err2 != nil {
-		o.log.Error("the report cannot be encoded", "err", err2)
-		return
-	}
-	if err1 == nil && bytes.Equal(was, is) {
-		return
-	}
-	o.now = sent{Report: r}
-	if err := o.store.saveReport(o.now); err != nil {
-		o.log.Error("the report cannot be kept", "err", err)
-	}
-	nudge(o.news)
-}
-
-// again marks the report as not delivered: the cluster does not show it.
-func (o *outbox) again() {
-	o.mu.Lock()
-	o.now.Delivered = false
-	o.mu.Unlock()
-	nudge(o.news)
-}
-
-// flush delivers the report that is still to be delivered, if there is one.
-func (o *outbox) flush(ctx context.Context) error {
-	o.mu.Lock()
-	now := o.now
-	o.mu.Unlock()
-	if now.Delivered || now.Report.UID == "" || o.reporter == nil {
-		return nil
-	}
-	data, err := now.Report.Encode()
-	if err != nil {
-		return fmt.Errorf("encoding the report: %w", err)
-	}
-	if err := o.reporter.Report(ctx, data); err != nil {
-		return err
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if still, err := o.now.Report.Encode(); err != nil || !bytes.Equal(still, data) {
-		return nil // a newer one came meanwhile; its news is in the channel
-	}
-	o.now.Delivered = true
-	return o.store.saveReport(o.now)
-}
-
-// The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in step.
-const beat = 2 * time.Minute
-
-func nextBeat() time.Duration {
-	return time.Duration(float64(beat) * (0.8 + 0.4*rand.Float64()))
-}
-
-// A report that cannot be delivered is tried again after this, doubled each time, give or take, up to a minute or two.
-const retryReport = 150 * time.Millisecond
-
-// patience is how long the server asks to be left alone, where an error says so.
-func patience(err error) time.Duration {
-	var p interface{ Patience() time.Duration }
-	if errors.As(err, &p) {
-		return p.Patience()
-	}
-	return 0
-}
-
-// run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time, and not before the server wants to be
-// asked again: a newer report waits for that too.
-func (o *outbox) run(ctx context.Context) error {
-	retry := time.NewTimer(0) // what a run that ended had taken up
-	defer retry.Stop()
-	lease := time.NewTimer(0)
-	defer lease.Stop()
-	fails := 0
-	quiet := false // until retry
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-lease.C:
-			next := nextBeat()
-			if err := o.reporter.Beat(ctx); err != nil {
-				o.log.Debug("renewing the lease", "err", err)
-				next = patience(err) + 10*time.Second + rand.N(10*time.Second)
-			}
-			lease.Reset(next)
-			continue
-		case <-o.news:
-			if quiet {
-				continue // flush sends the newest
-			}
-		case <-retry.C:
-		}
-		quiet = false
-		if err := o.flush(ctx); err != nil {
-			fails++
-			if fails == 1 {
-				o.log.Warn("the report cannot be delivered; it is kept and tried again", "err", err)
-			}
-			wait := patience(err)
-			quiet = wait > 0
-			retry.Reset(wait + retryReport<<min(fails-1, 9) + rand.N(retryReport<<min(fails-1, 9)))
-			continue
-		}
-		if fails > 0 {
-			o.log.Info("the report was delivered")
-		}
-		fails = 0
 	}
 }

@@ -1,9 +1,15 @@
 package daemon
 
 import (
+	"fmt"
+	"time"
+
 	v1 "multinicd/api/v1"
-	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/pace"
 )
+
+// triedAgain ends the message of a change that failed. It names no point in time: the report would be another one at each try.
+var triedAgain = fmt.Sprintf("; tried again by itself within %d min", pace.RetryMax/time.Minute)
 
 // said is the status in the words of the wire, as far as they follow from it alone: how far the node is, a row for each NIC of the object, why the
 // whole object was refused, and what became of NICs that it names no more.
@@ -74,26 +80,4 @@ func (s Status) ExitCode() int {
 	}
 	code, _, _ := r.Outcome(action)
 	return int(code)
-}
-
-// whole says why an object as a whole is not made true, though it is known; nil where it is. The newest object is what counts: one that cannot be
-// read, or that was rolled back by hand, is not in force, whatever is said of the one that is.
-func (d *Daemon) whole(wish asked.Wish, desired asked.Desired) *v1.Remark {
-	switch mode := wish.Mode(); {
-	case mode == asked.ModeUnread:
-		return &v1.Remark{Reason: v1.ReasonInvalidSpec, Message: d.keeps(wish.UnreadMessage())}
-	case mode == asked.ModeHeld:
-		return &v1.Remark{Reason: v1.ReasonHeldBack, Message: wish.HeldMessage()}
-	case desired.Refused != nil:
-		return &v1.Remark{Reason: string(desired.Refused.Reason), Message: d.keeps(desired.Refused.Message)}
-	}
-	return nil
-}
-
-// note is what is good to know of an object and needs nobody; nil for nothing.
-func (d *Daemon) note(obj *v1.MultiNicNodeConfig) *v1.Remark {
-	if obj == nil || obj.Spec.InstanceID == "" || len(d.comparable(obj.Spec.InstanceID)) > 0 {
-		return nil
-	}
-	return &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
 }

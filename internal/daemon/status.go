@@ -1,19 +1,11 @@
 package daemon
 
 import (
-	"cmp"
 	"fmt"
-	"net/netip"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/apply"
-	"multinicd/internal/daemon/asked"
-	"multinicd/nic"
-	"multinicd/plan"
 )
 
 // Status is what `multinicd status` shows. The JSON names are stable.
@@ -91,277 +83,6 @@ func (c *Credential) problems() []string {
 	return out
 }
 
-// NICStatus is one NIC: wanted, there, and the difference.
-type NICStatus struct {
-	ID             int       `json:"id"` // -1: the object gives none that can be read
-	Name           string    `json:"name"`
-	MAC            string    `json:"macAddress"`
-	Status         v1.State  `json:"status"`
-	Reason         string    `json:"reason"`
-	Message        string    `json:"message,omitempty"`
-	Want           View      `json:"want"`
-	Have           *View     `json:"have,omitempty"`       // nil: no such link
-	Difference     []string  `json:"difference,omitempty"` // empty: as wanted
-	LastConfigured time.Time `json:"lastConfigured,omitzero"`
-	Backend        string    `json:"backend,omitempty"`  // by which it is configured
-	Evidence       []string  `json:"evidence,omitempty"` // why by that one
-	From           string    `json:"from,omitempty"`     // whose configuration it took over, and how we know
-	Claimed        string    `json:"claimed,omitempty"`  // who else has a configuration for it, of which From says nothing
-	// Outcome is what this pass did; empty where nothing was to be done.
-	Outcome apply.Outcome `json:"outcome,omitempty"`
-	// NextTry is when a change that failed is tried again by itself at the latest; zero: nothing failed, or only an event can help.
-	NextTry time.Time `json:"nextTry,omitzero"`
-	// Unwanted: the object names the NIC no more, and it could not be given back.
-	Unwanted bool `json:"unwanted,omitempty"`
-	// Between: it came, went or was changed while the pass was at work on the NICs, and the next pass says what has become of it.
-	Between bool   `json:"-"`
-	address string // the one that a report has of it; empty: none
-}
-
-// View is one side of the comparison.
-type View struct {
-	Link      string         `json:"link"`
-	Up        bool           `json:"up"`
-	MTU       int            `json:"mtu,omitempty"`
-	Addresses []netip.Prefix `json:"addresses"`
-	Routes    []string       `json:"routes,omitempty"`
-	Rules     []string       `json:"rules,omitempty"` // of the NIC's own table
-}
-
-// Status gives what the last pass found. It may be called from any goroutine.
-func (d *Daemon) Status() Status {
-	d.setUp()
-	d.state.mu.Lock()
-	defer d.state.mu.Unlock()
-	s := d.state.status
-	if s.State == "" { // the first pass has not ended yet
-		s = d.whoAmI(Status{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
-	}
-	s.Meters, s.Down = d.state.meters.clone(), d.partsDown()
-	s.Delivered = d.reports.delivered()
-	s.Goroutines = runtime.NumGoroutine()
-	return s
-}
-
-func (d *Daemon) publish(s Status, w asked.Wish) {
-	if d.NodeDoubt != nil {
-		s.NodeDoubt = d.NodeDoubt() // which reads a file: not with the lock
-	}
-	d.state.mu.Lock()
-	defer d.state.mu.Unlock()
-	s = d.whoAmI(s)
-	s.Source = d.sourceStatus()
-	if w.Object != nil {
-		s.UID, s.Generation, s.SpecHash = string(w.Object.UID), w.Object.Generation, w.Object.Spec.SpecHash
-	}
-	if w.Held {
-		s.Held, s.InForce = true, w.Before.Generation
-	}
-	s.Credential = d.state.status.Credential
-	d.state.status = s
-}
-
-func (d *Daemon) whoAmI(s Status) Status {
-	s.Node, s.Version, s.Backend, s.Evidence = d.Node, d.Version, d.Backend, d.Evidence
-	s.NodeEvidence = d.NodeEvidence
-	return s
-}
-
-// statuses says of each NIC how it is, from what the kernel shows now and not from what was done.
-func (d *Daemon) statuses(desired asked.Desired, results []apply.Result, m *plan.Machine) []NICStatus {
-	var out []NICStatus
-	for _, r := range results {
-		switch {
-		case r.Action.Kind != plan.Remove:
-			out = append(out, d.nicStatus(r, m))
-		case undone(r):
-			n := d.nicStatus(r, m)
-			n.Unwanted, n.Want, n.Difference = true, View{}, nil
-			if _, half := d.halfway(r.Action); !half {
-				n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
-			}
-			out = append(out, n)
-		}
-	}
-	for _, bad := range desired.Invalid {
-		n := NICStatus{ID: bad.ID, Name: bad.Name, MAC: bad.Text, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused}
-		if owned, ok := d.Applier.Record().Find(bad.MAC); ok && owned.Applied {
-			if link := findLink(m, bad.MAC); link != nil {
-				n.Message = stays(n.Message, view(*link, owned.Config).Addresses)
-			}
-		}
-		out = append(out, n)
-	}
-	slices.SortStableFunc(out, func(a, b NICStatus) int { return cmp.Compare(uint(a.ID), uint(b.ID)) }) // none, -1, comes last
-	return out
-}
-
-// nicStatus says how one NIC is: what was asked, what the link has, and how that differs from what was asked in the form that it has on this host.
-func (d *Daemon) nicStatus(r apply.Result, m *plan.Machine) NICStatus {
-	c := r.Action.NIC
-	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
-	owned, _ := d.Applier.Record().Find(c.MAC)
-	if owned.Applied {
-		out.Backend, out.Evidence, out.From = owned.Backend, owned.Evidence, owned.From
-	}
-	link := findLink(m, c.MAC)
-	if link != nil {
-		v := view(*link, c)
-		out.Have, out.address = &v, address(v.Addresses, r.Action)
-		if claim := link.Claim; owned.Applied && claim != nil && !strings.Contains(owned.From, claim.Evidence) {
-			out.Claimed = fmt.Sprintf("%s has a configuration for it too: %s; multinicd's counts before it, also at the next boot", claim.Owner, claim.Evidence)
-		}
-		for _, diff := range plan.Verify(c, *link, owned) {
-			if diff.State == plan.Absent && len(v.Addresses) > 0 {
-				diff.Have = prefixes(v.Addresses)
-			}
-			out.Difference = append(out.Difference, diff.String())
-		}
-	}
-	switch r.Outcome {
-	case apply.Waiting:
-		out.Status, out.Between = v1.StatePending, link != nil
-	case apply.Done, apply.Unchanged:
-		out.Status = v1.StateConfigured
-		out.Message = configuredMessage
-		switch {
-		case link == nil:
-			out.Status, out.Reason, out.Message = v1.StatePending, string(plan.WaitingForNIC), "the NIC was unplugged"
-		case len(out.Difference) > 0:
-			out.Status, out.Reason, out.Message = v1.StateInProgress, v1.ReasonApplying, out.Difference[0]
-		case link.Name != c.Name:
-			out.Reason = string(plan.RenameAtReboot)
-			out.Message = fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", link.Name, c.Name)
-			if why := d.namer(*link, c.Name); why != "" {
-				out.Message = v1.Printable(fmt.Sprintf("configured as %s; %s", link.Name, why), v1.MaxMessage)
-			}
-		}
-		if out.Message == configuredMessage && r.Action.Note != "" {
-			out.Message = "Interface configured; " + r.Action.Note
-		}
-		out.Between = out.Status != v1.StateConfigured
-		if r.Outcome == apply.Unchanged {
-			out.Outcome = ""
-		}
-	default:
-		out.Status, out.NextTry = v1.StateFailed, d.own.pace.NextTry(c.MAC)
-		out.Between = m != nil && r.Action.Link != nil && !slices.ContainsFunc(m.Links, func(l nic.Link) bool { return l.Index == r.Action.Link.Index })
-		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
-			out.Message = stays(out.Message, out.Have.Addresses)
-		}
-	}
-	if f := d.own.pace.Fights[c.MAC]; f.Fighting() && link != nil && r.Outcome != apply.RollbackFailed {
-		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, f.Message(), false
-	}
-	return out
-}
-
-func (d *Daemon) namer(l nic.Link, want string) string {
-	if d.Namer == nil {
-		return ""
-	}
-	return d.Namer(l, want)
-}
-
-// address is the one of those that a link has which stands for all: the first that was asked for, as it was asked for, or else the link's first.
-func address(have []netip.Prefix, a plan.Action) string {
-	if len(have) == 0 {
-		return ""
-	}
-	if asked := a.Asked.Addresses; len(asked) > 0 && slices.ContainsFunc(have, func(p netip.Prefix) bool { return a.AsAsked(p) == asked[0] }) {
-		return asked[0].String()
-	}
-	return have[0].String()
-}
-
-// stays adds to a message why a NIC of ours is not as wanted that it is left as it is, and what that is: the old configuration, unless somebody
-// else has changed it meanwhile. What to do, at the message's end, stays within what a report takes.
-func stays(message string, have []netip.Prefix) string {
-	what := "; the NIC stays as it is, without an address"
-	if len(have) > 0 {
-		what = "; the NIC stays as it is: " + prefixes(have)
-	}
-	if len(message)+len(what) > v1.MaxMessage {
-		what = "; the NIC stays as it is"
-	}
-	if cause, remedy, ok := cutLast(message, "; "); ok {
-		return cause + what + "; " + remedy
-	}
-	return message + what
-}
-
-// keeps adds to a message why the whole object does not count that what was there before is still in force.
-func (d *Daemon) keeps(message string) string {
-	if n := len(d.owned()); n == 1 {
-		return message + "; the NIC of before stays as it is"
-	} else if n > 1 {
-		return fmt.Sprintf("%s; the %d NICs of before stay as they are", message, n)
-	}
-	return message
-}
-
-func cutLast(s, sep string) (before, after string, found bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
-
-func prefixes(list []netip.Prefix) string {
-	out := make([]string, len(list))
-	for i, p := range list {
-		out[i] = p.String()
-	}
-	return strings.Join(out, " ")
-}
-
-// configuredMessage is of a NIC that is all as it was asked for.
-const configuredMessage = "Interface configured successfully"
-
-func findLink(m *plan.Machine, mac nic.MAC) *nic.Link {
-	if m == nil {
-		return nil
-	}
-	for i, l := range m.Links {
-		if l.HasMAC(mac) && plan.NotOurs(l, *m) == nil {
-			return &m.Links[i]
-		}
-	}
-	return nil
-}
-
-func wanted(c nic.Config) View {
-	v := View{Link: c.Name, Up: true, MTU: c.MTU, Addresses: c.Addresses}
-	for _, r := range c.Routes {
-		v.Routes = append(v.Routes, r.String())
-	}
-	if c.Gateway.IsValid() {
-		v.Routes = append(v.Routes, fmt.Sprintf("default via %s table %d", c.Gateway, nic.Table(c.ID)))
-	}
-	return v
-}
-
-// view leaves out what is not configured by anybody: link-local addresses and the kernel's own routes.
-func view(l nic.Link, c nic.Config) View {
-	v := View{Link: l.Name, Up: l.Up, MTU: l.MTU}
-	for _, a := range l.Addresses {
-		if !a.Prefix.Addr().IsLinkLocalUnicast() {
-			v.Addresses = append(v.Addresses, a.Prefix)
-		}
-	}
-	for _, r := range l.Routes {
-		if r.Protocol != nic.ProtocolKernel {
-			v.Routes = append(v.Routes, r.String())
-		}
-	}
-	for _, r := range l.Rules {
-		if r.Table == nic.Table(c.ID) || r.Priority == nic.MainPriority(c.ID) && r.NoDefault {
-			v.Rules = append(v.Rules, r.String())
-		}
-	}
-	return v
-}
-
 // overall follows the rules of the API: Failed if any failed, else Pending if any waits, else InProgress, else Configured.
 func overall(nics []NICStatus) v1.State {
 	for _, s := range []v1.State{v1.StateFailed, v1.StatePending, v1.StateInProgress} {
@@ -370,4 +91,16 @@ func overall(nics []NICStatus) v1.State {
 		}
 	}
 	return v1.StateConfigured
+}
+
+// Part is something that the daemon does all the time and that does not work now: it has ended beside the loop, or it fails in each pass. It is
+// tried again by itself.
+type Part struct {
+	Name  string    `json:"name"`
+	Since time.Time `json:"since"` // when it failed for the first time in a row, by the host's clock
+	Error string    `json:"error"`
+}
+
+func (p Part) String() string {
+	return fmt.Sprintf("%s does not work since %s: %s", p.Name, p.Since.UTC().Format(time.RFC3339), p.Error)
 }

@@ -1,0 +1,168 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	v1 "multinicd/api/v1"
+)
+
+// outbox holds the newest report until the API server has it. It is kept on disk, with its generation, so that a report which
+// could not be delivered is delivered after a reboot too, once.
+type outbox struct {
+	reporter Reporter
+	store    store
+	log      *slog.Logger
+
+	mu   sync.Mutex
+	now  sent
+	news chan struct{}
+}
+
+func newOutbox(r Reporter, s store, log *slog.Logger) *outbox {
+	return &outbox{reporter: r, store: s, log: log, news: make(chan struct{}, 1)}
+}
+
+// restore takes up the report that was kept.
+func (o *outbox) restore(before sent) {
+	o.mu.Lock()
+	o.now = before
+	o.mu.Unlock()
+	if !before.Delivered && before.Report.UID != "" {
+		nudge(o.news)
+	}
+}
+
+func (o *outbox) last() v1.Report {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now.Report
+}
+
+func (o *outbox) delivered() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now.Delivered
+}
+
+// put replaces the report to be delivered; the same report again is nothing new.
+func (o *outbox) put(r v1.Report) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was, err1 := o.now.Report.Encode()
+	is, err2 := r.Encode()
+	if err2 != nil {
+		o.log.Error("the report cannot be encoded", "err", err2)
+		return
+	}
+	if err1 == nil && bytes.Equal(was, is) {
+		return
+	}
+	o.now = sent{Report: r}
+	if err := o.store.saveReport(o.now); err != nil {
+		o.log.Error("the report cannot be kept", "err", err)
+	}
+	nudge(o.news)
+}
+
+// again marks the report as not delivered: the cluster does not show it.
+func (o *outbox) again() {
+	o.mu.Lock()
+	o.now.Delivered = false
+	o.mu.Unlock()
+	nudge(o.news)
+}
+
+// flush delivers the report that is still to be delivered, if there is one.
+func (o *outbox) flush(ctx context.Context) error {
+	o.mu.Lock()
+	now := o.now
+	o.mu.Unlock()
+	if now.Delivered || now.Report.UID == "" || o.reporter == nil {
+		return nil
+	}
+	data, err := now.Report.Encode()
+	if err != nil {
+		return fmt.Errorf("encoding the report: %w", err)
+	}
+	if err := o.reporter.Report(ctx, data); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if still, err := o.now.Report.Encode(); err != nil || !bytes.Equal(still, data) {
+		return nil // a newer one came meanwhile; its news is in the channel
+	}
+	o.now.Delivered = true
+	return o.store.saveReport(o.now)
+}
+
+// The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in step.
+const beat = 2 * time.Minute
+
+func nextBeat() time.Duration {
+	return time.Duration(float64(beat) * (0.8 + 0.4*rand.Float64()))
+}
+
+// A report that cannot be delivered is tried again after this, doubled each time, give or take, up to a minute or two.
+const retryReport = 150 * time.Millisecond
+
+// patience is how long the server asks to be left alone, where an error says so.
+func patience(err error) time.Duration {
+	var p interface{ Patience() time.Duration }
+	if errors.As(err, &p) {
+		return p.Patience()
+	}
+	return 0
+}
+
+// run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time, and not before the server wants to be
+// asked again: a newer report waits for that too.
+func (o *outbox) run(ctx context.Context) error {
+	retry := time.NewTimer(0) // what a run that ended had taken up
+	defer retry.Stop()
+	lease := time.NewTimer(0)
+	defer lease.Stop()
+	fails := 0
+	quiet := false // until retry
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-lease.C:
+			next := nextBeat()
+			if err := o.reporter.Beat(ctx); err != nil {
+				o.log.Debug("renewing the lease", "err", err)
+				next = patience(err) + 10*time.Second + rand.N(10*time.Second)
+			}
+			lease.Reset(next)
+			continue
+		case <-o.news:
+			if quiet {
+				continue // flush sends the newest
+			}
+		case <-retry.C:
+		}
+		quiet = false
+		if err := o.flush(ctx); err != nil {
+			fails++
+			if fails == 1 {
+				o.log.Warn("the report cannot be delivered; it is kept and tried again", "err", err)
+			}
+			wait := patience(err)
+			quiet = wait > 0
+			retry.Reset(wait + retryReport<<min(fails-1, 9) + rand.N(retryReport<<min(fails-1, 9)))
+			continue
+		}
+		if fails > 0 {
+			o.log.Info("the report was delivered")
+		}
+		fails = 0
+	}
+}
