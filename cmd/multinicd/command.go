@@ -13,6 +13,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/status"
 )
 
 func newApp() *cli.App {
@@ -113,14 +114,14 @@ func applyCommand(c *cli.Context) error {
 		return err
 	}
 	defer w.close()
-	status, err := w.apply(c.Context, c.String("file"), c.Duration("wait"))
-	if err != nil && status.Node == "" {
+	said, err := w.apply(c.Context, c.String("file"), c.Duration("wait"))
+	if err != nil && said.Node == "" {
 		return err
 	}
-	if werr := write(c.App.Writer, c.String("output"), status, status.Table()); werr != nil {
+	if werr := write(c.App.Writer, c.String("output"), said, said.Table()); werr != nil {
 		return werr
 	}
-	if code := status.ExitCode(); code != exitDone || err != nil {
+	if code := said.ExitCode(); code != exitDone || err != nil {
 		return exitError{max(code, exitFailed), err}
 	}
 	return nil
@@ -205,16 +206,16 @@ func rollbackCommand(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return show(c)(w.previewRollback(c.Context, back))
 	}
-	status, err := w.rollback(c.Context, back)
+	said, err := w.rollback(c.Context, back)
 	if err != nil {
 		return err
 	}
-	if err := write(c.App.Writer, c.String("output"), status, status.Table()); err != nil {
+	if err := write(c.App.Writer, c.String("output"), said, said.Table()); err != nil {
 		return err
 	}
-	for _, n := range status.NICs {
+	for _, n := range said.NICs {
 		if n.Status != v1.StateConfigured {
-			return exitError{status.ExitCode(), nil}
+			return exitError{said.ExitCode(), nil}
 		}
 	}
 	return nil
@@ -232,14 +233,14 @@ func cleanupCommand(c *cli.Context) error {
 	if c.Bool("dry-run") {
 		return show(c)(w.previewCleanup(c.Context))
 	}
-	status, given, err := w.cleanup(c.Context)
+	said, given, err := w.cleanup(c.Context)
 	if err != nil {
 		return err
 	}
-	if err := write(c.App.Writer, c.String("output"), given, daemon.GivenText(given)); err != nil {
+	if err := write(c.App.Writer, c.String("output"), given, status.GivenText(given)); err != nil {
 		return err
 	}
-	if code := status.ExitCode(); code != exitDone {
+	if code := said.ExitCode(); code != exitDone {
 		return exitError{code, nil}
 	}
 	return nil

@@ -23,6 +23,7 @@ import (
 	"multinicd/internal/config"
 	"multinicd/internal/daemon"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 	"multinicd/internal/filestep"
 	"multinicd/internal/kube"
 	"multinicd/internal/kube/credential"
@@ -259,11 +260,11 @@ func (w *wired) source(file string) string {
 	return file
 }
 
-func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (daemon.Status, error) {
+func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (status.Node, error) {
 	file = w.source(file)
 	wish, err := w.wish(ctx, file)
 	if err != nil {
-		return daemon.Status{}, err
+		return status.Node{}, err
 	}
 	release, err := w.lock(ctx, wait)
 	var code exitError
@@ -271,7 +272,7 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 		err = exitError{exitLocked, fmt.Errorf("%w; where that is the service, it applies its object by itself: multinicd status shows how it is, and multinic-bridge trigger has it try again now", code.err)}
 	}
 	if err != nil {
-		return daemon.Status{}, err
+		return status.Node{}, err
 	}
 	defer release()
 	w.daemon.Executor, w.daemon.Job = v1.ExecutorJob, w.job
@@ -281,15 +282,15 @@ func (w *wired) apply(ctx context.Context, file string, wait time.Duration) (dae
 		w.machine.Reached = w.daemon.Reached
 		w.daemon.Mode = "file"
 	}
-	status, err := w.daemon.Once(ctx, wish)
+	said, err := w.daemon.Once(ctx, wish)
 	if err != nil {
-		return status, exitError{exitFailed, err}
+		return said, exitError{exitFailed, err}
 	}
-	return status, nil
+	return said, nil
 }
 
 // rollback asks the daemon for a rollback. If no daemon runs, it does the rollback itself.
-func (w *wired) rollback(ctx context.Context, back bool) (daemon.Status, error) {
+func (w *wired) rollback(ctx context.Context, back bool) (status.Node, error) {
 	request := daemon.AskUndo
 	if back {
 		request = daemon.AskRollback
@@ -302,7 +303,7 @@ func (w *wired) rollback(ctx context.Context, back bool) (daemon.Status, error) 
 }
 
 // cleanup asks the daemon for a cleanup. If no daemon runs, it does the cleanup itself.
-func (w *wired) cleanup(ctx context.Context) (daemon.Status, []daemon.Given, error) {
+func (w *wired) cleanup(ctx context.Context) (status.Node, []status.Given, error) {
 	r, err := w.byDaemon(ctx, daemon.AskCleanup, func() (r daemon.Reply, err error) {
 		if w.api != nil {
 			w.daemon.Reporter = apiReporter{w.api, w.node}
@@ -311,7 +312,7 @@ func (w *wired) cleanup(ctx context.Context) (daemon.Status, []daemon.Given, err
 		return r, err
 	})
 	if r.Given == nil {
-		r.Given = []daemon.Given{}
+		r.Given = []status.Given{}
 	}
 	return r.Status, r.Given, err
 }

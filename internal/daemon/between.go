@@ -6,6 +6,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/pace"
+	"multinicd/internal/daemon/status"
 )
 
 // between holds a report back while NICs are just coming, going or being changed by somebody: what could be said of them now would be another thing
@@ -22,7 +23,7 @@ const heldBack = 3 * time.Second
 
 // waits says whether the report on these NICs is left to a later pass. A NIC that stays as it is delays it once only, and many that come one after the
 // other do so together for no longer than one.
-func (b *between) waits(nics []NICStatus, now time.Time) bool {
+func (b *between) waits(nics []status.NIC, now time.Time) bool {
 	since, news := map[string]time.Time{}, false
 	for _, n := range nics {
 		if !n.Between {

@@ -8,6 +8,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -122,7 +123,7 @@ func TestReportsOnNICsThatComeOneAfterTheOtherAreHeldBackForNoLongerThanOnOne(t 
 	b, now := between{done: map[string]time.Time{}}, time.Unix(1000, 0)
 	told := 0
 	for i := range 30 { // a second apart
-		if !b.waits([]NICStatus{{MAC: string(rune('a' + i)), Between: true}}, now.Add(time.Duration(i)*time.Second)) {
+		if !b.waits([]status.NIC{{MAC: string(rune('a' + i)), Between: true}}, now.Add(time.Duration(i)*time.Second)) {
 			told++
 		}
 	}

@@ -3,15 +3,17 @@ package daemon
 import (
 	"context"
 	"fmt"
+
+	"multinicd/internal/daemon/status"
 )
 
 // Cleanup is what `multinicd cleanup` does where no daemon runs: one pass that gives back all that is ours.
-func (d *Daemon) Cleanup(ctx context.Context) (Status, []Given, error) {
+func (d *Daemon) Cleanup(ctx context.Context) (status.Node, []status.Given, error) {
 	if err := d.open(ctx); err != nil {
-		return Status{}, nil, err
+		return status.Node{}, nil, err
 	}
 	if err := d.clean(); err != nil {
-		return Status{}, nil, err
+		return status.Node{}, nil, err
 	}
 	d.Machine.Settle(ctx, d.owned())
 	d.pass(ctx)
@@ -44,7 +46,7 @@ const leftMessage = "everything was given back by multinicd cleanup; the NICs ar
 const cleanedMessage = "every NIC was given back, as the cluster asked; the next change of the object, or a trigger, configures them again"
 
 // deletedMessage says how it is after the object was deleted; nics are those that could not be given back yet.
-func (d *Daemon) deletedMessage(nics []NICStatus) string {
+func (d *Daemon) deletedMessage(nics []status.NIC) string {
 	kept := len(d.owned())
 	switch {
 	case d.OnDelete == "restore" && len(nics) > 0:

@@ -15,6 +15,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 	"multinicd/nic"
 )
 
@@ -92,7 +93,7 @@ func TestACleanupThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
 		if len(r.Given) != 1 || r.Given[0].Reason != v1.ReasonValidationFailed || len(r.Status.NICs) != 1 || r.Status.NICs[0].Outcome != apply.RolledBack {
 			t.Errorf("the reply is %+v", r)
 		}
-		if text := GivenText(r.Given); !strings.Contains(text, "RolledBack, ValidationFailed") {
+		if text := status.GivenText(r.Given); !strings.Contains(text, "RolledBack, ValidationFailed") {
 			t.Errorf("the text is %s", text)
 		}
 		w.want("multinic1 192.0.2.1/24")
@@ -178,7 +179,7 @@ func TestACleanupSaysWhyALinkIsNotTouched(t *testing.T) {
 				row.change(w)
 				before := fmt.Sprintf("%+v", w.machine.Net)
 				r := w.daemon.ask(context.Background(), AskCleanup)
-				text := GivenText(r.Given)
+				text := status.GivenText(r.Given)
 				if len(r.Given) != 1 || !strings.Contains(text, "forgotten, and the link is not touched: "+row.says) || strings.Contains(text, "given back") || w.left() != "" {
 					t.Errorf("it says %s, left %s", text, w.left())
 				}

@@ -18,7 +18,7 @@ func (d *Daemon) countChange(wish asked.Wish, state string) {
 	d.own.counted = wish.Told
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
-	d.state.meters.changed(v1.State(state), d.now().Sub(wish.Told))
+	d.state.meters.Changed(v1.State(state), d.now().Sub(wish.Told))
 }
 
 // countRepair counts a repair that was made, or tried. How long it took is known where the kernel's
@@ -30,5 +30,5 @@ func (d *Daemon) countRepair(res apply.Result) {
 	}
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
-	d.state.meters.repaired(res, took)
+	d.state.meters.Repaired(res, took)
 }

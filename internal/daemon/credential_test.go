@@ -10,18 +10,19 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 )
 
 // keeper is a credential that the test plays.
-type keeper struct{ notify func(Credential) }
+type keeper struct{ notify func(status.Credential) }
 
-func (k *keeper) Run(ctx context.Context, notify func(Credential)) error {
+func (k *keeper) Run(ctx context.Context, notify func(status.Credential)) error {
 	k.notify = notify
 	<-ctx.Done()
 	return nil
 }
 
-func (w *world) credential(c Credential) {
+func (w *world) credential(c status.Credential) {
 	w.keeper.notify(c)
 	sleep(time.Second)
 }
@@ -31,11 +32,11 @@ func TestANodeWhoseCredentialIsTakenNoMoreKeepsItsNICsAndSaysWhatItNeeds(t *test
 		w := newWorld(t)
 		defer w.start()()
 		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.credential(Credential{Door: "JoinToken", Ends: time.Now(), ClockKnown: true})
+		w.credential(status.Credential{Door: "JoinToken", Ends: time.Now(), ClockKnown: true})
 		if strings.Contains(w.line, "JoinNeeded") {
 			t.Errorf("the status line is %q", w.line)
 		}
-		w.credential(Credential{Door: "JoinToken", JoinNeeded: "the token has ended: join again", ClockKnown: true})
+		w.credential(status.Credential{Door: "JoinToken", JoinNeeded: "the token has ended: join again", ClockKnown: true})
 		w.machine.Net[0].Addresses = nil
 		w.wake <- struct{}{}
 		sleep(time.Second)
@@ -50,7 +51,7 @@ func TestANodeWhoseCredentialIsTakenNoMoreKeepsItsNICsAndSaysWhatItNeeds(t *test
 		if r := w.lastReport(); r.Degraded != nil {
 			t.Errorf("the report says %+v, which nobody can receive", r.Degraded)
 		}
-		w.credential(Credential{Door: "Kubelet", ClockKnown: true})
+		w.credential(status.Credential{Door: "Kubelet", ClockKnown: true})
 		if strings.Contains(w.line, "JoinNeeded") {
 			t.Errorf("the status line still is %q", w.line)
 		}
@@ -62,10 +63,10 @@ func TestASkewedClockIsReportedOnceAndNotAgainAfterARestart(t *testing.T) {
 		w := newWorld(t)
 		stop := w.start()
 		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.credential(Credential{ClockKnown: true})
+		w.credential(status.Credential{ClockKnown: true})
 		reports := len(w.reports)
-		w.credential(Credential{ClockKnown: true, ClockSkew: ClockBehind})
-		w.credential(Credential{ClockKnown: true, ClockSkew: ClockBehind, Trouble: "a hiccup"})
+		w.credential(status.Credential{ClockKnown: true, ClockSkew: status.ClockBehind})
+		w.credential(status.Credential{ClockKnown: true, ClockSkew: status.ClockBehind, Trouble: "a hiccup"})
 		sleep(time.Hour)
 		if r := w.lastReport(); len(w.reports) != reports+1 || r.Degraded == nil || r.Degraded.Reason != v1.ReasonClockSkew || len(r.Degraded.Message) > v1.MaxMessage {
 			t.Errorf("%d reports more, the last says %+v", len(w.reports)-reports, r.Degraded)
@@ -76,12 +77,12 @@ func TestASkewedClockIsReportedOnceAndNotAgainAfterARestart(t *testing.T) {
 		stop()
 		stop = w.start()
 		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		w.credential(Credential{})
-		w.credential(Credential{ClockKnown: true, ClockSkew: ClockBehind})
+		w.credential(status.Credential{})
+		w.credential(status.Credential{ClockKnown: true, ClockSkew: status.ClockBehind})
 		if len(w.reports) != reports+1 {
 			t.Errorf("after a restart it is reported again: %+v", w.reports[reports+1:])
 		}
-		w.credential(Credential{ClockKnown: true})
+		w.credential(status.Credential{ClockKnown: true})
 		if r := w.lastReport(); r.Degraded != nil {
 			t.Errorf("with a right clock the report says %+v", r.Degraded)
 		}
@@ -140,26 +141,4 @@ func TestTheRemovalIsReportedOfTheObjectThatWas(t *testing.T) {
 			}
 		})
 	})
-}
-
-// A time that is to come is named as one: nothing was renewed then.
-func TestTheLineOfTheCredential(t *testing.T) {
-	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	for _, row := range []struct {
-		c    Credential
-		want string
-	}{
-		{Credential{Door: "JoinToken", Ends: noon.Add(time.Hour), Renewal: noon.Add(45 * time.Minute)},
-			"credential by a join token, ends 2026-11-22T13:00:00Z, next renewal 2026-11-22T12:45:00Z"},
-		{Credential{Door: "Kubelet", Ends: noon}, "credential by the kubelet's door, ends 2026-11-22T12:00:00Z"},
-		{Credential{Renewal: noon, Trouble: "no answer"}, "credential, next renewal 2026-11-22T12:00:00Z, cannot be renewed: no answer"},
-	} {
-		if got := row.c.String(); got != row.want {
-			t.Errorf("%q, want %q", got, row.want)
-		}
-		s := Status{Credential: &row.c}
-		if table := s.Table(); strings.Count(table, row.want+"\n") != 1 {
-			t.Errorf("the table has no line %q:\n%s", row.want, table)
-		}
-	}
 }

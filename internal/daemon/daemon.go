@@ -11,7 +11,7 @@
 // Start reading at pass.go, which is the walk; carryout.go does the actions of a plan. Daemon.Run
 // only starts goroutines, and loop.go says when a pass is made. news.go has what comes from
 // outside, and wiring.go what a Daemon needs of others. Below this package, asked has what an
-// object asks for, and pace when a NIC is tried again.
+// object asks for, pace when a NIC is tried again, and status what is said of the node.
 package daemon
 
 import (
@@ -22,6 +22,7 @@ import (
 
 	"multinicd/internal/daemon/asked"
 	"multinicd/internal/daemon/pace"
+	"multinicd/internal/daemon/status"
 	"multinicd/nic"
 )
 
@@ -45,25 +46,25 @@ type state struct {
 
 	wish   asked.Wish
 	fresh  bool // wish has not been written to disk yet
-	status Status
-	meters Meters
-	down   map[string]Part // by name
+	status status.Node
+	meters status.Meters
+	down   map[string]status.Part // by name
 	// opened: what was cut off is put right, or its NIC blocked; commands are obeyed.
 	opened bool
 }
 
 // own is what the loop knows for itself. It has no lock, since one goroutine uses it.
 type own struct {
-	pace    pace.NICs     // when NICs are tried again
-	between between       // two states
-	counted time.Time     // told of the wish whose change was counted last
-	woken   time.Time     // when the kernel's event came that this pass looks into; zero: none did
-	events  chan struct{} // wakes the loop: the kernel has told of something; nil: nobody listens
-	serves  bool          // there will be another pass
-	started bool          // the service manager knows that we are ready
-	blinds  int           // passes in a row that could not see the machine
-	unseen  error         // why the last pass could not; nil: it could, or did not have to
-	given   []Given       // by the last pass
+	pace    pace.NICs      // when NICs are tried again
+	between between        // two states
+	counted time.Time      // told of the wish whose change was counted last
+	woken   time.Time      // when the kernel's event came that this pass looks into; zero: none did
+	events  chan struct{}  // wakes the loop: the kernel has told of something; nil: nobody listens
+	serves  bool           // there will be another pass
+	started bool           // the service manager knows that we are ready
+	blinds  int            // passes in a row that could not see the machine
+	unseen  error          // why the last pass could not; nil: it could, or did not have to
+	given   []status.Given // by the last pass
 }
 
 // Run serves until ctx is done; a change under way is finished or rolled back first.
@@ -118,7 +119,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	if d.Keeper != nil {
 		keep("keeping the credential", func(ctx context.Context, _ bool) error {
-			return d.Keeper.Run(ctx, func(c Credential) { d.keep(c, news) })
+			return d.Keeper.Run(ctx, func(c status.Credential) { d.keep(c, news) })
 		})
 	}
 	d.own.started = true

@@ -6,6 +6,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/pace"
+	"multinicd/internal/daemon/status"
 	"multinicd/plan"
 )
 
@@ -26,7 +27,7 @@ func (d *Daemon) fight(a plan.Action) (f *pace.Fight, drift bool) {
 		return d.own.pace.Fights[mac], false
 	}
 	if drift = !a.Change.Empty(); drift && !f.Holds(d.now()) {
-		f.By = author(a, d.Whose) // before the repair, which is a change too, and may be made by NetworkManager
+		f.By = status.Author(a, d.Whose) // before the repair, which is a change too, and may be made by NetworkManager
 	}
 	return f, drift
 }
@@ -35,7 +36,7 @@ func (d *Daemon) fight(a plan.Action) (f *pace.Fight, drift bool) {
 func (d *Daemon) drifted(f *pace.Fight, res apply.Result) {
 	a := res.Action
 	d.countRepair(res)
-	about, by := strings.Join(differences(a), "; "), f.By
+	about, by := strings.Join(status.Differences(a), "; "), f.By
 	log := d.Log.With("node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
 	if res.Err == nil {
 		log.Info("put back what somebody changed")

@@ -11,6 +11,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 )
 
 // take records what the source says, and wakes the loop if that differs from the wish.
@@ -57,8 +58,8 @@ func (d *Daemon) take(w asked.Wish, wake chan<- struct{}) {
 }
 
 // sourceStatus says how the source is. d.state.mu must be held.
-func (d *Daemon) sourceStatus() SourceStatus {
-	return SourceStatus{Mode: d.Mode, Contact: d.state.wish.Contact, Error: errText(d.state.wish.Err), Idle: d.state.wish.Idle}
+func (d *Daemon) sourceStatus() status.Source {
+	return status.Source{Mode: d.Mode, Contact: d.state.wish.Contact, Error: errText(d.state.wish.Err), Idle: d.state.wish.Idle}
 }
 
 // holdBack notes an object that waits for its release, and tells whether that is news. What is
@@ -86,12 +87,12 @@ func (d *Daemon) begin(run *asked.Run) {
 
 // keep notes how the credential is. It wakes the loop where a problem came or went: that is
 // reported.
-func (d *Daemon) keep(c Credential, wake chan<- struct{}) {
+func (d *Daemon) keep(c status.Credential, wake chan<- struct{}) {
 	d.state.mu.Lock()
 	was := d.state.status.Credential
 	d.state.status.Credential = &c
 	d.state.mu.Unlock()
-	if was == nil || !slices.Equal(was.problems(), c.problems()) || was.ClockKnown != c.ClockKnown {
+	if was == nil || !slices.Equal(was.Problems(), c.Problems()) || was.ClockKnown != c.ClockKnown {
 		nudge(wake)
 	}
 }

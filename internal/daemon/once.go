@@ -7,20 +7,21 @@ import (
 
 	"multinicd/internal/daemon/asked"
 	"multinicd/internal/daemon/pace"
+	"multinicd/internal/daemon/status"
 )
 
 // Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply` runs. The object is remembered as the
 // last known good one, so that a daemon that starts later keeps it.
-func (d *Daemon) Once(ctx context.Context, wish asked.Wish) (Status, error) {
+func (d *Daemon) Once(ctx context.Context, wish asked.Wish) (status.Node, error) {
 	if err := d.open(ctx); err != nil {
-		return Status{}, err
+		return status.Node{}, err
 	}
 	d.state.wish.Cleaned = false // who calls this wants the NICs
 	d.take(wish, make(chan struct{}, 1))
 	d.Machine.Settle(ctx, d.owned()) // it may be right after a boot here, too
 	d.pass(ctx)
 	if d.own.unseen != nil {
-		return Status{}, d.own.unseen
+		return status.Node{}, d.own.unseen
 	}
 	if d.Reporter != nil {
 		if err := d.reports.flush(ctx); err != nil {
@@ -34,7 +35,7 @@ func (d *Daemon) Once(ctx context.Context, wish asked.Wish) (Status, error) {
 func (d *Daemon) setUp() {
 	d.made.Do(func() {
 		d.commands = make(chan command)
-		d.state.down = map[string]Part{}
+		d.state.down = map[string]status.Part{}
 		d.own.pace = pace.New()
 		d.own.between.done = map[string]time.Time{}
 		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}, d.Log)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"multinicd/internal/daemon/status"
 )
 
 // Parts of the loop itself.
@@ -71,7 +73,7 @@ func (d *Daemon) partDown(name string, err error) {
 	d.state.mu.Lock()
 	p, was := d.state.down[name]
 	if !was {
-		p = Part{Name: name, Since: d.now()}
+		p = status.Part{Name: name, Since: d.now()}
 	}
 	news := p.Error != err.Error()
 	p.Error = err.Error()
@@ -94,6 +96,6 @@ func (d *Daemon) partUp(name string) {
 }
 
 // partsDown lists the parts that are down, by name. d.state.mu must be held.
-func (d *Daemon) partsDown() []Part {
-	return slices.SortedFunc(maps.Values(d.state.down), func(a, b Part) int { return strings.Compare(a.Name, b.Name) })
+func (d *Daemon) partsDown() []status.Part {
+	return slices.SortedFunc(maps.Values(d.state.down), func(a, b status.Part) int { return strings.Compare(a.Name, b.Name) })
 }

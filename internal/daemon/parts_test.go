@@ -11,6 +11,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 )
 
 // part is a source, or a keeper, that runs for so long each time and then ends in some way.
@@ -38,7 +39,7 @@ func (p partSource) Run(ctx context.Context, _ func(asked.Wish)) error { return 
 
 type partKeeper struct{ part }
 
-func (p partKeeper) Run(ctx context.Context, _ func(Credential)) error { return p.run(ctx) }
+func (p partKeeper) Run(ctx context.Context, _ func(status.Credential)) error { return p.run(ctx) }
 
 func TestAPartThatEndsIsStartedAgainLaterEachTimeAndTheStatusSaysSo(t *testing.T) {
 	for name, row := range map[string]struct {

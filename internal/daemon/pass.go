@@ -8,6 +8,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
 	"multinicd/internal/daemon/pace"
+	"multinicd/internal/daemon/status"
 	"multinicd/plan"
 )
 
@@ -29,7 +30,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 		next = min(next, d.untilResume(), d.own.between.next(d.now()), d.own.pace.NextMotion(d.now()))
 	}()
 	if wish.Mode() == asked.ModeUnknown {
-		d.publish(Status{State: "Waiting", Message: "no object of this node is known yet", NICs: statuses(asked.Desired{}, d.withHalfway(nil), nil, d.known())}, wish)
+		d.publish(status.Node{State: "Waiting", Message: "no object of this node is known yet", NICs: status.NICs(asked.Desired{}, d.withHalfway(nil), nil, d.known())}, wish)
 		return d.rest()
 	}
 	desired, acts := d.aim(ctx, wish)
@@ -68,7 +69,7 @@ func (d *Daemon) act(ctx context.Context, wish asked.Wish, desired asked.Desired
 	p := d.plan(desired, machine)
 	results, changed := d.carryOut(ctx, desired, p)
 	for d.cutShort(results) {
-		d.own.given = append(d.own.given, given(results)...)
+		d.own.given = append(d.own.given, status.GivenBack(results)...)
 		d.logChange(wish, results, d.now().Sub(start))
 		if machine, err = d.look(ctx, desired); err != nil {
 			return d.blind(ctx, partLook, err)
@@ -79,7 +80,7 @@ func (d *Daemon) act(ctx context.Context, wish asked.Wish, desired asked.Desired
 	d.own.pace.Keep(p.Actions)
 	d.own.blinds = 0
 	d.partUp(partLook)
-	d.own.given = append(d.own.given, given(d.withHalfway(results))...)
+	d.own.given = append(d.own.given, status.GivenBack(d.withHalfway(results))...)
 	if changed {
 		told := drain(d.own.events)
 		machine, err = d.look(ctx, desired)

@@ -4,24 +4,25 @@ import (
 	"runtime"
 
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 )
 
 // Status gives what the last pass found. It may be called from any goroutine.
-func (d *Daemon) Status() Status {
+func (d *Daemon) Status() status.Node {
 	d.setUp()
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
 	s := d.state.status
 	if s.State == "" { // the first pass has not ended yet
-		s = d.whoAmI(Status{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
+		s = d.whoAmI(status.Node{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
 	}
-	s.Meters, s.Down = d.state.meters.clone(), d.partsDown()
+	s.Meters, s.Down = d.state.meters.Clone(), d.partsDown()
 	s.Delivered = d.reports.delivered()
 	s.Goroutines = runtime.NumGoroutine()
 	return s
 }
 
-func (d *Daemon) publish(s Status, w asked.Wish) {
+func (d *Daemon) publish(s status.Node, w asked.Wish) {
 	if d.NodeDoubt != nil {
 		s.NodeDoubt = d.NodeDoubt() // which reads a file: not with the lock
 	}
@@ -39,17 +40,17 @@ func (d *Daemon) publish(s Status, w asked.Wish) {
 	d.state.status = s
 }
 
-func (d *Daemon) whoAmI(s Status) Status {
+func (d *Daemon) whoAmI(s status.Node) status.Node {
 	s.Node, s.Version, s.Backend, s.Evidence = d.Node, d.Version, d.Backend, d.Evidence
 	s.NodeEvidence = d.NodeEvidence
 	return s
 }
 
 // known is what tells how the NICs are.
-func (d *Daemon) known() known {
-	k := known{record: d.Applier.Record(), pace: d.own.pace, namer: d.Namer}
+func (d *Daemon) known() status.Known {
+	k := status.Known{Record: d.Applier.Record(), Pace: d.own.pace, Namer: d.Namer}
 	for _, h := range d.Applier.Halfway() {
-		k.halfway = append(k.halfway, h.NIC.MAC)
+		k.Halfway = append(k.Halfway, h.NIC.MAC)
 	}
 	return k
 }

@@ -14,6 +14,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
 	"multinicd/internal/daemon/pace"
+	"multinicd/internal/daemon/status"
 	"multinicd/nic"
 )
 
@@ -317,7 +318,7 @@ func TestAQuietDay(t *testing.T) {
 		"the file cannot be read":                                {func(d *Daemon) { d.Reporter, d.Keeper = nil, nil; d.Source = everySecond{} }, func(*world) {}, calm{}},
 		"the credential is taken no more": {nil, func(w *world) {
 			w.tell(asked.Wish{Object: object("u1", 1, one)})
-			w.credential(Credential{JoinNeeded: "join again", ClockKnown: true})
+			w.credential(status.Credential{JoinNeeded: "join again", ClockKnown: true})
 		}, calm{}},
 		"every part ends as soon as it has begun": {func(d *Daemon) {
 			p := part{new(atomic.Int64), new(atomic.Int64), nil}

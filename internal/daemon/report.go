@@ -12,13 +12,14 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 	"multinicd/plan"
 )
 
 // finish publishes how a pass ended, on the socket and in the report.
 func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desired, results []apply.Result, m *plan.Machine) {
-	s := Status{NICs: statuses(desired, d.withHalfway(results), m, d.known())}
-	s.State = string(overall(s.NICs))
+	s := status.Node{NICs: status.NICs(desired, d.withHalfway(results), m, d.known())}
+	s.State = string(status.Overall(s.NICs))
 	whole := d.whole(wish, desired)
 	mode := wish.Mode()
 	switch {
@@ -60,12 +61,12 @@ func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desi
 }
 
 // logNews writes a line for each NIC of which something else is to be said than after the last pass.
-func (d *Daemon) logNews(wish asked.Wish, s Status) {
+func (d *Daemon) logNews(wish asked.Wish, s status.Node) {
 	was := d.Status()
 	if wish.Gone && s.Message != was.Message {
 		d.Log.Info("the object of this node is deleted", "node", d.Node, "on_delete", d.OnDelete, "message", s.Message)
 	}
-	before := map[string]NICStatus{}
+	before := map[string]status.NIC{}
 	for _, n := range was.NICs {
 		before[n.MAC] = n
 	}
@@ -82,7 +83,7 @@ func (d *Daemon) logNews(wish asked.Wish, s Status) {
 }
 
 // report puts a status into the words of the wire; false where there is no object of the cluster to report on.
-func (d *Daemon) report(wish asked.Wish, s Status) (v1.Report, bool) {
+func (d *Daemon) report(wish asked.Wish, s status.Node) (v1.Report, bool) {
 	mode, obj := wish.Mode(), wish.Object
 	if wish.Gone {
 		obj = wish.Before // what is reported is the end of that one; once the bridge has it, the node may lose its credential
@@ -95,7 +96,7 @@ func (d *Daemon) report(wish asked.Wish, s Status) (v1.Report, bool) {
 	case obj == nil || obj.UID == "":
 		return v1.Report{}, false
 	}
-	r := s.said()
+	r := s.Said()
 	r.Node, r.UID, r.Generation, r.Run = d.Node, obj.UID, obj.Generation, wish.LastRun()
 	r.Executor, r.Version, r.JobName = d.Executor, d.Version, d.Job
 	if r.Degraded == nil && mode == asked.ModeLeft {
@@ -196,7 +197,7 @@ func (d *Daemon) clockSkew() *v1.Remark {
 }
 
 // date carries over since when each NIC is as wanted, so that the same state gives the same report.
-func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
+func (d *Daemon) date(r *v1.Report, nics []status.NIC) {
 	before := d.reports.last()
 	for i := range r.Interfaces {
 		is := &r.Interfaces[i]
@@ -204,7 +205,7 @@ func (d *Daemon) date(r *v1.Report, nics []NICStatus) {
 			continue
 		}
 		when := metav1.Time{Time: d.now().UTC().Truncate(time.Second)}
-		k := slices.IndexFunc(nics, func(n NICStatus) bool { return n.MAC == is.MACAddress && !n.Unwanted })
+		k := slices.IndexFunc(nics, func(n status.NIC) bool { return n.MAC == is.MACAddress && !n.Unwanted })
 		for _, b := range before.Interfaces {
 			if (k < 0 || nics[k].Outcome == "") && b.MACAddress == is.MACAddress && b.Status == v1.StateConfigured && b.LastConfigured != nil {
 				when = *b.LastConfigured

@@ -7,6 +7,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 )
 
 // rollbackTo puts the wish before the present one in force, until the object changes; or, with back false, ends that.
@@ -50,12 +51,12 @@ func (d *Daemon) mayRollBack(ctx context.Context, w asked.Wish, back bool) error
 
 // Rollback is what `multinicd rollback` does where no daemon runs: one pass for the wish before the present one, or, with back false, for the
 // present one again.
-func (d *Daemon) Rollback(ctx context.Context, back bool) (Status, error) {
+func (d *Daemon) Rollback(ctx context.Context, back bool) (status.Node, error) {
 	if err := d.open(ctx); err != nil {
-		return Status{}, err
+		return status.Node{}, err
 	}
 	if err := d.rollbackTo(ctx, back); err != nil {
-		return Status{}, err
+		return status.Node{}, err
 	}
 	d.Machine.Settle(ctx, d.owned())
 	d.pass(ctx)

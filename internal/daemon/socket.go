@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"multinicd/internal/apply"
+	"multinicd/internal/daemon/status"
 )
 
 // Requests that a client may send on the socket, each a line by itself.
@@ -23,9 +24,9 @@ const (
 
 // Reply is the answer to each, one JSON document. Error is empty where what was asked was done.
 type Reply struct {
-	Status Status  `json:"status"`
-	Given  []Given `json:"given,omitempty"` // to AskCleanup
-	Error  string  `json:"error,omitempty"`
+	Status status.Node    `json:"status"`
+	Given  []status.Given `json:"given,omitempty"` // to AskCleanup
+	Error  string         `json:"error,omitempty"`
 }
 
 // command is a request that the loop has to carry out, since it alone owns the machine.

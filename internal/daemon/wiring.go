@@ -9,6 +9,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -69,7 +70,7 @@ type Reporter interface {
 
 // Keeper keeps the credential good. Run calls notify for each news, from one goroutine, until ctx is done.
 type Keeper interface {
-	Run(ctx context.Context, notify func(Credential)) error
+	Run(ctx context.Context, notify func(status.Credential)) error
 }
 
 // Applier changes the host; internal/apply has the one.

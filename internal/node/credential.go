@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"multinicd/host"
-	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/status"
 	"multinicd/internal/kube"
 )
 
@@ -56,19 +56,19 @@ type Keeper struct {
 }
 
 // Run ends with ctx. A credential for another API server ends the service, which begins anew with it.
-func (k Keeper) Run(ctx context.Context, notify func(daemon.Credential)) error {
+func (k Keeper) Run(ctx context.Context, notify func(status.Credential)) error {
 	return k.API.Keep(ctx, kube.Keeping{Store: k.Store, Kubelet: k.Kubelet, Notify: func(n kube.Kept) {
 		if n.Moved {
 			k.Log.Info("there is a credential for another API server now; starting anew")
 			k.End()
 			return
 		}
-		c := daemon.Credential{Door: string(n.Door), Ends: n.Ends, Renewal: n.Renewal, Trouble: n.Trouble, JoinNeeded: n.Refused, ClockKnown: n.Clock}
+		c := status.Credential{Door: string(n.Door), Ends: n.Ends, Renewal: n.Renewal, Trouble: n.Trouble, JoinNeeded: n.Refused, ClockKnown: n.Clock}
 		switch {
 		case n.Behind:
-			c.ClockSkew = daemon.ClockBehind
+			c.ClockSkew = status.ClockBehind
 		case n.Ahead:
-			c.ClockSkew = daemon.ClockAhead
+			c.ClockSkew = status.ClockAhead
 		}
 		notify(c)
 	}})

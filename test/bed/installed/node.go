@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/status"
 	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
 )
@@ -176,7 +177,7 @@ func (n *Node) kernel(mac string) (*Link, error) {
 }
 
 // Status asks the daemon at its socket.
-func (n *Node) Status() (daemon.Status, error) { return n.ask(daemon.AskStatus, 5*time.Second) }
+func (n *Node) Status() (status.Node, error) { return n.ask(daemon.AskStatus, 5*time.Second) }
 
 // Passes is how many passes the daemon has begun, and ended: it has the daemon undo a rollback where there is none, which does nothing and is answered
 // between two passes. The text is an error where there is no daemon, or a rollback.
@@ -191,7 +192,7 @@ func (n *Node) Passes() string {
 	return fmt.Sprint(s.Meters.Passes)
 }
 
-func (n *Node) ask(what string, within time.Duration) (daemon.Status, error) {
+func (n *Node) ask(what string, within time.Duration) (status.Node, error) {
 	var r daemon.Reply
 	conn, err := net.DialTimeout("unix", fmt.Sprintf("/proc/%d/root/run/multinicd/multinicd.sock", n.Leader()), time.Second)
 	if err != nil {

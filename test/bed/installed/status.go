@@ -8,8 +8,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/daemon"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/status"
 	"multinicd/nic"
 )
 
@@ -47,7 +47,7 @@ func (n *Node) NICs() string {
 // Said is the short form of a status that is about the object in ObjectFile, if there is one. A daemon that was started on another object says first how
 // that one is, and one that is in the midst of a change what was before: then the kernel may show what is wanted already, and whoever stops
 // the daemon has the change undone.
-func (n *Node) Said(s daemon.Status) string {
+func (n *Node) Said(s status.Node) string {
 	if n.object != "" && !isAbout(s, n.object) {
 		return "of another object: " + NICs(s)
 	}
@@ -55,7 +55,7 @@ func (n *Node) Said(s daemon.Status) string {
 }
 
 // NICs is the short form of any status.
-func NICs(s daemon.Status) string {
+func NICs(s status.Node) string {
 	var out []string
 	for _, i := range s.NICs {
 		out = append(out, fmt.Sprintf("%s %s %s", i.Name, i.Status, i.Reason))
@@ -65,7 +65,7 @@ func NICs(s daemon.Status) string {
 
 // isAbout tells whether a status speaks of the NICs as an object wants them. Of an object that is not in force, since it cannot be used, was rolled back or
 // given back, it need not.
-func isAbout(s daemon.Status, object string) bool {
+func isAbout(s status.Node, object string) bool {
 	data, err := yaml.YAMLToJSON([]byte(object))
 	if err != nil {
 		return true

@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/status"
 )
 
 func TestBackwards(t *testing.T) {
@@ -47,30 +47,30 @@ func TestBackwards(t *testing.T) {
 
 // Whoever waits for a status does not take one of an object before for that of the newest.
 func TestAStatusIsAboutItsObject(t *testing.T) {
-	view := func(link string, mtu int, address string, routes ...string) daemon.NICStatus {
-		return daemon.NICStatus{MAC: MAC1, Name: link, Status: v1.StateConfigured, Reason: "Configured",
-			Want: daemon.View{Link: link, Up: true, MTU: mtu, Addresses: []netip.Prefix{netip.MustParsePrefix(address)}, Routes: routes}}
+	view := func(link string, mtu int, address string, routes ...string) status.NIC {
+		return status.NIC{MAC: MAC1, Name: link, Status: v1.StateConfigured, Reason: "Configured",
+			Want: status.View{Link: link, Up: true, MTU: mtu, Addresses: []netip.Prefix{netip.MustParsePrefix(address)}, Routes: routes}}
 	}
 	one := view("multinic1", 1400, "192.168.100.10/24", "10.20.0.0/16 via 192.168.100.1", "default via 192.168.100.2 table 10001")
 	object := Object("worker", Entry(1, MAC1, "192.168.100.10/24", "mtu: 1400", "gateway: 192.168.100.2", "routes: [{to: 10.20.0.0/16, via: 192.168.100.1}]"))
 	const yes, other = "multinic1 Configured Configured", "of another object: "
 	for sentence, row := range map[string]struct {
 		object string
-		status daemon.Status
+		status status.Node
 		want   string
 	}{
-		"all as in the object":             {object, daemon.Status{NICs: []daemon.NICStatus{one}}, yes},
-		"no object was written":            {"", daemon.Status{NICs: []daemon.NICStatus{one}}, yes},
-		"another address":                  {object, daemon.Status{NICs: []daemon.NICStatus{view("multinic1", 1400, "192.168.100.11/24", one.Want.Routes...)}}, other + yes},
-		"another MTU":                      {object, daemon.Status{NICs: []daemon.NICStatus{view("multinic1", 1500, "192.168.100.10/24", one.Want.Routes...)}}, other + yes},
-		"another name":                     {object, daemon.Status{NICs: []daemon.NICStatus{view("multinic2", 1400, "192.168.100.10/24", one.Want.Routes...)}}, other + "multinic2 Configured Configured"},
-		"no gateway":                       {object, daemon.Status{NICs: []daemon.NICStatus{view("multinic1", 1400, "192.168.100.10/24", one.Want.Routes[0])}}, other + yes},
-		"a NIC that is no more":            {Object("worker"), daemon.Status{NICs: []daemon.NICStatus{one}}, other + yes},
-		"nothing yet":                      {object, daemon.Status{}, other},
-		"nothing, and nothing is wanted":   {Object("worker"), daemon.Status{}, ""},
-		"a NIC that could not be taken":    {Object("worker"), daemon.Status{NICs: []daemon.NICStatus{{MAC: MAC1, Name: "multinic1", Status: v1.StateFailed, Reason: "RollbackFailed", Unwanted: true}}}, "multinic1 Failed RollbackFailed"},
-		"the one before, by a rollback":    {object, daemon.Status{Held: true, NICs: []daemon.NICStatus{view("multinic1", 1400, "192.168.100.11/24")}}, yes},
-		"an object that nobody can follow": {"a: [", daemon.Status{NICs: []daemon.NICStatus{one}}, yes},
+		"all as in the object":             {object, status.Node{NICs: []status.NIC{one}}, yes},
+		"no object was written":            {"", status.Node{NICs: []status.NIC{one}}, yes},
+		"another address":                  {object, status.Node{NICs: []status.NIC{view("multinic1", 1400, "192.168.100.11/24", one.Want.Routes...)}}, other + yes},
+		"another MTU":                      {object, status.Node{NICs: []status.NIC{view("multinic1", 1500, "192.168.100.10/24", one.Want.Routes...)}}, other + yes},
+		"another name":                     {object, status.Node{NICs: []status.NIC{view("multinic2", 1400, "192.168.100.10/24", one.Want.Routes...)}}, other + "multinic2 Configured Configured"},
+		"no gateway":                       {object, status.Node{NICs: []status.NIC{view("multinic1", 1400, "192.168.100.10/24", one.Want.Routes[0])}}, other + yes},
+		"a NIC that is no more":            {Object("worker"), status.Node{NICs: []status.NIC{one}}, other + yes},
+		"nothing yet":                      {object, status.Node{}, other},
+		"nothing, and nothing is wanted":   {Object("worker"), status.Node{}, ""},
+		"a NIC that could not be taken":    {Object("worker"), status.Node{NICs: []status.NIC{{MAC: MAC1, Name: "multinic1", Status: v1.StateFailed, Reason: "RollbackFailed", Unwanted: true}}}, "multinic1 Failed RollbackFailed"},
+		"the one before, by a rollback":    {object, status.Node{Held: true, NICs: []status.NIC{view("multinic1", 1400, "192.168.100.11/24")}}, yes},
+		"an object that nobody can follow": {"a: [", status.Node{NICs: []status.NIC{one}}, yes},
 	} {
 		t.Run(sentence, func(t *testing.T) {
 			n := &Node{object: row.object}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/status"
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
 	"multinicd/test/bed/testhost"
@@ -144,7 +144,7 @@ func (n *node) applyUntouchables() string {
 	if !errors.As(err, &code) || code.ExitCode() != exitRefused {
 		n.t.Fatalf("apply: %v, want exit %d\n%s", err, exitRefused, out)
 	}
-	var s daemon.Status
+	var s status.Node
 	if err := json.Unmarshal(out, &s); err != nil {
 		n.t.Fatalf("%v\n%s", err, out)
 	}

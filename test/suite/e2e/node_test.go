@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/status"
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
 	"multinicd/test/bed/testhost"
@@ -67,8 +67,8 @@ func (n *node) eventually(what, want string, get func() string) {
 }
 
 // status asks the daemon, as an administrator does.
-func (n *node) status() (daemon.Status, error) {
-	var s daemon.Status
+func (n *node) status() (status.Node, error) {
+	var s status.Node
 	out, err := n.Run(n.t.Context(), "multinicd", "status", "-o", "json")
 	if err != nil {
 		return s, err

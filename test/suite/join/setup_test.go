@@ -24,7 +24,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
-	"multinicd/internal/daemon"
+	"multinicd/internal/daemon/status"
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
 	"multinicd/test/bed/testhost"
@@ -184,9 +184,9 @@ func (n *node) token() string {
 	return t
 }
 
-func (n *node) status() daemon.Status {
+func (n *node) status() status.Node {
 	n.c.t.Helper()
-	var s daemon.Status
+	var s status.Node
 	out, err := n.Run(n.c.t.Context(), "multinicd", "status", "-o", "json")
 	n.said.WriteString(out)
 	if err == nil {

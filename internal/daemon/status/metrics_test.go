@@ -1,27 +1,22 @@
-package daemon
+package status
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/daemon/asked"
 	"multinicd/internal/hosttest"
 )
 
 func TestMetricsAreTextAndEachHasARow(t *testing.T) {
 	at := time.Unix(1800000000, 0)
-	s := Status{Version: "1", Backend: "netplan", Generation: 3, Delivered: true, Goroutines: 12, Source: SourceStatus{Contact: at}, Credential: &Credential{Ends: at},
+	s := Node{Version: "1", Backend: "netplan", Generation: 3, Delivered: true, Goroutines: 12, Source: Source{Contact: at}, Credential: &Credential{Ends: at},
 		Meters: Meters{Passes: 7, Changes: map[string]int64{"configured": 2}, Repairs: map[string]int64{"address done": 3, "mtu failed": 1}},
-		NICs:   []NICStatus{{Status: v1.StateConfigured}, {Status: v1.StateFailed, Difference: []string{"mtu"}}}}
+		NICs:   []NIC{{Status: v1.StateConfigured}, {Status: v1.StateFailed, Difference: []string{"mtu"}}}}
 	s.Meters.Change.observe(20 * time.Millisecond)
 	s.Meters.Change.observe(25 * time.Millisecond) // a bound is in its own bucket
 	s.Meters.Change.observe(2 * time.Minute)
@@ -124,59 +119,5 @@ multinicd_repair_duration_seconds_count 0
 	if problems, err := promlint.New(strings.NewReader(got)).Lint(); err != nil || len(problems) > 0 {
 		t.Errorf("promlint: %v %v", problems, err)
 	}
-	hosttest.MetricsHaveRows(t, "../../docs/metrics.md", "multinicd_", got)
-}
-
-func TestChangesAndRepairsAreCounted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		stop := w.start()
-		defer func() { stop() }()
-		counts := func(want string) {
-			t.Helper()
-			m := w.daemon.Status().Meters
-			if got := fmt.Sprint(m.Changes, m.Repairs, sum(m.Change.Counts), sum(m.Repair.Counts)); got != want {
-				t.Errorf("counted: %s, want %s", got, want)
-			}
-		}
-		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
-		counts("map[configured:1] map[] 1 0")
-		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")}) // said again
-		counts("map[configured:1] map[] 1 0")
-		w.machine.Net[0].Addresses, w.machine.Net[0].MTU = nil, 1400
-		began := time.Now()
-		w.wake <- struct{}{}
-		sleep(time.Second)
-		w.want("multinic1 192.0.2.1/24")
-		counts("map[configured:1] map[address done:1] 1 1")
-		if took := w.daemon.Status().Meters.Repair.Sum; took > time.Since(began).Seconds() {
-			t.Errorf("the repair took %g s, of %s", took, time.Since(began))
-		}
-		w.lost.Store(true) // no event tells of it
-		sleep(6 * time.Minute)
-		w.want("multinic1 192.0.2.1/24")
-		counts("map[configured:1] map[address done:2] 1 1")
-		probes := 0
-		w.probed = func(context.Context) error {
-			if probes++; probes > 1 {
-				return nil
-			}
-			return errors.New("no answer")
-		}
-		w.tell(asked.Wish{Object: object("u1", 2, "192.0.2.2/24")})
-		counts("map[configured:1 failed:1] map[address done:2] 1 1")
-		sleep(time.Hour) // it is tried again, and works: no change of its own
-		w.want("multinic1 192.0.2.2/24")
-		counts("map[configured:1 failed:1] map[address done:2] 1 1")
-		stop()
-		stop = w.start() // nothing is told anew
-		counts("map[] map[] 0 0")
-	})
-}
-
-func sum(counts []int64) (n int64) {
-	for _, c := range counts {
-		n += c
-	}
-	return n
+	hosttest.MetricsHaveRows(t, "../../../docs/metrics.md", "multinicd_", got)
 }

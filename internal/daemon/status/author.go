@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"fmt"
@@ -18,14 +18,14 @@ var protocols = map[int]string{
 	nic.ProtocolAdvertisement: "a router advertisement", nic.ProtocolDHCP: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF",
 }
 
-// share is one thing that somebody changed: its kind, as differences() calls it, which one, and by whom.
+// share is one thing that somebody changed: its kind, as Differences calls it, which one, and by whom.
 type share struct{ kind, which, by string }
 
-// author says who did what an action repairs: "bird (process 812, user bird)", or, where it was not all the same one,
+// Author says who did what an action repairs: "bird (process 812, user bird)", or, where it was not all the same one,
 // "systemd-networkd for address 192.0.2.1/24; unknown for up".
 //
-// whose gives who made one of the changes, of a link by its ifindex; "": nobody knows. See Wiring.
-func author(a plan.Action, whose func(index int, what any) string) string {
+// whose gives who made one of the changes, of a link by its ifindex; "": nobody knows. See daemon.Wiring.
+func Author(a plan.Action, whose func(index int, what any) string) string {
 	return authors(changed(a, whose))
 }
 
@@ -112,8 +112,8 @@ func authors(parts []share) string {
 	return strings.Join(order, "; ")
 }
 
-// differences says what a repair was about, as Verify would.
-func differences(a plan.Action) (out []string) {
+// Differences says what a repair was about, as Verify would.
+func Differences(a plan.Action) (out []string) {
 	after := plan.Owned{}
 	if a.After != nil {
 		after = *a.After

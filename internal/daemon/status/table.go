@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"fmt"
@@ -10,15 +10,15 @@ import (
 )
 
 // Line is the one line for the service manager: generation, NICs ready, last contact.
-func (s Status) Line() string {
-	out := append([]string{s.line()}, s.Credential.problems()...)
+func (s Node) Line() string {
+	out := append([]string{s.line()}, s.Credential.Problems()...)
 	for _, p := range s.Down {
 		out = append(out, p.String())
 	}
 	return strings.Join(out, "; ")
 }
 
-func (s Status) line() string {
+func (s Node) line() string {
 	if s.State == "Waiting" {
 		if s.Source.Idle != "" {
 			return "idle: " + s.Source.Idle
@@ -46,7 +46,7 @@ func (s Status) line() string {
 	return fmt.Sprintf("generation %d %s, %d/%d NICs ready%s", s.Generation, state, ready, len(s.NICs), s.contact())
 }
 
-func (s Status) contact() string {
+func (s Node) contact() string {
 	switch {
 	case s.Source.Error != "" && s.Source.Mode == "file":
 		return ", what is in force is kept: the file cannot be used: " + s.Source.Error
@@ -63,7 +63,7 @@ func (s Status) contact() string {
 }
 
 // Table is the status for a person.
-func (s Status) Table() string {
+func (s Node) Table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s\n", s.Node, s.Line())
 	if s.Message != "" && s.State != "Waiting" && !strings.HasPrefix(s.line(), s.Message) {

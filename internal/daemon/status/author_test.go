@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"net/netip"
@@ -42,13 +42,13 @@ func TestItIsSaidForWhichOfTheChangesAnAuthorStands(t *testing.T) {
 				}
 				return tt.told[what]
 			}
-			got := author(plan.Action{Kind: plan.Configure, Link: &nic.Link{Index: 3, Routes: tt.have}, Change: tt.change}, whose)
+			got := Author(plan.Action{Kind: plan.Configure, Link: &nic.Link{Index: 3, Routes: tt.have}, Change: tt.change}, whose)
 			if got != tt.want {
 				t.Errorf("got  %s\nwant %s", got, tt.want)
 			}
 		})
 	}
-	if got := author(plan.Action{Link: &nic.Link{}, Change: nic.Change{Add: []netip.Prefix{a}}}, nil); got != unknown {
+	if got := Author(plan.Action{Link: &nic.Link{}, Change: nic.Change{Add: []netip.Prefix{a}}}, nil); got != unknown {
 		t.Errorf("where nobody can be asked: %s", got)
 	}
 }

@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"fmt"
@@ -20,8 +20,8 @@ type Given struct {
 	Files   []string      `json:"files,omitempty"`   // that were removed
 }
 
-// given says what became of each NIC that was given back.
-func given(results []apply.Result) []Given {
+// GivenBack says what became of each NIC that was given back.
+func GivenBack(results []apply.Result) []Given {
 	var out []Given
 	for _, r := range results {
 		if r.Action.Kind != plan.Remove {

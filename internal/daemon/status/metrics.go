@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 
 // Metrics is the status in the text format that node_exporter's textfile collector reads (Prometheus exposition format 0.0.4). docs/metrics.md
 // has a row for each.
-func (s Status) Metrics() string {
+func (s Node) Metrics() string {
 	var b strings.Builder
 	kind := "gauge"
 	metric := func(name, help string, samples ...string) {

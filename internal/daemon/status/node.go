@@ -1,4 +1,15 @@
-package daemon
+// Package status is what is said of a node: to a person, to the service manager, to node_exporter,
+// and, in the words of the wire, to the bridge.
+//
+// In go the results of a pass, what the kernel shows and what is known of the NICs. Out come a Node
+// with a NIC for each, and its texts: a line, a table, metrics, the rows of a report, an exit code.
+//
+// The package is pure. It decides nothing, keeps nothing between two passes and sends nothing; the
+// same input gives the same text, so that a report of the same state is the same report.
+//
+// Start reading at Node, and at NICs in nic.go, which compares wanted and found. rows.go has what
+// the report takes from a Node.
+package status
 
 import (
 	"fmt"
@@ -8,40 +19,40 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// Status is what `multinicd status` shows. The JSON names are stable.
-type Status struct {
+// Node is what `multinicd status` shows. The JSON names are stable.
+type Node struct {
 	Node         string `json:"node"`
 	NodeEvidence string `json:"nodeEvidence,omitempty"` // why it is called so
 	// NodeDoubt says what speaks against the name, and what to do; empty: nothing does.
-	NodeDoubt  string       `json:"nodeDoubt,omitempty"`
-	Version    string       `json:"version"`
-	Backend    string       `json:"backend"`
-	Evidence   []string     `json:"evidence"` // why this backend
-	Source     SourceStatus `json:"source"`
-	Credential *Credential  `json:"credential,omitempty"` // nil: nothing is known of it
-	UID        string       `json:"uid,omitempty"`
-	Generation int64        `json:"generation,omitempty"`
-	SpecHash   string       `json:"specHash,omitempty"`
-	State      string       `json:"state"` // Configured, Pending, Failed, Removed, Waiting
+	NodeDoubt  string      `json:"nodeDoubt,omitempty"`
+	Version    string      `json:"version"`
+	Backend    string      `json:"backend"`
+	Evidence   []string    `json:"evidence"` // why this backend
+	Source     Source      `json:"source"`
+	Credential *Credential `json:"credential,omitempty"` // nil: nothing is known of it
+	UID        string      `json:"uid,omitempty"`
+	Generation int64       `json:"generation,omitempty"`
+	SpecHash   string      `json:"specHash,omitempty"`
+	State      string      `json:"state"` // Configured, Pending, Failed, Removed, Waiting
 	// Reason why the object as a whole is refused, which Message explains; empty: it is not.
 	Reason string `json:"reason,omitempty"`
 	// Notes are good to know and need nobody, each beginning with its reason.
 	Notes   []string `json:"notes,omitempty"`
 	Message string   `json:"message,omitempty"`
 	// InForce is the generation before Generation, where that is held back by a rollback; 0: it is not, or nobody counts.
-	InForce   int64       `json:"generationInForce,omitempty"`
-	Held      bool        `json:"heldBack,omitempty"`
-	NICs      []NICStatus `json:"nics"` // sorted by id
-	Delivered bool        `json:"reportDelivered"`
-	Meters    Meters      `json:"meters"` // since the daemon started
+	InForce   int64  `json:"generationInForce,omitempty"`
+	Held      bool   `json:"heldBack,omitempty"`
+	NICs      []NIC  `json:"nics"` // sorted by id
+	Delivered bool   `json:"reportDelivered"`
+	Meters    Meters `json:"meters"` // since the daemon started
 	// Down lists the parts of the daemon that have ended and are being started again, by name; empty on a daemon that is well.
 	Down []Part `json:"partsDown,omitempty"`
 	// Goroutines is how many the daemon has: on a quiet day always the same number.
 	Goroutines int `json:"goroutines,omitempty"`
 }
 
-// SourceStatus says how the desired state is read.
-type SourceStatus struct {
+// Source says how the desired state is read.
+type Source struct {
 	Mode    string    `json:"mode"`
 	Contact time.Time `json:"lastContact,omitzero"`
 	Error   string    `json:"error,omitempty"`
@@ -68,8 +79,8 @@ const (
 	ClockAhead  = "the host's clock is ahead of the API server's by two minutes or more; start a time service (timedatectl)"
 )
 
-// problems lists what a person should know, each beginning with its reason.
-func (c *Credential) problems() []string {
+// Problems lists what a person should know, each beginning with its reason.
+func (c *Credential) Problems() []string {
 	var out []string
 	if c == nil {
 		return nil
@@ -83,10 +94,10 @@ func (c *Credential) problems() []string {
 	return out
 }
 
-// overall follows the rules of the API: Failed if any failed, else Pending if any waits, else InProgress, else Configured.
-func overall(nics []NICStatus) v1.State {
+// Overall follows the rules of the API: Failed if any failed, else Pending if any waits, else InProgress, else Configured.
+func Overall(nics []NIC) v1.State {
 	for _, s := range []v1.State{v1.StateFailed, v1.StatePending, v1.StateInProgress} {
-		if slices.ContainsFunc(nics, func(n NICStatus) bool { return n.Status == s }) {
+		if slices.ContainsFunc(nics, func(n NIC) bool { return n.Status == s }) {
 			return s
 		}
 	}

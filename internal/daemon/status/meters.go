@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"fmt"
@@ -67,15 +67,15 @@ func (h Histogram) text(name, help string) string {
 	return b.String()
 }
 
-// clone shares nothing with m.
-func (m Meters) clone() Meters {
+// Clone shares nothing with m.
+func (m Meters) Clone() Meters {
 	m.Changes, m.Repairs = maps.Clone(m.Changes), maps.Clone(m.Repairs)
 	m.Change.Counts, m.Repair.Counts = slices.Clone(m.Change.Counts), slices.Clone(m.Repair.Counts)
 	return m
 }
 
-// changed counts a change of the object by the state with which the first pass over the object ended.
-func (m *Meters) changed(state v1.State, took time.Duration) {
+// Changed counts a change of the object by the state with which the first pass over the object ended.
+func (m *Meters) Changed(state v1.State, took time.Duration) {
 	result := "unsettled"
 	switch state {
 	case v1.StateConfigured:
@@ -94,8 +94,8 @@ func (m *Meters) changed(state v1.State, took time.Duration) {
 	}
 }
 
-// repaired counts a repair that was made, or tried. A negative took is not known.
-func (m *Meters) repaired(res apply.Result, took time.Duration) {
+// Repaired counts a repair that was made, or tried. A negative took is not known.
+func (m *Meters) Repaired(res apply.Result, took time.Duration) {
 	if m.Repairs == nil {
 		m.Repairs = map[string]int64{}
 	}

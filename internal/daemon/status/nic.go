@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"cmp"
@@ -16,8 +16,8 @@ import (
 	"multinicd/plan"
 )
 
-// NICStatus is one NIC: wanted, there, and the difference.
-type NICStatus struct {
+// NIC is one NIC: wanted, there, and the difference.
+type NIC struct {
 	ID             int       `json:"id"` // -1: the object gives none that can be read
 	Name           string    `json:"name"`
 	MAC            string    `json:"macAddress"`
@@ -53,18 +53,18 @@ type View struct {
 	Rules     []string       `json:"rules,omitempty"` // of the NIC's own table
 }
 
-// known is what tells how NICs are, beside what was done and what the kernel shows.
-type known struct {
-	record  plan.Record
-	halfway []nic.MAC // NICs that a change left half way
-	pace    pace.NICs
-	// namer says why a link will not be called want with the next boot either, and what to do; "": it will. nil: nobody can say.
-	namer func(l nic.Link, want string) string
+// Known is what tells how NICs are, beside what was done and what the kernel shows.
+type Known struct {
+	Record  plan.Record
+	Halfway []nic.MAC // NICs that a change left half way
+	Pace    pace.NICs
+	// Namer says why a link will not be called want with the next boot either, and what to do; "": it will. nil: nobody can say.
+	Namer func(l nic.Link, want string) string
 }
 
-// statuses says of each NIC how it is, from what the kernel shows now and not from what was done.
-func statuses(desired asked.Desired, results []apply.Result, m *plan.Machine, k known) []NICStatus {
-	var out []NICStatus
+// NICs says of each NIC how it is, from what the kernel shows now and not from what was done.
+func NICs(desired asked.Desired, results []apply.Result, m *plan.Machine, k Known) []NIC {
+	var out []NIC
 	for _, r := range results {
 		switch {
 		case r.Action.Kind != plan.Remove:
@@ -72,30 +72,30 @@ func statuses(desired asked.Desired, results []apply.Result, m *plan.Machine, k 
 		case undone(r):
 			n := nicStatus(r, m, k)
 			n.Unwanted, n.Want, n.Difference = true, View{}, nil
-			if !slices.Contains(k.halfway, r.Action.NIC.MAC) {
+			if !slices.Contains(k.Halfway, r.Action.NIC.MAC) {
 				n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
 			}
 			out = append(out, n)
 		}
 	}
 	for _, bad := range desired.Invalid {
-		n := NICStatus{ID: bad.ID, Name: bad.Name, MAC: bad.Text, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused}
-		if owned, ok := k.record.Find(bad.MAC); ok && owned.Applied {
+		n := NIC{ID: bad.ID, Name: bad.Name, MAC: bad.Text, Status: v1.StateFailed, Reason: string(plan.InvalidSpec), Message: bad.Message, Outcome: apply.Refused}
+		if owned, ok := k.Record.Find(bad.MAC); ok && owned.Applied {
 			if link := findLink(m, bad.MAC); link != nil {
 				n.Message = stays(n.Message, view(*link, owned.Config).Addresses)
 			}
 		}
 		out = append(out, n)
 	}
-	slices.SortStableFunc(out, func(a, b NICStatus) int { return cmp.Compare(uint(a.ID), uint(b.ID)) }) // none, -1, comes last
+	slices.SortStableFunc(out, func(a, b NIC) int { return cmp.Compare(uint(a.ID), uint(b.ID)) }) // none, -1, comes last
 	return out
 }
 
 // nicStatus says how one NIC is: what was asked, what the link has, and how that differs from what was asked in the form that it has on this host.
-func nicStatus(r apply.Result, m *plan.Machine, k known) NICStatus {
+func nicStatus(r apply.Result, m *plan.Machine, k Known) NIC {
 	c := r.Action.NIC
-	out := NICStatus{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
-	owned, _ := k.record.Find(c.MAC)
+	out := NIC{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
+	owned, _ := k.Record.Find(c.MAC)
 	if owned.Applied {
 		out.Backend, out.Evidence, out.From = owned.Backend, owned.Evidence, owned.From
 	}
@@ -127,10 +127,10 @@ func nicStatus(r apply.Result, m *plan.Machine, k known) NICStatus {
 		case link.Name != c.Name:
 			out.Reason = string(plan.RenameAtReboot)
 			out.Message = fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", link.Name, c.Name)
-			if k.namer == nil {
+			if k.Namer == nil {
 				break
 			}
-			if why := k.namer(*link, c.Name); why != "" {
+			if why := k.Namer(*link, c.Name); why != "" {
 				out.Message = v1.Printable(fmt.Sprintf("configured as %s; %s", link.Name, why), v1.MaxMessage)
 			}
 		}
@@ -142,13 +142,13 @@ func nicStatus(r apply.Result, m *plan.Machine, k known) NICStatus {
 			out.Outcome = ""
 		}
 	default:
-		out.Status, out.NextTry = v1.StateFailed, k.pace.NextTry(c.MAC)
+		out.Status, out.NextTry = v1.StateFailed, k.Pace.NextTry(c.MAC)
 		out.Between = m != nil && r.Action.Link != nil && !slices.ContainsFunc(m.Links, func(l nic.Link) bool { return l.Index == r.Action.Link.Index })
 		if owned.Applied && link != nil && r.Action.Kind != plan.Remove && r.Outcome != apply.RollbackFailed {
 			out.Message = stays(out.Message, out.Have.Addresses)
 		}
 	}
-	if f := k.pace.Fights[c.MAC]; f.Fighting() && link != nil && r.Outcome != apply.RollbackFailed {
+	if f := k.Pace.Fights[c.MAC]; f.Fighting() && link != nil && r.Outcome != apply.RollbackFailed {
 		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, f.Message(), false
 	}
 	return out

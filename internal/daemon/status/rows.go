@@ -1,4 +1,4 @@
-package daemon
+package status
 
 import (
 	"fmt"
@@ -11,9 +11,9 @@ import (
 // triedAgain ends the message of a change that failed. It names no point in time: the report would be another one at each try.
 var triedAgain = fmt.Sprintf("; tried again by itself within %d min", pace.RetryMax/time.Minute)
 
-// said is the status in the words of the wire, as far as they follow from it alone: how far the node is, a row for each NIC of the object, why the
+// Said is the status in the words of the wire, as far as they follow from it alone: how far the node is, a row for each NIC of the object, why the
 // whole object was refused, and what became of NICs that it names no more.
-func (s Status) said() v1.Report {
+func (s Node) Said() v1.Report {
 	r := v1.Report{Schema: v1.ReportSchema, Phase: v1.PhaseDone}
 	if s.Reason != "" {
 		r.Refused = &v1.Remark{Reason: s.Reason, Message: s.Message}
@@ -42,7 +42,7 @@ func (s Status) said() v1.Report {
 			r.Phase = v1.PhaseApplying // some could not be given back yet
 		}
 	case string(v1.StatePending):
-		if overall(s.NICs) != v1.StatePending { // the newest object waits for its release, whatever is said of the NICs of the one in force
+		if Overall(s.NICs) != v1.StatePending { // the newest object waits for its release, whatever is said of the NICs of the one in force
 			r.Phase = v1.PhaseApplying
 		}
 	}
@@ -50,7 +50,7 @@ func (s Status) said() v1.Report {
 }
 
 // row is what the report has of a NIC.
-func (n NICStatus) row() v1.InterfaceStatus {
+func (n NIC) row() v1.InterfaceStatus {
 	is := v1.InterfaceStatus{ID: int32(n.ID), Name: n.Name, MACAddress: n.MAC, Status: n.Status, Reason: n.Reason, Message: n.Message}
 	if n.Status == v1.StateFailed {
 		is.Outcome = v1.Outcome(n.Outcome)
@@ -63,12 +63,12 @@ func (n NICStatus) row() v1.InterfaceStatus {
 }
 
 // ExitCode is what `multinicd apply`, rollback and cleanup end with after this status, and what a run's status says of the report on it.
-func (s Status) ExitCode() int {
-	r := s.said()
+func (s Node) ExitCode() int {
+	r := s.Said()
 	switch s.State {
 	case string(v1.StateConfigured), string(v1.StatePending), string(v1.StateInProgress), string(v1.PhaseRemoved):
 	case string(v1.StateFailed):
-		if r.Refused == nil && overall(s.NICs) != v1.StateFailed { // told by a daemon of 0.1.0, which gives no reason
+		if r.Refused == nil && Overall(s.NICs) != v1.StateFailed { // told by a daemon of 0.1.0, which gives no reason
 			return v1.ExitRefused
 		}
 	default: // nothing was done, and nothing is known of the NICs
