@@ -38,7 +38,7 @@ func (d *Daemon) setUp() {
 		d.state.down = map[string]status.Part{}
 		d.own.pace = pace.New()
 		d.own.between.done = map[string]time.Time{}
-		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}, d.Log)
+		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}.saveReport, d.Log)
 	})
 }
 

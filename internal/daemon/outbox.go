@@ -13,11 +13,17 @@ import (
 	v1 "multinicd/api/v1"
 )
 
+// Reporter carries a report, encoded, to the cluster, and shows that the node lives. Both may fail; both are tried again.
+type Reporter interface {
+	Report(ctx context.Context, data []byte) error
+	Beat(ctx context.Context) error
+}
+
 // outbox holds the newest report until the API server has it. It is kept on disk, with its generation, so that a report which
 // could not be delivered is delivered after a reboot too, once.
 type outbox struct {
 	reporter Reporter
-	store    store
+	keep     func(sent) error // durably
 	log      *slog.Logger
 
 	mu   sync.Mutex
@@ -25,8 +31,14 @@ type outbox struct {
 	news chan struct{}
 }
 
-func newOutbox(r Reporter, s store, log *slog.Logger) *outbox {
-	return &outbox{reporter: r, store: s, log: log, news: make(chan struct{}, 1)}
+func newOutbox(r Reporter, keep func(sent) error, log *slog.Logger) *outbox {
+	return &outbox{reporter: r, keep: keep, log: log, news: make(chan struct{}, 1)}
+}
+
+// sent is the report as it is kept, and whether the API server has it.
+type sent struct {
+	Report    v1.Report
+	Delivered bool
 }
 
 // restore takes up the report that was kept.
@@ -35,7 +47,7 @@ func (o *outbox) restore(before sent) {
 	o.now = before
 	o.mu.Unlock()
 	if !before.Delivered && before.Report.UID != "" {
-		nudge(o.news)
+		o.wake()
 	}
 }
 
@@ -65,10 +77,18 @@ func (o *outbox) put(r v1.Report) {
 		return
 	}
 	o.now = sent{Report: r}
-	if err := o.store.saveReport(o.now); err != nil {
+	if err := o.keep(o.now); err != nil {
 		o.log.Error("the report cannot be kept", "err", err)
 	}
-	nudge(o.news)
+	o.wake()
+}
+
+// wake has run look for what is to be delivered.
+func (o *outbox) wake() {
+	select {
+	case o.news <- struct{}{}:
+	default:
+	}
 }
 
 // again marks the report as not delivered: the cluster does not show it.
@@ -76,7 +96,7 @@ func (o *outbox) again() {
 	o.mu.Lock()
 	o.now.Delivered = false
 	o.mu.Unlock()
-	nudge(o.news)
+	o.wake()
 }
 
 // flush delivers the report that is still to be delivered, if there is one.
@@ -100,7 +120,7 @@ func (o *outbox) flush(ctx context.Context) error {
 		return nil // a newer one came meanwhile; its news is in the channel
 	}
 	o.now.Delivered = true
-	return o.store.saveReport(o.now)
+	return o.keep(o.now)
 }
 
 // The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in step.

@@ -29,12 +29,6 @@ type store struct {
 	dir   string
 }
 
-// sent is the report as it is kept, and whether the API server has it.
-type sent struct {
-	Report    v1.Report
-	Delivered bool
-}
-
 func (s store) loadWish() (asked.Wish, error) {
 	var w asked.Wish
 	return w, s.load(wishFile, &w)

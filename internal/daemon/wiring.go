@@ -62,12 +62,6 @@ type Source interface {
 	Run(ctx context.Context, notify func(asked.Wish)) error
 }
 
-// Reporter carries a report, encoded, to the cluster, and shows that the node lives. Both may fail; both are tried again.
-type Reporter interface {
-	Report(ctx context.Context, data []byte) error
-	Beat(ctx context.Context) error
-}
-
 // Keeper keeps the credential good. Run calls notify for each news, from one goroutine, until ctx is done.
 type Keeper interface {
 	Run(ctx context.Context, notify func(status.Credential)) error
