@@ -55,7 +55,7 @@ func (b *between) waits(nics []status.NIC, now time.Time) bool {
 // endBetween makes the report that waits, since no later pass may be able to say more for a long time.
 func (d *Daemon) endBetween() {
 	if b := &d.own.between; b.held != nil {
-		d.reports.put(*b.held)
+		d.reports.Put(*b.held)
 		b.until, b.held = time.Time{}, nil
 		clear(b.done)
 	}

@@ -21,7 +21,7 @@ func (d *Daemon) Cleanup(ctx context.Context) (status.Node, []status.Given, erro
 		return d.Status(), d.own.given, d.own.unseen
 	}
 	if d.Reporter != nil {
-		if err := d.reports.flush(ctx); err != nil {
+		if err := d.reports.Flush(ctx); err != nil {
 			d.Log.Warn("the report cannot be delivered", "err", err) // what was asked for is done all the same
 		}
 	}

@@ -11,7 +11,8 @@
 // Start reading at pass.go, which is the walk; carryout.go does the actions of a plan. Daemon.Run
 // only starts goroutines, and loop.go says when a pass is made. news.go has what comes from
 // outside, and wiring.go what a Daemon needs of others. Below this package, asked has what an
-// object asks for, pace when a NIC is tried again, and status what is said of the node.
+// object asks for, pace when a NIC is tried again, status what is said of the node, and outbox how
+// a report gets to the cluster.
 package daemon
 
 import (
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/outbox"
 	"multinicd/internal/daemon/pace"
 	"multinicd/internal/daemon/status"
 	"multinicd/nic"
@@ -36,7 +38,7 @@ type Daemon struct {
 	// What several goroutines use without state.mu.
 	made     sync.Once                    // see setUp
 	commands chan command                 // to the loop
-	reports  *outbox                      // has a lock of its own
+	reports  *outbox.Box                  // has a lock of its own
 	indexes  atomic.Pointer[map[int]bool] // ifindexes of our links; a stored map is never changed
 }
 
@@ -110,7 +112,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	// What the node has must stand before anybody waits for us, and before the cluster is asked.
 	retry := d.pass(ctx)
 	if d.Reporter != nil {
-		keep("reporting", func(ctx context.Context, _ bool) error { return d.reports.run(ctx) })
+		keep("reporting", func(ctx context.Context, _ bool) error { return d.reports.Run(ctx) })
 	}
 	if d.Source != nil {
 		keep("watching the object", func(ctx context.Context, _ bool) error {

@@ -92,8 +92,8 @@ func (d *Daemon) checkShown() {
 	d.state.mu.Lock()
 	obj, answered := d.state.wish.Object, d.state.wish.Err == nil && !d.state.wish.Contact.IsZero()
 	d.state.mu.Unlock()
-	if r := d.reports.last(); obj != nil && answered && r.UID == obj.UID && r.Generation == obj.Generation && obj.Status.ObservedGeneration != obj.Generation {
-		d.reports.again()
+	if r := d.reports.Last(); obj != nil && answered && r.UID == obj.UID && r.Generation == obj.Generation && obj.Status.ObservedGeneration != obj.Generation {
+		d.reports.Again()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/outbox"
 	"multinicd/internal/daemon/pace"
 	"multinicd/internal/daemon/status"
 )
@@ -24,7 +25,7 @@ func (d *Daemon) Once(ctx context.Context, wish asked.Wish) (status.Node, error)
 		return status.Node{}, d.own.unseen
 	}
 	if d.Reporter != nil {
-		if err := d.reports.flush(ctx); err != nil {
+		if err := d.reports.Flush(ctx); err != nil {
 			return d.Status(), fmt.Errorf("delivering the report: %w", err)
 		}
 	}
@@ -38,7 +39,7 @@ func (d *Daemon) setUp() {
 		d.state.down = map[string]status.Part{}
 		d.own.pace = pace.New()
 		d.own.between.done = map[string]time.Time{}
-		d.reports = newOutbox(d.Reporter, store{d.Files, d.Dir}.saveReport, d.Log)
+		d.reports = outbox.New(d.Reporter, store{d.Files, d.Dir}.saveReport, d.Log)
 	})
 }
 
@@ -76,9 +77,9 @@ func (d *Daemon) read() {
 	before, err := st.loadReport()
 	if err != nil {
 		d.Log.Error("the last report cannot be read; a new one is made", "err", err)
-		before = sent{}
+		before = outbox.Sent{}
 	}
-	d.reports.restore(before)
+	d.reports.Restore(before)
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
 	d.state.wish = wish

@@ -11,6 +11,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/outbox"
 	"multinicd/internal/daemon/status"
 )
 
@@ -82,7 +83,7 @@ func TestAPartThatEndsIsStartedAgainLaterEachTimeAndTheStatusSaysSo(t *testing.T
 
 // fragile is a reporter that panics at the first report.
 type fragile struct {
-	Reporter
+	outbox.Reporter
 	broken *atomic.Bool
 }
 

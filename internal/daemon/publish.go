@@ -17,7 +17,7 @@ func (d *Daemon) Status() status.Node {
 		s = d.whoAmI(status.Node{State: "Waiting", Message: "starting", Source: d.sourceStatus()})
 	}
 	s.Meters, s.Down = d.state.meters.Clone(), d.partsDown()
-	s.Delivered = d.reports.delivered()
+	s.Delivered = d.reports.Delivered()
 	s.Goroutines = runtime.NumGoroutine()
 	return s
 }

@@ -189,7 +189,7 @@ func (d *Daemon) clockSkew() *v1.Remark {
 	case c != nil && c.ClockSkew != "":
 		return &v1.Remark{Reason: v1.ReasonClockSkew, Message: c.ClockSkew}
 	case c == nil || !c.ClockKnown:
-		if before := d.reports.last().Degraded; before != nil && before.Reason == v1.ReasonClockSkew {
+		if before := d.reports.Last().Degraded; before != nil && before.Reason == v1.ReasonClockSkew {
 			return before
 		}
 	}
@@ -198,7 +198,7 @@ func (d *Daemon) clockSkew() *v1.Remark {
 
 // date carries over since when each NIC is as wanted, so that the same state gives the same report.
 func (d *Daemon) date(r *v1.Report, nics []status.NIC) {
-	before := d.reports.last()
+	before := d.reports.Last()
 	for i := range r.Interfaces {
 		is := &r.Interfaces[i]
 		if is.Status != v1.StateConfigured {

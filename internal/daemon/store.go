@@ -9,6 +9,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/outbox"
 )
 
 // Files keeps what must outlive the daemon. Write is atomic and durable.
@@ -49,12 +50,12 @@ func slim(obj *v1.MultiNicNodeConfig) *v1.MultiNicNodeConfig {
 	return out
 }
 
-func (s store) loadReport() (sent, error) {
-	var r sent
+func (s store) loadReport() (outbox.Sent, error) {
+	var r outbox.Sent
 	return r, s.load(reportFile, &r)
 }
 
-func (s store) saveReport(r sent) error { return s.save(reportFile, r) }
+func (s store) saveReport(r outbox.Sent) error { return s.save(reportFile, r) }
 
 // load leaves v as it is where there is no file.
 func (s store) load(name string, v any) error {

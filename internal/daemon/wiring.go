@@ -9,6 +9,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/internal/daemon/outbox"
 	"multinicd/internal/daemon/status"
 	"multinicd/nic"
 	"multinicd/plan"
@@ -37,7 +38,7 @@ type Wiring struct {
 
 	Source   Source
 	Keeper   Keeper // nil: there is no credential
-	Reporter Reporter
+	Reporter outbox.Reporter
 	Notify   Notifier
 	Applier  Applier
 	Machine  Machine

@@ -141,6 +141,7 @@ func TestTheTableRefuses(t *testing.T) {
 		{"what the node is asked for knowing the transaction", "internal/daemon/asked", "multinicd/internal/apply", false, true},
 		{"when a NIC is tried again knowing what is asked for", "internal/daemon/pace", "multinicd/internal/daemon/asked", false, true},
 		{"what is said of the node knowing the loop", "internal/daemon/status", "multinicd/internal/daemon", false, true},
+		{"what carries a report knowing what it says", "internal/daemon/outbox", "multinicd/internal/daemon/status", false, true},
 		{"what decides for the host knowing the loop", "internal/node", "multinicd/internal/daemon", false, true},
 		{"the daemon knowing who decides for the host", "internal/daemon", "multinicd/internal/node", false, true},
 		{"what decides for the host choosing a backend", "internal/node", "multinicd/netplan", false, false},

@@ -1,4 +1,13 @@
-package daemon
+// Package outbox carries reports to the cluster, and shows that the node lives.
+//
+// In go reports. Out goes the newest one, encoded, through a Reporter, until the API server has it;
+// and a beat every two minutes.
+//
+// The package says nothing of its own: what a report has is decided above it. It knows neither the
+// API server nor the state folder, and the loop that puts a report down never waits for the cluster.
+//
+// Start reading at Box.Put and Box.Run.
+package outbox
 
 import (
 	"bytes"
@@ -19,30 +28,32 @@ type Reporter interface {
 	Beat(ctx context.Context) error
 }
 
-// outbox holds the newest report until the API server has it. It is kept on disk, with its generation, so that a report which
+// Box holds the newest report until the API server has it. It is kept on disk, with its generation, so that a report which
 // could not be delivered is delivered after a reboot too, once.
-type outbox struct {
+type Box struct {
 	reporter Reporter
-	keep     func(sent) error // durably
+	keep     func(Sent) error // durably
 	log      *slog.Logger
 
 	mu   sync.Mutex
-	now  sent
+	now  Sent
 	news chan struct{}
 }
 
-func newOutbox(r Reporter, keep func(sent) error, log *slog.Logger) *outbox {
-	return &outbox{reporter: r, keep: keep, log: log, news: make(chan struct{}, 1)}
+// New gives an empty box. keep writes a report so that it outlives the daemon. Without a Reporter, nil, reports are kept
+// and never delivered.
+func New(r Reporter, keep func(Sent) error, log *slog.Logger) *Box {
+	return &Box{reporter: r, keep: keep, log: log, news: make(chan struct{}, 1)}
 }
 
-// sent is the report as it is kept, and whether the API server has it.
-type sent struct {
+// Sent is the report as it is kept, and whether the API server has it.
+type Sent struct {
 	Report    v1.Report
 	Delivered bool
 }
 
-// restore takes up the report that was kept.
-func (o *outbox) restore(before sent) {
+// Restore takes up the report that was kept.
+func (o *Box) Restore(before Sent) {
 	o.mu.Lock()
 	o.now = before
 	o.mu.Unlock()
@@ -51,20 +62,22 @@ func (o *outbox) restore(before sent) {
 	}
 }
 
-func (o *outbox) last() v1.Report {
+// Last gives the newest report; empty where there never was one.
+func (o *Box) Last() v1.Report {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.now.Report
 }
 
-func (o *outbox) delivered() bool {
+// Delivered says whether the API server has the newest report.
+func (o *Box) Delivered() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.now.Delivered
 }
 
-// put replaces the report to be delivered; the same report again is nothing new.
-func (o *outbox) put(r v1.Report) {
+// Put replaces the report to be delivered; the same report again is nothing new.
+func (o *Box) Put(r v1.Report) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	was, err1 := o.now.Report.Encode()
@@ -76,31 +89,31 @@ func (o *outbox) put(r v1.Report) {
 	if err1 == nil && bytes.Equal(was, is) {
 		return
 	}
-	o.now = sent{Report: r}
+	o.now = Sent{Report: r}
 	if err := o.keep(o.now); err != nil {
 		o.log.Error("the report cannot be kept", "err", err)
 	}
 	o.wake()
 }
 
-// wake has run look for what is to be delivered.
-func (o *outbox) wake() {
+// wake has Run look for what is to be delivered.
+func (o *Box) wake() {
 	select {
 	case o.news <- struct{}{}:
 	default:
 	}
 }
 
-// again marks the report as not delivered: the cluster does not show it.
-func (o *outbox) again() {
+// Again marks the report as not delivered: the cluster does not show it.
+func (o *Box) Again() {
 	o.mu.Lock()
 	o.now.Delivered = false
 	o.mu.Unlock()
 	o.wake()
 }
 
-// flush delivers the report that is still to be delivered, if there is one.
-func (o *outbox) flush(ctx context.Context) error {
+// Flush delivers the report that is still to be delivered, if there is one.
+func (o *Box) Flush(ctx context.Context) error {
 	o.mu.Lock()
 	now := o.now
 	o.mu.Unlock()
@@ -142,9 +155,9 @@ func patience(err error) time.Duration {
 	return 0
 }
 
-// run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time, and not before the server wants to be
+// Run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time, and not before the server wants to be
 // asked again: a newer report waits for that too.
-func (o *outbox) run(ctx context.Context) error {
+func (o *Box) Run(ctx context.Context) error {
 	retry := time.NewTimer(0) // what a run that ended had taken up
 	defer retry.Stop()
 	lease := time.NewTimer(0)
@@ -170,7 +183,7 @@ func (o *outbox) run(ctx context.Context) error {
 		case <-retry.C:
 		}
 		quiet = false
-		if err := o.flush(ctx); err != nil {
+		if err := o.Flush(ctx); err != nil {
 			fails++
 			if fails == 1 {
 				o.log.Warn("the report cannot be delivered; it is kept and tried again", "err", err)
