@@ -19,62 +19,11 @@ func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Pla
 		if ctx.Err() != nil {
 			break
 		}
-		if res, half := d.halfway(a); half { // resume has a pace of its own
-			delete(d.own.pace.Failures, a.NIC.MAC)
-			delete(d.own.pace.Fights, a.NIC.MAC)
-			results = append(results, res)
-			continue
-		}
-		f, failed := d.own.pace.Failures[a.NIC.MAC]
-		failed = failed && f.Counts(a)
-		if failed && !f.Due(d.now()) && a.Kind == f.Result.Action.Kind {
-			f.Result.Action.Asked = a.Asked // the same may have been asked in other words before
-			results = append(results, f.Result)
-			continue
-		}
-		if d.inMotion(a) {
-			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: plan.Configured})
-			continue
-		}
-		fight, drift := d.fight(a)
-		if drift && fight.Holds(d.now()) {
-			results = append(results, apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: fight.Message()})
-			continue
-		}
-		if a.Kind == plan.Configure && a.Link != nil {
-			d.rememberToo(a.Link.Index) // who changes it while others are still under way is to be known
-		}
-		res := d.Applier.Do(ctx, a)
-		if res.Err != nil && !failed && !fight.Fighting() {
-			if now, yes := d.overtaken(ctx, desired, res); yes {
-				d.Log.Info("a NIC was changed by somebody else in the middle of a change; once more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", res.Reason, "err", res.Err)
-				d.Alive() // both together may take longer than one watchdog interval
-				res = d.Applier.Do(ctx, now)
-			}
-		}
-		d.Alive() // several changes, each with its probes, may take longer than one watchdog interval
-		switch {
-		case res.Outcome == apply.Refused && res.Err == nil:
-			// Nothing was tried: that is neither a repair nor a sign of peace.
-			drift = false
-			delete(d.own.pace.Fights, a.NIC.MAC)
-		case drift:
-			d.drifted(fight, res)
-		case fight != nil && res.Outcome == apply.Unchanged && fight.Peace(d.now()):
-			d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)
-		}
-		switch {
-		case drift && fight.Fighting() && res.Err != nil:
-			// Undone by the other before it could be verified: the fight says when to go on.
-			delete(d.own.pace.Failures, a.NIC.MAC)
-			changed = true
-		case res.Err != nil:
-			d.own.pace.Fail(res, d.now())
-			d.Log.Log(ctx, d.own.pace.Failures[a.NIC.MAC].Level(), "a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
-			changed = true
-		default:
-			changed = changed || res.Outcome == apply.Done
-			delete(d.own.pace.Failures, a.NIC.MAC)
+		res, left := d.leave(a)
+		if !left {
+			var touched bool
+			res, touched = d.do(ctx, desired, a)
+			changed = changed || touched
 		}
 		results = append(results, res)
 		if d.cutShort(results) {
@@ -82,6 +31,76 @@ func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Pla
 		}
 	}
 	return results, changed
+}
+
+// leave gives the result of an action that is not to be done now; false: it is to be done.
+func (d *Daemon) leave(a plan.Action) (res apply.Result, left bool) {
+	if res, half := d.halfway(a); half { // resume has a pace of its own
+		delete(d.own.pace.Failures, a.NIC.MAC)
+		delete(d.own.pace.Fights, a.NIC.MAC)
+		return res, true
+	}
+	f, failed := d.own.pace.Failures[a.NIC.MAC]
+	if failed && f.Counts(a) && !f.Due(d.now()) && a.Kind == f.Result.Action.Kind {
+		f.Result.Action.Asked = a.Asked // the same may have been asked in other words before
+		return f.Result, true
+	}
+	if d.inMotion(a) {
+		return apply.Result{Action: a, Outcome: apply.Unchanged, Reason: plan.Configured}, true
+	}
+	return apply.Result{}, false
+}
+
+// do does an action, unless that is a repair and somebody fights with us about the NIC. touched says
+// that the machine is, or may be, another one by that.
+func (d *Daemon) do(ctx context.Context, desired asked.Desired, a plan.Action) (res apply.Result, touched bool) {
+	f, failed := d.own.pace.Failures[a.NIC.MAC]
+	failed = failed && f.Counts(a)
+	fight, drift := d.fight(a)
+	if drift && fight.Holds(d.now()) {
+		return apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: fight.Message()}, false
+	}
+	if a.Kind == plan.Configure && a.Link != nil {
+		d.rememberToo(a.Link.Index) // who changes it while others are still under way is to be known
+	}
+	res = d.Applier.Do(ctx, a)
+	if res.Err != nil && !failed && !fight.Fighting() {
+		if now, yes := d.overtaken(ctx, desired, res); yes {
+			d.Log.Info("a NIC was changed by somebody else in the middle of a change; once more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "reason", res.Reason, "err", res.Err)
+			d.Alive() // both together may take longer than one watchdog interval
+			res = d.Applier.Do(ctx, now)
+		}
+	}
+	d.Alive() // several changes, each with its probes, may take longer than one watchdog interval
+	switch {
+	case res.Outcome == apply.Refused && res.Err == nil:
+		// Nothing was tried: that is neither a repair nor a sign of peace.
+		drift = false
+		delete(d.own.pace.Fights, a.NIC.MAC)
+	case drift:
+		d.drifted(fight, res)
+	case fight != nil && res.Outcome == apply.Unchanged && fight.Peace(d.now()):
+		d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)
+	}
+	return res, d.noteResult(ctx, res, drift && fight.Fighting())
+}
+
+// noteResult notes when a NIC is tried again after a result, and says whether the machine is, or may be,
+// another one by that. fought: a repair, while somebody fights with us about the NIC.
+func (d *Daemon) noteResult(ctx context.Context, res apply.Result, fought bool) (touched bool) {
+	a := res.Action
+	switch {
+	case res.Err == nil:
+		delete(d.own.pace.Failures, a.NIC.MAC)
+		return res.Outcome == apply.Done
+	case fought:
+		// Undone by the other before it could be verified: the fight says when to go on.
+		delete(d.own.pace.Failures, a.NIC.MAC)
+	default:
+		d.own.pace.Fail(res, d.now())
+		d.Log.Log(ctx, d.own.pace.Failures[a.NIC.MAC].Level(), "a change failed", "mac", a.NIC.MAC, "nic", a.NIC.Name, "reason", res.Reason, "outcome", res.Outcome, "err", res.Err)
+	}
+	return true
 }
 
 // overtaken says whether a change that failed for the first time may have failed because somebody

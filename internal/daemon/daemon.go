@@ -81,17 +81,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 		wg.Go(func() { d.keepUp(ctx, name, run) })
 	}
 	if d.Socket != nil {
-		first, failed := d.Socket() // here, since whoever waits for READY asks next
-		keep("answering on the status socket", func(ctx context.Context, again bool) error {
-			l, err := first, failed
-			if again {
-				l, err = d.Socket()
-			}
-			if err != nil {
-				return err
-			}
-			return d.Serve(ctx, l)
-		})
+		keep("answering on the status socket", d.answering()) // whoever waits for READY asks next
 	}
 	d.read()
 	if err := d.recover(ctx); err != nil {
@@ -111,6 +101,16 @@ func (d *Daemon) Run(ctx context.Context) error {
 	d.Machine.Settle(ctx, d.owned())
 	// What the node has must stand before anybody waits for us, and before the cluster is asked.
 	retry := d.pass(ctx)
+	d.askCluster(keep, news)
+	d.own.started = true
+	d.Notify.Ready()
+	d.loop(ctx, news, retry)
+	d.Notify.Stopping()
+	return nil
+}
+
+// askCluster has the parts kept up that speak to the cluster.
+func (d *Daemon) askCluster(keep func(name string, run func(ctx context.Context, again bool) error), news chan<- struct{}) {
 	if d.Reporter != nil {
 		keep("reporting", func(ctx context.Context, _ bool) error { return d.reports.Run(ctx) })
 	}
@@ -124,11 +124,6 @@ func (d *Daemon) Run(ctx context.Context) error {
 			return d.Keeper.Run(ctx, func(c status.Credential) { d.keep(c, news) })
 		})
 	}
-	d.own.started = true
-	d.Notify.Ready()
-	d.loop(ctx, news, retry)
-	d.Notify.Stopping()
-	return nil
 }
 
 // startMore is how much longer each NIC of the first pass may hold back that we are ready: more

@@ -18,22 +18,7 @@ import (
 
 // finish publishes how a pass ended, on the socket and in the report.
 func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desired, results []apply.Result, m *plan.Machine) {
-	s := status.Node{NICs: status.NICs(desired, d.withHalfway(results), m, d.known())}
-	s.State = string(status.Overall(s.NICs))
-	whole := d.whole(wish, desired)
-	mode := wish.Mode()
-	switch {
-	case mode == asked.ModeLeft:
-		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
-	case mode == asked.ModeUnreleased:
-		s.State, s.Message = string(v1.StatePending), wish.UnreleasedMessage()
-	case whole != nil:
-		s.State, s.Reason, s.Message = string(v1.StateFailed), whole.Reason, whole.Message
-	case mode == asked.ModeCleaned && len(s.NICs) == 0:
-		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
-	case mode == asked.ModeGone:
-		s.State, s.Message = string(v1.PhaseRemoved), d.deletedMessage(s.NICs)
-	}
+	s := d.found(wish, desired, status.NICs(desired, d.withHalfway(results), m, d.known()))
 	if ctx.Err() != nil {
 		// Stopped in mid-pass: some NICs were not looked at, and a change may have been undone for that reason alone. What was reported before is
 		// older, but better; the next start says how it is.
@@ -44,20 +29,36 @@ func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desi
 	}
 	d.logNews(wish, s)
 	d.countChange(wish, s.State)
-	if n := d.note(wish.InForce()); n != nil && whole == nil && mode != asked.ModeLeft {
+	if n := d.note(wish.InForce()); n != nil && d.whole(wish, desired) == nil && wish.Mode() != asked.ModeLeft {
 		s.Notes = append(s.Notes, n.Reason+": "+n.Message)
 	}
-	report, ok := d.report(wish, s)
-	if ok {
+	if report, ok := d.report(wish, s); ok {
 		d.date(&report, s.NICs)
-	}
-	if ok {
 		d.own.between.held = &report
 		if !d.own.serves || !d.own.between.waits(s.NICs, d.now()) {
 			d.endBetween()
 		}
 	}
 	d.publish(s, wish)
+}
+
+// found says how the node as a whole is, with these NICs.
+func (d *Daemon) found(wish asked.Wish, desired asked.Desired, nics []status.NIC) status.Node {
+	s := status.Node{NICs: nics, State: string(status.Overall(nics))}
+	whole := d.whole(wish, desired)
+	switch mode := wish.Mode(); {
+	case mode == asked.ModeLeft:
+		s.State, s.Message = string(v1.PhaseRemoved), leftMessage
+	case mode == asked.ModeUnreleased:
+		s.State, s.Message = string(v1.StatePending), wish.UnreleasedMessage()
+	case whole != nil:
+		s.State, s.Reason, s.Message = string(v1.StateFailed), whole.Reason, whole.Message
+	case mode == asked.ModeCleaned && len(nics) == 0:
+		s.State, s.Message = string(v1.PhaseRemoved), cleanedMessage
+	case mode == asked.ModeGone:
+		s.State, s.Message = string(v1.PhaseRemoved), d.deletedMessage(nics)
+	}
+	return s
 }
 
 // logNews writes a line for each NIC of which something else is to be said than after the last pass.

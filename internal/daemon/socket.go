@@ -35,6 +35,21 @@ type command struct {
 	reply chan<- Reply // of capacity 1
 }
 
+// answering gives the part that answers on the socket, which is there when answering returns.
+func (d *Daemon) answering() func(ctx context.Context, again bool) error {
+	first, failed := d.Socket()
+	return func(ctx context.Context, again bool) error {
+		l, err := first, failed
+		if again {
+			l, err = d.Socket()
+		}
+		if err != nil {
+			return err
+		}
+		return d.Serve(ctx, l)
+	}
+}
+
 // Serve answers each connection to l until ctx is done, or accepting fails, and closes l. The socket's file mode decides who may ask. It may be
 // called before Run: the status says then that the daemon is starting, and commands are not taken.
 func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
