@@ -68,9 +68,9 @@ func NICs(desired asked.Desired, results []apply.Result, m *plan.Machine, k Know
 	for _, r := range results {
 		switch {
 		case r.Action.Kind != plan.Remove:
-			out = append(out, nicStatus(r, m, k))
+			out = append(out, one(r, m, k))
 		case undone(r):
-			n := nicStatus(r, m, k)
+			n := one(r, m, k)
 			n.Unwanted, n.Want, n.Difference = true, View{}, nil
 			if !slices.Contains(k.Halfway, r.Action.NIC.MAC) {
 				n.Message = "the object names this NIC no more, and it could not be given back: " + n.Message
@@ -91,8 +91,8 @@ func NICs(desired asked.Desired, results []apply.Result, m *plan.Machine, k Know
 	return out
 }
 
-// nicStatus says how one NIC is: what was asked, what the link has, and how that differs from what was asked in the form that it has on this host.
-func nicStatus(r apply.Result, m *plan.Machine, k Known) NIC {
+// one says how one NIC is: what was asked, what the link has, and how that differs from what was asked in the form that it has on this host.
+func one(r apply.Result, m *plan.Machine, k Known) NIC {
 	c := r.Action.NIC
 	out := NIC{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
 	owned, _ := k.Record.Find(c.MAC)
@@ -101,46 +101,13 @@ func nicStatus(r apply.Result, m *plan.Machine, k Known) NIC {
 	}
 	link := findLink(m, c.MAC)
 	if link != nil {
-		v := view(*link, c)
-		out.Have, out.address = &v, address(v.Addresses, r.Action)
-		if claim := link.Claim; owned.Applied && claim != nil && !strings.Contains(owned.From, claim.Evidence) {
-			out.Claimed = fmt.Sprintf("%s has a configuration for it too: %s; multinicd's counts before it, also at the next boot", claim.Owner, claim.Evidence)
-		}
-		for _, diff := range plan.Verify(c, *link, owned) {
-			if diff.State == plan.Absent && len(v.Addresses) > 0 {
-				diff.Have = prefixes(v.Addresses)
-			}
-			out.Difference = append(out.Difference, diff.String())
-		}
+		out.compare(r.Action, *link, owned)
 	}
 	switch r.Outcome {
 	case apply.Waiting:
 		out.Status, out.Between = v1.StatePending, link != nil
 	case apply.Done, apply.Unchanged:
-		out.Status = v1.StateConfigured
-		out.Message = configuredMessage
-		switch {
-		case link == nil:
-			out.Status, out.Reason, out.Message = v1.StatePending, string(plan.WaitingForNIC), "the NIC was unplugged"
-		case len(out.Difference) > 0:
-			out.Status, out.Reason, out.Message = v1.StateInProgress, v1.ReasonApplying, out.Difference[0]
-		case link.Name != c.Name:
-			out.Reason = string(plan.RenameAtReboot)
-			out.Message = fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", link.Name, c.Name)
-			if k.Namer == nil {
-				break
-			}
-			if why := k.Namer(*link, c.Name); why != "" {
-				out.Message = v1.Printable(fmt.Sprintf("configured as %s; %s", link.Name, why), v1.MaxMessage)
-			}
-		}
-		if out.Message == configuredMessage && r.Action.Note != "" {
-			out.Message = "Interface configured; " + r.Action.Note
-		}
-		out.Between = out.Status != v1.StateConfigured
-		if r.Outcome == apply.Unchanged {
-			out.Outcome = ""
-		}
+		out.standing(r, link, k)
 	default:
 		out.Status, out.NextTry = v1.StateFailed, k.Pace.NextTry(c.MAC)
 		out.Between = m != nil && r.Action.Link != nil && !slices.ContainsFunc(m.Links, func(l nic.Link) bool { return l.Index == r.Action.Link.Index })
@@ -152,6 +119,51 @@ func nicStatus(r apply.Result, m *plan.Machine, k Known) NIC {
 		out.Status, out.Reason, out.Message, out.Between = v1.StateInProgress, v1.ReasonDriftFighting, f.Message(), false
 	}
 	return out
+}
+
+// compare says what the link has, and what of that is not as wanted.
+func (n *NIC) compare(a plan.Action, link nic.Link, owned plan.Owned) {
+	v := view(link, a.NIC)
+	n.Have, n.address = &v, address(v.Addresses, a)
+	if claim := link.Claim; owned.Applied && claim != nil && !strings.Contains(owned.From, claim.Evidence) {
+		n.Claimed = fmt.Sprintf("%s has a configuration for it too: %s; multinicd's counts before it, also at the next boot", claim.Owner, claim.Evidence)
+	}
+	for _, diff := range plan.Verify(a.NIC, link, owned) {
+		if diff.State == plan.Absent && len(v.Addresses) > 0 {
+			diff.Have = prefixes(v.Addresses)
+		}
+		n.Difference = append(n.Difference, diff.String())
+	}
+}
+
+// standing says how a NIC is by now that was as wanted at the end of its action. link is nil where there is none any more.
+func (n *NIC) standing(r apply.Result, link *nic.Link, k Known) {
+	n.Status, n.Message = v1.StateConfigured, configuredMessage
+	switch {
+	case link == nil:
+		n.Status, n.Reason, n.Message = v1.StatePending, string(plan.WaitingForNIC), "the NIC was unplugged"
+	case len(n.Difference) > 0:
+		n.Status, n.Reason, n.Message = v1.StateInProgress, v1.ReasonApplying, n.Difference[0]
+	case link.Name != n.Name:
+		n.Reason, n.Message = string(plan.RenameAtReboot), k.unnamed(*link, n.Name)
+	}
+	if n.Message == configuredMessage && r.Action.Note != "" {
+		n.Message = "Interface configured; " + r.Action.Note
+	}
+	n.Between = n.Status != v1.StateConfigured
+	if r.Outcome == apply.Unchanged {
+		n.Outcome = ""
+	}
+}
+
+// unnamed says of a link that is configured, and not called want, when it will be.
+func (k Known) unnamed(l nic.Link, want string) string {
+	if k.Namer != nil {
+		if why := k.Namer(l, want); why != "" {
+			return v1.Printable(fmt.Sprintf("configured as %s; %s", l.Name, why), v1.MaxMessage)
+		}
+	}
+	return fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", l.Name, want)
 }
 
 // address is the one of those that a link has which stands for all: the first that was asked for, as it was asked for, or else the link's first.

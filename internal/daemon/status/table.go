@@ -89,24 +89,31 @@ func (s Node) Table() string {
 		b.WriteString("\n" + align(rows))
 	}
 	for _, n := range s.NICs {
-		if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) || n.Message != configuredMessage && n.Message != "" {
-			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Message)
-		}
-		if !n.NextTry.IsZero() {
-			fmt.Fprintf(&b, "  tried again at %s, or when the object changes\n", n.NextTry.UTC().Format(time.RFC3339))
-		}
-		for _, diff := range n.Difference {
-			fmt.Fprintf(&b, "  differs in %s\n", diff)
-		}
-		if n.From != "" {
-			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.From)
-		}
-		if n.Claimed != "" {
-			fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Claimed)
-		}
-		if n.Backend != "" && n.Backend != s.Backend {
-			fmt.Fprintf(&b, "\n%s: backend %s (%s)\n", n.Name, n.Backend, strings.Join(n.Evidence, "; "))
-		}
+		b.WriteString(n.details(s.Backend))
+	}
+	return b.String()
+}
+
+// details are what a row of the table has no place for; usual is the backend of which nothing needs to be said.
+func (n NIC) details(usual string) string {
+	var b strings.Builder
+	if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) || n.Message != configuredMessage && n.Message != "" {
+		fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Message)
+	}
+	if !n.NextTry.IsZero() {
+		fmt.Fprintf(&b, "  tried again at %s, or when the object changes\n", n.NextTry.UTC().Format(time.RFC3339))
+	}
+	for _, diff := range n.Difference {
+		fmt.Fprintf(&b, "  differs in %s\n", diff)
+	}
+	if n.From != "" {
+		fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.From)
+	}
+	if n.Claimed != "" {
+		fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Claimed)
+	}
+	if n.Backend != "" && n.Backend != usual {
+		fmt.Fprintf(&b, "\n%s: backend %s (%s)\n", n.Name, n.Backend, strings.Join(n.Evidence, "; "))
 	}
 	return b.String()
 }
