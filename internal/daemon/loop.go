@@ -29,6 +29,7 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 	for {
 		d.own.woken = time.Time{}
 		d.Notify.Status(d.Status().Line())
+		burst := false
 		select {
 		case <-ctx.Done():
 			return
@@ -36,15 +37,11 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 			d.Notify.Watchdog()
 			continue
 		case <-news:
-			if !d.calmDown(ctx, last) {
-				return
-			}
+			burst = true
 		case <-d.own.events:
+			burst = true
 			if d.own.woken = behind; behind.IsZero() {
 				d.own.woken = d.now()
-			}
-			if !d.calmDown(ctx, last) {
-				return
 			}
 		case <-resync.C:
 			d.checkShown()
@@ -55,6 +52,9 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 				last = d.now()
 			}
 			continue
+		}
+		if burst && !d.calmDown(ctx, last) {
+			return
 		}
 		drain(news) // the pass reads everything, also that
 		if drain(d.own.events) && d.own.woken.IsZero() {
