@@ -8,9 +8,9 @@ import (
 	"multinicd/plan"
 )
 
-// nothingToDo says that a pass on this machine would come to the same results, and change nothing. m was read behind the changes that have
-// these results: most of what the kernel has told until then is about those changes, and then it needs no pass of its own. When in doubt it
-// says no.
+// nothingToDo says that a pass on this machine would come to the same results, and change nothing.
+// m was read behind the changes that have these results: most of what the kernel has told until
+// then is about those changes, and then it needs no pass of its own. When in doubt it says no.
 func (d *Daemon) nothingToDo(desired asked.Desired, m plan.Machine, results []apply.Result) bool {
 	was := map[nic.MAC]apply.Result{}
 	for _, r := range results {

@@ -9,8 +9,9 @@ import (
 	"multinicd/internal/daemon/status"
 )
 
-// between holds a report back while NICs are just coming, going or being changed by somebody: what could be said of them now would be another thing
-// in a moment, and the cluster would hear twice of one change. Only the goroutine of the loop uses it.
+// between holds a report back while NICs are just coming, going or being changed by somebody: what
+// could be said of them now would be another thing in a moment, and the cluster would hear twice of
+// one change. Only the goroutine of the loop uses it.
 type between struct {
 	since map[string]time.Time // by MAC: when a NIC was first seen to be so
 	until time.Time            // the report waits; zero: it does not
@@ -21,8 +22,9 @@ type between struct {
 // heldBack is how long a report waits at most: longer than an IPv6 address is being checked.
 const heldBack = 3 * time.Second
 
-// waits says whether the report on these NICs is left to a later pass. A NIC that stays as it is delays it once only, and many that come one after the
-// other do so together for no longer than one.
+// waits says whether the report on these NICs is left to a later pass. A NIC that stays as it is
+// delays it once only, and many that come one after the other do so together for no longer than
+// one.
 func (b *between) waits(nics []status.NIC, now time.Time) bool {
 	since, news := map[string]time.Time{}, false
 	for _, n := range nics {
@@ -52,7 +54,8 @@ func (b *between) waits(nics []status.NIC, now time.Time) bool {
 	return true
 }
 
-// endBetween makes the report that waits, since no later pass may be able to say more for a long time.
+// endBetween makes the report that waits, since no later pass may be able to say more for a long
+// time.
 func (d *Daemon) endBetween() {
 	if b := &d.own.between; b.held != nil {
 		d.reports.Put(*b.held)

@@ -51,8 +51,8 @@ func (d *Daemon) leave(a plan.Action) (res apply.Result, left bool) {
 	return apply.Result{}, false
 }
 
-// do does an action, unless that is a repair and somebody fights with us about the NIC. touched says
-// that the machine is, or may be, another one by that.
+// do does an action, unless that is a repair and somebody fights with us about the NIC. touched
+// says that the machine is, or may be, another one by that.
 func (d *Daemon) do(ctx context.Context, desired asked.Desired, a plan.Action) (res apply.Result, touched bool) {
 	f, failed := d.own.pace.Failures[a.NIC.MAC]
 	failed = failed && f.Counts(a)
@@ -85,8 +85,8 @@ func (d *Daemon) do(ctx context.Context, desired asked.Desired, a plan.Action) (
 	return res, d.noteResult(ctx, res, drift && fight.Fighting())
 }
 
-// noteResult notes when a NIC is tried again after a result, and says whether the machine is, or may be,
-// another one by that. fought: a repair, while somebody fights with us about the NIC.
+// noteResult notes when a NIC is tried again after a result, and says whether the machine is, or
+// may be, another one by that. fought: a repair, while somebody fights with us about the NIC.
 func (d *Daemon) noteResult(ctx context.Context, res apply.Result, fought bool) (touched bool) {
 	a := res.Action
 	switch {

@@ -7,7 +7,8 @@ import (
 	"multinicd/internal/daemon/status"
 )
 
-// Cleanup is what `multinicd cleanup` does where no daemon runs: one pass that gives back all that is ours.
+// Cleanup is what `multinicd cleanup` does where no daemon runs: one pass that gives back all that
+// is ours.
 func (d *Daemon) Cleanup(ctx context.Context) (status.Node, []status.Given, error) {
 	if err := d.open(ctx); err != nil {
 		return status.Node{}, nil, err
@@ -45,7 +46,8 @@ const leftMessage = "everything was given back by multinicd cleanup; the NICs ar
 // cleanedMessage says how it is after the cluster has asked for a cleanup.
 const cleanedMessage = "every NIC was given back, as the cluster asked; the next change of the object, or a trigger, configures them again"
 
-// deletedMessage says how it is after the object was deleted; nics are those that could not be given back yet.
+// deletedMessage says how it is after the object was deleted; nics are those that could not be
+// given back yet.
 func (d *Daemon) deletedMessage(nics []status.NIC) string {
 	kept := len(d.owned())
 	switch {

@@ -9,8 +9,8 @@ import (
 )
 
 // countChange counts the object's change, when the first pass over the object ends with a state. A
-// change that is not the newest object's own is none: one that was held back, rolled back by hand or
-// given back, or that was overtaken by an object which waits for its release or cannot be read.
+// change that is not the newest object's own is none: one that was held back, rolled back by hand
+// or given back, or that was overtaken by an object which waits for its release or cannot be read.
 func (d *Daemon) countChange(wish asked.Wish, state string) {
 	if wish.Told.IsZero() || wish.Told.Equal(d.own.counted) || wish.Mode() != asked.ModeObject {
 		return

@@ -32,7 +32,8 @@ func (d *Daemon) fight(a plan.Action) (f *pace.Fight, drift bool) {
 	return f, drift
 }
 
-// drifted notes a repair, and says in the log what it was about and who was it, as far as that can be known.
+// drifted notes a repair, and says in the log what it was about and who was it, as far as that can
+// be known.
 func (d *Daemon) drifted(f *pace.Fight, res apply.Result) {
 	a := res.Action
 	d.countRepair(res)
@@ -49,8 +50,9 @@ func (d *Daemon) drifted(f *pace.Fight, res apply.Result) {
 	}
 }
 
-// inMotion says whether the link of a NIC that is in force may be on its way to a Pod, or back. A NIC that is new, or is to
-// be another than before, is not waited for; nor is any by who makes a single pass, or has not made the first yet.
+// inMotion says whether the link of a NIC that is in force may be on its way to a Pod, or back. A
+// NIC that is new, or is to be another than before, is not waited for; nor is any by who makes a
+// single pass, or has not made the first yet.
 func (d *Daemon) inMotion(a plan.Action) bool {
 	had, known := d.Applier.Record().Find(a.NIC.MAC)
 	ours := a.Kind == plan.Configure && a.Link != nil && known && had.Applied && had.Config.Equal(a.NIC)

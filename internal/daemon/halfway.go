@@ -13,8 +13,8 @@ import (
 	"multinicd/plan"
 )
 
-// resume tries to put right what changes left half way, where it is time for that. Every pass begins with it, whatever is wanted: what was begun without
-// being wanted any more must end too.
+// resume tries to put right what changes left half way, where it is time for that. Every pass
+// begins with it, whatever is wanted: what was begun without being wanted any more must end too.
 func (d *Daemon) resume(ctx context.Context) {
 	left := d.Applier.Halfway()
 	if len(left) == 0 {
@@ -54,7 +54,8 @@ func (d *Daemon) resume(ctx context.Context) {
 	d.own.pace.Halves = halves
 }
 
-// untilResume is the time until the next change that is half way is to be tried; an hour where none is.
+// untilResume is the time until the next change that is half way is to be tried; an hour where none
+// is.
 func (d *Daemon) untilResume() time.Duration {
 	next := time.Hour
 	for _, h := range d.Applier.Halfway() {

@@ -11,8 +11,9 @@ import (
 	"multinicd/internal/daemon/status"
 )
 
-// Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply` runs. The object is remembered as the
-// last known good one, so that a daemon that starts later keeps it.
+// Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply`
+// runs. The object is remembered as the last known good one, so that a daemon that starts later
+// keeps it.
 func (d *Daemon) Once(ctx context.Context, wish asked.Wish) (status.Node, error) {
 	if err := d.open(ctx); err != nil {
 		return status.Node{}, err
@@ -50,7 +51,8 @@ func (d *Daemon) open(ctx context.Context) error {
 	return d.recover(ctx)
 }
 
-// recover puts right what a crash has cut off, and has commands obeyed from then on. An error means that nothing is known of the host's NICs.
+// recover puts right what a crash has cut off, and has commands obeyed from then on. An error means
+// that nothing is known of the host's NICs.
 func (d *Daemon) recover(ctx context.Context) error {
 	found, err := d.Applier.Recover(ctx)
 	if err != nil {

@@ -20,7 +20,8 @@ const (
 	partKeep    = "keeping the object on disk"
 )
 
-// A part that has ended is started again after partMin, doubled each time up to partMax. One that has run for partGood counts as up again.
+// A part that has ended is started again after partMin, doubled each time up to partMax. One that
+// has run for partGood counts as up again.
 const (
 	partMin  = time.Second
 	partMax  = time.Minute
@@ -30,8 +31,9 @@ const (
 // errEnded is why a part is down that has given no reason.
 var errEnded = errors.New("it has ended by itself")
 
-// keepUp runs a part until ctx is done, and starts it again whenever it ends: by an error, without one, or by a panic, which must not take the
-// loop with it in mid-change. Each run but the first begins with again set.
+// keepUp runs a part until ctx is done, and starts it again whenever it ends: by an error, without
+// one, or by a panic, which must not take the loop with it in mid-change. Each run but the first
+// begins with again set.
 func (d *Daemon) keepUp(ctx context.Context, name string, run func(ctx context.Context, again bool) error) {
 	pause := partMin
 	for again := false; ; again = true {

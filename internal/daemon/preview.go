@@ -11,13 +11,16 @@ import (
 type Foreseen struct {
 	Plan    plan.Plan
 	Desired asked.Desired
-	// Note says what is to be known before the plan is read: why another object is in force than the newest, or none; "": nothing.
+	// Note says what is to be known before the plan is read: why another object is in force than the
+	// newest, or none; "": nothing.
 	Note string
-	// Mode is how the newest object is taken. After PreviewRollback it is not ModeHeld, since that is what was asked for.
+	// Mode is how the newest object is taken. After PreviewRollback it is not ModeHeld, since that is
+	// what was asked for.
 	Mode asked.Mode
 }
 
-// Preview says what `multinicd apply` would do for wish, beside what the state folder knows of the node, and does nothing.
+// Preview says what `multinicd apply` would do for wish, beside what the state folder knows of the
+// node, and does nothing.
 func (d *Daemon) Preview(ctx context.Context, wish asked.Wish) (Foreseen, error) {
 	if wish.Left {
 		return d.foresee(ctx, wish)
@@ -33,7 +36,8 @@ func (d *Daemon) Preview(ctx context.Context, wish asked.Wish) (Foreseen, error)
 	return d.foresee(ctx, d.state.wish)
 }
 
-// PreviewRollback says what `multinicd rollback` would do, or with back false its undoing, and does nothing.
+// PreviewRollback says what `multinicd rollback` would do, or with back false its undoing, and does
+// nothing.
 func (d *Daemon) PreviewRollback(ctx context.Context, back bool) (Foreseen, error) {
 	wish, err := store{d.Files, d.Dir}.loadWish()
 	if err != nil {

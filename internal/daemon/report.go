@@ -20,8 +20,8 @@ import (
 func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desired, results []apply.Result, m *plan.Machine) {
 	s := d.found(wish, desired, status.NICs(desired, d.withHalfway(results), m, d.known()))
 	if ctx.Err() != nil {
-		// Stopped in mid-pass: some NICs were not looked at, and a change may have been undone for that reason alone. What was reported before is
-		// older, but better; the next start says how it is.
+		// Stopped in mid-pass: some NICs were not looked at, and a change may have been undone for that
+		// reason alone. What was reported before is older, but better; the next start says how it is.
 		if len(results) > 0 {
 			d.publish(s, wish)
 		}
@@ -61,7 +61,8 @@ func (d *Daemon) found(wish asked.Wish, desired asked.Desired, nics []status.NIC
 	return s
 }
 
-// logNews writes a line for each NIC of which something else is to be said than after the last pass.
+// logNews writes a line for each NIC of which something else is to be said than after the last
+// pass.
 func (d *Daemon) logNews(wish asked.Wish, s status.Node) {
 	was := d.Status()
 	if wish.Gone && s.Message != was.Message {
@@ -83,7 +84,8 @@ func (d *Daemon) logNews(wish asked.Wish, s status.Node) {
 	}
 }
 
-// report puts a status into the words of the wire; false where there is no object of the cluster to report on.
+// report puts a status into the words of the wire; false where there is no object of the cluster to
+// report on.
 func (d *Daemon) report(wish asked.Wish, s status.Node) (v1.Report, bool) {
 	mode, obj := wish.Mode(), wish.Object
 	if wish.Gone {
@@ -116,8 +118,9 @@ func (d *Daemon) report(wish asked.Wish, s status.Node) (v1.Report, bool) {
 	return r.AtLevel(wish.ReportLevel), true
 }
 
-// whole says why an object as a whole is not made true, though it is known; nil where it is. The newest object is what counts: one that cannot be
-// read, or that was rolled back by hand, is not in force, whatever is said of the one that is.
+// whole says why an object as a whole is not made true, though it is known; nil where it is. The
+// newest object is what counts: one that cannot be read, or that was rolled back by hand, is not in
+// force, whatever is said of the one that is.
 func (d *Daemon) whole(wish asked.Wish, desired asked.Desired) *v1.Remark {
 	switch mode := wish.Mode(); {
 	case mode == asked.ModeUnread:
@@ -138,7 +141,8 @@ func (d *Daemon) note(obj *v1.MultiNicNodeConfig) *v1.Remark {
 	return &v1.Remark{Reason: v1.ReasonIdentityUnverified, Message: "nothing on this host can be compared with spec.instanceId; set instance_id in multinicd.toml"}
 }
 
-// keeps adds to a message why the whole object does not count that what was there before is still in force.
+// keeps adds to a message why the whole object does not count that what was there before is still
+// in force.
 func (d *Daemon) keeps(message string) string {
 	if n := len(d.owned()); n == 1 {
 		return message + "; the NIC of before stays as it is"
@@ -180,8 +184,8 @@ func (d *Daemon) waitingReport(wish asked.Wish) v1.Report {
 	return r
 }
 
-// clockSkew is the remark about the host's clock, nil for none. Until the API server has answered, what was said last holds: a restart is no
-// news.
+// clockSkew is the remark about the host's clock, nil for none. Until the API server has answered,
+// what was said last holds: a restart is no news.
 func (d *Daemon) clockSkew() *v1.Remark {
 	d.state.mu.Lock()
 	c := d.state.status.Credential

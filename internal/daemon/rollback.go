@@ -10,7 +10,8 @@ import (
 	"multinicd/internal/daemon/status"
 )
 
-// rollbackTo puts the wish before the present one in force, until the object changes; or, with back false, ends that.
+// rollbackTo puts the wish before the present one in force, until the object changes; or, with back
+// false, ends that.
 func (d *Daemon) rollbackTo(ctx context.Context, back bool) error {
 	d.state.mu.Lock()
 	was := d.state.wish
@@ -37,7 +38,8 @@ func (d *Daemon) rollbackTo(ctx context.Context, back bool) error {
 	return nil
 }
 
-// mayRollBack says why a rollback, or with back false the end of one, has no sense now; nil: it has.
+// mayRollBack says why a rollback, or with back false the end of one, has no sense now; nil: it
+// has.
 func (d *Daemon) mayRollBack(ctx context.Context, w asked.Wish, back bool) error {
 	if err := w.MayRollBack(back); err != nil || !back {
 		return err
@@ -49,8 +51,8 @@ func (d *Daemon) mayRollBack(ctx context.Context, w asked.Wish, back bool) error
 	return nil
 }
 
-// Rollback is what `multinicd rollback` does where no daemon runs: one pass for the wish before the present one, or, with back false, for the
-// present one again.
+// Rollback is what `multinicd rollback` does where no daemon runs: one pass for the wish before the
+// present one, or, with back false, for the present one again.
 func (d *Daemon) Rollback(ctx context.Context, back bool) (status.Node, error) {
 	if err := d.open(ctx); err != nil {
 		return status.Node{}, err

@@ -50,8 +50,9 @@ func (d *Daemon) answering() func(ctx context.Context, again bool) error {
 	}
 }
 
-// Serve answers each connection to l until ctx is done, or accepting fails, and closes l. The socket's file mode decides who may ask. It may be
-// called before Run: the status says then that the daemon is starting, and commands are not taken.
+// Serve answers each connection to l until ctx is done, or accepting fails, and closes l. The
+// socket's file mode decides who may ask. It may be called before Run: the status says then that
+// the daemon is starting, and commands are not taken.
 func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
 	d.setUp()
 	defer l.Close()
@@ -142,7 +143,8 @@ func (d *Daemon) isOpen() bool {
 	return d.state.opened
 }
 
-// obey carries a command out, and gives the time after which the loop wants to run again; 0 where the command is refused: what the last pass wanted holds.
+// obey carries a command out, and gives the time after which the loop wants to run again; 0 where
+// the command is refused: what the last pass wanted holds.
 func (d *Daemon) obey(ctx context.Context, c command) (next time.Duration) {
 	var r Reply
 	switch c.name {

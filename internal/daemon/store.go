@@ -40,7 +40,8 @@ func (s store) saveWish(w asked.Wish) error {
 	return s.save(wishFile, w)
 }
 
-// slim leaves out what the cluster adds for itself: it is of no use on the node, and status would make the file new with each report.
+// slim leaves out what the cluster adds for itself: it is of no use on the node, and status would
+// make the file new with each report.
 func slim(obj *v1.MultiNicNodeConfig) *v1.MultiNicNodeConfig {
 	if obj == nil {
 		return nil

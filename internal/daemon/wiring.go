@@ -15,7 +15,8 @@ import (
 	"multinicd/plan"
 )
 
-// Wiring is what a Daemon is made of, set before its first use and never changed. All fields but Source, Keeper, Reporter and Notify are needed.
+// Wiring is what a Daemon is made of, set before its first use and never changed. All fields but
+// Source, Keeper, Reporter and Notify are needed.
 type Wiring struct {
 	Node string
 	// NodeEvidence says why the node is called so, for status.
@@ -33,7 +34,8 @@ type Wiring struct {
 	Dir       string // state folder, absolute
 	Resync    time.Duration
 	Instance  string // overrides Machine.Identity where set
-	// Unsupported says why nothing at all can be done on this host now, "" where it can. nil: it always can.
+	// Unsupported says why nothing at all can be done on this host now, "" where it can. nil: it
+	// always can.
 	Unsupported func(ctx context.Context) string
 
 	Source   Source
@@ -54,16 +56,19 @@ type Wiring struct {
 	Namer func(l nic.Link, want string) string
 	// Socket makes the socket on which Serve answers, anew each time. nil: Run answers nobody.
 	Socket func() (net.Listener, error)
-	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which setting the clock does not move.
+	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which
+	// setting the clock does not move.
 	Now func() time.Time
 }
 
-// Source tells what is wanted. Run calls notify for each news, from one goroutine, until ctx is done.
+// Source tells what is wanted. Run calls notify for each news, from one goroutine, until ctx is
+// done.
 type Source interface {
 	Run(ctx context.Context, notify func(asked.Wish)) error
 }
 
-// Keeper keeps the credential good. Run calls notify for each news, from one goroutine, until ctx is done.
+// Keeper keeps the credential good. Run calls notify for each news, from one goroutine, until ctx
+// is done.
 type Keeper interface {
 	Run(ctx context.Context, notify func(status.Credential)) error
 }
@@ -94,10 +99,12 @@ type Machine interface {
 	// Wanted says which NICs the object names, before Look and what is changed after it.
 	Wanted(named []nic.MAC)
 	Look(ctx context.Context) (plan.Machine, error)
-	// Events sends on wake, without waiting, when something may have changed on a link or, for what is not a link, on one of those in ours;
-	// it closes ready once nothing can be missed any more, and returns when ctx is done.
+	// Events sends on wake, without waiting, when something may have changed on a link or, for what is
+	// not a link, on one of those in ours; it closes ready once nothing can be missed any more, and
+	// returns when ctx is done.
 	Events(ctx context.Context, ours func(index int) bool, ready chan<- struct{}, wake chan<- struct{}) error
-	// Settle waits, not for long, until the host's network manager has done by itself what our files tell it.
+	// Settle waits, not for long, until the host's network manager has done by itself what our files
+	// tell it.
 	Settle(ctx context.Context, owned []nic.Config)
 	Identity() []string // what instanceId may be compared with
 }

@@ -12,7 +12,8 @@ import (
 // ErrNothingBefore: there is no other configuration to go back to.
 var ErrNothingBefore = errors.New("no earlier configuration is known: nothing to roll back to")
 
-// MayRollBack says why a rollback, or with back false the end of one, has no sense now, as far as the wish alone tells; nil: it has.
+// MayRollBack says why a rollback, or with back false the end of one, has no sense now, as far as
+// the wish alone tells; nil: it has.
 func (w Wish) MayRollBack(back bool) error {
 	switch {
 	case !back && !w.Held:
@@ -33,7 +34,8 @@ func (w Wish) MayRollBack(back bool) error {
 	return nil
 }
 
-// sameNICs says whether two objects want the same on the host: their hashes and other marks of the publisher do not count.
+// sameNICs says whether two objects want the same on the host: their hashes and other marks of the
+// publisher do not count.
 func sameNICs(a, b *v1.MultiNicNodeConfig) bool {
 	x, y := Parse(a, a.Spec.NodeName), Parse(b, b.Spec.NodeName)
 	return a.Spec.NodeName == b.Spec.NodeName && a.Spec.InstanceID == b.Spec.InstanceID &&

@@ -26,23 +26,27 @@ import (
 type Wish struct {
 	Object *v1.MultiNicNodeConfig `json:",omitempty"` // nil: not known, or Gone
 	Gone   bool                   `json:",omitempty"` // deleted, on positive evidence
-	// Before is the object whose wish was in force before Object's; nil: there was none. Held: Object was rolled back by hand, and Before
-	// is in force until Object changes.
+	// Before is the object whose wish was in force before Object's; nil: there was none. Held: Object
+	// was rolled back by hand, and Before is in force until Object changes.
 	Before *v1.MultiNicNodeConfig `json:",omitempty"`
 	Held   bool                   `json:",omitempty"`
-	// Cleaned: the cluster asked for all NICs to be given back; so it stays until Object changes, or the cluster asks for a trigger. Ran are the
-	// uids of the runs that it asked for and that were done, the newest last.
+	// Cleaned: the cluster asked for all NICs to be given back; so it stays until Object changes, or
+	// the cluster asks for a trigger. Ran are the uids of the runs that it asked for and that were
+	// done, the newest last.
 	Cleaned bool     `json:",omitempty"`
 	Ran     []string `json:",omitempty"`
-	// Unreleased is the newest object where the rollout has not released it for this node yet; Object stays in force meanwhile. Braked: there was
-	// a release to wait for when the cluster last spoke of this node.
+	// Unreleased is the newest object where the rollout has not released it for this node yet; Object
+	// stays in force meanwhile. Braked: there was a release to wait for when the cluster last spoke of
+	// this node.
 	Unreleased *v1.MultiNicNodeConfig `json:",omitempty"`
 	Braked     bool                   `json:",omitempty"`
 	// ReportLevel is up to where the bridge that spoke last knows what is in a report.
 	ReportLevel int32 `json:",omitempty"`
-	// Unread says of which generation it is known only that it cannot be read; Object stays in force meanwhile. nil: Object is the newest.
+	// Unread says of which generation it is known only that it cannot be read; Object stays in force
+	// meanwhile. nil: Object is the newest.
 	Unread *Unread `json:",omitempty"`
-	// Left: everything was given back by hand, and nothing is configured before the daemon starts anew.
+	// Left: everything was given back by hand, and nothing is configured before the daemon starts
+	// anew.
 	Left bool      `json:"-"`
 	Told time.Time `json:"-"` // when Object came; zero: before the daemon started
 	// Of the source, not of the object:
@@ -58,8 +62,9 @@ type Unread struct {
 	Message    string // names the field
 }
 
-// Mode says in one word how a wish is to be taken, and so what is said of the node as a whole. What is done with the NICs follows from the object
-// that is in force, which several modes leave as it is.
+// Mode says in one word how a wish is to be taken, and so what is said of the node as a whole. What
+// is done with the NICs follows from the object that is in force, which several modes leave as it
+// is.
 type Mode int
 
 // The modes of a wish, in the order in which they count: the first that holds is the one.
@@ -117,8 +122,9 @@ func (w Wish) With(obj *v1.MultiNicNodeConfig, gone bool) Wish {
 	return w
 }
 
-// Waits says whether obj is to be left until the rollout releases it. A bridge that has spoken of this generation and named no release holds
-// nothing back; one that has not spoken yet may be about to, where it held something back before.
+// Waits says whether obj is to be left until the rollout releases it. A bridge that has spoken of
+// this generation and named no release holds nothing back; one that has not spoken yet may be about
+// to, where it held something back before.
 func (w Wish) Waits(obj *v1.MultiNicNodeConfig) bool {
 	if w.Object != nil && w.Object.UID == obj.UID && w.Object.Generation == obj.Generation {
 		return false // it is in force already

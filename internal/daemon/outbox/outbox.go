@@ -4,7 +4,8 @@
 // and a beat every two minutes.
 //
 // The package says nothing of its own: what a report has is decided above it. It knows neither the
-// API server nor the state folder, and the loop that puts a report down never waits for the cluster.
+// API server nor the state folder, and the loop that puts a report down never waits for the
+// cluster.
 //
 // Start reading at Box.Put and Box.Run.
 package outbox
@@ -22,14 +23,15 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// Reporter carries a report, encoded, to the cluster, and shows that the node lives. Both may fail; both are tried again.
+// Reporter carries a report, encoded, to the cluster, and shows that the node lives. Both may fail;
+// both are tried again.
 type Reporter interface {
 	Report(ctx context.Context, data []byte) error
 	Beat(ctx context.Context) error
 }
 
-// Box holds the newest report until the API server has it. It is kept on disk, with its generation, so that a report which
-// could not be delivered is delivered after a reboot too, once.
+// Box holds the newest report until the API server has it. It is kept on disk, with its generation,
+// so that a report which could not be delivered is delivered after a reboot too, once.
 type Box struct {
 	reporter Reporter
 	keep     func(Sent) error // durably
@@ -40,8 +42,8 @@ type Box struct {
 	news chan struct{}
 }
 
-// New gives an empty box. keep writes a report so that it outlives the daemon. Without a Reporter, nil, reports are kept
-// and never delivered.
+// New gives an empty box. keep writes a report so that it outlives the daemon. Without a Reporter,
+// nil, reports are kept and never delivered.
 func New(r Reporter, keep func(Sent) error, log *slog.Logger) *Box {
 	return &Box{reporter: r, keep: keep, log: log, news: make(chan struct{}, 1)}
 }
@@ -136,14 +138,16 @@ func (o *Box) Flush(ctx context.Context) error {
 	return o.keep(o.now)
 }
 
-// The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in step.
+// The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in
+// step.
 const beat = 2 * time.Minute
 
 func nextBeat() time.Duration {
 	return time.Duration(float64(beat) * (0.8 + 0.4*rand.Float64()))
 }
 
-// A report that cannot be delivered is tried again after this, doubled each time, give or take, up to a minute or two.
+// A report that cannot be delivered is tried again after this, doubled each time, give or take, up
+// to a minute or two.
 const retryReport = 150 * time.Millisecond
 
 // patience is how long the server asks to be left alone, where an error says so.
@@ -155,8 +159,8 @@ func patience(err error) time.Duration {
 	return 0
 }
 
-// Run delivers reports and renews the Lease until ctx is done. What fails is tried again, later each time, and not before the server wants to be
-// asked again: a newer report waits for that too.
+// Run delivers reports and renews the Lease until ctx is done. What fails is tried again, later
+// each time, and not before the server wants to be asked again: a newer report waits for that too.
 func (o *Box) Run(ctx context.Context) error {
 	retry := time.NewTimer(0) // what a run that ended had taken up
 	defer retry.Stop()

@@ -6,10 +6,12 @@ import (
 	"time"
 )
 
-// Fight watches over the repairs of one NIC, and holds them back while another writer undoes each. It knows no clock but what it is told.
+// Fight watches over the repairs of one NIC, and holds them back while another writer undoes each.
+// It knows no clock but what it is told.
 //
-// So many repairs within a short time are a fight: then nothing is done for a pause. After that comes one repair more, on trial: if what it
-// repaired stays for a while, peace has returned, and otherwise the next pause is twice as long.
+// So many repairs within a short time are a fight: then nothing is done for a pause. After that
+// comes one repair more, on trial: if what it repaired stays for a while, peace has returned, and
+// otherwise the next pause is twice as long.
 type Fight struct {
 	Index   int         // ifindex of the link at the last look; another one has no past
 	repairs []time.Time // the latest
@@ -35,7 +37,8 @@ func (f *Fight) Fighting() bool { return f != nil && f.Pause > 0 }
 // Holds says that nothing may be repaired now.
 func (f *Fight) Holds(now time.Time) bool { return f.Fighting() && now.Before(f.until) }
 
-// Repaired notes a repair that was made now, or that another undid before it could even be verified; true: a fight begins, or goes on.
+// Repaired notes a repair that was made now, or that another undid before it could even be
+// verified; true: a fight begins, or goes on.
 func (f *Fight) Repaired(now time.Time, verified bool, about string) bool {
 	f.repairs = append(slices.DeleteFunc(f.repairs, func(t time.Time) bool { return now.Sub(t) > fightTime }), now)
 	if !verified { // it is tried again after a while only: two of them must do
@@ -56,7 +59,8 @@ func (f *Fight) Repaired(now time.Time, verified bool, about string) bool {
 	return true
 }
 
-// Peace says, of a NIC of which nothing was to be repaired now, whether a fight has ended with that.
+// Peace says, of a NIC of which nothing was to be repaired now, whether a fight has ended with
+// that.
 func (f *Fight) Peace(now time.Time) bool {
 	if !f.Fighting() || now.Before(f.calm) {
 		return false

@@ -2,8 +2,9 @@ package pace
 
 import "time"
 
-// Half says when a change that is half way is tried to be put right again: after pauses that grow, or when another link has, or lets go of, a name
-// that is needed for it, but never twice within a second.
+// Half says when a change that is half way is tried to be put right again: after pauses that grow,
+// or when another link has, or lets go of, a name that is needed for it, but never twice within a
+// second.
 type Half struct {
 	tried time.Time
 	pause time.Duration

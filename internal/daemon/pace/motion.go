@@ -7,9 +7,10 @@ import (
 	"multinicd/plan"
 )
 
-// A CNI plugin that gives a NIC to a Pod sets its link down, renames it, and moves it to the Pod's network namespace; and
-// so on the way back. A repair in between has the plugin's next command fail: the name is another, or the link is up. So a
-// link that somebody has renamed or set down is left alone until nothing more happens to it.
+// A CNI plugin that gives a NIC to a Pod sets its link down, renames it, and moves it to the Pod's
+// network namespace; and so on the way back. A repair in between has the plugin's next command
+// fail: the name is another, or the link is up. So a link that somebody has renamed or set down is
+// left alone until nothing more happens to it.
 
 // How long a link in motion is left alone.
 const (
@@ -32,7 +33,8 @@ func (m Motion) end() time.Time {
 	return m.last.Add(MotionEnds)
 }
 
-// InMotion says whether the link of the action's NIC, which somebody has renamed or set down, is to be left alone now.
+// InMotion says whether the link of the action's NIC, which somebody has renamed or set down, is to
+// be left alone now.
 func (r NICs) InMotion(a plan.Action, now time.Time) bool {
 	mac, state := a.NIC.MAC, fmt.Sprintf("%d %s %v", a.Link.Index, a.Link.Name, a.Link.Up)
 	m, seen := r.Motions[mac]
@@ -50,8 +52,9 @@ func (r NICs) InMotion(a plan.Action, now time.Time) bool {
 	return true
 }
 
-// NextMotion is how long until the first link in motion is looked at; an hour where there is none. It may be less than WaitMin:
-// there is one such wait after each thing that somebody does to a link.
+// NextMotion is how long until the first link in motion is looked at; an hour where there is none.
+// It may be less than WaitMin: there is one such wait after each thing that somebody does to a
+// link.
 func (r NICs) NextMotion(now time.Time) time.Duration {
 	wait := time.Hour
 	for _, m := range r.Motions {

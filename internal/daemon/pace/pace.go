@@ -1,14 +1,15 @@
 // Package pace is when a NIC is tried again, and how long it is left alone: after a change that
-// failed, while another writer undoes each repair, while somebody moves the link, and while a change
-// is half way.
+// failed, while another writer undoes each repair, while somebody moves the link, and while a
+// change is half way.
 //
-// In go results of actions, and the time of day; out come when to look again and whether to act now.
+// In go results of actions, and the time of day; out come when to look again and whether to act
+// now.
 //
 // The package is pure: it knows no clock, sees no link, and starts nothing. Only the goroutine of
 // the loop uses a NICs.
 //
-// Start reading at NICs, which keeps all of that by MAC. Failure follows below it; fight.go, motion.go
-// and half.go have the others.
+// Start reading at NICs, which keeps all of that by MAC. Failure follows below it; fight.go,
+// motion.go and half.go have the others.
 package pace
 
 import (
@@ -22,11 +23,12 @@ import (
 	"multinicd/plan"
 )
 
-// WaitMin is the shortest wait that the loop asks for. Events are answered at once all the same; a wait only says when to look without one.
+// WaitMin is the shortest wait that the loop asks for. Events are answered at once all the same; a
+// wait only says when to look without one.
 const WaitMin = time.Second
 
-// NICs are what the loop knows of NICs that must be looked at again without an event: changes that failed, and repairs that another
-// writer undoes. Only the goroutine of the loop uses them.
+// NICs are what the loop knows of NICs that must be looked at again without an event: changes that
+// failed, and repairs that another writer undoes. Only the goroutine of the loop uses them.
 type NICs struct {
 	Failures map[nic.MAC]Failure
 	Fights   map[nic.MAC]*Fight
@@ -39,7 +41,8 @@ func New() NICs {
 	return NICs{map[nic.MAC]Failure{}, map[nic.MAC]*Fight{}, map[nic.MAC]Motion{}, map[nic.MAC]*Half{}}
 }
 
-// Keep forgets every NIC for which the newest plan has no action: nobody would ever try its change again, nor see its peace.
+// Keep forgets every NIC for which the newest plan has no action: nobody would ever try its change
+// again, nor see its peace.
 func (r NICs) Keep(actions []plan.Action) {
 	planned := map[nic.MAC]bool{}
 	for _, a := range actions {
@@ -50,7 +53,8 @@ func (r NICs) Keep(actions []plan.Action) {
 	maps.DeleteFunc(r.Fights, func(mac nic.MAC, _ *Fight) bool { return !planned[mac] })
 }
 
-// Next is how long the loop may wait for an event: until the first NIC is due, WaitMin at least and an hour at most.
+// Next is how long the loop may wait for an event: until the first NIC is due, WaitMin at least and
+// an hour at most.
 func (r NICs) Next(now time.Time) time.Duration {
 	wait := time.Hour
 	for _, f := range r.Failures {
@@ -64,7 +68,8 @@ func (r NICs) Next(now time.Time) time.Duration {
 	return max(wait, WaitMin)
 }
 
-// TryNow has the next pass try what waits for its next retry: whoever asks for something wants that.
+// TryNow has the next pass try what waits for its next retry: whoever asks for something wants
+// that.
 func (r NICs) TryNow() {
 	clear(r.Failures)
 	for _, h := range r.Halves {
@@ -112,21 +117,24 @@ func (f Failure) Level() slog.Level {
 	return slog.LevelError
 }
 
-// Counts says whether an action is what failed before: for a NIC that was unplugged in mid-change and is back as another link it is not.
+// Counts says whether an action is what failed before: for a NIC that was unplugged in mid-change
+// and is back as another link it is not.
 func (f Failure) Counts(a plan.Action) bool {
 	had := f.Result.Action.Link
 	return f.wanted.Equal(a.NIC) && (had == nil || a.Link == nil || had.Index == a.Link.Index)
 }
 
-// Failed changes are tried again after RetryMin, doubled each time up to RetryMax, and at once when what is wanted changes.
+// Failed changes are tried again after RetryMin, doubled each time up to RetryMax, and at once when
+// what is wanted changes.
 const (
 	RetryMin   = 5 * time.Second
 	RetryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
 	RetryMax   = 10 * time.Minute
 )
 
-// Due says whether a change that failed is to be tried now. Those that failed one after the other are tried again in one pass, and not each in one of
-// its own: a tenth of the wait counts as nothing.
+// Due says whether a change that failed is to be tried now. Those that failed one after the other
+// are tried again in one pass, and not each in one of its own: a tenth of the wait counts as
+// nothing.
 func (f Failure) Due(now time.Time) bool { return !now.Add(f.wait / 10).Before(f.next) }
 
 // Fail notes that the change of an action failed, once more if it is the one that failed before.

@@ -9,27 +9,32 @@ import (
 	"multinicd/plan"
 )
 
-// unknown is the author of what nobody tells us of. Of a link itself (name, MTU, up, down, sysctls) the kernel never does.
+// unknown is the author of what nobody tells us of. Of a link itself (name, MTU, up, down, sysctls)
+// the kernel never does.
 const unknown = "unknown"
 
-// protocols are names of those who make routes, by the protocol that they give them; those that nic does not name are of linux/rtnetlink.h.
+// protocols are names of those who make routes, by the protocol that they give them; those that nic
+// does not name are of linux/rtnetlink.h.
 var protocols = map[int]string{
 	nic.ProtocolBoot: "ip(8) or a script (proto boot)", nic.ProtocolStatic: "a network manager (proto static)",
 	nic.ProtocolAdvertisement: "a router advertisement", nic.ProtocolDHCP: "DHCP", 11: "zebra", 12: "bird", 186: "BGP", 188: "OSPF",
 }
 
-// share is one thing that somebody changed: its kind, as Differences calls it, which one, and by whom.
+// share is one thing that somebody changed: its kind, as Differences calls it, which one, and by
+// whom.
 type share struct{ kind, which, by string }
 
-// Author says who did what an action repairs: "bird (process 812, user bird)", or, where it was not all the same one,
-// "systemd-networkd for address 192.0.2.1/24; unknown for up".
+// Author says who did what an action repairs: "bird (process 812, user bird)", or, where it was not
+// all the same one, "systemd-networkd for address 192.0.2.1/24; unknown for up".
 //
-// whose gives who made one of the changes, of a link by its ifindex; "": nobody knows. See daemon.Wiring.
+// whose gives who made one of the changes, of a link by its ifindex; "": nobody knows. See
+// daemon.Wiring.
 func Author(a plan.Action, whose func(index int, what any) string) string {
 	return authors(changed(a, whose))
 }
 
-// changed lists what somebody changed, with the evidence of who it was: the kernel's word, or the mark on a route that took the place of ours.
+// changed lists what somebody changed, with the evidence of who it was: the kernel's word, or the
+// mark on a route that took the place of ours.
 func changed(a plan.Action, whose func(index int, what any) string) (out []share) {
 	c := a.Change
 	told := func(kind, which string, what any) {
@@ -70,7 +75,8 @@ func changed(a plan.Action, whose func(index int, what any) string) (out []share
 	return out
 }
 
-// authors puts together who changed what. A kind is named as a whole where all of it has one author.
+// authors puts together who changed what. A kind is named as a whole where all of it has one
+// author.
 func authors(parts []share) string {
 	by := map[string]map[string]bool{} // kind -> its authors
 	for i := range parts {

@@ -12,12 +12,13 @@ import (
 	"multinicd/plan"
 )
 
-// Meters are what the daemon has counted since it started; the text of Metrics has them. A change is one of the object, and is counted when the first
-// pass over it has ended.
+// Meters are what the daemon has counted since it started; the text of Metrics has them. A change
+// is one of the object, and is counted when the first pass over it has ended.
 type Meters struct {
 	Passes  int64            `json:"passes"`  // looks at what is wanted and what is there; a quiet hour makes about a dozen
 	Changes map[string]int64 `json:"changes"` // by a word of changeResults
-	// Repairs are counted once for each thing that differed: "address done", a word of repaired and one of repairResults.
+	// Repairs are counted once for each thing that differed: "address done", a word of repaired and
+	// one of repairResults.
 	Repairs map[string]int64 `json:"repairs"`
 	Change  Histogram        `json:"changeSeconds"` // from when the node was told until all NICs were verified
 	Repair  Histogram        `json:"repairSeconds"` // from the kernel's event until it was verified
@@ -74,7 +75,8 @@ func (m Meters) Clone() Meters {
 	return m
 }
 
-// Changed counts a change of the object by the state with which the first pass over the object ended.
+// Changed counts a change of the object by the state with which the first pass over the object
+// ended.
 func (m *Meters) Changed(state v1.State, took time.Duration) {
 	result := "unsettled"
 	switch state {

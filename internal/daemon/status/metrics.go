@@ -23,7 +23,8 @@ func (e *exposition) gauge(name, help string, value int64) {
 	e.metric("gauge", name, help, fmt.Sprintf(" %d", value))
 }
 
-// Metrics is the status in the text format that node_exporter's textfile collector reads. docs/metrics.md has a row for each.
+// Metrics is the status in the text format that node_exporter's textfile collector reads.
+// docs/metrics.md has a row for each.
 func (s Node) Metrics() string {
 	var e exposition
 	s.gauges(&e)

@@ -34,11 +34,13 @@ type NIC struct {
 	Claimed        string    `json:"claimed,omitempty"`  // who else has a configuration for it, of which From says nothing
 	// Outcome is what this pass did; empty where nothing was to be done.
 	Outcome apply.Outcome `json:"outcome,omitempty"`
-	// NextTry is when a change that failed is tried again by itself at the latest; zero: nothing failed, or only an event can help.
+	// NextTry is when a change that failed is tried again by itself at the latest; zero: nothing
+	// failed, or only an event can help.
 	NextTry time.Time `json:"nextTry,omitzero"`
 	// Unwanted: the object names the NIC no more, and it could not be given back.
 	Unwanted bool `json:"unwanted,omitempty"`
-	// Between: it came, went or was changed while the pass was at work on the NICs, and the next pass says what has become of it.
+	// Between: it came, went or was changed while the pass was at work on the NICs, and the next pass
+	// says what has become of it.
 	Between bool   `json:"-"`
 	address string // the one that a report has of it; empty: none
 }
@@ -58,7 +60,8 @@ type Known struct {
 	Record  plan.Record
 	Halfway []nic.MAC // NICs that a change left half way
 	Pace    pace.NICs
-	// Namer says why a link will not be called want with the next boot either, and what to do; "": it will. nil: nobody can say.
+	// Namer says why a link will not be called want with the next boot either, and what to do; "": it
+	// will. nil: nobody can say.
 	Namer func(l nic.Link, want string) string
 }
 
@@ -91,7 +94,8 @@ func NICs(desired asked.Desired, results []apply.Result, m *plan.Machine, k Know
 	return out
 }
 
-// one says how one NIC is: what was asked, what the link has, and how that differs from what was asked in the form that it has on this host.
+// one says how one NIC is: what was asked, what the link has, and how that differs from what was
+// asked in the form that it has on this host.
 func one(r apply.Result, m *plan.Machine, k Known) NIC {
 	c := r.Action.NIC
 	out := NIC{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
@@ -136,7 +140,8 @@ func (n *NIC) compare(a plan.Action, link nic.Link, owned plan.Owned) {
 	}
 }
 
-// standing says how a NIC is by now that was as wanted at the end of its action. link is nil where there is none any more.
+// standing says how a NIC is by now that was as wanted at the end of its action. link is nil where
+// there is none any more.
 func (n *NIC) standing(r apply.Result, link *nic.Link, k Known) {
 	n.Status, n.Message = v1.StateConfigured, configuredMessage
 	switch {
@@ -166,7 +171,8 @@ func (k Known) unnamed(l nic.Link, want string) string {
 	return fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", l.Name, want)
 }
 
-// address is the one of those that a link has which stands for all: the first that was asked for, as it was asked for, or else the link's first.
+// address is the one of those that a link has which stands for all: the first that was asked for,
+// as it was asked for, or else the link's first.
 func address(have []netip.Prefix, a plan.Action) string {
 	if len(have) == 0 {
 		return ""
@@ -177,8 +183,9 @@ func address(have []netip.Prefix, a plan.Action) string {
 	return have[0].String()
 }
 
-// stays adds to a message why a NIC of ours is not as wanted that it is left as it is, and what that is: the old configuration, unless somebody
-// else has changed it meanwhile. What to do, at the message's end, stays within what a report takes.
+// stays adds to a message why a NIC of ours is not as wanted that it is left as it is, and what
+// that is: the old configuration, unless somebody else has changed it meanwhile. What to do, at the
+// message's end, stays within what a report takes.
 func stays(message string, have []netip.Prefix) string {
 	what := "; the NIC stays as it is, without an address"
 	if len(have) > 0 {
@@ -234,7 +241,8 @@ func wanted(c nic.Config) View {
 	return v
 }
 
-// view leaves out what is not configured by anybody: link-local addresses and the kernel's own routes.
+// view leaves out what is not configured by anybody: link-local addresses and the kernel's own
+// routes.
 func view(l nic.Link, c nic.Config) View {
 	v := View{Link: l.Name, Up: l.Up, MTU: l.MTU}
 	for _, a := range l.Addresses {

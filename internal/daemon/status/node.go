@@ -39,13 +39,15 @@ type Node struct {
 	// Notes are good to know and need nobody, each beginning with its reason.
 	Notes   []string `json:"notes,omitempty"`
 	Message string   `json:"message,omitempty"`
-	// InForce is the generation before Generation, where that is held back by a rollback; 0: it is not, or nobody counts.
+	// InForce is the generation before Generation, where that is held back by a rollback; 0: it is
+	// not, or nobody counts.
 	InForce   int64  `json:"generationInForce,omitempty"`
 	Held      bool   `json:"heldBack,omitempty"`
 	NICs      []NIC  `json:"nics"` // sorted by id
 	Delivered bool   `json:"reportDelivered"`
 	Meters    Meters `json:"meters"` // since the daemon started
-	// Down lists the parts of the daemon that have ended and are being started again, by name; empty on a daemon that is well.
+	// Down lists the parts of the daemon that have ended and are being started again, by name; empty
+	// on a daemon that is well.
 	Down []Part `json:"partsDown,omitempty"`
 	// Goroutines is how many the daemon has: on a quiet day always the same number.
 	Goroutines int `json:"goroutines,omitempty"`
@@ -68,7 +70,8 @@ type Credential struct {
 	Trouble string    `json:"renewalError,omitempty"` // why it could not be renewed when it was due
 	// JoinNeeded says why the API server takes the credential no more, and what to do; empty: it does.
 	JoinNeeded string `json:"joinNeeded,omitempty"`
-	// ClockSkew says by a word in which direction the host's clock is off; empty: it is not, or that is not known.
+	// ClockSkew says by a word in which direction the host's clock is off; empty: it is not, or that
+	// is not known.
 	ClockSkew  string `json:"clockSkew,omitempty"`
 	ClockKnown bool   `json:"-"` // ClockSkew counts
 }
@@ -94,7 +97,8 @@ func (c *Credential) Problems() []string {
 	return out
 }
 
-// Overall follows the rules of the API: Failed if any failed, else Pending if any waits, else InProgress, else Configured.
+// Overall follows the rules of the API: Failed if any failed, else Pending if any waits, else
+// InProgress, else Configured.
 func Overall(nics []NIC) v1.State {
 	for _, s := range []v1.State{v1.StateFailed, v1.StatePending, v1.StateInProgress} {
 		if slices.ContainsFunc(nics, func(n NIC) bool { return n.Status == s }) {
@@ -104,8 +108,8 @@ func Overall(nics []NIC) v1.State {
 	return v1.StateConfigured
 }
 
-// Part is something that the daemon does all the time and that does not work now: it has ended beside the loop, or it fails in each pass. It is
-// tried again by itself.
+// Part is something that the daemon does all the time and that does not work now: it has ended
+// beside the loop, or it fails in each pass. It is tried again by itself.
 type Part struct {
 	Name  string    `json:"name"`
 	Since time.Time `json:"since"` // when it failed for the first time in a row, by the host's clock

@@ -8,11 +8,13 @@ import (
 	"multinicd/internal/daemon/pace"
 )
 
-// triedAgain ends the message of a change that failed. It names no point in time: the report would be another one at each try.
+// triedAgain ends the message of a change that failed. It names no point in time: the report would
+// be another one at each try.
 var triedAgain = fmt.Sprintf("; tried again by itself within %d min", pace.RetryMax/time.Minute)
 
-// Said is the status in the words of the wire, as far as they follow from it alone: how far the node is, a row for each NIC of the object, why the
-// whole object was refused, and what became of NICs that it names no more.
+// Said is the status in the words of the wire, as far as they follow from it alone: how far the
+// node is, a row for each NIC of the object, why the whole object was refused, and what became of
+// NICs that it names no more.
 func (s Node) Said() v1.Report {
 	r := v1.Report{Schema: v1.ReportSchema, Phase: v1.PhaseDone}
 	if s.Reason != "" {
@@ -62,7 +64,8 @@ func (n NIC) row() v1.InterfaceStatus {
 	return is
 }
 
-// ExitCode is what `multinicd apply`, rollback and cleanup end with after this status, and what a run's status says of the report on it.
+// ExitCode is what `multinicd apply`, rollback and cleanup end with after this status, and what a
+// run's status says of the report on it.
 func (s Node) ExitCode() int {
 	r := s.Said()
 	switch s.State {

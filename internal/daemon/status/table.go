@@ -94,7 +94,8 @@ func (s Node) Table() string {
 	return b.String()
 }
 
-// details are what a row of the table has no place for; usual is the backend of which nothing needs to be said.
+// details are what a row of the table has no place for; usual is the backend of which nothing needs
+// to be said.
 func (n NIC) details(usual string) string {
 	var b strings.Builder
 	if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) || n.Message != configuredMessage && n.Message != "" {
