@@ -16,12 +16,14 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/vm"
 )
 
 // Bed is one test's network with its hosts.
@@ -31,6 +33,7 @@ type Bed struct {
 	t       testing.TB
 	box     *sandbox.Sandbox
 	hosts   []*testhost.Host
+	vms     []*vm.VM
 	cluster *controlplane.Cluster
 	api     *testhost.Proxy
 	pods    bool // Pods reach the API server
@@ -111,6 +114,18 @@ func (b *Bed) NewHost(o testhost.Options) *testhost.Host {
 	return h
 }
 
+// VM makes a virtual machine that is off. A NIC of a VM has no name: its kernel gives it one.
+func (b *Bed) VM(o vm.Options) *vm.VM {
+	b.t.Helper()
+	prerequisite.RequireMachines(b.t)
+	v, err := vm.New(b.t.Context(), b.World, b.box, o)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.vms = append(b.vms, v)
+	return v
+}
+
 // Cluster is the control plane that the hosts reach at API().URL(). Where the package's TestMain is Main it is
 // one for all tests of the package, else the test's own.
 func (b *Bed) Cluster() *controlplane.Cluster {
@@ -178,12 +193,28 @@ func (b *Bed) dump() {
 			b.t.Logf("%s is off; its console:\n%s", h.Name, h.Console())
 			continue
 		}
-		state, err := h.Run(ctx, "sh", "-c", "systemctl --failed --no-legend --no-pager; ip -br link; ip -br address; ip route; ip rule; ls -l /etc/netplan; journalctl --no-pager --quiet --unit=multinicd --lines=60")
-		if err != nil {
-			state += "\n" + err.Error()
-		}
-		b.t.Logf("%s at the end:\n%s", h.Name, state)
+		b.say(ctx, h.Name, h.Run)
 	}
+	for _, v := range b.vms {
+		b.t.Logf("%s at the end, on its console:\n%s", v.Name, v.ConsoleEnd())
+		if v.Running() {
+			b.say(ctx, v.Name, v.Run)
+		}
+	}
+}
+
+// sayTimeout is for a machine that does not answer any more.
+const sayTimeout = 30 * time.Second
+
+// say has a machine tell how it is.
+func (b *Bed) say(ctx context.Context, name string, run func(context.Context, ...string) (string, error)) {
+	ctx, cancel := context.WithTimeout(ctx, sayTimeout)
+	defer cancel()
+	state, err := run(ctx, "sh", "-c", "systemctl --failed --no-legend --no-pager; ip -br link; ip -br address; ip route; ip rule; ls -l /etc/netplan; journalctl --no-pager --quiet --unit=multinicd --lines=60")
+	if err != nil {
+		state += "\n" + err.Error()
+	}
+	b.t.Logf("%s at the end:\n%s", name, state)
 }
 
 // Build builds a command of the repository ("./cmd/multinicd"), with build tags if any, and returns its path. Again

@@ -14,6 +14,7 @@ import (
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/vm"
 )
 
 // victim, in the environment, makes this test binary build a bed, say so and wait to be killed.
@@ -44,6 +45,13 @@ func beVictim(ctx context.Context) error {
 		return err
 	}
 	if err := h.Boot(ctx); err != nil {
+		return err
+	}
+	v, err := vm.New(ctx, w, box, vm.Options{})
+	if err != nil {
+		return err
+	}
+	if err := v.PowerOn(ctx); err != nil {
 		return err
 	}
 	// A plain process stands for the control plane, which is started in the same way.
@@ -85,6 +93,7 @@ func left(t *testing.T, id string) []string {
 
 func TestTheNextRunRemovesWhatAKilledRunLeft(t *testing.T) {
 	prerequisite.Require(t)
+	prerequisite.RequireMachines(t)
 	t.Setenv("TMPDIR", t.TempDir()) // where a run of another package does not clear up first
 	cmd, id := startVictim(t)
 	if _, err := sandbox.Reap(t.Logf); err != nil {
@@ -99,7 +108,7 @@ func TestTheNextRunRemovesWhatAKilledRunLeft(t *testing.T) {
 	_ = cmd.Wait() // it was killed
 	// A namespace or a mount that is not looked for would not be missed: so all kinds are there before.
 	before := strings.Join(left(t, id), "\n")
-	for _, kind := range []string{"/run/mnbed-netns/", "/cgroup/", "mount ", "process "} {
+	for _, kind := range []string{"/run/mnbed-netns/", "/cgroup/", "mount ", "process ", "qemu-system-"} {
 		if !strings.Contains(before, kind) {
 			t.Errorf("the killed run left\n%s\nwant %q among it", before, kind)
 		}
@@ -118,6 +127,7 @@ func TestTheNextRunRemovesWhatAKilledRunLeft(t *testing.T) {
 
 func TestATerminatedRunLeavesNothing(t *testing.T) {
 	prerequisite.Require(t)
+	prerequisite.RequireMachines(t)
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(sig.String(), func(t *testing.T) {
 			cmd, id := startVictim(t)

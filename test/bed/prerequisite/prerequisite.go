@@ -33,6 +33,14 @@ var programs = []program{
 // demo.
 var servers = []program{{"dnsmasq", "dnsmasq-base"}}
 
+// machines are for virtual machines.
+var machines = []program{
+	{"qemu-system-x86_64", "qemu-system-x86"},
+	{"qemu-img", "qemu-utils"},
+	{"genisoimage", "genisoimage"},
+	{"mke2fs", "e2fsprogs"},
+}
+
 // Missing lists the Debian packages to install for the tests, sorted.
 func Missing() []string { return absent(slices.Concat(programs, servers)) }
 
@@ -50,6 +58,17 @@ func absent(programs []program) []string {
 // Require ends the test where the machine cannot run the test bed.
 func Require(t testing.TB) {
 	t.Helper()
+	require(t, Missing(), "")
+}
+
+// RequireMachines ends the test where the machine cannot run virtual machines.
+func RequireMachines(t testing.TB) {
+	t.Helper()
+	require(t, absent(machines), " vm")
+}
+
+func require(t testing.TB, missing []string, argument string) {
+	t.Helper()
 	end := t.Skipf
 	if os.Getenv("CI") != "" {
 		end = t.Fatalf
@@ -57,8 +76,8 @@ func Require(t testing.TB) {
 	if os.Geteuid() != 0 {
 		end("the test bed needs root: it makes network namespaces and boots hosts")
 	}
-	if missing := Missing(); len(missing) > 0 {
-		end("the test bed needs the packages %s: run `go run ./test/cmd/setup`", strings.Join(missing, ", "))
+	if len(missing) > 0 {
+		end("the test bed needs the packages %s: run `go run ./test/cmd/setup%s`", strings.Join(missing, ", "), argument)
 	}
 }
 
@@ -81,8 +100,8 @@ func containerRuntime() []string {
 // More is what not everybody needs who runs the test bed.
 type More struct {
 	// Compiler is for go test -race, ContainerRuntime for building runc, Servers for hosts with
-	// DHCP.
-	Compiler, ContainerRuntime, Servers bool
+	// DHCP, Machines for virtual machines.
+	Compiler, ContainerRuntime, Servers, Machines bool
 }
 
 // Install installs by apt-get what is missing, for the test bed and for more.
@@ -90,6 +109,9 @@ func Install(ctx context.Context, logf func(string, ...any), more More) error {
 	missing := absent(programs)
 	if more.Servers {
 		missing = append(missing, absent(servers)...)
+	}
+	if more.Machines {
+		missing = append(missing, absent(machines)...)
 	}
 	if more.Compiler {
 		missing = append(missing, compiler()...)

@@ -209,9 +209,9 @@ func (s *DHCPServer) fixed() string  { return filepath.Join(s.dir, "fixed") }
 // mask is a network's as four numbers.
 func mask(network netip.Prefix) net.IP { return net.IP(net.CIDRMask(network.Bits(), 32)) }
 
-// manage gives the host its address on segment mgmt by DHCP. Its lease is long: while a test runs,
-// nobody renews it, and nothing happens on the primary NIC.
-func (w *World) manage(ctx context.Context, h *Host) error {
+// Manage gives the machine of a MAC its address on segment mgmt by DHCP. Its lease is long: while a
+// test runs, nobody renews it, and nothing happens on the primary NIC.
+func (w *World) Manage(ctx context.Context, mac string, address netip.Addr) error {
 	w.management.Lock()
 	defer w.management.Unlock()
 	if w.management.DHCPServer == nil {
@@ -221,5 +221,5 @@ func (w *World) manage(ctx context.Context, h *Host) error {
 		}
 		w.management.DHCPServer = server
 	}
-	return w.management.Fix(h.PrimaryMAC, h.Address.Addr())
+	return w.management.Fix(mac, address)
 }

@@ -98,7 +98,7 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	number := w.nextHost()
+	number, address := w.Place()
 	if o.Name == "" {
 		o.Name = "host" + strconv.Itoa(number)
 	}
@@ -107,7 +107,7 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 	}
 	h := &Host{
 		Name: o.Name, Flavour: o.Flavour, Primary: "eth0", world: w, stem: "eth", nextName: 1,
-		Address: netip.PrefixFrom(nth(Management, 10+number), Management.Bits()),
+		Address: address,
 		dir:     filepath.Join(w.box.Dir, "host-"+strconv.Itoa(number)), group: "host-" + strconv.Itoa(number),
 	}
 	if o.Cloud != nil {
@@ -135,7 +135,7 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 		return nil, fmt.Errorf("installing %s: %w", h.Name, err)
 	}
 	if o.Cloud != nil && !o.Cloud.StaticPrimary {
-		if err := w.manage(ctx, h); err != nil {
+		if err := w.Manage(ctx, h.PrimaryMAC, h.Address.Addr()); err != nil {
 			return nil, err
 		}
 	}

@@ -120,7 +120,7 @@ func (h *Host) plug(n *nic) error {
 	}
 	defer host.Close()
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = h.world.nextPort()
+	attrs.Name = h.world.NextPort()
 	attrs.MasterIndex = bridge.Attrs().Index
 	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: n.name, PeerHardwareAddr: n.mac, PeerNamespace: netlink.NsFd(int(host.Fd()))}
 	if err := h.world.netlink.LinkAdd(veth); err != nil {

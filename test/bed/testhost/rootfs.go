@@ -26,34 +26,41 @@ const rootFSVersion = "1"
 func RootFS(ctx context.Context, logf artifact.Logf, suite string) (string, error) {
 	name := "rootfs-" + suite + "-" + artifact.Key(append([]string{rootFSVersion}, packages...)...)
 	dir, err := artifact.Make(ctx, logf, name, func(ctx context.Context, dir string) error {
-		sources, err := aptSources("/")
-		if err != nil {
-			return err
-		}
-		lines, err := sources.lines(suite)
-		if err != nil {
-			return err
-		}
-		logf("installing Debian %s with %s", suite, strings.Join(packages, ", "))
-		args := []string{
-			// Neither what it mounts nor what it starts may outlive it, or us.
-			"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
-			"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
-			`--aptopt=APT::Install-Recommends "false"`,
-			"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
-			"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-			"--include=" + strings.Join(packages, ","), suite, filepath.Join(dir, "root"),
-		}
-		cmd := exec.CommandContext(ctx, "unshare", append(args, lines...)...)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("running mmdebstrap: %w:\n%s", err, out)
-		}
-		return nil
+		return Debian(ctx, logf, suite, filepath.Join(dir, "root"), packages)
 	})
 	if err != nil {
 		return "", err
 	}
 	return filepath.Join(dir, "root"), nil
+}
+
+// Debian installs a suite with these packages, and what Debian calls essential, into the folder root, which must not
+// be there. It has no man pages and no translations. More are options of mmdebstrap.
+func Debian(ctx context.Context, logf artifact.Logf, suite, root string, packages []string, more ...string) error {
+	sources, err := aptSources("/")
+	if err != nil {
+		return err
+	}
+	lines, err := sources.lines(suite)
+	if err != nil {
+		return err
+	}
+	logf("installing Debian %s with %s", suite, strings.Join(packages, ", "))
+	args := []string{
+		// Neither what it mounts nor what it starts may outlive it, or us.
+		"--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory",
+		`--aptopt=APT::Install-Recommends "false"`,
+		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
+		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+		"--include=" + strings.Join(packages, ","),
+	}
+	args = append(append(append(args, more...), suite, root), lines...)
+	cmd := exec.CommandContext(ctx, "unshare", args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.Env = append(os.Environ(), "TMPDIR=/tmp", "LC_ALL=C.UTF-8", "DEBIAN_FRONTEND=noninteractive")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running mmdebstrap: %w:\n%s", err, out)
+	}
+	return nil
 }

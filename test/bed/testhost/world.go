@@ -158,20 +158,39 @@ func (w *World) segment(name string) (netlink.Link, error) {
 	return bridge, nil
 }
 
-// nextPort is a fresh name for a switch port.
-func (w *World) nextPort() string {
+// NextPort is a fresh name for a switch port.
+func (w *World) NextPort() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.ports++
 	return "port" + strconv.Itoa(w.ports)
 }
 
-// nextHost numbers the hosts of a world, from 1.
-func (w *World) nextHost() int {
+// Place numbers the machines of a world, from 1, and gives each an address in Management.
+func (w *World) Place() (number int, address netip.Prefix) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.hosts++
-	return w.hosts
+	return w.hosts, netip.PrefixFrom(nth(Management, 10+w.hosts), Management.Bits())
+}
+
+// Connect makes a link in the switch's namespace a port of a segment: that of a virtual machine.
+func (w *World) Connect(port, segment string) error {
+	bridge, err := w.segment(segment)
+	if err != nil {
+		return err
+	}
+	link, err := w.netlink.LinkByName(port)
+	if err != nil {
+		return fmt.Errorf("finding %s: %w", port, err)
+	}
+	if err := w.netlink.LinkSetMaster(link, bridge); err != nil {
+		return fmt.Errorf("connecting %s to segment %s: %w", port, segment, err)
+	}
+	if err := w.netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("setting %s up: %w", port, err)
+	}
+	return nil
 }
 
 func netlinkAt(path string) (*netlink.Handle, error) {

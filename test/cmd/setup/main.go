@@ -3,8 +3,8 @@
 // left. What is there already costs nothing. Debian's part and Go's part are made side by side: the first waits for the network and for one
 // program after the other, the second keeps all cores busy.
 //
-// Arguments are the Debian suites to make root file systems of, bookworm if there are none, and "kubelet" for what nodes with a kubelet
-// need. "demo" stands alone: what make demo needs and no more. It needs root.
+// Arguments are the Debian suites to make root file systems of, bookworm if there are none, "kubelet" for what nodes with a kubelet
+// need, and "vm" for the images of virtual machines. "demo" stands alone: what make demo needs and no more. It needs root.
 //
 // It must not leave anything half made: where one part fails or Ctrl-C ends it, all parts end before it does.
 //
@@ -25,6 +25,7 @@ import (
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/vm"
 )
 
 func main() {
@@ -80,11 +81,17 @@ func makeHosts(ctx context.Context, logf artifact.Logf, need needs) error {
 			return err
 		}
 	}
-	if !need.ifcfg {
-		return nil
+	if need.ifcfg {
+		if _, err := testhost.IfcfgPlugin(ctx, logf); err != nil {
+			return err
+		}
 	}
-	_, err := testhost.IfcfgPlugin(ctx, logf)
-	return err
+	for _, k := range need.machines {
+		if _, err := vm.Image(ctx, logf, k.Suite, k.Flavour); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makePrograms builds with Go. Only a node's programs need a package of Debian too.

@@ -7,6 +7,7 @@ import (
 
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/vm"
 )
 
 // needs is what is to be made.
@@ -17,7 +18,9 @@ type needs struct {
 	ifcfg bool
 	// controllers are the control plane's, beside the API server; nodes are kubelet, containerd, runc, and helm.
 	controllers, nodes bool
-	packages           prerequisite.More
+	// machines are the images of virtual machines.
+	machines []vm.Kind
+	packages prerequisite.More
 }
 
 var codename = regexp.MustCompile(`^[a-z]+$`)
@@ -35,10 +38,12 @@ func parse(args []string) (needs, error) {
 		switch {
 		case arg == "kubelet":
 			n.nodes, n.packages.ContainerRuntime = true, true
+		case arg == "vm":
+			n.machines, n.packages.Machines = vm.Kinds, true
 		case codename.MatchString(arg):
 			n.suites = append(n.suites, arg)
 		default:
-			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie), and kubelet, or demo alone", arg)
+			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie), kubelet, vm, or demo alone", arg)
 		}
 	}
 	if len(n.suites) == 0 {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/vm"
 )
 
 func TestWhatTheArgumentsAskFor(t *testing.T) {
@@ -29,6 +30,10 @@ func TestWhatTheArgumentsAskFor(t *testing.T) {
 		"the tests need all, wherever kubelet stands": {
 			args: "bookworm kubelet trixie",
 			want: needs{suites: []string{"bookworm", "trixie"}, ifcfg: true, controllers: true, nodes: true, packages: everything},
+		},
+		"virtual machines have images and packages of their own": {
+			args: "vm",
+			want: needs{suites: []string{"bookworm"}, ifcfg: true, controllers: true, machines: vm.Kinds, packages: prerequisite.More{Compiler: true, Servers: true, Machines: true}},
 		},
 		"the ifcfg plugin is for the default suite only": {
 			args: "trixie",
