@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -114,3 +115,23 @@ func goBuild(ctx context.Context, dir string, env []string, args ...string) erro
 	}
 	return nil
 }
+
+// RunMake makes packages of the tree at root into the folder dist, with little compression, and with more of make's arguments and of the environment.
+func RunMake(ctx context.Context, root, dist string, env []string, args ...string) error {
+	args = append([]string{"--no-print-directory", "-C", root, "DIST=" + dist, "SOURCE_DATE_EPOCH=" + packageEpoch, "XZ_LEVEL=0"}, args...)
+	cmd := exec.CommandContext(ctx, "make", args...)
+	for _, v := range os.Environ() {
+		// This may be running below another make.
+		if !strings.HasPrefix(v, "MAKE") && !strings.HasPrefix(v, "MFLAGS=") && !strings.HasPrefix(v, "GPG_KEY=") {
+			cmd.Env = append(cmd.Env, v)
+		}
+	}
+	cmd.Env = append(cmd.Env, env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("running %s: %w\n%s", cmd, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// packageEpoch is the time of everything in the packages of tests.
+const packageEpoch = "1767225600"

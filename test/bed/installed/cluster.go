@@ -3,6 +3,8 @@ package installed
 import (
 	"context"
 	"fmt"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -57,6 +59,20 @@ func NewCluster(t testing.TB, b *bed.Bed) *Cluster {
 
 // Bridge is the running bridge, one for all tests of the package.
 func (c *Cluster) Bridge() *product.Bridge { return shared.bridge }
+
+// RunBridge runs multinic-bridge on this machine, with an administrator's access.
+func (c *Cluster) RunBridge(args ...string) (stdout, stderr string, err error) {
+	c.t.Helper()
+	kubeconfig := filepath.Join(c.t.TempDir(), "admin.conf")
+	if err := c.WriteKubeconfig(kubeconfig, "", "admin", "system:masters"); err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(c.t.Context(), bed.Build(c.t, "./cmd/bridge"), append(args, "--kubeconfig", kubeconfig)...)
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
 
 // Close ends what NewCluster started, after the last test.
 func Close() error {

@@ -17,7 +17,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -88,7 +87,7 @@ func (c *cluster) state(node, want string) {
 // bridgeCommand runs multinic-bridge with an administrator's access, on this machine, and gives all that it says.
 func (c *cluster) bridgeCommand(args ...string) string {
 	c.t.Helper()
-	out, errs, err := c.runBridge(args...)
+	out, errs, err := c.RunBridge(args...)
 	if err != nil {
 		c.t.Fatalf("multinic-bridge %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
 	}
@@ -98,7 +97,7 @@ func (c *cluster) bridgeCommand(args ...string) string {
 // bridgeOutput is bridgeCommand for its standard output alone.
 func (c *cluster) bridgeOutput(args ...string) string {
 	c.t.Helper()
-	out, errs, err := c.runBridge(args...)
+	out, errs, err := c.RunBridge(args...)
 	if err != nil {
 		c.t.Fatalf("multinic-bridge %s: %v\n%s%s", strings.Join(args, " "), err, out, errs)
 	}
@@ -108,24 +107,11 @@ func (c *cluster) bridgeOutput(args ...string) string {
 // bridgeCommandFails is bridgeCommand of what must not work.
 func (c *cluster) bridgeCommandFails(args ...string) string {
 	c.t.Helper()
-	out, errs, err := c.runBridge(args...)
+	out, errs, err := c.RunBridge(args...)
 	if err == nil {
 		c.t.Errorf("multinic-bridge %s: it worked", strings.Join(args, " "))
 	}
 	return out + errs
-}
-
-func (c *cluster) runBridge(args ...string) (stdout, stderr string, err error) {
-	c.t.Helper()
-	kubeconfig := filepath.Join(c.t.TempDir(), "admin.conf")
-	if err := c.WriteKubeconfig(kubeconfig, "", "admin", "system:masters"); err != nil {
-		c.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(c.t.Context(), bed.Build(c.t, "./cmd/bridge"), append(args, "--kubeconfig", kubeconfig)...)
-	var out, errs strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	err = cmd.Run()
-	return out.String(), errs.String(), err
 }
 
 // node is a host with multinicd on it, idle.

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/artifact"
 )
 
 // both is what either package installs, beside its documentation: mode and path. The rpm has a preset too.
@@ -117,7 +118,7 @@ func TestTwoBuildsAreEqual(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"TZ=Pacific/Auckland", "LC_ALL=C", "HOSTNAME=elsewhere", "DEB_BUILD_OPTIONS=parallel=7"}
-	if err := runMake(t, again, dist, env, "deb", "rpm", "GOARCHES=amd64"); err != nil {
+	if err := artifact.RunMake(t.Context(), again, dist, env, "deb", "rpm", "GOARCHES=amd64"); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{files()[0], files()[2]} {

@@ -9,7 +9,6 @@
 package packages
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,6 +20,7 @@ import (
 
 	"multinicd/internal/config"
 	"multinicd/test/bed"
+	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/installed"
 	"multinicd/test/bed/prerequisite"
 )
@@ -35,9 +35,6 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
-
-// epoch is the time of everything in the packages built here.
-const epoch = "1767225600"
 
 // built is what all tests of the package share.
 var built struct {
@@ -103,27 +100,9 @@ func buildAll(t *testing.T) error {
 		{"deb", "rpm", "VERSION=" + built.next, "GOARCHES=amd64", "CONFFILE=" + conffile},
 		{"repo", "REPO_URL=" + folder},
 	} {
-		if err := runMake(t, root, built.dir, nil, args...); err != nil {
+		if err := artifact.RunMake(t.Context(), root, built.dir, nil, args...); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// runMake makes into the folder dist, with little compression.
-func runMake(t *testing.T, root, dist string, env []string, args ...string) error {
-	t.Helper()
-	args = append([]string{"--no-print-directory", "-C", root, "DIST=" + dist, "SOURCE_DATE_EPOCH=" + epoch, "XZ_LEVEL=0"}, args...)
-	cmd := exec.CommandContext(t.Context(), "make", args...)
-	for _, v := range os.Environ() {
-		// This may be running below another make.
-		if !strings.HasPrefix(v, "MAKE") && !strings.HasPrefix(v, "MFLAGS=") && !strings.HasPrefix(v, "GPG_KEY=") {
-			cmd.Env = append(cmd.Env, v)
-		}
-	}
-	cmd.Env = append(cmd.Env, env...)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("running %s: %w\n%s", cmd, err, bytes.TrimSpace(out))
 	}
 	return nil
 }
