@@ -11,7 +11,6 @@ import (
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -295,9 +294,7 @@ func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
 			Spec:       v1.MultiNicNodeRunSpec{Node: "multinic-probe-node-runs", Action: v1.ActionTrigger},
 		}, client.DryRunAll)
 	case "multinic-workloads", "multinic-workload-kinds":
-		job := &batchv1.Job{ObjectMeta: meta(strings.Replace(policy, "multinic-", "multinic-probe-", 1))}
-		job.Spec.Template.Spec = corev1.PodSpec{RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{{Name: "x", Image: "x"}}}
-		return g.client.Create(ctx, job, client.DryRunAll)
+		return g.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: meta(strings.Replace(policy, "multinic-", "multinic-probe-", 1))}, client.DryRunAll)
 	case "multinic-bridge-roles":
 		return g.client.Create(ctx, &rbacv1.Role{ObjectMeta: meta("multinic-probe-bridge-roles")}, client.DryRunAll)
 	case "multinic-status":

@@ -1,0 +1,159 @@
+package bridge
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+	"multinicd/deploy"
+	"multinicd/internal/bridge"
+	"multinicd/internal/bridge/jobs"
+)
+
+// Whoever makes it, and in whichever way it is more than the bridge's own.
+func TestPodsAndJobsOfTheNodesAreHeldToOneForm(t *testing.T) {
+	c := newCluster(t)
+	c.withJobs()
+	w := c.worker("form")
+	stop := c.startBridgeWith(bridge.Options{Jobs: jobs.Options{Execution: jobs.ExecutionJob, Image: jobImage}})
+	w.publish()
+	w.pod(1) // which the bridge has made once the policies were in force
+	stop()
+	made := w.jobs()[0]
+	good := func() (*batchv1.Job, *corev1.Pod) {
+		j := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: "form-try"}, Spec: *made.Spec.DeepCopy()}
+		j.Spec.Selector, j.Spec.Template.Labels = nil, nil
+		return j, &corev1.Pod{ObjectMeta: j.ObjectMeta, Spec: *j.Spec.Template.Spec.DeepCopy()}
+	}
+	for name, change := range map[string]func(*corev1.PodSpec){
+		"":                func(*corev1.PodSpec) {},
+		"another image":   func(p *corev1.PodSpec) { p.Containers[0].Image = "evil" },
+		"a command":       func(p *corev1.PodSpec) { p.Containers[0].Command = []string{"sh"} },
+		"other arguments": func(p *corev1.PodSpec) { p.Containers[0].Args = []string{"apply", "-f", "/host/etc/x"} },
+		"another variable": func(p *corev1.PodSpec) {
+			p.Containers[0].Env = append(p.Containers[0].Env, corev1.EnvVar{Name: "X", Value: "y"})
+		},
+		"another node's name": func(p *corev1.PodSpec) { p.Containers[0].Env[1].Value = "other" },
+		"a second container": func(p *corev1.PodSpec) {
+			p.Containers = append(p.Containers, corev1.Container{Name: "x", Image: jobImage})
+		},
+		"an init container": func(p *corev1.PodSpec) { p.InitContainers = []corev1.Container{{Name: "x", Image: jobImage}} },
+		"a privileged container": func(p *corev1.PodSpec) {
+			p.Containers[0].SecurityContext.Privileged = new(true)
+			p.Containers[0].SecurityContext.AllowPrivilegeEscalation = new(true)
+		},
+		"a further capability": func(p *corev1.PodSpec) {
+			p.Containers[0].SecurityContext.Capabilities.Add = []corev1.Capability{"SYS_ADMIN"}
+		},
+		"the host's processes": func(p *corev1.PodSpec) { p.HostPID = true },
+		"a hook": func(p *corev1.PodSpec) {
+			p.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"x"}}}}
+		},
+		"another ServiceAccount": func(p *corev1.PodSpec) { p.ServiceAccountName = "default" },
+		"another node":           func(p *corev1.PodSpec) { p.NodeName = "other" },
+		"no node":                func(p *corev1.PodSpec) { p.NodeName = "" },
+		"a token by itself":      func(p *corev1.PodSpec) { p.AutomountServiceAccountToken = nil },
+		"a token for another":    func(p *corev1.PodSpec) { p.Volumes[0].Projected.Sources[0].ServiceAccountToken.Audience = "vault" },
+		"the host's root":        func(p *corev1.PodSpec) { p.Volumes[1].HostPath.Path = "/" },
+		"a Secret": func(p *corev1.PodSpec) {
+			p.Volumes[1].VolumeSource = corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "x"}}
+		},
+		"what is for reading, to write": func(p *corev1.PodSpec) {
+			for i := range p.Containers[0].VolumeMounts {
+				p.Containers[0].VolumeMounts[i].ReadOnly = false
+			}
+		},
+	} {
+		j, p := good()
+		change(&j.Spec.Template.Spec)
+		change(&p.Spec)
+		for what, o := range map[string]client.Object{"Job": j, "Pod": p} {
+			err := c.admin.Create(t.Context(), o, client.DryRunAll)
+			refused := err != nil && strings.Contains(err.Error(), "multinic-workloads") && strings.Contains(err.Error(), "denied request")
+			if name == "" && err != nil || name != "" && !refused {
+				t.Errorf("a %s with %q: %v", what, name, err)
+			}
+		}
+	}
+	c.noNameIsLeftOut(good)
+	labels := map[string]string{"a": "b"}
+	_, pod := good()
+	template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod.Spec}
+	template.Spec.RestartPolicy = corev1.RestartPolicyAlways
+	for what, o := range map[string]client.Object{
+		"ReplicationController": &corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Selector: labels, Template: &template}},
+		"PodTemplate":           &corev1.PodTemplate{Template: template},
+		"CronJob":               &batchv1.CronJob{Spec: batchv1.CronJobSpec{Schedule: "* * * * *", JobTemplate: batchv1.JobTemplateSpec{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: pod.Spec}}}}},
+	} {
+		o.SetNamespace(v1.NodesNamespace)
+		o.SetName("form-try")
+		if err := c.admin.Create(t.Context(), o, client.DryRunAll); err == nil || !strings.Contains(err.Error(), "no other workload") {
+			t.Errorf("a %s: %v", what, err)
+		}
+	}
+	for _, kind := range []string{"deployment", "statefulset", "daemonset", "replicaset"} {
+		yaml := fmt.Sprintf(`{apiVersion: apps/v1, kind: %s, metadata: {name: form-try, namespace: multinic-nodes}, spec: {serviceName: x, selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: x, image: x}]}}}}`,
+			map[string]string{"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet", "replicaset": "ReplicaSet"}[kind])
+		if out, err := c.Apply(t.Context(), yaml, "--validate=false", "--dry-run=server"); err == nil || !strings.Contains(out+err.Error(), "no other workload") {
+			t.Errorf("a %s: %s %v", kind, out, err)
+		}
+	}
+	if out, err := c.Kubectl(t.Context(), "exec", "-n", v1.NodesNamespace, w.pods()[0].Name, "--", "id"); err == nil || !strings.Contains(out+err.Error(), "nobody enters them") {
+		t.Errorf("exec: %s %v", out, err)
+	}
+	asBridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
+	for what, rule := range map[string][2]string{"Jobs": {"batch", "jobs"}, "Pods": {"", "pods"}} {
+		_, err := c.Apply(t.Context(), fmt.Sprintf(`{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: form-try, namespace: multinic-nodes}, rules: [{apiGroups: [%q], resources: [%q], verbs: [get]}]}`, rule[0], rule[1]),
+			"--as=system:serviceaccount:multinic-system:multinic-bridge", "--dry-run=server")
+		if err == nil || !strings.Contains(err.Error(), "no Role that the bridge makes names Jobs or Pods") {
+			t.Errorf("the bridge makes a Role that names %s: %v", what, err)
+		}
+	}
+	if err := asBridge.Create(t.Context(), &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, client.DryRunAll); !apierrors.IsForbidden(err) {
+		t.Errorf("the bridge makes a Pod itself: %v", err)
+	}
+}
+
+// probeName is a name that stands in a policy.
+var probeName = regexp.MustCompile(`multinic-probe-[a-z-]+`)
+
+// noNameIsLeftOut tries a Pod and a Job of every name that a policy names, as a dry run and in earnest. Each would be root on its node.
+func (c *cluster) noNameIsLeftOut(good func() (*batchv1.Job, *corev1.Pod)) {
+	c.t.Helper()
+	names := probeName.FindAllString(deploy.Admission+deploy.Jobs+deploy.NodeLabel, -1)
+	slices.Sort(names)
+	names = slices.Compact(names)
+	if len(names) < 8 {
+		c.t.Fatalf("the policies name %q", names)
+	}
+	for _, name := range names {
+		job, pod := good()
+		job.Name, pod.Name = name, name
+		for _, spec := range []*corev1.PodSpec{&job.Spec.Template.Spec, &pod.Spec} {
+			spec.HostPID, spec.Containers[0].Image = true, "evil"
+		}
+		for what, fresh := range map[string]func() client.Object{
+			"Job": func() client.Object { return job.DeepCopy() }, "Pod": func() client.Object { return pod.DeepCopy() },
+		} {
+			for how, options := range map[string][]client.CreateOption{"tried": {client.DryRunAll}, "made": nil} {
+				o := fresh()
+				err := c.admin.Create(c.t.Context(), o, options...)
+				if err == nil || !strings.Contains(err.Error(), "denied request") {
+					c.t.Errorf("a %s called %s is %s: %v", what, name, how, err)
+				}
+				if err == nil && options == nil {
+					_ = c.admin.Delete(c.t.Context(), o, client.GracePeriodSeconds(0))
+				}
+			}
+		}
+	}
+}
