@@ -22,6 +22,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
@@ -153,12 +154,26 @@ func Expect(ctx context.Context, c *controlplane.Cluster, node string) error {
 	}
 }
 
-// Admit expects a node, and gives a token of its identity, good for some hours: the node joins without a join.
+// Admit expects a node, and gives a token of its identity: the node joins without a join. The token is what the bridge would ask for, since
+// nobody else may: it is bound to the Node, and good for an hour.
 func Admit(ctx context.Context, c *controlplane.Cluster, node string) (string, error) {
 	if err := Expect(ctx, c, node); err != nil {
 		return "", err
 	}
-	return Token(ctx, c, "multinic-nodes", "multinic-node-"+node)
+	cfg := c.Config()
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:multinic-system:multinic-bridge"}
+	bridge, err := Client(cfg)
+	if err != nil {
+		return "", err
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "multinic-nodes", Name: "multinic-node-" + node}}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: node},
+	}}
+	if err := bridge.SubResource("token").Create(ctx, account, request); err != nil {
+		return "", fmt.Errorf("asking for a token of %s: %w", account.Name, err)
+	}
+	return request.Status.Token, nil
 }
 
 // Join puts the credential of a node into a host, where the daemon looks for it. server is the API server's URL as the host sees it.
