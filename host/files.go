@@ -223,6 +223,26 @@ func (h *Host) Permissions(name string) (mode fs.FileMode, uid int, ok bool) {
 	return info.Mode(), int(sys.Uid), true
 }
 
+// Private sees to it that a folder is this user's own, and that nobody else may write or read in
+// it. If others may read there, that ends. It is an error if the folder is somebody else's, if
+// others may write in it, or if it is none: what it holds may then be anybody's.
+func (h *Host) Private(folder string) error {
+	mode, uid, ok := h.Permissions(folder)
+	switch {
+	case !ok || !mode.IsDir():
+		return fmt.Errorf("%s is no folder", folder)
+	case uid != os.Geteuid():
+		return fmt.Errorf("%s belongs to user %d, want %d: whatever is in it may be that user's", folder, uid, os.Geteuid())
+	case mode.Perm()&0o022 != 0:
+		return fmt.Errorf("%s has mode %04o, so others may write in it; look at what is there, then chmod 0700 %s", folder, mode.Perm(), folder)
+	case mode.Perm()&0o077 != 0:
+		if err := os.Chmod(h.Path(folder), 0o700); err != nil {
+			return fmt.Errorf("closing %s to others: %w", folder, WithoutPath(err))
+		}
+	}
+	return nil
+}
+
 // Sysctl reads a number of /proc/sys, such as "net/ipv4/conf/all/rp_filter". It is 0 if there is
 // none.
 func (h *Host) Sysctl(name string) int {

@@ -222,3 +222,33 @@ func TestBootID(t *testing.T) {
 }
 
 func pid() string { return strconv.Itoa(os.Getpid()) }
+
+func TestAFolderIsNobodyElses(t *testing.T) {
+	for name, row := range map[string]struct {
+		make func(path string) error
+		mode os.FileMode // afterwards; 0: refused
+	}{
+		"its own":                          {func(p string) error { return os.Mkdir(p, 0o700) }, 0o700},
+		"others may read":                  {func(p string) error { return os.Mkdir(p, 0o755) }, 0o700},
+		"others may write":                 {func(p string) error { return errors.Join(os.Mkdir(p, 0o700), os.Chmod(p, 0o777)) }, 0},
+		"a group may write":                {func(p string) error { return errors.Join(os.Mkdir(p, 0o700), os.Chmod(p, 0o770)) }, 0},
+		"a link to somewhere else":         {func(p string) error { return os.Symlink(t.TempDir(), p) }, 0},
+		"a file":                           {func(p string) error { return os.WriteFile(p, nil, 0o600) }, 0},
+		"nothing":                          {func(string) error { return nil }, 0},
+		"somebody else's (for root alone)": {func(p string) error { return errors.Join(os.Mkdir(p, 0o700), os.Chown(p, 12345, 12345)) }, 0},
+	} {
+		h := newHost(t)
+		if err := row.make(h.Path("/state")); errors.Is(err, fs.ErrPermission) {
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		err := h.Private("/state")
+		if (err == nil) != (row.mode != 0) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if mode, _, _ := h.Permissions("/state"); row.mode != 0 && mode.Perm() != row.mode {
+			t.Errorf("%s: it has mode %04o, want %04o", name, mode.Perm(), row.mode)
+		}
+	}
+}

@@ -41,7 +41,7 @@ func recoverCommand(c *cli.Context) error {
 		return exitError{exitFailed, err}
 	}
 	machine := &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, Kubelet: w.kubelet, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds}
-	a := apply.Applier{Links: machine, Files: w.host, Log: w.log, Dir: w.cfg.State.Dir, Boot: boot}
+	a := apply.Applier{Links: machine, Files: w.host, Ours: node.MayChange, Log: w.log, Dir: w.cfg.State.Dir, Boot: boot}
 	machine.Record = a.Record
 	found, err := a.Recover(c.Context)
 	if err != nil {

@@ -176,7 +176,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	chosen := node.NewDispatch(w.survey, w.cfg.Backend.Name, node.Backends(w.host, w.bus, w.cfg.Backend), record, w.log)
 	stack := chosen.Detect(ctx)
 	dir := w.cfg.State.Dir
-	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Manager: node.NewServices(w.bus, w.log), Log: w.log, Dir: dir, Boot: boot,
+	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Ours: node.MayChange, Manager: node.NewServices(w.bus, w.log), Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, NodeEvidence: w.name.Evidence, NodeDoubt: w.doubtLine, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
@@ -192,6 +192,10 @@ func (w *wired) lock(ctx context.Context, wait time.Duration) (func(), error) {
 	dir := filepath.Join(w.host.Root, w.cfg.State.Dir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, exitError{exitFailed, fmt.Errorf("making the state folder: %w", err)}
+	}
+	// The kubelet makes the folder 0755 for the first Job on a host.
+	if err := w.host.Private(w.cfg.State.Dir); err != nil {
+		return nil, exitError{exitFailed, fmt.Errorf("looking at the state folder: %w", err)}
 	}
 	release, err := w.host.Lock(ctx, filepath.Join(w.cfg.State.Dir, "lock"), wait)
 	if errors.Is(err, host.ErrLocked) {

@@ -33,8 +33,11 @@ type Applier struct {
 	Manager Manager // nil: the host's network manager is not asked; see Recover
 	Probe   Prober
 	Log     *slog.Logger
-	Dir     string // state folder, absolute
-	Boot    string // id of this boot
+	// Ours says which files a journal may name. A journal that names another file was not written
+	// by this program, and is set aside as damaged. nil lets every file through.
+	Ours func(file string) bool
+	Dir  string // state folder, absolute
+	Boot string // id of this boot
 	// ProbeTimeout bounds the wait until everything answers again that answered before the change.
 	// When it is over, the change is undone.
 	ProbeTimeout time.Duration

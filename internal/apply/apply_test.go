@@ -33,7 +33,7 @@ func (p probe) Before(context.Context, int) func(context.Context) error {
 
 func newApplier(m *hosttest.Machine, boot string, probeErr error) *apply.Applier {
 	a := &apply.Applier{Backend: netplan.New(m, m), Links: m, Files: m, Probe: probe{probeErr}, Log: slog.New(slog.DiscardHandler),
-		Dir: stateDir, Boot: boot, ProbeTimeout: time.Second, VerifyTimeout: time.Second}
+		Ours: node.MayChange, Dir: stateDir, Boot: boot, ProbeTimeout: time.Second, VerifyTimeout: time.Second}
 	if m.NM != nil {
 		a.Backend, a.Manager = &networkmanager.Backend{Files: m, Dialect: m.NM.Dialect}, networkmanager.Manager{Bus: m}
 	}

@@ -134,6 +134,9 @@ func (a *Applier) endJournal(ctx context.Context, mac nic.MAC, file string, cras
 	if err == nil && e.NIC.MAC != mac {
 		err = fmt.Errorf("%w: it is that of %s", errDamaged, e.NIC.MAC)
 	}
+	if file := a.foreign(e); err == nil && file != "" {
+		err = fmt.Errorf("%w: it names %s, which is no file of ours", errDamaged, file)
+	}
 	if errors.Is(err, errDamaged) {
 		delete(a.halfway, mac)
 		return a.damaged(r.NIC, file, err), true
@@ -160,7 +163,20 @@ func (a *Applier) endJournal(ctx context.Context, mac nic.MAC, file string, cras
 	return r, true
 }
 
-// damaged puts away a journal that cannot be read.
+// foreign is a file that an entry names and that is not ours; "" if there is none. An undo writes
+// what the journal says, as root: whoever can write a journal must not write any file of the host.
+func (a *Applier) foreign(e entry) string {
+	for _, s := range e.Steps {
+		for _, f := range []*plan.File{s.Do.File, s.Undo.File} {
+			if f != nil && a.Ours != nil && !(path.Clean(f.Path) == f.Path && a.Ours(f.Path)) {
+				return f.Path
+			}
+		}
+	}
+	return ""
+}
+
+// damaged puts away a journal that cannot be read, or is not ours.
 func (a *Applier) damaged(c nic.Config, file string, why error) Recovered {
 	err := a.setAside(file, ".damaged")
 	a.Log.Error("a journal is damaged and was set aside: look at the NIC", "mac", c.MAC, "file", file+".damaged", "err", errors.Join(why, err))

@@ -1,7 +1,10 @@
 package apply_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"hash/crc32"
 	"maps"
 	"os"
 	"slices"
@@ -248,4 +251,39 @@ func TestAnUndoBeginsWithASignOfLife(t *testing.T) {
 		t.Errorf("got %s after %d signs", res.Outcome, signs)
 	}
 	check(t, m, before)
+}
+
+// An undo writes as root what the journal says.
+func TestAJournalThatNamesAFileOfOthersIsSetAside(t *testing.T) {
+	t.Parallel()
+	s := scenarios()["an address and routes change"]
+	for _, file := range []string{"/etc/passwd", "/etc/netplan/50-cloud-init.yaml", "/etc/netplan/../cron.d/90-multinic1.yaml"} {
+		m := prepared(t, s)
+		m.CrashAt = 5
+		run(t, m, s)
+		m.CrashAt = 0
+		m.Disk[journal1] = reworded(t, m.Disk[journal1], "/etc/netplan/90-multinic1.yaml", file)
+		before := m.Text(stateDir)
+		rec, err := newApplier(m, "boot-1", nil).Recover(t.Context())
+		if err != nil || len(rec) != 1 || !rec[0].Damaged || rec[0].NIC.MAC != mac(1) {
+			t.Errorf("%s: found %+v, %v", file, rec, err)
+		}
+		if got := m.Text(stateDir); got != before {
+			t.Errorf("%s: the machine was\n%s\nand is\n%s", file, before, got)
+		}
+		if left := journals(m); !slices.Contains(left, journal1+".damaged") {
+			t.Errorf("%s: of journals there are %q", file, left)
+		}
+	}
+}
+
+// reworded is a line of the journal with another text in it, and the sum that belongs to it.
+func reworded(t *testing.T, line []byte, old, text string) []byte {
+	t.Helper()
+	data := bytes.TrimSuffix(line[9:], []byte("\n"))
+	if !bytes.Contains(data, []byte(old)) {
+		t.Fatalf("the journal does not name %s: %s", old, line)
+	}
+	data = bytes.ReplaceAll(data, []byte(old), []byte(text))
+	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)), data)
 }

@@ -14,6 +14,7 @@ import (
 	"multinicd/internal/filestep"
 	"multinicd/netplan"
 	"multinicd/networkmanager"
+	"multinicd/nic"
 	"multinicd/plan"
 	"multinicd/sysctl"
 )
@@ -73,6 +74,10 @@ func OurFile(file string) bool {
 	}
 	return false
 }
+
+// MayChange says whether a change may write or remove a file: one that is ours, or that the former
+// agent left.
+func MayChange(file string) bool { return OurFile(file) || nic.FormerFile(file) }
 
 // Folders lists the folders that some backend writes into, each of them once.
 func Folders() (out []filestep.Folder) {
