@@ -1,8 +1,7 @@
 // Package deploy holds the manifests of the cluster's side. From here the bridge has the manifests
 // that it compares with the cluster.
 //
-// Nothing goes in; out comes the text of admission.yaml, jobs.yaml and nodelabel.yaml, as they are
-// applied.
+// Nothing goes in; out comes the text of admission.yaml and nodelabel.yaml, as they are applied.
 //
 // It must not hold a second copy of anything. An administrator who applies a file of this folder,
 // and a bridge of the same version, then use the same bytes.
@@ -17,11 +16,6 @@ import _ "embed"
 //
 //go:embed admission.yaml
 var Admission string
-
-// Jobs is the text of jobs.yaml: what the bridge needs in addition if it may make Jobs.
-//
-//go:embed jobs.yaml
-var Jobs string
 
 // NodeLabel is the text of nodelabel.yaml: what the bridge needs in addition if it labels Nodes.
 //

@@ -15,14 +15,33 @@ import (
 // The loops of this file act only while the cluster has the policies in force that they were built
 // with.
 
-// policyGuard makes a guard of the policies of a manifest.
-func (b *bridge) policyGuard(manifest string) (*admission.PolicyGuard, error) {
-	return admission.New(manifest, b.mgr.GetAPIReader(), b.client, b.events, b.Log)
+// The policies on which Jobs stand, and what admission policies are told.
+var ofJobs = []string{"multinic-workloads", "multinic-workload-kinds", "multinic-bridge-bounds"}
+
+var (
+	audiences = admission.Parameter{ConfigMap: "multinic-admission", Key: "audiences"}
+	jobImage  = admission.Parameter{ConfigMap: "multinic-jobs", Key: "image"}
+)
+
+// fixed is a parameter that must have one value.
+func fixed(p admission.Parameter, want string) admission.Parameter {
+	p.Fixed, p.Want = true, want
+	return p
+}
+
+// policyGuard makes a guard of the policies of a manifest: of all, or of those that only names.
+func (b *bridge) policyGuard(manifest string, only []string, told ...admission.Parameter) (*admission.PolicyGuard, error) {
+	return admission.New(manifest, only, told, b.mgr.GetAPIReader(), b.client, b.events, b.Log)
 }
 
 // wireIdentities adds the loops for identities and for token requests.
 func (b *bridge) wireIdentities() error {
-	policies, err := b.policyGuard(deploy.Admission)
+	// Without Jobs there are no Pods in multinic-nodes: a Pod there could have any node's token.
+	image := jobImage
+	if !b.jobs() {
+		image = fixed(jobImage, "")
+	}
+	policies, err := b.policyGuard(deploy.Admission, nil, audiences, image)
 	if err != nil {
 		return err
 	}
@@ -47,9 +66,9 @@ func (b *bridge) wireIdentities() error {
 }
 
 // wireJobs adds the loop for Jobs. It has a guard of its own: if the policies of Jobs are missing,
-// no Job is made, and everything else goes on.
+// or let another image through, no Job is made. Another image keeps nothing else from going on.
 func (b *bridge) wireJobs() error {
-	policies, err := b.policyGuard(deploy.Jobs)
+	policies, err := b.policyGuard(deploy.Admission, ofJobs, fixed(jobImage, b.Jobs.Image))
 	if err != nil {
 		return err
 	}
@@ -65,7 +84,7 @@ func (b *bridge) wireJobs() error {
 // wireLabels adds the loop for labels. That loop looks at its policy only before it labels, because
 // without a Node the policy cannot be tried.
 func (b *bridge) wireLabels() error {
-	policies, err := b.policyGuard(deploy.NodeLabel)
+	policies, err := b.policyGuard(deploy.NodeLabel, nil)
 	if err != nil {
 		return err
 	}

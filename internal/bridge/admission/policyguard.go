@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,7 +14,6 @@ import (
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,18 +52,27 @@ type PolicyGuard struct {
 	log    *slog.Logger
 	now    func() time.Time
 	want   policies
+	told   []Parameter
 
 	mu      sync.Mutex // never held over a call
 	at      time.Time
 	err     error
-	looking chan struct{} // closed when the present look has ended; nil: there is none
+	looking chan struct{}        // closed when the present look has ended; nil: there is none
+	heard   map[Parameter]string // what the parameters said when they were last read
 }
 
-// New makes a guard of the policies of a manifest of deploy/. reader asks the API server. The guard
-// uses the real clock. The bridge's own clock, Options.Now, is for what concerns nodes.
-func New(manifest string, reader client.Reader, c client.Client, recorder events.EventRecorder, log *slog.Logger) (*PolicyGuard, error) {
+// New makes a guard of the policies of a manifest of deploy/, and of what they are told. only names
+// the policies that count; none means all. reader asks the API server. The guard uses the real
+// clock. The bridge's own clock, Options.Now, is for what concerns nodes.
+func New(manifest string, only []string, told []Parameter, reader client.Reader, c client.Client, recorder events.EventRecorder, log *slog.Logger) (*PolicyGuard, error) {
 	want, err := wantedPolicies(manifest)
-	return &PolicyGuard{reader: reader, client: c, events: recorder, log: log, now: time.Now, want: want}, err
+	if len(only) > 0 {
+		want.policies = slices.DeleteFunc(want.policies, func(p admissionv1.ValidatingAdmissionPolicy) bool { return !slices.Contains(only, p.Name) })
+		if err == nil && len(want.policies) != len(only) {
+			err = fmt.Errorf("reading the admission policies: the manifest does not have all of %s", strings.Join(only, ", "))
+		}
+	}
+	return &PolicyGuard{reader: reader, client: c, events: recorder, log: log, now: time.Now, want: want, told: told, heard: map[Parameter]string{}}, err
 }
 
 // fault is what is wrong with a policy or its binding. It wraps errAdmission.
@@ -217,14 +226,15 @@ func (g *PolicyGuard) Start(ctx context.Context) error {
 	}
 }
 
-// look asks the API server about all policies at once. It reports the first policy, in the order of
-// the file, that is not in force.
+// look asks the API server about all policies at once, and about what they are told. It reports the
+// first policy, in the order of the file, that is not in force.
 func (g *PolicyGuard) look(ctx context.Context) error {
-	errs := make([]error, len(g.want.policies))
+	errs := make([]error, len(g.want.policies)+1)
 	var all sync.WaitGroup
 	for i, policy := range g.want.policies {
 		all.Go(func() { errs[i] = g.lookAt(ctx, policy) })
 	}
+	all.Go(func() { errs[len(errs)-1] = g.listen(ctx) })
 	all.Wait()
 	for _, err := range errs {
 		if err != nil {
@@ -267,7 +277,12 @@ func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdm
 	return nil
 }
 
-// probe makes, as a dry run, the request that the policy must refuse.
+// probeLease is the name of the Lease that multinic-node-leases must refuse. It is the Lease of no
+// node: a node's name does not begin with "-".
+const probeLease = "multinic--probe-leases"
+
+// probe makes, as a dry run, the request that the policy must refuse. No other policy refuses that
+// request, because which of them answers is left to chance.
 func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
 	meta := func(name string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Name: name, Namespace: v1.NodesNamespace}
@@ -282,7 +297,7 @@ func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
 	case "multinic-node-reports":
 		return g.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: meta("multinic-probe-reports")}, client.DryRunAll)
 	case "multinic-node-leases":
-		return g.client.Create(ctx, &coordinationv1.Lease{ObjectMeta: meta("multinic-probe-leases")}, client.DryRunAll)
+		return g.client.Create(ctx, &coordinationv1.Lease{ObjectMeta: meta(probeLease)}, client.DryRunAll)
 	case "multinic-node-tokens":
 		account := &corev1.ServiceAccount{ObjectMeta: meta("multinic-probe-tokens")}
 		return g.client.SubResource("token").Create(ctx, account, &authenticationv1.TokenRequest{}, client.DryRunAll)
@@ -293,10 +308,13 @@ func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
 			ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-node-runs", Namespace: v1.SystemNamespace},
 			Spec:       v1.MultiNicNodeRunSpec{Node: "multinic-probe-node-runs", Action: v1.ActionTrigger},
 		}, client.DryRunAll)
-	case "multinic-workloads", "multinic-workload-kinds":
+	case "multinic-workloads", "multinic-workload-kinds", "multinic-bridge-bounds":
 		return g.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: meta(strings.Replace(policy, "multinic-", "multinic-probe-", 1))}, client.DryRunAll)
-	case "multinic-bridge-roles":
-		return g.client.Create(ctx, &rbacv1.Role{ObjectMeta: meta("multinic-probe-bridge-roles")}, client.DryRunAll)
+	case "multinic-token-secrets":
+		return g.client.Create(ctx, &corev1.Secret{ObjectMeta: meta("multinic-probe-token-secrets")}, client.DryRunAll)
+	case "multinic-bridge-pods":
+		probe := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-bridge-pods", Namespace: v1.SystemNamespace}}
+		return g.client.Create(ctx, probe, client.DryRunAll)
 	case "multinic-status":
 		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
 	case "multinic-node-label":

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	v1 "multinicd/api/v1"
 	"multinicd/deploy"
 	"multinicd/internal/bridge/gather"
 )
@@ -108,16 +110,12 @@ func TestPoliciesAreBoundAndProbed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jobs, err := wantedPolicies(deploy.Jobs)
-	if err != nil || len(jobs.policies) != 3 {
-		t.Fatal(len(jobs.policies), err)
-	}
 	label, err := wantedPolicies(deploy.NodeLabel)
 	if err != nil || len(label.policies) != 1 {
 		t.Fatal(len(label.policies), err)
 	}
-	want.policies = append(append(want.policies, jobs.policies...), label.policies...)
-	want.bindings = append(append(want.bindings, jobs.bindings...), label.bindings...)
+	want.policies = append(want.policies, label.policies...)
+	want.bindings = append(want.bindings, label.bindings...)
 	var bound []string
 	for _, b := range want.bindings {
 		bound = append(bound, b.Name)
@@ -132,7 +130,7 @@ func TestPoliciesAreBoundAndProbed(t *testing.T) {
 			t.Errorf("policy %s does not fail closed, or does not refuse a probe first", p.Name)
 		}
 	}
-	if diff := cmp.Diff(policies, bound); diff != "" || len(policies) < 5 {
+	if diff := cmp.Diff(policies, bound); diff != "" || len(policies) < 12 {
 		t.Errorf("(-policies +bindings)\n%s", diff)
 	}
 }
@@ -203,5 +201,53 @@ func TestALookAtThePoliciesEnds(t *testing.T) {
 func TestThePoliciesAreLookedAtNowAndThen(t *testing.T) {
 	if admissionEvery < gather.Soonest || admissionEvery < admissionFresh {
 		t.Errorf("they are looked at every %s, which is more often than an answer counts", admissionEvery)
+	}
+}
+
+// What policies are told is compared like the policies themselves, because no comparison of policies shows it.
+func TestWhatThePoliciesAreToldIsCompared(t *testing.T) {
+	scheme, err := gather.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image := Parameter{ConfigMap: "multinic-jobs", Key: "image", Fixed: true, Want: "x:1"}
+	off := Parameter{ConfigMap: "multinic-jobs", Key: "image", Fixed: true}
+	audiences := Parameter{ConfigMap: "multinic-admission", Key: "audiences"}
+	for name, row := range map[string]struct {
+		told Parameter
+		data map[string]string // nil: there is no ConfigMap
+		says string
+	}{
+		"the image of the Jobs":              {image, map[string]string{"image": "x:1"}, ""},
+		"another image":                      {image, map[string]string{"image": "evil"}, `the image is "evil", but the bridge was started with "x:1"`},
+		"no image":                           {image, map[string]string{}, `the image is "", but`},
+		"no ConfigMap":                       {image, nil, `the image is "", but`},
+		"an image, and there are no Jobs":    {off, map[string]string{"image": "x:1"}, `the image is "x:1", but the bridge was started with ""`},
+		"no image, and there are no Jobs":    {off, map[string]string{"image": ""}, ""},
+		"whatever an administrator chooses":  {audiences, map[string]string{"audiences": "a,b"}, ""},
+		"a word that would end a line early": {image, map[string]string{"image": "a\nb\x1b[2J"}, `the image is "a b[2J", but`},
+	} {
+		objects := fake.NewClientBuilder().WithScheme(scheme)
+		if row.data != nil {
+			objects.WithObjects(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: row.told.ConfigMap}, Data: row.data})
+		}
+		g, err := New("", nil, []Parameter{row.told}, objects.Build(), nil, events.NewFakeRecorder(1), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = g.InForce(t.Context())
+		if (row.says == "") != (err == nil) || err != nil && (!errors.Is(err, errAdmission) || !strings.Contains(err.Error(), row.says)) {
+			t.Errorf("%s: got %v, want %q", name, err, row.says)
+		}
+	}
+}
+
+func TestAGuardOfSomePoliciesAsksForNoOthers(t *testing.T) {
+	g, err := New(deploy.Admission, []string{"multinic-workloads"}, nil, nil, nil, nil, nil)
+	if err != nil || len(g.want.policies) != 1 || g.want.policies[0].Name != "multinic-workloads" {
+		t.Errorf("got %d policies: %v", len(g.want.policies), err)
+	}
+	if _, err := New(deploy.Admission, []string{"multinic-workloads", "multinic-gone"}, nil, nil, nil, nil, nil); err == nil {
+		t.Error("a policy that the manifest does not have is not missed")
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/deploy"
 	"multinicd/internal/bridge"
 	"multinicd/internal/bridge/jobs"
 	"multinicd/test/bed"
@@ -20,10 +21,26 @@ import (
 // jobImage is that of the ConfigMap in these tests.
 const jobImage = "registry.example.com/multinicd:test"
 
+// jobPolicies are those of deploy/admission.yaml on which Jobs stand.
+func jobPolicies() string {
+	var out []string
+	for doc := range strings.SplitSeq(deploy.Admission, "\n---\n") {
+		for _, name := range []string{"multinic-workloads", "multinic-workload-kinds", "multinic-bridge-bounds"} {
+			if strings.Contains(doc, "kind: ValidatingAdmissionPolicy") && strings.Contains(doc, "\n  name: "+name+"\n") {
+				out = append(out, doc)
+			}
+		}
+	}
+	return strings.Join(out, "\n---\n")
+}
+
 // withJobs lets the bridge make Jobs, by the manifest that is for it.
 func (c *cluster) withJobs() {
 	c.t.Helper()
 	if _, err := c.Kubectl(c.t.Context(), "apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, "deploy/jobs.yaml")); err != nil {
+		c.t.Fatal(err)
+	}
+	if _, err := c.Apply(c.t.Context(), jobPolicies(), "--server-side", "--force-conflicts"); err != nil {
 		c.t.Fatal(err)
 	}
 	// What the page and the head of the file say to set.

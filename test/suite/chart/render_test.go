@@ -91,7 +91,7 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"ServiceMonitor multinic-system/multinic-bridge", "PrometheusRule multinic-system/multinic", "ConfigMap multinic-system/multinic-dashboard",
-		"ServiceAccount multinic-system/multinic-viola", "ValidatingAdmissionPolicy /multinic-workloads", "Role multinic-nodes/multinic-bridge-jobs",
+		"ServiceAccount multinic-system/multinic-viola", "Role multinic-nodes/multinic-bridge-jobs",
 		"ClusterRole /multinic-bridge-node-label", "ClusterRoleBinding /multinic-bridge-node-label", "ValidatingAdmissionPolicy /multinic-node-label"} {
 		if with[key].Kind == "" {
 			t.Errorf("%s is not there when it is asked for", key)
@@ -99,6 +99,16 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 		if without[key].Kind != "" {
 			t.Errorf("%s is there by default", key)
 		}
+	}
+	// Without Jobs there is no image, by which the policies refuse every Pod.
+	const image = "ConfigMap multinic-system/multinic-jobs"
+	for _, key := range []string{"ValidatingAdmissionPolicy /multinic-workloads", "ValidatingAdmissionPolicyBinding /multinic-workloads", image} {
+		if with[key].Kind == "" || without[key].Kind == "" {
+			t.Errorf("%s is not always there", key)
+		}
+	}
+	if off, on := without[image].Data["image"], with[image].Data["image"]; off != "" || !strings.HasPrefix(on, "localhost/multinicd:") {
+		t.Errorf("the image of the Jobs is %q without them, and %q with them", off, on)
 	}
 	// The bridge holds the credentials of all nodes: it reaches API servers, and is reached for its metrics.
 	policy := string(without["NetworkPolicy multinic-system/multinic-bridge"].Spec)

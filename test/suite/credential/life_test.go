@@ -233,6 +233,9 @@ func TestNothingIsHandedOutWithoutAdmission(t *testing.T) {
 				return ""
 			})
 		}, false},
+		{"Pods are let in, and there are no Jobs", `ConfigMap multinic-jobs says that the image is "evil"`, func() {
+			c.kubectl("patch", "configmap", "-n", v1.SystemNamespace, "multinic-jobs", "--type=merge", "-p", `{"data":{"image":"evil"}}`)
+		}, false},
 		{"all of it is gone", "reading policy", func() { c.kubectl("delete", "-f", bed.Path(t, "deploy/admission.yaml")) }, true},
 	}
 	restore := func() {

@@ -24,6 +24,7 @@ import (
 	"testing"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
@@ -70,9 +71,12 @@ func newCluster(t *testing.T) *cluster {
 
 func (c *cluster) install() {
 	c.t.Helper()
-	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/publisher.yaml", "deploy/admission.yaml"} {
-		c.kubectl("apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, file))
+	apply := func(file string) { c.kubectl("apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, file)) }
+	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/publisher.yaml"} {
+		apply(file)
 	}
+	c.workloads()
+	apply("deploy/admission.yaml")
 	if err := c.Served(c.t.Context(), "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io",
 		"multinicnoderuns.multinic.io"); err != nil {
 		c.t.Fatal(err)
@@ -87,6 +91,28 @@ func (c *cluster) install() {
 	c.account(node)
 	stop()
 	c.delete(n)
+}
+
+// workloads makes the Pod and the Job of the matrix, which are older than the policies: those let nobody make one.
+func (c *cluster) workloads() {
+	c.t.Helper()
+	pod := restricted()
+	c.eventually("a Pod can be made", func() string { // its ServiceAccount is a controller's to make
+		return may(client.IgnoreAlreadyExists(c.admin.Create(c.t.Context(), &corev1.Pod{ObjectMeta: inNodes("matrix-pod"), Spec: pod})))
+	})
+	job := &batchv1.Job{ObjectMeta: inNodes("matrix-job"), Spec: batchv1.JobSpec{Suspend: new(true), Template: corev1.PodTemplateSpec{Spec: pod}}}
+	if err := c.admin.Create(c.t.Context(), job); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// restricted is a Pod that the Pod security standard of that name lets through, and that no scheduler sees.
+func restricted() corev1.PodSpec {
+	container := corev1.Container{Name: "x", Image: "example.com/x", SecurityContext: &corev1.SecurityContext{
+		AllowPrivilegeEscalation: new(false), RunAsNonRoot: new(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}}
+	return corev1.PodSpec{SchedulerName: "nobody", RestartPolicy: corev1.RestartPolicyNever, Containers: []corev1.Container{container}}
 }
 
 func (c *cluster) kubectl(args ...string) string {

@@ -125,8 +125,13 @@ var (
 	noted  = meta(fields{"annotations": fields{"x": "y"}})
 	aJob   = fields{"spec": fields{"suspend": true, "template": fields{"spec": fields{"restartPolicy": "Never", "containers": containers}}}}
 	aPod   = fields{"spec": fields{"nodeName": nodeA, "containers": containers}}
+	labels = fields{"a": "b"}
 	newCSR = fields{"spec": fields{"request": csr, "signerName": "example.com/x", "usages": []any{"client auth"}}}
 )
+
+var aDeployment = fields{"spec": fields{"selector": fields{"matchLabels": labels}, "template": fields{
+	"metadata": fields{"labels": labels}, "spec": fields{"containers": containers},
+}}}
 
 var targets = map[string]target{
 	"object A":                          {objects, "MultiNicNodeConfig", system, nodeA, "", fields{"spec": fields{"specHash": "x"}}},
@@ -207,7 +212,7 @@ var targets = map[string]target{
 	"a shell in a Pod of multinic-nodes (exec)": {pods, "Pod", inside, "matrix-pod", "exec", nil},
 	"Pods of multinic-nodes":                    {pods, "Pod", inside, newName, "", aPod},
 	"Pods of kube-system":                       {pods, "Pod", "kube-system", newName, "", aPod},
-	"Deployments of multinic-system":            {gvr("apps", "v1", "deployments"), "Deployment", system, newName, "", nil},
+	"Deployments of multinic-system":            {gvr("apps", "v1", "deployments"), "Deployment", system, newName, "", aDeployment},
 	"CustomResourceDefinition of our objects":   {crds, "CustomResourceDefinition", "", "multinicnodeconfigs.multinic.io", "", label},
 	"CustomResourceDefinitions":                 {crds, "CustomResourceDefinition", "", newName, "", nil},
 	"admission policy":                          {policy, "ValidatingAdmissionPolicy", "", "multinic-status", "", label},
