@@ -74,9 +74,9 @@ func (c *cluster) mainJob() {
 
 func (c *cluster) triggerJob() {
 	c.kubectl("apply", "-f", bed.Path(c.t, "examples/trigger-job.yaml"))
-	const job = "job/multinic-trigger-worker-node-01"
-	if out, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Complete", "--timeout=2m", "-n", system, job); err != nil {
-		c.t.Errorf("%v\n%s\n%s", err, out, c.kubectl("describe", "-n", system, job, "mnnr"))
+	const job, pipelines = "job/multinic-trigger-worker-node-01", "multinic-pipelines"
+	if out, err := c.Kubectl(c.t.Context(), "wait", "--for=condition=Complete", "--timeout=2m", "-n", pipelines, job); err != nil {
+		c.t.Errorf("%v\n%s\n%s\n%s", err, out, c.kubectl("describe", "-n", pipelines, job), c.kubectl("describe", "-n", system, "mnnr"))
 	}
 	eventually(c.t, "the status names the run", func(context.Context) string { // another loop of the bridge ends the run
 		if runs, o := c.print("/apis/multinic.io/v1/namespaces/"+system+"/multinicnoderuns", "{.items[*].metadata.uid}"), c.object(); o.Status.LastJobName == "" || !strings.Contains(runs, o.Status.LastJobName) {

@@ -25,7 +25,7 @@ import (
 func TestWhoMayHaveANodeRunIsWhoHasTheVerbOnIt(t *testing.T) {
 	c := newCluster(t)
 	c.kubectl("apply", "-f", bed.Path(t, "examples/trigger-job.yaml"))
-	pipeline := c.bearer(c.kubectl("create", "token", "multinic-trigger", "-n", v1.SystemNamespace))
+	pipeline := c.bearer(c.kubectl("create", "token", "multinic-trigger", "-n", "multinic-pipelines"))
 	bridge := c.bearer(c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace))
 	run := func(node string, action v1.RunAction, change ...func(*v1.MultiNicNodeRun)) *v1.MultiNicNodeRun {
 		r := &v1.MultiNicNodeRun{
