@@ -27,7 +27,7 @@ func (d *Daemon) pass(ctx context.Context) (next time.Duration) {
 	}
 	d.resume(ctx)
 	defer func() {
-		next = min(next, d.untilResume(), d.own.between.next(d.now()), d.own.pace.NextMotion(d.now()))
+		next = min(next, d.untilResume(), d.own.between.next(d.now()), d.own.pace.NextMotion(start, d.now()))
 	}()
 	if wish.Mode() == asked.ModeUnknown {
 		d.publish(status.Node{State: "Waiting", Message: "no object of this node is known yet", NICs: status.NICs(asked.Desired{}, d.withHalfway(nil), nil, d.known())}, wish)

@@ -52,14 +52,15 @@ func (r NICs) InMotion(a plan.Action, now time.Time) bool {
 	return true
 }
 
-// NextMotion is how long until the first link in motion is looked at; an hour where there is none.
-// It may be less than WaitMin: there is one such wait after each thing that somebody does to a
-// link.
-func (r NICs) NextMotion(now time.Time) time.Duration {
+// NextMotion is how long until the first link in motion is looked at, after a pass that began at
+// start: an hour where there is none. A motion that ended while the pass was at other NICs is due at
+// once. The time may be less than WaitMin: there is one such wait after each thing that somebody
+// does to a link.
+func (r NICs) NextMotion(start, now time.Time) time.Duration {
 	wait := time.Hour
 	for _, m := range r.Motions {
-		if end := m.end(); end.After(now) { // else the pass that was to look at it saw nothing
-			wait = min(wait, end.Sub(now))
+		if end := m.end(); end.After(start) { // else the pass that was to look at it saw nothing
+			wait = min(wait, max(0, end.Sub(now)))
 		}
 	}
 	return wait

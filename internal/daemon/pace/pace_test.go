@@ -34,6 +34,23 @@ func TestHowLongTheLoopMayWait(t *testing.T) {
 	}
 }
 
+// A pass may take longer than a motion, where it has other NICs to change: the link is looked at
+// behind that pass.
+func TestTheEndOfAMotionIsNotMissedInALongPass(t *testing.T) {
+	began := time.Unix(1000, 0)
+	r := New()
+	r.Motions[nic.MAC{2, 1}] = Motion{since: began, last: began}
+	for name, test := range map[string]struct{ start, now, want time.Duration }{
+		"a short pass":                       {0, 10 * time.Millisecond, MotionEnds - 10*time.Millisecond},
+		"it ended while the pass went on":    {0, 2 * time.Second, 0},
+		"the pass behind it has not seen it": {MotionEnds, MotionEnds, time.Hour},
+	} {
+		if got := r.NextMotion(began.Add(test.start), began.Add(test.now)); got != test.want {
+			t.Errorf("%s: got %s, want %s", name, got, test.want)
+		}
+	}
+}
+
 func TestOnlyPlannedNICsAreTriedAgain(t *testing.T) {
 	a, b := nic.MAC{2, 1}, nic.MAC{2, 2}
 	r := New()
