@@ -14,7 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"multinicd/test/bed/controlplane"
-	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/monitor"
 )
 
 // The plots' and the text's functions are held to well-formed output; the rest to what a number would be wrong by.
@@ -24,22 +24,22 @@ func TestReplay(t *testing.T) {
 	from := link{Name: "multinic1", MTU: 1500, Addresses: []string{"192.168.100.10/24"}}
 	want := link{Name: "multinic1", MTU: 1500, Addresses: []string{"192.168.100.11/24"}}
 	begin := time.Unix(1000, 0)
-	event := func(after int, gone bool, what, on, text string) testhost.Event {
-		return testhost.Event{Time: begin.Add(time.Duration(after)), Gone: gone, What: what, Link: on, Text: text}
+	event := func(after int, gone bool, what, on, text string) monitor.Event {
+		return monitor.Event{Time: begin.Add(time.Duration(after)), Gone: gone, What: what, Link: on, Text: text}
 	}
 	added := event(1, false, "address", "multinic1", "192.168.100.11/24")
 	removed := event(2, true, "address", "multinic1", "192.168.100.10/24")
 	for name, row := range map[string]struct {
-		events        []testhost.Event
+		events        []monitor.Event
 		first, became int // 0: never
 		foreign       int
 	}{
-		"the new address alone is not enough":          {events: []testhost.Event{added}, first: 1},
-		"it counts when the old one is gone":           {events: []testhost.Event{added, removed}, first: 1, became: 2},
-		"routes of the link and IPv6 change nothing":   {events: []testhost.Event{added, removed, event(3, false, "route", "multinic1", "x"), event(4, false, "address", "multinic1", "fe80::1/64")}, first: 1, became: 2},
-		"a flap afterwards makes it as late as it was": {events: []testhost.Event{added, removed, event(3, true, "address", "multinic1", "192.168.100.11/24"), event(4, false, "address", "multinic1", "192.168.100.11/24")}, first: 1, became: 4},
-		"a wrong MTU at the end is not as wanted":      {events: []testhost.Event{added, removed, event(3, false, "link", "multinic1", "mtu 1400 state up")}, first: 1},
-		"other links and rules are foreign":            {events: []testhost.Event{added, event(1, false, "link", "eth0", "mtu 1500 state up"), event(1, true, "rule", "", "priority 100"), removed}, first: 1, became: 2, foreign: 2},
+		"the new address alone is not enough":          {events: []monitor.Event{added}, first: 1},
+		"it counts when the old one is gone":           {events: []monitor.Event{added, removed}, first: 1, became: 2},
+		"routes of the link and IPv6 change nothing":   {events: []monitor.Event{added, removed, event(3, false, "route", "multinic1", "x"), event(4, false, "address", "multinic1", "fe80::1/64")}, first: 1, became: 2},
+		"a flap afterwards makes it as late as it was": {events: []monitor.Event{added, removed, event(3, true, "address", "multinic1", "192.168.100.11/24"), event(4, false, "address", "multinic1", "192.168.100.11/24")}, first: 1, became: 4},
+		"a wrong MTU at the end is not as wanted":      {events: []monitor.Event{added, removed, event(3, false, "link", "multinic1", "mtu 1400 state up")}, first: 1},
+		"other links and rules are foreign":            {events: []monitor.Event{added, event(1, false, "link", "eth0", "mtu 1500 state up"), event(1, true, "rule", "", "priority 100"), removed}, first: 1, became: 2, foreign: 2},
 		"nothing happened":                             {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,7 +60,7 @@ func TestReplay(t *testing.T) {
 
 func TestRenamedLinkIsFollowed(t *testing.T) {
 	t.Parallel()
-	to, _, became, foreign := replay(link{Name: "eth1", MTU: 1500}, []testhost.Event{
+	to, _, became, foreign := replay(link{Name: "eth1", MTU: 1500}, []monitor.Event{
 		{Time: time.Unix(1, 0), What: "link", Link: "multinic1", Text: "mtu 1500 state up flags up renamed from eth1"},
 		{Time: time.Unix(2, 0), What: "link", Link: "multinic1", Text: "mtu 1400 state up flags up"},
 	}, link{Name: "multinic1", MTU: 1400})

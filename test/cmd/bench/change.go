@@ -14,7 +14,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed/controlplane"
-	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/monitor"
 )
 
 // What is changed.
@@ -69,11 +69,11 @@ func (b *bench) series(ctx context.Context, dad, kind string) (series, error) {
 	if err := s.configure(ctx, dad); err != nil {
 		return out, err
 	}
-	monitor, err := s.host.MonitorKernel()
+	kernel, err := s.host.MonitorKernel()
 	if err != nil {
 		return out, err
 	}
-	defer monitor.Stop()
+	defer kernel.Stop()
 	news, err := s.watch(ctx)
 	if err != nil {
 		return out, err
@@ -87,7 +87,7 @@ func (b *bench) series(ctx context.Context, dad, kind string) (series, error) {
 		return out, err
 	}
 	for i := range b.changes {
-		c, now, err := s.change(ctx, monitor, news, have, next(have, kind), b.pause)
+		c, now, err := s.change(ctx, kernel, news, have, next(have, kind), b.pause)
 		if err != nil {
 			return out, fmt.Errorf("change %d: %w\n%s", i+1, err, s.host.Journal(ctx))
 		}
@@ -166,12 +166,12 @@ func (s *stand) watch(ctx context.Context) (<-chan observed, error) {
 }
 
 // change makes one, and gives the link as it is afterwards.
-func (s *stand) change(ctx context.Context, monitor *testhost.KernelMonitor, news <-chan observed, have, want link, pause time.Duration) (change, link, error) {
+func (s *stand) change(ctx context.Context, kernel *monitor.Kernel, news <-chan observed, have, want link, pause time.Duration) (change, link, error) {
 	patch, err := patchFor(want)
 	if err != nil {
 		return change{}, have, err
 	}
-	monitor.Reset()
+	kernel.Reset()
 	object := s.object()
 	sent := time.Now()
 	if err := s.client.Patch(ctx, object, client.RawPatch(types.JSONPatchType, patch)); err != nil {
@@ -186,7 +186,7 @@ func (s *stand) change(ctx context.Context, monitor *testhost.KernelMonitor, new
 	if err := rest(ctx, pause*2/3+rand.N(pause*2/3+1)); err != nil {
 		return c, have, err
 	}
-	events, err := monitor.Events()
+	events, err := kernel.Events()
 	if err != nil {
 		return c, have, err
 	}

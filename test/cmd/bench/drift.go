@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
 )
@@ -39,7 +40,7 @@ func (b *bench) drift(ctx context.Context) error {
 			return err
 		}
 		b.logf("a NIC is plugged in %d times, dad = %q", b.changes, dad)
-		kernel, configured, err := b.plugged(ctx)
+		shown, configured, err := b.plugged(ctx)
 		if err != nil {
 			return fmt.Errorf("plugging in with dad = %q: %w\n%s", dad, err, b.stand.host.Journal(ctx))
 		}
@@ -48,7 +49,7 @@ func (b *bench) drift(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("deleting an address with dad = %q: %w\n%s", dad, err, b.stand.host.Journal(ctx))
 		}
-		waits = append(waits, wait{"a NIC is plugged in, until the kernel is as wanted", dad, kernel}, wait{"a NIC is plugged in, until the object is Configured", dad, configured},
+		waits = append(waits, wait{"a NIC is plugged in, until the kernel is as wanted", dad, shown}, wait{"a NIC is plugged in, until the object is Configured", dad, configured},
 			wait{"an address is deleted, until it is back", dad, back})
 	}
 	machine, err := b.stand.describe(ctx)
@@ -67,13 +68,13 @@ func (b *bench) drift(ctx context.Context) error {
 }
 
 // plugged takes the times from right before the NIC is made until its address is there, and until a watch shows the object as Configured again.
-func (b *bench) plugged(ctx context.Context) (kernel, configured []float64, err error) {
+func (b *bench) plugged(ctx context.Context) (shown, configured []float64, err error) {
 	s := b.stand
-	monitor, err := s.host.MonitorKernel()
+	kernel, err := s.host.MonitorKernel()
 	if err != nil {
 		return nil, nil, err
 	}
-	defer monitor.Stop()
+	defer kernel.Stop()
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	news, err := s.watch(watching)
@@ -90,7 +91,7 @@ func (b *bench) plugged(ctx context.Context) (kernel, configured []float64, err 
 		if err := rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
 			return nil, nil, err
 		}
-		monitor.Reset()
+		kernel.Reset()
 		begin := time.Now()
 		if err := s.host.Plug(testhost.NIC{MAC: bystanderMAC, Segment: "data2"}); err != nil {
 			return nil, nil, err
@@ -99,26 +100,26 @@ func (b *bench) plugged(ctx context.Context) (kernel, configured []float64, err 
 		if err != nil {
 			return nil, nil, err
 		}
-		there, err := announced(ctx, monitor, begin, bystanderName, bystanderAddress)
+		there, err := announced(ctx, kernel, begin, bystanderName, bystanderAddress)
 		if err != nil {
 			return nil, nil, err
 		}
-		kernel, configured = append(kernel, ms(there.Sub(begin))), append(configured, ms(done.Sub(begin)))
+		shown, configured = append(shown, ms(there.Sub(begin))), append(configured, ms(done.Sub(begin)))
 		if err := rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
 			return nil, nil, err
 		}
 	}
-	return kernel, configured, nil
+	return shown, configured, nil
 }
 
 // deleted takes the time from the kernel's word that an address is gone to its word that it is there again. The two NICs take turns.
 func (b *bench) deleted(ctx context.Context) (back []float64, err error) {
 	s := b.stand
-	monitor, err := s.host.MonitorKernel()
+	kernel, err := s.host.MonitorKernel()
 	if err != nil {
 		return nil, err
 	}
-	defer monitor.Stop()
+	defer kernel.Stop()
 	first, err := s.link(ctx)
 	if err != nil {
 		return nil, err
@@ -126,16 +127,16 @@ func (b *bench) deleted(ctx context.Context) (back []float64, err error) {
 	nics := []struct{ name, address string }{{nicName, first.Addresses[0]}, {bystanderName, bystanderAddress}}
 	for i := range b.changes {
 		n := nics[i%len(nics)]
-		monitor.Reset()
+		kernel.Reset()
 		begin := time.Now()
 		if _, err := s.host.Run(ctx, "ip", "address", "del", n.address, "dev", n.name); err != nil {
 			return nil, err
 		}
-		there, err := announced(ctx, monitor, begin, n.name, n.address)
+		there, err := announced(ctx, kernel, begin, n.name, n.address)
 		if err != nil {
 			return nil, err
 		}
-		events, err := monitor.Events()
+		events, err := kernel.Events()
 		if err != nil {
 			return nil, err
 		}
@@ -155,9 +156,9 @@ func (b *bench) deleted(ctx context.Context) (back []float64, err error) {
 }
 
 // announced waits for the kernel's last word on an address of a link, which must be that it is there.
-func announced(ctx context.Context, monitor *testhost.KernelMonitor, since time.Time, name, address string) (time.Time, error) {
+func announced(ctx context.Context, kernel *monitor.Kernel, since time.Time, name, address string) (time.Time, error) {
 	for {
-		events, err := monitor.Events()
+		events, err := kernel.Events()
 		if err != nil {
 			return time.Time{}, err
 		}

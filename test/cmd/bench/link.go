@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/monitor"
 )
 
 // link is the NIC as the kernel's announcements make it: name, MTU and IPv4 addresses, sorted.
@@ -24,7 +24,7 @@ func (l link) String() string {
 }
 
 // with is the link after one more announcement.
-func (l link) with(e testhost.Event) link {
+func (l link) with(e monitor.Event) link {
 	switch e.What {
 	case "link":
 		if _, from, ok := strings.Cut(e.Text, " renamed from "); ok && from == l.Name {
@@ -50,7 +50,7 @@ func (l link) with(e testhost.Event) link {
 
 // replay follows the announcements from a link on. first is the time of the first about this link, and became that from which on the link
 // was as wanted to the end; both are zero where there is none. foreign counts what was announced of everything else.
-func replay(from link, events []testhost.Event, want link) (to link, first, became time.Time, foreign int) {
+func replay(from link, events []monitor.Event, want link) (to link, first, became time.Time, foreign int) {
 	to = from
 	for _, e := range events {
 		if e.Link != to.Name && !strings.HasSuffix(e.Text, " renamed from "+to.Name) {

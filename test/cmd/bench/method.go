@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/testhost"
 )
 
@@ -81,18 +82,18 @@ func (s *stand) try(ctx context.Context, m *method, prepare func(have, want link
 	if err != nil {
 		return err
 	}
-	monitor, err := s.host.MonitorKernel()
+	kernel, err := s.host.MonitorKernel()
 	if err != nil {
 		return err
 	}
-	defer monitor.Stop()
+	defer kernel.Stop()
 	begin := time.Now()
 	out, err := s.host.Run(ctx, command(have, want)...)
 	ended := time.Now()
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, out)
 	}
-	became, events, err := s.settle(ctx, monitor, have, want)
+	became, events, err := s.settle(ctx, kernel, have, want)
 	if err != nil {
 		return err
 	}
@@ -111,12 +112,12 @@ func (s *stand) try(ctx context.Context, m *method, prepare func(have, want link
 }
 
 // settle gives what was announced up to a second after the command, or up to ten where the link is not as wanted by then.
-func (s *stand) settle(ctx context.Context, monitor *testhost.KernelMonitor, have, want link) (became time.Time, events []testhost.Event, err error) {
+func (s *stand) settle(ctx context.Context, kernel *monitor.Kernel, have, want link) (became time.Time, events []monitor.Event, err error) {
 	for range 10 {
 		if err := rest(ctx, time.Second); err != nil {
 			return became, nil, err
 		}
-		if events, err = monitor.Events(); err != nil {
+		if events, err = kernel.Events(); err != nil {
 			return became, nil, err
 		}
 		if _, _, became, _ = replay(have, events, want); !became.IsZero() {

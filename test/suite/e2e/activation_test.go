@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/testhost"
 )
 
@@ -219,7 +220,7 @@ func missing(before, after string) (out []string) {
 }
 
 // summarize counts what is lost, by kind.
-func summarize(lost []string, touched []testhost.Event, primary string) string {
+func summarize(lost []string, touched []monitor.Event, primary string) string {
 	if len(touched) == 0 {
 		return strings.Join(lost, ", ")
 	}
@@ -234,7 +235,7 @@ func summarize(lost []string, touched []testhost.Event, primary string) string {
 			routes++
 		}
 	}
-	if slices.ContainsFunc(touched, func(e testhost.Event) bool {
+	if slices.ContainsFunc(touched, func(e monitor.Event) bool {
 		return e.What == "address" && e.Gone && e.Link == "eth0" && e.Text == primary
 	}) {
 		more = "; the primary's own address was gone for a moment"

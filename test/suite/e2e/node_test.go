@@ -9,6 +9,7 @@ import (
 	"multinicd/internal/daemon/status"
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/testhost"
 )
 
@@ -132,7 +133,7 @@ func (n *node) sameAgainDoesNothing(argv ...string) {
 	}
 	for _, c := range calls {
 		idle := c.Destination == "org.freedesktop.DBus" && c.Member == "ReleaseName" // a service that ends for want of work; multinicd has no name to give back
-		if c.Process == testhost.Unknown && !idle || strings.Contains(c.String(), "multinicd") {
+		if c.Process == monitor.Unknown && !idle || strings.Contains(c.String(), "multinicd") {
 			n.t.Errorf("called on the bus: %s", c)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/testhost"
 )
 
@@ -196,8 +197,8 @@ func (n *node) others() string {
 }
 
 // foreign keeps the events that are not about the data NICs.
-func foreign(events []testhost.Event) []testhost.Event {
-	var out []testhost.Event
+func foreign(events []monitor.Event) []monitor.Event {
+	var out []monitor.Event
 	for _, e := range events {
 		data := strings.HasPrefix(e.Link, "eth") && e.Link != "eth0" || strings.HasPrefix(e.Link, "ens") && e.Link != "ens3"
 		if !strings.HasPrefix(e.Link, "multinic") && !data {

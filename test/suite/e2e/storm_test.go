@@ -15,6 +15,7 @@ import (
 
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
 )
@@ -86,7 +87,7 @@ func comeAndGo(t *testing.T, k kind) {
 	for id, at := range plugged {
 		cidr, _ := stormAddress(id)
 		host, _, _ := strings.Cut(cidr, "/")
-		i := slices.IndexFunc(events, func(e testhost.Event) bool {
+		i := slices.IndexFunc(events, func(e monitor.Event) bool {
 			return e.What == "address" && !e.Gone && e.Link == fmt.Sprintf("multinic%d", id) && strings.HasPrefix(e.Text, host+"/")
 		})
 		if i < 0 {

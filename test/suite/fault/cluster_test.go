@@ -8,6 +8,7 @@ import (
 
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
 )
@@ -59,7 +60,7 @@ func (c *cluster) summary(node string) string {
 }
 
 // held says when an address came to the host, and when it went, as the kernel told; zero if it never did.
-func held(t *testing.T, kernel *testhost.KernelMonitor, address string) (came, went time.Time) {
+func held(t *testing.T, kernel *monitor.Kernel, address string) (came, went time.Time) {
 	t.Helper()
 	events, err := kernel.Events()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"multinicd/nic"
 	"multinicd/test/bed"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/testhost"
 
 	"github.com/vishvananda/netns"
@@ -114,7 +115,7 @@ func takesOurAddresses(t *testing.T, suite string, keeps bool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	deleted := func(e testhost.Event) bool { return e.What == "address" && e.Gone && e.Link == "multinic1" }
+	deleted := func(e monitor.Event) bool { return e.What == "address" && e.Gone && e.Link == "multinic1" }
 	if keeps && slices.ContainsFunc(events, deleted) {
 		t.Errorf("networkd deleted addresses: %v", events)
 	}

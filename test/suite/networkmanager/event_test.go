@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
 )
@@ -44,7 +45,7 @@ func TestAProfileTouchesItsOwnLinkOnly(t *testing.T) {
 				t.Fatal(err)
 			}
 			own := []string{"eth2", "multinic2"}
-			if !slices.ContainsFunc(events, func(e testhost.Event) bool { return e.Link == own[1] && e.What == "address" && !e.Gone }) {
+			if !slices.ContainsFunc(events, func(e monitor.Event) bool { return e.Link == own[1] && e.What == "address" && !e.Gone }) {
 				t.Errorf("the monitor has not seen the NIC's own address: %v", events)
 			}
 			for _, e := range events {

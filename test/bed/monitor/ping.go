@@ -1,4 +1,4 @@
-package testhost
+package monitor
 
 import (
 	"encoding/binary"
@@ -29,28 +29,19 @@ type Pings struct {
 	err  error         // of sending
 }
 
-// Ping begins to ask the targets, IPv4 addresses, until Stop or the end of the world.
-func (w *World) Ping(targets ...netip.Addr) (*Pings, error) {
+// NewPings begins to ask the targets, IPv4 addresses, until Stop or Close. A function that is given to inside is called
+// with its thread in the switch's network namespace.
+func NewPings(inside func(func() error) error, targets ...netip.Addr) (*Pings, error) {
 	p := &Pings{end: make(chan struct{}), sent: map[netip.Addr]int{}, got: map[netip.Addr]map[uint32]bool{}, back: make(chan struct{}, 1)}
-	err := w.Inside(func() (err error) {
+	err := inside(func() (err error) {
 		p.conn, err = net.ListenIP("ip4:icmp", &net.IPAddr{IP: net.IPv4zero})
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("pinging hosts: %w", err)
 	}
-	w.box.OnClose(func() {
-		p.finish()
-		_ = p.conn.Close() // ends the reader
-	})
-	// Echoes that find no room because this process had to wait for a processor are none that the host has lost.
-	raw, err := p.conn.SyscallConn()
-	if err != nil {
-		return nil, fmt.Errorf("pinging hosts: %w", err)
-	}
-	var refused error
-	err = raw.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20) })
-	if err = errors.Join(err, refused); err != nil {
+	if err := p.makeRoom(); err != nil {
+		_ = p.conn.Close() // it has asked nobody
 		return nil, fmt.Errorf("pinging hosts: %w", err)
 	}
 	for _, a := range targets {
@@ -61,6 +52,17 @@ func (w *World) Ping(targets ...netip.Addr) (*Pings, error) {
 		p.all.Go(func() { p.send(a) })
 	}
 	return p, nil
+}
+
+// makeRoom is for echoes that come while this process waits for a processor: they are none that the host has lost.
+func (p *Pings) makeRoom() error {
+	raw, err := p.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) { refused = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20) })
+	return errors.Join(err, refused)
 }
 
 // send sends echo requests (RFC 792), each with a number of its own as data, since the sequence number is too short for a long test.
@@ -142,6 +144,12 @@ func (p *Pings) count() (sent, lost map[netip.Addr]int) {
 		sent[a], lost[a] = n, n-len(p.got[a])
 	}
 	return sent, lost
+}
+
+// Close ends it, and asks for nothing any more.
+func (p *Pings) Close() {
+	p.finish()
+	_ = p.conn.Close() // ends the reader
 }
 
 func (p *Pings) finish() {

@@ -1,14 +1,25 @@
-package testhost
+package monitor_test
 
 import (
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"multinicd/test/bed"
+	"multinicd/test/bed/monitor"
+	"multinicd/test/bed/testhost"
 )
 
+func run(t *testing.T, h *testhost.Host, script string) {
+	t.Helper()
+	if _, err := h.Shell(t.Context(), script); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestTheKernelMonitorSeesEveryKindOfChange(t *testing.T) {
-	h := bootHost(t, world(t), Options{NICs: []NIC{{MAC: "02:00:00:00:01:01"}}})
+	h := bed.New(t).Host(testhost.Networkd, "02:00:00:00:01:01")
 	m, err := h.MonitorKernel()
 	if err != nil {
 		t.Fatal(err)
@@ -33,12 +44,12 @@ func TestTheKernelMonitorSeesEveryKindOfChange(t *testing.T) {
 			run(t, h, test.script)
 			events, err := m.Events()
 			for _, want := range test.want {
-				there := func(e Event) bool { return strings.HasPrefix(e.String(), want) }
+				there := func(e monitor.Event) bool { return strings.HasPrefix(e.String(), want) }
 				for deadline := time.Now().Add(30 * time.Second); !slices.ContainsFunc(events, there) && err == nil; events, err = m.Events() {
 					if time.Now().After(deadline) {
 						t.Fatalf("got events %v, want one that begins with %q", events, want)
 					}
-					<-tick()
+					<-time.After(5 * time.Millisecond)
 				}
 			}
 			if err != nil {
@@ -52,7 +63,7 @@ func TestTheKernelMonitorSeesEveryKindOfChange(t *testing.T) {
 }
 
 func TestTheBusMonitorSeesWhoCallsWhat(t *testing.T) {
-	h := bootHost(t, world(t), Options{})
+	h := bed.New(t).Host(testhost.Networkd)
 	ctx := t.Context()
 	m, err := h.MonitorBus(ctx)
 	if err != nil {
@@ -66,8 +77,8 @@ func TestTheBusMonitorSeesWhoCallsWhat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	has := func(calls []Call) bool {
-		return slices.ContainsFunc(calls, func(c Call) bool {
+	has := func(calls []monitor.Call) bool {
+		return slices.ContainsFunc(calls, func(c monitor.Call) bool {
 			return c.Destination == "io.netplan.Netplan" && c.Interface == "io.netplan.Netplan" && c.Member == "Info" && c.Path == "/io/netplan/Netplan"
 		})
 	}
@@ -80,5 +91,31 @@ func TestTheBusMonitorSeesWhoCallsWhat(t *testing.T) {
 	run(t, h, "ip link")
 	if calls, err = m.Calls(ctx); err != nil || has(calls) {
 		t.Errorf("got calls %v, %v, want no Info", calls, err)
+	}
+}
+
+func TestPingsTellWhatIsLost(t *testing.T) {
+	t.Parallel()
+	b := bed.New(t)
+	h := b.Host(testhost.Networkd)
+	for _, row := range []struct {
+		sentence string
+		cut      bool
+	}{{"a host that is there loses nothing", false}, {"a host whose cable is pulled does", true}} {
+		pings, err := b.World.Ping(h.Address.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, h, "true")
+		if row.cut {
+			if err := h.SetCarrier(h.PrimaryMAC, false); err != nil {
+				t.Fatal(err)
+			}
+			run(t, h, "sleep 0.1") // in which the switch asks
+		}
+		sent, lost, err := pings.Stop()
+		if n := lost[h.Address.Addr()]; err != nil || sent[h.Address.Addr()] == 0 || row.cut != (n > 0) {
+			t.Errorf("%s: %d of %d lost, %v", row.sentence, n, sent[h.Address.Addr()], err)
+		}
 	}
 }

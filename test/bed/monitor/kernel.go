@@ -1,4 +1,13 @@
-package testhost
+// Package monitor records what happens on a host, from outside: what its kernel announces, what is called on its
+// system bus, and which echoes it does not send back.
+//
+// In goes a way into the host's network namespace, or the host's bus; out come events and calls, in order.
+//
+// It must not know hosts or networks: testhost makes the monitors, and ends them with the host's world. A monitor
+// changes nothing on the host, and starts no process there.
+//
+// Start reading at NewKernel, NewBus and NewPings.
+package monitor
 
 import (
 	"encoding/binary"
@@ -34,8 +43,8 @@ func (e Event) String() string {
 	return strings.TrimSpace(verb + e.What + " " + strings.TrimSpace(e.Link+" "+e.Text))
 }
 
-// KernelMonitor records what the kernel announces on a host, until that goes off or Stop.
-type KernelMonitor struct {
+// Kernel records what the kernel announces on a host, until that goes off or Stop.
+type Kernel struct {
 	fd      int
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -50,10 +59,11 @@ type KernelMonitor struct {
 // monitorBuffer is large enough for whatever a test does between two looks.
 const monitorBuffer = 32 << 20
 
-// MonitorKernel starts to record. What happens after it has returned is not missed.
-func (h *Host) MonitorKernel() (*KernelMonitor, error) {
-	m := &KernelMonitor{fd: -1, stop: make(chan struct{}), names: map[int32]string{}}
-	err := inNetns(h.NetNS(), func() (err error) {
+// NewKernel starts to record. What happens after it has returned is not missed. A function that is given to inside is
+// called with its thread in the host's network namespace.
+func NewKernel(inside func(func() error) error) (*Kernel, error) {
+	m := &Kernel{fd: -1, stop: make(chan struct{}), names: map[int32]string{}}
+	err := inside(func() (err error) {
 		m.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 		if err != nil {
 			return err
@@ -71,19 +81,18 @@ func (h *Host) MonitorKernel() (*KernelMonitor, error) {
 		return unix.Bind(m.fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("monitoring the kernel of %s: %w", h.Name, err)
+		return nil, fmt.Errorf("monitoring the kernel: %w", err)
 	}
-	if err := m.nameLinks(h.NetNS()); err != nil {
+	if err := inside(m.nameLinks); err != nil {
 		m.close()
-		return nil, err
+		return nil, fmt.Errorf("monitoring the kernel: %w", err)
 	}
 	m.running.Go(m.read)
-	h.world.box.OnClose(m.Stop)
 	return m, nil
 }
 
 // Events is all that happened up to now, or since Reset, in order.
-func (m *KernelMonitor) Events() ([]Event, error) {
+func (m *Kernel) Events() ([]Event, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.drain()
@@ -91,7 +100,7 @@ func (m *KernelMonitor) Events() ([]Event, error) {
 }
 
 // Reset forgets what happened up to now.
-func (m *KernelMonitor) Reset() {
+func (m *Kernel) Reset() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.drain()
@@ -99,7 +108,7 @@ func (m *KernelMonitor) Reset() {
 }
 
 // Stop ends the recording; what was recorded stays. It may be called again.
-func (m *KernelMonitor) Stop() {
+func (m *Kernel) Stop() {
 	m.mu.Lock()
 	if m.closed {
 		m.mu.Unlock()
@@ -113,12 +122,12 @@ func (m *KernelMonitor) Stop() {
 	m.close()
 }
 
-func (m *KernelMonitor) close() {
+func (m *Kernel) close() {
 	_ = unix.Close(m.fd) // of a socket that only listens
 }
 
 // read takes events as they come, so that they carry their time.
-func (m *KernelMonitor) read() {
+func (m *Kernel) read() {
 	for {
 		select {
 		case <-m.stop:
@@ -136,7 +145,7 @@ func (m *KernelMonitor) read() {
 }
 
 // drain takes what the socket has. The caller holds the lock.
-func (m *KernelMonitor) drain() {
+func (m *Kernel) drain() {
 	buffer := make([]byte, 64<<10)
 	for !m.closed {
 		n, _, err := unix.Recvfrom(m.fd, buffer, unix.MSG_DONTWAIT)
@@ -165,10 +174,10 @@ func (m *KernelMonitor) drain() {
 }
 
 // nameLinks learns the names of the links that are there, for events that have an index only.
-func (m *KernelMonitor) nameLinks(path string) error {
-	h, err := netlinkAt(path)
+func (m *Kernel) nameLinks() error {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return err
+		return fmt.Errorf("opening netlink: %w", err)
 	}
 	defer h.Close()
 	links, err := h.LinkList()
@@ -183,7 +192,7 @@ func (m *KernelMonitor) nameLinks(path string) error {
 	return nil
 }
 
-func (m *KernelMonitor) event(message syscall.NetlinkMessage) (Event, bool) {
+func (m *Kernel) event(message syscall.NetlinkMessage) (Event, bool) {
 	switch message.Header.Type {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		return m.linkEvent(message)
@@ -197,7 +206,7 @@ func (m *KernelMonitor) event(message syscall.NetlinkMessage) (Event, bool) {
 	return Event{}, false
 }
 
-func (m *KernelMonitor) linkEvent(message syscall.NetlinkMessage) (Event, bool) {
+func (m *Kernel) linkEvent(message syscall.NetlinkMessage) (Event, bool) {
 	header := unix.NlMsghdr{Len: message.Header.Len, Type: message.Header.Type, Flags: message.Header.Flags, Seq: message.Header.Seq, Pid: message.Header.Pid}
 	link, err := netlink.LinkDeserialize(&header, message.Data)
 	if err != nil {
@@ -213,7 +222,7 @@ func (m *KernelMonitor) linkEvent(message syscall.NetlinkMessage) (Event, bool) 
 }
 
 // addressEvent reads a struct ifaddrmsg, see rtnetlink(7): family, prefix length, flags, scope, index.
-func (m *KernelMonitor) addressEvent(message syscall.NetlinkMessage) (Event, bool) {
+func (m *Kernel) addressEvent(message syscall.NetlinkMessage) (Event, bool) {
 	attrs, ok := attributes(message.Data, unix.SizeofIfAddrmsg)
 	if !ok {
 		return Event{}, false
@@ -228,7 +237,7 @@ func (m *KernelMonitor) addressEvent(message syscall.NetlinkMessage) (Event, boo
 
 // routeEvent reads a struct rtmsg: family, length of destination and source, tos, table, protocol, scope, type,
 // flags.
-func (m *KernelMonitor) routeEvent(message syscall.NetlinkMessage) (Event, bool) {
+func (m *Kernel) routeEvent(message syscall.NetlinkMessage) (Event, bool) {
 	attrs, ok := attributes(message.Data, unix.SizeofRtMsg)
 	if !ok || binary.NativeEndian.Uint32(message.Data[8:])&unix.RTM_F_CLONED != 0 {
 		return Event{}, false

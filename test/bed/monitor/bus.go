@@ -1,4 +1,4 @@
-package testhost
+package monitor
 
 import (
 	"context"
@@ -33,9 +33,17 @@ const settleTimeout = time.Minute
 // Unknown is the process of a sender that was gone before the bus could be asked who it is.
 const Unknown = "unknown"
 
-// BusMonitor records the method calls on a host's system bus, until that goes off or Stop.
-type BusMonitor struct {
-	host    *Host
+// Host is what has to be known of a host, to monitor its system bus.
+type Host interface {
+	// SystemBus is the bus's address, for a process on this machine.
+	SystemBus() string
+	// ReadFile reads a file as the host sees it.
+	ReadFile(name string) ([]byte, error)
+}
+
+// Bus records the method calls on a host's system bus, until that goes off or Stop.
+type Bus struct {
+	host    Host
 	monitor *dbus.Conn // can only listen
 	asker   *dbus.Conn // asks the bus about senders, and is not recorded
 	running sync.WaitGroup
@@ -50,16 +58,16 @@ type BusMonitor struct {
 	heard     chan struct{}
 }
 
-// MonitorBus starts to record. What is called after it has returned is not missed.
-func (h *Host) MonitorBus(ctx context.Context) (*BusMonitor, error) {
-	m := &BusMonitor{host: h, processes: map[string]string{}, heard: make(chan struct{}, 1), stopped: make(chan struct{})}
+// NewBus starts to record. What is called after it has returned is not missed.
+func NewBus(ctx context.Context, h Host) (*Bus, error) {
+	m := &Bus{host: h, processes: map[string]string{}, heard: make(chan struct{}, 1), stopped: make(chan struct{})}
 	var err error
 	if m.asker, err = dbus.Connect(h.SystemBus()); err != nil {
-		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, err)
+		return nil, fmt.Errorf("monitoring the bus: %w", err)
 	}
 	if m.monitor, err = dbus.Connect(h.SystemBus()); err != nil {
 		_ = m.asker.Close() // it said nothing yet
-		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, err)
+		return nil, fmt.Errorf("monitoring the bus: %w", err)
 	}
 	// The library drops what does not fit.
 	messages := make(chan *dbus.Message, 1<<16)
@@ -67,7 +75,7 @@ func (h *Host) MonitorBus(ctx context.Context) (*BusMonitor, error) {
 	call := m.monitor.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.Monitoring.BecomeMonitor", dbus.FlagNoReplyExpected, []string{}, uint32(0))
 	if call.Err != nil {
 		m.Stop()
-		return nil, fmt.Errorf("monitoring the bus of %s: %w", h.Name, call.Err)
+		return nil, fmt.Errorf("monitoring the bus: %w", call.Err)
 	}
 	m.running.Go(func() {
 		for {
@@ -82,13 +90,16 @@ func (h *Host) MonitorBus(ctx context.Context) (*BusMonitor, error) {
 			}
 		}
 	})
-	h.world.box.OnClose(m.Stop)
 	// Once our own question comes by, everything does.
-	return m, m.settle(ctx)
+	if err := m.settle(ctx); err != nil {
+		m.Stop()
+		return nil, err
+	}
+	return m, nil
 }
 
 // Calls is all that was called up to now, or since Reset, in order, without what the monitor itself called.
-func (m *BusMonitor) Calls(ctx context.Context) ([]Call, error) {
+func (m *Bus) Calls(ctx context.Context) ([]Call, error) {
 	if err := m.settle(ctx); err != nil {
 		return nil, err
 	}
@@ -98,7 +109,7 @@ func (m *BusMonitor) Calls(ctx context.Context) ([]Call, error) {
 }
 
 // Reset forgets what was called up to now.
-func (m *BusMonitor) Reset(ctx context.Context) error {
+func (m *Bus) Reset(ctx context.Context) error {
 	if err := m.settle(ctx); err != nil {
 		return err
 	}
@@ -109,7 +120,7 @@ func (m *BusMonitor) Reset(ctx context.Context) error {
 }
 
 // Stop ends the recording. It may be called again.
-func (m *BusMonitor) Stop() {
+func (m *Bus) Stop() {
 	m.stop.Do(func() { close(m.stopped) })
 	// Close closes the channel while messages may still come in, and the library then panics (godbus 5.2.4, conn.go inWorker): take it away first.
 	m.monitor.Eavesdrop(nil)
@@ -120,7 +131,7 @@ func (m *BusMonitor) Stop() {
 }
 
 // settle asks the bus a question and waits until that one has come by: what was called before it has, too.
-func (m *BusMonitor) settle(ctx context.Context) error {
+func (m *Bus) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	for {
@@ -130,7 +141,7 @@ func (m *BusMonitor) settle(ctx context.Context) error {
 		m.mu.Unlock()
 		call := m.asker.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, question)
 		if call.Err != nil {
-			return fmt.Errorf("monitoring the bus of %s: %w", m.host.Name, call.Err)
+			return fmt.Errorf("monitoring the bus: %w", call.Err)
 		}
 		retry := time.After(time.Second)
 		for waiting := true; waiting; {
@@ -145,13 +156,13 @@ func (m *BusMonitor) settle(ctx context.Context) error {
 			case <-retry:
 				waiting = false // asked before the bus had made us a monitor
 			case <-ctx.Done():
-				return fmt.Errorf("monitoring the bus of %s: %w", m.host.Name, ctx.Err())
+				return fmt.Errorf("monitoring the bus: %w", ctx.Err())
 			}
 		}
 	}
 }
 
-func (m *BusMonitor) record(message *dbus.Message) {
+func (m *Bus) record(message *dbus.Message) {
 	if message.Type != dbus.TypeMethodCall {
 		return
 	}
@@ -187,7 +198,7 @@ func (m *BusMonitor) record(message *dbus.Message) {
 }
 
 // process asks the bus who sender is. A sender's name is never given to another one.
-func (m *BusMonitor) process(sender string) string {
+func (m *Bus) process(sender string) string {
 	if name, ok := m.processes[sender]; ok {
 		return name
 	}
