@@ -21,6 +21,7 @@ import (
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/proxy"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
 	"multinicd/test/bed/vm"
@@ -35,7 +36,7 @@ type Bed struct {
 	hosts   []*testhost.Host
 	vms     []*vm.VM
 	cluster *controlplane.Cluster
-	api     *testhost.Proxy
+	api     *proxy.API
 	pods    bool // Pods reach the API server
 }
 
@@ -157,14 +158,14 @@ func (b *Bed) OwnCluster(o controlplane.Options) *controlplane.Cluster {
 }
 
 // API is the hosts' way to the control plane, where it can be cut per host. It starts the control plane.
-func (b *Bed) API() *testhost.Proxy {
+func (b *Bed) API() *proxy.API {
 	b.t.Helper()
 	b.Cluster()
 	return b.api
 }
 
 // APIBehind is another way to the control plane, at an address to which only default routes lead. A test calls it once.
-func (b *Bed) APIBehind() *testhost.Proxy {
+func (b *Bed) APIBehind() *proxy.API {
 	b.t.Helper()
 	p, err := b.World.ServeAPIBehind(b.Cluster().Address)
 	if err != nil {

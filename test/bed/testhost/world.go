@@ -43,9 +43,6 @@ var (
 // managementSegment is the segment of all primary NICs.
 const managementSegment = "mgmt"
 
-// APIPort is where ServeAPI listens in the world, at Gateway.
-const APIPort = 6443
-
 // World is a network with hosts. It ends with its sandbox. Its methods may be used by several goroutines.
 type World struct {
 	// Logf tells of what takes long or goes wrong.

@@ -1,4 +1,4 @@
-package testhost
+package proxy
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"sync"
 )
 
-// Identity is by what a Proxy speaks for the API server.
+// Identity is by what an API speaks for the API server.
 type Identity struct {
 	Certificate tls.Certificate // the API server's own
 	Roots       *x509.CertPool  // that sign it
@@ -20,7 +20,7 @@ type Identity struct {
 
 // Between puts a handler on the way of one host to the API server: f is given the way on, and gives what the host speaks with instead. The
 // host's connections are reset, also when f is nil, which takes the handler out again. It needs an Identity.
-func (p *Proxy) Between(h *Host, f func(server http.Handler) http.Handler) {
+func (p *API) Between(h Host, f func(server http.Handler) http.Handler) {
 	var next *between
 	if f != nil {
 		server := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "https", Host: p.target})
@@ -29,7 +29,7 @@ func (p *Proxy) Between(h *Host, f func(server http.Handler) http.Handler) {
 		server.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError) // of hosts that have been cut off
 		next = newBetween(f(server), p.Identity.Certificate)
 	}
-	from := h.Address.Addr()
+	from := h.Addr()
 	p.mu.Lock()
 	last := p.between[from]
 	p.between[from] = next
