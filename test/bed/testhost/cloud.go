@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"path"
 	"strings"
+
+	"multinicd/test/bed/rootfs"
 )
 
 // Cloud is how a cloud makes a host, from a stock image and with cloud-init: nobody has prepared it
@@ -172,7 +174,7 @@ type cloudPort struct {
 // later ones to root.
 func cloudYAML(ports []cloudPort, suite string) file {
 	f := file{"/etc/netplan/50-cloud-init.yaml", "network:\n    version: 2\n    ethernets:\n", 0o600}
-	if suite == DefaultSuite {
+	if suite == rootfs.DefaultSuite {
 		f.content, f.mode = cloudInitSays+f.content, 0o644
 	}
 	for _, p := range ports {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/rootfs"
 )
 
 // Flavour is who owns networking on a host.
@@ -92,7 +93,7 @@ type boot struct {
 // NewHost makes a host that is off. The first one makes the root file system too, if the cache has none.
 func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 	if o.Suite == "" {
-		o.Suite = cmp.Or(os.Getenv("MULTINICD_TEST_SUITE"), DefaultSuite)
+		o.Suite = cmp.Or(os.Getenv("MULTINICD_TEST_SUITE"), rootfs.DefaultSuite)
 	}
 	lower, err := lowerFS(ctx, w.Logf, o)
 	if err != nil {
@@ -144,14 +145,14 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 
 // lowerFS is what an overlay's lowerdir= says: the root file system, and what lies over it.
 func lowerFS(ctx context.Context, logf artifact.Logf, o Options) (string, error) {
-	lower, err := RootFS(ctx, logf, o.Suite)
+	lower, err := rootfs.Make(ctx, logf, o.Suite)
 	if err != nil || o.Flavour != Ifcfg {
 		return lower, err
 	}
-	if o.Suite != DefaultSuite {
+	if o.Suite != rootfs.DefaultSuite {
 		return "", fmt.Errorf("making a host: there is no ifcfg plugin for %s", o.Suite)
 	}
-	plugin, err := IfcfgPlugin(ctx, logf)
+	plugin, err := rootfs.Ifcfg(ctx, logf)
 	return plugin + ":" + lower, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/testhost"
 )
 
@@ -56,7 +57,7 @@ func Image(ctx context.Context, logf artifact.Logf, suite string, flavour testho
 		if err := os.WriteFile(hook, []byte(prepare), 0o755); err != nil {
 			return err
 		}
-		if err := testhost.Debian(ctx, logf, suite, root, all, `--customize-hook=`+hook+` "$1" `+flavour.String()); err != nil {
+		if err := rootfs.Debian(ctx, logf, suite, root, all, `--customize-hook=`+hook+` "$1" `+flavour.String()); err != nil {
 			return err
 		}
 		return pack(ctx, root, dir)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
 )
@@ -107,7 +108,7 @@ func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string)
 	if err != nil {
 		return "", err
 	}
-	o := testhost.Options{Name: node, Flavour: k.flavour, Suite: testhost.DefaultSuite}
+	o := testhost.Options{Name: node, Flavour: k.flavour, Suite: rootfs.DefaultSuite}
 	for id := 1; id <= manyNICs; id++ {
 		o.NICs = append(o.NICs, testhost.NIC{MAC: fmt.Sprintf("02:00:00:00:01:%02x", id), Segment: fmt.Sprintf("data%d", id)})
 	}

@@ -23,8 +23,8 @@ import (
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/kubelet"
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/sandbox"
-	"multinicd/test/bed/testhost"
 	"multinicd/test/bed/vm"
 )
 
@@ -77,12 +77,12 @@ func setup(ctx context.Context, args []string) error {
 // makeHosts makes what hosts boot from, with the tools of Debian, which have to be there.
 func makeHosts(ctx context.Context, logf artifact.Logf, need needs) error {
 	for _, suite := range need.suites {
-		if _, err := testhost.RootFS(ctx, logf, suite); err != nil {
+		if _, err := rootfs.Make(ctx, logf, suite); err != nil {
 			return err
 		}
 	}
 	if need.ifcfg {
-		if _, err := testhost.IfcfgPlugin(ctx, logf); err != nil {
+		if _, err := rootfs.Ifcfg(ctx, logf); err != nil {
 			return err
 		}
 	}

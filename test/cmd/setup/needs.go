@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"multinicd/test/bed/prerequisite"
-	"multinicd/test/bed/testhost"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/vm"
 )
 
@@ -31,7 +31,7 @@ func parse(args []string) (needs, error) {
 		if len(args) > 1 {
 			return needs{}, fmt.Errorf("setup demo makes no more than that: leave the other arguments out, or demo")
 		}
-		return needs{suites: []string{testhost.DefaultSuite}}, nil
+		return needs{suites: []string{rootfs.DefaultSuite}}, nil
 	}
 	n := needs{controllers: true, packages: prerequisite.More{Compiler: true, Servers: true}}
 	for _, arg := range args {
@@ -47,8 +47,8 @@ func parse(args []string) (needs, error) {
 		}
 	}
 	if len(n.suites) == 0 {
-		n.suites = []string{testhost.DefaultSuite}
+		n.suites = []string{rootfs.DefaultSuite}
 	}
-	n.ifcfg = slices.Contains(n.suites, testhost.DefaultSuite)
+	n.ifcfg = slices.Contains(n.suites, rootfs.DefaultSuite)
 	return n, nil
 }

@@ -8,6 +8,7 @@ import (
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/testhost"
 )
 
@@ -64,7 +65,7 @@ func lateStock(t *testing.T, k kind) *stock {
 	s.hasItsLease()
 	s.must("touch", "/tmp/before")
 	s.Install(settings("worker-node-01", fromFile) + k.toml)
-	if k.flavour == testhost.Networkd && k.suite == testhost.DefaultSuite {
+	if k.flavour == testhost.Networkd && k.suite == rootfs.DefaultSuite {
 		s.eventually("files of networkd that were written anew", "true", func() string {
 			return fmt.Sprint(strings.Contains(s.must("find", "/run/systemd/network", "-newer", "/tmp/before"), ".network"))
 		})
@@ -101,7 +102,7 @@ func TestANICThatNetworkdKeepsUntilTheBoot(t *testing.T) {
 			s.must("ip", "link", "property", "add", "dev", k.nth(1), "altname", "enp0s4")
 			s.start(nodeObject(nicYAML(1, mac1, cidr)))
 			s.isOurs("at once", cidr)
-			if log := s.Journal(t.Context()); k.suite == testhost.DefaultSuite && !strings.Contains(log, "networkd keeps the link until the next boot") {
+			if log := s.Journal(t.Context()); k.suite == rootfs.DefaultSuite && !strings.Contains(log, "networkd keeps the link until the next boot") {
 				t.Errorf("it is not said:\n%s", log)
 			}
 			s.must("sleep", "250") // two lease times

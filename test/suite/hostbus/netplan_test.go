@@ -18,6 +18,7 @@ import (
 	"multinicd/host/bus"
 	"multinicd/host/kernel"
 	"multinicd/host/survey"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
 )
@@ -25,7 +26,7 @@ import (
 // boot gives a running host and our view of it.
 func boot(t *testing.T) (*testhost.Host, view) {
 	t.Helper()
-	return bootSuite(t, testhost.DefaultSuite)
+	return bootSuite(t, rootfs.DefaultSuite)
 }
 
 // bootSuite does it with that release of Debian.

@@ -1,4 +1,4 @@
-package testhost
+package rootfs
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"multinicd/test/bed/artifact"
 )
 
-// ifcfgVersion is raised when IfcfgPlugin makes something else.
+// ifcfgVersion is raised when Ifcfg makes something else.
 const ifcfgVersion = "1"
 
 // buildPackages are what NetworkManager is built with.
@@ -53,9 +53,9 @@ chroot "$1" sh -e -c '
 cp -a "$1"/root/installed %[2]s
 `
 
-// IfcfgPlugin returns a folder to be laid over RootFS of DefaultSuite: the same NetworkManager as Debian's, with the settings plugin
-// ifcfg-rh as RHEL 8 and 9 have it, which Debian leaves out. It is built once, in 3 to 10 min, from Debian's source package.
-func IfcfgPlugin(ctx context.Context, logf artifact.Logf) (string, error) {
+// Ifcfg returns a folder to be laid over the root file system of DefaultSuite: the same NetworkManager as Debian's, with
+// the settings plugin ifcfg-rh as RHEL 8 and 9 have it, which Debian leaves out. It is built once, in 3 to 10 min, from Debian's source package.
+func Ifcfg(ctx context.Context, logf artifact.Logf) (string, error) {
 	name := "nm-ifcfg-" + DefaultSuite + "-" + artifact.Key(append([]string{ifcfgVersion, buildIfcfg}, append(buildPackages, mesonOptions...)...)...)
 	dir, err := artifact.Make(ctx, logf, name, func(ctx context.Context, dir string) error {
 		sources, err := aptSources("/")

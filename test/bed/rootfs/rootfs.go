@@ -1,4 +1,12 @@
-package testhost
+// Package rootfs makes the root file systems of hosts, from Debian's packages.
+//
+// In goes a suite of Debian; out comes a folder in the cache, to be read only.
+//
+// It must not know hosts: what makes one host another than the next one lies over the root file system, and is written
+// by testhost.
+//
+// Start reading at Make.
+package rootfs
 
 import (
 	"context"
@@ -18,13 +26,13 @@ const DefaultSuite = "bookworm"
 // packages of a host beside what Debian calls essential.
 var packages = []string{"systemd", "systemd-sysv", "udev", "dbus", "network-manager", "netplan.io", "iproute2", "procps", "kmod", "iputils-ping", "ca-certificates"}
 
-// rootFSVersion is raised when RootFS makes something else from the same packages.
-const rootFSVersion = "1"
+// makeVersion is raised when Make makes something else from the same packages.
+const makeVersion = "1"
 
-// RootFS returns the folder of a root file system of that suite, to be read only. It is made once, in about
+// Make returns the folder of a root file system of that suite, to be read only. It is made once, in about
 // 90 s, by mmdebstrap from the mirrors that this machine's own apt uses.
-func RootFS(ctx context.Context, logf artifact.Logf, suite string) (string, error) {
-	name := "rootfs-" + suite + "-" + artifact.Key(append([]string{rootFSVersion}, packages...)...)
+func Make(ctx context.Context, logf artifact.Logf, suite string) (string, error) {
+	name := "rootfs-" + suite + "-" + artifact.Key(append([]string{makeVersion}, packages...)...)
 	dir, err := artifact.Make(ctx, logf, name, func(ctx context.Context, dir string) error {
 		return Debian(ctx, logf, suite, filepath.Join(dir, "root"), packages)
 	})
