@@ -270,8 +270,11 @@ func family(a netip.Addr) string {
 // netplanDirs are read by netplan in this order; a name in a later one is hidden by an earlier one.
 var netplanDirs = []string{Dir, "/run/netplan", "/lib/netplan"}
 
-// judges are the files that tell one netplan from another: its generator, and the library in which all of them judge.
-var judges = []string{"/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/usr/lib/libnetplan.so*", "/usr/lib/*/libnetplan.so*", "/usr/lib64/libnetplan.so*"}
+// judges are the files that tell one netplan from another: its generator, and the library in which all of them judge. No pattern has "/usr/lib/*/": the unit's
+// ProtectKernelModules= makes /usr/lib/modules a folder that nobody may list.
+var judges = []string{
+	"/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/usr/lib/libnetplan.so*", "/usr/lib/*-linux-gnu*/libnetplan.so*", "/usr/lib64/libnetplan.so*",
+}
 
 // shapes digests /etc/netplan as it would be with files in place: what is not ours, and netplan itself, in one, and each shape that is ours. Where
 // others speak of names like ours, all of ours are one shape, with their names.

@@ -264,6 +264,7 @@ func TestValidateAsksOncePerShape(t *testing.T) {
 		"a file that netplan does not read": {put("/etc/netplan/50-cloud-init.yaml.bak", "network: {}\n"), configure(base), false},
 		"another netplan":                   {put("/usr/libexec/netplan/generate", "newer"), configure(base), true},
 		"another libnetplan":                {put("/usr/lib/x86_64-linux-gnu/libnetplan.so.0.0", "newer"), configure(base), true},
+		"nothing beside a kernel's modules": {put("/usr/lib/modules/libnetplan.so", "newer"), configure(base), false},
 		"another program is no other judge": {put("/usr/sbin/ip", "newer"), configure(base), false},
 	} {
 		t.Run(name, func(t *testing.T) {

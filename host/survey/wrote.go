@@ -101,8 +101,9 @@ func ifcfgReads(s *Survey) bool {
 	return managerReads(s) && s.any(IfcfgPlugin...) && s.plugsIfcfg()
 }
 
-// IfcfgPlugin matches, by the rules of path.Match, where distributions have what makes NetworkManager read ifcfg files.
-var IfcfgPlugin = []string{"/usr/lib64/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so", "/usr/lib/*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so",
+// IfcfgPlugin matches, by the rules of path.Match, where distributions have what makes NetworkManager read ifcfg files. No pattern has "/usr/lib/*/": the unit may not
+// list /usr/lib/modules (ProtectKernelModules=), and what cannot be told would count as there.
+var IfcfgPlugin = []string{"/usr/lib64/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so", "/usr/lib/*-linux-gnu*/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so",
 	"/usr/lib/NetworkManager/*/libnm-settings-plugin-ifcfg-rh.so"}
 
 // plugsIfcfg says whether NetworkManager.conf(5) leaves the plugin switched on. Where no file names the plugins, it is.
