@@ -42,6 +42,8 @@ func (h *Host) install(o Options) error {
 		{"/etc/machine-id", h.machineID() + "\n", 0o444},
 		{"/etc/resolv.conf", "", 0o644},
 		{"/etc/systemd/system/" + noDMIUnit, noDMI, 0o644},
+		// Every real machine has a kernel's modules, and ProtectKernelModules= of a unit then makes their folder one that not even root may list.
+		{"/usr/lib/modules/6.1.0/modules.dep", "", 0o644},
 	}
 	links := map[string]string{"/etc/systemd/system/sysinit.target.wants/" + noDMIUnit: "../" + noDMIUnit}
 	switch h.Flavour {
