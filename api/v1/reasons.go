@@ -45,6 +45,14 @@ const (
 	ReasonReportRefused = "ReportRefused"
 )
 
+// bridgeOnly are the reasons that only the bridge gives. Metrics, alerts, the rollout brake and
+// `kubectl wait` believe them, so a report with one of them is refused: a node could call itself
+// silent, or hide behind a Job that has failed.
+var bridgeOnly = map[string]bool{
+	ReasonAllInterfacesConfigured: true, ReasonInterfacesWaiting: true, ReasonInterfacesFailed: true, ReasonNoReport: true, ReasonNodeSilent: true,
+	ReasonSettled: true, ReasonAsExpected: true, ReasonJobFailed: true, ReasonJobStuck: true, ReasonReportRefused: true,
+}
+
 // Reasons of a NIC that is as wanted, waits or is being changed.
 const (
 	// ReasonConfigured: the kernel has name, addresses, routes and MTU as wanted, and they are

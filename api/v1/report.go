@@ -123,7 +123,7 @@ func (r Report) AtLevel(level int32) Report {
 }
 
 // ParseReport reads what Encode wrote, and refuses everything else: unknown fields, values out of
-// their range, text that cannot be printed, anything too long. The error wraps ErrReport. It quotes
+// their range, the bridge's own reasons, text that cannot be printed, anything too long. The error wraps ErrReport. It quotes
 // nothing of the data that could not be printed.
 func ParseReport(data []byte) (Report, error) {
 	if len(data) > MaxReportSize {
@@ -188,8 +188,8 @@ func (r Report) check() error {
 		if m == nil {
 			continue
 		}
-		if !reasonForm.MatchString(m.Reason) {
-			return refuse("%s.reason is not a word in CamelCase", field)
+		if err := checkReason(field, m.Reason); err != nil {
+			return err
 		}
 		if err := checkText(field+".message", m.Message, 0, MaxMessage); err != nil {
 			return err
@@ -226,8 +226,8 @@ func checkInterface(path string, n InterfaceStatus) error {
 	default:
 		return refuse("%s.status is none of Pending, InProgress, Configured, Failed", path)
 	}
-	if !reasonForm.MatchString(n.Reason) {
-		return refuse("%s.reason is not a word in CamelCase", path)
+	if err := checkReason(path, n.Reason); err != nil {
+		return err
 	}
 	if n.Outcome != "" && !reasonForm.MatchString(string(n.Outcome)) {
 		return refuse("%s.outcome is not a word in CamelCase", path)
@@ -247,6 +247,17 @@ func checkInterface(path string, n InterfaceStatus) error {
 		return err
 	}
 	return checkText(path+".message", n.Message, 0, MaxMessage)
+}
+
+// checkReason takes a word that the bridge need not know: a newer node may have a reason more.
+func checkReason(path, reason string) error {
+	switch {
+	case !reasonForm.MatchString(reason):
+		return refuse("%s.reason is not a word in CamelCase", path)
+	case bridgeOnly[reason]:
+		return refuse("%s.reason is a word of the bridge alone", path)
+	}
+	return nil
 }
 
 // checkText bounds a string in bytes and in what it may hold.
