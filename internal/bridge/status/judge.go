@@ -22,6 +22,8 @@ type In struct {
 	Report gather.Report
 	// Pulse of the node's Lease.
 	Pulse gather.Pulse
+	// Jobs says that the bridge makes Jobs, for this node or for others.
+	Jobs bool
 	// Job of the object's present generation ("" for none), and what is wrong with it (nil for
 	// nothing), see troubleOf.
 	Job        string
@@ -145,7 +147,7 @@ func withoutReady(s v1.MultiNicNodeConfigStatus) v1.MultiNicNodeConfigStatus {
 func silence(in In, rep *v1.Report) (silent bool, left time.Duration) {
 	byDaemon := in.Pulse.Renewed && in.Job == ""
 	if rep != nil {
-		byDaemon = rep.Executor == v1.ExecutorDaemon
+		byDaemon = rep.Executor == v1.ExecutorDaemon || in.Pulse.Renewed && !in.mayBeByJob()
 	}
 	if !byDaemon || in.Pulse.Seen.IsZero() {
 		return false, 0
@@ -155,4 +157,12 @@ func silence(in In, rep *v1.Report) (silent bool, left time.Duration) {
 	}
 	left = in.Pulse.Seen.Add(cmp.Or(in.SilentAfter, v1.SilentAfter)).Sub(in.Now)
 	return left <= 0, max(left, 0)
+}
+
+// mayBeByJob says whether a report may come from a Job, as the report says. Without a bridge that
+// makes Jobs it cannot be so for long, and a node that was renewed after its report was taken over
+// has a daemon. The word of the node alone would let a machine that is gone stay Ready for ever.
+func (in In) mayBeByJob() bool {
+	taken := in.Object.Status.LastProcessed // to the second
+	return in.Jobs && (in.Job != "" || !in.Pulse.Moved || taken == nil || in.Pulse.Seen.Before(taken.Add(time.Second)))
 }

@@ -33,6 +33,12 @@ func TestStatus(t *testing.T) {
 	})
 	// A daemon has renewed the Lease, and does no more.
 	once := gather.Pulse{Seen: bridgetest.Clock(-v1.SilentAfter), Moved: true, Renewed: true}
+	beforeJob := gather.Pulse{Seen: bridgetest.Clock(-2 * time.Hour), Moved: true, Renewed: true}
+	byJob := func() gather.Report {
+		r := bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))
+		r.Executor = v1.ExecutorJob
+		return bridgetest.Said(t, r)
+	}()
 	goneSilent := Status(In{Object: bridgetest.Object(1, after(done(1))), Pulse: once, Now: bridgetest.Noon})
 
 	const (
@@ -247,11 +253,21 @@ func TestStatus(t *testing.T) {
 			}, good,
 		},
 		"a node whose last report came from a Job is never silent": {
-			In{Object: bridgetest.Object(1, after(done(1))), Pulse: quiet, Report: func() gather.Report {
-				r := bridgetest.Report(1, bridgetest.Configured(1), bridgetest.Configured(2))
-				r.Executor = v1.ExecutorJob
-				return bridgetest.Said(t, r)
-			}()}, good,
+			In{Object: bridgetest.Object(1, after(done(1))), Pulse: beforeJob, Report: byJob, Jobs: true}, good,
+		},
+		"nor one that has never had a daemon": {
+			In{Object: bridgetest.Object(1, after(done(1))), Pulse: quiet, Report: byJob}, good,
+		},
+		"a bridge that makes no Jobs does not believe in one: a Lease that was renewed once is judged": {
+			In{Object: bridgetest.Object(1, after(done(1))), Pulse: beforeJob, Report: byJob},
+			"Configured 2/2 generation 1 hash-1\n" + calm + lost + nics,
+		},
+		"nor does one that has seen the Lease move after the report": {
+			In{Object: bridgetest.Object(1, after(done(1))), Pulse: once, Report: byJob, Jobs: true},
+			"Configured 2/2 generation 1 hash-1\n" + calm + lost + nics,
+		},
+		"while the Job is there, it does": {
+			In{Object: bridgetest.Object(1, after(done(1))), Pulse: once, Report: byJob, Jobs: true, Job: "multinic-agent-1"}, good,
 		},
 		"a node whose report is gone is silent all the same": {
 			In{Object: bridgetest.Object(1, after(done(1))), Pulse: once}, "Configured 2/2 generation 1 hash-1\n" + calm + lost + nics,

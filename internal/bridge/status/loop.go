@@ -69,7 +69,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	}
 	in := In{
 		Object: obj, Report: report, Pulse: l.Pulses.Of(node), Runs: runs,
-		Now: l.Now(), SilentAfter: l.SilentAfter,
+		Now: l.Now(), SilentAfter: l.SilentAfter, Jobs: l.Jobs,
 	}
 	if l.Released != nil {
 		in.Released = l.Released(obj)
