@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"multinicd/internal/hosttest"
+	"multinicd/internal/terminal/hostile"
 )
 
 func newHost(t *testing.T) *Host {
@@ -194,6 +195,12 @@ func TestLockSaysWhoHasIt(t *testing.T) {
 	hosttest.Files(t, h.Root, map[string]string{"/proc/" + pid() + "/cmdline": "multinicd\x00run\x00"})
 	if _, err := h.Lock(t.Context(), "/var/lib/multinicd/lock", 0); !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "process "+pid()+" (multinicd run)") {
 		t.Errorf("got %v", err)
+	}
+	hosttest.Files(t, h.Root, map[string]string{"/proc/" + pid() + "/cmdline": strings.Repeat(hostile.Text+"\x00", 1000)})
+	_, err = h.Lock(t.Context(), "/var/lib/multinicd/lock", 0)
+	hostile.Check(t, err.Error())
+	if len(err.Error()) > 2*maxCommand {
+		t.Errorf("the error has %d bytes", len(err.Error()))
 	}
 	time.AfterFunc(100*time.Millisecond, release)
 	release, err = h.Lock(t.Context(), "/var/lib/multinicd/lock", 10*time.Second)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
+
+	"multinicd/internal/terminal"
 )
 
 // LogHandler is the handler for the logger of the whole program. If standard error is the journal,
@@ -135,7 +137,7 @@ func addField(fields map[string]string, prefix string, a slog.Attr) {
 		fields[name] = value.Time().Format(time.RFC3339Nano)
 		return
 	}
-	fields[name] = value.String()
+	fields[name] = terminal.Lines(value.String())
 }
 
 // fieldName turns a key into the form of systemd.journal-fields(7): A-Z, 0-9 and '_', at most 64

@@ -32,6 +32,8 @@ func TestJournalEntriesCarryFields(t *testing.T) {
 			[]entry{{"one node=n1 mac=m", journal.PriErr, map[string]string{"NODE": "n1", "MAC": "m"}}, {"two node=n1", journal.PriErr, map[string]string{"NODE": "n1"}}}},
 		{"an error of several lines is one line in the message and whole in its field", func(l *slog.Logger) { l.Error("failed", "err", errors.New("a\nb")) },
 			[]entry{{`failed err="a\nb"`, journal.PriErr, map[string]string{"ERR": "a\nb"}}}},
+		{"what a terminal would act on is escaped", func(l *slog.Logger) { l.Info("m", "nic", "a\x1b[2J\u009b\u202e") },
+			[]entry{{`m nic="a\x1b[2J\u009b\u202e"`, journal.PriInfo, map[string]string{"NIC": `a\u001b[2J\u009b\u202e`}}}},
 		{"groups are prefixes", func(l *slog.Logger) {
 			l.WithGroup("change").With("step", 2).Info("did", slog.Group("file", "name", "x"), "took", time.Second)
 		},

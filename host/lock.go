@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"multinicd/internal/terminal"
 )
 
 // ErrLocked: another process holds the lock. The text of the error says which.
@@ -52,6 +54,9 @@ func (h *Host) Lock(ctx context.Context, path string, wait time.Duration) (relea
 	}
 }
 
+// maxCommand bounds the command line of a process that is named, in bytes.
+const maxCommand = 200
+
 // holder describes the process that wrote its id into the lock file: "process 123 (multinicd run)".
 func (h *Host) holder(f *os.File) string {
 	b := make([]byte, 32)
@@ -64,5 +69,6 @@ func (h *Host) holder(f *os.File) string {
 	if err != nil || len(command) == 0 {
 		return fmt.Sprintf("process %d", pid)
 	}
-	return fmt.Sprintf("process %d (%s)", pid, bytes.ReplaceAll(bytes.TrimRight(command, "\x00"), []byte{0}, []byte{' '}))
+	words := bytes.ReplaceAll(bytes.TrimRight(command, "\x00"), []byte{0}, []byte{' '})
+	return fmt.Sprintf("process %d (%s)", pid, terminal.Line(string(words), maxCommand))
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+
+	"multinicd/internal/terminal"
 )
 
 // Notify speaks to the service manager that started us, see sd_notify(3). Outside of a service
@@ -21,8 +23,12 @@ func (Notify) Starting(more time.Duration) {
 	notify("EXTEND_TIMEOUT_USEC=" + strconv.FormatInt(more.Microseconds(), 10))
 }
 
-// Status is the one line that `systemctl status` shows. Line breaks are not allowed in it.
-func (Notify) Status(line string) { notify("STATUS=" + line) }
+// Status is the one line that `systemctl status` shows. A line break would begin another assignment,
+// and a message of more than 4096 bytes is not read at all (NOTIFY_BUFFER_MAX, systemd 257).
+func (Notify) Status(line string) { notify("STATUS=" + terminal.Line(line, maxStatus)) }
+
+// maxStatus bounds the line in bytes.
+const maxStatus = 2000
 
 // Watchdog says that the loop is alive.
 func (Notify) Watchdog() { notify(daemon.SdNotifyWatchdog) }
