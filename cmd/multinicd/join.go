@@ -60,9 +60,12 @@ func (w *wired) joining(o joinOptions) (kube.Joining, error) {
 		}
 		return j, nil
 	}
-	data, err := readJoinFile(o.tokenFile)
+	data, open, err := readJoinFile(o.tokenFile)
 	if err != nil {
 		return j, err
+	}
+	if open {
+		w.log.Warn("others than its owner may read the join file: whoever has read it can join in this node's place until the token is used; let an administrator make another with multinic-bridge token create, and keep it with mode 0600", "file", o.tokenFile)
 	}
 	if j.File, err = v1.ParseJoinFile(data); err != nil {
 		return j, fmt.Errorf("reading %s: %w", o.tokenFile, err)
@@ -76,15 +79,17 @@ func (w *wired) joining(o joinOptions) (kube.Joining, error) {
 // maxJoinFile is more than the largest file that ParseJoinFile takes.
 const maxJoinFile = 1 << 20
 
-func readJoinFile(name string) ([]byte, error) {
+// readJoinFile reads a join file, and says whether others than its owner may read it.
+func readJoinFile(name string) (data []byte, open bool, err error) {
 	info, err := os.Stat(name)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxJoinFile) {
 		err = fmt.Errorf("%s is none", name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the join file: %w", err)
+		return nil, false, fmt.Errorf("reading the join file: %w", err)
 	}
-	return os.ReadFile(name)
+	data, err = os.ReadFile(name)
+	return data, info.Mode().Perm()&0o077 != 0, err
 }
 
 // join gets a credential for the node.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -248,12 +249,23 @@ func listen(path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("removing a stale status socket: %w", err)
 	}
-	l, err := net.Listen("unix", path)
+	// The kernel gives a socket's file the mode of the socket, less the umask (unix_bind in
+	// net/unix/af_unix.c, 6.18): so nobody else can ask even in the first moment.
+	ownerOnly := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.Fchmod(int(fd), socketMode) })
+	}}
+	l, err := ownerOnly.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("listening for status requests: %w", err)
 	}
+	if err := os.Chmod(path, socketMode); err != nil { // whatever the umask is, and the kernel does
+		return nil, errors.Join(fmt.Errorf("closing the status socket to others: %w", err), l.Close())
+	}
 	return l, nil
 }
+
+// socketMode of the status socket: who may connect to it may have the NICs given back.
+const socketMode = 0o600
 
 // source is the file to read the object from: the one that was named, else the one in the
 // configuration. "" means the API server.
