@@ -21,7 +21,7 @@ func TestTheStatusSocketIsItsOwnersAlone(t *testing.T) {
 	}
 	defer l.Close()
 	info, err := os.Stat(path)
-	if err != nil || info.Mode() != os.ModeSocket|socketMode {
+	if err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("its mode is %v: %v", info.Mode(), err)
 	}
 }

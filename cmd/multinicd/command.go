@@ -14,6 +14,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon"
 	"multinicd/internal/daemon/status"
+	"multinicd/internal/terminal"
 )
 
 func newApp() *cli.App {
@@ -35,6 +36,7 @@ func commands() *cli.App {
 		Name:    "multinicd",
 		Usage:   "configure the additional NICs of this node",
 		Version: version,
+		Before:  printPlainly,
 		Description: "multinicd finds NICs by MAC address and configures them for good, as the node's MultiNicNodeConfig says.\n" +
 			"Exit codes: 0 done or nothing to do; 1 failed before any change; 2 usage; 3 failed and rolled back; 4 rollback failed;\n" +
 			"5 some NICs wait to be plugged in; 6 some NICs were refused; 7 another multinicd is at work.",
@@ -118,7 +120,7 @@ func applyCommand(c *cli.Context) error {
 	if err != nil && said.Node == "" {
 		return err
 	}
-	if werr := write(c.App.Writer, c.String("output"), said, said.Table()); werr != nil {
+	if werr := write(c.App.Writer, c.String("output"), said, status.Node.Table); werr != nil {
 		return werr
 	}
 	if code := said.ExitCode(); code != exitDone || err != nil {
@@ -143,7 +145,7 @@ func planCommand(c *cli.Context) error {
 func show(c *cli.Context) func(preview, error) error {
 	return func(p preview, err error) error {
 		if err == nil {
-			err = write(c.App.Writer, c.String("output"), p, p.Text())
+			err = write(c.App.Writer, c.String("output"), p, preview.Text)
 		}
 		if err == nil && p.code != exitDone {
 			err = exitError{p.code, nil}
@@ -166,10 +168,10 @@ func statusCommand(c *cli.Context) error {
 		return exitError{exitFailed, fmt.Errorf("%w; is it running? See: systemctl status multinicd", err)}
 	}
 	if metrics {
-		_, err := io.WriteString(c.App.Writer, r.Status.Metrics())
+		_, err := io.WriteString(c.App.Writer, terminal.Plain(r.Status).Metrics())
 		return err
 	}
-	return write(c.App.Writer, c.String("output"), r.Status, r.Status.Table())
+	return write(c.App.Writer, c.String("output"), r.Status, status.Node.Table)
 }
 
 // ask sends a request to the running daemon.
@@ -210,7 +212,7 @@ func rollbackCommand(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := write(c.App.Writer, c.String("output"), said, said.Table()); err != nil {
+	if err := write(c.App.Writer, c.String("output"), said, status.Node.Table); err != nil {
 		return err
 	}
 	for _, n := range said.NICs {
@@ -237,7 +239,7 @@ func cleanupCommand(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := write(c.App.Writer, c.String("output"), given, status.GivenText(given)); err != nil {
+	if err := write(c.App.Writer, c.String("output"), given, status.GivenText); err != nil {
 		return err
 	}
 	if code := said.ExitCode(); code != exitDone {
@@ -306,12 +308,21 @@ func checkOutput(c *cli.Context) error {
 	return nil
 }
 
-func write(w io.Writer, format string, v any, text string) error {
+// write prints v. text is v for a person: in it no text of v makes a line of its own, or acts on a
+// terminal. In JSON the texts are what they are; the writer escapes them (printPlainly).
+func write[T any](w io.Writer, format string, v T, text func(T) string) error {
 	if format == "json" {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(v)
 	}
-	_, err := io.WriteString(w, text)
+	_, err := io.WriteString(w, text(terminal.Plain(v)))
 	return err
+}
+
+// printPlainly keeps what objects, processes and links are called from acting on a terminal, in
+// whatever a command prints.
+func printPlainly(c *cli.Context) error {
+	c.App.Writer, c.App.ErrWriter = terminal.Writer(c.App.Writer), terminal.Writer(c.App.ErrWriter)
+	return nil
 }

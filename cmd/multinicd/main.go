@@ -19,6 +19,7 @@ import (
 	"syscall"
 
 	"multinicd/host"
+	"multinicd/internal/terminal"
 )
 
 // version is set by the linker, from the file VERSION.
@@ -33,11 +34,11 @@ func main() {
 	switch {
 	case errors.As(err, &code):
 		if code.err != nil {
-			fmt.Fprintln(os.Stderr, "multinicd: "+code.err.Error())
+			fmt.Fprintln(os.Stderr, "multinicd: "+terminal.Text(code.err))
 		}
 		os.Exit(code.code)
 	case err != nil:
-		fmt.Fprintln(os.Stderr, "multinicd: "+err.Error())
+		fmt.Fprintln(os.Stderr, "multinicd: "+terminal.Text(err))
 		os.Exit(exitUsage)
 	}
 }

@@ -41,7 +41,7 @@ type nicPreview struct {
 
 type fileDiff struct {
 	Path string `json:"path"`
-	Diff string `json:"diff"`
+	Diff string `json:"diff" terminal:"lines"` // each has a mark
 }
 
 // plan says what apply would do. It takes no lock and changes nothing.

@@ -9,6 +9,7 @@ import (
 
 	"multinicd/internal/apply"
 	"multinicd/internal/node"
+	"multinicd/internal/terminal"
 	"multinicd/plan"
 )
 
@@ -114,6 +115,6 @@ func recovered(r apply.Recovered) (string, error) {
 }
 
 func say(c *cli.Context, line string) error {
-	_, err := fmt.Fprintln(c.App.Writer, line)
+	_, err := fmt.Fprintln(c.App.Writer, terminal.Line(line, terminal.MaxLine))
 	return err
 }
