@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -76,12 +77,15 @@ func (d *Daemon) Serve(ctx context.Context, l net.Listener) error {
 	}
 }
 
+// maxRequest is more than the longest request, in bytes.
+const maxRequest = 64
+
 func (d *Daemon) answer(ctx context.Context, conn net.Conn) error {
 	defer conn.Close()
 	if err := conn.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
 		return err
 	}
-	line, err := bufio.NewReader(conn).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(conn, maxRequest)).ReadString('\n')
 	if err != nil {
 		return err
 	}

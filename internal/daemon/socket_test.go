@@ -92,6 +92,25 @@ func TestADaemonThatIsStillStartingAnswersAtOnce(t *testing.T) {
 	})
 }
 
+// Whoever may connect cannot have the daemon hold as much as it may.
+func TestARequestHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &socket{dialled: make(chan net.Conn)}
+		w.with = func(d *Daemon) { d.Socket = s.listen }
+		defer w.start()()
+		here, there := net.Pipe()
+		defer here.Close()
+		s.dialled <- there
+		if n, err := here.Write(make([]byte, 1<<20)); err == nil || n > maxRequest {
+			t.Errorf("it reads %d bytes of a line that does not end, %v", n, err)
+		}
+		if r := s.ask(t, AskStatus); r.Status.Node != "n1" {
+			t.Errorf("the next one is answered with %+v", r)
+		}
+	})
+}
+
 // Who waits for the daemon to be ready asks for its status next.
 func TestTheSocketIsThereBeforeTheDaemonIsReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
