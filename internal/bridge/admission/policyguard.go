@@ -53,6 +53,7 @@ type PolicyGuard struct {
 	now    func() time.Time
 	want   policies
 	told   []Parameter
+	seen   changes
 
 	mu      sync.Mutex // never held over a call
 	at      time.Time
@@ -186,6 +187,9 @@ func (g *PolicyGuard) lookNow(ctx context.Context) error {
 	}
 	before, first := g.err, g.at.IsZero()
 	g.at, g.err = now, err
+	if err == nil {
+		g.seen.looked(now, first || before != nil)
+	}
 	switch {
 	case g.err != nil && (before == nil || before.Error() != g.err.Error()):
 		g.log.Error("handing out nothing: the admission policies are not in force", "err", g.err)
@@ -251,6 +255,7 @@ func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdm
 	if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, policy); err != nil {
 		return wrong(policyKind, policy, want.Name, "reading policy %s: %w", want.Name, err)
 	}
+	g.seen.note(policy)
 	if !equality.Semantic.DeepEqual(want.Spec, policy.Spec) {
 		return wrong(policyKind, policy, want.Name, "policy %s is not that of this version", want.Name)
 	}
@@ -262,6 +267,7 @@ func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdm
 		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, have); err != nil {
 			return wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", policy.Name, err)
 		}
+		g.seen.note(have)
 		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
 			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of this version", policy.Name)
 		}
