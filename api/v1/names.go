@@ -46,6 +46,10 @@ const (
 	// object does. The bridge keeps the label only where it was told to.
 	ReadyLabel = "multinic.io/ready"
 
+	// GuardedReadyLabel on a Node says the same as ReadyLabel. A kubelet can give its own Node the
+	// other label, but not this one: the API server's NodeRestriction reserves the prefix.
+	GuardedReadyLabel = "node-restriction.kubernetes.io/multinic-ready"
+
 	// ObjectUIDAnnotation, GenerationAnnotation and RunAnnotation on a Job say what the Job works
 	// on.
 	ObjectUIDAnnotation  = "multinic.io/object-uid"
@@ -61,6 +65,10 @@ const (
 
 	// ExpiresAnnotation on the same ServiceAccount says when its token ends, as RFC 3339.
 	ExpiresAnnotation = "multinic.io/expires"
+
+	// BlockedName is the ConfigMap in NodesNamespace with the nodes that an administrator has
+	// blocked: each is a key, and its value is since when (RFC 3339). Only administrators write it.
+	BlockedName = "multinic-blocked"
 
 	// ReportKey is the one key of a report ConfigMap.
 	ReportKey = "report.json"
@@ -78,6 +86,9 @@ const (
 	// MaxInterfaces bounds the NICs of one object and of one report.
 	MaxInterfaces = 64
 )
+
+// ReadyLabels are the labels of a Node that the bridge keeps where it was told to.
+var ReadyLabels = [...]string{ReadyLabel, GuardedReadyLabel}
 
 // ReportName is the ConfigMap in NodesNamespace into which the node writes its report.
 func ReportName(node string) string { return "multinic-report-" + node }

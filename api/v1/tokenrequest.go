@@ -112,6 +112,8 @@ const (
 	ReasonKeyReplayed = "KeyReplayed"
 	// ReasonKeyInvalid: the public key is not a key.
 	ReasonKeyInvalid = "KeyInvalid"
+	// ReasonNodeBlocked: an administrator has blocked the node (BlockedName).
+	ReasonNodeBlocked = "NodeBlocked"
 	// ReasonAdmissionMissing: the admission policies that keep nodes to their own things are not in
 	// force. Without them nothing is handed out.
 	ReasonAdmissionMissing = "AdmissionMissing"

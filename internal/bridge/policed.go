@@ -57,7 +57,7 @@ func (b *bridge) wireIdentities() error {
 	}
 	requests := &joining.Loop{
 		Client: b.client, Reader: b.mgr.GetAPIReader(), Events: b.events, Log: b.Log, Now: b.Now,
-		Identities: identities, InForce: policies.InForce,
+		Identities: identities, InForce: policies.InForce, Since: policies.Since,
 	}
 	if err := joining.Watch(b.mgr, requests); err != nil {
 		return fmt.Errorf("setting up the loop of requests for tokens: %w", err)

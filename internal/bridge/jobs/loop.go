@@ -46,6 +46,9 @@ type Loop struct {
 	last map[string]time.Time // by node: when a Job was made last, if within the last second
 }
 
+// blockedRetry is when to look again at a node that an administrator has blocked.
+const blockedRetry = 10 * time.Minute
+
 // jobsOf asks the API server for a node's Jobs.
 func jobsOf(ctx context.Context, c client.Reader, node string) ([]batchv1.Job, error) {
 	var list batchv1.JobList
@@ -129,6 +132,10 @@ func (l *Loop) make(ctx context.Context, node string, in In, key gather.JobKey) 
 	}
 	if l.InForce(ctx) != nil {
 		return gather.Again(gather.AdmissionRetry), nil // InForce has told why
+	}
+	// A Job's Pod has a token of the node, in the hands of that node.
+	if is, err := gather.Blocked(ctx, l.Reader, node); err != nil || is {
+		return gather.Again(blockedRetry), err
 	}
 	if in.Jobs, err = jobsOf(ctx, l.Reader, node); err != nil {
 		return reconcile.Result{}, err

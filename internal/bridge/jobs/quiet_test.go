@@ -33,18 +33,20 @@ func TestTheLoopOfJobsThatNothingWakesLooksSeldom(t *testing.T) {
 		return l
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: bridgetest.InNodes(v1.ServiceAccountName(bridgetest.Node))}
+	blocked := &corev1.ConfigMap{ObjectMeta: bridgetest.InNodes(v1.BlockedName), Data: map[string]string{bridgetest.Node: "since"}}
 	theJob := newJob(bridgetest.Node, gather.JobKey{UID: bridgetest.UID, Generation: 1}, Options{Image: "x"}, bridgetest.Noon)
 	always := func(w bridgetest.World) reconcile.Reconciler { return newLoop(w, ExecutionJob) }
 	auto := func(w bridgetest.World) reconcile.Reconciler { return newLoop(w, ExecutionAuto) }
 	has := func(objects ...client.Object) []client.Object { return append(objects, bridgetest.StoredObject()) }
 	bridgetest.LooksSeldom(t, map[string]bridgetest.QuietRow{
-		"no policies":                  {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account), Lawless: true, Most: int(time.Hour / gather.AdmissionRetry)},
-		"no Node":                      {Loop: always, Key: bridgetest.ObjectKey, Objects: has()},
-		"no ServiceAccount":            {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode())},
-		"one runs":                     {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, theJob)},
-		"it has reported":              {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, bridgetest.StoredReport(t, bridgetest.FromJob))},
-		"a daemon that lives":          {Loop: auto, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, bridgetest.StoredReport(t), lease(true)), Pulse: "renewed"},
-		"a Lease that was never moved": {Loop: auto, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, bridgetest.StoredReport(t, bridgetest.FromJob), lease(false))},
+		"no policies":                     {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account), Lawless: true, Most: int(time.Hour / gather.AdmissionRetry)},
+		"no Node":                         {Loop: always, Key: bridgetest.ObjectKey, Objects: has()},
+		"no ServiceAccount":               {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode())},
+		"one runs":                        {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, theJob)},
+		"an administrator has blocked it": {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, blocked)},
+		"it has reported":                 {Loop: always, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, bridgetest.StoredReport(t, bridgetest.FromJob))},
+		"a daemon that lives":             {Loop: auto, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, bridgetest.StoredReport(t), lease(true)), Pulse: "renewed"},
+		"a Lease that was never moved":    {Loop: auto, Key: bridgetest.ObjectKey, Objects: has(bridgetest.StoredNode(), account, bridgetest.StoredReport(t, bridgetest.FromJob), lease(false))},
 	})
 }
 
@@ -80,5 +82,24 @@ func TestTheTimesOfJobsAreForgotten(t *testing.T) {
 	}
 	if len(l.last) != 1 {
 		t.Errorf("it remembers of %d nodes when their last Job was made, want one", len(l.last))
+	}
+}
+
+// Its Pod would have a token of the node, on that node.
+func TestABlockedNodeGetsNoJob(t *testing.T) {
+	for _, is := range []bool{false, true} {
+		objects := []client.Object{bridgetest.StoredObject(), bridgetest.StoredNode(), &corev1.ServiceAccount{ObjectMeta: bridgetest.InNodes(v1.ServiceAccountName(bridgetest.Node))}}
+		if is {
+			objects = append(objects, &corev1.ConfigMap{ObjectMeta: bridgetest.InNodes(v1.BlockedName), Data: map[string]string{bridgetest.Node: "since"}})
+		}
+		cl := bridgetest.NewBuilder(t).WithObjects(objects...).Build()
+		l := newLoop(bridgetest.World{Client: cl, Now: func() time.Time { return bridgetest.Noon }, Pulses: gather.NewPulses(), InForce: bridgetest.InForce, Log: slog.New(slog.DiscardHandler)}, ExecutionJob)
+		if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: bridgetest.ObjectKey}); err != nil {
+			t.Fatal(err)
+		}
+		jobs, err := gather.Jobs(t.Context(), cl, bridgetest.Node)
+		if err != nil || (len(jobs) == 0) != is {
+			t.Errorf("blocked: %v, and there are %d Jobs, %v", is, len(jobs), err)
+		}
 	}
 }

@@ -29,6 +29,8 @@ const keepRequest = 10 * time.Minute
 type Ask struct {
 	// Request is not changed; nor are the others.
 	Request *v1.NodeTokenRequest
+	// Blocked says that an administrator has blocked the node.
+	Blocked bool
 	// Expected says that there is a Node, an object or a ServiceAccount of the name.
 	Expected bool
 	// Join is the ServiceAccount of the join token; nil if there is none.
@@ -72,6 +74,10 @@ func Judge(a Ask) Reply {
 		again.Refuse = &v1.Remark{Reason: reason, Message: fmt.Sprintf(format, args...)}
 		return again
 	}
+	if a.Blocked {
+		again.Refuse = blocked(r.Name)
+		return again
+	}
 	if !a.Expected {
 		return refuse(v1.ReasonNodeNotExpected, "there is neither a Node nor a MultiNicNodeConfig %s, nor a join token for it", r.Name)
 	}
@@ -96,6 +102,11 @@ func Judge(a Ask) Reply {
 		}
 	}
 	return Reply{Seal: true, Replace: replace}
+}
+
+// blocked is why a blocked node gets no token.
+func blocked(node string) *v1.Remark {
+	return &v1.Remark{Reason: v1.ReasonNodeBlocked, Message: "an administrator has blocked " + node + "; `multinic-bridge token unblock --node " + node + "` ends that"}
 }
 
 func until(since, now time.Time, why string) Reply {

@@ -45,6 +45,8 @@ func TestAnswer(t *testing.T) {
 	}{
 		"a first request gets its token":         {nil, "seal"},
 		"a node that nobody expects does not":    {func(a *Ask) { a.Expected = false }, v1.ReasonNodeNotExpected},
+		"nor does a blocked one":                 {func(a *Ask) { a.Blocked = true }, v1.ReasonNodeBlocked},
+		"by no door":                             {func(a *Ask) { a.Blocked, a.Request.Spec.Door = true, v1.DoorKubelet }, v1.ReasonNodeBlocked},
 		"nor a key that is too short":            {func(a *Ask) { a.Request.Spec.PublicKey = key[:31] }, v1.ReasonKeyInvalid},
 		"nor a key of zeros":                     {func(a *Ask) { a.Request.Spec.PublicKey = make([]byte, 32) }, v1.ReasonKeyInvalid},
 		"nor who has joined":                     {joined, v1.ReasonNodeAlreadyJoined},

@@ -32,6 +32,7 @@ const (
 	eventTokenSealed  = "TokenSealed"
 	eventJoined       = "NodeJoined"
 	eventTokenNotUsed = "TokenNotUsed"
+	eventAskedTooSoon = "AskedTooSoon"
 )
 
 // Identities is what this room needs from the room that makes identities.
@@ -55,6 +56,9 @@ type Loop struct {
 	Identities Identities
 	// an error as long as the admission policies are not in force
 	InForce func(context.Context) error
+	// Since is since when they have been in force without a break, by the API server's clock, as
+	// InForce last found out. nil: since ever.
+	Since func() time.Time
 }
 
 // Reconcile answers one request, or deletes it. It reads from the API server itself: a request is
@@ -95,6 +99,9 @@ func (l *Loop) answer(ctx context.Context, r *v1.NodeTokenRequest) (reconcile.Re
 			return gather.Again(gather.AdmissionRetry), l.refuse(ctx, r,
 				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
 		}
+		if l.Since != nil && !r.CreationTimestamp.After(l.Since()) {
+			return reconcile.Result{}, l.dropUnguarded(ctx, r)
+		}
 		return l.seal(ctx, a, known, reply.Replace)
 	}
 	return gather.Again(reply.Again), nil
@@ -126,6 +133,9 @@ func (l *Loop) gather(ctx context.Context, r *v1.NodeTokenRequest) (Ask, gather.
 	if a.Lease, err = gather.Lease(ctx, l.Reader, r.Name); err != nil {
 		return a, known, err
 	}
+	if a.Blocked, err = gather.Blocked(ctx, l.Reader, r.Name); err != nil {
+		return a, known, err
+	}
 	a.Expected = known.Node != "" || known.Object != "" || known.Account != nil || a.Join != nil
 	return a, known, nil
 }
@@ -153,6 +163,13 @@ func (l *Loop) seal(ctx context.Context, a Ask, known gather.Known, replace bool
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	// A revocation blocks the node first, and then ends its identity: the new token is good if the
+	// node was not blocked before it was made.
+	if is, err := gather.Blocked(ctx, l.Reader, r.Name); err != nil {
+		return reconcile.Result{}, err
+	} else if is {
+		return gather.Again(keepRequest), l.refuse(ctx, r, *blocked(r.Name))
+	}
 	sealed, err := v1.SealToken(r.Spec.PublicKey, r.Name, r.UID, token)
 	if err != nil {
 		return reconcile.Result{}, l.refuse(ctx, r, v1.Remark{Reason: v1.ReasonKeyInvalid, Message: "spec.publicKey cannot be sealed to"})
@@ -170,15 +187,16 @@ func (l *Loop) seal(ctx context.Context, a Ask, known gather.Known, replace bool
 	return gather.Again(keepRequest), nil
 }
 
-// remember notes the key, so that a second request with it is refused. If somebody else writes the
-// Lease meanwhile, this fails and is tried again.
+// remember notes the key, so that a second request with it is refused. The note does not depend on
+// the version of the Lease: the machine that is to be replaced could renew its Lease all the time,
+// and so keep its place. Only the bridge writes the annotation.
 func (l *Loop) remember(ctx context.Context, lease *coordinationv1.Lease, r *v1.NodeTokenRequest) error {
 	next := remember(lease.Annotations[keysAnnotation], r)
 	if next == lease.Annotations[keysAnnotation] {
 		return nil
 	}
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": lease.ResourceVersion, "annotations": map[string]string{keysAnnotation: next},
+		"uid": lease.UID, "annotations": map[string]string{keysAnnotation: next},
 	}})
 	if err != nil {
 		return fmt.Errorf("encoding the key of %s: %w", r.Name, err)
@@ -244,6 +262,28 @@ func (l *Loop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.NodeToken
 	return true, nil
 }
 
+// dropUnguarded deletes a request that was made before the policies were in force. Nobody knows who
+// made it: by RBAC alone every kubelet and every join token can ask for any node. Who asks again is
+// looked at.
+func (l *Loop) dropUnguarded(ctx context.Context, r *v1.NodeTokenRequest) error {
+	l.Log.Warn("deleting a request from before the admission policies were in force", "node", r.Name, "door", string(r.Spec.Door))
+	l.tell(ctx, r, corev1.EventTypeWarning, eventAskedTooSoon,
+		"the request was made before the admission policies were in force, when anybody could make it for any node: it gets no token; the node asks again by itself")
+	_, err := l.drop(ctx, r)
+	return err
+}
+
+// drop deletes a request. It returns false if the request was gone already.
+func (l *Loop) drop(ctx context.Context, r *v1.NodeTokenRequest) (bool, error) {
+	uid := r.UID
+	if err := l.Client.Delete(ctx, r, client.Preconditions{UID: &uid}); apierrors.IsNotFound(err) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("deleting request of %s: %w", r.Name, err)
+	}
+	return true, nil
+}
+
 // remove deletes a request that is done with. If a join token has got its node a token, the join
 // token is deleted too.
 func (l *Loop) remove(ctx context.Context, a Ask, reply Reply) error {
@@ -254,11 +294,8 @@ func (l *Loop) remove(ctx context.Context, a Ask, reply Reply) error {
 			return err
 		}
 	}
-	uid := r.UID
-	if err := l.Client.Delete(ctx, r, client.Preconditions{UID: &uid}); apierrors.IsNotFound(err) {
-		return nil
-	} else if err != nil {
-		return fmt.Errorf("deleting request of %s: %w", r.Name, err)
+	if dropped, err := l.drop(ctx, r); err != nil || !dropped {
+		return err
 	}
 	switch {
 	case reply.Joined:

@@ -5,10 +5,12 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -104,5 +106,103 @@ func TestAnAnswerThatMeetsAConflictIsTriedAgain(t *testing.T) {
 				t.Errorf("%d writes; want one that met the conflict, and one after it", conflicts)
 			}
 		})
+	}
+}
+
+// atNoon is a loop that answers at noon.
+func atNoon(cl client.Client) *Loop {
+	now := func() time.Time { return bridgetest.Noon }
+	log := slog.New(slog.DiscardHandler)
+	return &Loop{Client: cl, Reader: cl, Events: events.NewFakeRecorder(10), Log: log, Now: now, InForce: bridgetest.InForce,
+		Identities: &identity.Loop{Client: cl, Log: log, Now: now, Pulses: gather.NewPulses(), Maker: &identity.Maker{Client: cl, Now: now}, InForce: bridgetest.InForce}}
+}
+
+// The machine that is to be replaced writes its Lease all the time.
+func TestAKeyIsNotedWhateverHappensToTheLease(t *testing.T) {
+	key, err := v1.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease := &coordinationv1.Lease{ObjectMeta: bridgetest.InNodes(v1.LeaseName(bridgetest.Node))}
+	request := &v1.NodeTokenRequest{ObjectMeta: bridgetest.InNodes(bridgetest.Node), Spec: v1.NodeTokenRequestSpec{Door: v1.DoorKubelet, PublicKey: key.Public()}}
+	cl := bridgetest.NewBuilder(t).WithObjects(lease).Build()
+	read, err := gather.Lease(t.Context(), cl, bridgetest.Node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renewed := read.DeepCopy()
+	renewed.Spec.HolderIdentity = new("old")
+	if err := cl.Update(t.Context(), renewed); err != nil {
+		t.Fatal(err)
+	}
+	l := &Loop{Client: cl}
+	if err := l.remember(t.Context(), read, request); err != nil {
+		t.Fatal(err)
+	}
+	now, err := gather.Lease(t.Context(), cl, bridgetest.Node)
+	if err != nil || !replayed(now, &v1.NodeTokenRequest{Spec: request.Spec}) || gather.Holder(now) != "old" {
+		t.Errorf("the Lease is %+v, %v", now, err)
+	}
+}
+
+func TestARequestFromBeforeThePoliciesIsRemoved(t *testing.T) {
+	key, err := v1.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sentence, row := range map[string]struct {
+		since time.Time
+		stays bool
+	}{
+		"made after the policies":            {bridgetest.Noon.Add(-time.Second), true},
+		"made in the same second":            {bridgetest.Noon, false},
+		"made before they came, or changed":  {bridgetest.Noon.Add(time.Hour), false},
+		"of policies that were always there": {time.Time{}, true},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			request := &v1.NodeTokenRequest{ObjectMeta: bridgetest.InNodes(bridgetest.Node), Spec: v1.NodeTokenRequestSpec{Door: v1.DoorKubelet, PublicKey: key.Public()}}
+			lease := &coordinationv1.Lease{ObjectMeta: bridgetest.InNodes(v1.LeaseName(bridgetest.Node))}
+			cl := bridgetest.NewBuilder(t).WithObjects(request, lease, bridgetest.StoredObject()).WithStatusSubresource(request).Build()
+			told := events.NewFakeRecorder(10)
+			l := atNoon(cl)
+			l.Events, l.Since = told, func() time.Time { return row.since }
+			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: bridgetest.NodeKey}); err != nil {
+				t.Fatal(err)
+			}
+			var got v1.NodeTokenRequest
+			err := cl.Get(t.Context(), bridgetest.NodeKey, &got)
+			if apierrors.IsNotFound(err) == row.stays || row.stays && len(got.Status.SealedToken) == 0 {
+				t.Errorf("the request is %+v, %v", got.Status, err)
+			}
+			if e := <-told.Events; strings.Contains(e, eventAskedTooSoon) == row.stays {
+				t.Errorf("it is told %q", e)
+			}
+		})
+	}
+}
+
+// A revocation may come while a token is being made.
+func TestANodeThatIsBlockedWhileItIsAnsweredGetsNothing(t *testing.T) {
+	key, err := v1.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &v1.NodeTokenRequest{ObjectMeta: bridgetest.InNodes(bridgetest.Node), Spec: v1.NodeTokenRequestSpec{Door: v1.DoorKubelet, PublicKey: key.Public()}}
+	lease := &coordinationv1.Lease{ObjectMeta: bridgetest.InNodes(v1.LeaseName(bridgetest.Node))}
+	cl := bridgetest.NewBuilder(t).WithObjects(request, lease, bridgetest.StoredObject()).WithStatusSubresource(request).WithInterceptorFuncs(interceptor.Funcs{
+		SubResourceCreate: func(ctx context.Context, c client.Client, sub string, o, s client.Object, opts ...client.SubResourceCreateOption) error {
+			list := &corev1.ConfigMap{ObjectMeta: bridgetest.InNodes(v1.BlockedName), Data: map[string]string{bridgetest.Node: "now"}}
+			if err := c.Create(ctx, list); err != nil {
+				return err
+			}
+			return c.SubResource(sub).Create(ctx, o, s, opts...)
+		},
+	}).Build()
+	if _, err := atNoon(cl).Reconcile(t.Context(), reconcile.Request{NamespacedName: bridgetest.NodeKey}); err != nil {
+		t.Fatal(err)
+	}
+	var got v1.NodeTokenRequest
+	if err := cl.Get(t.Context(), bridgetest.NodeKey, &got); err != nil || got.Status.Reason != v1.ReasonNodeBlocked || len(got.Status.SealedToken) > 0 {
+		t.Errorf("it is answered with %+v, %v", got.Status, err)
 	}
 }
