@@ -37,6 +37,8 @@ var (
 	ErrRefused = errors.New("the bridge refuses")
 	// ErrRequestTaken: there is a request with the node's name and another key.
 	ErrRequestTaken = errors.New("another machine, or an earlier attempt of this one, is joining under this name")
+	// errRemoved: the request is gone, without an answer.
+	errRemoved = errors.New("the request was removed before it was answered")
 )
 
 // Joined is a credential that has been tried and works.
@@ -95,27 +97,54 @@ func join(ctx context.Context, opts Options, j Joining, dial dialFunc) (*Joined,
 	}
 	defer c.CloseIdle()
 	c.connect = dial
-	key, err := v1.NewSealKey()
+	uid, text, err := c.answered(ctx, door)
 	if err != nil {
 		return nil, err
-	}
-	uid, err := c.ask(ctx, door, key.Public())
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := c.await(ctx, uid)
-	if err != nil {
-		return nil, err
-	}
-	text, err := key.Open(sealed, opts.Node, uid)
-	if err != nil {
-		return nil, fmt.Errorf("opening the bridge's answer: %w", err)
-	}
-	if text == "" || !credential.Printable(text) {
-		return nil, errors.New("opening the bridge's answer: it holds no token")
 	}
 	got := &Joined{Server: cred.Server.String(), Request: uid, Door: door, ca: ca, token: credential.NewToken(text)}
 	return got, got.try(ctx, opts, dial)
+}
+
+// asksAtMost is how often a node asks in one attempt to join.
+const asksAtMost = 5
+
+// answered asks until there is an answer, and gives the uid of the request and the token. A request
+// that is removed unanswered is made again: the bridge removes those that were made while the
+// admission policies were not in force, since anybody may have made them.
+func (c *Client) answered(ctx context.Context, door v1.Door) (uid types.UID, token string, err error) {
+	asked := 0
+	err = c.insist(ctx, func() (bool, error) {
+		var err error
+		uid, token, err = c.askOnce(ctx, door)
+		if asked++; errors.Is(err, errRemoved) && asked < asksAtMost {
+			return false, notYet{err}
+		}
+		return true, err
+	})
+	return uid, token, err
+}
+
+func (c *Client) askOnce(ctx context.Context, door v1.Door) (types.UID, string, error) {
+	key, err := v1.NewSealKey()
+	if err != nil {
+		return "", "", err
+	}
+	uid, err := c.ask(ctx, door, key.Public())
+	if err != nil {
+		return "", "", err
+	}
+	sealed, err := c.await(ctx, uid)
+	if err != nil {
+		return "", "", err
+	}
+	text, err := key.Open(sealed, c.opts.Node, uid)
+	if err != nil {
+		return "", "", fmt.Errorf("opening the bridge's answer: %w", err)
+	}
+	if text == "" || !credential.Printable(text) {
+		return "", "", errors.New("opening the bridge's answer: it holds no token")
+	}
+	return uid, text, nil
 }
 
 // identity is who asks: a credential, and the door that goes with it.
@@ -227,7 +256,7 @@ func (c *Client) await(ctx context.Context, uid types.UID) ([]byte, error) {
 		r, err := c.tokenRequest(ctx, op)
 		switch {
 		case ClassOf(err) == NotFound:
-			return true, fmt.Errorf("%s: %w: the request was removed before it was answered; ask again", op, ErrRefused)
+			return true, fmt.Errorf("%s: %w: %w; ask again", op, ErrRefused, errRemoved)
 		case err != nil:
 			return false, err
 		case r.UID != uid:
@@ -259,6 +288,8 @@ func advice(reason, node string) string {
 		return "; use the kubelet's door, or let an administrator make the join token with --replace"
 	case v1.ReasonJoinTokenEnded:
 		return "; let an administrator make another join token"
+	case v1.ReasonNodeBlocked:
+		return "; if this machine shall be there, let an administrator unblock it"
 	case v1.ReasonKeyReplayed, v1.ReasonKeyInvalid:
 		return "; join again: each attempt makes a key of its own"
 	case v1.ReasonAdmissionMissing:

@@ -117,8 +117,23 @@ func TestFaultsOfJoining(t *testing.T) {
 		"no bridge": {func(f *fakeCluster) { f.gone = true }, "is multinic-bridge running?", nil, 60},
 		"the request is taken away": {func(f *fakeCluster) {
 			f.gone = true
-			go func() { time.Sleep(5 * time.Second); f.bridgeCleansUp() }()
-		}, "removed before it was answered", ErrRefused, 20},
+			go func() {
+				time.Sleep(5 * time.Second)
+				f.bridgeCleansUp()
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.gone = false
+			}()
+		}, "", nil, 20},
+		"it is taken away each time": {func(f *fakeCluster) {
+			f.gone = true
+			f.fail = func(_ http.ResponseWriter, r *http.Request) bool {
+				if r.Method == http.MethodGet && r.URL.Path == requestsPath+"/node-a" {
+					f.request = nil
+				}
+				return false
+			}
+		}, "removed before it was answered", ErrRefused, 2 * asksAtMost},
 		"another request takes its place": {func(f *fakeCluster) {
 			f.gone = true
 			go func() {
