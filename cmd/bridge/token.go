@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -24,8 +21,12 @@ import (
 	v1 "multinicd/api/v1"
 )
 
-// minTTL is the shortest life of a token that the API server accepts.
-const minTTL = 10 * time.Minute
+const (
+	// minTTL is the shortest life of a token that the API server accepts.
+	minTTL = 10 * time.Minute
+	// maxTTL is the longest life of a join token: it lies in files and in user data until it is used.
+	maxTTL = 7 * 24 * time.Hour
+)
 
 // errUsage is wrapped by the errors of a wrong command line. They end with exit code 2.
 var errUsage = errors.New("wrong command line")
@@ -50,7 +51,7 @@ func tokenCommand() *cli.Command {
 				Action: createToken,
 				Flags: []cli.Flag{
 					node, kubeconfig,
-					&cli.DurationFlag{Name: "ttl", Value: 24 * time.Hour, Usage: "how long the token is good for, at least 10m"},
+					&cli.DurationFlag{Name: "ttl", Value: 24 * time.Hour, Usage: "how long the token is good for, 10m to 168h"},
 					&cli.BoolFlag{Name: "replace", Usage: "let it take the place of a machine that has joined under this name"},
 					&cli.StringFlag{Name: "server", Usage: "`URL` by which the machine reaches the API server; absent: the kubeconfig's"},
 					&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write the join file to `FILE`, mode 0600"},
@@ -66,9 +67,19 @@ func tokenCommand() *cli.Command {
 				Name:  "revoke",
 				Usage: "end every token of a node, and its join token",
 				Description: "The API server refuses them within seconds. While the node is expected (there is a Node or an\n" +
-					"object) the bridge makes it a new identity, by which the old tokens are worth nothing; the machine\n" +
-					"joins again by its kubelet, or by a token made with create --replace.",
+					"object) the bridge makes it a new identity, by which the old tokens are worth nothing. A machine\n" +
+					"WITH A KUBELET THEN JOINS AGAIN BY ITSELF, within half a minute, unless --block is given; one\n" +
+					"without joins by a token made with create --replace.",
 				Action: revokeToken,
+				Flags: []cli.Flag{node, kubeconfig,
+					&cli.BoolFlag{Name: "block", Usage: "let no machine join under this name, by any door, until token unblock"}},
+			},
+			{
+				Name:  "unblock",
+				Usage: "let machines join again under the name of a node that revoke --block has put out",
+				Description: "token list shows which nodes are blocked. A machine with a kubelet joins by itself then, within\n" +
+					"ten minutes.",
+				Action: unblockNode,
 				Flags:  []cli.Flag{node, kubeconfig},
 			},
 		},
@@ -100,8 +111,11 @@ func createToken(c *cli.Context) error {
 		return err
 	}
 	ttl := c.Duration("ttl")
-	if ttl < minTTL {
+	switch {
+	case ttl < minTTL:
 		return fmt.Errorf("%w: --ttl %s is too short: the API server gives no token for less than %s", errUsage, ttl, minTTL)
+	case ttl > maxTTL:
+		return fmt.Errorf("%w: --ttl %s is too long: who finds a join token that nobody has used joins by it; at most %s", errUsage, ttl, maxTTL)
 	}
 	a, err := newAdmin(c.String("kubeconfig"))
 	if err != nil {
@@ -111,8 +125,8 @@ func createToken(c *cli.Context) error {
 	if server == "" {
 		server = a.server
 	}
-	if u, err := url.Parse(server); err != nil || u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("%w: the API server's URL %q does not begin with https://: say it with --server", errUsage, server)
+	if err := checkServer(server); err != nil {
+		return err
 	}
 	ca, err := a.certificates(c.Context)
 	if err != nil {
@@ -143,20 +157,10 @@ func createToken(c *cli.Context) error {
 		return err
 	}
 	fmt.Fprintln(c.App.ErrWriter, "What follows contains the join token: keep it as you keep a password, or use --output-file.")
-	_, err = fmt.Fprintf(c.App.Writer, `#cloud-config
-# Lets this machine join as node %s: good for one join, until %s.
-write_files:
-- path: %s
-  permissions: "0600"
-  content: |
-%sruncmd:
-- [%s]
-- [rm, -f, %s]
-
-# By hand, with the text below "content: |" in a file of mode 0600 called join:
-#   %s
-`, node, expires.UTC().Format(time.RFC3339), cloudFile, indent(string(file.Encode()), "    "),
-		quoted(joinLine(server, cloudFile, hash)), cloudFile, joinLine(server, "join", hash))
+	snippet, err := cloudConfig(node, expires, file, server, hash)
+	if err == nil {
+		_, err = io.WriteString(c.App.Writer, snippet)
+	}
 	return err
 }
 
@@ -179,54 +183,17 @@ func (a *admin) welcome(ctx context.Context, node string) bool {
 	}
 }
 
-// cloudFile is where cloud-init puts the join file: in memory, so that it is gone after the next
-// boot.
-const cloudFile = "/run/multinicd-join"
-
-func joinLine(server, file, hash string) string {
-	return strings.Join([]string{"multinicd", "join", "--server", server, "--token-file", file, "--ca-hash", hash}, " ")
-}
-
-// quoted is a command line as the items of a list in YAML.
-func quoted(line string) string {
-	return `"` + strings.Join(strings.Fields(line), `", "`) + `"`
-}
-
-func indent(text, by string) string {
-	var b strings.Builder
-	for line := range strings.Lines(text) {
-		b.WriteString(by + line)
-	}
-	return b.String()
-}
-
-// writeSecret replaces a file by one of mode 0600.
-func writeSecret(path string, data []byte) (err error) {
-	// 0600 from the start
-	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-")
-	if err != nil {
-		return fmt.Errorf("writing the join file: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("writing the join file: %w", errors.Join(err, temp.Close(), os.Remove(temp.Name())))
-		}
-	}()
-	if _, err := temp.Write(data); err != nil {
-		return err
-	}
-	if err := temp.Sync(); err != nil {
-		return err
-	}
-	return errors.Join(os.Rename(temp.Name(), path), temp.Close())
-}
-
 // joinable refuses early what the bridge would later refuse to the machine.
 func (a *admin) joinable(ctx context.Context, node string, replace bool) error {
 	var lease coordinationv1.Lease
 	err := a.client.Get(ctx, client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.LeaseName(node)}, &lease)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading the Lease of %s: %w", node, err)
+	}
+	if blocked, err := a.blocked(ctx); err != nil {
+		return err
+	} else if since, is := blocked[node]; is {
+		return fmt.Errorf("node %s is blocked since %s, and the bridge would refuse it: multinic-bridge token unblock --node %s", node, v1.Printable(since, 64), node)
 	}
 	if lease.Spec.RenewTime != nil && !replace {
 		return fmt.Errorf("a machine has joined as %s already, and renewed its Lease last at %s: with --replace the new one takes its place, and it loses its identity",
@@ -325,7 +292,13 @@ func revokeToken(c *cli.Context) error {
 		return err
 	}
 	// The way in goes first. The bridge makes a new identity as soon as the old one is gone, and a
-	// join token that is left could get a token of it.
+	// join token or a kubelet that is left could get a token of it.
+	blocked := c.Bool("block")
+	if blocked {
+		if err := a.block(c.Context, node, time.Now()); err != nil {
+			return err
+		}
+	}
 	invited, err := a.dropJoin(c.Context, node)
 	if err != nil {
 		return err
@@ -334,18 +307,17 @@ func revokeToken(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if !joined && !invited {
+	if !joined && !invited && !blocked {
 		return fmt.Errorf("nothing to revoke: there is neither a credential nor a join token of node %s", node)
 	}
-	return say(c.App.Writer, joined, invited, node)
-}
-
-func say(w io.Writer, joined, invited bool, node string) error {
 	if joined {
-		fmt.Fprintf(w, "revoked every token of node %s; the API server refuses them within seconds\n", node)
+		fmt.Fprintf(c.App.Writer, "revoked every token of node %s; the API server refuses them within seconds\n", node)
 	}
 	if invited {
-		fmt.Fprintf(w, "revoked the join token of node %s\n", node)
+		fmt.Fprintf(c.App.Writer, "revoked the join token of node %s\n", node)
+	}
+	if blocked {
+		fmt.Fprintf(c.App.Writer, "blocked node %s: no machine joins under this name until multinic-bridge token unblock --node %s\n", node, node)
 	}
 	return nil
 }

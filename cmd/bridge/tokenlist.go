@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -20,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/terminal"
 )
 
 // admin is an administrator's way to the API server.
@@ -77,7 +79,7 @@ func (a *admin) certificates(ctx context.Context) ([]byte, error) {
 }
 
 // row is what is known of a node.
-type row struct{ join, replace, account, lease string }
+type row struct{ join, replace, account, lease, blocked string }
 
 func listTokens(c *cli.Context) error {
 	if c.Args().Present() {
@@ -91,11 +93,19 @@ func listTokens(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(c.App.Writer, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "NODE\tJOIN TOKEN\tREPLACE\tCREDENTIAL\tLAST SEEN")
+	return tokenTable(c.App.Writer, rows)
+}
+
+func tokenTable(out io.Writer, rows map[string]*row) error {
+	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
+	fmt.Fprintln(w, "NODE\tJOIN TOKEN\tREPLACE\tCREDENTIAL\tLAST SEEN\tBLOCKED")
 	for _, node := range slices.Sorted(maps.Keys(rows)) {
 		r := rows[node]
-		fmt.Fprintln(w, strings.Join([]string{node, orDash(r.join), orDash(r.replace), orDash(r.account), orDash(r.lease)}, "\t"))
+		cells := []string{node, r.join, r.replace, r.account, r.lease, r.blocked}
+		for i := range cells {
+			cells[i] = orDash(terminal.Line(cells[i], 200))
+		}
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	return w.Flush()
 }
@@ -153,7 +163,11 @@ func (a *admin) rows(ctx context.Context, now time.Time) (map[string]*row, error
 			of(node).lease = lease.Spec.RenewTime.UTC().Format(time.RFC3339)
 		}
 	}
-	return rows, nil
+	blocked, err := a.blocked(ctx)
+	for node, since := range blocked {
+		of(node).blocked = "since " + since
+	}
+	return rows, err
 }
 
 func orDash(s string) string {
