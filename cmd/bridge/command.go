@@ -15,6 +15,7 @@ import (
 	"multinicd/internal/bridge"
 	"multinicd/internal/bridge/jobs"
 	"multinicd/internal/bridge/rollout"
+	"multinicd/internal/terminal"
 )
 
 // env is the environment variable of a flag.
@@ -25,6 +26,7 @@ func newApp() *cli.App {
 		Name:    "multinic-bridge",
 		Usage:   "turns the reports of nodes into the status of their MultiNicNodeConfig, and gives nodes their credentials",
 		Version: version,
+		Before:  printPlainly,
 		Commands: []*cli.Command{
 			{
 				Name:   "run",
@@ -81,7 +83,7 @@ func newApp() *cli.App {
 					},
 					&cli.BoolFlag{
 						Name: "node-label", EnvVars: env("NODE_LABEL"),
-						Usage: "keep the label multinic.io/ready of Nodes: true, false or unknown (docs/cluster.md)",
+						Usage: "keep the labels multinic.io/ready and node-restriction.kubernetes.io/multinic-ready of Nodes: true, false or unknown (docs/cluster.md)",
 					},
 					&cli.StringFlag{
 						Name: "log-level", EnvVars: env("LOG_LEVEL"), Value: "info",
@@ -110,6 +112,13 @@ func newApp() *cli.App {
 	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand())
 	strict(app)
 	return app
+}
+
+// printPlainly keeps what nodes and publishers have written from acting on a terminal, in whatever a
+// command prints and logs.
+func printPlainly(c *cli.Context) error {
+	c.App.Writer, c.App.ErrWriter = terminal.Writer(c.App.Writer), terminal.Writer(c.App.ErrWriter)
+	return nil
 }
 
 // strict turns a wrong command line into one error of one line, for the app and all its commands.

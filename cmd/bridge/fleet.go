@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -13,13 +14,14 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
+	"go.yaml.in/yaml/v3"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/terminal"
 )
 
 // fleetNode is what is known of one node. The JSON names are stable.
@@ -107,20 +109,35 @@ func listFleet(c *cli.Context) error {
 	if len(nodes) == 0 {
 		fmt.Fprintln(c.App.ErrWriter, noMatch(looked, c.StringSlice("reason"), reasons))
 	}
+	return printFleet(c.App.Writer, output, nodes, time.Now())
+}
+
+func printFleet(w io.Writer, output string, nodes []fleetNode, now time.Time) error {
 	switch output {
 	case "json":
-		enc := json.NewEncoder(c.App.Writer)
+		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(nodes)
 	case "yaml":
-		data, err := yaml.Marshal(nodes)
-		if err != nil {
-			return fmt.Errorf("encoding the fleet: %w", err)
-		}
-		_, err = c.App.Writer.Write(data)
-		return err
+		return writeYAML(w, terminal.Plain(nodes))
 	}
-	return fleetTable(c.App.Writer, nodes, output == "wide", time.Now())
+	return fleetTable(w, nodes, output == "wide", now)
+}
+
+// writeYAML writes v by its names in JSON. A text is never folded: the rest of a folded text would
+// stand in a line of its own, and might look like a field.
+func writeYAML(w io.Writer, v any) error {
+	data, err := json.Marshal(v)
+	var fields any
+	if err == nil {
+		err = yaml.Unmarshal(data, &fields) // every JSON is a YAML
+	}
+	if err != nil {
+		return fmt.Errorf("encoding the fleet: %w", err)
+	}
+	enc := yaml.NewEncoder(w) // version 3 folds nothing
+	enc.SetIndent(2)
+	return errors.Join(enc.Encode(fields), enc.Close())
 }
 
 // parseStates takes the four words in upper or lower case.
@@ -279,7 +296,7 @@ func fleetTable(out io.Writer, nodes []fleetNode, wide bool, now time.Time) erro
 			row = append(row, age(n.Seen, now), generation, n.Executor, n.Degraded, n.LastJob, n.Message)
 		}
 		for i := range row {
-			row[i] = orDash(v1.Printable(row[i], 200))
+			row[i] = orDash(terminal.Line(row[i], 200))
 		}
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}

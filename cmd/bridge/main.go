@@ -17,6 +17,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"multinicd/internal/terminal"
 )
 
 // version is set by the linker, from the file VERSION.
@@ -27,7 +29,7 @@ func main() {
 	defer stop()
 	noCoreDumps()
 	if err := newApp().RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "multinic-bridge: "+err.Error())
+		fmt.Fprintln(os.Stderr, "multinic-bridge: "+terminal.Text(err))
 		if errors.Is(err, errUsage) {
 			os.Exit(2)
 		}

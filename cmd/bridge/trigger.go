@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/terminal"
 )
 
 // exitTimeout is the exit code for a run that has not ended in time. The other codes are those of
@@ -174,6 +175,11 @@ func (a *admin) makeRuns(ctx context.Context, nodes []string, action v1.RunActio
 	return out, failed
 }
 
+// ended is the line about a run that has ended.
+func ended(r v1.MultiNicNodeRun) string {
+	return fmt.Sprintf("%s: %s, exit code %d: %s: %s\n", r.Spec.Node, r.Status.State, *r.Status.ExitCode, r.Status.Reason, r.Status.Message)
+}
+
 // await reports the end of each run as soon as the run has ended. It returns the gravest exit code,
 // and an error if some have not ended in time.
 func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRun, timeout time.Duration) (int, error) {
@@ -193,7 +199,7 @@ func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRu
 				open = append(open, r) // the API server may be away for a while
 			default:
 				codes = append(codes, *r.Status.ExitCode)
-				fmt.Fprintf(w, "%s: %s, exit code %d: %s: %s\n", r.Spec.Node, r.Status.State, *r.Status.ExitCode, r.Status.Reason, r.Status.Message)
+				fmt.Fprint(w, ended(terminal.Plain(r)))
 			}
 		}
 		if runs = open; len(runs) == 0 {
