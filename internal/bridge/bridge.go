@@ -36,7 +36,7 @@ type Options struct {
 	Jobs jobs.Options
 	// Rollout brakes changes of many nodes.
 	Rollout rollout.Options
-	// NodeLabel: the bridge keeps the label v1.ReadyLabel of Nodes. This needs the rights of
+	// NodeLabel: the bridge keeps the v1.ReadyLabels of Nodes. This needs the rights of
 	// deploy/nodelabel.yaml.
 	NodeLabel bool
 	// Now is the bridge's clock; nil means time.Now.

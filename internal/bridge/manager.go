@@ -144,10 +144,12 @@ func slimNode(o any) (any, error) {
 	if !ok {
 		return o, nil
 	}
-	label, labelled := n.Labels[v1.ReadyLabel]
+	all := n.Labels
 	n.ManagedFields, n.Labels, n.Annotations, n.OwnerReferences, n.Finalizers = nil, nil, nil, nil, nil
-	if labelled {
-		n.Labels = map[string]string{v1.ReadyLabel: label}
+	for _, label := range v1.ReadyLabels {
+		if value, is := all[label]; is {
+			metav1.SetMetaDataLabel(&n.ObjectMeta, label, value)
+		}
 	}
 	return n, nil
 }

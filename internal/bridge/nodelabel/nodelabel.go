@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,12 +23,12 @@ import (
 	"multinicd/internal/bridge/gather"
 )
 
-// Loop keeps the label v1.ReadyLabel of Nodes. It is used only in a bridge that was told to label,
+// Loop keeps the v1.ReadyLabels of Nodes. It is used only in a bridge that was told to label,
 // because labelling a Node needs a right that the bridge does not have otherwise.
 type Loop struct {
 	Client client.Client // reads from the caches
 	// InForce gives an error as long as the policy is not in force that restricts the bridge to
-	// this one label.
+	// these labels.
 	InForce func(context.Context) error
 }
 
@@ -53,7 +54,8 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 	byName := gather.Wakes("", client.Object.GetName)
 	changed := predicate.Funcs{
 		UpdateFunc: func(e event.UpdateEvent) bool {
-			return e.ObjectOld.GetLabels()[v1.ReadyLabel] != e.ObjectNew.GetLabels()[v1.ReadyLabel]
+			before, now := e.ObjectOld.GetLabels(), e.ObjectNew.GetLabels()
+			return slices.ContainsFunc(v1.ReadyLabels[:], func(label string) bool { return before[label] != now[label] })
 		},
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 	}
@@ -75,17 +77,22 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		return reconcile.Result{}, err
 	}
 	want := Judge(object)
-	if node.Labels[v1.ReadyLabel] == want {
+	wrong := func(label string) bool { return node.Labels[label] != want }
+	if !slices.ContainsFunc(v1.ReadyLabels[:], wrong) {
 		return reconcile.Result{}, nil
 	}
 	if l.InForce(ctx) != nil {
 		return gather.Again(gather.AdmissionRetry), nil // InForce has told why
 	}
-	label := &want
+	value := &want
 	if want == "" {
-		label = nil // null removes the label
+		value = nil // null removes the label
 	}
-	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": node.UID, "labels": map[string]*string{v1.ReadyLabel: label}}})
+	labels := map[string]*string{}
+	for _, label := range v1.ReadyLabels {
+		labels[label] = value
+	}
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": node.UID, "labels": labels}})
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("encoding the label of Node %s: %w", req.Name, err)
 	}

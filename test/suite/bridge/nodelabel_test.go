@@ -61,6 +61,7 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 		"keep it from being deleted": `{"metadata":{"finalizers":["a.example/b"]}}`,
 		"own it":                     `{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Node","name":"a","uid":"b"}]}}`,
 		"say a word of its own":      `{"metadata":{"labels":{"multinic.io/ready":"perhaps"}}}`,
+		"say it by the other label":  `{"metadata":{"labels":{"node-restriction.kubernetes.io/multinic-ready":"perhaps"}}}`,
 	} {
 		if got := refused(body); got != "" {
 			t.Errorf("the bridge may %s: %s", name, got)
@@ -81,8 +82,10 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 			if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(made), &got); err != nil {
 				return err.Error()
 			}
-			if label := got.Labels[v1.ReadyLabel]; label != want {
-				return "it is " + label
+			for _, label := range v1.ReadyLabels {
+				if got.Labels[label] != want {
+					return label + " is " + got.Labels[label]
+				}
 			}
 			return ""
 		})
@@ -100,8 +103,24 @@ func TestNodeLabelFollowsReady(t *testing.T) {
 	shows("unknown")
 	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
 	shows("true")
-	if err := c.admin.Patch(t.Context(), made.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"labels":{"multinic.io/ready":null}}}`))); err != nil {
-		t.Fatal(err)
+	for _, label := range v1.ReadyLabels {
+		if err := c.admin.Patch(t.Context(), made.DeepCopy(), client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, label))); err != nil {
+			t.Fatal(err)
+		}
+		shows("true")
+	}
+	// A kubelet can say that its Node is ready, but only by one of the two, and not for long.
+	as := c.config("system:node:" + n.name)
+	as.Impersonate.Groups = []string{"system:nodes"}
+	kubelet := newClient(t, as)
+	says := func(label string) error {
+		return kubelet.Patch(t.Context(), made.DeepCopy(), client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"metadata":{"labels":{%q:"false"}}}`, label)))
+	}
+	if err := says(v1.GuardedReadyLabel); !apierrors.IsForbidden(err) {
+		t.Errorf("a kubelet sets %s: %v", v1.GuardedReadyLabel, err)
+	}
+	if err := says(v1.ReadyLabel); err != nil {
+		t.Errorf("a kubelet sets %s: %v", v1.ReadyLabel, err)
 	}
 	shows("true")
 	n.change("two")
