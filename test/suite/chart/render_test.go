@@ -14,7 +14,7 @@ import (
 
 // everything switches on what is off by default.
 var everything = []string{"--set", "jobs.execution=auto,rollout.max=10%,publisher.create=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true," +
-	"metrics.dashboard.enabled=true,imagePullSecrets[0].name=pull,bridge.priorityClassName=system-cluster-critical,bridge.podLabels.a=b,bridge.nodeLabel=true," +
+	"metrics.dashboard.enabled=true,imagePullSecrets[0].name=pull,bridge.priorityClassName=system-cluster-critical,bridge.podLabels.a=b,bridge.nodeLabel=true,apf.enabled=true," +
 	"bridge.podAnnotations.a=b,bridge.nodeSelector.a=b,bridge.tolerations[0].operator=Exists,bridge.extraArgs[0]=--log-format=text," +
 	"networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b,metrics.serviceMonitor.labels.a=b,metrics.prometheusRule.labels.a=b"}
 
@@ -92,7 +92,8 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 	}
 	for _, key := range []string{"ServiceMonitor multinic-system/multinic-bridge", "PrometheusRule multinic-system/multinic", "ConfigMap multinic-system/multinic-dashboard",
 		"ServiceAccount multinic-system/multinic-viola", "Role multinic-nodes/multinic-bridge-jobs",
-		"ClusterRole /multinic-bridge-node-label", "ClusterRoleBinding /multinic-bridge-node-label", "ValidatingAdmissionPolicy /multinic-node-label"} {
+		"ClusterRole /multinic-bridge-node-label", "ClusterRoleBinding /multinic-bridge-node-label", "ValidatingAdmissionPolicy /multinic-node-label",
+		"FlowSchema /multinic-nodes", "PriorityLevelConfiguration /multinic-nodes"} {
 		if with[key].Kind == "" {
 			t.Errorf("%s is not there when it is asked for", key)
 		}
@@ -142,6 +143,7 @@ func TestValuesThatAreNoneAreRefused(t *testing.T) {
 		"a level that the bridge has not":        "bridge.logLevel=trace",
 		"less than two renewals":                 "bridge.silentAfter=4m59s",
 		"less than the bridge starts with":       "jobs.deadline=59s",
+		"no share of an API server":              "apf.shares=0",
 		"a label that the Deployment selects by": `bridge.podLabels.app\.kubernetes\.io/name=x`,
 	} {
 		t.Run(name, func(t *testing.T) {
