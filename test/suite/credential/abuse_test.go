@@ -117,11 +117,15 @@ func TestAMaliciousNodeHarmsNobodyElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A node that plays the bridge would be told of as silent, with the bridge's authority.
+	plays := strings.Replace(string(impostor), `"interfaces"`, `"refused":{"reason":"NodeSilent"},"interfaces"`, 1)
+	plays = strings.Replace(plays, good, bad, 1)
 	who := "system:serviceaccount:" + v1.NodesNamespace + ":" + v1.ServiceAccountName(bad)
 	for text, why := range map[string]string{
-		`{"schema":"other"}`:                           "schema",
-		string(impostor):                               "another node",
-		"\x1b[31m\x07 <script>alert(1)</script>":       "wrote a report",
+		`{"schema":"other"}`:                     "schema",
+		string(impostor):                         "another node",
+		plays:                                    "a word of the bridge alone",
+		"\x1b[31m\x07 <script>alert(1)</script>": "wrote a report",
 		`{"schema":"<script>alert(1)</script>\u202e"}`: "wrote a report",
 	} {
 		if err := write(t.Context(), evil, bad, text); err != nil {

@@ -22,7 +22,7 @@ func TestRequestsOfNodesHaveALevelOfTheirOwn(t *testing.T) {
 	c.node(node)
 	as := c.joined(node, v1.DoorKubelet)
 	c.kubectl("apply", "--server-side", "-f", bed.Path(t, "deploy/apf.yaml"))
-	t.Cleanup(func() { c.kubectl("delete", "-f", bed.Path(t, "deploy/apf.yaml")) })
+	defer c.kubectl("delete", "-f", bed.Path(t, "deploy/apf.yaml"))
 	schema, priority := &flowcontrolv1.FlowSchema{}, &flowcontrolv1.PriorityLevelConfiguration{}
 	for _, o := range []client.Object{schema, priority} {
 		if err := c.admin.Get(t.Context(), client.ObjectKey{Name: level}, o); err != nil {

@@ -301,29 +301,34 @@ func (c *cluster) create(o client.Object) {
 // ask makes a node's request through a door and waits for the answer.
 func (c *cluster) ask(as client.Client, node string, door v1.Door, key *v1.SealKey) *v1.NodeTokenRequest {
 	c.t.Helper()
-	r := &v1.NodeTokenRequest{ObjectMeta: inNodes(node), Spec: v1.NodeTokenRequestSpec{Door: door, PublicKey: key.Public()}}
-	c.eventually("the request can be made", func() string {
-		// The right to make it comes with the identity.
-		if err := as.Create(c.t.Context(), r.DeepCopy()); err != nil && !apierrors.IsAlreadyExists(err) {
+	wish := v1.NodeTokenRequest{ObjectMeta: inNodes(node), Spec: v1.NodeTokenRequestSpec{Door: door, PublicKey: key.Public()}}
+	r := &v1.NodeTokenRequest{ObjectMeta: inNodes(node)}
+	// The right to make it comes with the identity. What was asked while the policies settle is
+	// removed, and asked again, as multinicd does.
+	c.eventually("the request is answered", func() string {
+		if err := as.Create(c.t.Context(), wish.DeepCopy()); err != nil && !apierrors.IsAlreadyExists(err) {
 			return err.Error()
 		}
-		return ""
+		return answered(c.t.Context(), as, r)
 	})
-	return c.answer(as, node)
+	return r
+}
+
+// answered reads a request, and says what is missing of its answer.
+func answered(ctx context.Context, as client.Client, r *v1.NodeTokenRequest) string {
+	if err := as.Get(ctx, client.ObjectKeyFromObject(r), r); err != nil {
+		return err.Error()
+	}
+	if r.Status.SealedAt == nil && r.Status.Reason == "" {
+		return "it is not"
+	}
+	return ""
 }
 
 func (c *cluster) answer(as client.Client, node string) *v1.NodeTokenRequest {
 	c.t.Helper()
 	r := &v1.NodeTokenRequest{ObjectMeta: inNodes(node)}
-	c.eventually("the request is answered", func() string {
-		if err := as.Get(c.t.Context(), client.ObjectKeyFromObject(r), r); err != nil {
-			return err.Error()
-		}
-		if r.Status.SealedAt == nil && r.Status.Reason == "" {
-			return "it is not"
-		}
-		return ""
-	})
+	c.eventually("the request is answered", func() string { return answered(c.t.Context(), as, r) })
 	return r
 }
 
