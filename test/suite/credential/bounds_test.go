@@ -205,6 +205,19 @@ func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 	})
 }
 
+// The Lease of a node of that name was once the probe's: the node could not renew it.
+func TestANodeMayBeCalledProbeLeases(t *testing.T) {
+	c := newCluster(t)
+	const node = "probe-leases"
+	lease := &coordinationv1.Lease{ObjectMeta: inNodes(v1.LeaseName(node))}
+	c.create(lease.DeepCopy())
+	as := c.user("system:serviceaccount:" + inside + ":" + v1.ServiceAccountName(node))
+	renewed := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"holderIdentity":"x","renewTime":"2026-01-01T00:00:00.000000Z"}}`))
+	if err := as.Patch(t.Context(), lease, renewed); err != nil {
+		t.Error(err)
+	}
+}
+
 // Whoever may make a Pod in multinic-system would be the bridge.
 func TestOnlyTheBridgesReplicaSetRunsAsTheBridge(t *testing.T) {
 	c := newCluster(t)
