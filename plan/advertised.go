@@ -7,23 +7,26 @@ import (
 	"multinicd/nic"
 )
 
-// What is live is what boots: our files say that a NIC takes no router advertisements, and has no link-local IPv6 address where no IPv6 address
-// is wanted. So the live change sets the same, and takes away what advertisements have brought before.
+// What is live is what boots. Our files say that a NIC takes no router advertisements, and has no
+// link-local IPv6 address unless an IPv6 address is wanted. So the live change sets the same, and
+// takes away what advertisements have brought before.
 
-// minMTU6 is the smallest MTU of a link that has IPv6 (RFC 8200). The kernel forgets the link's values below, and begins with its defaults above.
+// minMTU6 is the smallest MTU of a link that has IPv6 (RFC 8200). The kernel forgets the link's
+// IPv6 values below this MTU, and begins with its defaults above it.
 const minMTU6 = 1280
 
 func wantsIPv6(c nic.Config) bool {
 	return slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
 }
 
-// noIPv6 refuses what the host, or this process, cannot do. Where IPv6 is off on one link only, the change switches it on, as
-// networkd and NetworkManager do at the next boot.
+// noIPv6 refuses IPv6 addresses that the host, or this process, cannot set. Where IPv6 is off on
+// one link only, the change switches IPv6 on, as networkd and NetworkManager do at the next boot.
 func (p *planner) noIPv6(c nic.Config, l nic.Link) *Refusal {
 	i := slices.IndexFunc(c.Addresses, func(a netip.Prefix) bool { return a.Addr().Is6() })
 	switch {
 	case i < 0:
-	case p.machine.NoIPv6 != "" && (l.Conf6 == nil || l.Conf6.Off): // else somebody has switched it on for this link
+	// The last part of the condition: somebody may have switched IPv6 on for this link alone.
+	case p.machine.NoIPv6 != "" && (l.Conf6 == nil || l.Conf6.Off):
 		return refuse(NotSupported, "address %s: this host has no IPv6 (%s); take the address out of the object, or switch IPv6 on", c.Addresses[i], p.machine.NoIPv6)
 	case l.NoIPv6:
 		return refuse(NotSupported, "address %s: IPv6 is off on link %s (net.ipv6.conf.%[2]s.disable_ipv6=1), and multinicd cannot write /proc/sys here; take the address out of the object, or switch IPv6 on", c.Addresses[i], l.Name)
@@ -56,16 +59,18 @@ func conf6(c nic.Config, was Owned, l nic.Conf6) nic.Conf6 {
 		return l
 	}
 	l.AcceptRA, l.Off = 0, false
-	// Only what we have set ourselves: NetworkManager sets the mode on each link, and makes the link-local address itself.
+	// Only a mode that we have set is put back: NetworkManager sets the mode on each link, and
+	// makes the link-local address itself.
 	if was.Applied && !wantsIPv6(was.Config) && was.Conf6 != nil && l.AddrGenMode == nic.AddrGenNone {
 		l.AddrGenMode = was.Conf6.AddrGenMode
 	}
 	return l
 }
 
-// keepLinkLocal leaves the link-local address of a link that is up where nothing but IPv6 is to be changed. A NIC that the former agent, or
-// somebody by hand, has configured just as the object wants it is taken over without an event in the kernel. The address goes with the next
-// change of the link, or at the next boot.
+// keepLinkLocal leaves a link that is up its link-local address, where nothing but IPv6 is to be
+// changed. The former agent, or a person, may have configured the NIC just as the object wants it:
+// such a NIC is taken over without an event in the kernel. The address goes with the next change of
+// the link, or at the next boot.
 func keepLinkLocal(ch *nic.Change, l nic.Link) {
 	if ch.Conf6 == nil || !l.Up || !OnlyIPv6(*ch) {
 		return
@@ -75,15 +80,17 @@ func keepLinkLocal(ch *nic.Change, l nic.Link) {
 	}
 }
 
-// OnlyIPv6 says of a change that it does nothing but close a link to router advertisements. That of a link which is as wanted counts too.
+// OnlyIPv6 says whether a change does nothing, or nothing but close a link to router
+// advertisements.
 func OnlyIPv6(ch nic.Change) bool {
 	ch.Conf6, ch.HadConf6, ch.Advertised, ch.AdvertisedRoutes = nil, nil, nil, nil
 	return ch.Empty()
 }
 
-// advertised lists what router advertisements have brought to a link: addresses, routes by a router, and those to prefixes that are said to be on
-// the link. The kernel makes the latter as it makes those of addresses, but no address has them. Prefixes longer than /64 may be the
-// peer of an address, and stay.
+// advertised lists what router advertisements have brought to a link and c does not want:
+// addresses, routes by a router, and routes to prefixes that a router says are on the link. The
+// kernel makes the last kind of route as it makes the route of an address, but no address of the
+// link has the prefix. A prefix longer than /64 may be the peer of an address, and stays.
 func advertised(c nic.Config, l nic.Link) (addresses []netip.Prefix, routes []nic.Route) {
 	for _, a := range l.Addresses {
 		if a.Advertised && !slices.Contains(c.Addresses, a.Prefix) {
@@ -100,7 +107,8 @@ func advertised(c nic.Config, l nic.Link) (addresses []netip.Prefix, routes []ni
 	return addresses, routes
 }
 
-// undoConf6 adds to ch what the link had before it was ours, but for what somebody has changed since.
+// undoConf6 adds to ch what the link had before it was ours, except what somebody has changed
+// since.
 func undoConf6(ch *nic.Change, was Owned, l nic.Link) {
 	if was.Conf6 == nil || l.Conf6 == nil {
 		return

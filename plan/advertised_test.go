@@ -132,7 +132,8 @@ func TestWhatWasAdvertisedIsDrift(t *testing.T) {
 	onLink := proto(2, route("2001:db8:66::/64"))
 	more := proto(9, route("2001:db8:77::/48 fe80::bad"))
 	in.link().Routes = append(in.link().Routes, onLink, more, proto(4, route("2001:db8:88::/48 fe80::1")), proto(2, route("fe80::/64")), proto(2, route("2001:db8:7::/64")), proto(2, route("2001:db8:99::1/128")))
-	in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8:55::1/64"), Permanent: true}) // somebody's
+	// Somebody's.
+	in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8:55::1/64"), Permanent: true})
 	a := plan.Make(in.want, nil, in.Machine, in.record).Actions[0]
 	if a.Kind != plan.Configure {
 		t.Fatalf("got %s: %s", a.Kind, a.Message)

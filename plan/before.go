@@ -11,8 +11,9 @@ func Transient(r nic.Route) bool {
 	return r.Protocol == nic.ProtocolKernel || r.Protocol == nic.ProtocolAdvertisement || r.Protocol == nic.ProtocolDHCP
 }
 
-// KernelBefore gives the change that puts back all that the link of an action had, not only what the
-// action takes: a network manager that was asked for the change may have taken more. The action has a link.
+// KernelBefore gives the change that puts back all that the link of an action had. This is more
+// than what the action takes: a network manager that was asked for the change may have taken more.
+// The action has a link.
 func KernelBefore(a Action) nic.Change {
 	l := *a.Link
 	out := nic.Change{Index: l.Index, MAC: a.NIC.MAC, Had: l.Name, MTU: l.MTU, HadMTU: l.MTU, AddRules: slices.Clone(a.Change.DelRules), DelRules: a.Change.AddRules}
@@ -28,7 +29,8 @@ func KernelBefore(a Action) nic.Change {
 	}
 	for _, r := range l.Routes {
 		if !Transient(r) {
-			// As it was in all: NetworkManager, which brings its own back a moment later, would put a second one beside another.
+			// With all its attributes: NetworkManager brings its own routes back a moment later,
+			// and would put a second one beside a route that differs.
 			out.AddRoutes = append(out.AddRoutes, r)
 		}
 	}

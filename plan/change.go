@@ -7,7 +7,9 @@ import (
 	"multinicd/nic"
 )
 
-// diff compares a link with what is wanted of it, was remembered of it (zero: nothing is in force), and is to be remembered. What is neither stays.
+// diff gives the change by which a link becomes what c wants. was is what is in force (zero:
+// nothing), and o is the record once the change is done. Whatever is neither wanted nor remembered
+// stays.
 func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 	out := nic.Change{Index: l.Index, MAC: c.MAC, Had: l.Name}
 	if l.Name != c.Name && !(o.RenameBlocked && l.Up) {
@@ -58,7 +60,8 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 	return out
 }
 
-// undoConf adds to ch what the link had before it came to share a subnet, unless somebody has changed it since.
+// undoConf adds to ch the settings that the link had before it came to share a subnet, unless
+// somebody has changed them since.
 func undoConf(ch *nic.Change, was Owned, l nic.Link) {
 	if was.Config.Apart && was.Conf != nil && l.Conf == nic.Apart && *was.Conf != nic.Apart {
 		now, before := l.Conf, *was.Conf
@@ -84,7 +87,8 @@ func stale(ch *nic.Change, l nic.Link, retired []Retired) {
 	}
 }
 
-// endLease adds to ch the removal of what a DHCP client has brought, except what is retired and goes anyway.
+// endLease adds to ch the removal of what a DHCP client has brought, except what is retired and
+// goes anyway.
 func endLease(ch *nic.Change, c nic.Config, l nic.Link) {
 	addresses, routes := leased(c, l)
 	for _, a := range addresses {
@@ -117,12 +121,14 @@ func dropRoute(ch *nic.Change, r, found nic.Route) {
 	}
 }
 
-// giveBack is the change that leaves the link as it was found: without what is ours, with its first name and MTU, up or down.
+// giveBack is the change that leaves the link as it was found: without what is ours, with its first
+// name and MTU, up or down.
 func giveBack(o Owned, retired []Retired, l nic.Link) nic.Change {
 	out := nic.Change{Index: l.Index, MAC: o.MAC, Had: l.Name}
 	stale(&out, unleased(l), retired)
-	// Once it was given back, the link is another's to use. But where it comes up with an address of ours and none besides, that was a network
-	// manager who had not heard of it (networkd, restarted while the file went), and what came with the address goes too.
+	// Once the NIC was given back, the link is another's to use. But the link may come up with an
+	// address of ours and no other address. Then a network manager did not know that the file is
+	// gone (networkd, restarted while the file went), and what came with the address goes too.
 	if !o.Applied && (len(out.Del) == 0 || l.Claim != nil || slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return global(a) && !slices.Contains(out.Del, a.Prefix) })) {
 		return out
 	}
@@ -155,8 +161,8 @@ func hasRule(l nic.Link, r nic.Rule) bool {
 	return slices.ContainsFunc(l.Rules, func(h nic.Rule) bool { return h.Key() == r.Key() })
 }
 
-// shows says whether have is exactly the retired route. The same way with another source is another's, or the very one
-// that is wanted now; the kernel's own cannot be deleted.
+// shows says whether have is exactly the retired route. A route that differs only in its source is
+// another's, or is wanted now. The kernel's own route cannot be deleted.
 func (r Retired) shows(have nic.Route) bool {
 	return have.Protocol != nic.ProtocolKernel && have.Key() == r.Route.Key()
 }

@@ -12,8 +12,8 @@ import (
 	"multinicd/plan"
 )
 
-// What changes on the link of NIC 1, which is ours, in one line a part. NIC 1 has 10.1.0.5/24, MTU 1400 and a route; it was found as eth1, down,
-// with MTU 1500.
+// What changes on the link of NIC 1, which is ours, in one line a part. NIC 1 has 10.1.0.5/24, MTU
+// 1400 and a route; it was found as eth1, down, with MTU 1500.
 func TestMakeChanges(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(in *input)

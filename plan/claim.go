@@ -7,9 +7,10 @@ import (
 	"multinicd/nic"
 )
 
-// foreign says whether somebody else's configuration of the link is in the way. What a machine wrote, and a lease, gives
-// way by itself, unless the host says otherwise. What a person wrote gives way only to an object that says adopt, on a
-// host that lets it. So does a link on which others lie.
+// foreign refuses a link that somebody else's configuration holds. What a machine wrote, and a
+// lease, give way by themselves, unless the host forbids that. What a person wrote gives way only
+// to an object that says adopt, on a host that allows it. The same holds for a link on which other
+// links lie.
 func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusal {
 	if known && o.Applied || c.Adopt && !p.machine.NoAdopt {
 		return nil
@@ -46,7 +47,8 @@ func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusa
 	return nil
 }
 
-// byHand finds a default route that a person has set. Where a lease is on the link, its client may have made the route: some call ip(8) for that.
+// byHand finds a default route that a person has set. On a link with a lease the DHCP client may
+// have made the route, since some clients call ip(8) for that.
 func byHand(l nic.Link) (nic.Route, bool) {
 	if slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return global(a) && !a.Permanent }) {
 		return nic.Route{}, false
@@ -71,8 +73,9 @@ func (p *planner) wayOut() string {
 // global says whether somebody configured the address, by hand, in a file, or by DHCP.
 func global(a nic.Address) bool { return !a.Prefix.Addr().IsLinkLocalUnicast() && !a.Advertised }
 
-// leased lists what a DHCP client has brought to a link, or somebody who reads router advertisements in place of the
-// kernel, and c does not want: addresses with a lifetime, and routes. On a NIC of ours nobody is meant to do that.
+// leased lists what a DHCP client has brought to a link and c does not want: addresses with a
+// lifetime, and routes. A program that reads router advertisements in place of the kernel counts as
+// such a client. On a NIC of ours nobody is meant to do that.
 func leased(c nic.Config, l nic.Link) (addresses []nic.Address, routes []nic.Route) {
 	for _, a := range l.Addresses {
 		if global(a) && !a.Permanent && !slices.Contains(c.Addresses, a.Prefix) {
@@ -103,8 +106,8 @@ func former(c nic.Config, l nic.Link) (gone []Retired) {
 	return gone
 }
 
-// formerly lists the rules that led traffic from the link's own addresses into another table than c wants. Rules belong to
-// no link, but nobody else can mean one for such an address.
+// formerly lists the rules that lead traffic from the link's own addresses into a table that c does
+// not want. A rule belongs to no link, but nobody else can need one for such an address.
 func formerly(c nic.Config, l nic.Link) (gone []Retired) {
 	for _, r := range l.Rules {
 		r = r.Key()
@@ -115,7 +118,8 @@ func formerly(c nic.Config, l nic.Link) (gone []Retired) {
 	return gone
 }
 
-// takesOver says why what the link has now is a configuration that c takes over, "" where it is none.
+// takesOver says whose configuration of the link c takes over, and how we know; "" where there is
+// none.
 func takesOver(c nic.Config, l nic.Link, o Owned) string {
 	if o.Applied {
 		return ""

@@ -41,12 +41,13 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 	return p.drawsOthers(c.MAC, l)
 }
 
-// tableLocal is the kernel's table of its own addresses (RT_TABLE_LOCAL, linux/rtnetlink.h). It is asked before all others, so that no
-// prefix in another table is long enough to win.
+// tableLocal is the kernel's table of its own addresses (RT_TABLE_LOCAL, linux/rtnetlink.h). The
+// kernel asks this table first, so that not even the longest prefix in another table wins.
 const tableLocal = 255
 
 func (p *planner) routeConflict(c nic.Config, r nic.Route, l nic.Link) *Refusal {
-	// netplan 0.106 to 1.1.2 writes greater ones as negative numbers, and networkd then takes the route without them: in main, say.
+	// netplan 0.106 to 1.1.2 writes greater numbers as negative ones. networkd then takes the route
+	// without the table, which puts the route into main.
 	if r.Table > math.MaxInt32 || r.Metric > math.MaxInt32 {
 		return refuse(NotSupported, "route %s: table and metric can be at most %d on this host; give smaller ones", r, math.MaxInt32)
 	}
@@ -78,8 +79,9 @@ func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
 	return p.cuts(a.Masked(), nic.TableMain, l)
 }
 
-// cuts says whether a route to dst through l would draw traffic that the node lives by: the API server, its next hop, or the
-// next hop of a default route, where the present way there is a shorter prefix.
+// cuts refuses a route to dst through l that would draw traffic that the node lives by: towards the
+// API server, its next hop, or the next hop of a default route. It does so where the present way
+// there is a shorter prefix.
 func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	if table != nic.TableMain {
 		return nil
@@ -92,7 +94,9 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	}
 	for _, w := range p.machine.Lifelines {
 		ends, by := []netip.Addr{w.To, w.Via, w.Source}, w.Index
-		if w.Index == l.Index { // by a default route that goes (see Lives); the one that remains is as short
+		// The path goes by a default route that is to go (see Lives); the one that remains is as
+		// short.
+		if w.Index == l.Index {
 			ends, by = ends[:1], 0
 		}
 		for _, to := range ends {
@@ -111,8 +115,9 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	return nil
 }
 
-// bestBits is the longest prefix in main by which link index reaches a now; 0 if it has none.
-// A path through a longer prefix wins over ours whatever we add; an equal one may lose, by metric: the probe after the change tells.
+// bestBits is the longest prefix in main by which link index reaches a now; 0 if it has none. A
+// longer prefix wins over any route that we add. An equal prefix may lose, by its metric: the probe
+// after the change shows that.
 func (p *planner) bestBits(a netip.Addr, index int) int {
 	best := 0
 	for _, l := range p.machine.Links {

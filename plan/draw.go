@@ -7,9 +7,9 @@ import (
 	"multinicd/nic"
 )
 
-// A NIC of ours draws the traffic that is meant for its own subnets and routes, and no other. So what the
-// object asks for is compared with the routes of the links that are not ours: those of the primary, of
-// Pods and of Services. What is in force already is not refused afterwards: it stays as it is.
+// A NIC of ours draws the traffic that is meant for its own subnets and routes, and no other. So
+// what the object asks for is compared with the routes of the links that are not ours: those of the
+// primary, of Pods and of Services. What is in force already is not refused afterwards.
 
 // The shortest prefixes that a subnet or a route may have: a shorter one draws half of the world.
 const (
@@ -89,7 +89,8 @@ func (p *planner) drawn(dst netip.Prefix, table int, l nic.Link, what string) *R
 	return nil
 }
 
-// reaches says whether one of the links has a route in main to all of dst, of at least that many bits.
+// reaches says whether a link that of names has a route in main to all of dst, of at least that
+// many bits.
 func (p *planner) reaches(dst netip.Prefix, bits int, of func(nic.Link) bool) bool {
 	return slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
 		return of(o) && slices.ContainsFunc(o.Routes, func(r nic.Route) bool {
@@ -98,8 +99,9 @@ func (p *planner) reaches(dst netip.Prefix, bits int, of func(nic.Link) bool) bo
 	})
 }
 
-// overlaps refuses a route that takes traffic from one of a link that is not ours: it lies within that one,
-// or is equal to it and no worse. A wider one takes nothing, since the kernel goes by the longest prefix.
+// overlaps refuses a route that takes traffic from a route of a link that is not ours: want lies
+// within that route, or is equal to it and has no worse metric. A wider route takes nothing, since
+// the kernel chooses the longest prefix.
 func (p *planner) overlaps(want nic.Route, l nic.Link, what string) *Refusal {
 	for _, o := range p.machine.Links {
 		if o.Index == l.Index || p.ours(o) {

@@ -9,7 +9,8 @@ import (
 	"multinicd/plan"
 )
 
-// pods is what a container network puts on a host: its own device, and the Pods of other nodes behind it.
+// pods is what a container network puts on a host: its own device, and the Pods of other nodes
+// behind it.
 func (in *input) pods(routes ...string) {
 	l := nic.Link{Index: 40, Name: "flannel.1", Kind: "vxlan", Up: true, MTU: 1450}
 	for _, r := range routes {

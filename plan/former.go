@@ -6,8 +6,9 @@ import (
 	"multinicd/nic"
 )
 
-// formerRules lists the rules by which the former agent led traffic from the NIC's addresses into a table that is for this link alone, and
-// that are not wanted. Its rules say nothing else; whoever led the same address elsewhere keeps his.
+// formerRules lists the rules of the former agent for the NIC's addresses that are not wanted. Such
+// a rule leads into a table of the former agent that only this link uses, and says nothing else. A
+// rule that leads the same address elsewhere is somebody else's, and stays.
 func (p *planner) formerRules(c nic.Config, l nic.Link) (out []Retired) {
 	for _, r := range l.Rules {
 		r = r.Key()

@@ -7,24 +7,25 @@ import (
 	"multinicd/nic"
 )
 
-// A default route in a NIC's own table would also take what the NIC's addresses answer to Pods, to which
-// main leads. So the kernel asks, for each address of that family, in this order:
+// A default route in a NIC's own table would also take the NIC's answers to Pods, to which main
+// leads. So the kernel asks these rules for each address of the family of the gateway, in this
+// order (here of NIC 1):
 //
 //	 9999: from ADDRESS to NETWORK lookup OWN                     what comes before main all the same
 //	10001: from ADDRESS lookup main suppress_prefixlength 0       main, except its default route
 //	20001: from ADDRESS lookup OWN                                the rest, the default route too
 //
-// Of the rules of NIC 1, for one. Before main come only networks for which main says another link, or may:
+// Before main come only networks for which main names another link, or may name one:
 //
-//   - a subnet that another link is in too, of which main has the route of one;
+//   - a subnet that another link is in too, since main has the route of one of them only;
 //   - a route that the object puts into the NIC's own table, which main does not have;
 //   - a route to a network to which another NIC of the object leads as well.
 //
-// It follows from what is wanted alone, and from who shares a subnet.
+// The rules follow from what is wanted, and from which links share a subnet; from nothing else.
 
-// BehindMain gives the rules by which main's routes, except its default, come before the default route in a
-// NIC's own table: one for each address that looks up such a table. c is laid out. The result does not
-// depend on whether c.Rules has such rules already.
+// BehindMain gives the rules that ask main, except its default route, before the default route in a
+// NIC's own table. There is one for each address that looks up such a table. c is laid out. The
+// result does not depend on whether c.Rules has such rules already.
 func BehindMain(c nic.Config) (out []nic.Rule) {
 	for _, r := range c.Rules {
 		if r.Priority != nic.Priority(c.ID) || r.Table != nic.Table(c.ID) || !r.From.IsSingleIP() {
@@ -39,8 +40,8 @@ func BehindMain(c nic.Config) (out []nic.Rule) {
 	return out
 }
 
-// behindMain gives all rules of a NIC, whose other rules and routes c has. The rules that lead to main come
-// last: the writer makes rules in this order.
+// behindMain gives all rules of the NIC, whose other rules and routes are in c. The rules that lead
+// to main come last: the writer makes rules in this order.
 func (t *ownTable) behindMain(c nic.Config) (out []nic.Rule) {
 	main := BehindMain(c)
 	for _, m := range main {

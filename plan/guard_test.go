@@ -11,7 +11,8 @@ import (
 	"multinicd/plan"
 )
 
-// host is a machine with a primary NIC, by which everything goes, and two more NICs that are nobody's.
+// host is a machine with a primary NIC, by which everything goes, and two more NICs that are
+// nobody's.
 func host() plan.Machine {
 	eth0 := nic.Link{Index: 2, Name: "eth0", MAC: mac(0xee), Device: true, Up: true, Carrier: true, MTU: 1500,
 		Addresses: []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Permanent: true}, {Prefix: netip.MustParsePrefix("2001:db8:2::10/64"), Permanent: true}},
@@ -72,7 +73,8 @@ func proto(protocol int, r nic.Route) nic.Route {
 	return r
 }
 
-// Each refusal of the guard and its neighbour that is just allowed. An empty reason: NIC 1 is configured.
+// Each refusal of the guard and its neighbour that is just allowed. An empty reason: NIC 1 is
+// configured.
 var guardTable = map[string]struct {
 	change func(in *input)
 	reason plan.Reason
@@ -106,7 +108,7 @@ var guardTable = map[string]struct {
 	"hardware with a name that the administrator denies":          {func(in *input) { in.link().Name, in.Deny = "storage0", []string{"storage*"} }, plan.NotPhysical, "storage*"},
 	"hardware with a name that the administrator does not deny":   {func(in *input) { in.link().Name, in.Deny = "stor0", []string{"storage*"} }, "", ""},
 	"a broken pattern of the administrator's denies nothing":      {func(in *input) { in.Deny = []string{"[", "a["} }, "", ""},
-	"a NIC called like a bridge of docker but for the dash":       {func(in *input) { in.link().Name = "bri0" }, "", ""},
+	"a NIC called like a bridge of docker except for the dash":    {func(in *input) { in.link().Name = "bri0" }, "", ""},
 	"a protected kind stays protected where all virtual is taken": {func(in *input) { in.link().Name, in.link().Kind, in.Kinds = "lxc1", "veth", []string{"veth"} }, plan.NotPhysical, "lxc*"},
 
 	// What the node lives by; see livesTable.
@@ -439,7 +441,8 @@ func TestMakeRefuses(t *testing.T) {
 	}
 }
 
-// What Make refuses for a link's sake is refused right before the change too, if it has come up since; and nothing that Make allows.
+// What Make refuses because of a link is refused right before the change too, if it has come up
+// since; and nothing that Make allows.
 func TestAgainRefusesWhatMakeRefuses(t *testing.T) {
 	// The rest is for the kernel to refuse, or about the plan as a whole.
 	lasting := []plan.Reason{plan.ProtectedLink, plan.NotPhysical, plan.ForeignConfig, plan.AddressInUse, plan.CutsAPIPath}

@@ -11,8 +11,9 @@ import (
 // Life says why the node lives by a link.
 type Life struct {
 	Why string // with the evidence; a clause that follows the link's name: "holds 192.0.2.10, ..."
-	// Default: because of its default route, and of nothing else. Silent: because the API server does not
-	// answer through the link whose default route would remain. At most one of them is set.
+	// Default: because of its default route, and of nothing else. Silent: because the API server
+	// does not answer through the link whose default route would remain. At most one of them is
+	// set.
 	Default, Silent bool
 }
 
@@ -35,9 +36,9 @@ func Lives(l nic.Link, m Machine, rec Record) *Life {
 	return nil
 }
 
-// ToAsk lists the links, by ifindex and sorted, of which Machine.Answers should tell: those whose default
-// route would remain where a NIC that is named, or ours, carries the path to the API server by its own.
-// Mostly there is none, and nothing has to be asked.
+// ToAsk lists the links, by ifindex and sorted, of which Machine.Answers should tell. A NIC that is
+// named, or ours, may carry the path to the API server by its own default route: then these are the
+// links whose default route would remain. Mostly there is none, and nothing has to be asked.
 func ToAsk(m Machine, rec Record) (out []int) {
 	for _, l := range m.Links {
 		f := life{machine: m, record: rec, links: m.Links}
@@ -106,9 +107,9 @@ func (f *life) by(o nic.Link) *Life {
 	return nil
 }
 
-// gives says whether the path w goes by a default route of o, and o is the link that is asked about.
-// Such a path may move to the default route that remains, if there is an answer by that. Any other is
-// there because of a longer route, and nobody knows another way.
+// gives says whether the path w goes by a default route of o, where o is the link that is asked
+// about. Such a path may move to the default route that remains, if the API server answers through
+// it. A path by a longer route has no other way that we know of.
 func (f *life) gives(o nic.Link, w Lifeline) bool {
 	return o.Index == f.asked.Index && w.ByDefault(o, f.links)
 }
@@ -129,8 +130,8 @@ func (w Lifeline) ByDefault(l nic.Link, links []nic.Link) bool {
 	return byDefault
 }
 
-// silent says, of a path by a default route that does not count, whether it has nowhere to go: the API
-// server does not answer through each link whose default route counts and so would remain.
+// silent says why a path has nowhere to go, if its default route does not count. nil: the API
+// server answers through each link whose default route counts and so would remain.
 func (f *life) silent(o nic.Link, w Lifeline) *Life {
 	remain, why := f.remain(o, w)
 	if len(remain) == 0 {
@@ -144,8 +145,8 @@ func (f *life) silent(o nic.Link, w Lifeline) *Life {
 	return nil
 }
 
-// remain gives the links by whose default routes a path goes on when it leaves o: those that count, and
-// those that the kernel follows next.
+// remain gives the links by whose default routes a path goes on when it leaves o: those that count,
+// and those that the kernel follows next.
 func (f *life) remain(o nic.Link, w Lifeline) ([]candidate, string) {
 	main := family{w.To.Is4(), nic.TableMain}
 	counting, why := f.counting(main)
@@ -197,10 +198,12 @@ type candidate struct {
 	drift bool // a DHCP client brought it to a NIC that is ours and in force
 }
 
-// candidates lists the links that have a default route in a table, and have not by drift alone.
+// candidates lists the links that have a default route in a table, without drift where there is
+// another.
 //
-// On a NIC of ours that is in force, one by a router advertisement is drift: our files keep it away from
-// the next boot on. One by a DHCP client is drift where there is another.
+// On a NIC of ours that is in force, a default route by a router advertisement is always drift: our
+// files keep it away from the next boot on. A default route by a DHCP client is drift where there
+// is another default route.
 func (f *life) candidates(t family) []candidate {
 	out := f.defaults(t)
 	meant := slices.DeleteFunc(slices.Clone(out), func(c candidate) bool { return c.drift })
@@ -210,8 +213,8 @@ func (f *life) candidates(t family) []candidate {
 	return out
 }
 
-// defaults lists the links that have a default route in a table, except those of ours that have it by a
-// router advertisement alone.
+// defaults lists the links that have a default route in a table, except links of ours that have it
+// by a router advertisement alone.
 func (f *life) defaults(t family) (out []candidate) {
 	for _, o := range f.links {
 		ours := f.ours(o)
@@ -233,10 +236,12 @@ func (f *life) defaults(t family) (out []candidate) {
 	return out
 }
 
-// counting gives the links whose default route counts in a table, and why: those that hold the node's
-// address. Where none of them does, the one by which the kernel leads to the API server; else the one
-// of the lowest metric. Of equal ones that of a link which the object does not name; all, if it names
-// all. Which of equal ones the kernel follows depends on whose lease came first.
+// counting gives the links whose default route counts in a table, and why.
+//
+// The links that hold the node's address count. If none of them has a default route, the link by
+// which the kernel leads to the API server counts; else the link of the lowest metric. Of several
+// equal links, those count that the object does not name; if it names them all, all count. Chance
+// decides which of several equal routes the kernel follows: whose lease came first.
 func (f *life) counting(t family) (out []candidate, why string) {
 	all := f.candidates(t)
 	if len(all) == 1 {
@@ -275,8 +280,8 @@ func (f *life) counting(t family) (out []candidate, why string) {
 	return slices.DeleteFunc(all, func(c candidate) bool { return !counts[c.link.Index] }), why
 }
 
-// tied says whether chance alone decided between two default routes: their metrics are equal, or were
-// given by one and the same client on n links. NetworkManager adds 1 for each link that came before.
+// tied says whether chance alone decided between two default routes: their metrics are equal, or
+// the same DHCP client gave both on n links. NetworkManager adds 1 for each link that came before.
 func tied(a, b nic.Route, n int) bool {
 	d := a.Key().Metric - b.Key().Metric
 	lease := a.Protocol == b.Protocol && (a.Protocol == nic.ProtocolDHCP || a.Protocol == nic.ProtocolAdvertisement)
@@ -292,13 +297,13 @@ func (f *life) named(l nic.Link) bool {
 // ours says whether a link is that of a NIC in force, and not one that lies on it and has its MAC.
 func (f *life) ours(l nic.Link) bool { return physical(l, f.machine.Kinds) && f.record.inForce(l) }
 
-// tableDefault is the kernel's table behind main (RT_TABLE_DEFAULT, linux/rtnetlink.h). Everybody looks
-// it up, as main.
+// tableDefault is the kernel's table behind main (RT_TABLE_DEFAULT, linux/rtnetlink.h). Everybody
+// looks this table up, as main.
 const tableDefault = 253
 
-// open says whether others than the link itself look up the table of its route r. Nobody else does
-// where the table is ours or the former agent's, or where all rules that lead there are for addresses
-// of the link. A table to which no rule leads may be a VRF's: nobody knows who looks it up.
+// open says whether anybody except the link itself looks up the table of its route r. Nobody else
+// does where the table is ours or the former agent's, or where all rules that lead there are for
+// addresses of the link. A table to which no rule leads may be a VRF's, and counts as open.
 func open(r nic.Route, l nic.Link, links []nic.Link) bool {
 	t := r.Key().Table
 	if nic.OwnTable(t) || len(l.Former) > 0 && nic.FormerTable(t) {
@@ -319,7 +324,8 @@ func open(r nic.Route, l nic.Link, links []nic.Link) bool {
 	return !led
 }
 
-// ofFamily says whether a rule is one of IPv4, or one of IPv6. Of a rule without addresses nobody knows.
+// ofFamily says whether a rule is for IPv4 (four), or for IPv6. A rule without addresses counts for
+// both.
 func ofFamily(r nic.Rule, four bool) bool {
 	a := r.From.Addr()
 	if !a.IsValid() {
@@ -328,8 +334,8 @@ func ofFamily(r nic.Rule, four bool) bool {
 	return !a.IsValid() || a.Is4() == four
 }
 
-// ofLink says whether a rule is for nothing but what comes from addresses of the link: one of them, or
-// its subnet where no other link has an address in it.
+// ofLink says whether a rule is only for what comes from addresses of the link: one address, or the
+// link's subnet where no other link has an address in it.
 func ofLink(r nic.Rule, l nic.Link, links []nic.Link) bool {
 	from := func(is func(netip.Prefix) bool) bool {
 		return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return is(a.Prefix) })
@@ -345,8 +351,8 @@ func ofLink(r nic.Rule, l nic.Link, links []nic.Link) bool {
 	})
 }
 
-// above gives a link and all that lies on it, however far: VLANs and macvlans, and the bonds, bridges and
-// VRFs that they or it belong to.
+// above gives a link and all links that lie on it, however far: VLANs and macvlans, and the bonds,
+// bridges and VRFs to which one of these links belongs.
 func (f *life) above(l nic.Link) []nic.Link {
 	out := []nic.Link{l}
 	for i := 0; i < len(out); i++ {

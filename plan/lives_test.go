@@ -264,8 +264,8 @@ func TestWhatTheNodeLivesBy(t *testing.T) {
 	}
 }
 
-// A subnet that holds the API server is refused also where the way there goes by the NIC's own default
-// route now: that goes with the take-over.
+// A subnet that holds the API server is refused also where the way there goes by the NIC's own
+// default route now: that goes with the take-over.
 func TestTheWayThatRemainsIsNotCut(t *testing.T) {
 	for wish, want := range map[string]plan.Reason{"198.51.100.10/24": plan.CutsAPIPath, "10.1.0.5/24": "", "10.1.0.5/28": ""} {
 		x := &input{Machine: stock(), want: []nic.Config{config(1, wish)}}

@@ -7,10 +7,11 @@ import (
 	"multinicd/nic"
 )
 
-// Links may lie on one of ours: a VLAN, a Pod's macvlan. The kernel makes their MTU smaller with that of the link below,
-// and never greater again; and it sets VLANs down with it, whose routes are gone then. So the link below is not made
-// smaller than they are, and not set down under one that is up. A macvlan that is in another network namespace, as a Pod's
-// usually is, is not seen from here.
+// Links may lie on one of ours: a VLAN, a Pod's macvlan. When the link below gets a smaller MTU,
+// the kernel makes theirs smaller too, and never greater again. When the link below is set down,
+// the kernel sets VLANs down too, and their routes are lost. So the link below is not made smaller
+// than they are, and not set down under a link that is up. A macvlan in another network namespace,
+// as a Pod's usually is, is not seen from here.
 
 // lying gives the links that lie on l, in the order of links.
 func lying(l nic.Link, links []nic.Link) (out []nic.Link) {
@@ -43,8 +44,8 @@ func (p *planner) roomy(c nic.Config) int {
 	return c.MTU
 }
 
-// Spare takes out of a change of link l what would hurt those of links that lie on it. note says what that was; "":
-// nothing.
+// Spare takes out of a change of link l what would hurt the links that lie on l. note says what was
+// taken out; "": nothing.
 func Spare(ch *nic.Change, l nic.Link, links []nic.Link) (note string) {
 	if on, ok := widest(l, links); ok && ch.MTU != 0 && ch.MTU < min(on.MTU, l.MTU) {
 		note = fmt.Sprintf("link %s keeps MTU %d, since link %s, which lies on it, needs that", l.Name, on.MTU, on.Name)

@@ -6,10 +6,10 @@ import (
 	"multinicd/nic"
 )
 
-// Names gives the changes that give the links of our NICs their names back at boot, before anybody has
-// set them up: cloud-init calls a NIC that it knows by its own name at every boot, and older kernels
-// rename no link that is up. A link that is up, and a name that another link has, are left to the daemon.
-// Nothing but names is in the changes. m needs Links, Deny and Kinds.
+// Names gives the changes by which the links of our NICs get their names back at boot, before
+// anybody has set the links up. cloud-init gives a NIC that it knows its own name at every boot,
+// and older kernels rename no link that is up. The daemon sees to a link that is up, and to a name
+// that another link has. The changes have nothing but names. m needs Links, Deny and Kinds.
 func Names(m Machine, rec Record) (out []nic.Change) {
 	p := planner{machine: m, record: rec}
 	for _, o := range rec.NICs {

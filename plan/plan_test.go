@@ -21,8 +21,9 @@ import (
 
 var update = flag.Bool("update", false, "write golden files anew")
 
-// scenario is a folder of testdata, shared by all dialects: want.json ([]nic.Config), links.json (plan.Machine), record.json (plan.Record;
-// absent: nothing is ours), and plan.json, which is written by -update.
+// scenario is a folder of testdata, shared by all dialects: want.json ([]nic.Config), links.json
+// (plan.Machine), record.json (plan.Record; absent: nothing is ours), and plan.json, which is
+// written by -update.
 type scenario struct {
 	want    []nic.Config
 	machine plan.Machine
@@ -48,7 +49,8 @@ func load(t *testing.T, dir string) (s scenario) {
 	return s
 }
 
-// told is an action as plan.json has it: whole, but for the link, of which links.json tells, and for what is zero.
+// told is an action as plan.json has it: whole, except the link, which is in links.json, and what
+// is zero.
 type told struct {
 	Kind    plan.Kind
 	NIC     string

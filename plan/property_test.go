@@ -227,10 +227,11 @@ func carryOut(c nic.Change, m *plan.Machine) error {
 	return nil
 }
 
-// Whatever is wanted, there and remembered: no protected link changes, nothing of others goes, the same input gives the same plan, and
-// what was done once is not done again.
+// Whatever is wanted, there and remembered: no protected link changes, nothing of others goes, the
+// same input gives the same plan, and what was done once is not done again.
 func TestMakeKeepsItsPromises(t *testing.T) {
-	// Each case is planned for, twice over, until it comes to rest: more than 10,000 plans. Where -rapid.checks is given, that many cases.
+	// Each case is planned for, twice over, until it comes to rest: more than 10,000 plans. Where
+	// -rapid.checks is given, that many cases.
 	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
 		if err := f.Value.Set("3500"); err != nil {
 			t.Fatal(err)
@@ -270,7 +271,8 @@ func TestMakeKeepsItsPromises(t *testing.T) {
 			for _, a := range p.Actions {
 				kinds[a.Kind]++
 				quiet = quiet && a.Change.Empty()
-				// Another NIC that is refused no more may share a subnet with it: then it is laid out in another way.
+				// Another NIC that is refused no more may share a subnet with it: then it is laid
+				// out in another way.
 				if d, ok := done[a.NIC.MAC]; ok && d.Kind == a.Kind && d.NIC.Equal(a.NIC) && !a.Change.Empty() {
 					t.Fatalf("pass %d: %s was done already: %s", pass, a.NIC.MAC, a.Change)
 				}
@@ -310,8 +312,9 @@ func TestMakeKeepsItsPromises(t *testing.T) {
 	t.Logf("%d plans with %v", plans, kinds)
 }
 
-// laidOut holds the NICs of a plan together: each has the tables, rules and priorities of its own id only, a host address has its rule and its
-// subnet's route in that table, and main one route of ours for a subnet that several share.
+// laidOut holds the NICs of a plan together: each has the tables, rules and priorities of its own
+// id only, a host address has its rule and its subnet's route in that table, and main one route of
+// ours for a subnet that several share.
 func laidOut(t *rapid.T, p plan.Plan) {
 	inMain := map[netip.Prefix]int{}
 	for _, a := range p.Actions {
@@ -347,7 +350,8 @@ func laidOut(t *rapid.T, p plan.Plan) {
 	}
 }
 
-// advertisedNothing is a link as the guard is to see it: on one of a NIC that is ours and in force, what routers advertise protects nothing.
+// advertisedNothing is a link as the guard is to see it: on one of a NIC that is ours and in force,
+// what routers advertise protects nothing.
 func advertisedNothing(l nic.Link, rec plan.Record) nic.Link {
 	for _, o := range rec.NICs {
 		if o.Applied && l.HasMAC(o.MAC) {

@@ -7,37 +7,38 @@ import (
 	"multinicd/nic"
 )
 
-// Reason is a word that programs may branch on; docs/reasons.md has a row for each. The same words stand in the API's status.
+// Reason is a word that programs may branch on; docs/reasons.md has a row for each. The API's
+// status has the same words.
 type Reason string
 
 // Why an action is refused or waits.
 const (
 	WaitingForNIC Reason = "WaitingForNIC" // no link has the MAC
 	AmbiguousMAC  Reason = "AmbiguousMAC"  // several links have it
-	ProtectedLink Reason = "ProtectedLink" // the node lives by this link: default route, API server, kubelet
+	ProtectedLink Reason = "ProtectedLink" // the node lives by it: default route, API server, kubelet
 	NotPhysical   Reason = "NotPhysical"   // not hardware, enslaved, or a container network's
 	ForeignConfig Reason = "ForeignConfig" // a person configured the link, and adopt is not set
 	NameTaken     Reason = "NameTaken"     // another link has the name
-	AddressInUse  Reason = "AddressInUse"  // another link of this host, or a neighbour, has the address
-	CutsAPIPath   Reason = "CutsAPIPath"   // the subnet or route would draw the API server's or the gateway's traffic to this NIC
+	AddressInUse  Reason = "AddressInUse"  // another link of this host, or a neighbour, has it
+	CutsAPIPath   Reason = "CutsAPIPath"   // it would draw the API server's or the gateway's traffic
 	// SubnetConflict: the subnet or route would draw the traffic of a network that is not ours.
 	SubnetConflict Reason = "SubnetConflict"
-	TableTaken     Reason = "TableTaken"    // the NIC's own routing table, or the priority of its rules, is somebody else's
+	TableTaken     Reason = "TableTaken"    // somebody else has the NIC's own table, or its priority
 	MTUTooLarge    Reason = "MTUTooLarge"   // the device cannot do it
 	NotSupported   Reason = "NotSupported"  // this backend cannot do it
 	InvalidSpec    Reason = "InvalidSpec"   // today's rules refuse the entry
-	NoBackend      Reason = "NoBackend"     // nobody configures the link in a way that multinicd writes
-	ChangeCrashed  Reason = "ChangeCrashed" // the change ended the daemon more than once and is not tried again
+	NoBackend      Reason = "NoBackend"     // multinicd writes nothing that configures the link
+	ChangeCrashed  Reason = "ChangeCrashed" // it ended the daemon more than once; not tried again
 )
 
 // How a NIC ended that was configured, or tried.
 const (
 	Configured         Reason = "Configured"
-	RenameAtReboot     Reason = "RenameAtReboot"     // configured under its present name; the kernel does not rename a link that is up
+	RenameAtReboot     Reason = "RenameAtReboot"     // configured; the name comes with the next boot
 	ApplyFailed        Reason = "ApplyFailed"        // a step failed; undone
 	ValidationFailed   Reason = "ValidationFailed"   // the host's own tool refuses our file; undone
-	VerificationFailed Reason = "VerificationFailed" // after the change the kernel does not show what is wanted; undone
-	ProbeFailed        Reason = "ProbeFailed"        // after the change something did not answer that had answered before; undone
+	VerificationFailed Reason = "VerificationFailed" // the kernel does not show what is wanted; undone
+	ProbeFailed        Reason = "ProbeFailed"        // what had answered before did not; undone
 	RollbackFailed     Reason = "RollbackFailed"     // the change failed and could not be undone whole
 )
 
@@ -59,8 +60,8 @@ func (r *Refusal) action(c nic.Config, l *nic.Link) Action {
 // maxMessage bounds messages, in bytes, as the report does.
 const maxMessage = 256
 
-// refuse makes a refusal whose message says first what is in the way and, after its last semicolon, what to do: that stays also where the
-// message is too long.
+// refuse makes a refusal whose message says first what is in the way and, after its last semicolon,
+// what to do. A message that is too long loses text from its first part.
 func refuse(r Reason, format string, args ...any) *Refusal {
 	msg := fmt.Sprintf(format, args...)
 	if len(msg) > maxMessage {

@@ -20,15 +20,16 @@ type Owned struct {
 	Found   Found      // the link as we first found it
 	Adopted bool       // somebody else's configuration was taken over
 	Device  string     `json:",omitempty"` // the link's Parent, when it was here last
-	From    string     `json:",omitempty"` // whose that was, and how we know: a sentence; set with Adopted
+	From    string     `json:",omitempty"` // a sentence: whose it was, and how we know
 	// Backend wrote Config, for these reasons; "" is netplan, the only one there was at first.
-	Backend  string     `json:",omitempty"`
-	Evidence []string   `json:",omitempty"`
-	Conf     *nic.Conf  `json:",omitempty"` // the link's own, before Config.Apart changed it; nil where it does not
-	Conf6    *nic.Conf6 `json:",omitempty"` // the link's own, before our first change of it; nil where we cannot set it
+	Backend  string    `json:",omitempty"`
+	Evidence []string  `json:",omitempty"`
+	Conf     *nic.Conf `json:",omitempty"` // the link's own, before Config.Apart changed it; else nil
+	// Conf6 is the link's own, before our first change of it; nil where we cannot set it.
+	Conf6 *nic.Conf6 `json:",omitempty"`
 	// Beside are the subnets of the NIC in which a link was that is not ours, when we last looked.
 	Beside  []netip.Prefix `json:",omitempty"`
-	Retired []Retired      `json:",omitempty"` // what was ours, or what we took over, and is wanted no more; sorted
+	Retired []Retired      `json:",omitempty"` // ours or taken over, and wanted no more; sorted
 	// RenameBlocked: in this boot the kernel refused to rename the link while it is up.
 	RenameBlocked bool `json:",omitempty"`
 }
@@ -40,14 +41,16 @@ type Found struct {
 	Up   bool
 }
 
-// Retired is one address, one route or one rule that must not come back. Exactly one of them is set.
+// Retired is one address, one route or one rule that must not come back. Exactly one of them is
+// set.
 type Retired struct {
 	Address netip.Prefix `json:",omitzero"`
 	Route   *nic.Route   `json:",omitempty"`
 	Rule    *nic.Rule    `json:",omitempty"`
 }
 
-// maxRetired bounds the memory per NIC. A network manager's stale state knows what it read at its own last start, so the oldest may go.
+// maxRetired bounds the memory per NIC. A network manager's stale state is what it read when it was
+// last started, so the oldest entries may go.
 const maxRetired = 256
 
 // Find gives what we remember of a NIC.
@@ -59,7 +62,8 @@ func (r Record) Find(m nic.MAC) (Owned, bool) {
 	return r.NICs[i], true
 }
 
-// With gives a record in which the NIC is remembered as o, or, if o is nil, not at all. The receiver stays as it is.
+// With gives a record in which the NIC is remembered as o, or not at all if o is nil. The receiver
+// stays as it is.
 func (r Record) With(m nic.MAC, o *Owned) Record {
 	i, ok := slices.BinarySearchFunc(r.NICs, m, func(o Owned, m nic.MAC) int { return o.MAC.Compare(m) })
 	out := slices.Clone(r.NICs)
@@ -74,8 +78,9 @@ func (r Record) With(m nic.MAC, o *Owned) Record {
 	return Record{NICs: out}
 }
 
-// NewBoot gives the record as it counts after a boot: the network managers have read the present files, so nothing stale
-// can come back, and a name that could not be changed has been changed by now.
+// NewBoot gives the record as it counts after a boot. The network managers have read the present
+// files, so that nothing stale can come back, and a name that could not be changed has been changed
+// by now.
 func (r Record) NewBoot() Record {
 	out := Record{}
 	for _, o := range r.NICs {
@@ -103,7 +108,9 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 	if why != "" {
 		out.Adopted, out.From = true, why
 	}
-	if why != "" || len(l.Former) > 0 { // the former agent may have come back to what is ours, and a boot between its file and ours brings both
+	// The former agent may have come back to what is ours, and a boot between its file and ours
+	// brings both.
+	if why != "" || len(l.Former) > 0 {
 		gone = append(gone, former(c, l)...)
 	}
 	if why != "" {
@@ -132,7 +139,8 @@ func (r Record) inForce(l nic.Link) bool {
 	return slices.ContainsFunc(r.NICs, func(o Owned) bool { return o.Applied && l.HasMAC(o.MAC) })
 }
 
-// configured says whether a network manager put the route there, not the kernel, a container network or a routing daemon.
+// configured says whether a network manager put the route there, not the kernel, a container
+// network or a routing daemon.
 func configured(r nic.Route) bool {
 	return r.Protocol == nic.ProtocolBoot || r.Protocol == nic.ProtocolStatic || r.Protocol == nic.ProtocolDHCP
 }

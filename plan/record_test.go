@@ -116,7 +116,8 @@ func TestMakeRemembers(t *testing.T) {
 			elsewhere := route("10.7.0.0/16")
 			elsewhere.Table = 102
 			in.other().Routes = append(in.other().Routes, elsewhere)
-			in.link().Rules = []nic.Rule{fromRule("10.9.0.5/32", 101, 32765), fromRule("10.1.0.5/32", 101, 32764), fromRule("10.9.0.5/32", 102, 32763), // another's table
+			// The third rule leads into another's table.
+			in.link().Rules = []nic.Rule{fromRule("10.9.0.5/32", 101, 32765), fromRule("10.1.0.5/32", 101, 32764), fromRule("10.9.0.5/32", 102, 32763),
 				fromRule("10.9.0.0/24", 101, 32762), fromRule("10.8.0.5/32", 101, 32761), fromRule("10.9.0.5/32", 99, 32760), fromRule("10.9.0.5/32", 254, 32759)}
 		}, remember(kept, func(o *plan.Owned) {
 			table101 := route("0.0.0.0/0 10.9.0.1")

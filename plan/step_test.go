@@ -65,7 +65,8 @@ func TestLive(t *testing.T) {
 	}
 }
 
-// walk does the steps, and undoes them from each on, on a model of the link that the change was made of.
+// walk does the steps, and undoes them from each on, on a model of the link that the change was
+// made of.
 func walk(t *testing.T, c nic.Change, steps []plan.Step) {
 	t.Helper()
 	start := nic.Link{Index: c.Index, Name: c.Had, MAC: c.MAC, MTU: stdcmp.Or(c.HadMTU, 1500), Up: c.Down}

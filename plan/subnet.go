@@ -7,14 +7,18 @@ import (
 	"multinicd/nic"
 )
 
-// laidOut gives all that is wanted in the form in which it can stand beside the rest of this host. What is wanted comes back as it is, but for
+// laidOut gives all that is wanted in the form in which it can stand beside the rest of this host.
+// Everything comes back as it is asked for, except:
 //
-//   - an address in a subnet that another link is in too: it becomes a host address, which brings no route, the subnet gets a route in the
-//     NIC's own table, and a rule sends what comes from the address there. So the answer leaves by the NIC that the question came in on;
-//   - a gateway: a default route in that table, with the rules for it.
+//   - an address in a subnet that another link is in too. It becomes a host address, which brings
+//     no route. The subnet gets a route in the NIC's own table, and a rule sends what comes from
+//     the address into that table. So an answer leaves by the NIC through which the question came
+//     in;
+//   - a gateway. It becomes a default route in that table, with the rules for it.
 //
-// Unsourced traffic to a shared subnet finds one route in main, that of the lowest id whose NIC is there and does not fail, and none of ours where another
-// link has one. It follows from what is wanted, from which NICs are there and from the other links alone.
+// Traffic without a source to a shared subnet finds one route in main: that of the NIC with the
+// lowest id that is there and does not fail, and none of ours where another link has one. The
+// result follows from what is wanted, which NICs are there, and the other links; from nothing else.
 func (p *planner) laidOut() []nic.Config {
 	out := slices.Clone(p.asked)
 	for i, c := range p.asked {
@@ -67,8 +71,8 @@ type ownTable struct {
 	first   []netip.Prefix // see behindMain
 }
 
-// routes gives all routes of a NIC that has a table of its own: that table's, those in main, and what the object has, which counts for
-// the NIC's own traffic too.
+// routes gives all routes of a NIC that has a table of its own: that table's, those in main, and
+// the object's own, which are put into that table too.
 func (t *ownTable) routes(c nic.Config, main []nic.Route) (out []nic.Route) {
 	all := append(t.subnets, main...)
 	for _, r := range c.Routes {
@@ -91,7 +95,8 @@ func (t *ownTable) routes(c nic.Config, main []nic.Route) (out []nic.Route) {
 	return out
 }
 
-// reach sees to it that the kernel takes a route by way of a router in a shared subnet, to which main may lead by another NIC.
+// reach has the kernel accept a route by a router in a shared subnet, to which main may lead by
+// another NIC.
 func (t *ownTable) reach(r nic.Route) nic.Route {
 	r.OnLink = r.OnLink || r.Via.Is4() && slices.ContainsFunc(t.shared, func(s netip.Prefix) bool { return s.Contains(r.Via) })
 	return r
@@ -121,18 +126,22 @@ func (t *ownTable) byGateway(g netip.Addr) nic.Route {
 	return r
 }
 
-// inMain is the one route to a shared subnet that main has of us. Its metric is worse than anybody's, so that it never draws traffic
-// from a route that comes later, and two NICs' never collide while it changes hands.
+// inMain is the one route of ours to a shared subnet in main. Its metric is worse than any other,
+// so that it draws no traffic from a route that comes later. Two NICs have different metrics, so
+// that their routes never collide while the route changes hands.
 func inMain(id int, s netip.Prefix, source netip.Addr) nic.Route {
 	r := nic.Route{To: s, Metric: nic.Priority(id)}
-	if source.Is4() { // IPv6 chooses the right one by itself, and would have to wait for duplicate address detection
+	// IPv6 chooses the right source by itself, and would have to wait for duplicate address
+	// detection.
+	if source.Is4() {
 		r.Source = source
 	}
 	return r
 }
 
-// AsAsked gives an address of the action's link as the object has it, and one of which the object says nothing as it is: a host address that stands
-// for one in a subnet that links share has that subnet's length.
+// AsAsked gives an address of the action's link as the object has it. A host address that stands
+// for one in a shared subnet gets that subnet's length. An address that the object does not have
+// comes back as it is.
 func (a Action) AsAsked(have netip.Prefix) netip.Prefix {
 	for _, p := range a.Asked.Addresses {
 		if have == hostPrefix(p.Addr()) {
@@ -156,7 +165,8 @@ func inSubnet(c nic.Config, s netip.Prefix) bool {
 	return slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return subnet(a) == s })
 }
 
-// shared says whether another link of the host is in the subnet too: one that is wanted, also before it is plugged in, or anybody's.
+// shared says whether another link is in the subnet too: one that the object wants, even before it
+// is plugged in, or anybody's.
 func (p *planner) shared(c nic.Config, s netip.Prefix) bool {
 	return !p.machine.SubnetsOff && p.joined(c, s)
 }
@@ -211,8 +221,9 @@ func (p *planner) ours(l nic.Link) bool {
 	return ok && !slices.ContainsFunc(p.asked, func(c nic.Config) bool { return c.MAC == own.MAC })
 }
 
-// beside says whether a link that is not ours is in the subnet. One that was, and has lost its address for now, counts while no other link has
-// a default route: at boot the primary may get its address later than we look, and must not find our route in its place.
+// beside says whether a link that is not ours is in the subnet. A link that was in the subnet, and
+// has lost its address for now, counts while no other link has a default route. At boot the primary
+// may get its address later than we look, and must not find our route in its place.
 func (p *planner) beside(c nic.Config, s netip.Prefix) bool {
 	return p.others(func(l nic.Link) bool {
 		return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return subnet(a.Prefix) == s }) ||
@@ -240,8 +251,9 @@ func (p *planner) besides(m nic.MAC) (out []netip.Prefix) {
 	return out
 }
 
-// lends says whether a NIC that is given back holds main's route to a subnet that others stay in. It goes last, when they have their own,
-// unless one of them takes its name or an address over.
+// lends says whether a NIC that is given back holds main's route to a subnet that others stay in.
+// Such a NIC goes last, when the others have their own route, unless one of them takes over its
+// name or an address.
 func (p *planner) lends(o Owned) bool {
 	return o.Applied && slices.ContainsFunc(o.Config.Routes, func(r nic.Route) bool {
 		return r.Metric == nic.Priority(o.Config.ID) && r.Key().Table == nic.TableMain &&
@@ -251,8 +263,8 @@ func (p *planner) lends(o Owned) bool {
 	})
 }
 
-// nobodys leaves out the rules that another NIC has come to want: rules belong to no link, and one that got the address and the id of another has its
-// very rules.
+// nobodys leaves out the rules that another NIC has come to want. Rules belong to no link: a NIC
+// that got the address and the id of another has the very same rules.
 func (p *planner) nobodys(retired []Retired) []Retired {
 	return slices.DeleteFunc(slices.Clone(retired), func(r Retired) bool {
 		return r.Rule != nil && slices.ContainsFunc(p.want, func(c nic.Config) bool { return slices.Contains(c.Rules, *r.Rule) })
@@ -267,7 +279,8 @@ func (p *planner) tableConflict(c nic.Config, l nic.Link) *Refusal {
 	return routesUnsupported(c)
 }
 
-// tableTaken says who else took the number of the NIC's own table, or that of its rules. Where it is in use by us, whoever came later is left alone.
+// tableTaken refuses a NIC whose own table, or the priority of its rules, somebody else uses. Where
+// we used the table first, somebody who came later is left alone.
 func (p *planner) tableTaken(c nic.Config, l nic.Link) *Refusal {
 	had, _ := p.record.Find(c.MAC)
 	if len(c.Rules) == 0 || had.Applied && had.Config.ID == c.ID && len(had.Config.Rules) > 0 {
@@ -288,8 +301,9 @@ func (p *planner) tableTaken(c nic.Config, l nic.Link) *Refusal {
 	return nil
 }
 
-// routesUnsupported says which route of the object cannot stand with the NIC's own table, or with another NIC's. It follows from what is wanted alone,
-// so that the same wish is always answered alike, whatever is in force.
+// routesUnsupported refuses a route of the object that cannot stand with the NIC's own table, or
+// with another NIC's. It looks at nothing but the wish, so that the same wish always gets the same
+// answer, whatever is in force.
 func routesUnsupported(c nic.Config) *Refusal {
 	table := nic.Table(c.ID)
 	for _, r := range c.Routes {
@@ -307,8 +321,8 @@ func routesUnsupported(c nic.Config) *Refusal {
 	return nil
 }
 
-// viaShared says whether a router lies in an IPv6 subnet that c shares. The kernel takes such a route only where its own table, or main, leads
-// to the router by the same link.
+// viaShared says whether a router lies in an IPv6 subnet that c shares. The kernel takes such a
+// route only where its own table, or main, leads to the router by the same link.
 func viaShared(c nic.Config, via netip.Addr) bool {
 	return via.Is6() && slices.ContainsFunc(c.Routes, func(s nic.Route) bool { return s.Table == nic.Table(c.ID) && !s.Via.IsValid() && s.To.Contains(via) }) &&
 		!slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return !a.IsSingleIP() && a.Contains(via) })

@@ -12,8 +12,8 @@ import (
 	"multinicd/plan"
 )
 
-// laid gives what a NIC is laid out as, in one line: addresses, routes, rules by where they come from, and "apart". "first" is a rule that comes before
-// main, and "main" one that leads there.
+// laid gives what a NIC is laid out as, in one line: addresses, routes, rules by where they come
+// from, and "apart". "first" is a rule that comes before main, and "main" one that leads there.
 func laid(c nic.Config) string {
 	var out []string
 	for _, a := range c.Addresses {
@@ -172,7 +172,8 @@ func TestMakeLaysOut(t *testing.T) {
 	}
 }
 
-// The subnet is left: all that sharing has brought goes, and what the link had of its own comes back.
+// The subnet is left: all that sharing has brought goes, and what the link had of its own comes
+// back.
 func TestMakeUndoesSharing(t *testing.T) {
 	want := []nic.Config{config(1, "10.1.0.5/24"), config(2, "10.1.0.6/24")}
 	m, rec := host(), plan.Record{}
@@ -205,8 +206,8 @@ func TestMakeUndoesSharing(t *testing.T) {
 	}
 }
 
-// A NIC that is given back and one that takes over its id and address have the same rule, also where that is shared only because a third is
-// refused: what one gives, the other must not miss.
+// A NIC that is given back and one that takes over its id and address have the same rule, also
+// where that is shared only because a third is refused: what one gives, the other must not miss.
 func TestMakeLeavesARuleToTheNICThatTakesItOver(t *testing.T) {
 	id := func(id, n int, address string) nic.Config {
 		c := config(n, address)
@@ -217,7 +218,8 @@ func TestMakeLeavesARuleToTheNICThatTakesItOver(t *testing.T) {
 	m.Links = append(m.Links, link(3))
 	for pass, want := range [][]nic.Config{
 		{id(2, 1, "10.3.0.6/24"), id(3, 3, "10.3.0.5/24")},
-		{id(2, 2, "10.3.0.6/24"), id(1, 3, "192.0.2.201/25")}, // the latter would take the traffic for the API server
+		// The latter would take the traffic for the API server.
+		{id(2, 2, "10.3.0.6/24"), id(1, 3, "192.0.2.201/25")},
 		{id(2, 2, "10.3.0.6/24"), id(1, 3, "192.0.2.201/25")},
 	} {
 		for _, a := range plan.Make(want, nil, m, rec).Actions {
@@ -238,7 +240,8 @@ func TestMakeLeavesARuleToTheNICThatTakesItOver(t *testing.T) {
 	}
 }
 
-// What an object asks of its NIC's tables is answered alike on a host that is new to it and on one where the NIC has its table in force already.
+// What an object asks of its NIC's tables is answered alike on a host that is new to it and on one
+// where the NIC has its table in force already.
 func TestMakeAnswersAWishAlikeWhateverIsInForce(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(c *nic.Config)

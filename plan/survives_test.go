@@ -18,12 +18,13 @@ import (
 type cloud struct {
 	plan.Machine
 	alive map[int]bool // by ifindex: the router of the link's default route leads to the API server
-	// only are the servers to which a longer route led at first, and the link: no other way leads there.
+	// only are the servers to which a longer route led at first, and the link: no other way leads
+	// there.
 	only map[netip.Addr]int
 }
 
-// clouds draws a machine with a primary NIC and up to three more, each with any default routes, some
-// below a VLAN or a macvlan; a cluster or none; an address of the node on any link or nowhere.
+// clouds draws a machine with a primary NIC and up to three more, each with any default routes,
+// some below a VLAN or a macvlan; a cluster or none; an address of the node on any link or nowhere.
 func clouds(t *rapid.T) *cloud {
 	m := &cloud{alive: map[int]bool{}, only: map[netip.Addr]int{}}
 	for _, n := range append([]int{0}, most(t, "not plugged in", 1, 2, 3)...) {
@@ -153,8 +154,9 @@ func (m *cloud) now(w plan.Lifeline) hop {
 	return hops[slices.IndexFunc(hops, func(h hop) bool { return h.link == w.Index && h.route.Via == w.Via })]
 }
 
-// follow brings paths and answers up to date, and says how many paths have moved. A path stays where it is as
-// long as nothing is better; of several others that are equally good it takes the worst.
+// follow brings paths and answers up to date, and says how many paths have moved. A path stays
+// where it is as long as nothing is better; of several others that are equally good it takes the
+// worst.
 func (m *cloud) follow() (moved int) {
 	for i, w := range m.Lifelines {
 		hops := m.hops(w.To)
@@ -162,7 +164,8 @@ func (m *cloud) follow() (moved int) {
 			continue
 		}
 		m.Lifelines[i].Index, m.Lifelines[i].Via, m.Lifelines[i].Source = 0, netip.Addr{}, netip.Addr{}
-		slices.SortFunc(hops, func(a, b hop) int { return len(fmt.Sprint(m.alive[b.link])) - len(fmt.Sprint(m.alive[a.link])) }) // false first
+		// false first
+		slices.SortFunc(hops, func(a, b hop) int { return len(fmt.Sprint(m.alive[b.link])) - len(fmt.Sprint(m.alive[a.link])) })
 		if len(hops) > 0 {
 			m.Lifelines[i].Index, m.Lifelines[i].Via = hops[0].link, hops[0].route.Via
 			moved++
@@ -177,8 +180,8 @@ func (m *cloud) follow() (moved int) {
 	return moved
 }
 
-// reaches says whether a path leads to its end: by a default route whose router leads there, or by the
-// longer one that led there at first.
+// reaches says whether a path leads to its end: by a default route whose router leads there, or by
+// the longer one that led there at first.
 func (m *cloud) reaches(w plan.Lifeline) bool {
 	h := m.now(w)
 	if index, only := m.only[w.To]; only || !h.route.IsDefault() {
@@ -187,8 +190,8 @@ func (m *cloud) reaches(w plan.Lifeline) bool {
 	return m.alive[h.link]
 }
 
-// bury takes down what lies on the link of a NIC that is taken in hand: at the next boot our definition of
-// the link wins over the one that made it.
+// bury takes down what lies on the link of a NIC that is taken in hand: at the next boot our
+// definition of the link wins over the one that made it.
 func (m *cloud) bury(a plan.Action) {
 	for i := range m.Links {
 		if o := &m.Links[i]; a.Kind == plan.Configure && o.Lower == a.Link.Index {
@@ -197,7 +200,8 @@ func (m *cloud) bury(a plan.Action) {
 	}
 }
 
-// wishes draws an object for some of the NICs, the primary among them, which may take everything over.
+// wishes draws an object for some of the NICs, the primary among them, which may take everything
+// over.
 func (m *cloud) wishes(t *rapid.T) (out []nic.Config) {
 	for i, l := range most(t, "not wanted", m.Links...) {
 		if l.Kind != "" || l.Index == 2 && !chance(t, "the primary too", 4) {
@@ -314,9 +318,9 @@ func (m *cloud) survived(before vital, want []nic.Config, rec plan.Record) strin
 	return ""
 }
 
-// Whatever the object wants, and whatever it may take over: after each change of a plan the node has its
-// address, a default route of each family that it had one of, the one that counts, and a path to each
-// API server that it could reach. Without a rule of the guard this fails in a moment.
+// Whatever the object wants, and whatever it may take over: after each change of a plan the node
+// has its address, a default route of each family that it had one of, the one that counts, and a
+// path to each API server that it could reach. Without a rule of the guard this fails in a moment.
 func TestTheNodeSurvivesAnyObject(t *testing.T) {
 	checks := "3000"
 	if os.Getenv("MULTINIC_LONG") != "" {

@@ -13,7 +13,8 @@ type Mismatch struct {
 	Field string // "name", "mtu", "up", "address", "route", "rule", "conf"
 	Want  string
 	Have  string
-	// Address is the one that is wanted, and State how far it has come; of a Field "address" only, and not of one that must not be there.
+	// Address is the wanted address, and State says how far it has come. Both are set only with the
+	// Field "address", and not for an address that must not be there.
 	Address netip.Prefix
 	State   AddressState
 }
@@ -34,9 +35,9 @@ func (m Mismatch) String() string {
 	return fmt.Sprintf("%s: want %s, have %s", m.Field, m.Want, m.Have)
 }
 
-// Verify compares one link, as read back, with what is wanted of it and with what must not be there any more. Empty: all is well.
-// An IPv6 address whose duplicate address detection runs, or has failed, is not there yet.
-// The name is compared only if the kernel can be expected to have changed it.
+// Verify compares one link, as read back, with what is wanted of it and with what must not be there
+// any more. Empty: all is well. An IPv6 address whose duplicate address detection runs, or has
+// failed, is not there yet. The name is compared unless the kernel refused to change it.
 func Verify(c nic.Config, l nic.Link, o Owned) []Mismatch {
 	var out []Mismatch
 	add := func(field, want, have string) { out = append(out, Mismatch{Field: field, Want: want, Have: have}) }
@@ -90,7 +91,8 @@ func addressState(l nic.Link, p netip.Prefix) AddressState {
 		return Absent
 	case l.Addresses[i].Duplicate:
 		return Duplicate
-	case l.Addresses[i].Tentative && l.Carrier: // without a carrier the kernel's detection does not even begin
+	// Without a carrier the kernel's detection does not even begin.
+	case l.Addresses[i].Tentative && l.Carrier:
 		return Tentative
 	case !l.Addresses[i].Permanent:
 		return Leased
