@@ -14,14 +14,16 @@ import (
 	"multinicd/plan"
 )
 
-// Who is asked to take over what netlink has done, once that is verified, probed and in the files; backend.activation of multinicd.toml. Else: nobody.
+// The services that may be asked to take over what netlink has done, once the change is verified,
+// probed and in the files: backend.activation of multinicd.toml. "": nobody is asked.
 const (
 	Networkd = "networkd" // reads its files again, where that can touch no other link
 	Netplan  = "netplan"  // applies, which touches other links
 )
 
-// activated puts the steps together, with those that ask a service among them where one is to be asked. It comes last. What undoes it stands before
-// the files, so that the service is asked again when they are as they were; and the kernel gets then what the service has taken.
+// activated puts the steps together, and adds those that ask a service where one is to be asked.
+// The request comes last. Its undo stands before the files: so the service is asked again when the
+// files are as they were, and then the kernel gets what the service has taken.
 func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 	verb := b.asked(a)
 	touched := func(f plan.File) bool { return path.Dir(f.Path) == RuntimeDir }
@@ -34,7 +36,8 @@ func (b *Backend) activated(a plan.Action, live, late []plan.Step) []plan.Step {
 		forget := plan.Manage{Verb: verb, Index: a.Link.Index, MAC: a.NIC.MAC, UUID: "forget " + a.NIC.MAC.String()}
 		return append([]plan.Step{{Kind: plan.StepActivate, Do: plan.Op{Manage: &forget}}}, live...)
 	}
-	// Where two NICs swap their names a service would see the one of them under a name for the time being.
+	// Where two NICs swap their names, a service would see one of them under a wrong name for a
+	// moment.
 	if a.Link == nil || a.Change.Way != nil || verb == "" ||
 		!slices.ContainsFunc(late, func(s plan.Step) bool { return s.Do.File != nil && touched(*s.Do.File) }) {
 		return append(live, late...)
@@ -76,8 +79,8 @@ func afterwards(a plan.Action) nic.Change {
 	return kept(a)
 }
 
-// kept is an address that was leased before and is wanted, and what needs that: networkd may have taken
-// the address along with the lease.
+// kept is an address that was leased before and is wanted, and what needs that: networkd may have
+// taken the address along with the lease.
 func kept(a plan.Action) nic.Change {
 	out := nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Link.Name}
 	if a.Change.Name != "" {
@@ -89,9 +92,9 @@ func kept(a plan.Action) nic.Change {
 	return out
 }
 
-// released is what a link that is given back is to be once more, when networkd has let go of it. networkd
-// may have set the link up and closed it to routers just before, by our file, and takes nothing back but
-// addresses and routes. What somebody else has set of IPv6 stays as it was found.
+// released is what a link that is given back is to be once more, when networkd has let go of it.
+// networkd may have set the link up and closed it to routers just before, by our file, and takes
+// nothing back but addresses and routes. What somebody else has set of IPv6 stays as it was found.
 func released(a plan.Action) nic.Change {
 	c := a.Change
 	out := nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Link.Name, MTU: c.MTU, HadMTU: c.HadMTU, Down: c.Down, Conf6: c.Conf6, HadConf6: c.HadConf6}
@@ -107,10 +110,10 @@ func released(a plan.Action) nic.Change {
 	return out
 }
 
-// asked says which service is to take a change over; "": none. networkd is asked, whatever is configured,
-// where it has another configuration of the link in mind than the files say: an image's catch-all, or
-// cloud-init's file, whose lease it would renew for as long as it runs; or ours, of a NIC that is given
-// back, whose address would come again with the carrier.
+// asked says which service is to take a change over; "": none. Whatever is configured, networkd is
+// asked where its configuration of the link is not what the files say. That is an image's
+// catch-all, or cloud-init's file, whose lease networkd would renew for as long as it runs. Of a
+// NIC that is given back it is our own file, whose address would come again with the carrier.
 func (b *Backend) asked(a plan.Action) plan.Verb {
 	switch {
 	case b.Activation == Networkd:
@@ -140,7 +143,8 @@ func (b *Backend) inMind(index int) string {
 	return ""
 }
 
-// generated takes away, as an undo, what netplan's generator has made of a new NIC for networkd, should its second apply not do that.
+// generated gives undo steps that remove the files for networkd which netplan's generator has made
+// of a new NIC, in case netplan's second apply does not remove them.
 func (b *Backend) generated(a plan.Action, verb plan.Verb) (steps []plan.Step) {
 	if verb != plan.Apply || a.Kind != plan.Configure {
 		return nil
@@ -154,8 +158,9 @@ func (b *Backend) generated(a plan.Action, verb plan.Verb) (steps []plan.Step) {
 	return steps
 }
 
-// skeleton is what netplan's generator (0.106 and 1.1.2) would write of a NIC for networkd, for Retarget to fill in. It finds the link by its present MAC, not by
-// the permanent MAC, which virtual machines may not have, and not by its name, which may be another yet.
+// skeleton is what netplan's generator (0.106 and 1.1.2) would write of a NIC for networkd, for
+// Retarget to fill in. It finds the link by its present MAC: virtual machines may have no permanent
+// MAC, and the name may still be another one.
 func skeleton(c nic.Config) []byte {
 	return fmt.Appendf(nil, "[Match]\nMACAddress=%s\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n", c.MAC)
 }

@@ -20,8 +20,10 @@ import (
 // ProfileDir is where netplan's generator writes profiles for NetworkManager at boot.
 const ProfileDir = "/run/NetworkManager/system-connections"
 
-// ManagerBackend makes the steps for links that netplan leaves to NetworkManager. That makes the change, by the profile which netplan's generator would write
-// for it; once it is verified and probed the YAML persists it. A boot before that has the old YAML, and the old profile made from it.
+// ManagerBackend makes the steps for links that netplan leaves to NetworkManager. NetworkManager
+// makes the change, by the profile that netplan's generator would write. Once the change is
+// verified and probed, the YAML persists it. A boot before that has the old YAML, and the old
+// profile made from it.
 type ManagerBackend struct {
 	*Backend
 	Manager *networkmanager.Backend
@@ -34,8 +36,10 @@ func NewManager(f filestep.Files, b Bus, dad bool) *ManagerBackend {
 	return out
 }
 
-// RenderForManager gives the whole YAML of a NIC whose renderer is NetworkManager. What netplan has no words for there, or does not pass on (routing
-// rules before 1.0), stands under passthrough, in those of nm-settings-keyfile(5); they are those of networkmanager.RenderKeyfile.
+// RenderForManager gives the whole YAML of a NIC whose renderer is NetworkManager. netplan has no
+// words for some settings there, or does not pass them on (routing rules before 1.0). These stand
+// under passthrough, in the words of nm-settings-keyfile(5), and say what
+// networkmanager.RenderKeyfile says.
 func RenderForManager(c nic.Config) []byte {
 	rules := c.Rules
 	c.Rules = nil
@@ -70,12 +74,14 @@ func RenderForManager(c nic.Config) []byte {
 
 func profileFile(id string) string { return path.Join(ProfileDir, "netplan-"+id+".nmconnection") }
 
-// Settling says whether NetworkManager is about to bring in force by itself what netplan's generator has told it of a NIC, as it does at boot.
+// Settling says whether NetworkManager is about to bring a NIC's profile in force by itself, as it
+// does at boot. The profile is the one that netplan's generator has written.
 func Settling(f filestep.Files, c nic.Config, l nic.Link) bool {
 	return networkmanager.Settling(f, profileFile(ID(c)), c, l) || networkmanager.Settling(f, profileFile(formerID(c)), c, l)
 }
 
-// Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
+// Steps turns an action into the steps of its change, each with its undo. There are none where the
+// files have the same bytes and the kernel has the same state.
 func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	a = networkmanager.Single(a)
 	persist, runtime, err := b.files(a)
@@ -107,8 +113,9 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 	return append(b.Manager.Repair(a), late...), nil
 }
 
-// stray takes away what NetworkManager (1.42 and 1.52) makes of a profile of netplan's that somebody modifies, with nmcli for one: it moves it to its own
-// folder, under the name of the NIC, where it counts before whatever netplan's generator writes.
+// stray removes the copies that NetworkManager (1.42 and 1.52) makes when somebody modifies a
+// profile of netplan's, with nmcli for one. NetworkManager puts the copy into its own folder, under
+// the name of the NIC, where it counts before whatever netplan's generator writes.
 func (b *ManagerBackend) stray(a plan.Action) (steps []plan.Step, err error) {
 	names, err := b.Files.Glob(networkmanager.Keyfile{}.File(nic.NamePrefix + "*"))
 	if err != nil {
@@ -153,7 +160,8 @@ func (b *ManagerBackend) managed(a plan.Action, persist, stray []plan.Step, acti
 	return append(append(steps, plan.Step{Kind: plan.StepLoad, Do: ask(plan.Load)}), late...), nil
 }
 
-// profiles gives the steps that make the profiles what the YAML will be at the next boot, and which ones there are.
+// profiles gives the steps that make the profiles what the YAML will make of them at the next boot,
+// and lists these profiles.
 func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []plan.Step, profiles []string, err error) {
 	add := func(file string, data []byte) error {
 		step, err := filestep.Replace(b.Files, plan.StepProfile, file, data, 0o600)
@@ -191,8 +199,10 @@ func (b *ManagerBackend) profiles(a plan.Action, persist []plan.Step) (steps []p
 	return steps, profiles, nil
 }
 
-// profile is what netplan's generator makes of RenderForManager's YAML, in effect. By what it finds its link, name or MAC, stays as it is in the present
-// profile: NetworkManager would have to take the link down to change that. A new one finds it by the MAC, since an old kernel may name the link at the next boot only.
+// profile is what netplan's generator makes of RenderForManager's YAML, in effect. If the present
+// profile finds its link by the name, so does the new one: NetworkManager would have to take the
+// link down to change that. A new profile finds its link by the MAC, since an old kernel may name
+// the link at the next boot only.
 func profile(c nic.Config, old []byte) []byte {
 	out := networkmanager.RenderKeyfile(c)
 	name := []byte("\ninterface-name=" + c.Name + "\n")

@@ -67,7 +67,8 @@ network:
 	}
 }
 
-// The steps of a change: NetworkManager makes it, the YAML comes when it is verified, and only the YAML makes it final.
+// The steps of a change: NetworkManager makes it, the YAML comes when it is verified, and only the
+// YAML makes it final.
 func TestStepsForManager(t *testing.T) {
 	const profile = "/run/NetworkManager/system-connections/netplan-0-multinic1.nmconnection"
 	one := config(1, "192.0.2.7/24")
@@ -131,7 +132,8 @@ func TestStepsForManager(t *testing.T) {
 	}
 }
 
-// NetworkManager brings a profile in force again without taking the link down only if it still finds its link by the same.
+// NetworkManager brings a profile in force again without taking the link down only if it still
+// finds its link by the same.
 func TestAProfileKeepsWhatItFindsItsLinkBy(t *testing.T) {
 	const profile = "/run/NetworkManager/system-connections/netplan-0-multinic1.nmconnection"
 	one, other := config(1, "192.0.2.7/24"), config(1, "192.0.2.8/24")

@@ -14,8 +14,9 @@ import (
 	"multinicd/plan"
 )
 
-// Any sequence of NICs configured, renumbered and given back: /etc/netplan has one file for each that is wanted and nothing else of ours,
-// a NIC that stays is at no step without a file, undone steps leave what was there, and the files of others are never touched.
+// Any sequence of NICs configured, renumbered and given back: /etc/netplan has one file for each
+// that is wanted and nothing else of ours, a NIC that stays is at no step without a file, undone
+// steps leave what was there, and the files of others are never touched.
 func TestFilesFollowAnySequence(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := hosttest.New()

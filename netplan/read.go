@@ -23,11 +23,13 @@ type Definition struct {
 	Config nic.Config // its MAC is zero where the entry has none
 	// Renderer is the entry's own, "" where it has none.
 	Renderer string
-	// Beyond are the keys that say more than a nic.Config does (dhcp4: true, nameservers), sorted; nil: it says no more.
+	// Beyond are the keys that say more than a nic.Config does (dhcp4: true, nameservers), sorted;
+	// nil: there are none.
 	Beyond []string
 }
 
-// Read gives the Ethernet definitions of a YAML file, sorted by ID. What cannot be read as a value of its kind is an error, as netplan makes it.
+// Read gives the Ethernet definitions of a YAML file, sorted by ID. A value that cannot be read is
+// an error, as it is for netplan.
 func Read(data []byte) ([]Definition, error) {
 	var tree struct {
 		Network struct {
@@ -63,7 +65,8 @@ func Read(data []byte) ([]Definition, error) {
 	return out, nil
 }
 
-// take reads one key; known says that a nic.Config says all of it, or that it is what we write for every NIC.
+// take reads one key. known says that a nic.Config says all of it, or that we write it for every
+// NIC.
 func (d *Definition) take(key string, value *yaml.Node) (known bool, err error) {
 	c := &d.Config
 	switch key {
@@ -212,8 +215,9 @@ func (d *Definition) takePassthrough(value *yaml.Node) error {
 	return nil
 }
 
-// Owned reads back what our files for this backend's renderer say: all that is known of them where the record was lost. It is sorted by file; how the links were
-// found is not known. A file that cannot be read is left out, and named in the error beside the rest.
+// Owned reads back what our files for this backend's renderer say, for the case that the record was
+// lost. The result is sorted by file, and does not know how the links were found. A file that
+// cannot be read is left out, and named in the error beside the rest.
 func (b *Backend) Owned() ([]plan.Owned, error) {
 	var out []plan.Owned
 	err := filestep.EachMarked(b.Files, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), Owned, func(_ string, data []byte) error {

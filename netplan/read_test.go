@@ -16,7 +16,8 @@ import (
 
 var values = cmp.Options{cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{}), cmpopts.EquateEmpty()}
 
-// What we write reads back as what it was written for, so that files alone can stand for the record.
+// What we write reads back as what it was written for, so that files alone can stand for the
+// record.
 func TestReadIsTheInverseOfRender(t *testing.T) {
 	c := config(7, "192.0.2.7/24", "2001:db8::7/64")
 	c.MTU = 1400

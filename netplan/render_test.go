@@ -30,7 +30,8 @@ var update = flag.Bool("update", false, "write golden files anew")
 // scenarios are shared by all dialects; see plan's tests.
 const scenarios = "../plan/testdata"
 
-// Each scenario on a host that has the files of what its record says is applied: the steps, and /etc/netplan afterwards.
+// Each scenario on a host that has the files of what its record says is applied: the steps, and
+// /etc/netplan afterwards.
 func TestTheScenariosAsNetplanHasThem(t *testing.T) {
 	hosttest.Scenarios(t, scenarios, func(t *testing.T, name string, s hosttest.Scenario) {
 		m := s.Host(t)
@@ -182,7 +183,8 @@ func readsBack(c nic.Config) string {
 	}
 	want := c
 	want.Adopt, want.PortID, want.Gateway, want.Apart, want.Routes = false, "", netip.Addr{}, false, nil
-	want.Rules = slices.DeleteFunc(slices.Clone(c.Rules), func(r nic.Rule) bool { return r.NoDefault }) // netplan has no word for it
+	// netplan has no word for such a rule.
+	want.Rules = slices.DeleteFunc(slices.Clone(c.Rules), func(r nic.Rule) bool { return r.NoDefault })
 	for _, r := range c.Routes {
 		if r.Table == nic.TableMain {
 			r.Table = 0
@@ -210,7 +212,8 @@ func TestRenderReadsBackAsWanted(t *testing.T) {
 	})
 }
 
-// Names come from ids, and MACs, addresses and numbers are typed: no garbage gets further than that.
+// Names come from ids, and MACs, addresses and numbers are typed: no garbage gets further than
+// that.
 func FuzzRender(f *testing.F) {
 	f.Add(1, []byte{2, 0, 0, 0, 1, 1}, 1500, []byte{24, 192, 0, 2, 7}, []byte("\x00"), "eth0", 5, 100)
 	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "\"\n      dhcp4: true", -1, 1<<31)

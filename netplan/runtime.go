@@ -14,9 +14,11 @@ type section struct {
 	lines []string
 }
 
-// Retarget rewrites a .network or .link file that netplan's generator made for a NIC at boot, so that it says what is wanted now, as
-// the generator would at the next boot: networkd reads it again when it is restarted, udev when the link is announced again.
-// Everything else in it, the form of [Match] first of all, stays as the generator of this host wrote it. What is right already comes back as it was.
+// Retarget rewrites a .network or .link file that netplan's generator made for a NIC at boot, so
+// that it says what is wanted now. The generator would write the same at the next boot. networkd
+// reads the file again when it is restarted, and udev when the link is announced again. Everything
+// else in the file, above all [Match], stays as the generator of this host wrote it. Lines that are
+// right already come back as they were.
 func Retarget(file []byte, c nic.Config) []byte {
 	sections := parse(string(file))
 	has := func(name string) bool {
@@ -129,7 +131,8 @@ func ruleLines(r nic.Rule) []string {
 	return lines
 }
 
-// replace sets key to values: in place of the first line that has it, else behind the last line of key after, else at the end.
+// replace sets key to values: in place of the first line that has key, else behind the last line of
+// key after, else at the end.
 func replace(lines []string, key string, values []string, after string) []string {
 	at, behind := -1, -1
 	var kept []string

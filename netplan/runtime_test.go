@@ -15,11 +15,12 @@ import (
 	"multinicd/nic"
 )
 
-// recorded are configurations of one NIC, and in a folder per version of netplan what the real generator made of them; test/suite/netplan
-// records them, and compares with many more.
+// recorded are configurations of one NIC, and in a folder per version of netplan what the real
+// generator made of them; test/suite/netplan records them, and compares with many more.
 const recorded = "testdata/retarget"
 
-// versions gives, per version of netplan, the configurations by name and the files made of them by name and kind.
+// versions gives, per version of netplan, the configurations by name and the files made of them by
+// name and kind.
 func versions(t testing.TB) (all map[string]nic.Config, files map[string]map[string]string) {
 	t.Helper()
 	all, files = map[string]nic.Config{}, map[string]map[string]string{}
@@ -114,7 +115,8 @@ func TestRetargetKeepsWhatIsNotOurs(t *testing.T) {
 	}
 }
 
-// Whatever stands in the file: no panic, nothing of [Match] lost, and the second time nothing changes.
+// Whatever stands in the file: no panic, nothing of [Match] lost, and the second time nothing
+// changes.
 func FuzzRetarget(f *testing.F) {
 	_, made := versions(f)
 	for _, files := range made {

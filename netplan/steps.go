@@ -21,7 +21,8 @@ import (
 	"multinicd/sysctl"
 )
 
-// Bus asks the real netplan whether Dir, with these files in place of what is there (nil data: absent), is one that it accepts.
+// Bus asks the real netplan. NetplanValidate asks whether netplan accepts Dir with these files in
+// place of what is there (nil data: absent).
 type Bus interface {
 	NetplanValidate(ctx context.Context, files map[string][]byte) error
 }
@@ -35,7 +36,8 @@ type Backend struct {
 	Activation string
 	render     func(c nic.Config) []byte
 	renderer   string // that render names
-	// accepted remembers the shapes of our files that the real netplan has accepted beside what digests to beside; see Validate.
+	// accepted remembers the shapes of our files that the real netplan has accepted, beside files
+	// of others that digest to beside; see Validate.
 	accepted map[string]bool
 	beside   string
 }
@@ -45,8 +47,9 @@ func New(f filestep.Files, b Bus) *Backend {
 	return &Backend{Files: f, Bus: b, render: Render, renderer: rendererNetworkd, accepted: map[string]bool{}}
 }
 
-// Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
-// It reads files and changes nothing; an error means that a file could not be read.
+// Steps turns an action into the steps of its change, each with its undo. There are none where the
+// files have the same bytes and the kernel has the same state. Steps reads files and changes
+// nothing; an error means that a file could not be read.
 func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	persist, runtime, err := b.files(a)
 	if err != nil {
@@ -110,7 +113,8 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 	return persist, runtime, err
 }
 
-// stale lists our files that speak of the NIC's MAC and are not wanted of it: those under another name, and all where it is removed.
+// stale lists our files that name the NIC's MAC and are not wanted: those under another name, and
+// all of them where the NIC is removed.
 func (b *Backend) stale(a plan.Action, pattern string, owned func(string) bool, want map[string][]byte) ([]string, error) {
 	names, err := b.Files.Glob(pattern)
 	if err != nil {
@@ -132,7 +136,8 @@ func (b *Backend) stale(a plan.Action, pattern string, owned func(string) bool, 
 	return out, nil
 }
 
-// runtime brings networkd's own files up to date, if it has any of the NIC: it has them from the first boot with our YAML on.
+// runtime brings networkd's own files of the NIC up to date. networkd has such files from the first
+// boot with our YAML on.
 func (b *Backend) runtime(a plan.Action, stale []string) ([]plan.Step, error) {
 	var steps []plan.Step
 	for _, name := range stale {
@@ -183,7 +188,8 @@ func (b *Backend) has(file string) bool {
 	return err == nil
 }
 
-// KnownToNetworkd says whether networkd has been told of the NIC at boot, so that it configures the link by itself.
+// KnownToNetworkd says whether networkd was told of the NIC at boot, so that it configures the link
+// by itself.
 func KnownToNetworkd(f filestep.Files, c nic.Config) bool {
 	for _, id := range []string{ID(c), formerID(c)} {
 		network, _ := runtimeFiles(id)
@@ -194,14 +200,18 @@ func KnownToNetworkd(f filestep.Files, c nic.Config) bool {
 	return false
 }
 
-// Validate asks whether the next boot would be accepted with the files that these steps put in place. One file that netplan refuses and
-// the next boot has no network at all, so nothing is persisted without its word.
+// Validate asks netplan whether it will accept the files that these steps put in place. If netplan
+// refuses one file, the next boot has no network at all, so nothing is persisted without this
+// answer.
 //
-// Its word takes 400 to 500 ms, and is asked once per shape: a file of ours with every value replaced by its kind, beside all files of
-// others with every byte, and the netplan that judged. Within a shape only typed values differ (an IPv4 address for another, one number for
-// another), which netplan does not judge by, and a file of ours speaks of nothing that another one does, so that it does not judge how many
-// there are, or which together; the test TestRealNetplanAcceptsEveryShape holds it to that with random values. Else each of 64 NICs that are
-// plugged in at once would wait for that word.
+// The answer takes 400 to 500 ms, and 64 NICs that are plugged in at once would each wait for it.
+// So netplan is asked once per shape: a file of ours with every value replaced by its kind, beside
+// all files of others with every byte, and the netplan that judged.
+//
+// Within a shape only typed values differ: an IPv4 address for another, a number for another.
+// netplan does not judge by these. Nor does it judge how many files of ours there are, or which,
+// since no file of ours speaks of what is in another. TestRealNetplanAcceptsEveryShape tests this
+// with random values.
 func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 	files := map[string][]byte{}
 	for _, s := range steps {
@@ -229,7 +239,8 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 	return nil
 }
 
-// What differs between two files of one shape: values in quotes, and numbers behind a key, of so few digits that they fit 32 bits.
+// The parts that may differ between two files of one shape: values in quotes, and numbers behind a
+// key, of so few digits that they fit 32 bits.
 var (
 	quoted  = regexp.MustCompile(`"[0-9a-f:./]+"`)
 	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table|priority)): [0-9]{1,9}$`)
@@ -245,7 +256,8 @@ func shapeOf(file string, data []byte) string {
 	return numbers.ReplaceAllString(own.ReplaceAllString(s, "NAME"), "$1: N")
 }
 
-// kind says what a value in quotes is; what is none of ours stays as it is: somebody else has edited the file.
+// kind says what a value in quotes is. A value of no kind that we write stays as it is: somebody
+// else has edited the file.
 func kind(text string) string {
 	v := strings.Trim(text, "\"")
 	if p, err := netip.ParsePrefix(v); err == nil && p.Bits() > 0 {
@@ -270,14 +282,16 @@ func family(a netip.Addr) string {
 // netplanDirs are read by netplan in this order; a name in a later one is hidden by an earlier one.
 var netplanDirs = []string{Dir, "/run/netplan", "/lib/netplan"}
 
-// judges are the files that tell one netplan from another: its generator, and the library in which all of them judge. No pattern has "/usr/lib/*/": the unit's
-// ProtectKernelModules= makes /usr/lib/modules a folder that nobody may list.
+// judges are the files that tell one netplan from another: its generator, and the library in which
+// all of them judge. No pattern has "/usr/lib/*/": the unit's ProtectKernelModules= makes
+// /usr/lib/modules a folder that nobody may list.
 var judges = []string{
 	"/usr/libexec/netplan/generate", "/usr/lib/netplan/generate", "/usr/lib/libnetplan.so*", "/usr/lib/*-linux-gnu*/libnetplan.so*", "/usr/lib64/libnetplan.so*",
 }
 
-// shapes digests /etc/netplan as it would be with files in place: what is not ours, and netplan itself, in one, and each shape that is ours. Where
-// others speak of names like ours, all of ours are one shape, with their names.
+// shapes digests /etc/netplan as it would be with files in place: beside is all that is not ours
+// together with netplan itself, and ours has each shape of our files. Where others speak of names
+// like ours, all our files are one shape, with their names.
 func (b *Backend) shapes(files map[string][]byte) (beside string, ours []string, err error) {
 	var others, named []string
 	spoken := false

@@ -225,7 +225,8 @@ func TestStepsNameTheFileThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// The real netplan is asked once per shape: what a change makes of the machine, and whether that is a question that was not asked yet.
+// The real netplan is asked once per shape: what a change makes of the machine, and whether that is
+// a question that was not asked yet.
 func TestValidateAsksOncePerShape(t *testing.T) {
 	base := config(1, "192.0.2.7/24")
 	base.MTU, base.Routes = 1400, []nic.Route{route("10.0.0.0/8", "192.0.2.1")}
