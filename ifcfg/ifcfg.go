@@ -1,11 +1,12 @@
-// Package ifcfg is NetworkManager's dialect of ifcfg files, for hosts whose NetworkManager has the plugin
-// ifcfg-rh.
+// Package ifcfg is NetworkManager's dialect of ifcfg files, for hosts whose NetworkManager has the
+// plugin ifcfg-rh.
 //
-// In goes a nic.Config; out come the files that say it, and back: the profile, and the routes in files
-// of their own. Which file is written when is up to networkmanager.Backend, whose Dialect this is.
+// In goes a nic.Config; out come the files that say it, and back: the profile, and the routes in
+// files of their own. Which file is written when is up to networkmanager.Backend, whose Dialect
+// this is.
 //
-// It reads and writes no file by itself, and asks nobody. What both dialects say in the same words is in
-// package networkmanager.
+// It reads and writes no file by itself, and asks nobody. What both dialects say in the same words
+// is in package networkmanager.
 //
 // Start reading at Dialect.Files, then Render.
 package ifcfg
@@ -48,8 +49,9 @@ func (Dialect) Read(file string, read func(file string) []byte) (networkmanager.
 
 var routeFiles = map[string]func(netip.Addr) bool{"route-": netip.Addr.Is4, "route6-": netip.Addr.Is6}
 
-// Render gives the profile of a NIC in the form of nm-settings-ifcfg-rh(5), which is one of shell assignments. It says what networkmanager.RenderKeyfile
-// says, but for the routes, which have files of their own. The same input gives the same bytes.
+// Render gives the profile of a NIC in the form of nm-settings-ifcfg-rh(5), which is a list of
+// shell assignments. The profile says what networkmanager.RenderKeyfile says, except the routes,
+// which have files of their own. The same input gives the same bytes.
 func Render(c nic.Config) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, filestep.Mark+" changes made here are overwritten. NIC %s, MAC %s.\n", c.Name, c.MAC)
@@ -107,7 +109,8 @@ func Render(c nic.Config) []byte {
 	return []byte(b.String())
 }
 
-// renderRoutes gives the routes of one family, a line each, in the words of ip-route(8); nil where there are none.
+// renderRoutes gives the routes of one family, a line each, in the words of ip-route(8); nil where
+// there are none.
 func renderRoutes(c nic.Config) []byte {
 	if len(c.Routes) == 0 || len(c.Addresses) == 0 {
 		return nil
@@ -134,8 +137,10 @@ func renderRoutes(c nic.Config) []byte {
 	return []byte(b.String())
 }
 
-// quoteShell writes a value as NetworkManager's plugin does (svEscape in src/core/settings/plugins/ifcfg-rh/shvar.c): as it is where the shell
-// takes it so, in double quotes with \ before what counts within them, and as $'...' where there are control characters.
+// quoteShell writes a value as NetworkManager's plugin does (svEscape in
+// src/core/settings/plugins/ifcfg-rh/shvar.c). A value that the shell takes as it is stays so.
+// Others stand in double quotes, with \ before what counts within them. With control characters a
+// value stands as $'...'.
 func quoteShell(value string) string {
 	plain, control := true, false
 	for _, c := range []byte(value) {

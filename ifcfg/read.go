@@ -9,7 +9,8 @@ import (
 	"multinicd/nic"
 )
 
-// Read reads what Render writes, with what others may have added to it, and the routes of both families; nil: none.
+// Read reads what Render writes, with what others may have added to it, and the routes of both
+// families; nil: none.
 func Read(data, routes, routes6 []byte) (networkmanager.Profile, error) {
 	keys := map[string]string{}
 	for n, line := range strings.Split(string(data), "\n") {
@@ -90,7 +91,8 @@ func readRoutes(r *networkmanager.Parser, c *nic.Config, data []byte) {
 	}
 }
 
-// unquoteShell reads what quoteShell, or the plugin's svEscape, wrote: one word, as it is, in double quotes, or as $'...' with octal escapes.
+// unquoteShell reads one word that quoteShell, or the plugin's svEscape, wrote: as it is, in double
+// quotes, or as $'...' with octal escapes.
 func unquoteShell(s string) (string, error) {
 	var b strings.Builder
 	switch {

@@ -15,7 +15,8 @@ import (
 	"multinicd/plan"
 )
 
-// files gives the steps that put the files of a NIC in place, the profile last and what is stale behind it, and the profiles among them.
+// files gives the steps that put the files of a NIC in place, and lists the profiles among them.
+// The profile comes last, and stale files go behind it.
 func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, err error) {
 	want := map[string][]byte{}
 	if a.Kind == plan.Configure {
@@ -55,7 +56,8 @@ func rank(file string) int {
 	return 0
 }
 
-// profileOf is the profile that a file of ours belongs to, "" for one of those that NetworkManager does not read.
+// profileOf is the profile that a file of ours belongs to; "" for a file that NetworkManager does
+// not read.
 func profileOf(file string) string {
 	dir, base := path.Split(file)
 	switch dir {
@@ -68,8 +70,9 @@ func profileOf(file string) string {
 	return ""
 }
 
-// stale lists our files that speak of the NIC and are not wanted of it: those under another name or of another dialect, and all where it is removed.
-// Files of routes speak of the NIC of their profile.
+// stale lists our files that name the NIC and are not wanted: those under another name or of
+// another format, and all of them where the NIC is removed. A file of routes belongs to the NIC of
+// its profile.
 func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, err error) {
 	for _, pattern := range patterns {
 		names, err := b.Files.Glob(pattern)
@@ -99,8 +102,9 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 	return out, nil
 }
 
-// Owned reads back what our files of this dialect say: all that is known of them where the record was lost. It is sorted by file; how the links were
-// found is not known. A file that cannot be read is left out, and named in the error beside the rest.
+// Owned reads back what our files of this format say, for the case that the record was lost. The
+// result is sorted by file, and does not know how the links were found. A file that cannot be read
+// is left out, and named in the error beside the rest.
 func (b *Backend) Owned() ([]plan.Owned, error) {
 	var out []plan.Owned
 	err := filestep.EachMarked(b.Files, b.Dialect.File(nic.NamePrefix+"*"), Owned, func(name string, _ []byte) error {

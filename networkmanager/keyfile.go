@@ -29,12 +29,15 @@ func (Keyfile) Read(file string, read func(file string) []byte) (Profile, error)
 	return ReadKeyfile(read(file))
 }
 
-// RenderKeyfile gives the profile of a NIC in the form of nm-settings-keyfile(5). The same input gives the same bytes.
+// RenderKeyfile gives the profile of a NIC in the form of nm-settings-keyfile(5). The same input
+// gives the same bytes.
 //
-// It is for the MAC, whatever the link is called. What the object does not say is off: no DHCP, no router advertisements, no default route in
-// main, no DNS, and no IPv6 at all where no IPv6 is wanted. Metrics are spelled out, because NetworkManager's own default of 100 and more would
-// make other routes of them than the plan has; those of the routes that come with addresses are the kernel's.
-// dad-timeout=0: neighbours have been asked before (NetworkManager 1.52 would ask again, for 200 ms).
+// The profile is for the MAC, whatever the link is called. Whatever the object does not say is off:
+// no DHCP, no router advertisements, no default route in main, no DNS, and no IPv6 at all where no
+// IPv6 is wanted. Metrics are spelled out, because NetworkManager's own default of 100 and more
+// would give other routes than the plan has. The metrics of the routes that come with addresses are
+// the kernel's. dad-timeout=0: neighbours have been asked before (NetworkManager 1.52 would ask
+// again, for 200 ms).
 func RenderKeyfile(c nic.Config) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, filestep.Mark+" changes made here are overwritten. NIC %s, MAC %s.\n", c.Name, c.MAC)
@@ -100,7 +103,8 @@ func unspecified(a netip.Addr) netip.Addr {
 	return netip.IPv6Unspecified()
 }
 
-// routeOptions are what a route has beside destination, next hop and metric: nm-settings-keyfile(5), "route options".
+// routeOptions are what a route has beside destination, next hop and metric:
+// nm-settings-keyfile(5), "route options".
 func routeOptions(r nic.Route) string {
 	var out []string
 	if r.OnLink && r.Via.IsValid() {
@@ -115,8 +119,9 @@ func routeOptions(r nic.Route) string {
 	return strings.Join(out, ",")
 }
 
-// escapeKeyfile writes a value as g_key_file_set_string does (glib/gkeyfile.c, g_key_file_parse_string_as_value): blanks in front become \s and \t,
-// line ends and backslashes are escaped anywhere.
+// escapeKeyfile writes a value as g_key_file_set_string does (glib/gkeyfile.c,
+// g_key_file_parse_string_as_value): blanks in front become \s and \t, and line ends and
+// backslashes are escaped anywhere.
 func escapeKeyfile(value string) string {
 	var b strings.Builder
 	leading := true
@@ -161,7 +166,8 @@ func unescapeKeyfile(value string) (string, error) {
 	return b.String(), nil
 }
 
-// ReadKeyfile reads what RenderKeyfile writes, with what others may have added to it: keys that say nothing of a nic.Config are passed over.
+// ReadKeyfile reads what RenderKeyfile writes. It passes over keys that others have added and that
+// say nothing of a nic.Config.
 func ReadKeyfile(data []byte) (Profile, error) {
 	keys := map[string]string{}
 	section := ""

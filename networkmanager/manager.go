@@ -9,22 +9,26 @@ import (
 	"multinicd/plan"
 )
 
-// Bus asks NetworkManager. Each call has a deadline of its own, and answers nic.ErrNoManager where NetworkManager does not run and nic.ErrLinkGone where
-// it has no such link.
+// Bus asks NetworkManager. Each call has a deadline of its own, and answers nic.ErrNoManager where
+// NetworkManager does not run and nic.ErrLinkGone where NetworkManager has no such link.
 type Bus interface {
-	// NMHold has NetworkManager take the link back to what it is now, if it hears no NMRelease. An error: it does not manage the link; one that somebody
-	// has taken from it, as taken says, it need not.
+	// NMHold has NetworkManager take the link back to what it is now, unless NMRelease comes in
+	// time. An error means that NetworkManager does not manage the link. That is no error for a
+	// link that somebody has taken from NetworkManager, as taken says.
 	NMHold(ctx context.Context, index int, mac nic.MAC, taken bool) error
 	NMRelease(ctx context.Context) error
-	// NMLoad has it read these profiles, absolute paths, and forget those that are gone. nic.ErrProfileRefused: it takes one of them not.
+	// NMLoad has NetworkManager read these profiles, absolute paths, and forget those that are
+	// gone. nic.ErrProfileRefused: NetworkManager does not accept one of them.
 	NMLoad(ctx context.Context, files []string) error
 	// NMManage has it manage the link, or leave it alone, and waits until it does.
 	NMManage(ctx context.Context, index int, mac nic.MAC, managed bool) error
-	// NMActivate brings a profile in force as it was read last, and waits until it is; known says whether there is such a profile.
+	// NMActivate brings a profile in force as NetworkManager read it last, and waits until it is in
+	// force. known says whether there is such a profile.
 	NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error)
 	// NMAwait waits, for a while, until it has done with what it does on the link by itself.
 	NMAwait(ctx context.Context, index int, mac nic.MAC) error
-	// NMLeft waits until a profile that it was told to forget is in force on the link no more, and the link as NetworkManager leaves it.
+	// NMLeft waits until a profile that NetworkManager was told to forget is no longer in force on
+	// the link, and NetworkManager has left the link.
 	NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error
 }
 
@@ -57,12 +61,15 @@ func (m Manager) Manage(ctx context.Context, what plan.Manage) error {
 	case plan.Restore:
 		err := m.Bus.NMLoad(ctx, what.Files)
 		if errors.Is(err, nic.ErrProfileRefused) {
-			err = nil // the files are as they were: somebody has spoilt one before us, and the next change of the NIC writes it anew
+			// The files are as they were: somebody has spoilt one before us, and the next change of
+			// the NIC writes it anew.
+			err = nil
 		}
 		if err != nil || what.UUID == "" {
 			return err
 		}
-		// One that NetworkManager had made itself, for what it found on the link, is gone for good; the kernel gets what it stood for.
+		// A profile that NetworkManager had made itself, of what it found on the link, is gone for
+		// good. The kernel gets back what that profile stood for.
 		_, err = m.Bus.NMActivate(ctx, what.Index, what.MAC, what.UUID)
 		return err
 	}

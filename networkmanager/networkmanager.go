@@ -1,13 +1,14 @@
-// Package networkmanager writes what is wanted of a NIC as a keyfile, and turns a planned action into
-// the steps of a change on hosts where NetworkManager owns the links.
+// Package networkmanager writes what is wanted of a NIC as a keyfile, and turns a planned action
+// into the steps of a change on hosts where NetworkManager owns the links.
 //
 // In go a plan.Action and the files as they are. Out come []plan.Step: write the profile, ask
-// NetworkManager over the bus to read this file, bring the profile in force on the one link, compare
-// the kernel with what is wanted, and probe. A Dialect gives the files. Keyfile is the dialect of this
-// package; package ifcfg has the other one, and netplan makes the same changes by its own profiles.
+// NetworkManager over the bus to read this file, bring the profile in force on the one link,
+// compare the kernel with what is wanted, and probe. A Dialect gives the files. Keyfile is the
+// dialect of this package; package ifcfg has the other one, and netplan makes the same changes by
+// its own profiles.
 //
-// It never asks NetworkManager to read everything again, and restarts nothing. It touches no profile
-// and no file of others: ours are named after their NICs.
+// It never asks NetworkManager to read everything again, and restarts nothing. It touches no
+// profile and no file of others: ours are named after their NICs.
 //
 // Start reading at Dialect and RenderKeyfile in keyfile.go, then Backend.Steps in steps.go.
 package networkmanager
@@ -23,8 +24,8 @@ import (
 	"multinicd/sysctl"
 )
 
-// Dialect is the form of the profiles. NetworkManager reads keyfiles on every host, and ifcfg files only
-// where its plugin ifcfg-rh is loaded.
+// Dialect is the form of the profiles. NetworkManager reads keyfiles on every host, and ifcfg files
+// only where its plugin ifcfg-rh is loaded.
 type Dialect interface {
 	// File is the profile of a NIC, by which NetworkManager calls it. name may be a pattern.
 	File(name string) string
@@ -35,13 +36,15 @@ type Dialect interface {
 	Read(file string, read func(file string) []byte) (Profile, error)
 }
 
-// Profile is what a profile says of a NIC. Addresses, routes and rules come IPv4 first, as they were written.
+// Profile is what a profile says of a NIC. Addresses, routes and rules come IPv4 first, as they
+// were written.
 type Profile struct {
 	UUID   string
 	Config nic.Config
 }
 
-// Where the files are, of both dialects: a NIC that changes its dialect leaves no file of the other one.
+// Where the files of both formats are: a NIC that changes its format leaves no file of the other
+// one.
 const (
 	// KeyfileDir is where NetworkManager has the administrator's profiles as keyfiles.
 	KeyfileDir = "/etc/NetworkManager/system-connections"
@@ -106,10 +109,12 @@ func Owned(file string) bool {
 
 func linkFile(name string) string { return path.Join(LinkDir, "10-"+name+".link") }
 
-// renderLink gives the file by which udev names the link at boot: systemd.link(5). NetworkManager has no means of its own for that.
+// renderLink gives the file by which udev names the link at boot: systemd.link(5). NetworkManager
+// cannot name a link.
 //
-// MACAddress, because systemd 239 of RHEL 8 does not know PermanentMACAddress and would take a file without another condition for one that is for all
-// links. Links that borrow a NIC's MAC are left out by their type.
+// The file says MACAddress, because systemd 239 of RHEL 8 does not know PermanentMACAddress, and
+// would take a file without any other condition as one for all links. Links that borrow a NIC's MAC
+// are left out by their type.
 func renderLink(c nic.Config) []byte {
 	return fmt.Appendf(nil, filestep.Mark+" changes made here are overwritten. NIC %s.\n[Match]\nMACAddress=%s\nType=!vlan bridge bond team macvlan macvtap ipvlan\n\n[Link]\nName=%s\n",
 		c.Name, c.MAC, c.Name)

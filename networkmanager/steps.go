@@ -23,12 +23,14 @@ type Backend struct {
 	DAD     bool // ask neighbours before an IPv4 address is taken
 }
 
-// Steps turns an action into the steps of its change, each with its undo. None: same bytes, same kernel state, nothing to do.
-// It reads files and changes nothing; an error means that a file could not be read.
+// Steps turns an action into the steps of its change, each with its undo. There are none where the
+// files have the same bytes and the kernel has the same state. Steps reads files and changes
+// nothing; an error means that a file could not be read.
 //
-// Where a profile has to change, or ours is not in force, NetworkManager makes the change and netlink only what that leaves undone: 1.42 loses the
-// IPv6 addresses of a link whose IPv4 addresses it changes (November 2026). Where only the kernel has lost something, netlink puts it back:
-// a Reapply of 1.42 does not.
+// Where a profile has to change, or ours is not in force, NetworkManager makes the change, and
+// netlink only does what NetworkManager leaves undone: 1.42 loses the IPv6 addresses of a link
+// whose IPv4 addresses it changes (November 2026). Where only the kernel has lost something,
+// netlink puts it back: a Reapply of 1.42 does not.
 func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	a = Single(a)
 	persist, profiles, err := b.files(a)
@@ -56,15 +58,21 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	return append(b.Repair(a), persist...), nil
 }
 
-// Lost says whether a link needs its profile brought in force, where active is by NetworkManager's file. Without a carrier NetworkManager would not do so; of a link
-// that is down, as one is that was just plugged in, nobody knows whether it has one. Ten seconds after such a link has lost its carrier NetworkManager lets go of
-// the profile, and leaves its file as it was (1.42, November 2026): put back by netlink alone, the link would be one that it takes for somebody else's.
+// Lost says whether a link needs its profile brought in force. active is the profile in force by
+// NetworkManager's own file. Without a carrier NetworkManager would not bring the profile in force.
+// Of a link that is down, for example one that was just plugged in, nobody knows whether it has a
+// carrier.
+//
+// Ten seconds after such a link has lost its carrier NetworkManager lets go of the profile, and
+// leaves its own file as it was (1.42, November 2026). If only netlink put the link back,
+// NetworkManager would take the link for somebody else's.
 func Lost(a plan.Action, active string) bool {
 	return a.Kind == plan.Configure && a.Link != nil && !a.Change.Empty() && (!a.Link.Up || active != UUID(a.NIC.MAC) && a.Link.Carrier)
 }
 
-// Repair has netlink put back what the kernel has lost. NetworkManager may be about to do so itself, as for a link that was just plugged in again: what is
-// put back before it comes to that it would have a second time.
+// Repair has netlink put back what the kernel has lost. NetworkManager may be about to do the same,
+// as for a link that was just plugged in again. Then it would have twice what netlink put back
+// first.
 func (b *Backend) Repair(a plan.Action) []plan.Step {
 	if a.Change.Empty() {
 		return nil
@@ -74,8 +82,10 @@ func (b *Backend) Repair(a plan.Action) []plan.Step {
 	return append(steps, check(plan.StepVerify, plan.CheckVerify), check(plan.StepProbe, plan.CheckProbe))
 }
 
-// Single adds to an action that the routes go which we have put back and NetworkManager, a moment later, has brought too: IPv4 has them side by side, told
-// apart by their protocol. Its own stay: it would bring them again, and takes them away with its profile.
+// Single adds to an action the removal of routes that are there twice: we have put them back, and a
+// moment later NetworkManager has brought them too. IPv4 has both side by side, told apart by their
+// protocol. NetworkManager's own route stays: it would bring the route again, and takes it away
+// with its profile.
 func Single(a plan.Action) plan.Action {
 	if a.Kind != plan.Configure || a.Link == nil {
 		return a
@@ -89,8 +99,9 @@ func Single(a plan.Action) plan.Action {
 	return a
 }
 
-// Same says whether the former agent's profile means what is wanted. It stays in force until the next boot, or until something of it has to change: for
-// NetworkManager another profile is another life of the link, without addresses in between.
+// Same says whether the former agent's profile means what is wanted. That profile stays in force
+// until the next boot, or until something has to change. For NetworkManager another profile is
+// another life of the link, without addresses in between.
 func Same(a plan.Action) bool {
 	return a.Kind == plan.Configure && a.Link != nil && len(a.Link.Former) > 0 && plan.OnlyIPv6(a.Change)
 }
@@ -114,11 +125,12 @@ func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string,
 	return b.Managed(a, persist, profiles, active, names)
 }
 
-// Managed has NetworkManager make the change of a link that is there: files are put in place, profiles among them are read anew, and that of the NIC's
-// UUID is brought in force where active was before. late are put in place once all is verified.
+// Managed has NetworkManager make the change of a link that is there. The files are put in place,
+// NetworkManager reads the profiles among them, and the profile with the NIC's UUID is brought in
+// force where active was before. late is put in place once all is verified.
 //
-// What undoes it stands in front, so that it comes when the files are as they were: NetworkManager reads those again, and the kernel gets what it
-// does not put back.
+// The undo stands in front, so that it comes when the files are as they were: NetworkManager reads
+// the files again, and the kernel gets what NetworkManager does not put back.
 func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, active string, late []plan.Step) ([]plan.Step, error) {
 	ask := func(v plan.Verb, files []string, uuid string) *plan.Manage {
 		return &plan.Manage{Verb: v, Index: a.Link.Index, MAC: a.NIC.MAC, Files: files, UUID: uuid}
@@ -140,14 +152,17 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 	steps = append(steps, plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &back}},
 		plan.Step{Kind: plan.StepProfile, Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
 	steps = append(steps, files...)
-	gone := "" // what NetworkManager does to the link when it lets go of it, it must not do behind us: it sets a former MTU, for one
+	// What NetworkManager does to the link when it lets go of a profile must not come after our
+	// change: it sets a former MTU, for one.
+	gone := ""
 	if a.Kind == plan.Remove {
 		gone = UUID(a.NIC.MAC) // also where active is another, or none: ours may just be coming in force
 	}
 	steps = append(steps, plan.Step{Kind: plan.StepLoad, Do: plan.Op{Manage: ask(plan.Load, profiles, gone)}})
 	if a.Kind == plan.Configure && taken {
-		// He who configures it for us is as much part of what is wanted as what it configures. Behind the load, since NetworkManager brings in force what
-		// it finds; and taken back first of all, as it takes with it what it has brought.
+		// That NetworkManager manages the link is as much wanted as what it configures there. This
+		// step comes behind the load, since NetworkManager brings in force what it finds. Its undo
+		// comes first of all, since NetworkManager takes with it what it has brought.
 		steps = append(steps, plan.Step{Kind: plan.StepLend, Do: plan.Op{Manage: ask(plan.Lend, nil, "")}, Undo: plan.Op{Manage: ask(plan.TakeBack, nil, "")}})
 	}
 	if a.Kind == plan.Configure {
@@ -159,8 +174,9 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 	return append(steps, late...), nil
 }
 
-// apartNames parts the files by which udev names links, and those of the former agent, from all others. They come last: udev reads them at boot before
-// anything of ours can put them right, and until then nobody does; and as long as the former agent's are there, what it did may be taken back.
+// apartNames parts two kinds of files from all others: those by which udev names links, and those
+// of the former agent. They come last. At boot udev reads its files before anything of ours can put
+// them right. And while the former agent's files are there, what it did may be taken back.
 func apartNames(persist []plan.Step) (names, others []plan.Step) {
 	for _, s := range persist {
 		if f := s.Do.File; path.Dir(f.Path) == LinkDir || f.Absent && nic.FormerFile(f.Path) && !Owned(f.Path) {
@@ -203,8 +219,9 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 		}
 	}
 	if active != "" && (len(kept.Add) > 0 || more) {
-		// The kernel takes secondary addresses with the first, and routes with the last: our own writer knows how to keep them. What is new is left to
-		// NetworkManager: 1.52 takes away again what it finds there already (November 2026).
+		// The kernel takes secondary addresses with the first, and routes with the last address:
+		// our own writer knows how to keep them. New addresses are left to NetworkManager: 1.52
+		// takes away again what it finds there already (November 2026).
 		before = append(before, plan.Live(nic.Change{Index: a.Link.Index, MAC: a.NIC.MAC, Had: a.Change.Had, Del: a.Change.Del}, false)...)
 	}
 	whole := a.Change
@@ -216,9 +233,11 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 	return before, after
 }
 
-// others is what others have put on the link of an action, as far as it can be put back: addresses, and routes by them, or by addresses of ours that are
-// there already; more says that there are other routes. A profile that comes in force, or goes, takes all that it finds on the link. What somebody has written into a profile of ours,
-// one of the files that are replaced, is no address of his own.
+// others is what others have put on the link of an action, as far as it can be put back. That is
+// addresses, and routes by these addresses or by addresses of ours that are there already; more
+// says that there are other routes. A profile that comes in force, or goes, takes all that it finds
+// on the link. An address that somebody has written into one of the files, which are profiles of
+// ours to be replaced, is not his own.
 func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes []nic.Route, more bool) {
 	written := func(p netip.Prefix) bool {
 		return slices.ContainsFunc(files, func(s plan.Step) bool {
@@ -261,7 +280,8 @@ func ownUndo(s plan.Step) plan.Step {
 	return s
 }
 
-// unplugged is for a NIC that is not there, or whose link must not be touched: NetworkManager is told only if the profile is in force nowhere.
+// unplugged gives the steps for a NIC that is not there, or whose link must not be touched.
+// NetworkManager is told only if the profile is in force nowhere.
 func (b *Backend) unplugged(a plan.Action, persist []plan.Step, profiles []string) ([]plan.Step, error) {
 	states, err := b.Files.Glob(stateDir + "/*")
 	if err != nil {
@@ -286,17 +306,20 @@ func (b *Backend) unplugged(a plan.Action, persist []plan.Step, profiles []strin
 	return append(steps, plan.Step{Kind: plan.StepLoad, Do: load(plan.Load)}), nil
 }
 
-// stateDir is where NetworkManager (1.10 and later) writes what it has in force on each link, in a file named by its ifindex.
+// stateDir is where NetworkManager (1.10 and later) writes what it has in force on each link, in a
+// file named by its ifindex.
 const stateDir = "/run/NetworkManager/devices"
 
-// ActiveProfile is the UUID of the profile that NetworkManager has in force on a link; "" where there is none, or no NetworkManager. An error means that
-// this cannot be told now: an undo would have nothing to bring back in force.
+// ActiveProfile is the UUID of the profile that NetworkManager has in force on a link; "" where
+// there is none, or no NetworkManager. An error means that this cannot be told now: an undo would
+// have nothing to bring back in force.
 func ActiveProfile(f filestep.Files, index int) (string, error) {
 	return profileIn(f, fmt.Sprintf("%s/%d", stateDir, index))
 }
 
-// Taken says whether somebody has told NetworkManager to leave a link alone (nmcli device set managed no). Of one that its configuration, or udev, has it
-// leave alone it writes neither "true" nor "false" (1.42 and 1.52), and after a restart it keeps to what it has written.
+// Taken says whether somebody has told NetworkManager to leave a link alone (nmcli device set
+// managed no). Where NetworkManager leaves a link alone by its configuration, or by udev, it writes
+// neither "true" nor "false" (1.42 and 1.52). After a restart it keeps to what it has written.
 func Taken(f filestep.Files, index int) (bool, error) {
 	data, _, err := f.Read(fmt.Sprintf("%s/%d", stateDir, index))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -320,7 +343,8 @@ func profileIn(f filestep.Files, file string) (string, error) {
 	return "", nil
 }
 
-// external says whether a profile is one that NetworkManager has written down of what it found on a link: that is others', and goes with no profile.
+// external says whether NetworkManager itself wrote the profile, of what it found on a link. What
+// it found is others', and goes with no profile.
 func (b *Backend) external(uuid string) bool {
 	files, err := b.Files.Glob("/run/NetworkManager/system-connections/*")
 	if err != nil || uuid == "" {
@@ -340,7 +364,8 @@ func settledAddresses(c nic.Config, l nic.Link) bool {
 	})
 }
 
-// Settling says whether NetworkManager is about to bring a NIC's profile in force by itself, as it does at boot. profile is the path of its file.
+// Settling says whether NetworkManager is about to bring a NIC's profile in force by itself, as it
+// does at boot. profile is the path of its file.
 func Settling(f filestep.Files, profile string, c nic.Config, l nic.Link) bool {
 	if _, _, err := f.Read(profile); err != nil || !l.Carrier || settledAddresses(c, l) {
 		return false

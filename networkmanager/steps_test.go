@@ -13,7 +13,8 @@ import (
 	"multinicd/plan"
 )
 
-// A profile that comes in force, or goes, takes what it finds on the link: what is others' comes back behind it, as far as it stands without ours.
+// A profile that comes in force, or goes, takes what it finds on the link: what is others' comes
+// back behind it, as far as it stands without ours.
 func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 	prefix := netip.MustParsePrefix
 	ours, foreign, carried, beside := prefix("192.0.2.7/24"), prefix("10.99.0.1/16"), prefix("10.98.0.0/16"), prefix("10.97.0.0/16")
@@ -69,7 +70,8 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 	}
 }
 
-// A link that is down may have a carrier; one that is up and has none gets what is wanted over netlink.
+// A link that is down may have a carrier; one that is up and has none gets what is wanted over
+// netlink.
 func TestLost(t *testing.T) {
 	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
 	for name, test := range map[string]struct {
@@ -96,7 +98,8 @@ func TestLost(t *testing.T) {
 	}
 }
 
-// A profile that cannot be read off just now is not "none": with that the undo of a change would leave the link without the one that was in force.
+// A profile that cannot be read off just now is not "none": with that the undo of a change would
+// leave the link without the one that was in force.
 func TestAStateFileThatCannotBeReadIsNoAbsence(t *testing.T) {
 	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")}}
 	link := &nic.Link{Index: 11, Name: "multinic1", MAC: c.MAC, Up: true, Carrier: true}
@@ -125,7 +128,8 @@ func TestAStateFileThatCannotBeReadIsNoAbsence(t *testing.T) {
 	}
 }
 
-// What NetworkManager has brought beside what we have put back is left, and ours goes; what somebody else has put there is his.
+// What NetworkManager has brought beside what we have put back is left, and ours goes; what
+// somebody else has put there is his.
 func TestARouteIsThereOnce(t *testing.T) {
 	to, via := netip.MustParsePrefix("10.0.0.0/8"), netip.MustParseAddr("192.0.2.1")
 	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Routes: []nic.Route{{To: to, Via: via}}}

@@ -10,13 +10,16 @@ import (
 	"multinicd/nic"
 )
 
-// AutoconnectPriority is the greatest that there is: at boot ours is chosen before any other profile that is for the link too.
+// AutoconnectPriority is the greatest that there is: at boot our profile is chosen before any other
+// that is for the link too.
 const AutoconnectPriority = 999
 
-// PrefixMetric6 is the kernel's own for the route that an IPv6 address brings (IP6_RT_PRIO_ADDRCONF, include/net/ip6_route.h).
+// PrefixMetric6 is the kernel's own metric of the route that an IPv6 address brings
+// (IP6_RT_PRIO_ADDRCONF, include/net/ip6_route.h).
 const PrefixMetric6 = 256
 
-// UUID is that of the NIC's profile. It follows from the MAC alone: the same after every run and under every id.
+// UUID is that of the NIC's profile. It follows from the MAC alone: the same after every run and
+// under every id.
 func UUID(m nic.MAC) string {
 	sum := sha1.Sum(append([]byte("multinicd NIC "), m[:]...))
 	sum[6], sum[8] = sum[6]&0x0f|0x50, sum[8]&0x3f|0x80
