@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"path"
 	"slices"
-	"strings"
 
 	"multinicd/nic"
 	"multinicd/plan"
@@ -123,22 +122,8 @@ func (b *Backend) asked(a plan.Action) plan.Verb {
 	case b.renderer != rendererNetworkd || a.Link == nil:
 		return ""
 	}
-	if file := b.inMind(a.Link.Index); file != "" && Owned(file) == (a.Kind == plan.Remove) {
+	if file := b.Bus.NetworkdFile(a.Link.Index); file != "" && Owned(file) == (a.Kind == plan.Remove) {
 		return plan.Reload
-	}
-	return ""
-}
-
-// inMind gives the file by which networkd has configured the link, "" where it has not.
-func (b *Backend) inMind(index int) string {
-	data, _, err := b.Files.Read(fmt.Sprintf("/run/systemd/netif/links/%d", index))
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(string(data)) {
-		if file, ok := strings.CutPrefix(strings.TrimSpace(line), "NETWORK_FILE="); ok {
-			return file
-		}
 	}
 	return ""
 }

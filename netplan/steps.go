@@ -21,10 +21,14 @@ import (
 	"multinicd/sysctl"
 )
 
-// Bus asks the real netplan. NetplanValidate asks whether netplan accepts Dir with these files in
-// place of what is there (nil data: absent).
+// Bus asks the real netplan, and networkd.
 type Bus interface {
+	// NetplanValidate asks whether netplan accepts Dir with these files in place of what is there
+	// (nil data: absent).
 	NetplanValidate(ctx context.Context, files map[string][]byte) error
+	// NetworkdFile gives the file by which networkd has configured the link with an ifindex; ""
+	// where there is none, or where nobody can tell.
+	NetworkdFile(index int) string
 }
 
 // Backend makes the steps for hosts of netplan and networkd. One goroutine uses it at a time.

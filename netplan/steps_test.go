@@ -92,6 +92,7 @@ func TestStepsOfFiles(t *testing.T) {
 	for name, test := range map[string]struct {
 		disk   map[string]string
 		modes  map[string]fs.FileMode
+		inMind string // networkd's file of the link
 		action plan.Action
 		want   []string
 	}{
@@ -115,17 +116,17 @@ func TestStepsOfFiles(t *testing.T) {
 			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + former + " 644"}},
 		"what an older version had told networkd goes with the NIC": {disk: map[string]string{file: data, former: oldNetwork}, action: remove(one),
 			want: []string{"validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + former}},
-		"networkd has a catch-all in mind: it is told": {disk: map[string]string{"/run/systemd/netif/links/11": "ADMIN_STATE=configured\nNETWORK_FILE=/run/systemd/network/10-netplan-all-en.network\n"}, action: onLink(one),
+		"networkd has a catch-all in mind: it is told": {inMind: "/run/systemd/network/10-netplan-all-en.network", action: onLink(one),
 			want: []string{"kernel", "service undo reload SUM", "validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + network1 + " 644", "activate 10-netplan-0-multinic1.network SUM", "verify", "probe"}},
-		"networkd has our own file in mind of a NIC that is given back: it is told": {disk: map[string]string{file: data, network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: offLink(one),
+		"networkd has our own file in mind of a NIC that is given back: it is told": {disk: map[string]string{file: data, network1: oldNetwork}, inMind: network1, action: offLink(one),
 			want: []string{"kernel", "service undo reload SUM", "validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "activate SUM", "verify", "probe"}},
-		"somebody has opened it to routers: so it is once more": {disk: map[string]string{file: data, network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: opened(one),
+		"somebody has opened it to routers: so it is once more": {disk: map[string]string{file: data, network1: oldNetwork}, inMind: network1, action: opened(one),
 			want: []string{"kernel", "service undo reload SUM", "validate", "persist remove /etc/netplan/90-multinic1.yaml (final)", "runtime remove " + network1, "activate SUM", "kernel\n    ~ accept_ra 0 addr_gen_mode 1 disable_ipv6 0 -> accept_ra 2 addr_gen_mode 0 disable_ipv6 0", "verify", "probe"}},
-		"networkd has leased the very address: it is given once more": {disk: map[string]string{"/run/systemd/netif/links/11": "NETWORK_FILE=/run/systemd/network/10-netplan-all-en.network\n"}, action: leased(one),
+		"networkd has leased the very address: it is given once more": {inMind: "/run/systemd/network/10-netplan-all-en.network", action: leased(one),
 			want: []string{"guard", "addresses\n    ~ address 192.0.2.7/24 for a time -> for good", "verify", "probe", "kernel", "service undo reload SUM", "validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)", "runtime write " + network1 + " 644", "activate 10-netplan-0-multinic1.network SUM", "kernel\n    + address 192.0.2.7/24", "verify", "probe"}},
-		"networkd has read our file in the moment when the NIC was given back: it is told first": {disk: map[string]string{"/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: cameBack(one),
+		"networkd has read our file in the moment when the NIC was given back: it is told first": {inMind: network1, action: cameBack(one),
 			want: []string{"activate forget 02:00:00:00:01:01", "guard", "retire\n    - address 192.0.2.7/24", "verify", "probe"}},
-		"networkd has our own file in mind: it is not asked": {disk: map[string]string{network1: oldNetwork, "/run/systemd/netif/links/11": "NETWORK_FILE=" + network1 + "\n"}, action: onLink(one),
+		"networkd has our own file in mind: it is not asked": {disk: map[string]string{network1: oldNetwork}, inMind: network1, action: onLink(one),
 			want: []string{"validate", "persist write /etc/netplan/90-multinic1.yaml 600 (final)"}},
 		"a NIC without files is given back":      {action: remove(one)},
 		"files of other NICs stay":               {disk: map[string]string{file: strings.ReplaceAll(data, "01:01", "01:02")}, action: remove(one)},
@@ -135,6 +136,7 @@ func TestStepsOfFiles(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := hosttest.New()
+			m.InMind = map[int]string{11: test.inMind}
 			for f, text := range test.disk {
 				mode := fs.FileMode(0o600)
 				if strings.HasPrefix(f, "/run/") {

@@ -163,6 +163,16 @@ func (b *Bus) awaitNetworkd(ctx context.Context, index int, what string, done fu
 	}
 }
 
+// NetworkdFile gives the .network file by which networkd has configured the link with an ifindex. It
+// is "" where networkd has configured the link by none, or where its word cannot be read.
+func (b *Bus) NetworkdFile(index int) string {
+	_, file, err := b.host.NetworkdLink(index)
+	if err != nil {
+		return ""
+	}
+	return file
+}
+
 // networkdUnsafe says which things of others a reload would touch.
 func (b *Bus) networkdUnsafe(ctx context.Context, ours func(string) bool) (string, error) {
 	started := b.host.Started("systemd-networkd.service")

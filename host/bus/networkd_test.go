@@ -103,6 +103,17 @@ func TestWhichLinkAFileOfNetworkdIsFor(t *testing.T) {
 	}
 }
 
+func TestNetworkdFile(t *testing.T) {
+	b := newBus(t, kernelOf{})
+	const file = "/run/systemd/network/10-netplan-all-en.network"
+	hosttest.Files(t, b.host.Root, map[string]string{"/run/systemd/netif/links/2": "ADMIN_STATE=configured\nNETWORK_FILE=" + file + "\n", "/run/systemd/netif/links/3": "ADMIN_STATE=unmanaged\n"})
+	for index, want := range map[int]string{2: file, 3: "", 4: ""} {
+		if got := b.NetworkdFile(index); got != want {
+			t.Errorf("link %d: %q, want %q", index, got, want)
+		}
+	}
+}
+
 // kernelOf is what there is in the kernel that networkd might not know.
 type kernelOf struct {
 	rules []nic.Rule

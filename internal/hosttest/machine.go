@@ -70,6 +70,8 @@ type Machine struct {
 	NM *Manager
 	// Networkd takes over what netlink has done, where it is asked; nil: it is not.
 	Networkd *Networkd
+	// InMind are the files by which networkd has configured links, by ifindex.
+	InMind map[int]string
 }
 
 // New gives a machine with the links.
@@ -337,6 +339,9 @@ func (m *Machine) Remove(name string) error {
 		return nil
 	})
 }
+
+// NetworkdFile implements netplan.Bus.
+func (m *Machine) NetworkdFile(index int) string { return m.InMind[index] }
 
 // NetplanValidate implements netplan.Bus.
 func (m *Machine) NetplanValidate(context.Context, map[string][]byte) error {
