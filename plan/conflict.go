@@ -88,7 +88,7 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	}
 	for _, a := range p.machine.NodeAddrs {
 		i := slices.IndexFunc(p.machine.Links, func(o nic.Link) bool { return o.Holds(a.Addr) })
-		if i >= 0 && dst.Contains(a.Addr) && p.machine.Links[i].Index != l.Index && dst.Bits() > p.bestBits(a.Addr, p.machine.Links[i].Index) {
+		if i >= 0 && dst.Contains(a.Addr) && p.machine.Links[i].Index != l.Index && dst.Bits() > p.longest(hostPrefix(a.Addr), p.machine.Links[i].Index) {
 			return refuse(CutsAPIPath, "%s through %s would take the traffic around %s, the node's address (%s): the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, a.Addr, a.Evidence)
 		}
 	}
@@ -100,14 +100,14 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 			ends, by = ends[:1], 0
 		}
 		for _, to := range ends {
-			if to.IsValid() && dst.Contains(to) && dst.Bits() > p.bestBits(to, by) {
+			if to.IsValid() && dst.Contains(to) && dst.Bits() > p.longest(hostPrefix(to), by) {
 				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, to, w.What)
 			}
 		}
 	}
 	for _, o := range p.machine.Links {
 		for _, r := range o.Routes {
-			if o.Index != l.Index && r.IsDefault() && r.Key().Table == nic.TableMain && r.Via.IsValid() && dst.Contains(r.Via) && dst.Bits() > p.bestBits(r.Via, o.Index) {
+			if o.Index != l.Index && r.IsDefault() && r.Key().Table == nic.TableMain && r.Via.IsValid() && dst.Contains(r.Via) && dst.Bits() > p.longest(hostPrefix(r.Via), o.Index) {
 				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, the gateway of the default route of %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, r.Via, o.Name)
 			}
 		}
@@ -115,22 +115,18 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	return nil
 }
 
-// bestBits is the longest prefix in main by which link index reaches a now; 0 if it has none. A
-// longer prefix wins over any route that we add. An equal prefix may lose, by its metric: the probe
-// after the change shows that.
-func (p *planner) bestBits(a netip.Addr, index int) int {
-	best := 0
+// longest is the longest prefix in main by which link index reaches all of dst now; 0: by none, or by
+// a default route only. A longer prefix wins over any route that we add. An equal prefix may lose, by
+// its metric: the probe after the change shows that.
+func (p *planner) longest(dst netip.Prefix, index int) (bits int) {
 	for _, l := range p.machine.Links {
-		if l.Index != index {
-			continue
-		}
 		for _, r := range l.Routes {
-			if r.Key().Table == nic.TableMain && r.To.Contains(a) && r.To.Bits() > best {
-				best = r.To.Bits()
+			if l.Index == index && r.Key().Table == nic.TableMain && r.To.Bits() <= dst.Bits() && r.To.Contains(dst.Addr()) {
+				bits = max(bits, r.To.Bits())
 			}
 		}
 	}
-	return best
+	return bits
 }
 
 // releases says whether link o is ours and will not have the address any more.

@@ -78,25 +78,17 @@ func (p *planner) drawn(dst netip.Prefix, table int, l nic.Link, what string) *R
 		if !dst.Overlaps(d.To) || dst.Addr().IsLinkLocalUnicast() && dst.Addr().Is6() {
 			continue
 		}
-		if table == nic.TableMain && p.reaches(d.To, dst.Bits(), func(o nic.Link) bool { return o.Index != l.Index }) {
+		if table == nic.TableMain && slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
+			return o.Index != l.Index && p.longest(d.To, o.Index) >= dst.Bits()
+		}) {
 			continue // by another link, whatever we add
 		}
-		if d.Here && p.reaches(d.To, 1, func(o nic.Link) bool { return o.Index == l.Index }) {
+		if d.Here && p.longest(d.To, l.Index) > 0 {
 			continue
 		}
 		return refuse(SubnetConflict, "%s of %s would draw the traffic for %s, which is %s; give the NIC a subnet or route that does not cover it", what, l.Name, d.To, d.What)
 	}
 	return nil
-}
-
-// reaches says whether a link that of names has a route in main to all of dst, of at least that
-// many bits.
-func (p *planner) reaches(dst netip.Prefix, bits int, of func(nic.Link) bool) bool {
-	return slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
-		return of(o) && slices.ContainsFunc(o.Routes, func(r nic.Route) bool {
-			return r.Key().Table == nic.TableMain && r.To.Bits() >= bits && r.To.Bits() <= dst.Bits() && r.To.Contains(dst.Addr())
-		})
-	})
 }
 
 // overlaps refuses a route that takes traffic from a route of a link that is not ours: want lies
