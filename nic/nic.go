@@ -134,6 +134,15 @@ func (l Link) HasMAC(m MAC) bool {
 	return l.MAC == m
 }
 
+// Physical says whether a MAC may mean this link: bonds, bridges and VLANs that borrow a MAC never
+// are physical. kinds are the kinds of virtual link that count as physical, on test machines only.
+func (l Link) Physical(kinds []string) bool {
+	if l.Kind == "" {
+		return l.Device || slices.Contains(kinds, "")
+	}
+	return slices.Contains(kinds, l.Kind)
+}
+
 // Answers says whether name is the link's name or one of its alternative names.
 func (l Link) Answers(name string) bool { return l.Name == name || slices.Contains(l.AltNames, name) }
 

@@ -13,7 +13,7 @@ import (
 func (p *planner) find(c nic.Config) (*nic.Link, *Refusal) {
 	var found []nic.Link
 	for _, l := range p.machine.Links {
-		if l.HasMAC(c.MAC) && physical(l, p.machine.Kinds) {
+		if l.HasMAC(c.MAC) && l.Physical(p.machine.Kinds) {
 			found = append(found, l)
 		}
 	}
@@ -34,7 +34,7 @@ func (p *planner) find(c nic.Config) (*nic.Link, *Refusal) {
 // Links that may just have borrowed the MAC of a NIC, which comes back, say nothing.
 func (p *planner) virtual(c nic.Config) *Refusal {
 	for _, l := range p.machine.Links {
-		if l.HasMAC(c.MAC) && !physical(l, p.machine.Kinds) && !slices.Contains(borrowers, l.Kind) {
+		if l.HasMAC(c.MAC) && !l.Physical(p.machine.Kinds) && !slices.Contains(borrowers, l.Kind) {
 			return refuse(NotPhysical, "MAC %s is that of link %s, which is virtual (kind %q) and no NIC; name the MAC of a NIC, or take it out of the object", c.MAC, l.Name, l.Kind)
 		}
 	}

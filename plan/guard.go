@@ -80,20 +80,11 @@ func NotOurs(l nic.Link, m Machine) *Refusal {
 			return refuse(NotPhysical, "link %s has a name of the form %s, which container networks and tunnels use: it is never touched; name the MAC of a NIC of its own", l.Name, pattern)
 		}
 	}
-	if !physical(l, m.Kinds) {
+	if !l.Physical(m.Kinds) {
 		return refuse(NotPhysical, "link %s is virtual (kind %q), no NIC: it is never touched; name the MAC of a NIC", l.Name, l.Kind)
 	}
 	if l.Master != 0 {
 		return refuse(NotPhysical, "link %s is part of a bond, bridge or VRF: it is never touched; take it out of there first", l.Name)
 	}
 	return nil
-}
-
-// physical says whether a link may be meant by a MAC: bonds, bridges and VLANs that borrow one
-// never are.
-func physical(l nic.Link, kinds []string) bool {
-	if l.Kind == "" {
-		return l.Device || slices.Contains(kinds, "")
-	}
-	return slices.Contains(kinds, l.Kind)
 }

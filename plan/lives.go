@@ -290,12 +290,12 @@ func tied(a, b nic.Route, n int) bool {
 
 // named says whether a link is that of a NIC which the object names, or which is ours.
 func (f *life) named(l nic.Link) bool {
-	return l.Index == f.asked.Index || physical(l, f.machine.Kinds) &&
+	return l.Index == f.asked.Index || l.Physical(f.machine.Kinds) &&
 		(f.record.inForce(l) || slices.ContainsFunc(f.machine.Named, l.HasMAC))
 }
 
 // ours says whether a link is that of a NIC in force, and not one that lies on it and has its MAC.
-func (f *life) ours(l nic.Link) bool { return physical(l, f.machine.Kinds) && f.record.inForce(l) }
+func (f *life) ours(l nic.Link) bool { return l.Physical(f.machine.Kinds) && f.record.inForce(l) }
 
 // tableDefault is the kernel's table behind main (RT_TABLE_DEFAULT, linux/rtnetlink.h). Everybody
 // looks this table up, as main.

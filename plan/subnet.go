@@ -213,7 +213,7 @@ func (p *planner) others(is func(nic.Link) bool) bool {
 
 func (p *planner) ours(l nic.Link) bool {
 	for _, c := range p.asked {
-		if _, refused := p.refused[c.MAC]; !refused && l.HasMAC(c.MAC) && physical(l, p.machine.Kinds) {
+		if _, refused := p.refused[c.MAC]; !refused && l.HasMAC(c.MAC) && l.Physical(p.machine.Kinds) {
 			return true
 		}
 	}
