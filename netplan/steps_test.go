@@ -18,14 +18,7 @@ import (
 	"multinicd/plan"
 )
 
-// config is NIC id with MAC 02:00:00:00:01:<id>.
-func config(id int, addrs ...string) nic.Config {
-	c := nic.Config{ID: id, Name: nic.NameFor(id), MAC: nic.MAC{2, 0, 0, 0, 1, byte(id)}}
-	for _, a := range addrs {
-		c.Addresses = append(c.Addresses, netip.MustParsePrefix(a))
-	}
-	return c
-}
+var config = hosttest.Config
 
 func route(to, via string) nic.Route {
 	return nic.Route{To: netip.MustParsePrefix(to), Via: netip.MustParseAddr(via)}

@@ -140,16 +140,3 @@ func takesOver(c nic.Config, l nic.Link, o Owned) string {
 	}
 	return ""
 }
-
-// remaining says which default route is the node's from now on where link l loses one with what is taken
-// over: the end of a sentence. "" where l has none that others follow.
-func (p *planner) remaining(l nic.Link) (out string) {
-	f := life{machine: p.machine, record: p.record, links: p.machine.Links, asked: l}
-	for _, t := range f.tables(l) {
-		counting, why := f.counting(t)
-		if t.table == nic.TableMain && len(counting) > 0 && counting[0].link.Index != l.Index {
-			out += fmt.Sprintf("; the node's default route of %s is that of link %s, since %s (%s)", t, counting[0].link.Name, why, counting[0].route)
-		}
-	}
-	return out
-}

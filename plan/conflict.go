@@ -79,54 +79,15 @@ func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
 	return p.cuts(a.Masked(), nic.TableMain, l)
 }
 
-// cuts refuses a route to dst through l that would draw traffic that the node lives by: towards the
-// API server, its next hop, or the next hop of a default route. It does so where the present way
-// there is a shorter prefix.
+// cuts refuses a route to dst through l that would draw traffic that the node lives by.
 func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	if table != nic.TableMain {
 		return nil
 	}
-	for _, a := range p.machine.NodeAddrs {
-		i := slices.IndexFunc(p.machine.Links, func(o nic.Link) bool { return o.Holds(a.Addr) })
-		if i >= 0 && dst.Contains(a.Addr) && p.machine.Links[i].Index != l.Index && dst.Bits() > p.longest(hostPrefix(a.Addr), p.machine.Links[i].Index) {
-			return refuse(CutsAPIPath, "%s through %s would take the traffic around %s, the node's address (%s): the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, a.Addr, a.Evidence)
-		}
-	}
-	for _, w := range p.machine.Lifelines {
-		ends, by := []netip.Addr{w.To, w.Via, w.Source}, w.Index
-		// The path goes by a default route that is to go (see Lives); the one that remains is as
-		// short.
-		if w.Index == l.Index {
-			ends, by = ends[:1], 0
-		}
-		for _, to := range ends {
-			if to.IsValid() && dst.Contains(to) && dst.Bits() > p.longest(hostPrefix(to), by) {
-				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, which is %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, to, w.What)
-			}
-		}
-	}
-	for _, o := range p.machine.Links {
-		for _, r := range o.Routes {
-			if o.Index != l.Index && r.IsDefault() && r.Key().Table == nic.TableMain && r.Via.IsValid() && dst.Contains(r.Via) && dst.Bits() > p.longest(hostPrefix(r.Via), o.Index) {
-				return refuse(CutsAPIPath, "%s through %s would take the traffic for %s, the gateway of the default route of %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, r.Via, o.Name)
-			}
-		}
+	if whose := p.machine.lifelines(p.record).Cuts(dst, l); whose != "" {
+		return refuse(CutsAPIPath, "%s through %s would take the traffic %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, whose)
 	}
 	return nil
-}
-
-// longest is the longest prefix in main by which link index reaches all of dst now; 0: by none, or by
-// a default route only. A longer prefix wins over any route that we add. An equal prefix may lose, by
-// its metric: the probe after the change shows that.
-func (p *planner) longest(dst netip.Prefix, index int) (bits int) {
-	for _, l := range p.machine.Links {
-		for _, r := range l.Routes {
-			if l.Index == index && r.Key().Table == nic.TableMain && r.To.Bits() <= dst.Bits() && r.To.Contains(dst.Addr()) {
-				bits = max(bits, r.To.Bits())
-			}
-		}
-	}
-	return bits
 }
 
 // releases says whether link o is ours and will not have the address any more.

@@ -17,12 +17,6 @@ const (
 	shortest6 = 16
 )
 
-// metadata is where clouds answer machines that ask who they are.
-var metadata = []Protected{
-	{To: netip.MustParsePrefix("169.254.0.0/16"), What: "the cloud's metadata (link-local)"},
-	{To: netip.MustParsePrefix("fd00:ec2::254/128"), What: "the cloud's metadata"},
-}
-
 // drawsOthers says whose traffic the NIC's subnets and routes, as the object has them, would draw.
 func (p *planner) drawsOthers(m nic.MAC, l nic.Link) *Refusal {
 	i := slices.IndexFunc(p.asked, func(c nic.Config) bool { return c.MAC == m })
@@ -74,18 +68,7 @@ func (p *planner) drawn(dst netip.Prefix, table int, l nic.Link, what string) *R
 	if dst.Bits() < least {
 		return refuse(NotSupported, "%s is shorter than /%d and would draw most of the node's traffic; name the networks that are meant, or use gateway, which has a table of its own", what, least)
 	}
-	for _, d := range slices.Concat(metadata, p.machine.Protect) {
-		if !dst.Overlaps(d.To) || dst.Addr().IsLinkLocalUnicast() && dst.Addr().Is6() {
-			continue
-		}
-		if table == nic.TableMain && slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
-			return o.Index != l.Index && p.longest(d.To, o.Index) >= dst.Bits()
-		}) {
-			continue // by another link, whatever we add
-		}
-		if d.Here && p.longest(d.To, l.Index) > 0 {
-			continue
-		}
+	if d := p.machine.lifelines(p.record).Draws(dst, table, l); d != nil {
 		return refuse(SubnetConflict, "%s of %s would draw the traffic for %s, which is %s; give the NIC a subnet or route that does not cover it", what, l.Name, d.To, d.What)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // pods is what a container network puts on a host: its own device, and the Pods of other nodes
@@ -21,11 +22,11 @@ func (in *input) pods(routes ...string) {
 
 func (in *input) nameServer(a string) {
 	p := netip.MustParseAddr(a)
-	in.Protect = append(in.Protect, plan.Protected{To: netip.PrefixFrom(p, p.BitLen()), What: "a name server of this host (/etc/resolv.conf)", Here: true})
+	in.Protect = append(in.Protect, lifeline.Protected{To: netip.PrefixFrom(p, p.BitLen()), What: "a name server of this host (/etc/resolv.conf)", Here: true})
 }
 
 func (in *input) protect(p string) {
-	in.Protect = append(in.Protect, plan.Protected{To: netip.MustParsePrefix(p), What: "[routing] protect of multinicd.toml"})
+	in.Protect = append(in.Protect, lifeline.Protected{To: netip.MustParsePrefix(p), What: "[routing] protect of multinicd.toml"})
 }
 
 func TestMakeDrawsWhatIsMeantOnly(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"multinicd/nic"
+	"multinicd/plan/lifeline"
 )
 
 // never lists names of links that belong to container networks and tunnels, whatever their kind. A
@@ -37,6 +38,12 @@ func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 	}
 	return refuse(ProtectedLink, "link %s %s: the node would be lost; take this NIC out of the object", l.Name, by.Why)
 }
+
+// Lives says why the node lives by link l, or nil.
+func Lives(l nic.Link, m Machine, rec Record) *lifeline.Life { return m.lifelines(rec).Lives(l) }
+
+// ToAsk lists the links, by ifindex and sorted, of which Machine.Answers should tell.
+func ToAsk(m Machine, rec Record) []int { return m.lifelines(rec).ToAsk() }
 
 // Again asks once more, right before a change and of the machine as it is then, what Make asked:
 // whether link l may be touched, and whether what is wanted of it can stand beside the rest of the

@@ -7,30 +7,29 @@ import (
 	"strings"
 	"testing"
 
+	"multinicd/internal/hosttest"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // host is a machine with a primary NIC, by which everything goes, and two more NICs that are
 // nobody's.
 func host() plan.Machine {
-	eth0 := nic.Link{Index: 2, Name: "eth0", MAC: mac(0xee), Device: true, Up: true, Carrier: true, MTU: 1500,
-		Addresses: []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24"), Permanent: true}, {Prefix: netip.MustParsePrefix("2001:db8:2::10/64"), Permanent: true}},
-		Routes:    []nic.Route{route("0.0.0.0/0 192.0.2.254"), route("::/0 fe80::1"), from("192.0.2.10", route("192.0.2.0/24")), route("2001:db8:2::/64")}}
-	return plan.Machine{Links: []nic.Link{eth0, link(1), link(2)}, Lifelines: []plan.Lifeline{apiByGateway}, Tables: []int{100, 20000, math.MaxInt32}}
+	return plan.Machine{Links: hosttest.StockLinks(), Lifelines: []lifeline.Path{apiByGateway}, Tables: []int{100, 20000, math.MaxInt32}}
 }
 
 // The ways to an API server.
 var (
-	apiByGateway = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: 2, Source: netip.MustParseAddr("192.0.2.10"), Via: netip.MustParseAddr("192.0.2.254")}
-	apiOnLink    = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("192.0.2.100"), Index: 2, Source: netip.MustParseAddr("192.0.2.10")}
-	apiNowhere   = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("198.51.100.1")}
-	apiIPv6      = plan.Lifeline{What: "the API server", To: netip.MustParseAddr("2001:db8:9::1"), Index: 2, Source: netip.MustParseAddr("2001:db8:2::10"), Via: netip.MustParseAddr("fe80::1")}
+	apiByGateway = lifeline.Path{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: 2, Source: netip.MustParseAddr("192.0.2.10"), Via: netip.MustParseAddr("192.0.2.254")}
+	apiOnLink    = lifeline.Path{What: "the API server", To: netip.MustParseAddr("192.0.2.100"), Index: 2, Source: netip.MustParseAddr("192.0.2.10")}
+	apiNowhere   = lifeline.Path{What: "the API server", To: netip.MustParseAddr("198.51.100.1")}
+	apiIPv6      = lifeline.Path{What: "the API server", To: netip.MustParseAddr("2001:db8:9::1"), Index: 2, Source: netip.MustParseAddr("2001:db8:2::10"), Via: netip.MustParseAddr("fe80::1")}
 )
 
 // nodeIs is an address of the node by root's word.
-func nodeIs(a string) plan.NodeAddr {
-	return plan.NodeAddr{Addr: netip.MustParseAddr(a), Evidence: "--node-ip in kubeadm-flags.env"}
+func nodeIs(a string) lifeline.NodeAddr {
+	return lifeline.NodeAddr{Addr: netip.MustParseAddr(a), Evidence: "--node-ip in kubeadm-flags.env"}
 }
 
 // input is what Make is asked in a row: NIC 1 is wanted with 10.1.0.5/24, on a host as above.
@@ -111,7 +110,7 @@ var guardTable = map[string]struct {
 	"a NIC called like a bridge of docker except for the dash":    {func(in *input) { in.link().Name = "bri0" }, "", ""},
 	"a protected kind stays protected where all virtual is taken": {func(in *input) { in.link().Name, in.link().Kind, in.Kinds = "lxc1", "veth", []string{"veth"} }, plan.NotPhysical, "lxc*"},
 
-	// What the node lives by; see livesTable.
+	// What the node lives by; plan/lifeline has a table of its own.
 	"the link has the only default route":              {func(in *input) { in.Links[0].Routes = nil; in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "default route"},
 	"a default route that does not count protects not": {func(in *input) { in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")} }, "", ""},
 	"the link has a default route in another table":    {func(in *input) { in.link().Routes = []nic.Route{in2(100, "0.0.0.0/0 10.1.0.1")} }, plan.ProtectedLink, "table 100"},
@@ -124,7 +123,7 @@ var guardTable = map[string]struct {
 	"the link holds the API server's address":          {func(in *input) { in.has(in.link(), "198.51.100.1/32") }, plan.ProtectedLink, "the API server"},
 	"the link holds the source towards the API server": {func(in *input) { in.has(in.link(), "192.0.2.10/32") }, plan.ProtectedLink, "the API server"},
 	"the link holds kubelet's node IP": {func(in *input) {
-		in.NodeAddrs = []plan.NodeAddr{nodeIs("10.9.0.1")}
+		in.NodeAddrs = []lifeline.NodeAddr{nodeIs("10.9.0.1")}
 		in.has(in.link(), "10.9.0.1/24")
 	}, plan.ProtectedLink, "10.9.0.1, the node's address (--node-ip in kubeadm-flags.env)"},
 	"a router has advertised itself on a NIC of ours":          {func(in *input) { in.ours(); in.advertised(in.link()) }, "", ""},
@@ -146,7 +145,7 @@ var guardTable = map[string]struct {
 	"an advertised address is the node's": {func(in *input) {
 		in.ours()
 		in.advertised(in.link())
-		in.NodeAddrs = []plan.NodeAddr{nodeIs("2001:db8:f::1234")}
+		in.NodeAddrs = []lifeline.NodeAddr{nodeIs("2001:db8:f::1234")}
 	}, plan.ProtectedLink, "node"},
 	"a NIC of ours has by hand the only default route of IPv6": {func(in *input) {
 		in.ours()
@@ -187,7 +186,7 @@ var guardTable = map[string]struct {
 		in.link().Conf6 = &nic.Conf6{Off: true}
 	}, plan.NotSupported, "all.disable_ipv6=1"},
 
-	"the node IP on another link is no matter":            {func(in *input) { in.NodeAddrs = []plan.NodeAddr{nodeIs("192.0.2.10")} }, "", ""},
+	"the node IP on another link is no matter":            {func(in *input) { in.NodeAddrs = []lifeline.NodeAddr{nodeIs("192.0.2.10")} }, "", ""},
 	"a path that leads nowhere protects no link by index": {func(in *input) { in.Lifelines[0] = apiNowhere; in.link().Index = 0 }, "", ""},
 
 	// Whose configuration it has.
@@ -274,7 +273,7 @@ var guardTable = map[string]struct {
 	"our other NIC may not be touched any more": {func(in *input) {
 		in.ours()
 		in.move("10.3.0.7/24")
-		in.Lifelines = append(in.Lifelines, plan.Lifeline{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: in.other().Index})
+		in.Lifelines = append(in.Lifelines, lifeline.Path{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: in.other().Index})
 	}, plan.AddressInUse, "multinic2"},
 	"our other NIC is refused and keeps the address": {func(in *input) { in.ours(); in.move("10.3.0.7/24"); in.want[1].MTU = 9001 }, plan.AddressInUse, "multinic2"},
 	"the name goes back to another link": {func(in *input) {
@@ -340,10 +339,10 @@ var guardTable = map[string]struct {
 	"a longer half of the subnet with the gateway":       {func(in *input) { in.is("192.0.2.201/25") }, plan.CutsAPIPath, "192.0.2.254"},
 	"the node's subnet, longer": {func(in *input) {
 		in.Lifelines = nil
-		in.NodeAddrs = []plan.NodeAddr{nodeIs("192.0.2.10")}
+		in.NodeAddrs = []lifeline.NodeAddr{nodeIs("192.0.2.10")}
 		in.is("192.0.2.11/25")
 	}, plan.CutsAPIPath, "192.0.2.10, the node's address"},
-	"the node's subnet, equally long":                   {func(in *input) { in.NodeAddrs = []plan.NodeAddr{nodeIs("192.0.2.10")}; in.is("192.0.2.11/24") }, "", ""},
+	"the node's subnet, equally long":                   {func(in *input) { in.NodeAddrs = []lifeline.NodeAddr{nodeIs("192.0.2.10")}; in.is("192.0.2.11/24") }, "", ""},
 	"the gateway's subnet, equally long":                {func(in *input) { in.is("192.0.2.201/24") }, "", ""},
 	"a subnet of an API server behind the gateway":      {func(in *input) { in.is("198.51.100.9/24") }, plan.CutsAPIPath, "198.51.100.1"},
 	"a subnet beside it":                                {func(in *input) { in.is("198.51.101.9/24") }, "", ""},
@@ -437,6 +436,41 @@ func TestMakeRefuses(t *testing.T) {
 				return
 			}
 			t.Error("NIC 1 has no action")
+		})
+	}
+}
+
+// Whatever the object says, a link that the node lives by is refused when planning, and again right
+// before the change. Why the node lives by a link is tested in plan/lifeline.
+func TestNoWishTakesWhatTheNodeLivesBy(t *testing.T) {
+	for name, change := range map[string]func(in *input){
+		"the only default route": func(in *input) { in.Links[0].Routes = nil; in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")} },
+		"the node's address": func(in *input) {
+			in.has(in.link(), "10.1.0.5/24")
+			in.NodeAddrs = []lifeline.NodeAddr{nodeIs("10.1.0.5")}
+		},
+		"the path to the API server, by a longer route": func(in *input) {
+			in.Lifelines[0].Index = in.link().Index
+			in.link().Routes = []nic.Route{route("198.51.100.0/24 10.1.0.1")}
+		},
+		"the path to the API server, which does not answer through the primary": func(in *input) {
+			in.Lifelines[0].Index = in.link().Index
+			in.link().Routes = []nic.Route{route("0.0.0.0/0 10.1.0.1")}
+			in.NodeAddrs = []lifeline.NodeAddr{nodeIs("192.0.2.10")}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, adopt := range []bool{false, true} {
+				x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+				change(x)
+				x.want[0].Adopt = adopt
+				if a := plan.Make(x.want, nil, x.Machine, x.record).Actions[0]; a.Reason != plan.ProtectedLink {
+					t.Errorf("Make, adopt %v: %s %q", adopt, a.Kind, a.Reason)
+				}
+				if r := plan.Again(x.want[0], *x.link(), x.Machine, x.record, nil); r == nil || r.Reason != plan.ProtectedLink {
+					t.Errorf("right before the change, adopt %v: %v", adopt, r)
+				}
+			}
 		})
 	}
 }

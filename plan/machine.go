@@ -1,17 +1,16 @@
 package plan
 
 import (
-	"net/netip"
-
 	"multinicd/nic"
+	"multinicd/plan/lifeline"
 )
 
 // Machine is what is there. Links are as kernel.Kernel gives them, sorted by ifindex.
 type Machine struct {
 	Links     []nic.Link
-	Lifelines []Lifeline // what must not be cut
-	Deny      []string   // more name patterns (path.Match) of links never touched
-	Kinds     []string   // kinds of virtual link that count as physical; test machines only
+	Lifelines []lifeline.Path // what must not be cut
+	Deny      []string        // more name patterns (path.Match) of links never touched
+	Kinds     []string        // kinds of virtual link that count as physical; test machines only
 	// SubnetsOff: addresses in a subnet that several links share are set as they are.
 	SubnetsOff bool `json:",omitempty"`
 	// NoIPv6 says why no link of this host can have an IPv6 address; empty: some can.
@@ -20,7 +19,7 @@ type Machine struct {
 	// order.
 	Failed []nic.MAC `json:",omitempty"`
 	// NodeAddrs are the node's addresses by root's word; nil: nobody says which they are.
-	NodeAddrs []NodeAddr `json:",omitempty"`
+	NodeAddrs []lifeline.NodeAddr `json:",omitempty"`
 	// Answers are the links, by ifindex, through which an API server answered when it was asked by a
 	// connection bound to that link. Sorted; only links with a default route are asked.
 	Answers []int `json:",omitempty"`
@@ -35,33 +34,14 @@ type Machine struct {
 	Elsewhere []nic.MAC `json:",omitempty"`
 	// Protect are destinations that no route through a NIC of ours may draw, beside the cloud's
 	// metadata.
-	Protect []Protected `json:",omitempty"`
+	Protect []lifeline.Protected `json:",omitempty"`
 	// Tables are the routing tables that a route may name beside main and the NIC's own ([routing]
 	// allow_tables).
 	Tables []int `json:",omitempty"`
 }
 
-// Protected is a destination whose traffic no NIC of ours may draw.
-type Protected struct {
-	To   netip.Prefix
-	What string // for messages: "a name server of this host (/etc/resolv.conf)"
-	// Here: where the way leads through a link already, that link may keep it. So is a name server
-	// that the NIC's own subnet has.
-	Here bool `json:",omitempty"`
-}
-
-// NodeAddr is an address of the node, and the evidence for it: a sentence that names the file or
-// the process.
-type NodeAddr struct {
-	Addr     netip.Addr
-	Evidence string
-}
-
-// Lifeline is a way out of the host that the node lives by.
-type Lifeline struct {
-	What   string     // "the API server", with the proxy before it
-	To     netip.Addr // where it leads
-	Index  int        // ifindex of the link it takes now; 0: no route now
-	Source netip.Addr // address it uses now
-	Via    netip.Addr // next hop; zero: on link
+// lifelines gives what has to be known to say what the node lives by.
+func (m Machine) lifelines(rec Record) lifeline.Host {
+	return lifeline.Host{Links: m.Links, Paths: m.Lifelines, NodeAddrs: m.NodeAddrs, Answers: m.Answers, Named: m.Named,
+		Ours: rec.inForce(), Kinds: m.Kinds, Protect: m.Protect}
 }

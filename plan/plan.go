@@ -153,7 +153,7 @@ func (p *planner) configure(c nic.Config) Action {
 	after := owned.take(c, *link, known)
 	after.Beside = p.besides(c.MAC)
 	if takesOver(c, *link, owned) != "" {
-		after.From += p.remaining(*link)
+		after.From += p.machine.lifelines(p.record).Remaining(*link)
 	}
 	if len(link.Former) > 0 {
 		after.Retired = merge(after.Retired, p.formerRules(c, *link), c)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"multinicd/internal/hosttest"
 	"multinicd/nic"
 	"multinicd/plan"
 )
@@ -152,7 +153,15 @@ func TestMakeOverTheScenarios(t *testing.T) {
 	}
 }
 
-func mac(last byte) nic.MAC { return nic.MAC{2, 0, 0, 0, 1, last} }
+// The links and NICs that most tests begin with.
+var (
+	mac    = hosttest.MAC
+	config = hosttest.Config
+	link   = hosttest.Link
+	up     = hosttest.Up
+	route  = hosttest.Route
+	from   = hosttest.RouteFrom
+)
 
 func prefixes(ss ...string) (out []netip.Prefix) {
 	for _, s := range ss {
@@ -161,48 +170,12 @@ func prefixes(ss ...string) (out []netip.Prefix) {
 	return out
 }
 
-// config is NIC id with MAC 02:00:00:00:01:<id>.
-func config(id int, addrs ...string) nic.Config {
-	return nic.Config{ID: id, Name: nic.NameFor(id), MAC: mac(byte(id)), Addresses: prefixes(addrs...)}
-}
-
-// link is eth<id>, ifindex 10 + id, with the MAC of config(id): there, down, and nobody's.
-func link(id int) nic.Link {
-	return nic.Link{Index: 10 + id, Name: "eth" + string(rune('0'+id)), MAC: mac(byte(id)), Device: true, MTU: 1500, MinMTU: 68, MaxMTU: 9000}
-}
-
-// up is the link as it is once c was applied to it.
-func up(l nic.Link, c nic.Config) nic.Link {
-	l.Name, l.Up, l.Carrier = c.Name, true, true
-	for _, a := range c.Addresses {
-		l.Addresses = append(l.Addresses, nic.Address{Prefix: a, Permanent: true})
-		l.Routes = append(l.Routes, nic.Route{To: a.Masked(), Source: a.Addr(), Protocol: 2})
-	}
-	for _, r := range c.Routes {
-		r.Protocol = 109
-		l.Routes = append(l.Routes, r)
-	}
-	return l
-}
-
 // owned is what we remember of link(id) once c was applied to it.
 func owned(c nic.Config) plan.Owned {
 	return plan.Owned{MAC: c.MAC, Config: c, Applied: true, Found: plan.Found{Name: "eth" + string(rune('0'+c.ID)), MTU: 1500}}
 }
 
-// route reads "10.0.0.0/8", or "10.0.0.0/8 192.0.2.1" by way of a next hop.
-func route(s string) nic.Route {
-	to, via, ok := strings.Cut(s, " ")
-	r := nic.Route{To: netip.MustParsePrefix(to)}
-	if ok {
-		r.Via = netip.MustParseAddr(via)
-	}
-	return r
-}
-
 func in(table int, r nic.Route) nic.Route { r.Table = table; return r }
-
-func from(source string, r nic.Route) nic.Route { r.Source = netip.MustParseAddr(source); return r }
 
 // rule sends what comes from an address into the table of NIC id.
 func rule(id int, from string) nic.Rule {

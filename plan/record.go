@@ -134,9 +134,14 @@ func (o Owned) retired(a netip.Prefix) bool {
 	return slices.ContainsFunc(o.Retired, func(r Retired) bool { return r.Address == a })
 }
 
-// inForce says whether a link is that of a NIC whose configuration is in force.
-func (r Record) inForce(l nic.Link) bool {
-	return slices.ContainsFunc(r.NICs, func(o Owned) bool { return o.Applied && l.HasMAC(o.MAC) })
+// inForce lists the NICs whose configuration is in force.
+func (r Record) inForce() (out []nic.MAC) {
+	for _, o := range r.NICs {
+		if o.Applied {
+			out = append(out, o.MAC)
+		}
+	}
+	return out
 }
 
 // configured says whether a network manager put the route there, not the kernel, a container

@@ -12,6 +12,7 @@ import (
 
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // cloud is a machine with several default routes, and what is true of the networks behind it.
@@ -54,7 +55,7 @@ func clouds(t *rapid.T) *cloud {
 		}
 	}
 	for _, to := range some(t, "API servers", []string{"203.0.113.1", "203.0.113.200", "2001:db8:99::1", "10.100.0.77", "10.101.0.77"}, 2) {
-		w := plan.Lifeline{What: "the API server", To: netip.MustParseAddr(to)}
+		w := lifeline.Path{What: "the API server", To: netip.MustParseAddr(to)}
 		if hops := m.hops(w.To); len(hops) > 0 {
 			h := rapid.SampledFrom(hops).Draw(t, "of equal ones the kernel takes")
 			w.Index, w.Via = h.link, h.route.Via
@@ -75,7 +76,7 @@ func clouds(t *rapid.T) *cloud {
 		l := rapid.SampledFrom(m.Links).Draw(t, "on")
 		for _, a := range l.Addresses {
 			if chance(t, "it is this one", 2) {
-				m.NodeAddrs = append(m.NodeAddrs, plan.NodeAddr{Addr: a.Prefix.Addr(), Evidence: "--node-ip"})
+				m.NodeAddrs = append(m.NodeAddrs, lifeline.NodeAddr{Addr: a.Prefix.Addr(), Evidence: "--node-ip"})
 			}
 		}
 	}
@@ -149,7 +150,7 @@ func (m *cloud) hops(to netip.Addr) (best []hop) {
 }
 
 // now is the hop that a path takes.
-func (m *cloud) now(w plan.Lifeline) hop {
+func (m *cloud) now(w lifeline.Path) hop {
 	hops := m.hops(w.To)
 	return hops[slices.IndexFunc(hops, func(h hop) bool { return h.link == w.Index && h.route.Via == w.Via })]
 }
@@ -182,7 +183,7 @@ func (m *cloud) follow() (moved int) {
 
 // reaches says whether a path leads to its end: by a default route whose router leads there, or by
 // the longer one that led there at first.
-func (m *cloud) reaches(w plan.Lifeline) bool {
+func (m *cloud) reaches(w lifeline.Path) bool {
 	h := m.now(w)
 	if index, only := m.only[w.To]; only || !h.route.IsDefault() {
 		return only && index == h.link && !h.route.IsDefault()
@@ -244,8 +245,8 @@ func (m *cloud) vital(want []nic.Config, rec plan.Record) vital {
 	for _, four := range []bool{true, false} {
 		var all, holding, led []hop
 		for _, l := range m.Links {
-			holds := slices.ContainsFunc(m.NodeAddrs, func(a plan.NodeAddr) bool { return a.Addr.Is4() == four && l.Holds(a.Addr) })
-			leads := slices.ContainsFunc(m.Lifelines, func(w plan.Lifeline) bool { return w.To.Is4() == four && w.Index == l.Index })
+			holds := slices.ContainsFunc(m.NodeAddrs, func(a lifeline.NodeAddr) bool { return a.Addr.Is4() == four && l.Holds(a.Addr) })
+			leads := slices.ContainsFunc(m.Lifelines, func(w lifeline.Path) bool { return w.To.Is4() == four && w.Index == l.Index })
 			for _, r := range l.Routes {
 				if !r.IsDefault() || r.To.Addr().Is4() != four || r.Key().Table != nic.TableMain || ours(l) && (r.Protocol == 9 || r.Protocol == 16) {
 					continue
@@ -343,7 +344,7 @@ func TestTheNodeSurvivesAnyObject(t *testing.T) {
 				if !l.Up {
 					l = &m.Links[0]
 				}
-				l.Routes = append(slices.Clone(l.Routes), rapid.SampledFrom([]nic.Route{proto(9, route("::/0 fe80::bad")), leased("10.9.9.9", 100)}).Draw(t, "drift"))
+				l.Routes = append(slices.Clone(l.Routes), rapid.SampledFrom([]nic.Route{proto(9, route("::/0 fe80::bad")), {To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("10.9.9.9"), Metric: 100, Protocol: nic.ProtocolDHCP}}).Draw(t, "drift"))
 			}
 			before := m.vital(want, rec)
 			m.Named = nil

@@ -132,8 +132,8 @@ func finds(data []byte, l nic.Link) bool {
 }
 
 // NetworkdDone waits until networkd is done with a link: it has configured the link by that file.
-// If file is "", it waits until networkd has chosen what is to be done with the link. It may then wait
-// for a DHCP server that never answers.
+// If file is "", it waits until networkd has chosen what is to be done with the link. It may then
+// wait for a DHCP server that never answers.
 func (b *Bus) NetworkdDone(ctx context.Context, index int, file string) error {
 	ctx, cancel := context.WithTimeout(ctx, networkdTimeout)
 	defer cancel()
@@ -163,8 +163,8 @@ func (b *Bus) awaitNetworkd(ctx context.Context, index int, what string, done fu
 	}
 }
 
-// NetworkdFile gives the .network file by which networkd has configured the link with an ifindex. It
-// is "" where networkd has configured the link by none, or where its word cannot be read.
+// NetworkdFile gives the .network file by which networkd has configured the link with an ifindex.
+// It is "" where networkd has configured the link by none, or where its word cannot be read.
 func (b *Bus) NetworkdFile(index int) string {
 	_, file, err := b.host.NetworkdLink(index)
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 const stateDir = "/var/lib/multinicd"
@@ -360,16 +361,16 @@ func TestResults(t *testing.T) {
 			m.Net[1].Addresses = []nic.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/32"), Permanent: true}}
 		}, nil, apply.Refused, plan.AddressInUse, ""},
 		"the API server has moved into the subnet": {func(m *hosttest.Machine) {
-			m.Lifelines = []plan.Lifeline{{What: "the API server", To: netip.MustParseAddr("192.0.2.77"), Index: 12}}
+			m.Lifelines = []lifeline.Path{{What: "the API server", To: netip.MustParseAddr("192.0.2.77"), Index: 12}}
 		}, nil, apply.Refused, plan.CutsAPIPath, ""},
 		"the way to the API server has moved to the link": {func(m *hosttest.Machine) {
-			m.Lifelines = []plan.Lifeline{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
+			m.Lifelines = []lifeline.Path{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
 		}, nil, apply.Refused, plan.ProtectedLink, ""},
 		"the change moves the way to the API server, says the probe too": {func(m *hosttest.Machine) {
-			m.Lifelines = []plan.Lifeline{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
+			m.Lifelines = []lifeline.Path{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
 		}, errors.New("no answer"), apply.RolledBack, plan.ProbeFailed, "addresses"},
 		"the change moves the way to the API server": {func(m *hosttest.Machine) {
-			m.Lifelines = []plan.Lifeline{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
+			m.Lifelines = []lifeline.Path{{What: "the API server", To: netip.MustParseAddr("203.0.113.1"), Index: 11}}
 		}, nil, apply.RolledBack, plan.ProtectedLink, "addresses"},
 		"the link became part of a bond": {func(m *hosttest.Machine) { m.Net[0].Master = 9 }, nil, apply.Refused, plan.NotPhysical, ""},
 		"the link was unplugged":         {func(m *hosttest.Machine) { m.Net = m.Net[1:] }, nil, apply.Failed, plan.ApplyFailed, ""},

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"multinicd/nic"
-	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // added lists the addresses that our NICs give the host: "198.51.100.10 (multinic1)".
@@ -27,7 +27,7 @@ func (f Facts) added() (out []string) {
 func (f Facts) primary() string {
 	for _, is := range []func(nic.Link) bool{
 		func(l nic.Link) bool {
-			return slices.ContainsFunc(f.NodeAddrs, func(a plan.NodeAddr) bool { return l.Holds(a.Addr) })
+			return slices.ContainsFunc(f.NodeAddrs, func(a lifeline.NodeAddr) bool { return l.Holds(a.Addr) })
 		},
 		func(l nic.Link) bool { return slices.ContainsFunc(l.Routes, inMain) },
 	} {

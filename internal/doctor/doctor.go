@@ -22,6 +22,7 @@ import (
 	"multinicd/docs"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // Severity says whether something must be done.
@@ -72,8 +73,8 @@ type Facts struct {
 	Ports        []Port
 	NoIPv6       string // why no link of this host can have an IPv6 address; "": some can
 	// NodeAddrs and Lifelines are what the node lives by, as in plan.Machine.
-	NodeAddrs []plan.NodeAddr
-	Lifelines []plan.Lifeline
+	NodeAddrs []lifeline.NodeAddr
+	Lifelines []lifeline.Path
 	// Names says, by ifindex, what is in the way of a name that a NIC of ours is to have and has not.
 	Names map[int]Naming
 	// Silent are gateways of our NICs that do not answer their neighbours, by ifindex.

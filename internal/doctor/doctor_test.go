@@ -14,6 +14,7 @@ import (
 	"multinicd/docs"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
@@ -101,7 +102,7 @@ func TestExamine(t *testing.T) {
 			"warning container-network Calico", "IP_AUTODETECTION_METHOD=kubernetes-internal-ip"},
 		"Cilium that chooses": {func(f *Facts) {
 			f.CNIs = []CNI{{"Cilium", "/etc/cni/net.d/05-cilium.conflist", ""}}
-			f.NodeAddrs = []plan.NodeAddr{{Addr: netip.MustParseAddr("192.0.2.10")}}
+			f.NodeAddrs = []lifeline.NodeAddr{{Addr: netip.MustParseAddr("192.0.2.10")}}
 		}, "warning container-network Cilium", "devices={eth0}"},
 		"flannel that chooses": {func(f *Facts) {
 			f.CNIs = []CNI{{"flannel", "/etc/cni/net.d/10-flannel.conflist", ""}}
@@ -132,7 +133,7 @@ func TestExamine(t *testing.T) {
 		}, "", ""},
 		"a subnet on two links that are not ours": {func(f *Facts) { f.Links = append(f.Links, link(3, "eth1", "192.0.2.11/24")) }, "", ""},
 		"a default route beside that of the node": {func(f *Facts) {
-			f.NodeAddrs = []plan.NodeAddr{{Addr: netip.MustParseAddr("192.0.2.10"), Evidence: "by a file"}}
+			f.NodeAddrs = []lifeline.NodeAddr{{Addr: netip.MustParseAddr("192.0.2.10"), Evidence: "by a file"}}
 			f.Links[0].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Metric: 100, Protocol: nic.ProtocolDHCP}}
 			f.Links = append(f.Links, link(3, "eth1", "198.51.100.7/24"))
 			f.Links[2].Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("198.51.100.1"), Metric: 100, Protocol: nic.ProtocolDHCP}}

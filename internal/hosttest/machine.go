@@ -24,6 +24,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // ErrInjected is what an operation answers that was told to fail.
@@ -38,7 +39,7 @@ type Machine struct {
 	Rules     []nic.Rule
 	Disk      map[string][]byte
 	Modes     map[string]fs.FileMode
-	Lifelines []plan.Lifeline
+	Lifelines []lifeline.Path
 	Named     []nic.MAC // see Wanted
 	// Owned is what is remembered as ours, by which a link is guarded. nil: nothing.
 	Owned func() plan.Record

@@ -10,6 +10,7 @@ import (
 	"multinicd/internal/kube"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // An answer through a link is asked for where a NIC of the object has the path, counts for a moment, and is none of another link's.
@@ -38,7 +39,7 @@ func TestAnAnswerThroughALinkCountsForAMoment(t *testing.T) {
 			}
 			m := &Machine{API: api, Record: func() plan.Record { return plan.Record{} }, answered: map[int]answer{2: test.known}}
 			now := plan.Machine{Links: []nic.Link{by(2, "eth0", nic.MAC{2, 1}), by(11, "eth1", mac)}, Named: []nic.MAC{mac},
-				Lifelines: []plan.Lifeline{{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: test.path}}}
+				Lifelines: []lifeline.Path{{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: test.path}}}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // whoever is asked does not answer
 			if got := m.answers(ctx, now); !slices.Equal(got, test.want) {

@@ -36,6 +36,7 @@ import (
 	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // Machine shows the host to the planner, and is the one way to the host's links. The exported fields
@@ -106,23 +107,23 @@ func (m *Machine) elsewhere(links []nic.Link) (out []nic.MAC) {
 }
 
 // protected are the destinations that the host must reach as it does now.
-func (m *Machine) protected() []plan.Protected {
-	var out []plan.Protected
+func (m *Machine) protected() []lifeline.Protected {
+	var out []lifeline.Protected
 	for _, p := range m.Guards {
-		out = append(out, plan.Protected{To: p, What: "protected by [routing] protect in multinicd.toml"})
+		out = append(out, lifeline.Protected{To: p, What: "protected by [routing] protect in multinicd.toml"})
 	}
 	for file, servers := range m.Survey.NameServers() {
 		for _, a := range servers {
-			out = append(out, plan.Protected{To: netip.PrefixFrom(a, a.BitLen()), What: "a name server of this host (" + file + ")", Here: true})
+			out = append(out, lifeline.Protected{To: netip.PrefixFrom(a, a.BitLen()), What: "a name server of this host (" + file + ")", Here: true})
 		}
 	}
 	return out
 }
 
-func (m *Machine) paths(ctx context.Context) []plan.Lifeline {
-	var out []plan.Lifeline
+func (m *Machine) paths(ctx context.Context) []lifeline.Path {
+	var out []lifeline.Path
 	for _, one := range m.servers(ctx) {
-		p := plan.Lifeline{What: one.what, To: one.at.Addr()}
+		p := lifeline.Path{What: one.what, To: one.at.Addr()}
 		p.Index, p.Source, p.Via, _ = m.Kernel.RouteTo(ctx, p.To) // no way there now: an index of 0
 		out = append(out, p)
 	}

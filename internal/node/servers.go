@@ -10,13 +10,13 @@ import (
 
 	"multinicd/host"
 	"multinicd/nic"
-	"multinicd/plan"
+	"multinicd/plan/lifeline"
 )
 
 // nodeAddrs gives the node's addresses as far as they may be on these links.
-func (m *Machine) nodeAddrs(ctx context.Context, links []nic.Link) (out []plan.NodeAddr) {
+func (m *Machine) nodeAddrs(ctx context.Context, links []nic.Link) (out []lifeline.NodeAddr) {
 	for _, a := range m.Kubelet.NodeAddrs(ctx, links) {
-		out = append(out, plan.NodeAddr{Addr: a.Addr, Evidence: a.Evidence})
+		out = append(out, lifeline.NodeAddr{Addr: a.Addr, Evidence: a.Evidence})
 	}
 	return out
 }

@@ -1,4 +1,4 @@
-package plan
+package lifeline
 
 import (
 	"fmt"
@@ -21,10 +21,10 @@ type Life struct {
 // that carries the path to the API server, or whose default route counts (see counting), and by all
 // that lies below such a link. Whoever asks is about to change l: l counts as named by the object.
 //
-// l is taken as given, also where m.Links shows it otherwise. It need not be in m.Links.
-func Lives(l nic.Link, m Machine, rec Record) *Life {
-	f := life{machine: m, record: rec, asked: l}
-	f.links = append(slices.DeleteFunc(slices.Clone(m.Links), func(o nic.Link) bool { return o.Index == l.Index }), l)
+// l is taken as given, also where h.Links shows it otherwise. It need not be in h.Links.
+func (h Host) Lives(l nic.Link) *Life {
+	f := life{Host: h, asked: l}
+	f.Links = append(slices.DeleteFunc(slices.Clone(h.Links), func(o nic.Link) bool { return o.Index == l.Index }), l)
 	for _, o := range f.above(l) {
 		if found := f.by(o); found != nil {
 			if o.Index != l.Index {
@@ -36,17 +36,17 @@ func Lives(l nic.Link, m Machine, rec Record) *Life {
 	return nil
 }
 
-// ToAsk lists the links, by ifindex and sorted, of which Machine.Answers should tell. A NIC that is
+// ToAsk lists the links, by ifindex and sorted, of which h.Answers should tell. A NIC that is
 // named, or ours, may carry the path to the API server by its own default route: then these are the
 // links whose default route would remain. Mostly there is none, and nothing has to be asked.
-func ToAsk(m Machine, rec Record) (out []int) {
-	for _, l := range m.Links {
-		f := life{machine: m, record: rec, links: m.Links}
+func (h Host) ToAsk() (out []int) {
+	for _, l := range h.Links {
+		f := life{Host: h}
 		if !f.named(l) {
 			continue
 		}
 		f.asked = l
-		for _, w := range m.Lifelines {
+		for _, w := range h.Paths {
 			if w.Index != l.Index || !f.gives(l, w) {
 				continue
 			}
@@ -63,22 +63,33 @@ func ToAsk(m Machine, rec Record) (out []int) {
 	return slices.Compact(out)
 }
 
-// life is the question by which links the node lives.
+// Remaining says which default route is the node's from now on where link l loses its own with what
+// is taken over: the end of a sentence. "" where l has none that others follow.
+func (h Host) Remaining(l nic.Link) (out string) {
+	f := life{Host: h, asked: l}
+	for _, t := range f.tables(l) {
+		counting, why := f.counting(t)
+		if t.table == nic.TableMain && len(counting) > 0 && counting[0].link.Index != l.Index {
+			out += fmt.Sprintf("; the node's default route of %s is that of link %s, since %s (%s)", t, counting[0].link.Name, why, counting[0].route)
+		}
+	}
+	return out
+}
+
+// life is the question by which links the node lives. Its Links are as they would be with asked.
 type life struct {
-	machine Machine
-	record  Record
-	links   []nic.Link
-	asked   nic.Link
+	Host
+	asked nic.Link
 }
 
 // by says why the node lives by link o alone, whatever lies on it.
 func (f *life) by(o nic.Link) *Life {
-	for _, a := range f.machine.NodeAddrs {
+	for _, a := range f.NodeAddrs {
 		if o.Holds(a.Addr) {
 			return &Life{Why: fmt.Sprintf("holds %s, the node's address (%s)", a.Addr, a.Evidence)}
 		}
 	}
-	for _, w := range f.machine.Lifelines {
+	for _, w := range f.Paths {
 		switch {
 		case w.To.IsValid() && o.Holds(w.To):
 			return &Life{Why: fmt.Sprintf("holds %s, the address of %s", w.To, w.What)}
@@ -97,7 +108,7 @@ func (f *life) by(o nic.Link) *Life {
 			return &Life{Why: fmt.Sprintf("has the default route of %s that counts, since %s (%s)", t, why, counting[i].route), Default: true}
 		}
 	}
-	for _, w := range f.machine.Lifelines {
+	for _, w := range f.Paths {
 		if w.Index == o.Index && w.Index != 0 {
 			if found := f.silent(o, w); found != nil {
 				return found
@@ -110,14 +121,14 @@ func (f *life) by(o nic.Link) *Life {
 // gives says whether the path w goes by a default route of o, where o is the link that is asked
 // about. Such a path may move to the default route that remains, if the API server answers through
 // it. A path by a longer route has no other way that we know of.
-func (f *life) gives(o nic.Link, w Lifeline) bool {
-	return o.Index == f.asked.Index && w.ByDefault(o, f.links)
+func (f *life) gives(o nic.Link, w Path) bool {
+	return o.Index == f.asked.Index && w.byDefault(o, f.Links)
 }
 
-// ByDefault says whether the path leaves link l, by which it goes, by nothing longer than a default
+// byDefault says whether the path leaves link l, by which it goes, by nothing longer than a default
 // route. It follows from the routes of l, and from who looks up their tables.
-func (w Lifeline) ByDefault(l nic.Link, links []nic.Link) bool {
-	byDefault := false
+func (w Path) byDefault(l nic.Link, links []nic.Link) bool {
+	found := false
 	for _, r := range l.Routes {
 		if r.To.Addr().Is4() != w.To.Is4() || !r.To.Contains(w.To) || !open(r, l, links) {
 			continue
@@ -125,20 +136,20 @@ func (w Lifeline) ByDefault(l nic.Link, links []nic.Link) bool {
 		if !r.IsDefault() {
 			return false
 		}
-		byDefault = true
+		found = true
 	}
-	return byDefault
+	return found
 }
 
 // silent says why a path has nowhere to go, if its default route does not count. nil: the API
 // server answers through each link whose default route counts and so would remain.
-func (f *life) silent(o nic.Link, w Lifeline) *Life {
+func (f *life) silent(o nic.Link, w Path) *Life {
 	remain, why := f.remain(o, w)
 	if len(remain) == 0 {
 		return &Life{Why: fmt.Sprintf("carries the only path to %s (%s)", w.What, w.To)}
 	}
 	for _, c := range remain {
-		if !slices.Contains(f.machine.Answers, c.link.Index) {
+		if !slices.Contains(f.Answers, c.link.Index) {
 			return &Life{Why: fmt.Sprintf("carries the path to %s (%s) now, and there is no answer through %s, whose default route would remain (%s)", w.What, w.To, c.link.Name, why), Silent: true}
 		}
 	}
@@ -147,7 +158,7 @@ func (f *life) silent(o nic.Link, w Lifeline) *Life {
 
 // remain gives the links by whose default routes a path goes on when it leaves o: those that count,
 // and those that the kernel follows next.
-func (f *life) remain(o nic.Link, w Lifeline) ([]candidate, string) {
+func (f *life) remain(o nic.Link, w Path) ([]candidate, string) {
 	main := family{w.To.Is4(), nic.TableMain}
 	counting, why := f.counting(main)
 	if len(counting) == 0 {
@@ -184,7 +195,7 @@ func (t family) String() string {
 func (f *life) tables(o nic.Link) (out []family) {
 	for _, r := range o.Routes {
 		t := family{r.To.Addr().Is4(), r.Key().Table}
-		if r.IsDefault() && open(r, o, f.links) && !slices.Contains(out, t) {
+		if r.IsDefault() && open(r, o, f.Links) && !slices.Contains(out, t) {
 			out = append(out, t)
 		}
 	}
@@ -216,12 +227,12 @@ func (f *life) candidates(t family) []candidate {
 // defaults lists the links that have a default route in a table, except links of ours that have it
 // by a router advertisement alone.
 func (f *life) defaults(t family) (out []candidate) {
-	for _, o := range f.links {
+	for _, o := range f.Links {
 		ours := f.ours(o)
 		found := false
 		c := candidate{link: o}
 		for _, r := range o.Routes {
-			if !r.IsDefault() || r.To.Addr().Is4() != t.four || r.Key().Table != t.table || !open(r, o, f.links) || ours && r.Protocol == nic.ProtocolAdvertisement {
+			if !r.IsDefault() || r.To.Addr().Is4() != t.four || r.Key().Table != t.table || !open(r, o, f.Links) || ours && r.Protocol == nic.ProtocolAdvertisement {
 				continue
 			}
 			drift := ours && r.Protocol == nic.ProtocolDHCP
@@ -248,7 +259,7 @@ func (f *life) counting(t family) (out []candidate, why string) {
 		return all, "it is the only one"
 	}
 	for _, c := range all {
-		for _, a := range f.machine.NodeAddrs {
+		for _, a := range f.NodeAddrs {
 			if a.Addr.Is4() == t.four && c.link.Holds(a.Addr) {
 				out, why = append(out, c), fmt.Sprintf("%s, the node's address, is on the link", a.Addr)
 				break
@@ -260,7 +271,7 @@ func (f *life) counting(t family) (out []candidate, why string) {
 	}
 	why = "it leads to the API server now"
 	best := slices.DeleteFunc(slices.Clone(all), func(c candidate) bool {
-		return !slices.ContainsFunc(f.machine.Lifelines, func(w Lifeline) bool { return w.Index == c.link.Index && w.To.IsValid() && w.To.Is4() == t.four })
+		return !slices.ContainsFunc(f.Paths, func(w Path) bool { return w.Index == c.link.Index && w.To.IsValid() && w.To.Is4() == t.four })
 	})
 	if len(best) == 0 && len(all) > 0 {
 		why = "its metric is the lowest"
@@ -290,12 +301,14 @@ func tied(a, b nic.Route, n int) bool {
 
 // named says whether a link is that of a NIC which the object names, or which is ours.
 func (f *life) named(l nic.Link) bool {
-	return l.Index == f.asked.Index || l.Physical(f.machine.Kinds) &&
-		(f.record.inForce(l) || slices.ContainsFunc(f.machine.Named, l.HasMAC))
+	return l.Index == f.asked.Index || l.Physical(f.Kinds) &&
+		(slices.ContainsFunc(f.Ours, l.HasMAC) || slices.ContainsFunc(f.Named, l.HasMAC))
 }
 
 // ours says whether a link is that of a NIC in force, and not one that lies on it and has its MAC.
-func (f *life) ours(l nic.Link) bool { return l.Physical(f.machine.Kinds) && f.record.inForce(l) }
+func (f *life) ours(l nic.Link) bool {
+	return l.Physical(f.Kinds) && slices.ContainsFunc(f.Ours, l.HasMAC)
+}
 
 // tableDefault is the kernel's table behind main (RT_TABLE_DEFAULT, linux/rtnetlink.h). Everybody
 // looks this table up, as main.
@@ -356,7 +369,7 @@ func ofLink(r nic.Rule, l nic.Link, links []nic.Link) bool {
 func (f *life) above(l nic.Link) []nic.Link {
 	out := []nic.Link{l}
 	for i := 0; i < len(out); i++ {
-		for _, o := range f.links {
+		for _, o := range f.Links {
 			if (o.Lower != 0 && o.Lower == out[i].Index || o.Index != 0 && o.Index == out[i].Master) && !slices.ContainsFunc(out, func(h nic.Link) bool { return h.Index == o.Index }) {
 				out = append(out, o)
 			}
