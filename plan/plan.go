@@ -10,8 +10,8 @@
 //
 // Start reading at Make, then step.go and live.go (how a change is made, and undone). guard.go
 // keeps the first rule of the product: a link that the node needs to reach its cluster is never
-// touched. change.go has what differs on a link; find.go, rename.go and remove.go have what Make
-// asks for.
+// touched. Package lifeline says which links these are. change.go has what differs on a link;
+// find.go, rename.go and remove.go have what Make asks for.
 package plan
 
 import (
