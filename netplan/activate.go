@@ -122,7 +122,7 @@ func (b *Backend) asked(a plan.Action) plan.Verb {
 	case b.renderer != rendererNetworkd || a.Link == nil:
 		return ""
 	}
-	if file := b.Bus.NetworkdFile(a.Link.Index); file != "" && Owned(file) == (a.Kind == plan.Remove) {
+	if file := b.Bus.NetworkdFile(a.Link.Index); file != "" && OurFile(file) == (a.Kind == plan.Remove) {
 		return plan.Reload
 	}
 	return ""

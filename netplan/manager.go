@@ -126,7 +126,7 @@ func (b *ManagerBackend) stray(a plan.Action) (steps []plan.Step, err error) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
-		if !networkmanager.Owned(name) || !bytes.Contains(data, []byte("uuid="+networkmanager.UUID(a.NIC.MAC)+"\n")) {
+		if !networkmanager.OurFile(name) || !bytes.Contains(data, []byte("uuid="+networkmanager.UUID(a.NIC.MAC)+"\n")) {
 			continue
 		}
 		step, err := filestep.Replace(b.Files, plan.StepProfile, name, nil, 0)

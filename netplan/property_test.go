@@ -82,7 +82,7 @@ func walk(t *rapid.T, b *netplan.Backend, m *hosttest.Machine, a plan.Action, n 
 		} else {
 			m.Disk[f.Path], m.Modes[f.Path] = f.Data, f.Mode
 		}
-		if !netplan.Owned(f.Path) {
+		if !netplan.OurFile(f.Path) {
 			t.Fatalf("%s is not ours", f.Path)
 		}
 		if had && a.Kind == plan.Configure && files(m, n) == 0 {
@@ -109,7 +109,7 @@ func walk(t *rapid.T, b *netplan.Backend, m *hosttest.Machine, a plan.Action, n 
 // files counts those of ours that name NIC n.
 func files(m *hosttest.Machine, n byte) (out int) {
 	for name, data := range m.Disk {
-		if netplan.Owned(name) && bytes.Contains(data, []byte(nic.MAC{2, 0, 0, 0, 1, n}.String()+"\"")) {
+		if netplan.OurFile(name) && bytes.Contains(data, []byte(nic.MAC{2, 0, 0, 0, 1, n}.String()+"\"")) {
 			out++
 		}
 	}

@@ -220,7 +220,7 @@ func (d *Definition) takePassthrough(value *yaml.Node) error {
 // cannot be read is left out, and named in the error beside the rest.
 func (b *Backend) Owned() ([]plan.Owned, error) {
 	var out []plan.Owned
-	err := filestep.EachMarked(b.Files, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), Owned, func(_ string, data []byte) error {
+	err := filestep.EachMarked(b.Files, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), OurFile, func(_ string, data []byte) error {
 		list, err := Read(data)
 		for _, d := range list {
 			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) && d.Renderer == b.renderer {

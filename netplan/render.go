@@ -66,8 +66,8 @@ func Folders() []filestep.Folder {
 	}
 }
 
-// Owned says whether a file is ours by its name. Files are owned by name.
-func Owned(file string) bool {
+// OurFile says whether a file is ours by its name. Files are owned by name.
+func OurFile(file string) bool {
 	dir, base := path.Split(file)
 	switch path.Clean(dir) {
 	case Dir:

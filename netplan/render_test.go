@@ -47,7 +47,7 @@ func TestTheScenariosAsNetplanHasThem(t *testing.T) {
 		for file, data := range m.Disk {
 			got[strings.TrimPrefix(file, "/")] = string(data)
 			mode := fs.FileMode(0o600)
-			if sysctl.Owned(file) {
+			if sysctl.OurFile(file) {
 				mode = 0o644
 			}
 			if m.Modes[file] != mode {
@@ -259,13 +259,13 @@ func TestOwned(t *testing.T) {
 		"/etc/systemd/network/10-netplan-multinic1.network":           false,
 		"/run/systemd/network/10-netplan-multinic1.network.link.link": false,
 	} {
-		if got := netplan.Owned(file); got != want {
+		if got := netplan.OurFile(file); got != want {
 			t.Errorf("%s: got %v", file, got)
 		}
 	}
 	for id := range nic.MaxID + 1 {
 		c := nic.Config{ID: id, Name: nic.NameFor(id)}
-		if !netplan.Owned(netplan.File(c)) || path.Dir(netplan.File(c)) != netplan.Dir {
+		if !netplan.OurFile(netplan.File(c)) || path.Dir(netplan.File(c)) != netplan.Dir {
 			t.Fatalf("%s is not ours", netplan.File(c))
 		}
 	}

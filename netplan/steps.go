@@ -83,17 +83,17 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 			want[sysctl.File(a.NIC)] = data
 		}
 	}
-	stale, err := b.stale(a, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), Owned, want)
+	stale, err := b.stale(a, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), OurFile, want)
 	if err != nil {
 		return nil, nil, err
 	}
-	conf, err := b.stale(a, sysctl.Pattern, sysctl.Owned, want)
+	conf, err := b.stale(a, sysctl.Pattern, sysctl.OurFile, want)
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, name := range slices.Backward(slices.Sorted(maps.Keys(want))) {
 		mode := fs.FileMode(0o600)
-		if sysctl.Owned(name) {
+		if sysctl.OurFile(name) {
 			mode = 0o644
 		}
 		step, err := filestep.Replace(b.Files, plan.StepPersist, name, want[name], mode)
@@ -300,7 +300,7 @@ func (b *Backend) shapes(files map[string][]byte) (beside string, ours []string,
 	var others, named []string
 	spoken := false
 	add := func(name string, data []byte) {
-		if !Owned(name) {
+		if !OurFile(name) {
 			others = append(others, fmt.Sprintf("%s %x", name, sha256.Sum256(data)))
 			spoken = spoken || bytes.Contains(data, []byte(nic.NamePrefix))
 			return

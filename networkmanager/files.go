@@ -41,7 +41,7 @@ func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, er
 			return nil, nil, err
 		}
 		steps = append(steps, step...)
-		if p := profileOf(name); len(step) > 0 && (want[name] != nil || Owned(name)) && p != "" && !slices.Contains(profiles, p) {
+		if p := profileOf(name); len(step) > 0 && (want[name] != nil || OurFile(name)) && p != "" && !slices.Contains(profiles, p) {
 			profiles = append(profiles, p)
 		}
 	}
@@ -80,7 +80,7 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 			return nil, fmt.Errorf("listing %s: %w", pattern, err)
 		}
 		for _, name := range names {
-			if !Owned(name) || want[name] != nil {
+			if !OurFile(name) || want[name] != nil {
 				continue
 			}
 			of := name
@@ -107,7 +107,7 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 // is left out, and named in the error beside the rest.
 func (b *Backend) Owned() ([]plan.Owned, error) {
 	var out []plan.Owned
-	err := filestep.EachMarked(b.Files, b.Dialect.File(nic.NamePrefix+"*"), Owned, func(name string, _ []byte) error {
+	err := filestep.EachMarked(b.Files, b.Dialect.File(nic.NamePrefix+"*"), OurFile, func(name string, _ []byte) error {
 		var unread error
 		p, err := b.Dialect.Read(name, func(file string) []byte {
 			data, _, failed := b.Files.Read(file)

@@ -70,7 +70,7 @@ func Mode(file string) fs.FileMode {
 	return 0o644
 }
 
-// patterns match, by the rules of path.Match, all files that Owned may own, and others.
+// patterns match, by the rules of path.Match, all files that are ours by OurFile, and others.
 var patterns = []string{
 	KeyfileDir + "/" + nic.NamePrefix + "*", ScriptsDir + "/*-" + nic.NamePrefix + "*", LinkDir + "/10-" + nic.NamePrefix + "*", sysctl.Pattern,
 }
@@ -85,8 +85,8 @@ func Folders() []filestep.Folder {
 	}
 }
 
-// Owned says whether a file is ours by its name. Files are owned by name.
-func Owned(file string) bool {
+// OurFile says whether a file is ours by its name. Files are owned by name.
+func OurFile(file string) bool {
 	dir, base := path.Split(file)
 	var name string
 	var ok bool
@@ -101,7 +101,7 @@ func Owned(file string) bool {
 		prefix, rest, cut := strings.Cut(base, "-")
 		name, ok = rest, cut && (prefix == "ifcfg" || prefix == "route" || prefix == "route6")
 	default:
-		return sysctl.Owned(file)
+		return sysctl.OurFile(file)
 	}
 	digits, ours := strings.CutPrefix(name, nic.NamePrefix)
 	return ok && ours && digits != "" && len(digits) <= 4 && strings.Trim(digits, "0123456789") == ""

@@ -68,7 +68,7 @@ func TestOwned(t *testing.T) {
 		"/etc/sysctl.d/90-multinic1.conf":                                   true,
 		"/etc/netplan/90-multinic1.yaml":                                    false,
 	} {
-		if got := networkmanager.Owned(file); got != want {
+		if got := networkmanager.OurFile(file); got != want {
 			t.Errorf("%s: got %v", file, got)
 		}
 	}

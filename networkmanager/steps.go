@@ -179,7 +179,7 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 // them right. And while the former agent's files are there, what it did may be taken back.
 func apartNames(persist []plan.Step) (names, others []plan.Step) {
 	for _, s := range persist {
-		if f := s.Do.File; path.Dir(f.Path) == LinkDir || f.Absent && nic.FormerFile(f.Path) && !Owned(f.Path) {
+		if f := s.Do.File; path.Dir(f.Path) == LinkDir || f.Absent && nic.FormerFile(f.Path) && !OurFile(f.Path) {
 			names = append(names, s)
 		} else {
 			others = append(others, s)

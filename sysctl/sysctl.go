@@ -28,8 +28,8 @@ func File(c nic.Config) string { return path.Join(Dir, "90-"+c.Name+".conf") }
 // Pattern is a pattern of path.Match. It matches every name that File may give, and others.
 const Pattern = Dir + "/90-" + nic.NamePrefix + "*.conf"
 
-// Owned says whether a file is ours. It goes by the name.
-func Owned(file string) bool {
+// OurFile says whether a file is ours. It goes by the name.
+func OurFile(file string) bool {
 	digits, ok := strings.CutPrefix(file, Dir+"/90-"+nic.NamePrefix)
 	digits, conf := strings.CutSuffix(digits, ".conf")
 	return ok && conf && digits != "" && len(digits) <= 4 && strings.Trim(digits, "0123456789") == ""

@@ -41,7 +41,7 @@ func TestOwned(t *testing.T) {
 		"/etc/sysctl.d/../90-multinic7.conf":   false,
 		"/etc/sysctl.d/90-multinic7/../x.conf": false,
 	} {
-		if got := sysctl.Owned(file); got != want {
+		if got := sysctl.OurFile(file); got != want {
 			t.Errorf("%s: got %v", file, got)
 		}
 	}

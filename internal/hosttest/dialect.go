@@ -39,7 +39,7 @@ func DialectScenarios(t *testing.T, dir string, d networkmanager.Dialect, update
 				continue
 			}
 			got[strings.TrimPrefix(file, "/")] = string(data)
-			if !networkmanager.Owned(file) || m.Modes[file] != networkmanager.Mode(file) {
+			if !networkmanager.OurFile(file) || m.Modes[file] != networkmanager.Mode(file) {
 				t.Errorf("%s is not ours, or has mode %o", file, m.Modes[file])
 			}
 		}

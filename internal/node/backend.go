@@ -61,8 +61,8 @@ var writers = []struct {
 	owns    func(file string) bool
 	folders func() []filestep.Folder
 }{
-	{survey.Netplan, netplan.Owned, netplan.Folders},
-	{survey.NetworkManager, networkmanager.Owned, networkmanager.Folders},
+	{survey.Netplan, netplan.OurFile, netplan.Folders},
+	{survey.NetworkManager, networkmanager.OurFile, networkmanager.Folders},
 }
 
 // OurFile says whether a file is ours, whatever backend wrote it.
@@ -156,7 +156,7 @@ func (d *Dispatch) without(ctx context.Context, was string, b apply.Backend, own
 	var files []plan.Step
 	for _, s := range old {
 		f := s.Do.File
-		if f == nil || sysctl.Owned(f.Path) || among(steps, func(file string) bool { return file == f.Path }) {
+		if f == nil || sysctl.OurFile(f.Path) || among(steps, func(file string) bool { return file == f.Path }) {
 			continue
 		}
 		s.Final = false

@@ -72,7 +72,7 @@ func (s *Services) ask(ctx context.Context, m plan.Manage) error {
 		file = m.Files[0]
 	}
 	if m.Verb == plan.Reload {
-		unsafe, err := s.bus.NetworkdReload(ctx, m.Index, m.Name, file, netplan.Owned)
+		unsafe, err := s.bus.NetworkdReload(ctx, m.Index, m.Name, file, netplan.OurFile)
 		if unsafe != "" {
 			s.letGo(ctx, m, unsafe)
 			return nil
@@ -95,7 +95,7 @@ func (s *Services) ask(ctx context.Context, m plan.Manage) error {
 // the change stands as netlink has made it, and what a renewal brings is removed again.
 func (s *Services) letGo(ctx context.Context, m plan.Manage, reason string) {
 	if m.Name != "" {
-		kept, err := s.bus.NetworkdLetGo(ctx, m.Index, netplan.Owned)
+		kept, err := s.bus.NetworkdLetGo(ctx, m.Index, netplan.OurFile)
 		if kept == "" && err == nil {
 			s.log.Info("networkd may not read its files and has let go of the link", "mac", m.MAC, "reason", reason)
 			return
