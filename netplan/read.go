@@ -215,10 +215,10 @@ func (d *Definition) takePassthrough(value *yaml.Node) error {
 	return nil
 }
 
-// Owned reads back what our files for this backend's renderer say, for the case that the record was
+// ReadBack gives what our files for this backend's renderer say, for the case that the record was
 // lost. The result is sorted by file, and does not know how the links were found. A file that
 // cannot be read is left out, and named in the error beside the rest.
-func (b *Backend) Owned() ([]plan.Owned, error) {
+func (b *Backend) ReadBack() ([]plan.Owned, error) {
 	var out []plan.Owned
 	err := filestep.EachMarked(b.Files, path.Join(Dir, "90-"+nic.NamePrefix+"*.yaml"), OurFile, func(_ string, data []byte) error {
 		list, err := Read(data)

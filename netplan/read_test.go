@@ -91,11 +91,11 @@ func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 	six.Rules = []nic.Rule{{From: six.Addresses[0], To: netip.MustParsePrefix("203.0.113.0/24"), Table: 10006, Priority: 9999}, {From: six.Addresses[0], Table: 10006, Priority: 20006},
 		{From: six.Addresses[0], Table: 254, NoDefault: true, Priority: 10006}, {From: six.Addresses[1], Table: 10006, Priority: 20006}}
 	m.Put(t, netplan.File(six), netplan.RenderForManager(six), 0o600)
-	managed, err := netplan.NewManager(m, m, false).Owned()
+	managed, err := netplan.NewManager(m, m, false).ReadBack()
 	if len(managed) != 1 || !managed[0].Config.Equal(six) || err == nil {
 		t.Errorf("of NetworkManager's: %v, got %+v", err, managed)
 	}
-	got, err := netplan.New(m, m).Owned()
+	got, err := netplan.New(m, m).ReadBack()
 	if err == nil || !strings.Contains(err.Error(), "90-multinic5.yaml") {
 		t.Errorf("the file that cannot be read: %v", err)
 	}

@@ -102,10 +102,10 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 	return out, nil
 }
 
-// Owned reads back what our files of this format say, for the case that the record was lost. The
+// ReadBack gives what our files of this format say, for the case that the record was lost. The
 // result is sorted by file, and does not know how the links were found. A file that cannot be read
 // is left out, and named in the error beside the rest.
-func (b *Backend) Owned() ([]plan.Owned, error) {
+func (b *Backend) ReadBack() ([]plan.Owned, error) {
 	var out []plan.Owned
 	err := filestep.EachMarked(b.Files, b.Dialect.File(nic.NamePrefix+"*"), OurFile, func(name string, _ []byte) error {
 		var unread error

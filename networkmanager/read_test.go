@@ -39,7 +39,7 @@ func TestOwnedReadsWhatWeWroteAndNothingElse(t *testing.T) {
 			m.Put(t, dialect.File("multinic3"), []byte("# somebody's\nNAME=multinic3\nHWADDR=02:00:00:00:01:03\n"), 0o600)
 			m.Put(t, dialect.File("multinicuser"), profile(dialect, one), 0o600)
 			m.Put(t, dialect.File("multinic5"), append(profile(dialect, one), "torn"...), 0o600)
-			got, err := (&networkmanager.Backend{Files: m, Dialect: dialect}).Owned()
+			got, err := (&networkmanager.Backend{Files: m, Dialect: dialect}).ReadBack()
 			if err == nil || strings.Count(err.Error(), "reading /") != 1 || !strings.Contains(err.Error(), dialect.File("multinic5")) {
 				t.Errorf("the file that cannot be read: %v", err)
 			}

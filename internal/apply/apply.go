@@ -72,7 +72,7 @@ func (a *Applier) Complete() error {
 	if !ok {
 		return nil
 	}
-	found, err := k.Owned()
+	found, err := k.ReadBack()
 	for _, o := range found {
 		if _, known := a.record.Find(o.MAC); !known {
 			a.record = a.record.With(o.MAC, &o)

@@ -58,5 +58,5 @@ type Prober interface {
 
 // FileReader is a Backend that can read its files back. It is needed after the record was lost.
 type FileReader interface {
-	Owned() ([]plan.Owned, error)
+	ReadBack() ([]plan.Owned, error)
 }

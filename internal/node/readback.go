@@ -9,14 +9,14 @@ import (
 	"multinicd/plan"
 )
 
-// Owned reads back what the files of all backends say, sorted by backend. Of the backends that
+// ReadBack gives what the files of all backends say, sorted by backend. Of the backends that
 // could be read the result stands beside an error, too.
-func (d *Dispatch) Owned() ([]plan.Owned, error) {
+func (d *Dispatch) ReadBack() ([]plan.Owned, error) {
 	var out []plan.Owned
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(d.backends)) {
 		if k, ok := d.backends[name].(apply.FileReader); ok {
-			found, err := k.Owned()
+			found, err := k.ReadBack()
 			errs = append(errs, err)
 			for _, o := range found {
 				o.Backend = name
