@@ -41,8 +41,6 @@ type Machine struct {
 	Modes     map[string]fs.FileMode
 	Lifelines []lifeline.Path
 	Named     []nic.MAC // see Wanted
-	// Owned is what is remembered as ours, by which a link is guarded. nil: nothing.
-	Owned func() plan.Record
 
 	// FailAt and CrashAt count operations that change something, from 1; 0: never. A crash comes before the operation has any effect,
 	// CrashAfter lets it come after.
@@ -207,11 +205,7 @@ func (m *Machine) guard(index int) error {
 		return err
 	}
 	now, _ := m.Look(context.Background()) // which never fails
-	var ours plan.Record
-	if m.Owned != nil {
-		ours = m.Owned()
-	}
-	if r := plan.GuardOf(ours, *l, now); r != nil {
+	if r := plan.Guard(*l, now); r != nil {
 		return &plan.RefusalError{Refusal: *r}
 	}
 	return nil
