@@ -55,7 +55,7 @@ func TestStackOfMachines(t *testing.T) {
 		early   bool // udev has not finished with the link
 		uplink  string
 		want    string
-		owned   bool
+		inHand  bool
 		refusal string // a part of it
 		says    string // a part of the evidence
 	}{
@@ -66,21 +66,21 @@ func TestStackOfMachines(t *testing.T) {
 		"Ubuntu 24.04, networkd about to look": {files: map[string]string{"/etc/os-release": system("Ubuntu 24.04.3 LTS"), hasNetplan: "", hasNetworkd: "", cloudInit: cloudYAML, wordOnLink: "ADMIN_STATE=pending\n"},
 			want: Netplan, says: "(pending)"},
 		"Ubuntu 26.04, a NIC that cloud-init configured": {files: map[string]string{"/etc/os-release": system("Ubuntu 26.04 LTS"), hasNetplan: "", hasNetworkd: "", cloudInit: "network: {ethernets: {ens4: {dhcp4: true}}}", wordOnLink: networkdHas("configured")},
-			want: Netplan, owned: true, says: "systemd-networkd has link ens4 in hand (configured, by 10-netplan-ens4.network)"},
+			want: Netplan, inHand: true, says: "systemd-networkd has link ens4 in hand (configured, by 10-netplan-ens4.network)"},
 		"Ubuntu's desktop": {files: map[string]string{"/etc/os-release": system("Ubuntu 24.04.3 LTS"), hasNetplan: "", hasManager: "", "/etc/netplan/01-network-manager-all.yaml": "network: {version: 2, renderer: NetworkManager}"}, manager: free,
-			want: NetplanNetworkManager, owned: true, says: "netplan's renderer is NetworkManager: /etc/netplan/01-network-manager-all.yaml says so"},
+			want: NetplanNetworkManager, inHand: true, says: "netplan's renderer is NetworkManager: /etc/netplan/01-network-manager-all.yaml says so"},
 		"Ubuntu's desktop, the profile in force": {files: map[string]string{hasNetplan: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}"}, manager: byNetplan,
-			want: NetplanNetworkManager, owned: true, says: "by /run/NetworkManager/system-connections/netplan-ens4.nmconnection"},
+			want: NetplanNetworkManager, inHand: true, says: "by /run/NetworkManager/system-connections/netplan-ens4.nmconnection"},
 		"Ubuntu's desktop, the profile the user's own": {files: map[string]string{hasNetplan: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}"}, manager: byProfile,
-			want: NetworkManager, owned: true},
+			want: NetworkManager, inHand: true},
 		"Ubuntu's server with NetworkManager installed beside": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", cloudInit: cloudYAML, wordOnLink: "ADMIN_STATE=unmanaged\n"}, manager: byConf,
 			want: Netplan, says: "NetworkManager does not manage link ens4: NetworkManager.conf says so"},
 		"netplan for networkd, this one NIC for NetworkManager": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", cloudInit: "network: {renderer: networkd, ethernets: {ens4: {renderer: NetworkManager}}}", wordOnLink: "ADMIN_STATE=unmanaged\n"}, manager: free,
-			want: NetplanNetworkManager, owned: true, says: "defines link ens4 as \"ens4\", for NetworkManager"},
+			want: NetplanNetworkManager, inHand: true, says: "defines link ens4 as \"ens4\", for NetworkManager"},
 		"netplan for NetworkManager, this one NIC for networkd": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager, ethernets: {ens4: {renderer: networkd}}}", wordOnLink: networkdHas("configuring")}, manager: unmanaged,
-			want: Netplan, owned: true},
+			want: Netplan, inHand: true},
 		"the renderer said of all NICs": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", "/etc/netplan/01.yaml": "network: {ethernets: {renderer: NetworkManager, extra: {match: {macaddress: \"02:00:00:00:01:01\"}}}}"}, manager: justPlugged, early: true,
-			want: NetplanNetworkManager, owned: true, says: "as \"extra\", for NetworkManager"},
+			want: NetplanNetworkManager, inHand: true, says: "as \"extra\", for NetworkManager"},
 		"the last file about the renderer wins": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", "/etc/netplan/01.yaml": "network: {renderer: NetworkManager}", "/etc/netplan/02.yaml": "network: {renderer: networkd}"}, manager: byDefault,
 			want: Netplan, says: "/etc/netplan/02.yaml says so"},
 		"a YAML that cannot be read": {files: map[string]string{hasNetplan: "", hasNetworkd: "", "/etc/netplan/01.yaml": "network: ["}, want: Netplan},
@@ -92,11 +92,11 @@ func TestStackOfMachines(t *testing.T) {
 			refusal: "ifupdown configures the network here", says: "ifupdown runs: /run/systemd/units/invocation:networking.service"},
 		"Debian 12 with ifupdown, netplan installed and not in use": {files: map[string]string{hasNetplan: "", "/run/network/ifstate": ""},
 			refusal: "ifupdown configures the network here", says: "netplan is installed"},
-		"Debian 12 with ifupdown for the primary and NetworkManager for the rest": {files: map[string]string{hasManager: "", "/run/network/ifstate": "ens3=ens3\n"}, manager: free, want: NetworkManager, owned: true},
-		"Debian 12 with NetworkManager, netplan installed and not in use":         {files: map[string]string{hasNetplan: "", hasManager: ""}, manager: free, want: NetworkManager, owned: true},
-		"RHEL 8":                        {files: map[string]string{"/etc/os-release": system("Red Hat Enterprise Linux 8.10 (Ootpa)"), hasManager: "", "/etc/sysconfig/network-scripts/ifcfg-ens3": "DEVICE=ens3\n"}, manager: free, want: NetworkManager, owned: true, says: "NetworkManager manages link ens4, and has no profile"},
-		"RHEL 9":                        {files: map[string]string{"/etc/os-release": "PRETTY_NAME='Rocky Linux 9.4'\n", hasManager: ""}, manager: byProfile, want: NetworkManager, owned: true, says: "Rocky Linux 9.4"},
-		"RHEL 10":                       {files: map[string]string{"/etc/os-release": system("Red Hat Enterprise Linux 10.1 (Coughlan)"), hasManager: ""}, manager: free, want: NetworkManager, owned: true},
+		"Debian 12 with ifupdown for the primary and NetworkManager for the rest": {files: map[string]string{hasManager: "", "/run/network/ifstate": "ens3=ens3\n"}, manager: free, want: NetworkManager, inHand: true},
+		"Debian 12 with NetworkManager, netplan installed and not in use":         {files: map[string]string{hasNetplan: "", hasManager: ""}, manager: free, want: NetworkManager, inHand: true},
+		"RHEL 8":                        {files: map[string]string{"/etc/os-release": system("Red Hat Enterprise Linux 8.10 (Ootpa)"), hasManager: "", "/etc/sysconfig/network-scripts/ifcfg-ens3": "DEVICE=ens3\n"}, manager: free, want: NetworkManager, inHand: true, says: "NetworkManager manages link ens4, and has no profile"},
+		"RHEL 9":                        {files: map[string]string{"/etc/os-release": "PRETTY_NAME='Rocky Linux 9.4'\n", hasManager: ""}, manager: byProfile, want: NetworkManager, inHand: true, says: "Rocky Linux 9.4"},
+		"RHEL 10":                       {files: map[string]string{"/etc/os-release": system("Red Hat Enterprise Linux 10.1 (Coughlan)"), hasManager: ""}, manager: free, want: NetworkManager, inHand: true},
 		"Fedora, a NIC just plugged in": {files: map[string]string{"/etc/os-release": system("Fedora Linux 43 (Cloud Edition)"), hasManager: ""}, manager: justPlugged, early: true, want: NetworkManager, says: "udev has not finished with it"},
 		"Fedora, a NIC that NetworkManager has not seen":    {files: map[string]string{hasManager: ""}, want: NetworkManager, says: "NetworkManager does not know link ens4 yet"},
 		"RHEL 9 where NetworkManager is being started anew": {files: map[string]string{hasManager: ""}, silent: true, want: NetworkManager, says: "NetworkManager does not answer"},
@@ -107,15 +107,15 @@ func TestStackOfMachines(t *testing.T) {
 		"a test machine whose veths udev forbids":                   {files: map[string]string{hasManager: ""}, manager: byUdev, refusal: "a udev rule says so"},
 		"SLES 15 with wicked": {files: map[string]string{"/etc/os-release": system("SUSE Linux Enterprise Server 15 SP6"), "/run/systemd/units/invocation:wickedd.service": ""},
 			refusal: "wicked configures the network here"},
-		"SLES 16":           {files: map[string]string{"/etc/os-release": system("SUSE Linux Enterprise Server 16.0"), hasManager: ""}, manager: free, want: NetworkManager, owned: true},
+		"SLES 16":           {files: map[string]string{"/etc/os-release": system("SUSE Linux Enterprise Server 16.0"), hasManager: ""}, manager: free, want: NetworkManager, inHand: true},
 		"Amazon Linux 2023": {files: map[string]string{"/etc/os-release": system("Amazon Linux 2023.9"), hasNetworkd: "", wordOnLink: networkdHas("configured")}, refusal: "systemd-networkd configures link ens4, without netplan"},
 		"Flatcar":           {files: map[string]string{"/etc/os-release": system("Flatcar Container Linux by Kinvolk 4230"), hasNetworkd: ""}, refusal: "install netplan"},
 		"both run, no netplan, the primary is networkd's": {files: map[string]string{hasNetworkd: "", hasManager: "", "/run/systemd/netif/links/2": networkdHas("configured")}, manager: justPlugged, early: true, uplink: "ens3",
 			refusal: "systemd-networkd configures the primary link ens3"},
 		"both run, no netplan, the primary is NetworkManager's": {files: map[string]string{hasNetworkd: "", hasManager: "", "/run/systemd/netif/links/2": "ADMIN_STATE=unmanaged\n"}, manager: justPlugged, early: true, uplink: "ens3", want: NetworkManager},
 		"both run, no netplan, no primary":                      {files: map[string]string{hasNetworkd: "", hasManager: ""}, manager: justPlugged, early: true, want: NetworkManager},
-		"both run, and NetworkManager has this NIC":             {files: map[string]string{hasNetworkd: "", hasManager: "", wordOnLink: "ADMIN_STATE=unmanaged\n"}, manager: free, want: NetworkManager, owned: true},
-		"both run, and networkd has this NIC":                   {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", wordOnLink: networkdHas("configured")}, manager: free, want: Netplan, owned: true},
+		"both run, and NetworkManager has this NIC":             {files: map[string]string{hasNetworkd: "", hasManager: "", wordOnLink: "ADMIN_STATE=unmanaged\n"}, manager: free, want: NetworkManager, inHand: true},
+		"both run, and networkd has this NIC":                   {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", wordOnLink: networkdHas("configured")}, manager: free, want: Netplan, inHand: true},
 		"both have this NIC": {files: map[string]string{hasNetplan: "", hasNetworkd: "", hasManager: "", wordOnLink: networkdHas("configured")}, manager: byProfile,
 			refusal: "both NetworkManager and systemd-networkd have link ens4 in hand"},
 		"NetworkManager removed, its folder left by netplan": {files: map[string]string{hasNetplan: "", hasNetworkd: "", "/run/NetworkManager/conf.d/netplan.conf": ""}, want: Netplan, says: "NetworkManager does not run"},
@@ -144,8 +144,8 @@ func TestStackOfMachines(t *testing.T) {
 			}
 			got := e.forLink(link)
 			evidence := strings.Join(got.Evidence, "\n")
-			if got.Backend != test.want || test.want != "" && got.Owned != test.owned {
-				t.Errorf("got backend %q, owned %v, want %q, %v", got.Backend, got.Owned, test.want, test.owned)
+			if got.Backend != test.want || test.want != "" && got.InHand != test.inHand {
+				t.Errorf("got backend %q, inHand %v, want %q, %v", got.Backend, got.InHand, test.want, test.inHand)
 			}
 			if (got.Backend == "") != (got.Refusal != "") || !strings.Contains(got.Refusal, test.refusal) {
 				t.Errorf("refused with %q, want %q", got.Refusal, test.refusal)

@@ -26,8 +26,8 @@ type Stack struct {
 	Backend  string   // one of the above; "": nobody that we know how to talk to
 	Refusal  string   // why there is none, and what to do; set only where Backend is ""
 	Evidence []string // sentences for a person, what was found and what was not; never empty
-	// Owned: somebody has the link in hand already. Otherwise the link just follows the host.
-	Owned bool
+	// InHand: somebody has the link in hand already. Otherwise the link just follows the host.
+	InHand bool
 	// Hopeless: no link of this host can have a backend.
 	Hopeless bool
 }
@@ -81,12 +81,12 @@ func (f *found) say(format string, args ...any) {
 	f.evidence = append(f.evidence, fmt.Sprintf(format, args...))
 }
 
-func (f *found) stack(backend string, owned bool) Stack {
-	return Stack{Backend: backend, Evidence: f.evidence, Owned: owned}
+func (f *found) stack(backend string, inHand bool) Stack {
+	return Stack{Backend: backend, Evidence: f.evidence, InHand: inHand}
 }
 
-func (f *found) none(owned bool, format string, args ...any) Stack {
-	return Stack{Refusal: fmt.Sprintf(format, args...), Evidence: f.evidence, Owned: owned}
+func (f *found) none(inHand bool, format string, args ...any) Stack {
+	return Stack{Refusal: fmt.Sprintf(format, args...), Evidence: f.evidence, InHand: inHand}
 }
 
 // look finds what the host has.
