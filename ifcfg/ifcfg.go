@@ -1,14 +1,14 @@
-// Package ifcfg is NetworkManager's dialect of ifcfg files, for hosts whose NetworkManager has the
+// Package ifcfg is NetworkManager's format of ifcfg files, for hosts whose NetworkManager has the
 // plugin ifcfg-rh.
 //
 // In goes a nic.Config; out come the files that say it, and back: the profile, and the routes in
-// files of their own. Which file is written when is up to networkmanager.Backend, whose Dialect
+// files of their own. Which file is written when is up to networkmanager.Backend, whose Format
 // this is.
 //
-// It reads and writes no file by itself, and asks nobody. What both dialects say in the same words
+// It reads and writes no file by itself, and asks nobody. What both formats say in the same words
 // is in package networkmanager.
 //
-// Start reading at Dialect.Files, then Render.
+// Start reading at Format.Files, then Render.
 package ifcfg
 
 import (
@@ -23,16 +23,16 @@ import (
 	"multinicd/nic"
 )
 
-// Dialect is the dialect of nm-settings-ifcfg-rh(5).
-type Dialect struct{}
+// Format is the format of nm-settings-ifcfg-rh(5).
+type Format struct{}
 
-// File implements networkmanager.Dialect.
-func (Dialect) File(name string) string { return path.Join(networkmanager.ScriptsDir, "ifcfg-"+name) }
+// File implements networkmanager.ProfileFormat.
+func (Format) File(name string) string { return path.Join(networkmanager.ScriptsDir, "ifcfg-"+name) }
 
-// Files implements networkmanager.Dialect.
-func (d Dialect) Files(c nic.Config) map[string][]byte {
+// Files implements networkmanager.ProfileFormat.
+func (f Format) Files(c nic.Config) map[string][]byte {
 	out := networkmanager.Beside(c)
-	out[d.File(c.Name)] = Render(c)
+	out[f.File(c.Name)] = Render(c)
 	for prefix, is := range routeFiles {
 		if data := renderRoutes(networkmanager.Family(c, is)); data != nil {
 			out[path.Join(networkmanager.ScriptsDir, prefix+c.Name)] = data
@@ -41,8 +41,8 @@ func (d Dialect) Files(c nic.Config) map[string][]byte {
 	return out
 }
 
-// Read implements networkmanager.Dialect.
-func (Dialect) Read(file string, read func(file string) []byte) (networkmanager.Profile, error) {
+// Read implements networkmanager.ProfileFormat.
+func (Format) Read(file string, read func(file string) []byte) (networkmanager.Profile, error) {
 	name := strings.TrimPrefix(path.Base(file), "ifcfg-")
 	return Read(read(file), read(path.Join(networkmanager.ScriptsDir, "route-"+name)), read(path.Join(networkmanager.ScriptsDir, "route6-"+name)))
 }

@@ -31,7 +31,7 @@ type ManagerBackend struct {
 
 // NewManager gives a backend that has accepted nothing yet.
 func NewManager(f filestep.Files, b Bus, dad bool) *ManagerBackend {
-	out := &ManagerBackend{Backend: New(f, b), Manager: &networkmanager.Backend{Files: f, Dialect: networkmanager.Keyfile{}, DAD: dad}}
+	out := &ManagerBackend{Backend: New(f, b), Manager: &networkmanager.Backend{Files: f, Format: networkmanager.Keyfile{}, DAD: dad}}
 	out.render, out.renderer, out.DAD = RenderForManager, rendererManager, dad
 	return out
 }

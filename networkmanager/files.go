@@ -20,7 +20,7 @@ import (
 func (b *Backend) files(a plan.Action) (steps []plan.Step, profiles []string, err error) {
 	want := map[string][]byte{}
 	if a.Kind == plan.Configure {
-		want = b.Dialect.Files(a.NIC)
+		want = b.Format.Files(a.NIC)
 	}
 	stale, err := b.stale(a, want)
 	if err != nil {
@@ -107,9 +107,9 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 // is left out, and named in the error beside the rest.
 func (b *Backend) ReadBack() ([]plan.Owned, error) {
 	var out []plan.Owned
-	err := filestep.EachMarked(b.Files, b.Dialect.File(nic.NamePrefix+"*"), OurFile, func(name string, _ []byte) error {
+	err := filestep.EachMarked(b.Files, b.Format.File(nic.NamePrefix+"*"), OurFile, func(name string, _ []byte) error {
 		var unread error
-		p, err := b.Dialect.Read(name, func(file string) []byte {
+		p, err := b.Format.Read(name, func(file string) []byte {
 			data, _, failed := b.Files.Read(file)
 			if failed != nil && !errors.Is(failed, fs.ErrNotExist) {
 				unread = errors.Join(unread, fmt.Errorf("reading %s: %w", file, failed))

@@ -11,20 +11,20 @@ import (
 	"multinicd/nic"
 )
 
-// Keyfile is the dialect of nm-settings-keyfile(5).
+// Keyfile is the format of nm-settings-keyfile(5).
 type Keyfile struct{}
 
-// File implements Dialect.
+// File implements ProfileFormat.
 func (Keyfile) File(name string) string { return path.Join(KeyfileDir, name+".nmconnection") }
 
-// Files implements Dialect.
+// Files implements ProfileFormat.
 func (d Keyfile) Files(c nic.Config) map[string][]byte {
 	out := Beside(c)
 	out[d.File(c.Name)] = RenderKeyfile(c)
 	return out
 }
 
-// Read implements Dialect.
+// Read implements ProfileFormat.
 func (Keyfile) Read(file string, read func(file string) []byte) (Profile, error) {
 	return ReadKeyfile(read(file))
 }

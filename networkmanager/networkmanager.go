@@ -3,14 +3,14 @@
 //
 // In go a plan.Action and the files as they are. Out come []plan.Step: write the profile, ask
 // NetworkManager over the bus to read this file, bring the profile in force on the one link,
-// compare the kernel with what is wanted, and probe. A Dialect gives the files. Keyfile is the
-// dialect of this package; package ifcfg has the other one, and netplan makes the same changes by
-// its own profiles.
+// compare the kernel with what is wanted, and probe. A ProfileFormat gives the files. Keyfile is
+// the format of this package; package ifcfg has the other one, and netplan makes the same changes
+// by its own profiles.
 //
 // It never asks NetworkManager to read everything again, and restarts nothing. It touches no
 // profile and no file of others: ours are named after their NICs.
 //
-// Start reading at Dialect and RenderKeyfile in keyfile.go, then Backend.Steps in steps.go.
+// Start reading at ProfileFormat and RenderKeyfile in keyfile.go, then Backend.Steps in steps.go.
 package networkmanager
 
 import (
@@ -24,9 +24,9 @@ import (
 	"multinicd/sysctl"
 )
 
-// Dialect is the form of the profiles. NetworkManager reads keyfiles on every host, and ifcfg files
-// only where its plugin ifcfg-rh is loaded.
-type Dialect interface {
+// ProfileFormat is the form of the profiles. NetworkManager reads keyfiles on every host, and ifcfg
+// files only where its plugin ifcfg-rh is loaded.
+type ProfileFormat interface {
 	// File is the profile of a NIC, by which NetworkManager calls it. name may be a pattern.
 	File(name string) string
 	// Files gives all files of a NIC by path, with those of Beside.
@@ -53,7 +53,7 @@ const (
 )
 
 // Beside gives, by path, the files of a NIC that NetworkManager does not read. They are the same in
-// every dialect.
+// every format.
 func Beside(c nic.Config) map[string][]byte {
 	out := map[string][]byte{linkFile(c.Name): renderLink(c)}
 	if data := sysctl.Render(c); data != nil {
@@ -75,7 +75,7 @@ var patterns = []string{
 	KeyfileDir + "/" + nic.NamePrefix + "*", ScriptsDir + "/*-" + nic.NamePrefix + "*", LinkDir + "/10-" + nic.NamePrefix + "*", sysctl.Pattern,
 }
 
-// Folders lists the folders of the files of both dialects.
+// Folders lists the folders of the files of both formats.
 func Folders() []filestep.Folder {
 	return []filestep.Folder{
 		{Dir: KeyfileDir, Names: nic.NamePrefix, Secret: true},

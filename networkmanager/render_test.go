@@ -13,10 +13,10 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 func TestTheScenariosAsKeyfiles(t *testing.T) {
-	hosttest.DialectScenarios(t, "../plan/testdata", networkmanager.Keyfile{}, *update)
+	hosttest.ProfileScenarios(t, "../plan/testdata", networkmanager.Keyfile{}, *update)
 }
 
-func FuzzRender(f *testing.F) { hosttest.FuzzDialect(f, networkmanager.Keyfile{}) }
+func FuzzRender(f *testing.F) { hosttest.FuzzProfile(f, networkmanager.Keyfile{}) }
 
 // Whatever is read as a profile of ours is written as one that reads the same.
 func FuzzRead(f *testing.F) {

@@ -18,9 +18,9 @@ import (
 
 // Backend makes the steps for hosts of NetworkManager. One goroutine uses it at a time.
 type Backend struct {
-	Files   filestep.Files
-	Dialect Dialect
-	DAD     bool // ask neighbours before an IPv4 address is taken
+	Files  filestep.Files
+	Format ProfileFormat
+	DAD    bool // ask neighbours before an IPv4 address is taken
 }
 
 // Steps turns an action into the steps of its change, each with its undo. There are none where the
@@ -113,9 +113,9 @@ func check(kind plan.StepKind, c plan.Check) plan.Step {
 	return plan.Step{Kind: kind, Do: plan.Op{Check: c}}
 }
 
-// managed is Managed with the files of this dialect.
+// managed is Managed with the files of this format.
 func (b *Backend) managed(a plan.Action, persist []plan.Step, profiles []string, active string) ([]plan.Step, error) {
-	if file := b.Dialect.File(a.NIC.Name); a.Kind == plan.Configure && !slices.Contains(profiles, file) {
+	if file := b.Format.File(a.NIC.Name); a.Kind == plan.Configure && !slices.Contains(profiles, file) {
 		profiles = append(profiles, file)
 	}
 	names, persist := apartNames(persist)

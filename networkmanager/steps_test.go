@@ -38,7 +38,7 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 				m.Put(t, file, data, networkmanager.Mode(file))
 			}
 			m.Put(t, "/run/NetworkManager/devices/11", []byte("connection-uuid="+networkmanager.UUID(had.MAC)+"\n"), 0o644)
-			steps, err := (&networkmanager.Backend{Files: m, Dialect: networkmanager.Keyfile{}}).Steps(t.Context(), a)
+			steps, err := (&networkmanager.Backend{Files: m, Format: networkmanager.Keyfile{}}).Steps(t.Context(), a)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -117,7 +117,7 @@ func TestAStateFileThatCannotBeReadIsNoAbsence(t *testing.T) {
 			m.Put(t, networkmanager.Keyfile{}.File(c.Name), []byte("[connection]\nuuid="+networkmanager.UUID(c.MAC)+"\n"), 0o600)
 		}
 		m.Put(t, state, []byte("connection-uuid=another\n"), 0o644)
-		b := &networkmanager.Backend{Files: m, Dialect: networkmanager.Keyfile{}}
+		b := &networkmanager.Backend{Files: m, Format: networkmanager.Keyfile{}}
 		if steps, err := b.Steps(t.Context(), a); err != nil || len(steps) == 0 {
 			t.Fatalf("%s: %d steps, %v", name, len(steps), err)
 		}
@@ -153,7 +153,7 @@ func TestARouteIsThereOnce(t *testing.T) {
 				m.Put(t, file, data, networkmanager.Mode(file))
 			}
 			m.Put(t, "/run/NetworkManager/devices/11", []byte("[device]\nconnection-uuid="+networkmanager.UUID(c.MAC)+"\n"), 0o644)
-			b := networkmanager.Backend{Files: m, Dialect: networkmanager.Keyfile{}}
+			b := networkmanager.Backend{Files: m, Format: networkmanager.Keyfile{}}
 			steps, err := b.Steps(t.Context(), plan.Action{Kind: plan.Configure, NIC: c, Link: &l, After: &plan.Owned{}})
 			if err != nil {
 				t.Fatal(err)

@@ -47,7 +47,7 @@ func Family(c nic.Config, is func(netip.Addr) bool) nic.Config {
 	return out
 }
 
-// RuleText is a rule in the words of ip-rule(8), which both dialects use.
+// RuleText is a rule in the words of ip-rule(8), which both formats use.
 func RuleText(r nic.Rule) string {
 	s := fmt.Sprintf("priority %d from %s", r.Priority, r.From)
 	if r.To.IsValid() {

@@ -36,7 +36,7 @@ func newApplier(m *hosttest.Machine, boot string, probeErr error) *apply.Applier
 	a := &apply.Applier{Backend: netplan.New(m, m), Links: m, Files: m, Probe: probe{probeErr}, Log: slog.New(slog.DiscardHandler),
 		Ours: node.MayChange, Dir: stateDir, Boot: boot, ProbeTimeout: time.Second, VerifyTimeout: time.Second}
 	if m.NM != nil {
-		a.Backend, a.Manager = &networkmanager.Backend{Files: m, Dialect: m.NM.Dialect}, networkmanager.Manager{Bus: m}
+		a.Backend, a.Manager = &networkmanager.Backend{Files: m, Format: m.NM.Format}, networkmanager.Manager{Bus: m}
 	}
 	if n := m.Networkd; n != nil {
 		b := netplan.New(m, m)
@@ -99,9 +99,9 @@ func start(t *testing.T, m *hosttest.Machine, boot string) *apply.Applier {
 type scenario struct {
 	before, after []nic.Config
 	runtime       bool
-	dialect       networkmanager.Dialect // of NetworkManager; nil: netplan
-	loses         bool                   // hosttest.Manager.Loses
-	activation    string                 // netplan.Backend.Activation
+	format        networkmanager.ProfileFormat // of NetworkManager; nil: netplan
+	loses         bool                         // hosttest.Manager.Loses
+	activation    string                       // netplan.Backend.Activation
 }
 
 func scenarios() map[string]scenario {
@@ -127,7 +127,7 @@ func scenarios() map[string]scenario {
 	}
 	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "a NIC gets another id", "a NIC is removed"} {
 		s := out[name]
-		s.dialect = networkmanager.Keyfile{}
+		s.format = networkmanager.Keyfile{}
 		out[name+" by keyfile"] = s
 	}
 	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "an address and routes change", "a NIC gets another id", swap, "a NIC is removed"} {
@@ -138,9 +138,9 @@ func scenarios() map[string]scenario {
 		}
 	}
 	changed := out["an address and routes change"]
-	changed.dialect = ifcfg.Dialect{}
+	changed.format = ifcfg.Format{}
 	out["an address and routes change by ifcfg"] = changed
-	changed.dialect = networkmanager.Keyfile{}
+	changed.format = networkmanager.Keyfile{}
 	out["an address and routes change by keyfile"] = changed
 	changed.loses = true
 	out["an address and routes change by keyfile, and the IPv6 addresses are lost"] = changed
@@ -160,7 +160,7 @@ const runtimeFile = "/run/systemd/network/10-netplan-multinic1.network"
 func prepared(t *testing.T, s scenario) *hosttest.Machine {
 	t.Helper()
 	m := hosttest.New(link(1), link(2))
-	if s.dialect != nil {
+	if s.format != nil {
 		manage(m, s)
 	}
 	if s.activation != "" {
@@ -173,7 +173,7 @@ func prepared(t *testing.T, s scenario) *hosttest.Machine {
 	}
 	a := start(t, m, "boot-1")
 	converge(t, m, a, s.before...)
-	if s.runtime && s.dialect == nil {
+	if s.runtime && s.format == nil {
 		m.Disk[runtimeFile] = []byte("[Match]\nPermanentMACAddress=02:00:00:00:01:01\nName=multinic1\n\n[Link]\nRequiredForOnline=no\n\n[Network]\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n")
 		m.Modes[runtimeFile] = 0o640
 		linkFile := strings.TrimSuffix(runtimeFile, "network") + "link"
@@ -295,7 +295,7 @@ func check(t *testing.T, m *hosttest.Machine, texts ...string) {
 func TestBootAfterACrashKeepsOrPersistsWhole(t *testing.T) {
 	t.Parallel()
 	for name, s := range scenarios() {
-		if s.dialect != nil {
+		if s.format != nil {
 			continue // there the files come first; see TestBootAfterACrashByNetworkManager
 		}
 		t.Run(name, func(t *testing.T) {

@@ -281,7 +281,7 @@ func TestAnOlderVersionsJournalIsTakenUp(t *testing.T) {
 						delete(m.Disk, "/etc/netplan/90-multinic4.yaml")
 						start(t, m, "boot-1")
 					}
-					if s.dialect == nil && s.activation == "" || !fails {
+					if s.format == nil && s.activation == "" || !fails {
 						check(t, m, allowed...)
 					}
 				}

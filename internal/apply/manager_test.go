@@ -17,17 +17,17 @@ import (
 	"multinicd/plan"
 )
 
-// foreign is the profile of somebody else for NIC 1, in a dialect of the fake's own.
+// foreign is the profile of somebody else for NIC 1, in a format of the fake's own.
 const foreign = "/etc/NetworkManager/system-connections/System eth1.nmconnection"
 
-// manage gives the machine a NetworkManager that reads the scenario's dialect.
+// manage gives the machine a NetworkManager that reads the scenario's format.
 func manage(m *hosttest.Machine, s scenario) {
-	m.NM = &hosttest.Manager{Dialect: s.dialect, Loses: s.loses,
+	m.NM = &hosttest.Manager{Format: s.format, Loses: s.loses,
 		Read: func(file string) (string, nic.Config, error) {
 			if file == foreign {
 				return "somebody-elses", config(1, string(m.Disk[foreign])), nil
 			}
-			p, err := s.dialect.Read(file, func(name string) []byte { return m.Disk[name] })
+			p, err := s.format.Read(file, func(name string) []byte { return m.Disk[name] })
 			return p.UUID, p.Config, err
 		},
 		Profiles: func() (out []string) {
@@ -64,7 +64,7 @@ func TestBootAfterACrashByNetworkManager(t *testing.T) {
 		return m.Text(stateDir)
 	}
 	for name, s := range scenarios() {
-		if s.dialect == nil {
+		if s.format == nil {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {

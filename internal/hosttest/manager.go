@@ -16,7 +16,7 @@ import (
 // Manager is a NetworkManager in memory: it has read profiles, brings them in force on links by their MAC, and does so by itself where it reads
 // one that is new and a link has none.
 type Manager struct {
-	Dialect networkmanager.Dialect // for the test's own use
+	Format networkmanager.ProfileFormat // for the test's own use
 	// Read gives what a profile says: its UUID and what it makes of a link. Of no other file is it asked.
 	Read func(file string) (uuid string, c nic.Config, err error)
 	// Profiles lists the files that are there to be read at a start.

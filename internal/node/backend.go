@@ -45,10 +45,10 @@ func Backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Ba
 	yaml := netplan.New(h, b)
 	yaml.DAD, yaml.Activation = dad, c.Activation
 	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(h, b, dad),
-		survey.NetworkManager: &networkmanager.Backend{Files: h, Dialect: networkmanager.Keyfile{}, DAD: dad}}
+		survey.NetworkManager: &networkmanager.Backend{Files: h, Format: networkmanager.Keyfile{}, DAD: dad}}
 	for _, pattern := range survey.IfcfgPlugin {
 		if found, err := h.Glob(pattern); err == nil && len(found) > 0 {
-			out[survey.Ifcfg] = &networkmanager.Backend{Files: h, Dialect: ifcfg.Dialect{}, DAD: dad}
+			out[survey.Ifcfg] = &networkmanager.Backend{Files: h, Format: ifcfg.Format{}, DAD: dad}
 		}
 	}
 	return out

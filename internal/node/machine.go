@@ -180,7 +180,7 @@ func (m *Machine) settling(ctx context.Context, owned []nic.Config) bool {
 
 // busy says whether a network manager is about to do by itself what a file of ours tells it of a NIC.
 func busy(h *host.Host, c nic.Config, l nic.Link) bool {
-	for _, d := range []networkmanager.Dialect{networkmanager.Keyfile{}, ifcfg.Dialect{}} {
+	for _, d := range []networkmanager.ProfileFormat{networkmanager.Keyfile{}, ifcfg.Format{}} {
 		if networkmanager.Settling(h, d.File(c.Name), c, l) {
 			return true
 		}

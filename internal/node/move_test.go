@@ -53,7 +53,7 @@ func move(t *testing.T, m *hosttest.Machine, c nic.Config, to, was string) {
 	d := &Dispatch{stacks: &fakeStacks{stack: survey.Stack{Backend: to}, gone: []string{was}}, name: "auto", log: slog.New(slog.DiscardHandler),
 		said: map[string]bool{}, record: func() plan.Record { return rec }, backends: map[string]apply.Backend{
 			survey.Netplan: netplan.New(m, m), survey.NetplanNetworkManager: netplan.NewManager(m, m, false),
-			survey.NetworkManager: &networkmanager.Backend{Files: m, Dialect: networkmanager.Keyfile{}}}}
+			survey.NetworkManager: &networkmanager.Backend{Files: m, Format: networkmanager.Keyfile{}}}}
 	after := plan.Owned{MAC: c.MAC, Config: c, Applied: true}
 	steps, err := d.Steps(context.Background(), plan.Action{Kind: plan.Configure, NIC: c, Link: &nic.Link{Index: 3, Name: c.Name, MAC: c.MAC}, After: &after})
 	if err != nil {

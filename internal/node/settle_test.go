@@ -64,7 +64,7 @@ func TestWhoIsAboutToConfigureALinkByItself(t *testing.T) {
 		"networkd failed":                                   {map[string]string{network: "", word: "ADMIN_STATE=failed\n"}, up, false},
 		"networkd is at work, and was not told by us":       {map[string]string{word: "ADMIN_STATE=configuring\n"}, up, false},
 		"NetworkManager has a keyfile, and not begun":       {map[string]string{networkmanager.Keyfile{}.File(c.Name): ""}, up, true},
-		"NetworkManager has an ifcfg file, and not begun":   {map[string]string{ifcfg.Dialect{}.File(c.Name): ""}, up, true},
+		"NetworkManager has an ifcfg file, and not begun":   {map[string]string{ifcfg.Format{}.File(c.Name): ""}, up, true},
 		"NetworkManager has netplan's, and not begun":       {map[string]string{profile: ""}, up, true},
 		"NetworkManager has begun with ours":                {map[string]string{profile: "", active: inForce}, up, true},
 		"NetworkManager has another profile in force":       {map[string]string{profile: "", active: "[device]\nconnection-uuid=another\n"}, up, false},
@@ -93,7 +93,7 @@ func TestEveryFileOfOursIsInAFolder(t *testing.T) {
 		Routes: []nic.Route{{To: prefixes("198.51.100.0/24")[0], Table: 10001}, {To: prefixes("2001:db8:1::/48")[0], Table: 10001}}}
 	files := []string{netplan.File(c), "/run/systemd/network/10-netplan-multinic1.network", "/run/systemd/network/10-netplan-zz-multinic1.link",
 		"/run/NetworkManager/system-connections/netplan-multinic1.nmconnection"}
-	for _, d := range []networkmanager.Dialect{networkmanager.Keyfile{}, ifcfg.Dialect{}} {
+	for _, d := range []networkmanager.ProfileFormat{networkmanager.Keyfile{}, ifcfg.Format{}} {
 		for file := range d.Files(c) {
 			files = append(files, file)
 		}

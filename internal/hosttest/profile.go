@@ -13,10 +13,10 @@ import (
 	"multinicd/nic"
 )
 
-// DialectScenarios tests a dialect of NetworkManager's with each scenario of dir, on a host that has the
-// files of what its record says is applied, and has them in force. The steps, and the files afterwards,
-// are compared with the folder testdata of the caller; update writes that anew instead.
-func DialectScenarios(t *testing.T, dir string, d networkmanager.Dialect, update bool) {
+// ProfileScenarios tests a format of NetworkManager's with each scenario of dir, on a host that has
+// the files of what its record says is applied, and has them in force. The steps, and the files
+// afterwards, are compared with the folder testdata of the caller; update writes that anew instead.
+func ProfileScenarios(t *testing.T, dir string, d networkmanager.ProfileFormat, update bool) {
 	t.Helper()
 	Scenarios(t, dir, func(t *testing.T, name string, s Scenario) {
 		m := s.Host(t)
@@ -32,7 +32,7 @@ func DialectScenarios(t *testing.T, dir string, d networkmanager.Dialect, update
 				}
 			}
 		}
-		b := &networkmanager.Backend{Files: m, Dialect: d, DAD: true}
+		b := &networkmanager.Backend{Files: m, Format: d, DAD: true}
 		got := map[string]string{"steps.txt": m.CarryOut(t, s.Plan(), b.Steps)}
 		for file, data := range m.Disk {
 			if strings.HasPrefix(file, "/run/") {
@@ -52,9 +52,9 @@ func DialectScenarios(t *testing.T, dir string, d networkmanager.Dialect, update
 	})
 }
 
-// FuzzDialect renders NICs of every form, and reads them back. Names come from ids, and MACs, addresses
-// and numbers are typed: no garbage gets further than that.
-func FuzzDialect(f *testing.F, d networkmanager.Dialect) {
+// FuzzProfile renders NICs of every form, and reads them back. Names come from ids, and MACs,
+// addresses and numbers are typed: no garbage gets further than that.
+func FuzzProfile(f *testing.F, d networkmanager.ProfileFormat) {
 	f.Add(1, []byte{2, 0, 0, 0, 1, 1}, 1500, []byte{24, 192, 0, 2, 7}, []byte("\x18\x0a\x00\x00\x00"), "eth0", 5, 100)
 	f.Add(9999, []byte{0xff}, 0, []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), []byte("\x40\x20\x01\x0d\xb8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07"), "x\nIPADDR9=$(id)", 1, 1<<31)
 	f.Add(0, []byte{}, 65535, []byte{24, 192, 0, 2, 7, 32, 192, 0, 2, 8, 25, 192, 0, 2, 9}, []byte{8, 10, 0, 0, 0, 8, 10, 0, 0, 1}, "%", 254, 0)
@@ -73,7 +73,7 @@ func FuzzDialect(f *testing.F, d networkmanager.Dialect) {
 }
 
 // readsBack says what is wrong with the files of a NIC; "" if they say what c says, and no more.
-func readsBack(d networkmanager.Dialect, c nic.Config) string {
+func readsBack(d networkmanager.ProfileFormat, c nic.Config) string {
 	files := d.Files(c)
 	p, err := d.Read(d.File(c.Name), func(file string) []byte { return files[file] })
 	if err != nil {
