@@ -26,8 +26,8 @@ func (p *planner) noIPv6(c nic.Config, l nic.Link) *Refusal {
 	switch {
 	case i < 0:
 	// The last part of the condition: somebody may have switched IPv6 on for this link alone.
-	case p.machine.NoIPv6 != "" && (l.Conf6 == nil || l.Conf6.Off):
-		return refuse(NotSupported, "address %s: this host has no IPv6 (%s); take the address out of the object, or switch IPv6 on", c.Addresses[i], p.machine.NoIPv6)
+	case p.view.NoIPv6 != "" && (l.Conf6 == nil || l.Conf6.Off):
+		return refuse(NotSupported, "address %s: this host has no IPv6 (%s); take the address out of the object, or switch IPv6 on", c.Addresses[i], p.view.NoIPv6)
 	case l.NoIPv6:
 		return refuse(NotSupported, "address %s: IPv6 is off on link %s (net.ipv6.conf.%[2]s.disable_ipv6=1), and multinicd cannot write /proc/sys here; take the address out of the object, or switch IPv6 on", c.Addresses[i], l.Name)
 	}

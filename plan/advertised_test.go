@@ -45,13 +45,13 @@ func TestALinkIsClosedToRouterAdvertisements(t *testing.T) {
 		"that was given back and comes back":                           {&open, func(in *input) { in.ours(); in.record.NICs[0].Applied, in.record.NICs[0].Conf6 = false, &open }, &closed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+			in := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 			if in.link().Conf6 = test.has; test.has != nil {
 				has := *test.has
 				in.link().Conf6 = &has
 			}
 			test.change(in)
-			a := plan.Make(in.want, in.hold, in.Machine, in.record).Actions[0]
+			a := plan.Make(in.want, in.hold, in.View, in.record).Actions[0]
 			if a.Kind != plan.Configure {
 				t.Fatalf("got %s: %s", a.Kind, a.Message)
 			}
@@ -65,13 +65,13 @@ func TestALinkIsClosedToRouterAdvertisements(t *testing.T) {
 			if in.link().MTU < 1280 && in.nic().MTU >= 1280 {
 				in.link().Conf6 = &nic.Conf6{AcceptRA: 1} // the kernel begins anew
 			}
-			if err := carryOut(a.Change, &in.Machine); err != nil {
+			if err := carryOut(a.Change, &in.View); err != nil {
 				t.Fatal(err)
 			}
 			if in.nic().MTU != 0 && in.nic().MTU < 1280 {
 				in.link().Conf6 = nil // and so it does where IPv6 ends
 			}
-			again := plan.Make(in.want, in.hold, in.Machine, in.record.With(a.NIC.MAC, a.After)).Actions[0]
+			again := plan.Make(in.want, in.hold, in.View, in.record.With(a.NIC.MAC, a.After)).Actions[0]
 			if again.Change.Conf6 != nil {
 				t.Errorf("the second time: %s", again.Change)
 			}
@@ -82,7 +82,7 @@ func TestALinkIsClosedToRouterAdvertisements(t *testing.T) {
 			}
 			// Undone, it is as it was.
 			if test.has != nil && in.link().Conf6 != nil {
-				if err := carryOut(a.Change.Inverse(), &in.Machine); err != nil {
+				if err := carryOut(a.Change.Inverse(), &in.View); err != nil {
 					t.Fatal(err)
 				}
 				if *in.link().Conf6 != *test.has {
@@ -108,12 +108,12 @@ func TestALinkIsGivenBackAsOpenAsItWasFound(t *testing.T) {
 		"what a network manager makes with IPv6 too": {nic.Conf6{AcceptRA: 1}, nic.Conf6{AddrGenMode: nic.AddrGenNone}, "2001:db8:7::5/64", &nic.Conf6{AcceptRA: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			in := &input{Machine: host(), want: []nic.Config{config(1, test.wanted)}}
+			in := &input{View: host(), want: []nic.Config{config(1, test.wanted)}}
 			in.ours()
 			in.link().Conf6, in.record.NICs[0].Conf6 = &test.has, &test.was
 			in.want = in.want[1:]
-			i := slices.IndexFunc(plan.Make(in.want, nil, in.Machine, in.record).Actions, func(a plan.Action) bool { return a.Kind == plan.Remove })
-			a := plan.Make(in.want, nil, in.Machine, in.record).Actions[i]
+			i := slices.IndexFunc(plan.Make(in.want, nil, in.View, in.record).Actions, func(a plan.Action) bool { return a.Kind == plan.Remove })
+			a := plan.Make(in.want, nil, in.View, in.record).Actions[i]
 			if a.Link == nil {
 				t.Fatalf("no link is given back: %s", a.Message)
 			}
@@ -125,7 +125,7 @@ func TestALinkIsGivenBackAsOpenAsItWasFound(t *testing.T) {
 }
 
 func TestWhatWasAdvertisedIsDrift(t *testing.T) {
-	in := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24", "2001:db8:7::5/64")}}
+	in := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24", "2001:db8:7::5/64")}}
 	in.ours()
 	in.advertised(in.link())
 	in.advertised(&in.Links[0]) // the primary's own: its default route counts, and stays
@@ -134,7 +134,7 @@ func TestWhatWasAdvertisedIsDrift(t *testing.T) {
 	in.link().Routes = append(in.link().Routes, onLink, more, proto(4, route("2001:db8:88::/48 fe80::1")), proto(2, route("fe80::/64")), proto(2, route("2001:db8:7::/64")), proto(2, route("2001:db8:99::1/128")))
 	// Somebody's.
 	in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: netip.MustParsePrefix("2001:db8:55::1/64"), Permanent: true})
-	a := plan.Make(in.want, nil, in.Machine, in.record).Actions[0]
+	a := plan.Make(in.want, nil, in.View, in.record).Actions[0]
 	if a.Kind != plan.Configure {
 		t.Fatalf("got %s: %s", a.Kind, a.Message)
 	}
@@ -151,13 +151,13 @@ func TestWhatWasAdvertisedIsDrift(t *testing.T) {
 	if len(a.Change.Del)+len(a.Change.DelRoutes) > 0 {
 		t.Errorf("it would take more: %s", a.Change)
 	}
-	if len(plan.Make(in.want, nil, in.Machine, in.record).Actions) != 2 {
+	if len(plan.Make(in.want, nil, in.View, in.record).Actions) != 2 {
 		t.Error("there is an action on another link")
 	}
 
 	// Also of one that is given back: it is, and nothing keeps it.
 	in.want = nil
-	for _, a := range plan.Make(in.want, nil, in.Machine, in.record).Actions {
+	for _, a := range plan.Make(in.want, nil, in.View, in.record).Actions {
 		if a.Kind != plan.Remove || a.Link == nil {
 			t.Errorf("given back: %s of link %v: %s", a.Kind, a.Link, a.Message)
 		}

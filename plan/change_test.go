@@ -117,12 +117,12 @@ func TestMakeChanges(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := config(1, "10.1.0.5/24")
 			c.MTU, c.Routes = 1400, []nic.Route{route("10.0.0.0/8 10.1.0.1")}
-			x := &input{Machine: host(), want: []nic.Config{c}, record: plan.Record{NICs: []plan.Owned{owned(c)}}}
+			x := &input{View: host(), want: []nic.Config{c}, record: plan.Record{NICs: []plan.Owned{owned(c)}}}
 			x.Links[1] = up(link(1), c)
 			x.Links[1].MTU = 1400
 			test.change(x)
 			var got []string
-			for _, a := range plan.Make(x.want, nil, x.Machine, x.record).Actions {
+			for _, a := range plan.Make(x.want, nil, x.View, x.record).Actions {
 				if a.Kind == plan.Refuse || a.Kind == plan.Wait {
 					t.Fatalf("%s: %s", a.Reason, a.Message)
 				}
@@ -137,7 +137,7 @@ func TestMakeChanges(t *testing.T) {
 
 // The undo of an end of a lease brings it back as it was found: as another's, and for as long.
 func TestALeaseThatWasEndedComesBackAsItWas(t *testing.T) {
-	in := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24", "10.1.0.6/24")}}
+	in := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24", "10.1.0.6/24")}}
 	in.link().Claim = generated
 	lease := nic.Lifetime{Valid: 60, Preferred: 30}
 	for _, a := range prefixes("10.1.0.5/24", "10.9.0.5/24") {
@@ -145,7 +145,7 @@ func TestALeaseThatWasEndedComesBackAsItWas(t *testing.T) {
 	}
 	his := proto(16, route("172.16.0.0/12 10.9.0.1"))
 	in.link().Routes = []nic.Route{his}
-	a := plan.Make(in.want, nil, in.Machine, in.record).Actions[0]
+	a := plan.Make(in.want, nil, in.View, in.record).Actions[0]
 	undo := nic.Change{}
 	for _, s := range plan.Live(a.Change, true) {
 		if l := s.Undo.Link; l != nil {
@@ -167,16 +167,16 @@ func TestALeaseThatWasEndedComesBackAsItWas(t *testing.T) {
 }
 
 func TestThePlanSaysWhatALinkOnItNeeds(t *testing.T) {
-	in := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+	in := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 	in.ours()
 	in.nic().MTU = 1400
 	in.lying("mv0", 1500)
-	a := plan.Make(in.want, nil, in.Machine, in.record).Actions[0]
+	a := plan.Make(in.want, nil, in.View, in.record).Actions[0]
 	if want := "it has MTU 1500 and not 1400, since link mv0, which lies on it, needs that"; a.Note != want || a.NIC.MTU != 1500 || a.Asked.MTU != 1400 {
 		t.Errorf("got %q, MTU %d for %d", a.Note, a.NIC.MTU, a.Asked.MTU)
 	}
 	in.Links = in.Links[:3]
-	if a := plan.Make(in.want, nil, in.Machine, in.record).Actions[0]; a.Note != "" || a.NIC.MTU != 1400 {
+	if a := plan.Make(in.want, nil, in.View, in.record).Actions[0]; a.Note != "" || a.NIC.MTU != 1400 {
 		t.Errorf("nothing lies on it, but: %q, MTU %d", a.Note, a.NIC.MTU)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // to an object that says adopt, on a host that allows it. The same holds for a link on which other
 // links lie.
 func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusal {
-	if known && o.Applied || c.Adopt && !p.machine.NoAdopt {
+	if known && o.Applied || c.Adopt && !p.view.NoAdopt {
 		return nil
 	}
 	way := p.wayOut()
@@ -20,13 +20,13 @@ func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusa
 	case claim == nil:
 	case !claim.Machine:
 		return refuse(ForeignConfig, "link %s is configured by %s: %s; remove that%s", l.Name, claim.Owner, claim.Evidence, way)
-	case p.machine.NoTakeOver:
+	case p.view.NoTakeOver:
 		return refuse(ForeignConfig, "link %s is configured by %s: %s, and [links] take_over is \"none\"; remove that%s", l.Name, claim.Owner, claim.Evidence, way)
 	}
 	if len(l.Former) > 0 {
 		return nil // it did what we do now, for the same NICs
 	}
-	if on := lying(l, p.machine.Links); len(on) > 0 {
+	if on := lying(l, p.view.Links); len(on) > 0 {
 		return refuse(ForeignConfig, "link %s carries link %s, which lies on it and would change with it; take that off the link%s", l.Name, on[0].Name, way)
 	}
 	if l.Claim != nil {
@@ -37,7 +37,7 @@ func (p *planner) foreign(c nic.Config, l nic.Link, o Owned, known bool) *Refusa
 		case !global(a) || o.retired(a.Prefix) || slices.Contains(c.Addresses, a.Prefix):
 		case a.Permanent:
 			return refuse(ForeignConfig, "link %s already has address %s, which no file explains: a person has set it by hand; remove it%s", l.Name, a.Prefix, way)
-		case p.machine.NoTakeOver:
+		case p.view.NoTakeOver:
 			return refuse(ForeignConfig, "link %s already has address %s, a lease, and [links] take_over is \"none\"; remove it%s", l.Name, a.Prefix, way)
 		}
 	}
@@ -64,7 +64,7 @@ func byHand(l nic.Link) (nic.Route, bool) {
 
 // wayOut is the other way out of a refusal, as the end of the sentence that names the first.
 func (p *planner) wayOut() string {
-	if p.machine.NoAdopt {
+	if p.view.NoAdopt {
 		return "; no object may take it over, since [links] adopt is false in multinicd.toml"
 	}
 	return ", or set adopt: true to take it over"

@@ -16,7 +16,7 @@ func (p *planner) conflicts(c nic.Config, l nic.Link) *Refusal {
 	if r := p.noIPv6(c, l); r != nil {
 		return r
 	}
-	for _, o := range p.machine.Links {
+	for _, o := range p.view.Links {
 		leaves := o.Name == c.Name && (p.given[o.Index] != "" || p.movesOn(o, c.Name))
 		if o.Index != l.Index && (o.Answers(c.Name) && !leaves || p.given[o.Index] == c.Name) {
 			return refuse(NameTaken, "another link (ifindex %d, MAC %s) is called %s already; rename it, or give the NIC another id", o.Index, o.MAC, c.Name)
@@ -61,17 +61,17 @@ func (p *planner) routeConflict(c nic.Config, r nic.Route, l nic.Link) *Refusal 
 }
 
 func (p *planner) addressConflict(a netip.Prefix, l nic.Link) *Refusal {
-	for _, o := range p.machine.Links {
+	for _, o := range p.view.Links {
 		if o.Index != l.Index && o.Holds(a.Addr()) && !p.releases(o, a.Addr()) {
 			return refuse(AddressInUse, "address %s is on link %s of this host already, and can be on one link only; give the NIC another address, or free this one", a.Addr(), o.Name)
 		}
 	}
-	for _, w := range p.machine.Lifelines {
+	for _, w := range p.view.Lifelines {
 		if a.Addr() == w.To || a.Addr() == w.Via {
 			return refuse(CutsAPIPath, "address %s is the one by which the node reaches %s: the node would be lost; give the NIC another address", a.Addr(), w.What)
 		}
 	}
-	for _, o := range p.machine.Links {
+	for _, o := range p.view.Links {
 		if slices.ContainsFunc(o.Routes, func(r nic.Route) bool { return r.IsDefault() && r.Via == a.Addr() }) {
 			return refuse(CutsAPIPath, "address %s is the gateway of the default route of %s: the node would be lost; give the NIC another address", a.Addr(), o.Name)
 		}
@@ -84,7 +84,7 @@ func (p *planner) cuts(dst netip.Prefix, table int, l nic.Link) *Refusal {
 	if table != nic.TableMain {
 		return nil
 	}
-	if whose := p.machine.lifelines(p.record).Cuts(dst, l); whose != "" {
+	if whose := p.view.lifelines(p.record).Cuts(dst, l); whose != "" {
 		return refuse(CutsAPIPath, "%s through %s would take the traffic %s: the node would be lost; give the NIC a subnet or route that does not cover it", dst, l.Name, whose)
 	}
 	return nil

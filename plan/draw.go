@@ -29,7 +29,7 @@ func (p *planner) drawsOthers(m nic.MAC, l nic.Link) *Refusal {
 		if r := p.drawn(a.Masked(), nic.TableMain, l, "subnet "+a.Masked().String()); r != nil {
 			return r
 		}
-		if s := subnet(a); s.IsValid() && !p.shared(c, s) && !(p.machine.SubnetsOff && p.beside(c, s)) {
+		if s := subnet(a); s.IsValid() && !p.shared(c, s) && !(p.view.SubnetsOff && p.beside(c, s)) {
 			if r := p.overlaps(nic.Route{To: s, Protocol: nic.ProtocolKernel}, l, "subnet "+s.String()); r != nil {
 				return r
 			}
@@ -43,7 +43,7 @@ func (p *planner) drawsOthers(m nic.MAC, l nic.Link) *Refusal {
 		if nic.OwnTable(table) {
 			continue // only the NIC's own traffic is led there
 		}
-		if table != nic.TableMain && !slices.Contains(p.machine.Tables, table) {
+		if table != nic.TableMain && !slices.Contains(p.view.Tables, table) {
 			return refuse(NotSupported, "route %s: whoever looks up table %d is drawn along; give the route no table (main) or %d, the NIC's own, or allow this one on the host ([routing] allow_tables)",
 				r, table, nic.Table(c.ID))
 		}
@@ -68,7 +68,7 @@ func (p *planner) drawn(dst netip.Prefix, table int, l nic.Link, what string) *R
 	if dst.Bits() < least {
 		return refuse(NotSupported, "%s is shorter than /%d and would draw most of the node's traffic; name the networks that are meant, or use gateway, which has a table of its own", what, least)
 	}
-	if d := p.machine.lifelines(p.record).Draws(dst, table, l); d != nil {
+	if d := p.view.lifelines(p.record).Draws(dst, table, l); d != nil {
 		return refuse(SubnetConflict, "%s of %s would draw the traffic for %s, which is %s; give the NIC a subnet or route that does not cover it", what, l.Name, d.To, d.What)
 	}
 	return nil
@@ -78,7 +78,7 @@ func (p *planner) drawn(dst netip.Prefix, table int, l nic.Link, what string) *R
 // within that route, or is equal to it and has no worse metric. A wider route takes nothing, since
 // the kernel chooses the longest prefix.
 func (p *planner) overlaps(want nic.Route, l nic.Link, what string) *Refusal {
-	for _, o := range p.machine.Links {
+	for _, o := range p.view.Links {
 		if o.Index == l.Index || p.ours(o) {
 			continue
 		}

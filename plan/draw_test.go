@@ -90,9 +90,9 @@ func TestMakeDrawsWhatIsMeantOnly(t *testing.T) {
 		"metadata in a table that the host allows":          {func(in *input) { in.routes(in2(100, "169.254.169.254/32 10.1.0.1")) }, plan.SubnetConflict, "metadata"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+			x := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 			test.change(x)
-			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+			for _, a := range plan.Make(x.want, x.hold, x.View, x.record).Actions {
 				if a.NIC.MAC != mac(1) {
 					continue
 				}

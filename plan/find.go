@@ -12,8 +12,8 @@ import (
 // a net_failover): that one does not count beside it.
 func (p *planner) find(c nic.Config) (*nic.Link, *Refusal) {
 	var found []nic.Link
-	for _, l := range p.machine.Links {
-		if l.HasMAC(c.MAC) && l.Physical(p.machine.Kinds) {
+	for _, l := range p.view.Links {
+		if l.HasMAC(c.MAC) && l.Physical(p.view.Kinds) {
 			found = append(found, l)
 		}
 	}
@@ -33,8 +33,8 @@ func (p *planner) find(c nic.Config) (*nic.Link, *Refusal) {
 // virtual refuses a MAC that virtual links have and no NIC: no port with it will be plugged in.
 // Links that may just have borrowed the MAC of a NIC, which comes back, say nothing.
 func (p *planner) virtual(c nic.Config) *Refusal {
-	for _, l := range p.machine.Links {
-		if l.HasMAC(c.MAC) && !l.Physical(p.machine.Kinds) && !slices.Contains(borrowers, l.Kind) {
+	for _, l := range p.view.Links {
+		if l.HasMAC(c.MAC) && !l.Physical(p.view.Kinds) && !slices.Contains(borrowers, l.Kind) {
 			return refuse(NotPhysical, "MAC %s is that of link %s, which is virtual (kind %q) and no NIC; name the MAC of a NIC, or take it out of the object", c.MAC, l.Name, l.Kind)
 		}
 	}

@@ -15,7 +15,7 @@ func (p *planner) formerRules(c nic.Config, l nic.Link) (out []Retired) {
 		switch {
 		case r.Other, r.NoDefault, r.To.IsValid(), !r.From.IsSingleIP(), !nic.FormerTable(r.Table), slices.Contains(c.Rules, r):
 		case !contains(c, r.From.Addr()) && !l.Holds(r.From.Addr()):
-		case slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
+		case slices.ContainsFunc(p.view.Links, func(o nic.Link) bool {
 			return o.Index != l.Index && slices.ContainsFunc(o.Routes, func(h nic.Route) bool { return h.Table == r.Table })
 		}):
 		default:

@@ -19,11 +19,11 @@ var never = []string{
 // is asked when planning and again right before every change, by the one writer of links. What is
 // wanted counts in one thing only, which of equal default routes is the node's: no wish makes a
 // protected link fair game.
-func Guard(l nic.Link, m Machine) *Refusal { return GuardOf(Record{}, l, m) }
+func Guard(l nic.Link, m View) *Refusal { return GuardOf(Record{}, l, m) }
 
 // GuardOf is Guard for what we remember: on a link of a NIC that is ours and in force, a default
 // route by a router advertisement, or a second one by DHCP, is drift and protects nothing.
-func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
+func GuardOf(rec Record, l nic.Link, m View) *Refusal {
 	if r := NotOurs(l, m); r != nil {
 		return r
 	}
@@ -40,24 +40,24 @@ func GuardOf(rec Record, l nic.Link, m Machine) *Refusal {
 }
 
 // Lives says why the node lives by link l, or nil.
-func Lives(l nic.Link, m Machine, rec Record) *lifeline.Life { return m.lifelines(rec).Lives(l) }
+func Lives(l nic.Link, m View, rec Record) *lifeline.Life { return m.lifelines(rec).Lives(l) }
 
-// ToAsk lists the links, by ifindex and sorted, of which Machine.Answers should tell.
-func ToAsk(m Machine, rec Record) []int { return m.lifelines(rec).ToAsk() }
+// ToAsk lists the links, by ifindex and sorted, of which View.Answers should tell.
+func ToAsk(m View, rec Record) []int { return m.lifelines(rec).ToAsk() }
 
 // Again asks once more, right before a change and of the machine as it is then, what Make asked:
 // whether link l may be touched, and whether what is wanted of it can stand beside the rest of the
 // host. c is as Make laid it out, rec as Make knew it, and was what it knew of this NIC; nil:
 // nothing. Addresses that other links of ours are to give up may still be there.
 //
-// Whose traffic is drawn (see drawsOthers) is not asked again. A network of Pods that has come since
-// is treated as one that comes a moment later: the NIC stays as it is, and doctor names both
+// Whose traffic is drawn (see drawsOthers) is not asked again. A network of Pods that has come
+// since is treated as one that comes a moment later: the NIC stays as it is, and doctor names both
 // (overlapping-networks). What the node itself lives by is asked in any case.
-func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal {
+func Again(c nic.Config, l nic.Link, m View, rec Record, was *Owned) *Refusal {
 	if r := GuardOf(rec, l, m); r != nil {
 		return r
 	}
-	p := planner{asked: []nic.Config{c}, want: []nic.Config{c}, machine: m, record: rec}
+	p := planner{asked: []nic.Config{c}, want: []nic.Config{c}, view: m, record: rec}
 	var known Owned
 	if was != nil {
 		known = *was
@@ -81,7 +81,7 @@ func Again(c nic.Config, l nic.Link, m Machine, rec Record, was *Owned) *Refusal
 // NotOurs says why the link is of a kind that is never touched. It is the part of Guard that holds
 // for an undo too: what we changed we may put back, also where the change itself has drawn the
 // node's path to the link.
-func NotOurs(l nic.Link, m Machine) *Refusal {
+func NotOurs(l nic.Link, m View) *Refusal {
 	for _, pattern := range slices.Concat(never, m.Deny) {
 		if ok, err := path.Match(pattern, l.Name); err == nil && ok {
 			return refuse(NotPhysical, "link %s has a name of the form %s, which container networks and tunnels use: it is never touched; name the MAC of a NIC of its own", l.Name, pattern)

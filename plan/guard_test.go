@@ -15,8 +15,8 @@ import (
 
 // host is a machine with a primary NIC, by which everything goes, and two more NICs that are
 // nobody's.
-func host() plan.Machine {
-	return plan.Machine{Links: hosttest.StockLinks(), Lifelines: []lifeline.Path{apiByGateway}, Tables: []int{100, 20000, math.MaxInt32}}
+func host() plan.View {
+	return plan.View{Links: hosttest.StockLinks(), Lifelines: []lifeline.Path{apiByGateway}, Tables: []int{100, 20000, math.MaxInt32}}
 }
 
 // The ways to an API server.
@@ -34,7 +34,7 @@ func nodeIs(a string) lifeline.NodeAddr {
 
 // input is what Make is asked in a row: NIC 1 is wanted with 10.1.0.5/24, on a host as above.
 type input struct {
-	plan.Machine
+	plan.View
 	want   []nic.Config
 	hold   []nic.MAC
 	record plan.Record
@@ -423,9 +423,9 @@ func (in *input) move(a string) {
 func TestMakeRefuses(t *testing.T) {
 	for name, test := range guardTable {
 		t.Run(name, func(t *testing.T) {
-			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+			x := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 			test.change(x)
-			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+			for _, a := range plan.Make(x.want, x.hold, x.View, x.record).Actions {
 				if a.NIC.MAC != mac(1) || a.Kind == plan.Remove {
 					continue
 				}
@@ -461,13 +461,13 @@ func TestNoWishTakesWhatTheNodeLivesBy(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, adopt := range []bool{false, true} {
-				x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+				x := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 				change(x)
 				x.want[0].Adopt = adopt
-				if a := plan.Make(x.want, nil, x.Machine, x.record).Actions[0]; a.Reason != plan.ProtectedLink {
+				if a := plan.Make(x.want, nil, x.View, x.record).Actions[0]; a.Reason != plan.ProtectedLink {
 					t.Errorf("Make, adopt %v: %s %q", adopt, a.Kind, a.Reason)
 				}
-				if r := plan.Again(x.want[0], *x.link(), x.Machine, x.record, nil); r == nil || r.Reason != plan.ProtectedLink {
+				if r := plan.Again(x.want[0], *x.link(), x.View, x.record, nil); r == nil || r.Reason != plan.ProtectedLink {
 					t.Errorf("right before the change, adopt %v: %v", adopt, r)
 				}
 			}
@@ -482,10 +482,10 @@ func TestAgainRefusesWhatMakeRefuses(t *testing.T) {
 	lasting := []plan.Reason{plan.ProtectedLink, plan.NotPhysical, plan.ForeignConfig, plan.AddressInUse, plan.CutsAPIPath}
 	for name, test := range guardTable {
 		t.Run(name, func(t *testing.T) {
-			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+			x := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 			test.change(x)
 			want := test.reason
-			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+			for _, a := range plan.Make(x.want, x.hold, x.View, x.record).Actions {
 				if a.NIC.MAC != mac(1) || a.Kind == plan.Remove || a.Link == nil {
 					continue
 				}
@@ -497,7 +497,7 @@ func TestAgainRefusesWhatMakeRefuses(t *testing.T) {
 					was = &o
 				}
 				var got plan.Reason
-				if r := plan.Again(a.NIC, *a.Link, x.Machine, x.record, was); r != nil {
+				if r := plan.Again(a.NIC, *a.Link, x.View, x.record, was); r != nil {
 					got = r.Reason
 				}
 				if got != want {
@@ -557,9 +557,9 @@ func TestAnUndoMayPutBackWhatTheChangeBroke(t *testing.T) {
 }
 
 func TestMessagesAreBounded(t *testing.T) {
-	x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
+	x := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24")}}
 	x.link().Claim = &nic.Claim{Owner: "netplan", Evidence: strings.Repeat("x", 1000)}
-	a := plan.Make(x.want, nil, x.Machine, x.record).Actions[0]
+	a := plan.Make(x.want, nil, x.View, x.record).Actions[0]
 	if len(a.Message) != 256 || !strings.HasSuffix(a.Message, "...; remove that, or set adopt: true to take it over") {
 		t.Errorf("got %d bytes: %s", len(a.Message), a.Message)
 	}

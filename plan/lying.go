@@ -38,7 +38,7 @@ func (p *planner) roomy(c nic.Config) int {
 	if l == nil || refusal != nil || c.MTU == 0 {
 		return c.MTU
 	}
-	if on, ok := widest(*l, p.machine.Links); ok && on.MTU > c.MTU && on.MTU <= l.MTU {
+	if on, ok := widest(*l, p.view.Links); ok && on.MTU > c.MTU && on.MTU <= l.MTU {
 		return on.MTU
 	}
 	return c.MTU

@@ -10,8 +10,8 @@ import (
 // anybody has set the links up. cloud-init gives a NIC that it knows its own name at every boot,
 // and older kernels rename no link that is up. The daemon sees to a link that is up, and to a name
 // that another link has. The changes have nothing but names. m needs Links, Deny and Kinds.
-func Names(m Machine, rec Record) (out []nic.Change) {
-	p := planner{machine: m, record: rec}
+func Names(m View, rec Record) (out []nic.Change) {
+	p := planner{view: m, record: rec}
 	for _, o := range rec.NICs {
 		l, refusal := p.find(o.Config)
 		if !o.Applied || o.Config.Name == "" || l == nil || refusal != nil || l.Up || l.Name == o.Config.Name || NotOurs(*l, m) != nil {

@@ -9,18 +9,18 @@ import (
 
 func TestNamesAtBoot(t *testing.T) {
 	for name, test := range map[string]struct {
-		change func(m *plan.Machine, o *plan.Owned)
+		change func(m *plan.View, o *plan.Owned)
 		want   string
 	}{
-		"cloud-init called it by its own name":     {func(m *plan.Machine, _ *plan.Owned) { m.Links[1].Name = "ens4" }, "eth ens4 -> multinic1"},
-		"it has its name":                          {func(m *plan.Machine, _ *plan.Owned) { m.Links[1].Name = "multinic1" }, ""},
-		"it is up: the kernel may refuse":          {func(m *plan.Machine, _ *plan.Owned) { m.Links[1].Up = true }, ""},
-		"another link has the name":                {func(m *plan.Machine, _ *plan.Owned) { m.Links[2].Name = "multinic1" }, ""},
-		"another link has it as a second name":     {func(m *plan.Machine, _ *plan.Owned) { m.Links[2].AltNames = []string{"multinic1"} }, ""},
-		"it was given back":                        {func(_ *plan.Machine, o *plan.Owned) { o.Applied = false }, ""},
-		"it is not plugged in":                     {func(m *plan.Machine, _ *plan.Owned) { m.Links = m.Links[:1] }, ""},
-		"a bond has taken it":                      {func(m *plan.Machine, _ *plan.Owned) { m.Links[1].Master = 9 }, ""},
-		"a name that is never touched has its MAC": {func(m *plan.Machine, _ *plan.Owned) { m.Deny = []string{"eth1"} }, ""},
+		"cloud-init called it by its own name":     {func(m *plan.View, _ *plan.Owned) { m.Links[1].Name = "ens4" }, "eth ens4 -> multinic1"},
+		"it has its name":                          {func(m *plan.View, _ *plan.Owned) { m.Links[1].Name = "multinic1" }, ""},
+		"it is up: the kernel may refuse":          {func(m *plan.View, _ *plan.Owned) { m.Links[1].Up = true }, ""},
+		"another link has the name":                {func(m *plan.View, _ *plan.Owned) { m.Links[2].Name = "multinic1" }, ""},
+		"another link has it as a second name":     {func(m *plan.View, _ *plan.Owned) { m.Links[2].AltNames = []string{"multinic1"} }, ""},
+		"it was given back":                        {func(_ *plan.View, o *plan.Owned) { o.Applied = false }, ""},
+		"it is not plugged in":                     {func(m *plan.View, _ *plan.Owned) { m.Links = m.Links[:1] }, ""},
+		"a bond has taken it":                      {func(m *plan.View, _ *plan.Owned) { m.Links[1].Master = 9 }, ""},
+		"a name that is never touched has its MAC": {func(m *plan.View, _ *plan.Owned) { m.Deny = []string{"eth1"} }, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := host()

@@ -1,7 +1,7 @@
 // Package plan decides: from what is wanted, what is there and what we remember, what has to happen
 // to each NIC.
 //
-// In go []nic.Config, a Machine (links, paths that must not be cut) and a Record (what we own); out
+// In go []nic.Config, a View (links, paths that must not be cut) and a Record (what we own); out
 // comes a Plan: one Action per NIC, with the change of its link spelled out, or the reason why
 // nothing may be done. Verify compares afterwards.
 //
@@ -61,11 +61,11 @@ type Action struct {
 
 // Make plans for every NIC wanted and for every NIC owned but wanted no more, unless hold names it.
 // It never fails: what cannot be done is an action too. The same input gives the same plan.
-func Make(want []nic.Config, hold []nic.MAC, m Machine, rec Record) Plan {
+func Make(want []nic.Config, hold []nic.MAC, m View, rec Record) Plan {
 	want = slices.Clone(want)
 	nic.SortConfigs(want)
 	m.Named = named(want, hold, rec)
-	p := planner{asked: want, hold: hold, machine: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}, guarded: map[int]*Refusal{}}
+	p := planner{asked: want, hold: hold, view: m, record: rec, given: map[int]string{}, refused: map[nic.MAC]Action{}, guarded: map[int]*Refusal{}}
 	p.want = p.laidOut()
 	// Removals decide which names become free; fixpoint needs those. Then they are computed again,
 	// since what fixpoint refuses changes what the others come to want.
@@ -87,7 +87,7 @@ type planner struct {
 	asked   []nic.Config // as the object has it; sorted
 	want    []nic.Config // the same, laid out for this host; see laidOut
 	hold    []nic.MAC
-	machine Machine
+	view    View
 	record  Record
 	given   map[int]string // by ifindex: the first names that removals in this plan give back
 	refused map[nic.MAC]Action
@@ -99,7 +99,7 @@ func (p *planner) guard(l nic.Link) *Refusal {
 	if r, asked := p.guarded[l.Index]; asked {
 		return r
 	}
-	r := GuardOf(p.record, l, p.machine)
+	r := GuardOf(p.record, l, p.view)
 	if p.guarded != nil {
 		p.guarded[l.Index] = r
 	}
@@ -134,7 +134,7 @@ func (p *planner) configure(c nic.Config) Action {
 		if r := p.virtual(c); r != nil {
 			return r.action(c, nil)
 		}
-		if slices.Contains(p.machine.Elsewhere, c.MAC) {
+		if slices.Contains(p.view.Elsewhere, c.MAC) {
 			return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC, Message: elsewhere(c.MAC) + "; it is configured as soon as it comes back"}
 		}
 		return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC,
@@ -153,7 +153,7 @@ func (p *planner) configure(c nic.Config) Action {
 	after := owned.take(c, *link, known)
 	after.Beside = p.besides(c.MAC)
 	if takesOver(c, *link, owned) != "" {
-		after.From += p.machine.lifelines(p.record).Remaining(*link)
+		after.From += p.view.lifelines(p.record).Remaining(*link)
 	}
 	if len(link.Former) > 0 {
 		after.Retired = merge(after.Retired, p.formerRules(c, *link), c)
@@ -168,9 +168,9 @@ func (p *planner) configure(c nic.Config) Action {
 		after.RenameBlocked = true // nor can this one have its name before the next boot
 	}
 	change := diff(c, owned, *link, after)
-	note := Spare(&change, *link, p.machine.Links)
+	note := Spare(&change, *link, p.view.Links)
 	if asked := p.askedFor(c.MAC); asked.MTU != 0 && asked.MTU < c.MTU {
-		on, _ := widest(*link, p.machine.Links)
+		on, _ := widest(*link, p.view.Links)
 		note = fmt.Sprintf("it has MTU %d and not %d, since link %s, which lies on it, needs that", c.MTU, asked.MTU, on.Name)
 	}
 	switch {

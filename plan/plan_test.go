@@ -23,17 +23,17 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 // scenario is a folder of testdata, shared by all dialects: want.json ([]nic.Config), links.json
-// (plan.Machine), record.json (plan.Record; absent: nothing is ours), and plan.json, which is
+// (plan.View), record.json (plan.Record; absent: nothing is ours), and plan.json, which is
 // written by -update.
 type scenario struct {
-	want    []nic.Config
-	machine plan.Machine
-	record  plan.Record
+	want   []nic.Config
+	view   plan.View
+	record plan.Record
 }
 
 func load(t *testing.T, dir string) (s scenario) {
 	t.Helper()
-	for name, v := range map[string]any{"want.json": &s.want, "links.json": &s.machine, "record.json": &s.record} {
+	for name, v := range map[string]any{"want.json": &s.want, "links.json": &s.view, "record.json": &s.record} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) && name == "record.json" {
 			continue
@@ -135,7 +135,7 @@ func TestMakeOverTheScenarios(t *testing.T) {
 		dir := filepath.Dir(d)
 		t.Run(filepath.Base(dir), func(t *testing.T) {
 			s := load(t, dir)
-			got := tell(t, plan.Make(s.want, nil, s.machine, s.record))
+			got := tell(t, plan.Make(s.want, nil, s.view, s.record))
 			golden := filepath.Join(dir, "plan.json")
 			if *update {
 				if err := os.WriteFile(golden, got, 0o644); err != nil {

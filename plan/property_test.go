@@ -84,7 +84,7 @@ func distinct(rs []nic.Route) (out []nic.Route) {
 }
 
 // machines draws a host with the primary NIC and up to three others, each in any state.
-func machines(t *rapid.T) plan.Machine {
+func machines(t *rapid.T) plan.View {
 	m := host()
 	m.Links = m.Links[:1]
 	names := rapid.Permutation(poolNames).Draw(t, "names")
@@ -165,7 +165,7 @@ func kernelRoutes(l *nic.Link) {
 }
 
 // carryOut does to a simple model of a host what the writer of links does to the kernel.
-func carryOut(c nic.Change, m *plan.Machine) error {
+func carryOut(c nic.Change, m *plan.View) error {
 	if c.Way != nil {
 		if err := carryOut(*c.Way, m); err != nil {
 			return err
@@ -362,7 +362,7 @@ func advertisedNothing(l nic.Link, rec plan.Record) nic.Link {
 }
 
 // promise holds one action against the machine and the record that it was made of.
-func promise(t *rapid.T, a plan.Action, m plan.Machine, rec plan.Record) {
+func promise(t *rapid.T, a plan.Action, m plan.View, rec plan.Record) {
 	if a.Change.Empty() {
 		return
 	}

@@ -141,11 +141,11 @@ func TestMakeRemembers(t *testing.T) {
 		}, remember(kept, func(o *plan.Owned) { o.Config.Adopt = true })},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := &input{Machine: host(), want: []nic.Config{before}, record: plan.Record{NICs: []plan.Owned{kept}}}
+			x := &input{View: host(), want: []nic.Config{before}, record: plan.Record{NICs: []plan.Owned{kept}}}
 			x.Links[1] = up(link(1), before)
 			test.change(x)
 			var got *plan.Owned
-			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+			for _, a := range plan.Make(x.want, x.hold, x.View, x.record).Actions {
 				if a.Kind != plan.Configure && a.Kind != plan.Remove {
 					t.Fatalf("%s: %s", a.Reason, a.Message)
 				}

@@ -43,7 +43,7 @@ func (p *planner) remove(o Owned) (Action, bool) {
 	}
 	a.Link = link
 	a.Change = giveBack(o, after.Retired, *link)
-	a.Message = Spare(&a.Change, *link, p.machine.Links)
+	a.Message = Spare(&a.Change, *link, p.view.Links)
 	if p.nameTaken(a.Change.Name, link.Index) {
 		// The kernel gave its first name to a NIC that came later: it keeps the present one.
 		a.Change.Name = ""
@@ -58,12 +58,12 @@ func (p *planner) absent(c nic.Config, ambiguous *Refusal) string {
 		return ambiguous.Message
 	}
 	// Also a link that was ours before its kind was taken out of links.virtual_kinds.
-	for _, l := range p.machine.Links {
-		if r := NotOurs(l, p.machine); l.HasMAC(c.MAC) && r != nil {
+	for _, l := range p.view.Links {
+		if r := NotOurs(l, p.view); l.HasMAC(c.MAC) && r != nil {
 			return r.Message
 		}
 	}
-	if slices.Contains(p.machine.Elsewhere, c.MAC) {
+	if slices.Contains(p.view.Elsewhere, c.MAC) {
 		return elsewhere(c.MAC)
 	}
 	return fmt.Sprintf("no NIC with MAC %s is plugged in", c.MAC)
@@ -74,7 +74,7 @@ func elsewhere(m nic.MAC) string {
 }
 
 func (p *planner) nameTaken(name string, index int) bool {
-	return name != "" && slices.ContainsFunc(p.machine.Links, func(o nic.Link) bool {
+	return name != "" && slices.ContainsFunc(p.view.Links, func(o nic.Link) bool {
 		return o.Index != index && (o.Answers(name) || p.given[o.Index] == name)
 	})
 }

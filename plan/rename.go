@@ -10,9 +10,9 @@ import (
 // inTheWay finds the link of another NIC of ours that has the name c is to have, and is to have
 // another one itself: where two swap their names, one must step aside. nil: there is none.
 func (p *planner) inTheWay(c nic.Config, l nic.Link) *nic.Link {
-	for i, o := range p.machine.Links {
+	for i, o := range p.view.Links {
 		if o.Index != l.Index && o.Name == c.Name && p.movesOn(o, c.Name) {
-			return &p.machine.Links[i]
+			return &p.view.Links[i]
 		}
 	}
 	return nil
@@ -37,7 +37,7 @@ func (p *planner) comesBehind(o nic.Link, c nic.Config) bool {
 // renameBlocked says whether the kernel will not rename a link before the next boot, or the one
 // whose name it is to have, and so on.
 func (p *planner) renameBlocked(o nic.Link) bool {
-	for range p.machine.Links { // in a circle of names all are asked
+	for range p.view.Links { // in a circle of names all are asked
 		if own, _ := p.changeable(o); own.RenameBlocked && o.Up {
 			return true
 		}

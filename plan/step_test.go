@@ -81,7 +81,7 @@ func walk(t *testing.T, c nic.Change, steps []plan.Step) {
 	if c.HadConf != nil {
 		start.Conf = *c.HadConf
 	}
-	do := func(m *plan.Machine, o plan.Op) {
+	do := func(m *plan.View, o plan.Op) {
 		if o.Link == nil {
 			return
 		}
@@ -98,12 +98,12 @@ func walk(t *testing.T, c nic.Change, steps []plan.Step) {
 		}
 	}
 	for n := range len(steps) + 1 {
-		m := plan.Machine{Links: []nic.Link{start}}
+		m := plan.View{Links: []nic.Link{start}}
 		for _, s := range steps[:n] {
 			do(&m, s.Do)
 		}
 		if n == len(steps) {
-			whole := plan.Machine{Links: []nic.Link{start}}
+			whole := plan.View{Links: []nic.Link{start}}
 			do(&whole, plan.Op{Link: &c})
 			if diff := cmp.Diff(bareRoutes(whole.Links[0]), bareRoutes(m.Links[0]), compare); diff != "" {
 				t.Errorf("step by step is not at once: -at once +step by step:\n%s", diff)

@@ -168,7 +168,7 @@ func inSubnet(c nic.Config, s netip.Prefix) bool {
 // shared says whether another link is in the subnet too: one that the object wants, even before it
 // is plugged in, or anybody's.
 func (p *planner) shared(c nic.Config, s netip.Prefix) bool {
-	return !p.machine.SubnetsOff && p.joined(c, s)
+	return !p.view.SubnetsOff && p.joined(c, s)
 }
 
 // joined is shared where sharing is not switched off.
@@ -187,7 +187,7 @@ func (p *planner) joined(c nic.Config, s netip.Prefix) bool {
 // holds says whether main's route to a shared subnet is that of c.
 func (p *planner) holds(c nic.Config, s netip.Prefix) bool {
 	for _, o := range p.asked { // sorted by id
-		if _, refused := p.refused[o.MAC]; refused || !inSubnet(o, s) || slices.Contains(p.machine.Failed, o.MAC) {
+		if _, refused := p.refused[o.MAC]; refused || !inSubnet(o, s) || slices.Contains(p.view.Failed, o.MAC) {
 			continue
 		}
 		if l, _ := p.find(o); l != nil {
@@ -208,12 +208,12 @@ func (p *planner) heldByNobody(c nic.Config, s netip.Prefix) bool {
 
 // others asks about each link that this plan does not configure or give back.
 func (p *planner) others(is func(nic.Link) bool) bool {
-	return slices.ContainsFunc(p.machine.Links, func(l nic.Link) bool { return !p.ours(l) && is(l) })
+	return slices.ContainsFunc(p.view.Links, func(l nic.Link) bool { return !p.ours(l) && is(l) })
 }
 
 func (p *planner) ours(l nic.Link) bool {
 	for _, c := range p.asked {
-		if _, refused := p.refused[c.MAC]; !refused && l.HasMAC(c.MAC) && l.Physical(p.machine.Kinds) {
+		if _, refused := p.refused[c.MAC]; !refused && l.HasMAC(c.MAC) && l.Physical(p.view.Kinds) {
 			return true
 		}
 	}
@@ -244,7 +244,7 @@ func (p *planner) wasBeside(c nic.Config, s netip.Prefix) bool {
 func (p *planner) besides(m nic.MAC) (out []netip.Prefix) {
 	i := slices.IndexFunc(p.asked, func(c nic.Config) bool { return c.MAC == m })
 	for _, a := range p.asked[i].Addresses {
-		if s := subnet(a); s.IsValid() && !p.machine.SubnetsOff && !slices.Contains(out, s) && p.beside(p.asked[i], s) {
+		if s := subnet(a); s.IsValid() && !p.view.SubnetsOff && !slices.Contains(out, s) && p.beside(p.asked[i], s) {
 			out = append(out, s)
 		}
 	}
@@ -292,7 +292,7 @@ func (p *planner) tableTaken(c nic.Config, l nic.Link) *Refusal {
 			return refuse(TableTaken, "rule %q has the priority of %s, and is not ours; give the NIC another id, or the rule another priority", r, c.Name)
 		}
 	}
-	for _, o := range p.machine.Links {
+	for _, o := range p.view.Links {
 		i := slices.IndexFunc(o.Routes, func(r nic.Route) bool { return r.Table == table })
 		if i >= 0 && o.Index != l.Index && !p.ours(o) {
 			return refuse(TableTaken, "table %d, that of %s, is in use: link %s has the route %q in it; give the NIC another id, or that route another table", table, c.Name, o.Name, o.Routes[i])

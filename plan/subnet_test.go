@@ -146,10 +146,10 @@ func TestMakeLaysOut(t *testing.T) {
 			2: second}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			x := &input{Machine: host(), want: []nic.Config{config(1, "10.1.0.5/24"), config(2, "10.1.0.6/24"), config(3, "10.3.0.7/24")}}
+			x := &input{View: host(), want: []nic.Config{config(1, "10.1.0.5/24"), config(2, "10.1.0.6/24"), config(3, "10.3.0.7/24")}}
 			test.change(x)
 			got := map[int]string{}
-			for _, a := range plan.Make(x.want, x.hold, x.Machine, x.record).Actions {
+			for _, a := range plan.Make(x.want, x.hold, x.View, x.record).Actions {
 				got[a.NIC.ID] = laid(a.NIC)
 				for i, asked := range a.Asked.Addresses {
 					if has := a.NIC.Addresses[i]; a.AsAsked(has) != asked {

@@ -17,7 +17,7 @@ import (
 
 // cloud is a machine with several default routes, and what is true of the networks behind it.
 type cloud struct {
-	plan.Machine
+	plan.View
 	alive map[int]bool // by ifindex: the router of the link's default route leads to the API server
 	// only are the servers to which a longer route led at first, and the link: no other way leads
 	// there.
@@ -358,18 +358,18 @@ func TestTheNodeSurvivesAnyObject(t *testing.T) {
 					reached = append(reached, w.To)
 				}
 			}
-			p := plan.Make(want, nil, m.Machine, rec)
+			p := plan.Make(want, nil, m.View, rec)
 			plans++
 			for _, a := range p.Actions {
 				if a.Kind != plan.Configure && a.Kind != plan.Remove || a.Change.Empty() {
 					continue
 				}
 				// As it is done: right before the change the guard is asked of the machine as it is then.
-				if i := slices.IndexFunc(m.Links, func(l nic.Link) bool { return l.Index == a.Change.Index }); plan.GuardOf(rec, m.Links[i], m.Machine) != nil {
+				if i := slices.IndexFunc(m.Links, func(l nic.Link) bool { return l.Index == a.Change.Index }); plan.GuardOf(rec, m.Links[i], m.View) != nil {
 					continue
 				}
 				changed++
-				if err := carryOut(a.Change, &m.Machine); err != nil {
+				if err := carryOut(a.Change, &m.View); err != nil {
 					t.Fatal(err)
 				}
 				m.bury(a)

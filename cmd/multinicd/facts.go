@@ -19,7 +19,7 @@ import (
 
 // around gathers what is on the host beside our NICs: what it lives by, and what new addresses mean
 // to its container network and its services.
-func (w *wired) around(ctx context.Context, m plan.Machine, f *doctor.Facts) {
+func (w *wired) around(ctx context.Context, m plan.View, f *doctor.Facts) {
 	f.NodeAddrs, f.Lifelines, f.NoIPv6, f.TimeService = m.NodeAddrs, m.Lifelines, m.NoIPv6, w.survey.TimeService()
 	for _, c := range w.survey.CNIs() {
 		f.CNIs = append(f.CNIs, doctor.CNI(c))
@@ -72,7 +72,7 @@ const gatewayTimeout = 1500 * time.Millisecond
 
 // silent gives the links of our NICs, by ifindex, whose gateway does not answer its neighbours. Where
 // it cannot be asked (CAP_NET_RAW, a link without a carrier) nothing is known.
-func (w *wired) silent(ctx context.Context, m plan.Machine, record plan.Record) map[int]string {
+func (w *wired) silent(ctx context.Context, m plan.View, record plan.Record) map[int]string {
 	out := map[int]string{}
 	for _, l := range m.Links {
 		i := slices.IndexFunc(record.NICs, func(o plan.Owned) bool { return o.Applied && l.HasMAC(o.MAC) && o.Config.Gateway.IsValid() })

@@ -23,7 +23,7 @@ type Backend interface {
 type Links interface {
 	Link(ctx context.Context, index int) (nic.Link, error)
 	// Look shows the whole machine: who claims each link, and the paths that must not be cut.
-	Look(ctx context.Context) (plan.Machine, error)
+	Look(ctx context.Context) (plan.View, error)
 	// Free asks the neighbours of a link for addresses that are not in force. If a neighbour has
 	// one, the error names the neighbour and wraps ErrAddressInUse.
 	Free(ctx context.Context, index int, addrs []netip.Addr) error

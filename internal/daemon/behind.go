@@ -11,7 +11,7 @@ import (
 // nothingToDo says that a pass on this machine would come to the same results, and change nothing.
 // m was read behind the changes that have these results: most of what the kernel has told until
 // then is about those changes, and then it needs no pass of its own. When in doubt it says no.
-func (d *Daemon) nothingToDo(desired asked.Desired, m plan.Machine, results []apply.Result) bool {
+func (d *Daemon) nothingToDo(desired asked.Desired, m plan.View, results []apply.Result) bool {
 	was := map[nic.MAC]apply.Result{}
 	for _, r := range results {
 		was[r.Action.NIC.MAC] = r

@@ -90,7 +90,7 @@ func (d *Daemon) withHalfway(results []apply.Result) []apply.Result {
 }
 
 // holders says which link the NIC is and who has the names that putting it right needs.
-func holders(h apply.Half, m plan.Machine) string {
+func holders(h apply.Half, m plan.View) string {
 	var out []string
 	for _, l := range m.Links {
 		if l.HasMAC(h.NIC.MAC) || slices.ContainsFunc(h.Names, l.Answers) {

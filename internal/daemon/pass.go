@@ -139,7 +139,7 @@ func (d *Daemon) desired(ctx context.Context, wish asked.Wish) asked.Desired {
 
 // look reads the machine, which has to know for that what is wanted: of equal default routes that
 // of a link counts which nobody wants.
-func (d *Daemon) look(ctx context.Context, desired asked.Desired) (plan.Machine, error) {
+func (d *Daemon) look(ctx context.Context, desired asked.Desired) (plan.View, error) {
 	named := slices.Clone(desired.Held(d.Applier.Record()))
 	for _, c := range desired.NICs {
 		named = append(named, c.MAC)
@@ -148,7 +148,7 @@ func (d *Daemon) look(ctx context.Context, desired asked.Desired) (plan.Machine,
 	return d.Machine.Look(ctx)
 }
 
-func (d *Daemon) plan(desired asked.Desired, m plan.Machine) plan.Plan {
+func (d *Daemon) plan(desired asked.Desired, m plan.View) plan.Plan {
 	rec := d.Applier.Record()
 	m.Failed = d.own.pace.Failed()
 	for _, h := range d.Applier.Halfway() {

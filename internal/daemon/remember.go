@@ -9,7 +9,7 @@ import (
 // remember notes the ifindexes of our links, whose events count, and 0 where rules of ours can be
 // lost. The new list takes the place of the old one at once: an event in between must not find a
 // list that is being made.
-func (d *Daemon) remember(m plan.Machine) {
+func (d *Daemon) remember(m plan.View) {
 	indexes := map[int]bool{}
 	for _, o := range d.Applier.Record().NICs {
 		if d.own.pace.Fights[o.MAC].Holds(d.now()) {

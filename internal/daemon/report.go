@@ -17,7 +17,7 @@ import (
 )
 
 // finish publishes how a pass ended, on the socket and in the report.
-func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desired, results []apply.Result, m *plan.Machine) {
+func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desired, results []apply.Result, m *plan.View) {
 	s := d.found(wish, desired, status.NICs(desired, d.withHalfway(results), m, d.known()))
 	if ctx.Err() != nil {
 		// Stopped in mid-pass: some NICs were not looked at, and a change may have been undone for that

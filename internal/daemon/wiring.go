@@ -98,7 +98,7 @@ type Recoverer interface {
 type Machine interface {
 	// Wanted says which NICs the object names, before Look and what is changed after it.
 	Wanted(named []nic.MAC)
-	Look(ctx context.Context) (plan.Machine, error)
+	Look(ctx context.Context) (plan.View, error)
 	// Events sends on wake, without waiting, when something may have changed on a link or, for what is
 	// not a link, on one of those in ours; it closes ready once nothing can be missed any more, and
 	// returns when ctx is done.

@@ -80,10 +80,10 @@ type machine struct {
 	*world
 }
 
-func (m machine) Look(ctx context.Context) (plan.Machine, error) {
+func (m machine) Look(ctx context.Context) (plan.View, error) {
 	turns.Add(1)
 	if m.dark.Load() {
-		return plan.Machine{}, errors.New("the dump was torn")
+		return plan.View{}, errors.New("the dump was torn")
 	}
 	if m.lost.Swap(false) || m.fight.Load() { // in the goroutine that owns the machine
 		m.Net[0].Addresses = nil

@@ -72,7 +72,7 @@ type Facts struct {
 	CNIs         []CNI
 	Ports        []Port
 	NoIPv6       string // why no link of this host can have an IPv6 address; "": some can
-	// NodeAddrs and Lifelines are what the node lives by, as in plan.Machine.
+	// NodeAddrs and Lifelines are what the node lives by, as in plan.View.
 	NodeAddrs []lifeline.NodeAddr
 	Lifelines []lifeline.Path
 	// Names says, by ifindex, what is in the way of a name that a NIC of ours is to have and has not.

@@ -119,7 +119,7 @@ func inMain(r nic.Route) bool { return r.IsDefault() && r.Key().Table == nic.Tab
 
 // defaults finds default routes by which the node does not live: the kernel may use one nevertheless.
 func defaults(f Facts) (out []Finding) {
-	m := plan.Machine{Links: f.Links, Kinds: f.Kinds, NodeAddrs: f.NodeAddrs, Lifelines: f.Lifelines}
+	m := plan.View{Links: f.Links, Kinds: f.Kinds, NodeAddrs: f.NodeAddrs, Lifelines: f.Lifelines}
 	for _, o := range f.Record.NICs {
 		m.Named = append(m.Named, o.MAC) // sorted; more of the object is not known here
 	}

@@ -20,19 +20,19 @@ import (
 
 // Scenario is a folder of plan/testdata, which all dialects share: want.json, links.json and record.json, which may be missing.
 type Scenario struct {
-	Want    []nic.Config
-	Machine plan.Machine
-	Record  plan.Record
+	Want   []nic.Config
+	View   plan.View
+	Record plan.Record
 }
 
 // Plan is what plan.Make makes of it.
-func (s Scenario) Plan() plan.Plan { return plan.Make(s.Want, nil, s.Machine, s.Record) }
+func (s Scenario) Plan() plan.Plan { return plan.Make(s.Want, nil, s.View, s.Record) }
 
 // Host is a machine with the scenario's links, and with the files that the former agent has left of them.
 func (s Scenario) Host(t *testing.T) *Machine {
 	t.Helper()
-	m := New(s.Machine.Links...)
-	for _, l := range s.Machine.Links {
+	m := New(s.View.Links...)
+	for _, l := range s.View.Links {
 		for _, file := range l.Former {
 			m.Put(t, file, []byte("of the former agent"), 0o600)
 		}
@@ -51,7 +51,7 @@ func Scenarios(t *testing.T, dir string, f func(t *testing.T, name string, s Sce
 		folder := filepath.Dir(want)
 		t.Run(filepath.Base(folder), func(t *testing.T) {
 			var s Scenario
-			for name, v := range map[string]any{"want.json": &s.Want, "links.json": &s.Machine, "record.json": &s.Record} {
+			for name, v := range map[string]any{"want.json": &s.Want, "links.json": &s.View, "record.json": &s.Record} {
 				data, err := os.ReadFile(filepath.Join(folder, name))
 				if errors.Is(err, fs.ErrNotExist) && name == "record.json" {
 					continue

@@ -190,8 +190,8 @@ func (m *Machine) Link(_ context.Context, index int) (nic.Link, error) {
 func (m *Machine) Wanted(named []nic.MAC) { m.Named = named }
 
 // Look gives the machine to the planner.
-func (m *Machine) Look(context.Context) (plan.Machine, error) {
-	out := plan.Machine{Lifelines: m.Lifelines, Named: m.Named}
+func (m *Machine) Look(context.Context) (plan.View, error) {
+	out := plan.View{Lifelines: m.Lifelines, Named: m.Named}
 	for _, l := range m.Net {
 		l.Addresses, l.Routes, l.Rules = slices.Clone(l.Addresses), slices.Clone(l.Routes), slices.Clone(m.Rules)
 		out.Links = append(out.Links, l)

@@ -25,7 +25,7 @@ func ProfileScenarios(t *testing.T, dir string, d networkmanager.ProfileFormat, 
 				for file, data := range d.Files(o.Config) {
 					m.Put(t, file, data, networkmanager.Mode(file))
 				}
-				for _, l := range s.Machine.Links {
+				for _, l := range s.View.Links {
 					if l.HasMAC(o.MAC) {
 						m.Put(t, fmt.Sprintf("/run/NetworkManager/devices/%d", l.Index), []byte("[device]\nconnection-uuid="+networkmanager.UUID(o.MAC)+"\n"), 0o644)
 					}

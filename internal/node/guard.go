@@ -23,11 +23,11 @@ func (m *Machine) Wanted(named []nic.MAC) {
 }
 
 // guarded is the machine as far as the guard looks at it.
-func (m *Machine) guarded(ctx context.Context, links []nic.Link) plan.Machine {
+func (m *Machine) guarded(ctx context.Context, links []nic.Link) plan.View {
 	m.mu.Lock()
 	named := m.wanted
 	m.mu.Unlock()
-	out := plan.Machine{Links: links, Lifelines: m.paths(ctx), NodeAddrs: m.nodeAddrs(ctx, links), Named: named, Deny: m.Deny, Kinds: m.Kinds}
+	out := plan.View{Links: links, Lifelines: m.paths(ctx), NodeAddrs: m.nodeAddrs(ctx, links), Named: named, Deny: m.Deny, Kinds: m.Kinds}
 	out.Answers = m.answers(ctx, out)
 	return out
 }
@@ -48,7 +48,7 @@ const (
 
 // answers asks the API server through the links that decide whether a NIC may be taken over, all at once,
 // and lists those through which it answers. On most hosts there is no such link, and nothing is asked.
-func (m *Machine) answers(ctx context.Context, now plan.Machine) (out []int) {
+func (m *Machine) answers(ctx context.Context, now plan.View) (out []int) {
 	if m.API == nil || m.Record == nil {
 		return nil
 	}

@@ -38,7 +38,7 @@ func TestAnAnswerThroughALinkCountsForAMoment(t *testing.T) {
 				t.Fatal(err)
 			}
 			m := &Machine{API: api, Record: func() plan.Record { return plan.Record{} }, answered: map[int]answer{2: test.known}}
-			now := plan.Machine{Links: []nic.Link{by(2, "eth0", nic.MAC{2, 1}), by(11, "eth1", mac)}, Named: []nic.MAC{mac},
+			now := plan.View{Links: []nic.Link{by(2, "eth0", nic.MAC{2, 1}), by(11, "eth1", mac)}, Named: []nic.MAC{mac},
 				Lifelines: []lifeline.Path{{What: "the API server", To: netip.MustParseAddr("198.51.100.1"), Index: test.path}}}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel() // whoever is asked does not answer

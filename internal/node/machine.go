@@ -52,7 +52,7 @@ type Machine struct {
 	Plain   bool           // NICs that share a subnet get no tables of their own
 	Tables  []int          // that a route may name ([routing] allow_tables)
 	Guards  []netip.Prefix // whose traffic no NIC of ours may draw ([routing] protect)
-	// NoTakeOver and NoAdopt are those of plan.Machine.
+	// NoTakeOver and NoAdopt are those of plan.View.
 	NoTakeOver, NoAdopt bool
 
 	Record func() plan.Record // what is ours; nil where nothing is looked at or changed
@@ -70,20 +70,20 @@ type Machine struct {
 }
 
 // Look reads what is there: the links, who claims them, and the paths that the node lives by.
-func (m *Machine) Look(ctx context.Context) (plan.Machine, error) {
+func (m *Machine) Look(ctx context.Context) (plan.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	links, err := m.Kernel.Links(ctx)
 	if err != nil {
-		return plan.Machine{}, fmt.Errorf("reading the links: %w", err)
+		return plan.View{}, fmt.Errorf("reading the links: %w", err)
 	}
 	claims, err := m.Survey.Claims(ctx, links, OurFile)
 	if err != nil {
-		return plan.Machine{}, fmt.Errorf("reading who configures the links: %w", err)
+		return plan.View{}, fmt.Errorf("reading who configures the links: %w", err)
 	}
 	formers, err := m.Survey.Formers(links)
 	if err != nil {
-		return plan.Machine{}, fmt.Errorf("looking for what the former agent left: %w", err)
+		return plan.View{}, fmt.Errorf("looking for what the former agent left: %w", err)
 	}
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
@@ -338,7 +338,7 @@ func (m *Machine) Restore(ctx context.Context, c nic.Change) error {
 		return err
 	}
 	return m.Kernel.Writer(func(l nic.Link, _ []nic.Link) error {
-		return guardError(plan.NotOurs(l, plan.Machine{Deny: m.Deny, Kinds: m.Kinds}))
+		return guardError(plan.NotOurs(l, plan.View{Deny: m.Deny, Kinds: m.Kinds}))
 	}).Change(ctx, c)
 }
 

@@ -45,7 +45,7 @@ func (m *Machine) GiveNames(ctx context.Context, rec plan.Record) ([]Named, erro
 		return nil, fmt.Errorf("reading the links: %w", err)
 	}
 	var out []Named
-	for _, c := range plan.Names(plan.Machine{Links: links, Deny: m.Deny, Kinds: m.Kinds}, rec) {
+	for _, c := range plan.Names(plan.View{Links: links, Deny: m.Deny, Kinds: m.Kinds}, rec) {
 		out = append(out, Named{c, m.Restore(ctx, c)})
 	}
 	return out, nil

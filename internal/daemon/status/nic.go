@@ -66,7 +66,7 @@ type Known struct {
 }
 
 // NICs says of each NIC how it is, from what the kernel shows now and not from what was done.
-func NICs(desired asked.Desired, results []apply.Result, m *plan.Machine, k Known) []NIC {
+func NICs(desired asked.Desired, results []apply.Result, m *plan.View, k Known) []NIC {
 	var out []NIC
 	for _, r := range results {
 		switch {
@@ -96,7 +96,7 @@ func NICs(desired asked.Desired, results []apply.Result, m *plan.Machine, k Know
 
 // one says how one NIC is: what was asked, what the link has, and how that differs from what was
 // asked in the form that it has on this host.
-func one(r apply.Result, m *plan.Machine, k Known) NIC {
+func one(r apply.Result, m *plan.View, k Known) NIC {
 	c := r.Action.NIC
 	out := NIC{ID: c.ID, Name: c.Name, MAC: c.MAC.String(), Want: wanted(r.Action.Asked), Reason: string(r.Reason), Message: r.Message, Outcome: r.Outcome}
 	owned, _ := k.Record.Find(c.MAC)
@@ -218,7 +218,7 @@ func prefixes(list []netip.Prefix) string {
 // configuredMessage is of a NIC that is all as it was asked for.
 const configuredMessage = "Interface configured successfully"
 
-func findLink(m *plan.Machine, mac nic.MAC) *nic.Link {
+func findLink(m *plan.View, mac nic.MAC) *nic.Link {
 	if m == nil {
 		return nil
 	}

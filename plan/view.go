@@ -5,8 +5,9 @@ import (
 	"multinicd/plan/lifeline"
 )
 
-// Machine is what is there. Links are as kernel.Kernel gives them, sorted by ifindex.
-type Machine struct {
+// View is what is there when a plan is made. Links are as kernel.Kernel gives them, sorted by
+// ifindex.
+type View struct {
 	Links     []nic.Link
 	Lifelines []lifeline.Path // what must not be cut
 	Deny      []string        // more name patterns (path.Match) of links never touched
@@ -41,7 +42,7 @@ type Machine struct {
 }
 
 // lifelines gives what has to be known to say what the node lives by.
-func (m Machine) lifelines(rec Record) lifeline.Host {
+func (m View) lifelines(rec Record) lifeline.Host {
 	return lifeline.Host{Links: m.Links, Paths: m.Lifelines, NodeAddrs: m.NodeAddrs, Answers: m.Answers, Named: m.Named,
 		Ours: rec.inForce(), Kinds: m.Kinds, Protect: m.Protect}
 }
