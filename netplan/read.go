@@ -15,6 +15,7 @@ import (
 	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
+	"multinicd/plan/owntable"
 )
 
 // Definition is one entry of netplan's ethernets, as far as it says what a nic.Config can say.
@@ -225,7 +226,7 @@ func (b *Backend) ReadBack() ([]plan.Owned, error) {
 		for _, d := range list {
 			if !d.Config.MAC.IsZero() && d.ID != lastID(d.Config) && d.Renderer == b.renderer {
 				if b.renderer == rendererNetworkd { // they are not in the YAML
-					d.Config.Rules = append(d.Config.Rules, plan.BehindMain(d.Config)...)
+					d.Config.Rules = append(d.Config.Rules, owntable.BehindMain(d.Config)...)
 				}
 				out = append(out, plan.Owned{MAC: d.Config.MAC, Config: d.Config, Applied: true})
 			}

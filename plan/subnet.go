@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"multinicd/nic"
+	"multinicd/plan/owntable"
 )
 
 // laidOut gives all that is wanted in the form in which it can stand beside the rest of this host.
@@ -31,7 +32,7 @@ func (p *planner) laidOut() []nic.Config {
 
 func (p *planner) layOut(c nic.Config) nic.Config {
 	c.MTU = p.roomy(c)
-	own := ownTable{id: c.ID}
+	own := owntable.Table{ID: c.ID}
 	var main []nic.Route
 	addresses := slices.Clone(c.Addresses)
 	for i, a := range c.Addresses {
@@ -40,103 +41,42 @@ func (p *planner) layOut(c nic.Config) nic.Config {
 		if !shared && (!c.Gateway.IsValid() || c.Gateway.Is4() != a.Addr().Is4() || a.Addr().IsLinkLocalUnicast()) {
 			continue
 		}
-		own.from(a.Addr(), s)
+		own.From(a.Addr(), s)
 		if p.joined(c, s) {
-			own.first = append(own.first, s)
+			own.First = append(own.First, s)
 		}
 		if !shared {
 			continue
 		}
 		addresses[i] = hostPrefix(a.Addr())
 		c.Apart = c.Apart || a.Addr().Is4()
-		if !slices.Contains(own.shared, s) && p.holds(c, s) {
-			main = append(main, inMain(c.ID, s, a.Addr()))
+		if !slices.Contains(own.Shared, s) && p.holds(c, s) {
+			main = append(main, owntable.InMain(c.ID, s, a.Addr()))
 		}
-		own.shared = append(own.shared, s)
+		own.Shared = append(own.Shared, s)
 	}
-	if len(own.rules) > 0 {
-		own.first = append(own.first, p.ownRoutes(c)...)
-		c.Addresses, c.Routes, c.Rules = addresses, own.routes(c, main), own.rules
-		c.Rules = own.behindMain(c)
+	if own.Empty() {
+		return c
 	}
-	return c
+	own.First = append(own.First, p.ownRoutes(c)...)
+	c.Addresses = addresses
+	return own.Fill(c, main)
 }
 
-// ownTable is what a NIC's own table gets.
-type ownTable struct {
-	id      int
-	rules   []nic.Rule
-	subnets []nic.Route
-	shared  []netip.Prefix // those of the NIC's subnets that another link is in
-	first   []netip.Prefix // see behindMain
-}
-
-// routes gives all routes of a NIC that has a table of its own: that table's, those in main, and
-// the object's own, which are put into that table too.
-func (t *ownTable) routes(c nic.Config, main []nic.Route) (out []nic.Route) {
-	all := append(t.subnets, main...)
+// ownRoutes lists the networks of the object's routes that come before main.
+func (p *planner) ownRoutes(c nic.Config) (out []netip.Prefix) {
 	for _, r := range c.Routes {
-		all = append(all, t.reach(r))
-	}
-	for _, r := range c.Routes {
-		if r.Key().Table == nic.TableMain && t.serves(r.To.Addr()) {
-			r.Table = t.table()
-			all = append(all, t.reach(r))
+		if r.IsDefault() {
+			continue
 		}
-	}
-	if c.Gateway.IsValid() {
-		all = append(all, t.byGateway(c.Gateway))
-	}
-	for _, r := range all {
-		if !slices.ContainsFunc(out, func(o nic.Route) bool { return o.Key() == r.Key() }) {
-			out = append(out, r)
+		if r.Table == nic.Table(c.ID) || r.Key().Table == nic.TableMain && slices.ContainsFunc(p.asked, func(o nic.Config) bool {
+			_, refused := p.refused[o.MAC]
+			return !refused && o.MAC != c.MAC && slices.ContainsFunc(o.Routes, func(h nic.Route) bool { return h.To == r.To && h.Key().Table == nic.TableMain })
+		}) {
+			out = append(out, r.To)
 		}
 	}
 	return out
-}
-
-// reach has the kernel accept a route by a router in a shared subnet, to which main may lead by
-// another NIC.
-func (t *ownTable) reach(r nic.Route) nic.Route {
-	r.OnLink = r.OnLink || r.Via.Is4() && slices.ContainsFunc(t.shared, func(s netip.Prefix) bool { return s.Contains(r.Via) })
-	return r
-}
-
-func (t *ownTable) table() int { return nic.Table(t.id) }
-
-// from sends what comes from an address into the table, where its subnet is on the link.
-func (t *ownTable) from(a netip.Addr, s netip.Prefix) {
-	t.rules = append(t.rules, nic.Rule{Priority: nic.Priority(t.id), From: hostPrefix(a), Table: t.table()})
-	if s.IsValid() && !slices.ContainsFunc(t.subnets, func(r nic.Route) bool { return r.To == s }) {
-		t.subnets = append(t.subnets, nic.Route{To: s, Table: t.table()})
-	}
-}
-
-// serves says whether an address of a's family looks into the table.
-func (t *ownTable) serves(a netip.Addr) bool {
-	return slices.ContainsFunc(t.rules, func(r nic.Rule) bool { return r.From.Addr().Is4() == a.Is4() })
-}
-
-func (t *ownTable) byGateway(g netip.Addr) nic.Route {
-	r := nic.Route{To: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Via: g, Table: t.table()}
-	if g.Is6() {
-		r.To = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-	}
-	r.OnLink = !slices.ContainsFunc(t.subnets, func(s nic.Route) bool { return s.To.Contains(g) }) && !g.IsLinkLocalUnicast()
-	return r
-}
-
-// inMain is the one route of ours to a shared subnet in main. Its metric is worse than any other,
-// so that it draws no traffic from a route that comes later. Two NICs have different metrics, so
-// that their routes never collide while the route changes hands.
-func inMain(id int, s netip.Prefix, source netip.Addr) nic.Route {
-	r := nic.Route{To: s, Metric: nic.Priority(id)}
-	// IPv6 chooses the right source by itself, and would have to wait for duplicate address
-	// detection.
-	if source.Is4() {
-		r.Source = source
-	}
-	return r
 }
 
 // AsAsked gives an address of the action's link as the object has it. A host address that stands
@@ -288,7 +228,7 @@ func (p *planner) tableTaken(c nic.Config, l nic.Link) *Refusal {
 	}
 	table := nic.Table(c.ID)
 	for _, r := range l.Rules {
-		if taken(r, c) {
+		if owntable.Taken(r, c) {
 			return refuse(TableTaken, "rule %q has the priority of %s, and is not ours; give the NIC another id, or the rule another priority", r, c.Name)
 		}
 	}
@@ -314,16 +254,9 @@ func routesUnsupported(c nic.Config) *Refusal {
 		if c.Gateway.IsValid() && r.IsDefault() && r.Table == table && r.Via != c.Gateway && r.Via.Is4() == c.Gateway.Is4() {
 			return refuse(NotSupported, "table %d gets its default route from gateway; take the route %q out of routes", table, r)
 		}
-		if len(c.Rules) > 0 && r.Table != table && viaShared(c, r.Via) {
+		if len(c.Rules) > 0 && r.Table != table && owntable.ViaShared(c, r.Via) {
 			return refuse(NotSupported, "route %q: by a router in an IPv6 subnet that links share only the NIC's own table can lead; give the route table %d", r, table)
 		}
 	}
 	return nil
-}
-
-// viaShared says whether a router lies in an IPv6 subnet that c shares. The kernel takes such a
-// route only where its own table, or main, leads to the router by the same link.
-func viaShared(c nic.Config, via netip.Addr) bool {
-	return via.Is6() && slices.ContainsFunc(c.Routes, func(s nic.Route) bool { return s.Table == nic.Table(c.ID) && !s.Via.IsValid() && s.To.Contains(via) }) &&
-		!slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return !a.IsSingleIP() && a.Contains(via) })
 }

@@ -1,4 +1,4 @@
-package plan
+package owntable
 
 import (
 	"net/netip"
@@ -42,10 +42,10 @@ func BehindMain(c nic.Config) (out []nic.Rule) {
 
 // behindMain gives all rules of the NIC, whose other rules and routes are in c. The rules that lead
 // to main come last: the writer makes rules in this order.
-func (t *ownTable) behindMain(c nic.Config) (out []nic.Rule) {
+func (t *Table) behindMain(c nic.Config) (out []nic.Rule) {
 	main := BehindMain(c)
 	for _, m := range main {
-		for _, to := range t.first {
+		for _, to := range t.First {
 			r := nic.Rule{Priority: nic.OwnFirst, From: m.From, To: to, Table: t.table()}
 			if to.Addr().Is4() == m.From.Addr().Is4() && !slices.Contains(out, r) {
 				out = append(out, r)
@@ -55,24 +55,8 @@ func (t *ownTable) behindMain(c nic.Config) (out []nic.Rule) {
 	return slices.Concat(out, c.Rules, main)
 }
 
-// ownRoutes lists the networks of the object's routes that come before main.
-func (p *planner) ownRoutes(c nic.Config) (out []netip.Prefix) {
-	for _, r := range c.Routes {
-		if r.IsDefault() {
-			continue
-		}
-		if r.Table == nic.Table(c.ID) || r.Key().Table == nic.TableMain && slices.ContainsFunc(p.asked, func(o nic.Config) bool {
-			_, refused := p.refused[o.MAC]
-			return !refused && o.MAC != c.MAC && slices.ContainsFunc(o.Routes, func(h nic.Route) bool { return h.To == r.To && h.Key().Table == nic.TableMain })
-		}) {
-			out = append(out, r.To)
-		}
-	}
-	return out
-}
-
-// taken says whether a rule of somebody else has a priority of the rules of c.
-func taken(r nic.Rule, c nic.Config) bool {
+// Taken says whether a rule of somebody else has a priority of the rules of c.
+func Taken(r nic.Rule, c nic.Config) bool {
 	switch r.Priority {
 	case nic.Priority(c.ID):
 		return r.Table != nic.Table(c.ID) || r.To.IsValid() || r.NoDefault || r.Other
@@ -80,4 +64,11 @@ func taken(r nic.Rule, c nic.Config) bool {
 		return len(BehindMain(c)) > 0 && (r.Table != nic.TableMain || r.To.IsValid() || !r.NoDefault || r.Other)
 	}
 	return false
+}
+
+// ViaShared says whether a router lies in an IPv6 subnet that c shares. The kernel takes such a
+// route only where its own table, or main, leads to the router by the same link.
+func ViaShared(c nic.Config, via netip.Addr) bool {
+	return via.Is6() && slices.ContainsFunc(c.Routes, func(s nic.Route) bool { return s.Table == nic.Table(c.ID) && !s.Via.IsValid() && s.To.Contains(via) }) &&
+		!slices.ContainsFunc(c.Addresses, func(a netip.Prefix) bool { return !a.IsSingleIP() && a.Contains(via) })
 }
