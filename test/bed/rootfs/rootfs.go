@@ -23,6 +23,10 @@ import (
 // DefaultSuite is Debian 12, with systemd 252, NetworkManager 1.42 and netplan 0.106.
 const DefaultSuite = "bookworm"
 
+// Testing is what Debian 14 is made of: systemd 262, NetworkManager 1.58 and netplan 1.2 in November 2026. It has no
+// -updates and no -security of its own.
+const Testing = "forky"
+
 // packages of a host beside what Debian calls essential.
 var packages = []string{"systemd", "systemd-sysv", "udev", "dbus", "network-manager", "netplan.io", "iproute2", "procps", "kmod", "iputils-ping", "ca-certificates"}
 
@@ -62,6 +66,10 @@ func Debian(ctx context.Context, logf artifact.Logf, suite, root string, package
 		"--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/locale/*",
 		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 		"--include=" + strings.Join(packages, ","),
+	}
+	if suite == Testing {
+		// Its index is good for a week, and a mirror's copy may be older.
+		args = append(args, `--aptopt=Acquire::Check-Valid-Until "false"`)
 	}
 	args = append(append(append(args, more...), suite, root), lines...)
 	cmd := exec.CommandContext(ctx, "unshare", args...)

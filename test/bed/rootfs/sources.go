@@ -112,6 +112,9 @@ func (s sources) lines(suite string) ([]string, error) {
 	if mirror == "" {
 		return nil, errors.New("finding a Debian mirror: none of apt's sources has a suite with its -updates; set MULTINICD_MIRROR (and MULTINICD_SECURITY_MIRROR) to URLs")
 	}
+	if suite == Testing {
+		return []string{"deb " + mirror + " " + suite + " main"}, nil
+	}
 	lines := []string{"deb " + mirror + " " + suite + " main", "deb " + mirror + " " + suite + "-updates main"}
 	if security != "" {
 		lines = append(lines, "deb "+security+" "+suite+"-security main")

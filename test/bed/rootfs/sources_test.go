@@ -67,6 +67,14 @@ deb http://mirror.test/debian trixie-updates main`), want[:2]},
 	}
 }
 
+func TestDebianTestingHasOneSource(t *testing.T) {
+	have := parseList("deb http://mirror.test/debian bookworm main\ndeb http://mirror.test/debian bookworm-updates main\ndeb http://mirror.test/security bookworm-security main")
+	got, err := have.lines(Testing)
+	if diff := cmp.Diff([]string{"deb http://mirror.test/debian forky main"}, got); diff != "" || err != nil {
+		t.Errorf("lines (-want +got), %v:\n%s", err, diff)
+	}
+}
+
 func FuzzAptSources(f *testing.F) {
 	f.Add("deb [a=b] http://mirror.test/debian bookworm main\n")
 	f.Add("Types: deb\nURIs: http://mirror.test\nSuites: bookworm\nComponents: main\n")

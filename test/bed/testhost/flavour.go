@@ -1,15 +1,19 @@
 package testhost
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 )
 
-// generatorShim stands in for netplan's generator. Since 0.106 that matches NICs by PermanentMACAddress=, which
+// netplanPrograms write files for networkd and udev: the generator, and since netplan 1.2 a program that netplan-configure.service runs at boot.
+var netplanPrograms = []string{"/usr/libexec/netplan/generate", "/usr/libexec/netplan/configure"}
+
+// netplanShim stands in for one of them, which is kept beside it. Since 0.106 netplan matches NICs by PermanentMACAddress=, which
 // veth has none of (and no other link of such a kernel), so networkd would never find them. And its udev rules, which
 // have the last word on a NIC's name, are only for links that have a driver.
-const generatorShim = `#!/bin/bash
-( exec -a "$0" /usr/libexec/netplan/generate.real "$@" ); rc=$?
+const netplanShim = `#!/bin/bash
+( exec -a "$0" %s.real "$@" ); rc=$?
 sed -i 's/^PermanentMACAddress=/MACAddress=/' /run/systemd/network/10-netplan-*.network /run/systemd/network/10-netplan-*.link 2>/dev/null
 sed -i 's/DRIVERS=="?[*]", //' /run/udev/rules.d/99-netplan-*.rules 2>/dev/null
 exit $rc
@@ -79,7 +83,7 @@ func (h *Host) install(o Options) error {
 			return err
 		}
 	}
-	return h.wrapGenerator()
+	return h.wrapNetplan()
 }
 
 // preparedFiles are those of a host that somebody has made ready for NICs of ours: the primary NIC
@@ -105,16 +109,24 @@ func (h *Host) preparedFiles() []file {
 // for.
 var noAutoDefault = file{"/etc/NetworkManager/conf.d/10-no-auto-default.conf", "[main]\nno-auto-default=*\n", 0o644}
 
-// wrapGenerator puts the shim in the place of netplan's generator.
-func (h *Host) wrapGenerator() error {
-	generator, err := h.ReadFile("/usr/libexec/netplan/generate")
-	if err != nil {
-		return err
+// wrapNetplan puts the shim in the place of each program of netplan that the host has.
+func (h *Host) wrapNetplan() error {
+	for _, program := range netplanPrograms {
+		real, err := h.ReadFile(program)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := h.WriteFile(program+".real", real, 0o755); err != nil {
+			return err
+		}
+		if err := h.WriteFile(program, fmt.Appendf(nil, netplanShim, program), 0o755); err != nil {
+			return err
+		}
 	}
-	if err := h.WriteFile("/usr/libexec/netplan/generate.real", generator, 0o755); err != nil {
-		return err
-	}
-	return h.WriteFile("/usr/libexec/netplan/generate", []byte(generatorShim), 0o755)
+	return nil
 }
 
 // primaryYAML is what cloud-init writes for a cloud's first NIC.

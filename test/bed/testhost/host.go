@@ -43,7 +43,7 @@ func (f Flavour) String() string {
 type Options struct {
 	// Name is the host's name, "host1" and so on if empty. It is also the node's name in most tests.
 	Name string
-	// Suite of Debian: "bookworm" (12) or "trixie" (13). If empty, what MULTINICD_TEST_SUITE in the environment says, else bookworm.
+	// Suite of Debian: "bookworm" (12), "trixie" (13) or rootfs.Testing. If empty, what MULTINICD_TEST_SUITE in the environment says, else bookworm.
 	Suite   string
 	Flavour Flavour
 	// Cloud is how a cloud makes the host; nil is a host that somebody has prepared: eth0 has a

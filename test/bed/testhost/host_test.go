@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/sandbox"
 )
 
@@ -192,19 +193,24 @@ func TestFilesAreTheHosts(t *testing.T) {
 
 // One host of each kind that NetworkManager owns: what a test of the product takes for granted there.
 func TestHostsOfNetworkManager(t *testing.T) {
-	w := world(t)
-	const profile = "nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show eth0 | xargs; nmcli -g FILENAME,NAME connection | grep -v ':lo$'"
-	for name, test := range map[string]struct {
+	type row struct {
 		options Options
 		version string
 		primary string
-	}{
+	}
+	w := world(t)
+	const profile = "nmcli -g GENERAL.STATE,GENERAL.CONNECTION device show eth0 | xargs; nmcli -g FILENAME,NAME connection | grep -v ':lo$'"
+	rows := map[string]row{
 		"keyfiles, Debian 12": {Options{Flavour: NetworkManager, Suite: "bookworm"}, "1.42.4", "100 (connected) primary\n/etc/NetworkManager/system-connections/primary.nmconnection:primary"},
 		"keyfiles, Debian 13": {Options{Flavour: NetworkManager, Suite: "trixie"}, "1.52.1", "100 (connected) primary\n/etc/NetworkManager/system-connections/primary.nmconnection:primary"},
 		"ifcfg files":         {Options{Flavour: Ifcfg, Suite: "bookworm"}, "1.42.4", "100 (connected) primary\n/etc/sysconfig/network-scripts/ifcfg-primary:primary"},
 		"netplan, Debian 12":  {Options{Flavour: NetplanNetworkManager, Suite: "bookworm"}, "1.42.4", "100 (connected) netplan-eth0\n/run/NetworkManager/system-connections/netplan-eth0.nmconnection:netplan-eth0"},
 		"netplan, Debian 13":  {Options{Flavour: NetplanNetworkManager, Suite: "trixie"}, "1.52.1", "100 (connected) netplan-eth0\n/run/NetworkManager/system-connections/netplan-eth0.nmconnection:netplan-eth0"},
-	} {
+	}
+	for _, r := range prerequisite.Long(row{Options{Flavour: NetworkManager, Suite: rootfs.Testing}, "1.58", rows["keyfiles, Debian 13"].primary}) {
+		rows["keyfiles, Debian testing"] = r
+	}
+	for name, test := range rows {
 		t.Run(name, func(t *testing.T) {
 			test.options.NICs = []NIC{{MAC: "02:00:00:00:01:01"}}
 			h := bootHost(t, w, test.options)
@@ -306,7 +312,7 @@ func TestADiskIsKeptInMemoryWhereItCannotLieOnAnOverlay(t *testing.T) {
 }
 
 func TestAHostOfAnotherDebianBoots(t *testing.T) {
-	for _, suite := range prerequisite.Long("trixie") {
+	for _, suite := range prerequisite.Long("trixie", rootfs.Testing) {
 		h := bootHost(t, world(t), Options{Suite: suite})
 		if failed := h.FailedUnits(t.Context()); len(failed) > 0 {
 			t.Errorf("got failed units %q, want none", failed)
