@@ -11,6 +11,7 @@ import (
 	"multinicd/host/survey"
 	"multinicd/test/bed"
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/testhost"
 )
 
@@ -41,6 +42,9 @@ var prepared = []kind{
 	{name: keyfiles12, flavour: testhost.NetworkManager, suite: "bookworm", backend: survey.NetworkManager,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
 	{name: "keyfiles, Debian 13", flavour: testhost.NetworkManager, suite: "trixie", backend: survey.NetworkManager,
+		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
+	{name: "netplan, Debian testing", flavour: testhost.Networkd, suite: rootfs.Testing, backend: survey.Netplan, files: "/etc/netplan/90-multinic1.yaml", long: true},
+	{name: "keyfiles, Debian testing", flavour: testhost.NetworkManager, suite: rootfs.Testing, backend: survey.NetworkManager, long: true,
 		files: "/etc/NetworkManager/system-connections/multinic1.nmconnection /etc/systemd/network/10-multinic1.link"},
 	{name: "ifcfg files", flavour: testhost.Ifcfg, suite: "bookworm", toml: "name = \"ifcfg\"\n", backend: survey.Ifcfg,
 		files: "/etc/sysconfig/network-scripts/ifcfg-multinic1 /etc/sysconfig/network-scripts/route-multinic1 /etc/systemd/network/10-multinic1.link"},
