@@ -43,7 +43,7 @@ func parse(args []string) (needs, error) {
 		case codename.MatchString(arg):
 			n.suites = append(n.suites, arg)
 		default:
-			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie), kubelet, vm, or demo alone", arg)
+			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie, forky), kubelet, vm, or demo alone", arg)
 		}
 	}
 	if len(n.suites) == 0 {
