@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/page"
 	"multinicd/test/bed/testhost"
 )
 
@@ -55,10 +56,10 @@ func (n *node) wantQuietInstall() {
 	defer monitor.Stop()
 	n.sh(bare)
 	n.pin(built.this)
-	page := steps(n.T, "docs/install.md", "On Debian")
-	n.Logf("apt-get install:\n%s", n.follow(page[0]))
+	steps := page.Steps(n.T, "docs/install.md", "On Debian")
+	n.Logf("apt-get install:\n%s", n.follow(steps[0]))
 	n.wantIdle()
-	n.follow(page[1])
+	n.follow(steps[1])
 	events, err := monitor.Events()
 	if err != nil || len(events) > 0 {
 		n.Errorf("while it was installed the kernel said %v (%v), want nothing", events, err)
@@ -120,8 +121,8 @@ func (n *node) waitRestarted(number string) {
 
 func (n *node) upgradeAndBack() {
 	n.Helper()
-	page := steps(n.T, "docs/upgrade.md", "On Debian")
-	unattended := step{script: page[1].script, want: page[0].want}
+	steps := page.Steps(n.T, "docs/upgrade.md", "On Debian")
+	unattended := page.Step{Script: steps[1].Script, Want: steps[0].Want}
 	before, pid := n.ours(), n.property("MainPID")
 	for _, s := range []struct {
 		what, version string
@@ -137,7 +138,7 @@ func (n *node) upgradeAndBack() {
 			n.Logf("%s:\n%s", s.what, s.do())
 			n.waitStatus("2/2 NICs ready")
 		})
-		out := n.follow(steps(n.T, "docs/upgrade.md", "Afterwards")[0])
+		out := n.follow(page.Steps(n.T, "docs/upgrade.md", "Afterwards")[0])
 		now := n.property("MainPID")
 		if !strings.HasPrefix(out, "multinicd "+s.version+"\n") || now == pid {
 			n.Errorf("after the %s process %s has become %s, and version and status are\n%s", s.what, pid, now, out)
@@ -163,7 +164,7 @@ func (n *node) removeAndReinstall() {
 	n.Helper()
 	before := n.ours()
 	n.wantQuiet("remove and reinstall", func() {
-		n.Logf("apt-get remove:\n%s", n.follow(steps(n.T, "docs/uninstall.md", "On Debian")[0]))
+		n.Logf("apt-get remove:\n%s", n.follow(page.Steps(n.T, "docs/uninstall.md", "On Debian")[0]))
 		n.sh("! systemctl is-active multinicd; test -d /var/lib/multinicd; test -f /etc/multinicd/multinicd.toml")
 		n.wantAddresses("after the removal")
 		n.sh("apt-get install --yes multinicd")
@@ -177,7 +178,7 @@ func (n *node) purge() {
 	n.Helper()
 	n.wantQuiet("purge", func() {
 		n.sh("rm /etc/multinicd/node.yaml")
-		out := n.follow(steps(n.T, "docs/uninstall.md", "On Debian")[1])
+		out := n.follow(page.Steps(n.T, "docs/uninstall.md", "On Debian")[1])
 		n.Logf("apt-get purge:\n%s", out)
 		n.wantNamed(out)
 	})
@@ -201,8 +202,8 @@ func (n *node) purge() {
 // takeBack does by hand what docs/uninstall.md says, and the other NIC stays. What multinicd cleanup does is shown in test/suite/e2e.
 func (n *node) takeBack() {
 	n.Helper()
-	page := steps(n.T, "docs/uninstall.md", "Giving NICs back")
-	n.follow(page[1])
+	steps := page.Steps(n.T, "docs/uninstall.md", "Giving NICs back")
+	n.follow(steps[1])
 	if err := n.Reboot(n.Context()); err != nil {
 		n.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func TestTheDebOnAHostWithNetworkManagerOnly(t *testing.T) {
 func TestAptRefusesAPackageThatIsNotSigned(t *testing.T) {
 	n := newNode(t, "bookworm")
 	n.sh(bare)
-	n.follow(step{script: strings.ReplaceAll(steps(t, "docs/install.md", "On Debian")[0].script, "apt-get install", "# ")})
+	n.follow(page.Step{Script: strings.ReplaceAll(page.Steps(t, "docs/install.md", "On Debian")[0].Script, "apt-get install", "# ")})
 	n.sh("echo >>/srv/multinicd/apt/pool/main/multinicd_" + built.this + "_amd64.deb")
 	n.wantRefused("a changed package", "apt-get install --yes multinicd="+built.this, "Hash Sum mismatch")
 	n.sh("cd /srv/multinicd/apt/dists/stable/main/binary-amd64; rm Packages.gz; sed -i 's/^Size: ./&1/' Packages; rm -rf /var/lib/apt/lists/*")

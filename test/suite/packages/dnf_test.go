@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"multinicd/test/bed/page"
 )
 
 // standIn provides what only a mirror of RHEL would have; on the host it is Debian's.
@@ -37,7 +39,7 @@ func TestTheRPM(t *testing.T) {
 	d := newDNF(n)
 	d.run("install", d.standIn)
 
-	n.Logf("dnf install:\n%s", d.follow(steps(t, "docs/install.md", "On RHEL and its relatives")[0], "systemctl start", "# ", "dnf install", "dnf install --exclude=multinicd-"+built.next))
+	n.Logf("dnf install:\n%s", d.follow(page.Steps(t, "docs/install.md", "On RHEL and its relatives")[0], "systemctl start", "# ", "dnf install", "dnf install --exclude=multinicd-"+built.next))
 	n.sh("systemctl cat multinicd.service >/dev/null")
 	if got := n.property("UnitFileState") + " " + n.property("ActiveState"); got != "enabled inactive" {
 		t.Errorf("after the installation the service is %q, want enabled by preset, and inactive", got)
@@ -55,7 +57,7 @@ func TestTheRPM(t *testing.T) {
 		what, version string
 		do            func() string
 	}{
-		{"upgrade", built.next, func() string { return d.follow(steps(t, "docs/upgrade.md", "On RHEL and its relatives")[0]) }},
+		{"upgrade", built.next, func() string { return d.follow(page.Steps(t, "docs/upgrade.md", "On RHEL and its relatives")[0]) }},
 		{"downgrade", built.this, func() string { return d.run("downgrade", "multinicd") }},
 	} {
 		n.wantQuiet(s.what, func() {
@@ -72,7 +74,7 @@ func TestTheRPM(t *testing.T) {
 	n.sh("test -f /etc/multinicd/multinicd.toml.rpmnew")
 
 	n.wantQuiet("remove", func() {
-		out := d.follow(steps(t, "docs/uninstall.md", "On RHEL and its relatives")[0])
+		out := d.follow(page.Steps(t, "docs/uninstall.md", "On RHEL and its relatives")[0])
 		n.Logf("dnf remove:\n%s", out)
 		n.wantNamed(out)
 	})
@@ -128,18 +130,18 @@ func newDNF(n *node) *dnf {
 }
 
 // follow runs a step of a page: dnf here, the rest on the host.
-func (d *dnf) follow(s step, edit ...string) string {
+func (d *dnf) follow(s page.Step, edit ...string) string {
 	d.Helper()
 	var out, host string
-	for line := range strings.Lines(strings.NewReplacer(edit...).Replace(s.script)) {
+	for line := range strings.Lines(strings.NewReplacer(edit...).Replace(s.Script)) {
 		if args := strings.Fields(line); args[0] == "dnf" {
-			out += d.node.follow(step{script: host}) + d.run(args[1:]...)
+			out += d.node.follow(page.Step{Script: host}) + d.run(args[1:]...)
 			host = ""
 			continue
 		}
 		host += line
 	}
-	out += d.node.follow(step{script: host})
+	out += d.node.follow(page.Step{Script: host})
 	d.match(s, out)
 	return out
 }

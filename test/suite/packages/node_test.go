@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/page"
 	"multinicd/test/bed/testhost"
 )
 
@@ -100,17 +101,17 @@ func (n *node) waitStatus(line string) {
 // configure does what docs/install.md says, and waits for the NICs.
 func (n *node) configure() {
 	n.Helper()
-	page := steps(n.T, "docs/install.md", "Configure from a file")
-	n.follow(page[0], "node.yaml\"\nEND", "node.yaml\"\n[links]\nvirtual_kinds = [\"veth\"]\nEND")
+	steps := page.Steps(n.T, "docs/install.md", "Configure from a file")
+	n.follow(steps[0], "node.yaml\"\nEND", "node.yaml\"\n[links]\nvirtual_kinds = [\"veth\"]\nEND")
 	n.waitStatus("2/2 NICs ready")
 	text, err := n.ReadFile("/etc/multinicd/multinicd.toml")
 	if err != nil {
 		n.Fatal(err)
 	}
 	n.configured = string(text)
-	n.Logf("multinicd status:\n%s", n.follow(page[1]))
+	n.Logf("multinicd status:\n%s", n.follow(steps[1]))
 	n.sh("journalctl --sync")
-	n.Logf("journalctl NIC=multinic1:\n%s", n.follow(page[2]))
+	n.Logf("journalctl NIC=multinic1:\n%s", n.follow(steps[2]))
 	n.wantAddresses("after the configuration")
 }
 
