@@ -11,6 +11,7 @@ package examples
 
 import (
 	_ "embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -42,7 +43,7 @@ var (
 
 // Fill puts the values of a join in the places of a template's markers: @NODE@, @SERVER@, @CA_HASH@
 // and @EXPIRES@, and @JOIN_FILE@, which stands once on a line of its own, indented as the file is to
-// be. The error is ErrTemplate if there is no such line, or if there is another marker. It never has
+// be. The others stand between double quotes, or in a comment. The error is ErrTemplate if there is no such line, or if there is another marker. It never has
 // the join file in it.
 func (j Join) Fill(template string) (string, error) {
 	if strings.Count(template, "@JOIN_FILE@") != 1 || !joinFile.MatchString(template) {
@@ -56,10 +57,19 @@ func (j Join) Fill(template string) (string, error) {
 			return "", fmt.Errorf("%w: nothing is known for %s", ErrTemplate, m)
 		}
 	}
-	text := marker.ReplaceAllStringFunc(template, func(m string) string { return values[m] })
+	text := marker.ReplaceAllStringFunc(template, func(m string) string { return quoted(values[m]) })
 	return joinFile.ReplaceAllStringFunc(text, func(line string) string {
 		return indent(string(j.File), line[:strings.IndexByte(line, '@')])
 	}), nil
+}
+
+// quoted is a text as it stands between double quotes in YAML, and in TOML.
+func quoted(text string) string {
+	b, err := json.Marshal(text)
+	if err != nil {
+		return "" // no string has an error
+	}
+	return string(b[1 : len(b)-1])
 }
 
 func indent(text, by string) string {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"path/filepath"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -19,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/examples"
 )
 
 const (
@@ -46,15 +45,18 @@ func tokenCommand() *cli.Command {
 				Name:  "create",
 				Usage: "make a join token for one node, good for one join",
 				Description: "Prints the command to run on the machine. With --output-file the join file (token and CA) is\n" +
-					"written there, mode 0600, and the token is printed nowhere. Without it a cloud-init snippet is\n" +
-					"printed, WHICH CONTAINS THE TOKEN. A second token for the same node ends the first.",
+					"written there, mode 0600, and the token is printed nowhere. Without it user data for cloud-init is\n" +
+					"printed, WHICH CONTAINS THE TOKEN. With --template the user data is made of that file, such as\n" +
+					"examples/cloud-init/apt-token.yaml; together with --output-file it is written there, mode 0600.\n" +
+					"A second token for the same node ends the first.",
 				Action: createToken,
 				Flags: []cli.Flag{
 					node, kubeconfig,
 					&cli.DurationFlag{Name: "ttl", Value: 24 * time.Hour, Usage: "how long the token is good for, 10m to 168h"},
 					&cli.BoolFlag{Name: "replace", Usage: "let it take the place of a machine that has joined under this name"},
 					&cli.StringFlag{Name: "server", Usage: "`URL` by which the machine reaches the API server; absent: the kubeconfig's"},
-					&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write the join file to `FILE`, mode 0600"},
+					&cli.StringFlag{Name: "output-file", Aliases: []string{"o"}, Usage: "write the join file, or with --template the user data, to `FILE`, mode 0600"},
+					&cli.StringFlag{Name: "template", Usage: "make user data for cloud-init of `FILE`, in which @NODE@, @SERVER@, @CA_HASH@, @EXPIRES@ and a line @JOIN_FILE@ are filled in"},
 				},
 			},
 			{
@@ -117,6 +119,10 @@ func createToken(c *cli.Context) error {
 	case ttl > maxTTL:
 		return fmt.Errorf("%w: --ttl %s is too long: who finds a join token that nobody has used joins by it; at most %s", errUsage, ttl, maxTTL)
 	}
+	template, err := readTemplate(c.String("template"))
+	if err != nil {
+		return err
+	}
 	a, err := newAdmin(c.String("kubeconfig"))
 	if err != nil {
 		return err
@@ -147,21 +153,12 @@ func createToken(c *cli.Context) error {
 	if !a.welcome(c.Context, node) {
 		fmt.Fprintln(c.App.ErrWriter, "The bridge has not taken note of the token yet. Until it has the machine is refused (Forbidden): is it running, and does its log say that the admission policies are in force?")
 	}
-	if path := c.String("output-file"); path != "" {
-		if err := writeSecret(path, file.Encode()); err != nil {
-			_, failed := a.dropJoin(context.WithoutCancel(c.Context), node)
-			return errors.Join(err, failed)
-		}
-		_, err = fmt.Fprintf(c.App.Writer, "%s is good for one join of node %s, until %s. It holds a secret. On the machine:\n\n  %s\n",
-			path, node, expires.Local().Format(time.RFC3339), joinLine(server, filepath.Base(path), hash))
-		return err
+	join := examples.Join{Node: node, Server: server, CAHash: hash, File: file.Encode(), Expires: expires}
+	if err := printJoin(c, template, join); err != nil {
+		_, failed := a.dropJoin(context.WithoutCancel(c.Context), node)
+		return errors.Join(err, failed)
 	}
-	fmt.Fprintln(c.App.ErrWriter, "What follows contains the join token: keep it as you keep a password, or use --output-file.")
-	snippet, err := cloudConfig(node, expires, file, server, hash)
-	if err == nil {
-		_, err = io.WriteString(c.App.Writer, snippet)
-	}
-	return err
+	return nil
 }
 
 // welcome waits a moment until the bridge has given the token its right.
