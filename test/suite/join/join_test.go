@@ -3,15 +3,11 @@ package join
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"net"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed"
@@ -56,43 +52,6 @@ func (n *node) joinFile(more ...string) []string {
 		n.c.t.Fatal(err)
 	}
 	return []string{"multinicd", "join", "--server", n.c.bed.API().URL(), "--token-file", "/root/join", "--ca-hash", hash}
-}
-
-// cloudInit lets the host join by the snippet that token create prints, doing what cloud-init does with one: it writes the files,
-// and runs the commands one after the other.
-func (n *node) cloudInit() {
-	n.c.t.Helper()
-	text := n.c.bridgeOutput("token", "create", "--node", n.name, "--server", n.c.bed.API().URL())
-	var cloud struct {
-		Files []struct{ Path, Permissions, Content string } `json:"write_files"`
-		Run   [][]string                                    `json:"runcmd"`
-	}
-	if first, _, _ := strings.Cut(text, "\n"); first != "#cloud-config" {
-		n.c.t.Errorf("cloud-init takes no snippet that begins with %q", first)
-	}
-	if err := yaml.UnmarshalStrict([]byte(text), &cloud); err != nil {
-		n.c.t.Fatalf("%v\n%s", err, text)
-	}
-	for _, f := range cloud.Files {
-		mode, err := strconv.ParseUint(f.Permissions, 8, 32)
-		if err != nil {
-			n.c.t.Fatal(err)
-		}
-		file, err := v1.ParseJoinFile([]byte(f.Content))
-		if err != nil {
-			n.c.t.Fatal(err)
-		}
-		n.tokens[file.Token] = true
-		if err := n.WriteFile(f.Path, []byte(f.Content), fs.FileMode(mode)); err != nil {
-			n.c.t.Fatal(err)
-		}
-		if got := strings.TrimSpace(n.must("stat", "-c", "%a %U", f.Path)); got != "600 root" {
-			n.c.t.Errorf("%s is %s", f.Path, got)
-		}
-	}
-	for _, command := range cloud.Run {
-		n.must(command...)
-	}
 }
 
 // heard is a server of nothing, which counts who calls it.
@@ -261,7 +220,7 @@ func TestARevokedNodeWithoutAKubeletKeepsItsNICs(t *testing.T) {
 	c := newCluster(t)
 	n := c.newNode("revoked")
 	c.publish(n.name, "10.3.3.1/24")
-	n.cloudInit()
+	n.cloudInit(c.bridgeOutput("token", "create", "--node", n.name, "--server", c.bed.API().URL()))
 	n.address("10.3.3.1/24")
 	c.state(n.name, "Configured 1/1")
 	n.token()
