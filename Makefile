@@ -52,24 +52,24 @@ demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leav
 # the longest begin; three at a time, since they wait more than they compute. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
-	$(GO) run ./test/cmd/setup bookworm trixie kubelet vm
+	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet vm
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
 	$(GO) test $(TEST) -p 3 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
 
 .PHONY: test-all
-test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12 and 13
+test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12, 13 and testing
 	MULTINIC_LONG=1 $(MAKE) --no-print-directory test
 	$(MAKE) --no-print-directory test-packaged
 
 # What the tests of the main job and of faults show of a build from this tree, shown of the package, under the package's unit. The tests of faults
 # have a package of their own, whose binary can be told to end itself at a step; nothing else in it differs.
 .PHONY: test-packaged
-test-packaged: ## the tests on hosts again, with the .deb installed, on Debian 12 and 13
+test-packaged: ## the tests on hosts again, with the .deb installed, on Debian 12, 13 and testing
 	$(MAKE) --no-print-directory deb GOARCHES=amd64
 	$(MAKE) --no-print-directory deb GOARCHES=amd64 DIST=$(DIST)/failpoint TAGS=failpoint XZ_LEVEL=0
-	for suite in bookworm trixie; do \
+	for suite in bookworm trixie forky; do \
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/e2e; \
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/failpoint/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/fault; done
 
