@@ -3,6 +3,8 @@
 //
 // Nothing goes in; out comes the text of admission.yaml and nodelabel.yaml, as they are applied.
 //
+// The other files are for kubectl alone.
+//
 // It must not hold a second copy of anything. An administrator who applies a file of this folder,
 // and a bridge of the same version, then use the same bytes.
 //
