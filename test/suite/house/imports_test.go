@@ -1,5 +1,5 @@
 // Package house keeps the rules that the compiler does not know: who imports whom, which library stays in which room,
-// what the documents promise, and how tightly the unit is sandboxed.
+// how long a file and a package may be, what the documents promise, and how tightly the unit is sandboxed.
 //
 // In goes the source tree, read with the go command; out comes a sentence for each rule that is broken. The rules on
 // imports are the tables of CONTRIBUTING.md, read from there, so that there is one of each.
