@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,12 +17,12 @@ import (
 // cluster takes reports, unless it is down, and does something while it takes one.
 type cluster struct {
 	got  []string
-	down bool
+	down atomic.Bool
 	then func()
 }
 
 func (c *cluster) Report(_ context.Context, data []byte) error {
-	if c.down {
+	if c.down.Load() {
 		return errors.New("no route to host")
 	}
 	c.got = append(c.got, string(data))
@@ -54,12 +55,12 @@ func TestTheNewestReportIsDelivered(t *testing.T) {
 			b.Put(report(1))
 		}, want: []int64{1, 2}},
 		"the last of those that could not be delivered": {do: func(b *Box, c *cluster) {
-			c.down = true
+			c.down.Store(true)
 			b.Put(report(1))
 			synctest.Wait()
 			b.Put(report(2))
 			synctest.Wait()
-			c.down = false
+			c.down.Store(false)
 		}, want: []int64{2}},
 	} {
 		t.Run(name, func(t *testing.T) {
