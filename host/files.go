@@ -230,7 +230,7 @@ func (h *Host) Private(folder string) error {
 	mode, uid, ok := h.Permissions(folder)
 	switch {
 	case !ok || !mode.IsDir():
-		return fmt.Errorf("%s is no folder", folder)
+		return fmt.Errorf("%s is no folder; a symbolic link is not followed: name the folder itself as state.dir", folder)
 	case uid != os.Geteuid():
 		return fmt.Errorf("%s belongs to user %d, want %d: whatever is in it may be that user's", folder, uid, os.Geteuid())
 	case mode.Perm()&0o022 != 0:
