@@ -291,7 +291,8 @@ func TestASilentNodeKeepsItsStateAndIsNotReady(t *testing.T) {
 	n.renewLease()
 	n.becomes(done)
 
-	// A Job renews no Lease: its silence means nothing.
+	// A bridge that makes no Jobs does not believe a node that calls its report a Job's: the silence
+	// of its daemon counts. The rows of internal/bridge/status have the bridge that makes Jobs.
 	stop()
 	r := n.report(n.shell(), v1.StateConfigured, v1.ReasonConfigured)
 	o := n.shell()
@@ -307,9 +308,7 @@ func TestASilentNodeKeepsItsStateAndIsNotReady(t *testing.T) {
 		}
 		return ""
 	})
-	if got := brief(n.status()); got != done {
-		t.Errorf("after the Job it is %s", got)
-	}
+	n.becomes(silent)
 }
 
 func TestGarbageHarmsNobodyElse(t *testing.T) {
