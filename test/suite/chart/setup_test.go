@@ -52,7 +52,7 @@ func newCluster(t *testing.T, name string) *cluster {
 		}
 	})
 	b = bed.New(t)
-	c := &cluster{Cluster: b.OwnCluster(controlplane.Options{}), t: t, bed: b, name: name}
+	c := &cluster{Cluster: b.OwnCluster(controlplane.Options{OwnCredentials: true}), t: t, bed: b, name: name}
 	var err error
 	if c.helm, err = kubelet.Helm(t.Context(), t.Logf); err != nil {
 		t.Fatal(err)
