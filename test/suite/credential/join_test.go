@@ -206,7 +206,7 @@ func TestACloudInitSnippetHoldsTheJoinFile(t *testing.T) {
 		Files []struct{ Path, Permissions, Content string } `json:"write_files"`
 		Run   [][]string                                    `json:"runcmd"`
 	}
-	if err := yaml.Unmarshal([]byte(out), &cloud); err != nil || len(cloud.Files) != 1 || len(cloud.Run) != 2 {
+	if err := yaml.Unmarshal([]byte(out), &cloud); err != nil || len(cloud.Files) != 1 || len(cloud.Run) != 3 {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	file, err := v1.ParseJoinFile([]byte(cloud.Files[0].Content))
@@ -218,7 +218,7 @@ func TestACloudInitSnippetHoldsTheJoinFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "multinicd join --server https://192.0.2.1:6443 --token-file " + cloud.Files[0].Path + " --ca-hash " + hash
+	want := "multinicd join --server https://192.0.2.1:6443 --token-file " + cloud.Files[0].Path + " --ca-hash " + hash + " --timeout 10m"
 	if run != want || cloud.Files[0].Permissions != "0600" {
 		t.Errorf("it runs %q, mode %s; want %q", run, cloud.Files[0].Permissions, want)
 	}
