@@ -17,7 +17,7 @@ import (
 // not be asked to read them: it has to let go of this one link, by what it has in mind.
 func TestThePackageComesToAStockHostThatRuns(t *testing.T) {
 	t.Parallel()
-	for _, k := range stockKinds(netplan12+asTheCloud, netplan13+asTheCloud, keyfiles12+asTheCloud) {
+	for _, k := range stockKinds(netplan12 + asTheCloud) {
 		addresses := map[string]string{"the address that is leased": "192.168.100.10/24"}
 		if k.name == netplan12+asTheCloud || len(prerequisite.Long(k)) > 0 {
 			addresses["another address"] = "192.168.100.20/24"

@@ -16,6 +16,7 @@ func TestTheNodesAddressIsWhereItsAgentsHaveIt(t *testing.T) {
 	const object, address = "192.168.100.10/24", "192.168.100.7" // on the link that the object names by mistake
 	n := fileNode(t, bed.New(t), testhost.Options{}, nil)
 	n.must("sh", "-ec", "ip link set eth1 up; ip address add "+address+"/24 dev eth1")
+	n.eventually("addresses that the kernel still checks", "", n.tentative)
 	wish := nodeObject(nicYAML(1, mac1, object, "adopt: true"))
 	for _, c := range []struct{ name, file, text string }{
 		{"k3s' unit, on two lines", "/etc/systemd/system/k3s-agent.service", "[Service]\nExecStart=/usr/local/bin/k3s \\\n    agent \\\n        '--node-ip' \\\n        '" + address + "' \\\n\n"},

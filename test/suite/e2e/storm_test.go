@@ -39,7 +39,7 @@ func stormAddress(id int) (cidr, on string) {
 
 // NICs that come all at once, and NICs that come and go at random, under other names, and two of one MAC.
 func TestManyNICsComeAndGo(t *testing.T) {
-	onKinds(t, both(netplan12, netplan13+asTheCloud), comeAndGo)
+	onKinds(t, both(netplan12), comeAndGo)
 }
 
 func comeAndGo(t *testing.T, k kind) {
