@@ -129,6 +129,7 @@ func serve(t *testing.T, b *bed.Bed, dir string) {
 
 // cloudConfig is as much of cloud-init's user data as is used here.
 type cloudConfig struct {
+	Boot          [][]string  `json:"bootcmd,omitempty"`
 	PackageUpdate bool        `json:"package_update,omitempty"`
 	Packages      []string    `json:"packages,omitempty"`
 	WriteFiles    []cloudFile `json:"write_files"`

@@ -6,6 +6,7 @@ import (
 
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
+	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
 	"multinicd/test/bed/vm"
 )
@@ -13,9 +14,14 @@ import (
 // The machine as OpenStack makes it, with all of its ports, DHCP and a router on each: cloud-init names them, and takes the names back at every boot. The kernel, 6.1, does
 // not rename a link that is up.
 func TestAMachineWithItsPortsAtTheFirstBoot(t *testing.T) {
-	t.Parallel()
+	for _, kind := range prerequisite.Long(vm.Kinds[0]) {
+		portsAtTheFirstBoot(t, kind)
+	}
+}
+
+func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 	ctx := t.Context()
-	m := newMachine(t, "cloud-networkd", vm.Kinds[0], testhost.NIC{MAC: mac1, Segment: "data1"}, testhost.NIC{MAC: mac2, Segment: "data2"})
+	m := newMachine(t, "cloud-networkd", kind, testhost.NIC{MAC: mac1, Segment: "data1"}, testhost.NIC{MAC: mac2, Segment: "data2"})
 	one, two := installed.Entry(1, mac1, "192.168.100.10/24"), installed.Entry(2, mac2, "192.168.200.10/24")
 	m.want(m.UUID, one, two)
 	m.boots(func() error { return m.Boot(ctx) })
