@@ -75,21 +75,23 @@ func TestTestsThatSleepSayWhy(t *testing.T) {
 	}
 }
 
-// The pages of the test bed say which test holds what: a test that is renamed or gone holds nothing.
-func TestTheTestsThatThePageNamesAreThere(t *testing.T) {
+// Pages say which test holds what: a test that is renamed or gone holds nothing.
+func TestTheTestsThatPagesNameAreThere(t *testing.T) {
 	var all strings.Builder
 	for _, path := range goFiles(t, ".") {
 		if strings.HasSuffix(path, "_test.go") {
 			all.WriteString(read(t, path))
 		}
 	}
-	named := regexp.MustCompile("`(Test[A-Z]\\w+)`").FindAllStringSubmatch(read(t, "test/README.md"), -1)
-	if len(named) == 0 {
-		t.Error("test/README.md names no test")
-	}
-	for _, m := range named {
-		if !strings.Contains(all.String(), "\nfunc "+m[1]+"(t *testing.T)") {
-			t.Errorf("test/README.md names %s, and there is no such test", m[1])
+	for _, page := range []string{"test/README.md", "docs/threats.md"} {
+		named := regexp.MustCompile("`(Test[A-Z]\\w+)`").FindAllStringSubmatch(read(t, page), -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no test", page)
+		}
+		for _, m := range named {
+			if !strings.Contains(all.String(), "\nfunc "+m[1]+"(t *testing.T)") {
+				t.Errorf("%s names %s, and there is no such test", page, m[1])
+			}
 		}
 	}
 }
