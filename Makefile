@@ -73,6 +73,13 @@ test-packaged: ## the tests on hosts again, with the .deb installed, on Debian 1
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/e2e; \
 	  MULTINICD_TEST_DEB=$(abspath $(DIST))/failpoint/multinicd_$(VERSION)_amd64.deb MULTINICD_TEST_SUITE=$$suite $(GO) test -count=1 -timeout 30m ./test/suite/fault; done
 
+# The box is made of an image of the test bed, and booted without KVM on a host of the bed that has Vagrant and libvirt; with MULTINICD_VAGRANT=NAME it is
+# the machine NAME of this user's own Vagrant, which stays.
+.PHONY: test-vagrant
+test-vagrant: ## what vagrant/README.md says, and tests on that machine (as root; MULTINICD_VAGRANT=NAME: your own Vagrant)
+	$(if $(MULTINICD_VAGRANT),,$(GO) run ./test/cmd/setup vm)
+	MULTINIC_LONG=1 $(GO) test -count=1 -timeout 60m -v ./test/suite/vagrant
+
 # With -short internal/apply tries one in five of the operations at which a change may be cut off, and one in fifty of the lengths of a torn journal. Then
 # it tries each of them without the race detector.
 .PHONY: unit
