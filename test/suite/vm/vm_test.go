@@ -50,6 +50,23 @@ func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 	}
 	m.state("Pending 2/3 Configured Configured WaitingForNIC")
 	m.links("after an unplug", append(configured, mac3, "absent")...)
+
+	// The power is cut as soon as the change has begun.
+	m.cutIn(func() { m.want(m.UUID, installed.Entry(1, mac1, "192.168.100.11/24"), two) })
+	configured[1] = "multinic1 up mtu 1500 192.168.100.11/24"
+	m.boots(func() error { return m.Boot(ctx) })
+	if got := m.recovered(); got == "" || strings.Contains(got, "nothing was cut off") {
+		t.Errorf("the power was cut in no change, by the word of multinicd-recover.service:\n%s", got)
+	}
+	for _, when := range []string{"after a power cut", "after another boot"} {
+		m.isNamed(when)
+		m.state("Configured 2/2 Configured Configured")
+		m.links(when, configured...)
+		m.oneDefault(when)
+		if when == "after a power cut" {
+			m.boots(func() error { return m.Reboot(ctx) })
+		}
+	}
 }
 
 // identity: the object counts on the instance that it names, which the firmware tells, and on no other.
@@ -84,4 +101,18 @@ func (m *machine) recovered() string {
 func (m *machine) ready(want string) {
 	m.t.Helper()
 	bed.Eventually(m.t, m.Name, want, func() string { return m.c.State(m.Name) })
+}
+
+// cutIn cuts the power in the middle of the change that f begins: the machine's processor is reset as soon as a journal is there.
+func (m *machine) cutIn(f func()) {
+	m.t.Helper()
+	m.Sh(`cat >/run/cut <<'END'
+until set -- /var/lib/multinicd/journal-*; [ -e "$1" ]; do :; done
+echo b >/proc/sysrq-trigger
+END
+systemd-run --quiet --property=CPUWeight=1000 sh /run/cut`)
+	f()
+	if err := m.WentOff(m.t.Context()); err != nil {
+		m.t.Fatal(err)
+	}
 }
