@@ -97,7 +97,7 @@ func (s *Services) letGo(ctx context.Context, m plan.Manage, reason string) {
 	if m.Name != "" {
 		kept, err := s.bus.NetworkdLetGo(ctx, m.Index, netplan.OurFile)
 		if kept == "" && err == nil {
-			s.log.Info("networkd may not read its files and has let go of the link", "mac", m.MAC, "reason", reason)
+			s.log.Info("networkd was not asked to read its files, and has let go of the link", "mac", m.MAC, "reason", reason)
 			return
 		}
 		s.log.Warn("networkd keeps the link until the next boot", "mac", m.MAC, "reason", kept, "err", err)
