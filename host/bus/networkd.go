@@ -73,6 +73,9 @@ func (b *Bus) NetworkdLetGo(ctx context.Context, index int, ours func(file strin
 	if file == "" || err != nil { // networkd 257 looks by itself when a link gets another name
 		return "", err
 	}
+	if ours(file) { // with what was in it when networkd read it
+		return "networkd would configure the link anew by " + file + " as it was", nil
+	}
 	l, err := b.link(ctx, index)
 	if err != nil {
 		return "", err
