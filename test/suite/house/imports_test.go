@@ -103,6 +103,31 @@ func TestPackagesImportOnlyWhatTheTableAllows(t *testing.T) {
 	}
 }
 
+// The libraries that were chosen for the product are not quietly replaced by code of our own.
+func TestEachRoomUsesTheLibraryThatItIsNamedFor(t *testing.T) {
+	r, all := readRules(t), packages(t)
+	for library, rooms := range r.libraries {
+		for _, room := range rooms {
+			if room == "test files" {
+				continue
+			}
+			used := slices.ContainsFunc(all, func(p pkg) bool {
+				name := strings.TrimPrefix(p.ImportPath, module+"/")
+				return (name == room || strings.HasPrefix(name, room+"/")) &&
+					slices.ContainsFunc(p.Imports, func(i string) bool { return i == library || strings.HasPrefix(i, library+"/") })
+			})
+			if !used {
+				t.Errorf("%s is said to be of %s, which does not import it", library, room)
+			}
+		}
+	}
+	for _, library := range []string{"github.com/coreos/go-systemd", "github.com/godbus/dbus", "github.com/vishvananda/netlink", "k8s.io/client-go", "github.com/BurntSushi/toml", "github.com/urfave/cli"} {
+		if rooms := r.libraries[library]; len(rooms) == 0 || rooms[0] == "test files" {
+			t.Errorf("%s is to be kept, and has the rooms %q", library, rooms)
+		}
+	}
+}
+
 func TestTheTableRefuses(t *testing.T) {
 	r := readRules(t)
 	for _, c := range []struct {
