@@ -52,12 +52,13 @@ func TestALinkIsClosedToRouterAdvertisementsAndOpenedAgain(t *testing.T) {
 	n.conf6()
 	eui64 := []string{"fe80::ff:fe00:101/64"}
 	for _, test := range []struct {
-		name          string
-		up            bool // the link is up as it is found
-		before, after []string
+		name   string
+		up     bool   // the link is up as it is found
+		rename string // kernels before 6.2 rename no link that is up
+		before []string
 	}{
-		{name: "a link that is down"},
-		{name: "a link that is up", up: true, before: eui64},
+		{name: "a link that is down", rename: "multinic1"},
+		{name: "a link that is up", up: true, rename: "eth1", before: eui64},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			l := n.veth("eth1", testMAC)
@@ -70,10 +71,10 @@ func TestALinkIsClosedToRouterAdvertisementsAndOpenedAgain(t *testing.T) {
 			if found.Conf6 == nil || *found.Conf6 != (nic.Conf6{AcceptRA: 1}) {
 				t.Fatalf("found with %+v, want the kernel's defaults", found.Conf6)
 			}
-			c := nic.Change{Index: l.Index, MAC: l.MAC, Had: "eth1", Name: "multinic1", Up: !test.up, Add: prefixes("192.0.2.10/24"),
+			c := nic.Change{Index: l.Index, MAC: l.MAC, Had: "eth1", Name: test.rename, Up: !test.up, Add: prefixes("192.0.2.10/24"),
 				Conf6: &nic.Conf6{AddrGenMode: nic.AddrGenNone}, HadConf6: found.Conf6}
 			n.change(c)
-			got := n.link("multinic1")
+			got := n.link(test.rename)
 			if *got.Conf6 != *c.Conf6 || !got.Up || len(linkLocal(got)) != 0 {
 				t.Errorf("closed, but it has %s and %v", got.Conf6, linkLocal(got))
 			}
@@ -82,7 +83,7 @@ func TestALinkIsClosedToRouterAdvertisementsAndOpenedAgain(t *testing.T) {
 			if got := n.events(); len(got) != 0 {
 				t.Errorf("the second time there were events: %q", got)
 			}
-			n.change(c.Inverse())
+			n.undo(c)
 			back := n.link("eth1")
 			if *back.Conf6 != *found.Conf6 || back.Up != test.up {
 				t.Errorf("opened again, but it has %s, up %v", back.Conf6, back.Up)

@@ -125,6 +125,17 @@ func (n *namespace) change(c nic.Change) {
 	n.ok(n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(n.t.Context(), c))
 }
 
+// undo takes a change back, the name last, as the steps of plan.Live are undone: kernels before 6.2
+// rename no link that is up.
+func (n *namespace) undo(c nic.Change) {
+	n.t.Helper()
+	back := c.Inverse()
+	name := nic.Change{Index: c.Index, MAC: c.MAC, Had: back.Had, Name: back.Name}
+	back.Name = ""
+	n.change(back)
+	n.change(name)
+}
+
 // route adds somebody else's route.
 func (n *namespace) route(index int, to, via string, table, protocol int) {
 	n.t.Helper()

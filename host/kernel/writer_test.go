@@ -55,12 +55,12 @@ func TestChangeMakesEveryPartAndASecondTimeNothing(t *testing.T) {
 		t.Errorf("the second time there were events: %q", got)
 	}
 
-	n.change(c.Inverse())
+	n.undo(c)
 	if got := n.link("eth1"); got.MTU != 1500 || got.Up || len(got.Routes)+len(addresses(got)) != 0 {
 		t.Errorf("undone, but the link is %+v", got)
 	}
 	n.quiet()
-	n.change(c.Inverse())
+	n.undo(c)
 	if got := n.events(); len(got) != 0 {
 		t.Errorf("undoing the second time there were events: %q", got)
 	}
