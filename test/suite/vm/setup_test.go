@@ -84,6 +84,9 @@ const (
 	mac3 = "fa:16:3e:00:01:03"
 )
 
+// ports are the first two NICs.
+var ports = []testhost.NIC{{MAC: mac1, Segment: "data1"}, {MAC: mac2, Segment: "data2"}}
+
 // machine is a VM that is to become a node of the cluster by its user data.
 type machine struct {
 	*installed.Machine
@@ -91,8 +94,8 @@ type machine struct {
 	c *installed.Cluster
 }
 
-// newMachine makes one that is off, with its object still to come.
-func newMachine(t *testing.T, name string, kind vm.Kind, nics ...testhost.NIC) *machine {
+// newMachine makes one that is off, with its object still to come. What there is of user data stands behind that by which it becomes a node.
+func newMachine(t *testing.T, o vm.Options) *machine {
 	t.Helper()
 	b := bed.New(t)
 	c := installed.NewCluster(t, b)
@@ -101,9 +104,8 @@ func newMachine(t *testing.T, name string, kind vm.Kind, nics ...testhost.NIC) *
 	}
 	serve(t, b, repository(t))
 	// Every default route leads to the API server, and no subnet does.
-	data := userData(t, c, repository(t), name, b.APIBehind().URL())
-	v := b.VM(vm.Options{Name: name, Kind: kind, NICs: nics, UserData: data})
-	return &machine{Machine: installed.OnVM(t, v), t: t, c: c}
+	o.UserData = userData(t, c, repository(t), o.Name, b.APIBehind().URL()) + o.UserData
+	return &machine{Machine: installed.OnVM(t, b.VM(o)), t: t, c: c}
 }
 
 // serve has the repositories at repositoryURL, until the test ends.

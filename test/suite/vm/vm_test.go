@@ -21,7 +21,7 @@ func TestAMachineWithItsPortsAtTheFirstBoot(t *testing.T) {
 
 func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 	ctx := t.Context()
-	m := newMachine(t, "cloud-networkd", kind, testhost.NIC{MAC: mac1, Segment: "data1"}, testhost.NIC{MAC: mac2, Segment: "data2"})
+	m := newMachine(t, vm.Options{Name: "cloud-networkd", Kind: kind, NICs: ports})
 	one, two := installed.Entry(1, mac1, "192.168.100.10/24"), installed.Entry(2, mac2, "192.168.200.10/24")
 	m.want(m.UUID, one, two)
 	m.boots(func() error { return m.Boot(ctx) })
@@ -64,6 +64,28 @@ func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 		m.links(when, configured...)
 		m.oneDefault(when)
 		if when == "after a power cut" {
+			m.boots(func() error { return m.Reboot(ctx) })
+		}
+	}
+}
+
+// The machine as the RHEL family has it, with NetworkManager, and a kernel that renames a link that is up: its ports come once it has booted, and cloud-init is not told.
+func TestAMachineThatGetsItsPortsLater(t *testing.T) {
+	ctx := t.Context()
+	m := newMachine(t, vm.Options{Name: "cloud-networkmanager", Kind: vm.Kinds[1]})
+	m.want(m.UUID, installed.Entry(1, mac1, "192.168.100.10/24"), installed.Entry(2, mac2, "192.168.200.10/24"))
+	m.boots(func() error { return m.Boot(ctx) })
+	m.state("Pending 0/2 WaitingForNIC WaitingForNIC")
+	for _, nic := range ports {
+		if err := m.Plug(ctx, nic); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, when := range []string{"with its ports", "after a boot"} {
+		m.state("Configured 2/2 Configured Configured")
+		m.links(when, mac1, "multinic1 up mtu 1500 192.168.100.10/24", mac2, "multinic2 up mtu 1500 192.168.200.10/24")
+		m.oneDefault(when)
+		if when == "with its ports" {
 			m.boots(func() error { return m.Reboot(ctx) })
 		}
 	}
