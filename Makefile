@@ -151,12 +151,12 @@ $(DIST)/bin/$(VERSION)/LICENSES.bridge: go.mod go.sum
 .PHONY: deb
 deb: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.deb for amd64 and arm64, the same again byte for byte (installs debhelper)
 	@packaging/prerequisites.sh deb
-	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/deb/build.sh $$arch $(DIST); done
+	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/deb/build.sh $$arch $(DIST); done | packaging/sums.sh $(DIST)
 
 .PHONY: rpm
 rpm: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.rpm for x86_64 and aarch64, likewise (installs rpm)
 	@packaging/prerequisites.sh rpm
-	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/rpm/build.sh $$arch $(DIST); done
+	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/rpm/build.sh $$arch $(DIST); done | packaging/sums.sh $(DIST)
 
 # Images. IMAGE_PREFIX is what their names begin with: localhost/ is nobody's registry, so that nothing is pulled by mistake.
 IMAGE_PREFIX ?= localhost/
@@ -165,14 +165,27 @@ IMAGE = SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run ./tools/image -dir $(DI
 .PHONY: image
 image: $(foreach arch,$(GOARCHES),$(PACKAGED)/linux_$(arch)/multinicd $(PACKAGED)/linux_$(arch)/multinic-bridge) $(PACKAGED)/LICENSES $(PACKAGED)/LICENSES.bridge ## dist/*.oci.tar, images for amd64 and arm64 with their SBOM, likewise: multinic-bridge, and multinicd for Jobs
 	@$(IMAGE) -name $(IMAGE_PREFIX)multinic-bridge -title 'the part of multinicd that runs in a cluster' -command multinic-bridge -user 65532:65532 \
-	  -licenses $(PACKAGED)/LICENSES.bridge $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinic-bridge)
+	  -licenses $(PACKAGED)/LICENSES.bridge $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinic-bridge) | packaging/sums.sh $(DIST)
 	@$(IMAGE) -name $(IMAGE_PREFIX)multinicd -title 'configures the NICs of the node that it runs on, as a Job' -command multinicd \
-	  -licenses $(PACKAGED)/LICENSES $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinicd)
+	  -licenses $(PACKAGED)/LICENSES $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinicd) | packaging/sums.sh $(DIST)
+
+.PHONY: chart
+chart: ## dist/multinic-VERSION.tgz, the chart as one file, likewise
+	@mkdir -p $(DIST)
+	@$(PACKAGE_ENV) packaging/chart.sh $(DIST) | packaging/sums.sh $(DIST)
 
 .PHONY: repo
 repo: ## dist/repo: signed apt and dnf repositories of the packages in dist/ (GPG_KEY=..., else a throwaway key)
 	@packaging/prerequisites.sh repo
 	@packaging/repo/build.sh $(DIST)
+
+# The binaries are linked anew, so that what is signed was made of this commit, whatever was in the folder.
+.PHONY: release
+release: ## dist/release/VERSION: packages, images and chart with signatures and provenance (GPG_KEY=..., BUILDER=https://...)
+	@packaging/prerequisites.sh release
+	rm -rf $(PACKAGED)
+	$(MAKE) --no-print-directory deb rpm image chart
+	@$(PACKAGE_ENV) GOARCHES='$(GOARCHES)' IMAGE_PREFIX='$(IMAGE_PREFIX)' packaging/release.sh $(DIST)
 
 .PHONY: clean
 clean: ## remove what make built in this tree (bin/, dist/); the tests' cache stays

@@ -1,14 +1,15 @@
 #!/bin/bash
-# Installs with apt-get the Debian packages that `make deb`, `make rpm`, `make repo` or the tests of
-# packages need, and says which. Packages that are already there are left alone, which takes no
-# time. Arguments: deb, rpm, repo, test.
+# Installs with apt-get the Debian packages that `make deb`, `make rpm`, `make repo`, `make release` or
+# the tests of packages need, and says which. Packages that are already there are left alone, which
+# takes no time. Arguments: deb, rpm, repo, release, test.
 set -euo pipefail
 
 declare -A programs=(
 	[deb]="dpkg-buildpackage:dpkg-dev dh:debhelper fakeroot:fakeroot xz:xz-utils"
 	[rpm]="rpmbuild:rpm xz:xz-utils"
 	[repo]="apt-ftparchive:apt-utils gpg:gnupg rpmsign:rpm createrepo_c:createrepo-c"
-	[test]="groff:groff-base lintian:lintian rpmlint:rpmlint dnf:dnf"
+	[release]="gpg:gnupg jq:jq skopeo:skopeo"
+	[test]="groff:groff-base lintian:lintian rpmlint:rpmlint dnf:dnf gpgv:gpgv"
 )
 
 missing=()

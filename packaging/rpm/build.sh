@@ -29,5 +29,7 @@ if ! HOME=$scratch rpmbuild -bb --target "$arch-linux" --define "_topdir $scratc
 	cat "$scratch/log" >&2
 	exit 1
 fi
+# The header says which rpm has built the package.
+go run ./tools/rpmversion "$scratch/RPMS/$arch/$name"
 cp "$scratch/RPMS/$arch/$name" "$out/"
 echo "$out/$name"

@@ -118,7 +118,7 @@ func goBuild(ctx context.Context, dir string, env []string, args ...string) erro
 
 // RunMake makes packages of the tree at root into the folder dist, with little compression, and with more of make's arguments and of the environment.
 func RunMake(ctx context.Context, root, dist string, env []string, args ...string) error {
-	args = append([]string{"--no-print-directory", "-C", root, "DIST=" + dist, "SOURCE_DATE_EPOCH=" + packageEpoch, "XZ_LEVEL=0"}, args...)
+	args = append([]string{"--no-print-directory", "-C", root, "DIST=" + dist, "SOURCE_DATE_EPOCH=" + PackageEpoch, "XZ_LEVEL=0"}, args...)
 	cmd := exec.CommandContext(ctx, "make", args...)
 	for _, v := range os.Environ() {
 		// This may be running below another make.
@@ -133,5 +133,5 @@ func RunMake(ctx context.Context, root, dist string, env []string, args ...strin
 	return nil
 }
 
-// packageEpoch is the time of everything in the packages of tests.
-const packageEpoch = "1767225600"
+// PackageEpoch is the time of everything in the packages of tests, in seconds.
+const PackageEpoch = "1767225600"

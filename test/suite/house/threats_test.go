@@ -58,10 +58,15 @@ func hasTest(t *testing.T, folder, test string) bool {
 	return false
 }
 
-// A report to an address that nobody reads is lost.
-func TestThePlaceholderOfTheAddressIsNamedWhileItIsThere(t *testing.T) {
-	const placeholder = "security@example.com"
-	if there, named := strings.Contains(read(t, "SECURITY.md"), placeholder), strings.Contains(read(t, "README.md"), placeholder); there != named {
-		t.Errorf("the placeholder is in SECURITY.md: %v, in README.md: %v", there, named)
+// A report to an address that nobody reads is lost, and a key whose fingerprint nobody knows proves nothing.
+func TestPlaceholdersAreNamedWhileTheyAreThere(t *testing.T) {
+	const address, fingerprint = "security@example.com", "0000 0000 0000 0000 0000  0000 0000 0000 0000 0000"
+	for placeholder, pages := range map[string][]string{address: {"README.md"}, fingerprint: {"README.md", "docs/verify.md"}} {
+		there := strings.Contains(read(t, "SECURITY.md"), placeholder)
+		for _, page := range pages {
+			if named := strings.Contains(read(t, page), placeholder); there != named {
+				t.Errorf("the placeholder %s is in SECURITY.md: %v, in %s: %v", placeholder, there, page, named)
+			}
+		}
 	}
 }

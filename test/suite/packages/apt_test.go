@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/page"
 	"multinicd/test/bed/testhost"
 )
@@ -245,6 +246,34 @@ func TestAptRefusesAPackageThatIsNotSigned(t *testing.T) {
 	n.wantRefused("a changed release", "apt-get update --error-on=any", "signatures were invalid")
 	if _, err := n.ReadFile("/usr/bin/multinicd"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("multinicd is there (%v)", err)
+	}
+}
+
+// A repository that was made once and never renewed ends, in the words that docs/verify.md has.
+func TestAptRefusesARepositoryThatNobodyRenews(t *testing.T) {
+	build(t)
+	dist := t.TempDir()
+	if _, err := script(t, dist, nil, "cp "+filepath.Join(built.dir, files()[0])+" "+filepath.Join(built.dir, "SHA256SUMS")+" ."); err != nil {
+		t.Fatal(err)
+	}
+	if err := artifact.RunMake(t.Context(), filepath.Join(built.dir, "tree"), dist, nil, "repo", "REPO_URL="+folder, "REPO_DAYS=-1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, suite := range []string{"bookworm", "trixie"} {
+		t.Run(suite, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t, suite)
+			n.serve(filepath.Join(dist, "repo"))
+			n.sh(bare)
+			n.follow(page.Step{Script: strings.ReplaceAll(page.Steps(t, "docs/install.md", "On Debian")[0].Script, "apt-get", "# ")})
+			step := page.Steps(t, "docs/verify.md", "A repository that nobody renews")[0]
+			step.Want = strings.ReplaceAll(step.Want, server, strings.ReplaceAll(folder, "//", ""))
+			out, err := n.Shell(t.Context(), step.Script+" 2>&1")
+			if err == nil {
+				t.Errorf("apt takes a repository that ended yesterday:\n%s", out)
+			}
+			n.match(step, out)
+		})
 	}
 }
 

@@ -30,8 +30,7 @@ type node struct {
 	configured string // multinicd.toml as the administrator has made it
 }
 
-// newNode boots it, with somebody to talk to on each segment, and copies the repositories to where docs/install.md
-// fetches them from.
+// newNode boots it, with somebody to talk to on each segment, and with the repositories.
 func newNode(t *testing.T, suite string) *node {
 	t.Helper()
 	return newNodeWith(t, testhost.Options{Suite: suite})
@@ -48,20 +47,26 @@ func newNodeWith(t *testing.T, o testhost.Options) *node {
 	}
 	o.Name, o.NICs = "worker-node-01", bed.NICs(nodeMACs...)
 	n := &node{T: t, Host: b.HostWith(o), bed: b}
-	pack := exec.CommandContext(t.Context(), "tar", "-C", filepath.Join(built.dir, "repo"), "-c", ".")
-	unpack := n.Command(t.Context(), "sh", "-c", "mkdir -p /srv/multinicd && tar -C /srv/multinicd -x")
+	n.serve(filepath.Join(built.dir, "repo"))
+	return n
+}
+
+// serve copies a folder of repositories to where docs/install.md fetches them from.
+func (n *node) serve(repo string) {
+	n.Helper()
+	pack := exec.CommandContext(n.Context(), "tar", "-C", repo, "-c", ".")
+	unpack := n.Command(n.Context(), "sh", "-c", "rm -rf /srv/multinicd && mkdir -p /srv/multinicd && tar -C /srv/multinicd -x")
 	stream, err := pack.StdoutPipe()
 	if err != nil {
-		t.Fatal(err)
+		n.Fatal(err)
 	}
 	unpack.Stdin = stream
 	if err := pack.Start(); err != nil {
-		t.Fatal(err)
+		n.Fatal(err)
 	}
 	if out, err := unpack.CombinedOutput(); err != nil || pack.Wait() != nil {
-		t.Fatalf("copying the repositories: %v\n%s", err, out)
+		n.Fatalf("copying the repositories: %v\n%s", err, out)
 	}
-	return n
 }
 
 // sh runs a script on the host, to its first failure, and gives all that it prints.

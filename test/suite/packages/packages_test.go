@@ -38,20 +38,30 @@ func TestMain(m *testing.M) {
 
 // built is what all tests of the package share.
 var built struct {
-	once sync.Once
-	dir  string // with the packages of both versions, repo/ and tree/
-	this string // version of the tree
-	next string
-	err  error
+	copied, made sync.Once
+	dir          string // with the packages of both versions, repo/ and tree/
+	this         string // version of the tree
+	next         string
+	err          error
+}
+
+// source copies the tree, because one that somebody works in changes between two builds.
+func source(t *testing.T) {
+	t.Helper()
+	prerequisite.Require(t)
+	tools(t)
+	built.copied.Do(func() { built.err = copySource(t) })
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
 }
 
 // build makes the packages of this version for both architectures, those of the next version for this one, which also
 // has another multinicd.toml, and the repositories. It takes 40 s.
 func build(t *testing.T) {
 	t.Helper()
-	prerequisite.Require(t)
-	tools(t)
-	built.once.Do(func() { built.err = buildAll(t) })
+	source(t)
+	built.made.Do(func() { built.err = buildAll(t) })
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
@@ -60,14 +70,13 @@ func build(t *testing.T) {
 // tools installs what packages are built and looked at with.
 func tools(t *testing.T) {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), bed.Path(t, "packaging/prerequisites.sh"), "deb", "rpm", "repo", "test").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), bed.Path(t, "packaging/prerequisites.sh"), "deb", "rpm", "repo", "release", "test").CombinedOutput()
 	if err != nil {
 		t.Fatalf("installing what packages are built with: %v\n%s", err, out)
 	}
 }
 
-func buildAll(t *testing.T) error {
-	var err error
+func copySource(t *testing.T) (err error) {
 	if built.dir, err = os.MkdirTemp("", "multinicd-packages-"); err != nil {
 		return err
 	}
@@ -75,7 +84,6 @@ func buildAll(t *testing.T) error {
 	if err := os.Chmod(built.dir, 0o755); err != nil {
 		return err
 	}
-	// A copy, because a tree that somebody works in changes between two builds.
 	root := filepath.Join(built.dir, "tree")
 	if err := copyTree(t, bed.Path(t, "."), root); err != nil {
 		return err
@@ -91,6 +99,10 @@ func buildAll(t *testing.T) error {
 		return err
 	}
 	built.next = built.this[:dot+1] + strconv.Itoa(patch+1)
+	return nil
+}
+
+func buildAll(t *testing.T) error {
 	conffile := filepath.Join(built.dir, "next.toml")
 	if err := os.WriteFile(conffile, append(config.Reference(), "\n# A line of the next version.\n"...), 0o644); err != nil {
 		return err
@@ -100,7 +112,7 @@ func buildAll(t *testing.T) error {
 		{"deb", "rpm", "VERSION=" + built.next, "GOARCHES=amd64", "CONFFILE=" + conffile},
 		{"repo", "REPO_URL=" + folder},
 	} {
-		if err := artifact.RunMake(t.Context(), root, built.dir, nil, args...); err != nil {
+		if err := artifact.RunMake(t.Context(), filepath.Join(built.dir, "tree"), built.dir, nil, args...); err != nil {
 			return err
 		}
 	}
