@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -123,4 +124,52 @@ func FuzzMessages(f *testing.F) {
 			concerns(kind, m, func(int, bool) bool { return false })
 		}
 	})
+}
+
+// A claim in another VLAN on the same cable is about another network. The kernel takes the tag off
+// the frame before a socket for ARP, or for IPv6, has the frame.
+func TestWhoClaimsAnAddressInAnotherVLANIsNoNeighbour(t *testing.T) {
+	n, l, other, p := pair(t)
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true})
+	all := []byte{0x33, 0x33, 0, 0, 0, 1}
+	for _, a := range []netip.Addr{netip.MustParseAddr("192.0.2.77"), netip.MustParseAddr("2001:db8::77")} {
+		protocol, claim := []byte{8, 6}, slices.Concat([]byte{0, 1, 8, 0, 6, 4, 0, 2}, p.MAC[:], a.AsSlice(), make([]byte, 6), a.AsSlice())
+		if a.Is6() {
+			protocol = []byte{0x86, 0xdd}
+			claim = slices.Concat([]byte{0x60, 0, 0, 0, 0, 24, unix.IPPROTO_ICMPV6, 255}, a.AsSlice(), netip.IPv6LinkLocalAllNodes().AsSlice(), []byte{136, 0, 0, 0, 0x20, 0, 0, 0}, a.AsSlice())
+		}
+		for tag, want := range map[string]bool{"": true, "\x81\x00\x00\x64": false, "\x88\xa8\x00\x05\x81\x00\x00\x06": false} {
+			stop := other.repeat(p.Index, slices.Concat(all, p.MAC[:], []byte(tag), protocol, claim))
+			n.in(func() {
+				if holder, inUse, err := n.ProbeAddress(t.Context(), l.Index, a, time.Second); inUse != want || err != nil || inUse && holder != p.MAC {
+					t.Errorf("%s claimed with the tags %x: got %v by %s, %v, want %v", a, tag, inUse, holder, err, want)
+				}
+			})
+			stop()
+		}
+	}
+}
+
+// repeat sends a frame by a link every few milliseconds, until stop.
+func (n *namespace) repeat(index int, frame []byte) (stop func()) {
+	n.t.Helper()
+	var socket int
+	var err error
+	n.in(func() { socket, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0) })
+	n.ok(err)
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			_ = unix.Sendto(socket, frame, 0, &unix.SockaddrLinklayer{Ifindex: index, Halen: 6})
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() { close(end); <-done; n.ok(unix.Close(socket)) }
 }

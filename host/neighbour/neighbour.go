@@ -83,14 +83,27 @@ func Ask(ctx context.Context, l nic.Link, a netip.Addr) (err error) {
 	return nil
 }
 
-// packetSocket is a socket for the frames of a protocol that come in by a link. The kind says
-// whether they come with their Ethernet headers (SOCK_RAW) or without (SOCK_DGRAM).
-func packetSocket(kind int, protocol uint16, index int) (*os.File, int, error) {
+// packetSocket is a socket for the frames of a protocol that come in by a link, are for this host,
+// and pass a filter. The kind says whether they come with their Ethernet headers (SOCK_RAW) or
+// without (SOCK_DGRAM). On a busy link the answers would find no room among all other frames.
+//
+// The kernel takes the tag of a VLAN that the link does not have off a frame, and marks the frame as
+// somebody else's: who has our address in another network is no neighbour.
+func packetSocket(kind int, protocol uint16, index int, filter ...unix.SockFilter) (*os.File, int, error) {
 	s, err := unix.Socket(unix.AF_PACKET, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, fmt.Errorf("opening a packet socket: %w", err)
 	}
 	f := os.NewFile(uintptr(s), "packets")
+	filter = append([]unix.SockFilter{
+		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: frameKind},
+		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.PACKET_OTHERHOST, Jf: 1},
+		{Code: unix.BPF_RET | unix.BPF_K},
+	}, filter...)
+	if err := unix.SetsockoptSockFprog(s, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}); err != nil {
+		_ = f.Close()
+		return nil, 0, fmt.Errorf("filtering packets: %w", err)
+	}
 	if err := unix.Bind(s, &unix.SockaddrLinklayer{Protocol: htons(protocol), Ifindex: index}); err != nil {
 		_ = f.Close()
 		return nil, 0, fmt.Errorf("listening for packets: %w", err)
@@ -98,11 +111,25 @@ func packetSocket(kind int, protocol uint16, index int) (*os.File, int, error) {
 	return f, s, nil
 }
 
+// frameKind is where a filter finds what the kernel says of a frame: SKF_AD_OFF + SKF_AD_PKTTYPE of
+// linux/filter.h.
+const frameKind = 0xfffff000 + 4
+
 func htons(v uint16) uint16 { return binary.NativeEndian.Uint16(binary.BigEndian.AppendUint16(nil, v)) }
 
 // arp asks for an address at intervals of every until somebody answers (RFC 826).
 func arp(ctx context.Context, l nic.Link, source, target netip.Addr, every time.Duration) (nic.MAC, error) {
-	f, s, err := packetSocket(unix.SOCK_DGRAM, unix.ETH_P_ARP, l.Index)
+	const sourceAt, targetAt = 14, 24
+	address := binary.BigEndian.Uint32(target.AsSlice())
+	f, s, err := packetSocket(unix.SOCK_DGRAM, unix.ETH_P_ARP, l.Index,
+		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: sourceAt},
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: address, Jt: 3},
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 3},
+		unix.SockFilter{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: targetAt},
+		unix.SockFilter{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: address, Jf: 1},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K, K: 1500},
+		unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K},
+	)
 	if err != nil {
 		return nic.MAC{}, err
 	}

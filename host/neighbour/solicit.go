@@ -33,13 +33,7 @@ func groupMAC(group netip.Addr) nic.MAC {
 // intervals of every, until somebody answers or asks the same question for himself (RFC 4862, 5.4).
 // The kernel would put a source address into our question, so we send the frame.
 func solicitation(ctx context.Context, l nic.Link, target netip.Addr, every time.Duration) (nic.MAC, error) {
-	f, s, err := packetSocket(unix.SOCK_RAW, unix.ETH_P_IPV6, l.Index)
-	if err != nil {
-		return nic.MAC{}, err
-	}
-	defer func() { _ = f.Close() }()
-	// On a busy link the answers would find no room among all other frames.
-	filter := []unix.SockFilter{
+	f, s, err := packetSocket(unix.SOCK_RAW, unix.ETH_P_IPV6, l.Index, []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: etherSize + 6}, // next header
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: unix.IPPROTO_ICMPV6, Jf: 4},
 		{Code: unix.BPF_LD | unix.BPF_B | unix.BPF_ABS, K: etherSize + ip6Size},
@@ -47,10 +41,11 @@ func solicitation(ctx context.Context, l nic.Link, target netip.Addr, every time
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: icmpAdvertisement, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 1500},
 		{Code: unix.BPF_RET | unix.BPF_K},
+	}...)
+	if err != nil {
+		return nic.MAC{}, err
 	}
-	if err := unix.SetsockoptSockFprog(s, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}); err != nil {
-		return nic.MAC{}, fmt.Errorf("filtering packets: %w", err)
-	}
+	defer func() { _ = f.Close() }()
 	// Answers go to all nodes, and the questions of others go to the group. The card has to let
 	// both through.
 	group := groupOf(target)
