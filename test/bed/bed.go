@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/attacker"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/proxy"
@@ -102,6 +103,21 @@ func (b *Bed) DHCP(segment string, o testhost.DHCP) *testhost.DHCPServer {
 		b.t.Fatal(err)
 	}
 	return s
+}
+
+// Attacker puts a neighbour who means harm on a segment.
+func (b *Bed) Attacker(segment string) *attacker.Attacker {
+	b.t.Helper()
+	a, err := attacker.New(b.World, segment)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(func() {
+		if err := a.Close(); err != nil {
+			b.t.Errorf("the attacker on segment %s: %v", segment, err)
+		}
+	})
+	return a
 }
 
 // NewHost makes a host that is off.

@@ -34,6 +34,8 @@ type DHCP struct {
 	// Fixed are addresses for hosts of these MACs. They may lie outside of those that are given
 	// away.
 	Fixed map[string]netip.Addr
+	// More are further options, in dnsmasq's words: "26,1280" is an MTU.
+	More []string
 }
 
 // DHCPServer is a dnsmasq in the switch. It runs from ServeDHCP on until Stop, or the end of the
@@ -84,6 +86,9 @@ func (w *World) ServeDHCP(ctx context.Context, segment string, o DHCP) (*DHCPSer
 		"--dhcp-option=" + router,
 		fmt.Sprintf("--dhcp-option=58,%d", int(o.Renew.Seconds())), fmt.Sprintf("--dhcp-option=59,%d", int((o.Lease * 7 / 8).Seconds())),
 		"--dhcp-hostsdir=" + s.fixed(), "--dhcp-leasefile=" + s.leases(), "--dhcp-authoritative", "--no-ping",
+	}
+	for _, option := range o.More {
+		s.args = append(s.args, "--dhcp-option-force="+option)
 	}
 	return s, s.Start(ctx)
 }

@@ -1,13 +1,13 @@
 package testhost
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net"
 	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"multinicd/test/bed/wire"
 )
 
 // RouterAddress is the link-local address of the router that Advertise makes, on whatever segment.
@@ -50,7 +50,7 @@ func (w *World) Advertise(segment string, prefix netip.Prefix) error {
 		_ = unix.Close(fd)
 		return fmt.Errorf("giving a router its address on segment %s: %w", segment, err)
 	}
-	message := advertisement(prefix, bridge.Attrs().HardwareAddr)
+	message := wire.Router{MAC: [6]byte(bridge.Attrs().HardwareAddr), Prefix: prefix}.Message()
 	all := &unix.SockaddrInet6{Addr: netip.MustParseAddr("ff02::1").As16(), ZoneId: uint32(index)}
 	if err := unix.Sendto(fd, message, 0, all); err != nil {
 		_ = unix.Close(fd)
@@ -74,19 +74,4 @@ func (w *World) Advertise(segment string, prefix netip.Prefix) error {
 		}
 	}()
 	return nil
-}
-
-// advertisement is the ICMPv6 message; the kernel fills in its checksum.
-func advertisement(prefix netip.Prefix, mac net.HardwareAddr) []byte {
-	const lifetime = 1800 // seconds, of all that is in it
-	m := make([]byte, 16, 56)
-	m[0], m[4] = 134, 64 // Router Advertisement, with a hop limit for the hosts
-	binary.BigEndian.PutUint16(m[6:], lifetime)
-	option := make([]byte, 32)
-	option[0], option[1], option[2], option[3] = 3, 4, 64, 0xc0 // Prefix Information: on the link, and for addresses
-	binary.BigEndian.PutUint32(option[4:], lifetime)
-	binary.BigEndian.PutUint32(option[8:], lifetime)
-	copy(option[16:], prefix.Masked().Addr().AsSlice())
-	m = append(m, option...)
-	return append(m, append([]byte{1, 1}, mac...)...) // Source Link-Layer Address
 }
