@@ -2,7 +2,8 @@
 // door, what it costs to hold them, how long a change takes to reach one of them, and what each node's Roles and RoleBindings add to a request.
 //
 // In go a real control plane, the bridge as a program of its own, and for each node the product's own client (internal/kube) with a connection and a
-// token of its own; no host is booted. Out come text and data in docs/performance/.
+// token of its own; no host is booted. Out come text and data in docs/performance/. With -flood it measures another thing: what others notice of one
+// node that writes as fast as it can.
 //
 // It must not be believed in seconds: all of it shares the machine's cores. Processor time is that of the processes that are measured alone, and the
 // ratios are what is worth comparing.
@@ -17,7 +18,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"runtime"
 	"sync"
 	"syscall"
@@ -43,6 +43,7 @@ func main() {
 	flag.IntVar(&f.changes, "changes", 300, "changes of an object, one after the other")
 	flag.IntVar(&f.requests, "requests", 4000, "requests for each figure about bindings")
 	flag.StringVar(&f.out, "out", "docs/performance", "`folder` for text and data, from the top of the repository; empty: only print")
+	flag.BoolVar(&f.flooded, "flood", false, "measure only what others notice of a node that floods the API server")
 	flag.Parse()
 	if flag.NArg() > 0 || f.size < few || f.atOnce < 1 || f.changes < 1 || f.requests < 1 {
 		fmt.Fprintf(os.Stderr, "fleet: takes no arguments, at least %d nodes, and no number below 1\n", few)
@@ -67,6 +68,7 @@ type fleet struct {
 	size, atOnce, changes, requests int
 	hold                            time.Duration
 	out                             string
+	flooded                         bool
 
 	begin   time.Time
 	box     *sandbox.Sandbox
@@ -83,10 +85,6 @@ func (f *fleet) logf(format string, args ...any) {
 }
 
 func (f *fleet) run(ctx context.Context) error {
-	root, err := artifact.RepositoryRoot()
-	if err != nil {
-		return err
-	}
 	res := results{Date: f.begin.UTC().Truncate(time.Second), Nodes: f.size, AtOnce: f.atOnce, Cores: runtime.NumCPU(), LoadBefore: sandbox.Load()}
 	if err := f.start(ctx); err != nil {
 		return err
@@ -94,6 +92,9 @@ func (f *fleet) run(ctx context.Context) error {
 	life, stop := context.WithCancel(ctx)
 	f.stop = stop
 	defer func() { stop(); f.running.Wait() }()
+	if f.flooded {
+		return f.measureFlood(ctx, life)
+	}
 
 	for _, step := range []struct {
 		what string
@@ -120,14 +121,7 @@ func (f *fleet) run(ctx context.Context) error {
 		}
 	}
 	res.LoadAfter = sandbox.Load()
-	fmt.Print(res.text())
-	if f.out == "" {
-		return nil
-	}
-	if !filepath.IsAbs(f.out) {
-		f.out = filepath.Join(root, f.out)
-	}
-	return res.write(f.out)
+	return f.keep(fleetPage, res, res.text())
 }
 
 func (f *fleet) start(ctx context.Context) (err error) {

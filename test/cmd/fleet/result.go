@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"multinicd/test/bed/artifact"
 )
 
 // phase is what something took that was done Things times: seconds by the clock, and processor seconds.
@@ -110,30 +112,41 @@ func (r results) text() string {
 }
 
 const (
-	page         = "fleet.md"
-	dataFile     = "fleet.json"
+	fleetPage    = "fleet"
 	resultsBegin = "<!-- results: written by make bench -->"
 	resultsEnd   = "<!-- end of results -->"
 )
 
-// write puts data and text into a folder; of the page what stands around the two markers is kept.
-func (r results) write(dir string) error {
-	data, err := json.MarshalIndent(r, "", " ")
+// keep prints the text of some results, and puts text and data into the folder for them; of the page what stands around the two markers is kept.
+func (f *fleet) keep(page string, results any, result string) error {
+	fmt.Print(result)
+	if f.out == "" {
+		return nil
+	}
+	dir := f.out
+	if !filepath.IsAbs(dir) {
+		root, err := artifact.RepositoryRoot()
+		if err != nil {
+			return err
+		}
+		dir = filepath.Join(root, dir)
+	}
+	data, err := json.MarshalIndent(results, "", " ")
 	if err != nil {
 		return fmt.Errorf("encoding the results: %w", err)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, page))
+	text, err := os.ReadFile(filepath.Join(dir, page+".md"))
 	if err != nil {
 		return fmt.Errorf("reading the page: %w", err)
 	}
 	head, rest, ok := strings.Cut(string(text), resultsBegin)
 	_, tail, ok2 := strings.Cut(rest, resultsEnd)
 	if !ok || !ok2 {
-		return fmt.Errorf("%s in %s has lost its markers %q and %q", page, dir, resultsBegin, resultsEnd)
+		return fmt.Errorf("%s.md in %s has lost its markers %q and %q", page, dir, resultsBegin, resultsEnd)
 	}
 	for name, text := range map[string]string{
-		dataFile: string(data) + "\n",
-		page:     head + resultsBegin + "\n\n" + r.text() + "\n" + resultsEnd + tail,
+		page + ".json": string(data) + "\n",
+		page + ".md":   head + resultsBegin + "\n\n" + result + "\n" + resultsEnd + tail,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return fmt.Errorf("writing the results: %w", err)
