@@ -2,6 +2,7 @@ package chart
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -203,8 +204,11 @@ func (m *member) goRound(ctx context.Context, c *controlplane.Cluster) error {
 		return err
 	}
 	o := m.kube.Get(ctx)
-	if o.Err != nil || o.Object == nil {
-		return fmt.Errorf("reading its object: %v, absent %v", o.Err, o.Absent)
+	if o.Err != nil {
+		return o.Err
+	}
+	if o.Object == nil {
+		return errors.New("reading its object: there is none")
 	}
 	report, err := v1.Report{Node: m.name, UID: o.Object.UID, Generation: o.Object.Generation, Phase: v1.PhaseDone, Executor: v1.ExecutorDaemon, Version: "former",
 		Interfaces: []v1.InterfaceStatus{{ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: v1.StateConfigured, Reason: v1.ReasonConfigured}}}.Encode()
