@@ -139,8 +139,11 @@ func (f *fleet) others(ctx context.Context) (flooded, error) {
 			body        []byte
 		}{{asNode, http.MethodGet, object, nil}, {asNode, http.MethodPatch, lease, now}, {asBridge, http.MethodGet, object, nil}} {
 			code, d, err := q.as.ask(ctx, q.method, q.url, q.body)
-			if err != nil || code != http.StatusOK {
-				return out, fmt.Errorf("%s %s: %d, %w", q.method, q.url, code, err)
+			if err != nil {
+				return out, err
+			}
+			if code != http.StatusOK {
+				return out, fmt.Errorf("%s %s: %d", q.method, q.url, code)
 			}
 			took[i] = append(took[i], d)
 		}
