@@ -16,7 +16,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
@@ -46,7 +45,6 @@ type member struct {
 	name  string
 	dir   string // of its credential
 	kube  *kube.Client
-	as    client.Client
 	mu    sync.Mutex
 	round int
 	wrong []string

@@ -35,9 +35,9 @@ const (
 )
 
 var (
-	own1, own2, own2v6 = netip.MustParseAddr("192.168.100.10"), netip.MustParseAddr("192.168.200.10"), netip.MustParseAddr("2001:db8:200::10")
-	own3, own3v6       = netip.MustParseAddr("192.168.3.10"), netip.MustParseAddr("2001:db8:3::10")
-	evil               = netip.MustParseAddr("fe80::bad:1")
+	own1, own2v6 = netip.MustParseAddr("192.168.100.10"), netip.MustParseAddr("2001:db8:200::10")
+	own3, own3v6 = netip.MustParseAddr("192.168.3.10"), netip.MustParseAddr("2001:db8:3::10")
+	evil         = netip.MustParseAddr("fe80::bad:1")
 )
 
 // attack is a row: what the neighbours do, and what is left of it once they have stopped.
