@@ -42,6 +42,26 @@ const (
 	// only where the bridge may make Jobs at all.
 	ExecutionAnnotation = "multinic.io/execution"
 
+	// PublisherLabel on a MultiNicNodeConfig names the publisher to which the object belongs. Nobody
+	// of internal/publish changes an object with another name, or with none.
+	PublisherLabel = "multinic.io/publisher"
+
+	// HandOverAnnotation on a MultiNicNodeConfig names the publisher that shall have the object from
+	// now on. Whoever owns the object sets the annotation, and the new owner removes it.
+	HandOverAnnotation = "multinic.io/hand-over-to"
+
+	// ReservedIDsAnnotation on a MultiNicNodeConfig has the ids that NICs had which are gone from
+	// the object, as JSON. internal/publish writes it.
+	ReservedIDsAnnotation = "multinic.io/reserved-ids"
+
+	// PublisherIntake is the publisher behind the HTTP door, as the label names it. It is also its
+	// field manager in server-side apply, and its ServiceAccount in SystemNamespace.
+	PublisherIntake = "multinic-intake"
+
+	// IntakeAudience is the audience of the tokens that the HTTP door takes. The API server takes no
+	// token of this audience.
+	IntakeAudience = "multinic-intake"
+
 	// ReadyLabel on a Node says "true", "false" or "unknown", as the condition Ready of the node's
 	// object does. The bridge keeps the label only where it was told to.
 	ReadyLabel = "multinic.io/ready"
