@@ -109,7 +109,7 @@ func newApp() *cli.App {
 			},
 		},
 	}
-	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand())
+	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand())
 	strict(app)
 	return app
 }

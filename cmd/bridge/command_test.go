@@ -40,7 +40,18 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"token unblock --node ../../x":     "no node name",
 		"token list extra":                 "token list takes no arguments",
 		"token list --output json":         "see multinic-bridge token list --help",
-		"version extra":                    "version takes no arguments",
+		"intake":                           "give --tls-cert-file and --tls-key-file, or --plain-http",
+		"intake extra":                     "intake takes no arguments",
+		"intake --tls-cert-file a":         "go together",
+		"intake --plain-http --tls-cert-file a --tls-key-file b": "exclude each other",
+		"intake --plain-http --client-ca-file a":                 "needs --tls-cert-file",
+		"intake --plain-http --removals some":                    "none of keep, apply and all",
+		"intake --plain-http --unknown-nodes make":               "neither wait nor publish",
+		"intake --plain-http --rate 0":                           "more than 0",
+		"intake --plain-http --max-nodes 0":                      "more than 0",
+		"intake --plain-http --timeout 1s":                       "not less",
+		"intake --plain-http --log-level loud":                   "debug, info, warn and error",
+		"version extra":                                          "version takes no arguments",
 	} {
 		t.Run(line, func(t *testing.T) {
 			app := newApp()

@@ -179,6 +179,10 @@ func TestTheTableRefuses(t *testing.T) {
 		{"a loop of the bridge knowing the wiring", "internal/bridge/jobs", "multinicd/internal/bridge", false, true},
 		{"a loop of the bridge speaking to the API server", "internal/bridge/jobs", "k8s.io/client-go/tools/events", false, false},
 		{"a fixture of the bridge's tests in a loop", "internal/bridge/jobs", "multinicd/internal/bridge/bridgetest", false, true},
+		{"the one writer knowing who publishes", "internal/publish", "multinicd/internal/intake", false, true},
+		{"the HTTP door writing by the one writer", "internal/intake", "multinicd/internal/publish", false, false},
+		{"the HTTP door knowing the bridge", "internal/intake", "multinicd/internal/bridge", false, true},
+		{"a loop of the bridge writing specs", "internal/bridge/status", "multinicd/internal/publish", false, true},
 		{"the bridge writing YAML for a host", "cmd/bridge", "multinicd/netplan", false, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -193,7 +197,7 @@ func TestTheTableRefuses(t *testing.T) {
 func TestTheDaemonDoesNotLinkTheBridge(t *testing.T) {
 	heavy := []string{"sigs.k8s.io/controller-runtime", "k8s.io/client-go/kubernetes", "k8s.io/client-go/informers",
 		"k8s.io/client-go/dynamic/dynamicinformer", "github.com/prometheus/client_golang",
-		module + "/internal/bridge"}
+		module + "/internal/bridge", module + "/internal/publish", module + "/internal/intake"}
 	for dep := range strings.Lines(goList(t, "-deps", "./cmd/multinicd")) {
 		dep = strings.TrimSpace(dep)
 		if slices.ContainsFunc(heavy, func(h string) bool { return dep == h || strings.HasPrefix(dep, h+"/") }) {
