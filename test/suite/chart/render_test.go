@@ -16,6 +16,8 @@ import (
 var everything = []string{"--set", "jobs.execution=auto,rollout.max=10%,publisher.create=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true," +
 	"metrics.dashboard.enabled=true,imagePullSecrets[0].name=pull,bridge.priorityClassName=system-cluster-critical,bridge.podLabels.a=b,bridge.nodeLabel=true,apf.enabled=true," +
 	"bridge.podAnnotations.a=b,bridge.nodeSelector.a=b,bridge.tolerations[0].operator=Exists,bridge.extraArgs[0]=--log-format=text," +
+	"intake.enabled=true,intake.service.name=publishers,intake.clientCASecret=ca,intake.allowAnonymous=true,intake.publishers[0].name=viola,intake.publishers[0].providers[0]=provider-a," +
+	"intake.from[0].namespaceSelector.matchLabels.a=b,intake.service.annotations.a=b,intake.extraArgs[0]=--max-nodes=10,intake.priorityClassName=x,intake.nodeSelector.a=b,intake.tolerations[0].operator=Exists," +
 	"networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b,metrics.serviceMonitor.labels.a=b,metrics.prometheusRule.labels.a=b"}
 
 // object is what the tests look at.
@@ -93,7 +95,10 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 	for _, key := range []string{"ServiceMonitor multinic-system/multinic-bridge", "PrometheusRule multinic-system/multinic", "ConfigMap multinic-system/multinic-dashboard",
 		"ServiceAccount multinic-system/multinic-viola", "Role multinic-nodes/multinic-bridge-jobs",
 		"ClusterRole /multinic-bridge-node-label", "ClusterRoleBinding /multinic-bridge-node-label", "ValidatingAdmissionPolicy /multinic-node-label",
-		"FlowSchema /multinic-nodes", "PriorityLevelConfiguration /multinic-nodes"} {
+		"FlowSchema /multinic-nodes", "PriorityLevelConfiguration /multinic-nodes",
+		"Deployment multinic-system/multinic-intake", "ServiceAccount multinic-system/multinic-intake", "Role multinic-system/multinic-intake", "ClusterRole /multinic-intake",
+		"Service multinic-system/publishers", "NetworkPolicy multinic-system/multinic-intake", "ServiceMonitor multinic-system/multinic-intake",
+		"ServiceAccount multinic-system/viola", "Role multinic-system/viola"} {
 		if with[key].Kind == "" {
 			t.Errorf("%s is not there when it is asked for", key)
 		}
@@ -127,6 +132,48 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 	}
 }
 
+// The door is as safe as it can be unless somebody says otherwise: TLS, nobody without a name, and no NIC goes because a list has not got it.
+func TestTheDoorIsShutByDefault(t *testing.T) {
+	const deployment, service = "Deployment multinic-system/multinic-intake", "Service multinic-system/viola-api"
+	byDefault, err := render(t, "--set", "intake.enabled=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := render(t, "--set", "intake.enabled=true,intake.plainHTTP=true,intake.service.port=80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := render(t, everything...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		name       string
+		spec       string
+		has, lacks []string
+	}{
+		{"by default", string(byDefault[deployment].Spec), []string{"--removals=keep", "--unknown-nodes=wait", "--tls-cert-file=", `"secretName":"viola-api-tls"`, `"readOnlyRootFilesystem":true`, `"runAsNonRoot":true`},
+			[]string{"--allow-anonymous", "--plain-http", "--client-ca-file"}},
+		{"its Service", string(byDefault[service].Spec), []string{`"port":443`, `"type":"ClusterIP"`, `"app.kubernetes.io/name":"multinic-intake"`}, nil},
+		{"without TLS", string(plain[deployment].Spec), []string{"--plain-http"}, []string{"--tls-cert-file", "secretName"}},
+		{"its Service without TLS", string(plain[service].Spec), []string{`"port":80,`}, nil},
+		{"with everything", string(all[deployment].Spec), []string{"--allow-anonymous", "--client-ca-file=", `"secretName":"ca"`, "--max-nodes=10"}, nil},
+		{"who reaches it", string(all["NetworkPolicy multinic-system/multinic-intake"].Spec), []string{`{"from":[{"namespaceSelector":{"matchLabels":{"a":"b"}}}],"ports":[{"port":"door","protocol":"TCP"}]}`,
+			`"egress":[{"ports":[{"port":443,"protocol":"TCP"},{"port":6443,"protocol":"TCP"}]}]`}, nil},
+	} {
+		for _, part := range row.has {
+			if !strings.Contains(row.spec, part) {
+				t.Errorf("%s there is no %s: %s", row.name, part, row.spec)
+			}
+		}
+		for _, part := range row.lacks {
+			if strings.Contains(row.spec, part) {
+				t.Errorf("%s there is %s: %s", row.name, part, row.spec)
+			}
+		}
+	}
+}
+
 func TestValuesThatAreNoneAreRefused(t *testing.T) {
 	for name, value := range map[string]string{
 		"a value that is not there":              "bridge.replica=3",
@@ -144,6 +191,12 @@ func TestValuesThatAreNoneAreRefused(t *testing.T) {
 		"less than two renewals":                 "bridge.silentAfter=4m59s",
 		"less than the bridge starts with":       "jobs.deadline=59s",
 		"no share of an API server":              "apf.shares=0",
+		"another word for what lists mean":       "intake.removals=sometimes",
+		"no rate":                                "intake.rate=0",
+		"a provider that cannot be one":          "intake.publishers[0].name=a,intake.publishers[0].providers[0]=a/b",
+		"a publisher without a provider":         "intake.publishers[0].name=a,intake.publishers[0].providers=",
+		"a publisher with the bridge's identity": "intake.publishers[0].name=multinic-bridge,intake.publishers[0].providers[0]=a",
+		"clients' certificates without TLS":      "intake.plainHTTP=true,intake.clientCASecret=ca",
 		"a label that the Deployment selects by": `bridge.podLabels.app\.kubernetes\.io/name=x`,
 	} {
 		t.Run(name, func(t *testing.T) {
