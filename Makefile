@@ -103,14 +103,14 @@ lint: ## gofmt, go vet, golangci-lint, helm lint
 
 # The plain manifests are the chart's: deploy/NAME.yaml is templates/NAME.yaml with the default values, and with what is named here. Without the
 # folders of this machine helm is built once for all trees, in minutes.
-MANIFESTS := admission apf bridge crds deployment jobs nodelabel publisher
+MANIFESTS := admission apf bridge crds deployment intake jobs nodelabel publisher
 HELM = CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath' $(GO) tool -modfile=tools/helm/go.mod helm
 
 .PHONY: generate
 generate: ## write the generated files anew: deepcopy code and CRDs from api/, the manifests of deploy/ from the chart, tables in docs/
 	$(GO) generate ./api/...
 	@for name in $(MANIFESTS); do \
-	  rendered=$$($(HELM) template multinic charts/multinic --namespace multinic-system --set publisher.create=true $$([ $$name != jobs ] || echo --set jobs.execution=auto) $$([ $$name != nodelabel ] || echo --set bridge.nodeLabel=true) $$([ $$name != apf ] || echo --set apf.enabled=true) --show-only templates/$$name.yaml); \
+	  rendered=$$($(HELM) template multinic charts/multinic --namespace multinic-system --set publisher.create=true $$([ $$name != jobs ] || echo --set jobs.execution=auto) $$([ $$name != nodelabel ] || echo --set bridge.nodeLabel=true) $$([ $$name != apf ] || echo --set apf.enabled=true) $$([ $$name != intake ] || echo --set intake.enabled=true) --show-only templates/$$name.yaml); \
 	  { echo '# Rendered from charts/multinic by `make generate`; do not edit.'; echo "$$rendered" | sed '/^# Source: /d' | cat -s; } >deploy/$$name.yaml; done
 	$(GO) generate $$($(GO) list ./... | grep -v '^multinicd/api/')
 

@@ -29,9 +29,9 @@ var programs = []program{
 	{"ip", "iproute2"},
 }
 
-// servers are for hosts that get their addresses from somebody: those of tests, not that of make
-// demo.
-var servers = []program{{"dnsmasq", "dnsmasq-base"}}
+// servers are for hosts that get their addresses from somebody, and for what pages have people send
+// to servers: those of tests, not that of make demo.
+var servers = []program{{"dnsmasq", "dnsmasq-base"}, {"curl", "curl"}}
 
 // machines are for virtual machines.
 var machines = []program{

@@ -53,30 +53,35 @@ type Bridge struct {
 
 // StartBridge runs the bridge as the ServiceAccount of its manifest. It ends with the sandbox, or by Stop or Kill.
 func StartBridge(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string) (*Bridge, error) {
-	token, err := Token(ctx, c, "multinic-system", "multinic-bridge")
+	return startAs(ctx, box, c, "multinic-bridge", binary, "run", "--health-address", "0", "--metrics-address", "0")
+}
+
+// startAs runs a command of multinic-bridge as a ServiceAccount of multinic-system.
+func startAs(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, account, binary string, args ...string) (*Bridge, error) {
+	token, err := Token(ctx, c, "multinic-system", account)
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp(box.Dir, "bridge-")
+	dir, err := os.MkdirTemp(box.Dir, account+"-")
 	if err != nil {
-		return nil, fmt.Errorf("making a folder for the bridge: %w", err)
+		return nil, fmt.Errorf("making a folder for %s: %w", account, err)
 	}
 	kubeconfig := filepath.Join(dir, "kubeconfig")
 	if err := os.WriteFile(kubeconfig, tokenKubeconfig(c, dir, token), 0o600); err != nil {
-		return nil, fmt.Errorf("writing the bridge's kubeconfig: %w", err)
+		return nil, fmt.Errorf("writing the kubeconfig of %s: %w", account, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), c.CA, 0o600); err != nil {
-		return nil, fmt.Errorf("writing the bridge's CA: %w", err)
+		return nil, fmt.Errorf("writing the CA for %s: %w", account, err)
 	}
 	b := &Bridge{LogFile: filepath.Join(dir, "log"), exited: make(chan struct{})}
 	log, err := os.Create(b.LogFile)
 	if err != nil {
-		return nil, fmt.Errorf("making the bridge's log: %w", err)
+		return nil, fmt.Errorf("making the log of %s: %w", account, err)
 	}
 	defer log.Close()
-	b.cmd = exec.Command(binary, "run", "--kubeconfig", kubeconfig, "--health-address", "0", "--metrics-address", "0")
+	b.cmd = exec.Command(binary, append(args, "--kubeconfig", kubeconfig)...)
 	b.cmd.Stdout, b.cmd.Stderr = log, log
-	if err := box.Start("bridge", b.cmd); err != nil {
+	if err := box.Start(account, b.cmd); err != nil {
 		return nil, err
 	}
 	go func() {
@@ -119,10 +124,10 @@ current-context: x
 `, c.URL, filepath.Join(dir, "ca.crt"), token)
 }
 
-// Token asks for a token of a ServiceAccount, good for some hours.
-func Token(ctx context.Context, c *controlplane.Cluster, namespace, account string) (string, error) {
+// Token asks for a token of a ServiceAccount, good for some hours. Without audiences it is for the API server.
+func Token(ctx context.Context, c *controlplane.Cluster, namespace, account string, audiences ...string) (string, error) {
 	lifetime := int64((8 * time.Hour).Seconds())
-	request := authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &lifetime}}
+	request := authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &lifetime, Audiences: audiences}}
 	if err := c.Post(ctx, "/api/v1/namespaces/"+namespace+"/serviceaccounts/"+account+"/token", &request); err != nil {
 		return "", fmt.Errorf("asking for a token of %s: %w", account, err)
 	}

@@ -92,8 +92,10 @@ func TestTheMatrixLeavesNoVerbOut(t *testing.T) {
 // verbsOf are the verbs that a target must be tried with.
 func verbsOf(tg target) []string {
 	switch {
-	case tg.sub == "token", tg.resource.Group == "authentication.k8s.io":
+	case tg.sub == "token", tg.resource.Group == "authentication.k8s.io", tg.resource.Group == "authorization.k8s.io":
 		return []string{"create"}
+	case tg.resource.Resource == "providers":
+		return []string{"publish"}
 	case tg.sub == "proxy":
 		return []string{"get"}
 	case tg.sub == "exec":

@@ -75,6 +75,9 @@ func (c *cluster) install() {
 	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/publisher.yaml"} {
 		apply(file)
 	}
+	if err := product.InstallIntake(c.t.Context(), c.Cluster); err != nil {
+		c.t.Fatal(err)
+	}
 	c.workloads()
 	apply("deploy/admission.yaml")
 	if err := c.Served(c.t.Context(), "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io",

@@ -98,6 +98,7 @@ func newStage(c *cluster) *stage {
 		c.bearerConfig(others["matrix-operator"]),
 		c.bearerConfig(others["matrix-edit-nodes"]),
 		c.bearerConfig(others["matrix-edit-system"]),
+		c.bearerConfig(c.kubectl("create", "token", v1.PublisherIntake, "-n", v1.SystemNamespace)),
 	} {
 		as, err := dynamic.NewForConfig(cfg)
 		if err != nil {

@@ -221,12 +221,16 @@ var targets = map[string]target{
 	"bindings of admission policies":            {binding, "ValidatingAdmissionPolicyBinding", "", newName, "", nil},
 	"validating webhooks":                       {gvr("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations"), "ValidatingWebhookConfiguration", "", newName, "", nil},
 
-	"Events of multinic-nodes":  {events, "Event", inside, newName, "", inNamespace(newEvent, inside)},
-	"Events of multinic-system": {events, "Event", system, newName, "", inNamespace(newEvent, system)},
-	"Events of default":         {events, "Event", "default", newName, "", inNamespace(newEvent, "default")},
-	"namespace multinic-nodes":  {gvr("", "v1", "namespaces"), "Namespace", "", inside, "", label},
-	"namespaces":                {gvr("", "v1", "namespaces"), "Namespace", "", newName, "", nil},
-	"who am I":                  {gvr("authentication.k8s.io", "v1", "selfsubjectreviews"), "SelfSubjectReview", "", "", "", nil},
+	"Events of multinic-nodes":      {events, "Event", inside, newName, "", inNamespace(newEvent, inside)},
+	"Events of multinic-system":     {events, "Event", system, newName, "", inNamespace(newEvent, system)},
+	"Events of default":             {events, "Event", "default", newName, "", inNamespace(newEvent, "default")},
+	"namespace multinic-nodes":      {gvr("", "v1", "namespaces"), "Namespace", "", inside, "", label},
+	"namespaces":                    {gvr("", "v1", "namespaces"), "Namespace", "", newName, "", nil},
+	"who is somebody (TokenReview)": {gvr("authentication.k8s.io", "v1", "tokenreviews"), "TokenReview", "", "", "", fields{"spec": fields{"token": "x"}}},
+	"what may somebody do (SubjectAccessReview)": {gvr("authorization.k8s.io", "v1", "subjectaccessreviews"), "SubjectAccessReview", "", "", "",
+		fields{"spec": fields{"user": "x", "nonResourceAttributes": fields{"path": "/x", "verb": "get"}}}},
+	"publish by the HTTP door, for a provider": {gvr(v1.Group, v1.Version, "providers"), "", system, "matrix-provider", "", nil},
+	"who am I": {gvr("authentication.k8s.io", "v1", "selfsubjectreviews"), "SelfSubjectReview", "", "", "", nil},
 }
 
 // paths are what is asked for beside all resources.

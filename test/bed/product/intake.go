@@ -1,0 +1,69 @@
+package product
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/sandbox"
+)
+
+// Intake is a running `multinic-bridge intake`.
+type Intake struct {
+	*Bridge
+	// Address is host:port, on loopback.
+	Address string
+}
+
+// InstallIntake applies the rights of deploy/intake.yaml, without the Pods that nobody runs here.
+func InstallIntake(ctx context.Context, c *controlplane.Cluster) error {
+	root, err := artifact.RepositoryRoot()
+	if err != nil {
+		return err
+	}
+	text, err := os.ReadFile(filepath.Join(root, "deploy/intake.yaml"))
+	if err != nil {
+		return fmt.Errorf("reading the manifests of the door: %w", err)
+	}
+	var rights []string
+	for doc := range strings.SplitSeq(string(text), "\n---") {
+		if strings.Contains(doc, "\nkind: ServiceAccount\n") || strings.Contains(doc, "\napiVersion: rbac.authorization.k8s.io/v1\n") {
+			rights = append(rights, doc)
+		}
+	}
+	if out, err := c.Apply(ctx, strings.Join(rights, "\n---\n"), "--server-side", "--force-conflicts"); err != nil {
+		return fmt.Errorf("installing the rights of the door: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// StartIntake runs the door as the ServiceAccount of its manifest, with more flags of the command, and waits until it is open. It ends with the
+// sandbox, or by Stop or Kill.
+func StartIntake(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string, flags ...string) (*Intake, error) {
+	args := append([]string{"intake", "--address", "127.0.0.1:0", "--health-address", "0", "--metrics-address", "0"}, flags...)
+	b, err := startAs(ctx, box, c, "multinic-intake", binary, args...)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		for line := range strings.Lines(b.Log()) {
+			var said struct{ Msg, Address string }
+			if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "serving" {
+				return &Intake{Bridge: b, Address: said.Address}, nil
+			}
+		}
+		select {
+		case <-b.exited:
+			return nil, fmt.Errorf("the door does not open: %s", b.Log())
+		case <-ctx.Done():
+			return nil, fmt.Errorf("waiting for the door: %w: %s", ctx.Err(), b.Log())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
