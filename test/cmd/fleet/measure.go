@@ -24,6 +24,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed/product"
+	"multinicd/test/bed/sandbox"
 )
 
 // admin is an administrator's client.
@@ -142,11 +143,11 @@ func (f *fleet) held(ctx context.Context) (holding, error) {
 		return h, err
 	}
 	for pid, to := range map[int]*float64{f.cluster.APIServer.PID(): &h.APIServerMiB, f.cluster.Etcd.PID(): &h.EtcdMiB, f.bridge.PID(): &h.BridgeMiB} {
-		if *to, err = memory(pid, "VmRSS:"); err != nil {
+		if *to, err = sandbox.Memory(pid, "VmRSS:"); err != nil {
 			return h, err
 		}
 	}
-	if h.BridgeMost, err = memory(f.bridge.PID(), "VmHWM:"); err != nil {
+	if h.BridgeMost, err = sandbox.Memory(f.bridge.PID(), "VmHWM:"); err != nil {
 		return h, err
 	}
 	requests, err := f.cluster.Requests()
@@ -245,14 +246,14 @@ func (f *fleet) cost(ctx context.Context) (costs, error) {
 		if err := run(callers * 5); err != nil { // the tokens are known to the API server from here on
 			return c, err
 		}
-		before, err := processor(f.cluster.APIServer.PID())
+		before, err := sandbox.Processor(f.cluster.APIServer.PID())
 		if err != nil {
 			return c, err
 		}
 		if err := run(f.requests); err != nil {
 			return c, err
 		}
-		after, err := processor(f.cluster.APIServer.PID())
+		after, err := sandbox.Processor(f.cluster.APIServer.PID())
 		if err != nil {
 			return c, err
 		}
