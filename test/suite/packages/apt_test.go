@@ -268,7 +268,7 @@ func TestAptRefusesARepositoryThatNobodyRenews(t *testing.T) {
 			n.follow(page.Step{Script: strings.ReplaceAll(page.Steps(t, "docs/install.md", "On Debian")[0].Script, "apt-get", "# ")})
 			step := page.Steps(t, "docs/verify.md", "A repository that nobody renews")[0]
 			step.Want = strings.ReplaceAll(step.Want, server, strings.ReplaceAll(folder, "//", ""))
-			out, err := n.Shell(t.Context(), step.Script+" 2>&1")
+			out, err := n.Shell(t.Context(), "exec 2>&1\n"+step.Script)
 			if err == nil {
 				t.Errorf("apt takes a repository that ended yesterday:\n%s", out)
 			}
