@@ -103,7 +103,7 @@ lint: ## gofmt, go vet, golangci-lint, helm lint
 
 # The plain manifests are the chart's: deploy/NAME.yaml is templates/NAME.yaml with the default values, and with what is named here. Without the
 # folders of this machine helm is built once for all trees, in minutes.
-MANIFESTS := admission apf bridge crds deployment intake jobs nodelabel publisher
+MANIFESTS := admission apf bridge crds deployment intake jobs nodelabel publisher quota
 HELM = CGO_ENABLED=0 GOFLAGS='$(GOFLAGS) -trimpath' $(GO) tool -modfile=tools/helm/go.mod helm
 
 .PHONY: generate

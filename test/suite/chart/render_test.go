@@ -197,6 +197,7 @@ func TestValuesThatAreNoneAreRefused(t *testing.T) {
 		"a publisher without a provider":         "intake.publishers[0].name=a,intake.publishers[0].providers=",
 		"a publisher with the bridge's identity": "intake.publishers[0].name=multinic-bridge,intake.publishers[0].providers[0]=a",
 		"clients' certificates without TLS":      "intake.plainHTTP=true,intake.clientCASecret=ca",
+		"a quota for no node":                    "quotas.nodes=0",
 		"a label that the Deployment selects by": `bridge.podLabels.app\.kubernetes\.io/name=x`,
 	} {
 		t.Run(name, func(t *testing.T) {

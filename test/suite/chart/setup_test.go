@@ -58,6 +58,7 @@ func newCluster(t *testing.T, name string) *cluster {
 		t.Fatal(err)
 	}
 	c.node = b.Node(name, 1, "02:00:00:00:01:01", "02:00:00:00:01:02")
+	c.kubectl("label", "node", name, "node-role.kubernetes.io/control-plane=") // all there is
 	return c
 }
 
