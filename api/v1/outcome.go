@@ -65,7 +65,8 @@ var ofReason = map[string]int32{
 	ReasonRolledBack:     ExitRolledBack, ReasonProbeFailed: ExitRolledBack, ReasonVerificationFailed: ExitRolledBack, ReasonChangeCrashed: ExitRolledBack,
 	ReasonApplyFailed: ExitFailed, ReasonValidationFailed: ExitFailed,
 	// another writer keeps undoing our change: the NIC is not as wanted, and nothing is waited for
-	ReasonDriftFighting: ExitFailed,
+	ReasonDriftFighting:  ExitFailed,
+	ReasonCleanupRefused: ExitRefused,
 }
 
 // exitCode is the exit code that a NIC's row means.

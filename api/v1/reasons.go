@@ -138,6 +138,10 @@ const (
 	// ReasonHeldBack: somebody rolled the node back by hand. The configuration before the object's
 	// present one is in force until the object changes.
 	ReasonHeldBack = "HeldBack"
+	// ReasonCleanupRefused: the cluster asked for a cleanup, and the node's own configuration says
+	// that the cluster's word is not enough. The NICs stay as they are. The node is Degraded until the
+	// object changes, or a trigger comes.
+	ReasonCleanupRefused = "CleanupRefused"
 	// ReasonNoBackend: no network manager that multinicd can speak to owns the host's networking.
 	ReasonNoBackend = "NoBackend"
 	// ReasonClockSkew: the host's clock and the API server's clock are more than two minutes apart.

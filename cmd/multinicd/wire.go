@@ -179,7 +179,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Ours: node.MayChange, Manager: node.NewServices(w.bus, w.log), Log: w.log, Dir: dir, Boot: boot,
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
-	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, NodeEvidence: w.name.Evidence, NodeDoubt: w.doubtLine, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete,
+	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, NodeEvidence: w.name.Evidence, NodeDoubt: w.doubtLine, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete, NoCleanup: !w.cfg.Source.Cleanup,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
 		Unsupported: chosen.Unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author, Namer: w.namer}}
 	w.machine.Reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive

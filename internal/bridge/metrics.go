@@ -97,7 +97,7 @@ var knownReasons = map[string]bool{
 	v1.ReasonAllInterfacesConfigured: true, v1.ReasonApplying: true, v1.ReasonInterfacesWaiting: true, v1.ReasonInterfacesFailed: true,
 	v1.ReasonNoReport: true, v1.ReasonNodeSilent: true, v1.ReasonReportRefused: true, v1.ReasonJobFailed: true, v1.ReasonJobStuck: true,
 	v1.ReasonIdentityMismatch: true, v1.ReasonNoBackend: true, v1.ReasonClockSkew: true,
-	v1.ReasonInvalidSpec: true, v1.ReasonHeldBack: true, v1.ReasonRemoved: true, v1.ReasonDriftFighting: true,
+	v1.ReasonInvalidSpec: true, v1.ReasonHeldBack: true, v1.ReasonRemoved: true, v1.ReasonDriftFighting: true, v1.ReasonCleanupRefused: true,
 }
 
 func bounded(reason string) string {

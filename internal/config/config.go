@@ -54,6 +54,7 @@ type Source struct {
 	Interval time.Duration // between two polls, or two looks at the file
 	Resync   time.Duration // between two looks at the whole machine when nothing happens
 	File     string        // absolute path, set exactly when Mode is "file"
+	Cleanup  bool          // whether the cluster may order a cleanup
 }
 
 // API says how the API server is reached. At most one of Server and Kubeconfig is set. With
@@ -130,7 +131,7 @@ func Reference() []byte { return append([]byte(nil), reference...) }
 func Default() Config {
 	return Config{
 		OnDelete: "retain",
-		Source:   Source{Mode: "watch", Interval: 30 * time.Second, Resync: 5 * time.Minute},
+		Source:   Source{Mode: "watch", Interval: 30 * time.Second, Resync: 5 * time.Minute, Cleanup: true},
 		API:      API{Namespace: "multinic-system", ReportNamespace: "multinic-nodes"},
 		Join:     Join{KubeletKubeconfig: "/etc/kubernetes/kubelet.conf"},
 		Backend:  Backend{Name: "auto", Activation: "live", DAD: "fast"},

@@ -50,6 +50,7 @@ instance_id = "i-0123456789abcdef0"
 on_delete = "restore"
 [source]
 resync = "30s"
+cleanup = false
 [api]
 namespace = "a"
 report_namespace = "b"

@@ -37,6 +37,7 @@ func (c *Config) settings() []setting {
 		duration("source.interval", &c.Source.Interval, 5*time.Second, time.Hour),
 		duration("source.resync", &c.Source.Resync, 30*time.Second, 24*time.Hour),
 		text("source.file", &c.Source.File, optional(absolute)),
+		flag("source.cleanup", &c.Source.Cleanup),
 
 		text("api.server", &c.API.Server, optional(httpsURL)),
 		text("api.ca_file", &c.API.CAFile, optional(absolute)),

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/asked"
 	"multinicd/internal/daemon/status"
 )
 
@@ -45,6 +47,15 @@ const leftMessage = "everything was given back by multinicd cleanup; the NICs ar
 
 // cleanedMessage says how it is after the cluster has asked for a cleanup.
 const cleanedMessage = "every NIC was given back, as the cluster asked; the next change of the object, or a trigger, configures them again"
+
+// vetoed is the remark of a node that was asked for a cleanup and keeps its NICs; nil: it was not.
+func (d *Daemon) vetoed(wish asked.Wish) *v1.Remark {
+	if !wish.Vetoed || !d.NoCleanup {
+		return nil
+	}
+	return &v1.Remark{Reason: v1.ReasonCleanupRefused,
+		Message: "the cluster asked for a cleanup, and this node keeps its NICs (cleanup = false in multinicd.toml); `multinicd cleanup` on the node gives them back"}
+}
 
 // deletedMessage says how it is after the object was deleted; nics are those that could not be
 // given back yet.

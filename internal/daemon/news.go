@@ -77,11 +77,15 @@ func (d *Daemon) holdBack(obj *v1.MultiNicNodeConfig) bool {
 	return news || d.state.wish.Due() != nil
 }
 
-// begin notes that a run is being done, and what it asks for. A daemon that is killed in the midst
+// begin notes that a run is being done, or refused, and what it asks for. A daemon that is killed in the midst
 // does the pass again after its start, and reports on the run then. d.state.mu must be held.
 func (d *Daemon) begin(run *asked.Run) {
+	d.state.wish = d.state.wish.Doing(run, d.NoCleanup)
+	if d.state.wish.Vetoed {
+		d.Log.Warn("refusing the cleanup that the cluster asks for", "node", d.Node, "run", run.UID)
+		return
+	}
 	d.own.pace.TryNow()
-	d.state.wish = d.state.wish.Doing(run)
 	d.Log.Info("the cluster asks for a run", "node", d.Node, "run", run.UID, "action", string(run.Action))
 }
 

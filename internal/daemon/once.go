@@ -85,4 +85,7 @@ func (d *Daemon) read() {
 	d.state.mu.Lock()
 	defer d.state.mu.Unlock()
 	d.state.wish = wish
+	if wish.Cleaned && d.NoCleanup { // the order came while it still counted here
+		d.state.wish.Cleaned, d.state.wish.Vetoed, d.state.fresh = false, true, true
+	}
 }

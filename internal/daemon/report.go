@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -31,6 +32,9 @@ func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desi
 	d.countChange(wish, s.State)
 	if n := d.note(wish.InForce()); n != nil && d.whole(wish, desired) == nil && wish.Mode() != asked.ModeLeft {
 		s.Notes = append(s.Notes, n.Reason+": "+n.Message)
+	}
+	if v := d.vetoed(wish); v != nil {
+		s.Notes = append(s.Notes, v.Reason+": "+v.Message)
 	}
 	if report, ok := d.report(wish, s); ok {
 		d.date(&report, s.NICs)
@@ -110,7 +114,7 @@ func (d *Daemon) report(wish asked.Wish, s status.Node) (v1.Report, bool) {
 		r.Interfaces = append(r.Interfaces, d.retained()...)
 	}
 	if r.Degraded == nil {
-		r.Degraded = d.clockSkew()
+		r.Degraded = cmp.Or(d.vetoed(wish), d.clockSkew())
 	}
 	if r.Degraded == nil && r.Refused == nil && mode != asked.ModeGone && mode != asked.ModeLeft {
 		r.Degraded = d.note(obj)
@@ -166,7 +170,7 @@ func (d *Daemon) retained() (rows []v1.InterfaceStatus) {
 func (d *Daemon) waitingReport(wish asked.Wish) v1.Report {
 	obj := wish.Unreleased
 	r := v1.Report{Schema: v1.ReportSchema, Node: d.Node, UID: obj.UID, Generation: obj.Generation,
-		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.LastRun(), Degraded: d.clockSkew()}
+		Executor: d.Executor, Version: d.Version, Phase: v1.PhaseDone, JobName: d.Job, Run: wish.LastRun(), Degraded: cmp.Or(d.vetoed(wish), d.clockSkew())}
 	waits := func(id int, name, mac string) {
 		r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{ID: int32(id), Name: name, MACAddress: mac,
 			Status: v1.StatePending, Reason: v1.ReasonWaitingForRelease, Message: v1.WaitingForReleaseMessage})

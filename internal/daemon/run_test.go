@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,6 +83,79 @@ func TestACleanupHoldsUntilTheObjectChangesOrATriggerComes(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A thief of the bridge's token orders what it likes; a node that was told so keeps its NICs, and says that it did.
+func TestANodeThatKeepsItsNICsRefusesTheClustersCleanup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.with = func(d *Daemon) { d.NoCleanup = true }
+		stop := w.start()
+		const configured = "multinic1 192.0.2.1/24"
+		obj := object("u1", 1, "192.0.2.1/24")
+		w.tell(asked.Wish{Object: obj})
+		w.want(configured)
+		refused := func(run string) {
+			t.Helper()
+			w.want(configured)
+			r := w.lastReport()
+			if r.Run != run || r.Phase != v1.PhaseDone || r.Interfaces[0].Status != v1.StateConfigured || r.Degraded == nil || r.Degraded.Reason != v1.ReasonCleanupRefused {
+				t.Errorf("the report: run %q, phase %s, degraded %+v, %+v", r.Run, r.Phase, r.Degraded, r.Interfaces)
+			}
+			if code, reason, _ := r.Outcome(v1.ActionCleanup); code != v1.ExitRefused || reason != v1.ReasonCleanupRefused {
+				t.Errorf("the run ends with %d, %s", code, reason)
+			}
+			if s := w.daemon.Status(); len(s.Notes) != 1 || !strings.HasPrefix(s.Notes[0], v1.ReasonCleanupRefused+": ") {
+				t.Errorf("the status notes %q", s.Notes)
+			}
+		}
+		w.machine.Ops = 0
+		w.tell(ask(obj, "run-1", v1.ActionCleanup))
+		refused("run-1")
+		stop()
+		stop = w.start() // it is remembered, and the order is no new one
+		w.tell(ask(obj, "run-1", v1.ActionCleanup))
+		refused("run-1")
+		w.tell(ask(released(object("u1", 2, "192.0.2.2/24"), 1, 2).Object, "run-2", v1.ActionCleanup)) // held back as well
+		w.want(configured)
+		if r := w.lastReport(); r.Run != "run-2" || r.Degraded == nil || r.Degraded.Reason != v1.ReasonCleanupRefused {
+			t.Errorf("the report of an object that waits: run %q, degraded %+v", r.Run, r.Degraded)
+		}
+		if w.machine.Ops != 0 {
+			t.Errorf("%d operations on the machine, want none", w.machine.Ops)
+		}
+		w.tell(released(object("u1", 2, "192.0.2.2/24"), 2, 2)) // a change of the object ends it
+		w.want("multinic1 192.0.2.2/24")
+		w.tell(ask(object("u1", 2, "192.0.2.2/24"), "run-3", v1.ActionCleanup))
+		w.tell(ask(object("u1", 2, "192.0.2.2/24"), "run-4", v1.ActionTrigger)) // and so does a trigger
+		if r := w.lastReport(); r.Run != "run-4" || r.Degraded != nil {
+			t.Errorf("after a trigger: run %q, degraded %+v", r.Run, r.Degraded)
+		}
+		if code, _, _ := w.lastReport().Outcome(v1.ActionTrigger); code != v1.ExitDone {
+			t.Errorf("the trigger ends with %d", code)
+		}
+		w.tell(asked.Wish{Object: object("u1", 3)}) // the object's word counts
+		w.want("")
+		stop()
+	})
+}
+
+func TestASettingThatComesAfterTheCleanupBringsTheNICsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		stop := w.start()
+		obj := object("u1", 1, "192.0.2.1/24")
+		w.tell(ask(obj, "run-1", v1.ActionCleanup))
+		w.want("")
+		stop()
+		w.with = func(d *Daemon) { d.NoCleanup = true }
+		defer w.start()()
+		w.tell(ask(obj, "run-1", v1.ActionCleanup))
+		w.want("multinic1 192.0.2.1/24")
+		if r := w.lastReport(); r.Degraded == nil || r.Degraded.Reason != v1.ReasonCleanupRefused {
+			t.Errorf("the report says %+v", r.Degraded)
+		}
+	})
 }
 
 // released gives the object as it is with what the bridge says of its release, and of which generation it has spoken.

@@ -28,6 +28,8 @@ type Wiring struct {
 	Executor  v1.Executor
 	Job       string // in which Once runs; empty: in none
 	OnDelete  string // "retain" or "restore"
+	// NoCleanup: no order of the cluster makes the node give its NICs back.
+	NoCleanup bool
 	Mode      string // of the source, for status: "watch", "poll", "file"
 	Backend   string // for status
 	Evidence  []string

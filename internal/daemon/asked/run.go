@@ -24,9 +24,11 @@ func (w Wish) Due() *Run {
 	return &Run{w.Object.Status.RequestedRun, w.Object.Status.RequestedAction}
 }
 
-// Doing is the wish once a run is being done, with what the run asks for.
-func (w Wish) Doing(run *Run) Wish {
-	w.Cleaned = run.Action == v1.ActionCleanup
+// Doing is the wish once a run is being done, with what the run asks for. keeps: this node gives its
+// NICs back at nobody's word but its own.
+func (w Wish) Doing(run *Run, keeps bool) Wish {
+	cleanup := run.Action == v1.ActionCleanup
+	w.Cleaned, w.Vetoed = cleanup && !keeps, cleanup && keeps
 	w.Ran = append(slices.Clone(w.Ran), run.UID)
 	w.Ran = w.Ran[max(0, len(w.Ran)-maxRan):]
 	return w

@@ -31,9 +31,10 @@ type Wish struct {
 	Before *v1.MultiNicNodeConfig `json:",omitempty"`
 	Held   bool                   `json:",omitempty"`
 	// Cleaned: the cluster asked for all NICs to be given back; so it stays until Object changes, or
-	// the cluster asks for a trigger. Ran are the uids of the runs that it asked for and that were
-	// done, the newest last.
+	// the cluster asks for a trigger. Vetoed: it asked for that, and the node refused. Ran are the
+	// uids of the runs that it asked for and that were answered, the newest last.
 	Cleaned bool     `json:",omitempty"`
+	Vetoed  bool     `json:",omitempty"`
 	Ran     []string `json:",omitempty"`
 	// Unreleased is the newest object where the rollout has not released it for this node yet; Object
 	// stays in force meanwhile. Braked: there was a release to wait for when the cluster last spoke of
@@ -118,7 +119,7 @@ func (w Wish) With(obj *v1.MultiNicNodeConfig, gone bool) Wish {
 	if was := w.InForce(); was != nil && (obj == nil || !sameNICs(was, obj) && Parse(was, was.Spec.NodeName).Refused == nil) {
 		w.Before = was
 	}
-	w.Object, w.Gone, w.Held, w.Cleaned, w.Unread, w.Unreleased = obj, gone, false, false, nil, nil
+	w.Object, w.Gone, w.Held, w.Cleaned, w.Vetoed, w.Unread, w.Unreleased = obj, gone, false, false, false, nil, nil
 	return w
 }
 

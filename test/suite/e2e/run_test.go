@@ -55,6 +55,33 @@ func TestARunReachesTheNodeAndComesBack(t *testing.T) {
 	n.wantLink(mac1, configured)
 	c.wantState("asked", "Configured", "1/1")
 
+	// The node's last word: it keeps its NICs, whoever orders a cleanup, and says so.
+	config, err := n.ReadFile("/etc/multinicd/multinicd.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.file("/etc/multinicd/multinicd.toml", "source.cleanup = false\n"+string(config))
+	if err := n.RestartDaemon(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	degraded := func(want string) {
+		t.Helper()
+		n.eventually("Degraded", want, func() string {
+			return c.get("asked", `{range .status.conditions[?(@.type=="Degraded")]}{.status} {.reason}{end}`)
+		})
+	}
+	if out := bridge(6, "cleanup"); !strings.Contains(out, "CleanupRefused") {
+		t.Errorf("it says\n%s", out)
+	}
+	n.wantLink(mac1, configured)
+	c.wantState("asked", "Configured", "1/1")
+	degraded("True CleanupRefused")
+	if out := n.must("multinicd", "status"); !strings.Contains(out, "CleanupRefused: the cluster asked for a cleanup") {
+		t.Errorf("multinicd status says\n%s", out)
+	}
+	t.Log(bridge(0, "trigger"))
+	degraded("False AsExpected")
+
 	c.Want(object("asked", nicYAML(1, mac1, "10.1.1.1/24"), nicYAML(2, mac3, "10.2.2.2/24")))
 	c.wantState("asked", "Pending", "1/2")
 	if out := bridge(5, "trigger"); !strings.Contains(out, "WaitingForNIC") {
