@@ -10,7 +10,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
@@ -45,51 +44,51 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
 			&v1.MultiNicNodeConfig{}: {
 				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}},
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 			&corev1.ConfigMap{}: {
 				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
 				Label:      labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentReport}),
-				Transform:  slimReport,
+				Transform:  slim,
 			},
 			&coordinationv1.Lease{}: {
 				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
 				Label:      labels.SelectorFromSet(labels.Set{v1.ComponentLabel: v1.ComponentLease}),
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 			&v1.MultiNicNodeRun{}: {
 				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}},
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 			&v1.NodeTokenRequest{}: {
 				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 			&corev1.ServiceAccount{}: {
 				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
 				Label:      ours,
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 			&rbacv1.Role{}: {
 				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}, v1.NodesNamespace: {}},
 				Label:      ours,
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 			&rbacv1.RoleBinding{}: {
 				Namespaces: map[string]cache.Config{v1.SystemNamespace: {}, v1.NodesNamespace: {}},
 				Label:      ours,
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
-			gather.NodeShell(): {Transform: slimNode},
+			gather.NodeShell(): {Transform: slim},
 			&batchv1.Job{}: {
 				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
 				Label:      ofJobs,
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 			&corev1.Pod{}: {
 				Namespaces: map[string]cache.Config{v1.NodesNamespace: {}},
 				Label:      ofJobs,
-				Transform:  cache.TransformStripManagedFields(),
+				Transform:  slim,
 			},
 		}},
 		HealthProbeBindAddress: orNone(o.HealthAddress), Metrics: server.Options{BindAddress: orNone(o.MetricsAddress)},
@@ -118,38 +117,4 @@ func orNone(address string) string {
 		return "0"
 	}
 	return address
-}
-
-// slimReport keeps only what the bridge reads of a ConfigMap. A node may write whatever fits into
-// an object; the cache holds no more than would be parsed.
-func slimReport(o any) (any, error) {
-	cm, ok := o.(*corev1.ConfigMap)
-	if !ok {
-		return o, nil
-	}
-	text := cm.Data[v1.ReportKey]
-	if len(text) > v1.MaxReportSize {
-		text = text[:v1.MaxReportSize+1]
-	}
-	cm.ManagedFields, cm.Annotations, cm.BinaryData, cm.Data = nil, nil, nil, nil
-	if text != "" {
-		cm.Data = map[string]string{v1.ReportKey: string([]byte(text))}
-	}
-	return cm, nil
-}
-
-// slimNode keeps only what the bridge reads of a Node's metadata.
-func slimNode(o any) (any, error) {
-	n, ok := o.(*metav1.PartialObjectMetadata)
-	if !ok {
-		return o, nil
-	}
-	all := n.Labels
-	n.ManagedFields, n.Labels, n.Annotations, n.OwnerReferences, n.Finalizers = nil, nil, nil, nil, nil
-	for _, label := range v1.ReadyLabels {
-		if value, is := all[label]; is {
-			metav1.SetMetaDataLabel(&n.ObjectMeta, label, value)
-		}
-	}
-	return n, nil
 }
