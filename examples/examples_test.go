@@ -176,3 +176,38 @@ func TestThePageNamesEveryExample(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Who may make workloads in our two namespaces is the bridge, or every node. An example that says so by its form has people give that right.
+func TestNoExampleRunsInOurNamespaces(t *testing.T) {
+	paths, err := filepath.Glob("*.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, path := range paths {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for doc := range strings.SplitSeq(string(text), "\n---\n") {
+			var o struct {
+				Kind     string
+				Metadata struct{ Name, Namespace string }
+			}
+			if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			switch o.Kind {
+			case "MultiNicNodeConfig", "MultiNicBizConfig", "MultiNicNodeRun", "Role", "RoleBinding", "Namespace":
+				continue // nothing that runs, nor as whom
+			}
+			ran++
+			if o.Metadata.Namespace == "" || strings.HasPrefix(o.Metadata.Namespace, "multinic-system") || strings.HasPrefix(o.Metadata.Namespace, "multinic-nodes") {
+				t.Errorf("%s has %s %s in the namespace %q", path, o.Kind, o.Metadata.Name, o.Metadata.Namespace)
+			}
+		}
+	}
+	if ran < 2 {
+		t.Errorf("%d workloads and accounts were found", ran)
+	}
+}
