@@ -22,7 +22,7 @@ import (
 // of its links. Claim and Former are not filled in, see package survey. AltNames are sorted;
 // Addresses, Routes and Rules are in the kernel's order. Each is nil if there is none.
 //
-// Links makes six dumps. What appears or goes between two of them may be missing from a list. The
+// Links makes four dumps. What appears or goes between two of them may be missing from a list. The
 // kernel's event about it comes later.
 func (k *Kernel) Links(ctx context.Context) ([]nic.Link, error) {
 	links, _, err := k.look(ctx, 0, 0)
@@ -43,7 +43,7 @@ func (k *Kernel) Link(ctx context.Context, index int) (nic.Link, error) {
 }
 
 // Bare gives every link as Links does, but without addresses, routes and rules. It makes one of the
-// six dumps.
+// four dumps.
 func (k *Kernel) Bare(ctx context.Context) ([]nic.Link, error) {
 	messages, err := k.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg), noCounters)
 	if err != nil {
@@ -160,27 +160,22 @@ func (k *Kernel) look(ctx context.Context, only, keep int) ([]nic.Link, raw, err
 			}
 		}
 	}
-	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		body := make([]byte, unix.SizeofRtMsg)
-		body[0] = family
-		messages, err = k.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, body)
-		if err != nil {
-			return nil, kept, fmt.Errorf("listing routes: %w", err)
+	messages, err = k.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, make([]byte, unix.SizeofRtMsg))
+	if err != nil {
+		return nil, kept, fmt.Errorf("listing routes: %w", err)
+	}
+	for _, m := range messages { // IPv4 comes before IPv6
+		if len(m) == 0 || m[0] != unix.AF_INET && m[0] != unix.AF_INET6 {
+			continue // a multicast route, or one of MPLS
 		}
-		for _, m := range messages {
-			if len(m) > 0 && m[0] != family {
-				// a kernel without IPv6 answers with the routes of all families that it has
-				continue
+		parseRoute(m, func(index int, r nic.Route) {
+			if l := find(links, index); l != nil {
+				l.Routes = append(l.Routes, r)
 			}
-			parseRoute(m, func(index int, r nic.Route) {
-				if l := find(links, index); l != nil {
-					l.Routes = append(l.Routes, r)
-				}
-				if index == keep {
-					kept.routes = append(kept.routes, rawRoute{r, m})
-				}
-			})
-		}
+			if index == keep {
+				kept.routes = append(kept.routes, rawRoute{r, m})
+			}
+		})
 	}
 	rules, err := k.Rules(ctx)
 	if err != nil {

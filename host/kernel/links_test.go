@@ -249,6 +249,16 @@ func TestLinksInAStormAreWhole(t *testing.T) {
 	n.ok(<-stormed)
 }
 
+func TestALookMakesFourRequests(t *testing.T) {
+	n := newNamespace(t)
+	requests := &n.rtnl.sockets[unix.NETLINK_ROUTE].Seq
+	before := *requests
+	n.link("lo")
+	if made := *requests - before; made != 4 {
+		t.Errorf("%d requests, want 4", made)
+	}
+}
+
 func BenchmarkLinks(b *testing.B) {
 	k, err := New(&host.Host{Root: b.TempDir()}, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -3,7 +3,6 @@ package kernel
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -16,18 +15,15 @@ import (
 // Rules gives the policy routing rules: first IPv4, then IPv6, each family in the order in which
 // the kernel asks them.
 func (k *Kernel) Rules(ctx context.Context) ([]nic.Rule, error) {
+	// struct fib_rule_hdr has the shape of rtmsg
+	messages, err := k.rtnl.dump(ctx, unix.RTM_GETRULE, unix.RTM_NEWRULE, make([]byte, unix.SizeofRtMsg))
+	if err != nil {
+		return nil, fmt.Errorf("listing rules: %w", err)
+	}
 	var out []nic.Rule
-	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} {
-		body := make([]byte, unix.SizeofRtMsg) // struct fib_rule_hdr has the shape of rtmsg
-		body[0] = family
-		messages, err := k.rtnl.dump(ctx, unix.RTM_GETRULE, unix.RTM_NEWRULE, body)
-		if errors.Is(err, unix.EAFNOSUPPORT) {
-			continue // a kernel without IPv6
-		} else if err != nil {
-			return nil, fmt.Errorf("listing rules: %w", err)
-		}
+	for _, family := range []byte{unix.AF_INET, unix.AF_INET6} { // there are rules for multicast, too
 		for _, m := range messages {
-			if r, ok := parseRule(m); ok {
+			if r, ok := parseRule(m); ok && m[0] == family {
 				out = append(out, r)
 			}
 		}

@@ -27,6 +27,7 @@ type Guard func(l nic.Link, all []nic.Link) error
 type Writer struct {
 	kernel *Kernel
 	guard  Guard
+	alone  bool // the guard asks about the link only
 }
 
 // Writer gives a writer that asks g before it touches anything. Without a guard it panics: a change
@@ -36,6 +37,15 @@ func (k *Kernel) Writer(g Guard) *Writer {
 		panic("kernel: a Writer needs a Guard")
 	}
 	return &Writer{kernel: k, guard: g}
+}
+
+// Undoer gives a writer whose guard g asks about the link itself and about no other: no other is
+// read. Without a guard it panics.
+func (k *Kernel) Undoer(g func(l nic.Link) error) *Writer {
+	if g == nil {
+		panic("kernel: an undo needs a guard")
+	}
+	return &Writer{kernel: k, guard: func(l nic.Link, _ []nic.Link) error { return g(l) }, alone: true}
 }
 
 // Change makes exactly those parts of c that are set, on the link with the index c.Index. A part
@@ -56,7 +66,11 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 		return nil
 	}
 	k := w.kernel
-	links, before, err := k.look(ctx, 0, c.Index)
+	only := 0
+	if w.alone {
+		only = c.Index
+	}
+	links, before, err := k.look(ctx, only, c.Index)
 	if err != nil {
 		return err
 	}

@@ -123,12 +123,19 @@ func TestChangeRefuses(t *testing.T) {
 }
 
 func TestWriterWithoutGuardPanics(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("it did not panic")
-		}
-	}()
-	(&Kernel{}).Writer(nil)
+	for name, write := range map[string]func(){
+		"a change": func() { (&Kernel{}).Writer(nil) },
+		"an undo":  func() { (&Kernel{}).Undoer(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("it did not panic")
+				}
+			}()
+			write()
+		})
+	}
 }
 
 // What others put on the link stays when our address, the primary one of its subnet, is replaced.
