@@ -22,8 +22,10 @@ type Backend interface {
 // nic.ErrLinkGone, nic.ErrRenameBusy and nic.ErrNameTaken.
 type Links interface {
 	Link(ctx context.Context, index int) (nic.Link, error)
-	// Look shows the whole machine: who claims each link, and the paths that must not be cut.
+	// Look shows the whole machine: who claims each link, and the paths that must not be cut. LookAt
+	// leaves out who claims the other links.
 	Look(ctx context.Context) (plan.View, error)
+	LookAt(ctx context.Context, index int) (plan.View, error)
 	// Free asks the neighbours of a link for addresses that are not in force. If a neighbour has
 	// one, the error names the neighbour and wraps ErrAddressInUse.
 	Free(ctx context.Context, index int, addrs []netip.Addr) error

@@ -89,7 +89,7 @@ func (t *transaction) blame(ctx context.Context, i int, err error) error {
 // guard asks the planner's questions again. Since the planner answered, minutes may have passed and
 // other changes may have been made.
 func (t *transaction) guard(ctx context.Context) error {
-	now, err := t.Links.Look(ctx)
+	now, err := t.Links.LookAt(ctx, t.entry.Index)
 	if err != nil {
 		return err
 	}

@@ -71,13 +71,23 @@ type Machine struct {
 
 // Look reads what is there: the links, who claims them, and the paths that the node lives by.
 func (m *Machine) Look(ctx context.Context) (plan.View, error) {
+	return m.look(ctx, func(nic.Link) bool { return false })
+}
+
+// LookAt is Look for who is about to change one link: it does not find out who claims the others.
+func (m *Machine) LookAt(ctx context.Context, index int) (plan.View, error) {
+	return m.look(ctx, func(l nic.Link) bool { return l.Index != index })
+}
+
+// look does not find out who claims the links of unasked.
+func (m *Machine) look(ctx context.Context, unasked func(nic.Link) bool) (plan.View, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	links, err := m.Kernel.Links(ctx)
 	if err != nil {
 		return plan.View{}, fmt.Errorf("reading the links: %w", err)
 	}
-	claims, err := m.Survey.Claims(ctx, links, OurFile)
+	claims, err := m.Survey.Claims(ctx, slices.DeleteFunc(slices.Clone(links), unasked), OurFile)
 	if err != nil {
 		return plan.View{}, fmt.Errorf("reading who configures the links: %w", err)
 	}
@@ -337,7 +347,7 @@ func (m *Machine) Restore(ctx context.Context, c nic.Change) error {
 	if err := m.spare(ctx, &c); err != nil {
 		return err
 	}
-	return m.Kernel.Writer(func(l nic.Link, _ []nic.Link) error {
+	return m.Kernel.Undoer(func(l nic.Link) error {
 		return guardError(plan.NotOurs(l, plan.View{Deny: m.Deny, Kinds: m.Kinds}))
 	}).Change(ctx, c)
 }
