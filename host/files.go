@@ -164,9 +164,14 @@ func (h *Host) Remove(path string) error {
 // would otherwise seem to be gone.
 func (h *Host) Glob(pattern string) ([]string, error) {
 	out := []string{"/"}
-	for _, segment := range strings.Split(strings.Trim(path.Clean(pattern), "/"), "/") {
+	segments := strings.Split(strings.Trim(path.Clean(pattern), "/"), "/")
+	for i, segment := range segments {
 		var next []string
 		for _, folder := range out {
+			if i < len(segments)-1 && !strings.ContainsAny(segment, meta) {
+				next = append(next, path.Join(folder, segment)) // whether it is there shows below it
+				continue
+			}
 			names, err := h.matching(folder, segment)
 			if err != nil {
 				return nil, fmt.Errorf("listing %s: %w", pattern, WithoutPath(err))
@@ -181,10 +186,13 @@ func (h *Host) Glob(pattern string) ([]string, error) {
 	return out, nil
 }
 
+// meta are the characters by which a segment is a pattern (path.Match).
+const meta = `*?[\`
+
 // matching gives the names in a folder that match a pattern. If there is no such folder, there are
 // no names.
 func (h *Host) matching(folder, pattern string) (names []string, err error) {
-	if !strings.ContainsAny(pattern, `*?[\`) {
+	if !strings.ContainsAny(pattern, meta) {
 		if _, err = os.Lstat(h.Path(path.Join(folder, pattern))); err == nil {
 			return []string{pattern}, nil
 		}

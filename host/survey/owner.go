@@ -36,11 +36,11 @@ func (s *Survey) Claims(ctx context.Context, links []nic.Link, ours func(file st
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		if !of.read(s) {
+		files, err := s.sourceFiles(of)
+		if err == nil && len(files) == 0 || !of.read(s) {
 			lists = append(lists, nil) // what netplan's are is asked by place
 			continue
 		}
-		files, err := s.sourceFiles(of)
 		if err != nil {
 			return nil, err
 		}

@@ -74,6 +74,7 @@ type found struct {
 	generator                 string // netplan's; "": not installed
 	networkdRuns, managerRuns bool
 	renderer, rendererFile    string // of netplan, as a whole
+	definitions               []definition
 	evidence                  []string
 }
 
@@ -89,8 +90,8 @@ func (f *found) none(inHand bool, format string, args ...any) Stack {
 	return Stack{Refusal: fmt.Sprintf(format, args...), Evidence: f.evidence, InHand: inHand}
 }
 
-// look finds what the host has.
-func (e env) look() *found {
+// look finds what the host has, and netplan's definitions for a link; the zero Link has none.
+func (e env) look(l nic.Link) *found {
 	f := &found{env: e}
 	if e.system != "" {
 		f.say("the system is %s", e.system)
@@ -113,14 +114,14 @@ func (e env) look() *found {
 		return f
 	}
 	f.say("netplan is installed: %s", f.generator)
-	if _, f.renderer, f.rendererFile = e.yaml(nic.Link{}); f.renderer != "" {
+	if f.definitions, f.renderer, f.rendererFile = e.yaml(l); f.renderer != "" {
 		f.say("netplan's renderer is %s: %s says so", f.renderer, f.rendererFile)
 	}
 	return f
 }
 
 // forHost chooses for links that nobody has yet.
-func (e env) forHost() Stack { return e.look().host() }
+func (e env) forHost() Stack { return e.look(nic.Link{}).host() }
 
 func (f *found) host() Stack {
 	switch {
@@ -175,7 +176,7 @@ func (f *found) nobody() Stack {
 
 // forLink chooses for one link: who has it in hand decides, then whose configuration is meant for it, then what the host has.
 func (e env) forLink(l nic.Link) Stack {
-	f := e.look()
+	f := e.look(l)
 	device, answers := f.askManager(l)
 	var networkd host.LinkState
 	if f.networkdRuns {
@@ -211,18 +212,14 @@ func (e env) forLink(l nic.Link) Stack {
 
 // defined says whether netplan has a definition for a link, and for whom it, or else the whole of netplan, is.
 func (f *found) defined(l nic.Link) (defined bool, renderer string) {
-	if f.generator == "" {
-		return false, f.renderer
-	}
-	definitions, _, _ := f.yaml(l)
 	renderer = f.renderer
-	for _, d := range definitions {
+	for _, d := range f.definitions {
 		if renderer = d.renderer; renderer == "" {
 			renderer = f.renderer
 		}
 		f.say("%s defines link %s as %q, for %s", d.file, l.Name, d.id, cmp.Or(renderer, "networkd"))
 	}
-	return len(definitions) > 0, renderer
+	return len(f.definitions) > 0, renderer
 }
 
 // forbidden says whether NetworkManager was told not to manage a link. Before 1.48 it gives no reason for what it leaves alone.
