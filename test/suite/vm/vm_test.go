@@ -71,8 +71,14 @@ func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 
 // The machine as the RHEL family has it, with NetworkManager, and a kernel that renames a link that is up: its ports come once it has booted, and cloud-init is not told.
 func TestAMachineThatGetsItsPortsLater(t *testing.T) {
+	for _, kind := range prerequisite.Long(vm.Kinds[1]) {
+		portsLater(t, kind)
+	}
+}
+
+func portsLater(t *testing.T, kind vm.Kind) {
 	ctx := t.Context()
-	m := newMachine(t, vm.Options{Name: "cloud-networkmanager", Kind: vm.Kinds[1]})
+	m := newMachine(t, vm.Options{Name: "cloud-networkmanager", Kind: kind})
 	m.want(m.UUID, installed.Entry(1, mac1, "192.168.100.10/24"), installed.Entry(2, mac2, "192.168.200.10/24"))
 	m.boots(func() error { return m.Boot(ctx) })
 	m.state("Pending 0/2 WaitingForNIC WaitingForNIC")
