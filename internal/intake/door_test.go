@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,13 +25,16 @@ import (
 type played struct {
 	results []publish.Result
 	err     error
+	mu      sync.Mutex // guards what was asked
 	asked   []publish.Wish
 	dry     bool
 	wait    chan struct{} // answers when it is closed; nil: at once
 }
 
 func (p *played) Publish(ctx context.Context, wishes []publish.Wish, dry bool) ([]publish.Result, error) {
+	p.mu.Lock()
 	p.asked, p.dry = wishes, dry
+	p.mu.Unlock()
 	if p.wait != nil {
 		select {
 		case <-p.wait:
