@@ -110,7 +110,7 @@ HELM = CGO_ENABLED=0 $(GO) run -modfile=tools/helm/go.mod -trimpath -ldflags='-s
 generate: ## write the generated files anew: deepcopy code and CRDs from api/, the manifests of deploy/ from the chart, tables in docs/
 	$(GO) generate ./api/...
 	@for name in $(MANIFESTS); do \
-	  rendered=$$($(HELM) template multinic charts/multinic --namespace multinic-system --set publisher.create=true $$([ $$name != jobs ] || echo --set jobs.execution=auto) $$([ $$name != nodelabel ] || echo --set bridge.nodeLabel=true) $$([ $$name != apf ] || echo --set apf.enabled=true) $$([ $$name != intake ] || echo --set intake.enabled=true) --show-only templates/$$name.yaml); \
+	  rendered=$$($(HELM) template multinic charts/multinic --namespace multinic-system --set publisher.create=true $$([ $$name != jobs ] || echo --set jobs.execution=auto) $$([ $$name != nodelabel ] || echo --set bridge.nodeLabel=true) $$([ $$name != apf ] || echo --set apf.enabled=true) $$([ $$name != quota ] || echo --set quotas.enabled=true) $$([ $$name != intake ] || echo --set intake.enabled=true) --show-only templates/$$name.yaml); \
 	  { echo '# Rendered from charts/multinic by `make generate`; do not edit.'; echo "$$rendered" | sed '/^# Source: /d' | cat -s; } >deploy/$$name.yaml; done
 	$(GO) generate $$($(GO) list ./... | grep -v '^multinicd/api/')
 
