@@ -177,7 +177,8 @@ var requests = []struct {
 }
 
 func TestWhatIsAskedAndWhatIsAnswered(t *testing.T) {
-	for _, row := range requests {
+	for i := range requests {
+		row := &requests[i]
 		t.Run(row.name, func(t *testing.T) {
 			var log bytes.Buffer
 			w := newRecorder()

@@ -37,7 +37,8 @@ func TestTheDescriptionIsWhatTheHandlerDoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := map[string]bool{}
-	for _, row := range requests {
+	for i := range requests {
+		row := &requests[i]
 		t.Run(row.name, func(t *testing.T) {
 			w := newRecorder()
 			newDoor(&row.played, row.guard, io.Discard).ServeHTTP(w, row.request())
