@@ -60,7 +60,7 @@ func TestATokenIsReadByTheKeyItWasSealedTo(t *testing.T) {
 	}
 }
 
-func certificate(t *testing.T) []byte {
+func certificate(t testing.TB) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
