@@ -123,6 +123,7 @@ func FuzzMessages(f *testing.F) {
 		for _, kind := range []uint16{unix.RTM_NEWLINK, unix.RTM_NEWADDR, unix.RTM_DELROUTE, unix.RTM_NEWRULE} {
 			concerns(kind, m, func(int, bool) bool { return false })
 		}
+		handled(m, 3, "multinic1")
 	})
 }
 
