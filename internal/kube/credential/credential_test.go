@@ -45,7 +45,9 @@ func FuzzLifeOf(f *testing.F) {
 	f.Add("a.b.c")
 	f.Add("eyJhbGciOiJSUzI1NiJ9.eyJpYXQiOjEsImV4cCI6MzYwMX0.x")
 	f.Add("a.eyJpYXQiOi0xLCJleHAiOjkyMjMzNzIwMzY4NTQ3NzU4MDd9.c")
+	f.Add("a.eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6bXVsdGluaWMtbm9kZXM6bXVsdGluaWMtbm9kZS1hIn0.c")
 	f.Fuzz(func(t *testing.T, text string) {
+		TokenNode(text)
 		if l := LifeOf(NewToken(text)); l.Span < 0 || l.Span > maxLife {
 			t.Errorf("a life of %s", l.Span)
 		}

@@ -18,7 +18,7 @@ import (
 
 // certificateOf makes a client certificate of a user, with the key behind or before it, as the
 // kubelet has them in one file.
-func certificateOf(t *testing.T, user string) string {
+func certificateOf(t testing.TB, user string) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
