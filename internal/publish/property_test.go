@@ -120,3 +120,28 @@ func TestReservationsAreBounded(t *testing.T) {
 		t.Errorf("%d are left, the first is %d", len(left), left[0].ID)
 	}
 }
+
+// FuzzReservations: whatever stands in the annotation of an object, an id in it is one that a NIC can
+// have, each once, and what is written of them is read as the same.
+func FuzzReservations(f *testing.F) {
+	f.Add(`[{"id":1,"mac":"02:00:00:00:01:01","since":2},{"id":1,"mac":"x","since":9},{"id":-1},{"id":10000},{"id":2147483647}]`)
+	f.Add(`{"id":1}`)
+	f.Add(`[null,{"id":1.5}]`)
+	f.Fuzz(func(t *testing.T, text string) {
+		o := object()
+		noted(o, v1.ReservedIDsAnnotation, text)
+		got := reservations(o)
+		for i, r := range got {
+			if r.ID < 0 || r.ID > v1.MaxID || i > 0 && got[i-1].ID >= r.ID {
+				t.Errorf("the reservations are %+v", got)
+			}
+		}
+		if len(got) > maxReserved {
+			got = nil // the oldest are forgotten
+		}
+		noted(o, v1.ReservedIDsAnnotation, annotation(got))
+		if again := reservations(o); len(again) != len(got) {
+			t.Errorf("%+v is written as %s", got, annotation(got))
+		}
+	})
+}
