@@ -103,3 +103,25 @@ func TestEveryExampleIsTaken(t *testing.T) {
 		t.Errorf("only %d of the examples are objects of a node", taken)
 	}
 }
+
+// FuzzParseObject: a file is one object that the API server would take, or each mistake is a line
+// that begins with the file's name.
+func FuzzParseObject(f *testing.F) {
+	f.Add([]byte(goodObject))
+	f.Add([]byte(strings.NewReplacer("cidr:", "cird:", "mtu: 1500", "mtu: x").Replace(goodObject)))
+	f.Add([]byte("--- # nothing\n---\n" + goodObject + "---\n" + goodObject))
+	f.Add([]byte("spec: &a {interfaces: [*a], <<: *a, !!merge x: *a}\nkind: MultiNicNodeConfig\napiVersion: multinic.io/v1\n"))
+	f.Add([]byte(`{"apiVersion":"multinic.io/v1","kind":"MultiNicNodeConfig","metadata":{"name":"n"},"spec":{"nodeName":"n","\u001b":1}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		obj, err := parseObject("node.yaml", text)
+		if err != nil {
+			if first, _, _ := strings.Cut(err.Error(), "\n"); obj != nil || !strings.HasPrefix(first, "node.yaml:") && !strings.HasPrefix(first, "reading node.yaml: ") {
+				t.Errorf("refused with %v", err)
+			}
+			return
+		}
+		if _, wrong := obj.Validate(); len(wrong) > 0 {
+			t.Errorf("it is taken with %v", wrong)
+		}
+	})
+}
