@@ -87,6 +87,14 @@ unit: ## the tests that need neither root nor a test bed
 	$(GO) test $(TEST) -race -short $(PRODUCT)
 	$(GO) test $(TEST) ./internal/apply
 
+# One target at a time, on one processor. What is found lies in testdata/fuzz of its package, and belongs into the tree with its mend.
+.PHONY: fuzz
+fuzz: ## each fuzz target for FUZZTIME (10m), in the packages FUZZ (./...)
+	$(GO) list -f '{{.Dir}}' $(or $(FUZZ),./...) | while read -r dir; do \
+	  for target in $$(cat "$$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(f \*testing.F).*/\1/p'); do \
+	    echo "fuzz: $$target of .$${dir#$$PWD}"; \
+	    $(GO) test -run '^$$' -vet=off -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),10m) -parallel 1 "$$dir" || exit; done; done
+
 .PHONY: bench
 bench: ## measure, and write docs/performance/ (as root)
 	$(GO) run ./test/cmd/setup
