@@ -70,9 +70,14 @@ func (m *Machine) servers(ctx context.Context) []server {
 	return now
 }
 
-// add adds a server of a new address. What was there is left alone: others may read it.
+// maxServers is how many are looked at. Each costs the guard a look, and whoever answers for a name
+// could name thousands.
+const maxServers = 64
+
+// add adds a server of a new address, as long as there may be more. What was there is left alone:
+// others may read it.
 func add(to []server, s server) []server {
-	if slices.ContainsFunc(to, func(o server) bool { return o.at.Addr() == s.at.Addr() }) {
+	if len(to) >= maxServers || slices.ContainsFunc(to, func(o server) bool { return o.at.Addr() == s.at.Addr() }) {
 		return to
 	}
 	return append(slices.Clip(to), s)

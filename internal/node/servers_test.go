@@ -62,3 +62,14 @@ func TestServersBehindAProxyOrAService(t *testing.T) {
 		})
 	}
 }
+
+// Whoever answers for a name chooses how many addresses it has.
+func TestANameWithThousandsOfAddressesHasABound(t *testing.T) {
+	var found []server
+	for i := range 5000 {
+		found = add(found, server{netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, byte(i >> 8), byte(i)}), 6443), "the API server"})
+	}
+	if len(found) != maxServers {
+		t.Errorf("%d addresses are looked at, want %d", len(found), maxServers)
+	}
+}
