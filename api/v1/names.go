@@ -58,6 +58,23 @@ const (
 	// field manager in server-side apply, and its ServiceAccount in SystemNamespace.
 	PublisherIntake = "multinic-intake"
 
+	// PublisherOpenStack is the publisher that reads Neutron's ports, as the label names it. It is
+	// also its field manager in server-side apply, and its ServiceAccount in SystemNamespace.
+	PublisherOpenStack = "multinic-openstack"
+
+	// PrimaryPortAnnotation on a MultiNicNodeConfig has the ids of the ports by which the node has
+	// its own address, separated by commas. PublisherOpenStack writes it, and never manages them.
+	PrimaryPortAnnotation = "multinic.io/primary-port"
+
+	// ConfirmRemovalsAnnotation on a MultiNicNodeConfig releases the removals that
+	// PublisherOpenStack holds. Its value is the word that the publisher gives with them.
+	ConfirmRemovalsAnnotation = "multinic.io/confirm-removals"
+
+	// EnabledTag on a port of OpenStack gives the port to multinicd. IDTag and a number is the id
+	// that the port's NIC shall have.
+	EnabledTag = "multinic.io/enabled"
+	IDTag      = "multinic.io/id="
+
 	// IntakeAudience is the audience of the tokens that the HTTP door takes. The API server takes no
 	// token of this audience.
 	IntakeAudience = "multinic-intake"

@@ -45,6 +45,9 @@ func (by Owner) Decide(node string, w Wish, have *v1.MultiNicNodeConfig) Decisio
 		next = have.DeepCopy()
 	}
 	before := next.DeepCopy()
+	if w.From != nil && *w.From != before.Generation {
+		return no(Outdated, fmt.Sprintf("the object has generation %d, and the wish was made of %d", before.Generation, *w.From))
+	}
 	if len(w.NICs) == 0 && len(before.Spec.Interfaces) > 0 && by.Removals == RemovalsApply {
 		return no(EmptyList, fmt.Sprintf("the list is empty, and the object has %d NICs: the last NICs of a node are removed by hand only", len(before.Spec.Interfaces)))
 	}
@@ -68,6 +71,9 @@ func (by Owner) Decide(node string, w Wish, have *v1.MultiNicNodeConfig) Decisio
 		next.Spec.SpecHash = ""
 	}
 	by.mark(next, m.reserved)
+	if w.PrimaryPort != "" {
+		metav1.SetMetaDataAnnotation(&next.ObjectMeta, v1.PrimaryPortAnnotation, w.PrimaryPort)
+	}
 	if _, errs := next.Validate(); len(errs) > 0 {
 		return no(Invalid, together(errs, m))
 	}
@@ -78,7 +84,8 @@ func (by Owner) Decide(node string, w Wish, have *v1.MultiNicNodeConfig) Decisio
 	switch {
 	case have == nil:
 		d.Action = Created
-	case equality.Semantic.DeepEqual(before.Spec, next.Spec) && equality.Semantic.DeepEqual(before.Labels, next.Labels) && !d.Take:
+	case equality.Semantic.DeepEqual(before.Spec, next.Spec) && equality.Semantic.DeepEqual(before.Labels, next.Labels) && !d.Take &&
+		before.Annotations[v1.PrimaryPortAnnotation] == next.Annotations[v1.PrimaryPortAnnotation]:
 		// ids that are free again stay in the annotation until something else is written
 		d.Action, d.Object = Unchanged, have
 	}

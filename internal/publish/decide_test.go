@@ -132,6 +132,45 @@ func TestWhatBecomesOfTheListOfNICs(t *testing.T) {
 	}
 }
 
+// What a publisher keeps beside the spec is written without a new generation, and stays if it says
+// nothing about it.
+func TestThePrimaryPortIsKeptBesideTheSpec(t *testing.T) {
+	have := object(with(nic("1"), 0))
+	w := wish(nic("1"))
+	w.PrimaryPort = "p"
+	d := by.Decide(node, w, have)
+	if d.Action != Changed || d.Object.Annotations[v1.PrimaryPortAnnotation] != "p" || len(d.Diff) != 1 || !cmp.Equal(d.Object.Spec, have.Spec) {
+		t.Fatalf("%s %v %v", d.Action, d.Diff, d.Object)
+	}
+	if again := by.Decide(node, w, d.Object); again.Action != Unchanged {
+		t.Errorf("the same again is %s %v", again.Action, again.Diff)
+	}
+	w.PrimaryPort = ""
+	if again := by.Decide(node, w, d.Object); again.Action != Unchanged {
+		t.Errorf("without it: %s %v", again.Action, again.Diff)
+	}
+	w.NICs[0].MTU = new(int32(9000))
+	if again := by.Decide(node, w, d.Object); again.Object.Annotations[v1.PrimaryPortAnnotation] != "p" {
+		t.Errorf("another change loses it: %v", again.Object.Annotations)
+	}
+}
+
+func TestAWishOfAnOlderObjectIsRefused(t *testing.T) {
+	have := object(with(nic("1"), 0))
+	for from, want := range map[int64]Action{have.Generation: Unchanged, have.Generation - 1: Refused, 0: Refused} {
+		w := wish(nic("1"))
+		w.From = &from
+		if d := by.Decide(node, w, have); d.Action != want || want == Refused && d.Reason != Outdated {
+			t.Errorf("from %d: %s %s", from, d.Action, d.Reason)
+		}
+	}
+	w := wish(nic("1"))
+	w.From = new(int64(3))
+	if d := by.Decide(node, w, nil); d.Reason != Outdated {
+		t.Errorf("the object is gone: %s %s", d.Action, d.Reason)
+	}
+}
+
 func lower(n v1.Interface) v1.Interface { n.MACAddress = strings.ToLower(n.MACAddress); return n }
 
 func TestWhoMayChangeWhat(t *testing.T) {

@@ -19,6 +19,7 @@ func diff(before, after *v1.MultiNicNodeConfig) []string {
 		}
 	}
 	field("owner", before.Labels[v1.PublisherLabel], after.Labels[v1.PublisherLabel])
+	field("primary port", before.Annotations[v1.PrimaryPortAnnotation], after.Annotations[v1.PrimaryPortAnnotation])
 	field("providerId", before.Spec.ProviderID, after.Spec.ProviderID)
 	field("instanceId", before.Spec.InstanceID, after.Spec.InstanceID)
 	field("specHash", before.Spec.SpecHash, after.Spec.SpecHash)

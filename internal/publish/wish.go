@@ -13,6 +13,13 @@ type Wish struct {
 	Provider string
 	// SpecHash is the publisher's own mark of a change; "" if it has none.
 	SpecHash string
+	// PrimaryPort is kept in the object beside the spec, for the publisher that gives it
+	// (v1.PrimaryPortAnnotation); "" leaves what is there.
+	PrimaryPort string
+	// From is the generation of the object from which the wish was made, 0 for no object. If the
+	// object is another one by now, the wish is refused: what has come meanwhile is not in it. nil
+	// is a wish that was made of no object.
+	From *int64
 	// NICs in any order. ID and Name of one are proposals: a NIC that the object has keeps its id.
 	NICs []v1.Interface
 	// Unread says why the wish could not be read; nil if it could.
@@ -72,6 +79,8 @@ const (
 	AnotherInstance Reason = "AnotherInstance"
 	// NodeUnknown: there is no such Node yet.
 	NodeUnknown Reason = "NodeUnknown"
+	// Outdated: the object has changed since the wish was made of it.
+	Outdated Reason = "Outdated"
 	// NotWritten: the API server did not answer, or did not take the object.
 	NotWritten Reason = "NotWritten"
 )
@@ -79,7 +88,7 @@ const (
 // Temporary says that the same wish may be taken later.
 func (r Reason) Temporary() bool {
 	switch r {
-	case InstanceTwice, AnotherInstance, NodeUnknown, NotWritten:
+	case InstanceTwice, AnotherInstance, NodeUnknown, Outdated, NotWritten:
 		return true
 	}
 	return false

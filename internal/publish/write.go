@@ -159,8 +159,10 @@ func applied(have, next *v1.MultiNicNodeConfig, version string) ([]byte, error) 
 	}
 	annotations := map[string]string{}
 	maps.Copy(annotations, next.Annotations)
-	maps.DeleteFunc(annotations, func(name, _ string) bool { return name != v1.ReservedIDsAnnotation })
-	if have.Annotations[v1.ReservedIDsAnnotation] != "" && len(annotations) == 0 {
+	maps.DeleteFunc(annotations, func(name, _ string) bool {
+		return name != v1.ReservedIDsAnnotation && name != v1.PrimaryPortAnnotation
+	})
+	if have.Annotations[v1.ReservedIDsAnnotation] != "" && annotations[v1.ReservedIDsAnnotation] == "" {
 		annotations[v1.ReservedIDsAnnotation] = ""
 	}
 	spec := map[string]any{"nodeName": next.Spec.NodeName}
