@@ -109,7 +109,7 @@ func newApp() *cli.App {
 			},
 		},
 	}
-	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand())
+	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand(), openstackCommand())
 	strict(app)
 	return app
 }
@@ -134,7 +134,7 @@ func strict(app *cli.App) {
 			command.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 				return fmt.Errorf("%w: %w; see %s --help", errUsage, err, path)
 			}
-			if len(command.Subcommands) > 0 {
+			if len(command.Subcommands) > 0 && command.Action == nil {
 				command.Action = unknown(path, cli.ShowSubcommandHelp)
 			}
 			all(path, command.Subcommands)

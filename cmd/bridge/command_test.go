@@ -51,6 +51,13 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"intake --plain-http --max-nodes 0":                      "more than 0",
 		"intake --plain-http --timeout 1s":                       "not less",
 		"intake --plain-http --log-level loud":                   "debug, info, warn and error",
+		"openstack":                                              "--cloud is missing",
+		"openstack nope":                                         "openstack takes no arguments",
+		"openstack plan extra":                                   "plan takes no arguments",
+		"openstack --cloud a --interval 1ms":                     "--interval is 1s at least",
+		"openstack check --cloud a --page-size 0":                "more than 0",
+		"openstack plan --cloud a --provider=":                   "--provider is empty",
+		"openstack check --network a":                            "see multinic-bridge openstack check --help",
 		"version extra":                                          "version takes no arguments",
 	} {
 		t.Run(line, func(t *testing.T) {
