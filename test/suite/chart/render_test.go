@@ -18,6 +18,7 @@ var everything = []string{"--set", "jobs.execution=auto,rollout.max=10%,publishe
 	"bridge.podAnnotations.a=b,bridge.nodeSelector.a=b,bridge.tolerations[0].operator=Exists,bridge.extraArgs[0]=--log-format=text," +
 	"intake.enabled=true,intake.service.name=publishers,intake.clientCASecret=ca,intake.allowAnonymous=true,intake.publishers[0].name=viola,intake.publishers[0].providers[0]=provider-a," +
 	"intake.from[0].namespaceSelector.matchLabels.a=b,intake.service.annotations.a=b,intake.extraArgs[0]=--max-nodes=10,intake.priorityClassName=x,intake.nodeSelector.a=b,intake.tolerations[0].operator=Exists," +
+	"openstack.enabled=true,openstack.networks[0]=n,openstack.subnets[0]=s,openstack.tags[0]=a b,openstack.projects[0]=p,openstack.extraArgs[0]=--timeout=10s,openstack.priorityClassName=x,openstack.nodeSelector.a=b,openstack.tolerations[0].operator=Exists," +
 	"networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b,metrics.serviceMonitor.labels.a=b,metrics.prometheusRule.labels.a=b"}
 
 // object is what the tests look at.
@@ -98,6 +99,8 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 		"FlowSchema /multinic-nodes", "PriorityLevelConfiguration /multinic-nodes",
 		"Deployment multinic-system/multinic-intake", "ServiceAccount multinic-system/multinic-intake", "Role multinic-system/multinic-intake", "ClusterRole /multinic-intake",
 		"Service multinic-system/publishers", "NetworkPolicy multinic-system/multinic-intake", "ServiceMonitor multinic-system/multinic-intake",
+		"Deployment multinic-system/multinic-openstack", "ServiceAccount multinic-system/multinic-openstack", "Role multinic-system/multinic-openstack", "ClusterRole /multinic-openstack",
+		"NetworkPolicy multinic-system/multinic-openstack", "ServiceMonitor multinic-system/multinic-openstack", "Service multinic-system/multinic-openstack-metrics",
 		"ServiceAccount multinic-system/viola", "Role multinic-system/viola"} {
 		if with[key].Kind == "" {
 			t.Errorf("%s is not there when it is asked for", key)
@@ -192,6 +195,9 @@ func TestValuesThatAreNoneAreRefused(t *testing.T) {
 		"less than the bridge starts with":       "jobs.deadline=59s",
 		"no share of an API server":              "apf.shares=0",
 		"another word for what lists mean":       "intake.removals=sometimes",
+		"no cloud to ask":                        "openstack.clouds=",
+		"a network that is a flag":               "openstack.networks[0]=--mtu",
+		"a tag that is two":                      "openstack.tags[0]=a\\,b",
 		"no rate":                                "intake.rate=0",
 		"a provider that cannot be one":          "intake.publishers[0].name=a,intake.publishers[0].providers[0]=a/b",
 		"a publisher without a provider":         "intake.publishers[0].name=a,intake.publishers[0].providers=",
