@@ -59,7 +59,7 @@ func (w walker) ports(ctx context.Context, project string, instances []string) (
 	var out []Port
 	for ids := range slices.Chunk(instances, idsAtOnce) {
 		query := url.Values{"device_id": ids, "project_id": {project}, "fields": portFields}
-		err := w.list(ctx, "ports", query, func() {
+		err := w.list(ctx, "ports", query, 0, func() {
 			out = slices.DeleteFunc(out, func(p Port) bool { return slices.Contains(ids, strings.ToLower(p.DeviceID)) })
 		}, func(raw json.RawMessage) (string, error) {
 			p, err := readPort(raw)
@@ -105,7 +105,7 @@ func (w walker) subnets(ctx context.Context, ids []string, into map[string]Subne
 
 func (w walker) some(ctx context.Context, kind string, ids, fields []string, each func(json.RawMessage) (string, error)) error {
 	for ids := range slices.Chunk(ids, idsAtOnce) {
-		err := w.list(ctx, kind, url.Values{"id": ids, "fields": fields}, func() {}, func(raw json.RawMessage) (string, error) {
+		err := w.list(ctx, kind, url.Values{"id": ids, "fields": fields}, len(ids), func() {}, func(raw json.RawMessage) (string, error) {
 			id, err := each(raw)
 			if err == nil && !slices.Contains(ids, id) {
 				err = fmt.Errorf("%s %s was not asked for", kind, id)
@@ -119,10 +119,11 @@ func (w walker) some(ctx context.Context, kind string, ids, fields []string, eac
 	return nil
 }
 
-// list walks through a list. again is called before it is begun anew.
-func (w walker) list(ctx context.Context, kind string, query url.Values, again func(), each func(json.RawMessage) (id string, err error)) error {
+// list walks through a list, until a page is empty; or, unless most is 0, until so many items were
+// there. again is called before it is begun anew.
+func (w walker) list(ctx context.Context, kind string, query url.Values, most int, again func(), each func(json.RawMessage) (id string, err error)) error {
 	for try := 0; ; try++ {
-		err := w.pages(ctx, kind, query, each)
+		err := w.pages(ctx, kind, query, most, each)
 		if try == restarts || !isStatus(err, http.StatusNotFound) {
 			return err
 		}
@@ -130,7 +131,7 @@ func (w walker) list(ctx context.Context, kind string, query url.Values, again f
 	}
 }
 
-func (w walker) pages(ctx context.Context, kind string, query url.Values, each func(json.RawMessage) (string, error)) error {
+func (w walker) pages(ctx context.Context, kind string, query url.Values, most int, each func(json.RawMessage) (string, error)) error {
 	query = maps.Clone(query)
 	query.Set("limit", strconv.Itoa(w.page))
 	seen := map[string]bool{}
@@ -155,6 +156,9 @@ func (w walker) pages(ctx context.Context, kind string, query url.Values, each f
 				return fmt.Errorf("reading %s: %s comes twice", kind, last)
 			}
 			seen[last] = true
+		}
+		if most > 0 && len(seen) >= most {
+			return nil
 		}
 		query.Set("marker", last)
 	}
