@@ -87,7 +87,7 @@ func TestAddressStates(t *testing.T) {
 	eventually(t, "the end of duplicate address detection", func() bool { return !state("2001:db8::10/64").Tentative })
 }
 
-// The other end of the cable has the address: the kernel finds out, and says so.
+// The other end of the cable has the address: the kernel finds out, and says so. Who has listened knows it also when the address is gone again.
 func TestDuplicateAddress(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)
@@ -104,6 +104,18 @@ func TestDuplicateAddress(t *testing.T) {
 	neighbour.quick("eth1p")
 	p := neighbour.link("eth1p")
 	neighbour.change(nic.Change{Index: p.Index, MAC: p.MAC, Up: true, Add: prefixes("2001:db8::10/64")})
+	listen := func(index int) (found func() []netip.Addr) {
+		var stop func()
+		var err error
+		n.in(func() { found, stop, err = n.Duplicates(index) })
+		n.ok(err)
+		t.Cleanup(stop)
+		return found
+	}
+	found, elsewhere := listen(l.Index), listen(l.Index+100)
+	if got := found(); got != nil {
+		t.Errorf("beforehand it has found %v", got)
+	}
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Up: true, Add: prefixes("2001:db8::10/64")})
 	eventually(t, "the failure of duplicate address detection", func() bool {
 		for _, a := range n.link("eth1").Addresses {
@@ -113,6 +125,16 @@ func TestDuplicateAddress(t *testing.T) {
 		}
 		return false
 	})
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Del: prefixes("2001:db8::10/64")})
+	want := []netip.Addr{netip.MustParseAddr("2001:db8::10")}
+	for _, when := range []string{"afterwards", "asked again"} {
+		if got := found(); !slices.Equal(got, want) {
+			t.Errorf("%s it has found %v, want %v", when, got, want)
+		}
+	}
+	if got := elsewhere(); got != nil {
+		t.Errorf("of another link it has found %v", got)
+	}
 }
 
 func TestRoutesOfAllTablesAndNoLocalOnes(t *testing.T) {
