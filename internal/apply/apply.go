@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -150,9 +151,19 @@ type transaction struct {
 	entry   entry
 	journal string                          // its file
 	after   func(ctx context.Context) error // the probe of what answered before
+	// duplicates lists the addresses that the kernel has found in use since the change began.
+	duplicates func() []netip.Addr
 }
 
 func (t *transaction) run(ctx context.Context, res Result) Result {
+	if t.asksKernel() {
+		found, stop, err := t.Links.Duplicates(t.entry.Index)
+		if err != nil {
+			return res.fail(Failed, plan.ApplyFailed, err)
+		}
+		defer stop()
+		t.duplicates = found
+	}
 	if slices.ContainsFunc(t.entry.Steps, func(s plan.Step) bool { return s.Do.Check == plan.CheckProbe }) {
 		t.after = t.Probe.Before(ctx, t.entry.Index)
 	}

@@ -501,6 +501,46 @@ func TestANeighbourWhomTheKernelHasFoundIsAskedFor(t *testing.T) {
 	}
 }
 
+// The kernel has found out; by the time of the look a network manager has taken the addresses away, or has just put them there again.
+func TestAnAddressInUseThatIsGoneFromTheLinkIsNoRiddle(t *testing.T) {
+	v4, v6 := netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("2001:db8::10/64")
+	for name, tt := range map[string]struct {
+		link   func(l *nic.Link)
+		found  []netip.Addr
+		reason plan.Reason
+	}{
+		"all addresses are gone":    {func(l *nic.Link) { l.Addresses = nil }, []netip.Addr{v6.Addr()}, plan.AddressInUse},
+		"it is being checked again": {func(l *nic.Link) { l.Carrier, l.Addresses[1].Tentative = true, true }, []netip.Addr{v6.Addr()}, plan.AddressInUse},
+		"it is there after all":     {func(*nic.Link) {}, []netip.Addr{v6.Addr()}, plan.Configured},
+		"all addresses are gone, and the kernel has found none in use":    {func(l *nic.Link) { l.Addresses = nil }, nil, plan.VerificationFailed},
+		"all addresses are gone, and the kernel has found another in use": {func(l *nic.Link) { l.Addresses = nil }, []netip.Addr{netip.MustParseAddr("2001:db8::11")}, plan.VerificationFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New(link(1))
+			a := start(t, m, "boot-1")
+			before := m.Text(stateDir)
+			a.At = func(point string) {
+				if point == "verify" {
+					tt.link(&m.Net[0])
+					m.Doubles = tt.found
+				}
+			}
+			now, _ := m.Look(t.Context())
+			res := a.Do(t.Context(), plan.Make([]nic.Config{config(1, v4.String(), v6.String())}, nil, now, a.Record()).Actions[0])
+			if res.Reason != tt.reason {
+				t.Errorf("got %s %s %q, want %s", res.Outcome, res.Reason, res.Message, tt.reason)
+			}
+			if tt.reason == plan.Configured {
+				return
+			}
+			if tt.reason == plan.AddressInUse && (res.Outcome != apply.Refused || !strings.Contains(res.Message, "2001:db8::10 is held by a neighbour, says the kernel")) {
+				t.Errorf("got %s %q", res.Outcome, res.Message)
+			}
+			check(t, m, before)
+		})
+	}
+}
+
 // torn gives a link once; from then on the kernel changes it as often as it is read, until there is no more time.
 type torn struct {
 	*hosttest.Machine

@@ -29,6 +29,9 @@ type Links interface {
 	// Free asks the neighbours of a link for addresses that are not in force. If a neighbour has
 	// one, the error names the neighbour and wraps ErrAddressInUse.
 	Free(ctx context.Context, index int, addrs []netip.Addr) error
+	// Duplicates listens until stop is called. found lists the IPv6 addresses that the kernel has
+	// found in use by a neighbour of the link since then, also those that are gone from the link.
+	Duplicates(index int) (found func() []netip.Addr, stop func(), err error)
 	Change(ctx context.Context, c nic.Change) error
 	Restore(ctx context.Context, c nic.Change) error
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -269,6 +270,37 @@ func TestALinkThatWasTakenFromNetworkManagerIsTakenBackByTheUndo(t *testing.T) {
 					t.Errorf("it is cut off at %d, and booted: the link is taken anew:\n%s", n, got)
 				}
 			}
+		})
+	}
+}
+
+// A NIC with IPv6 addresses alone, one of which a neighbour has: NetworkManager (1.42 to 1.52) gives the profile up, and does not say why. The kernel does.
+func TestNetworkManagerGivesUpAProfileWhoseAddressIsInUse(t *testing.T) {
+	address := prefixes("2001:db8::10/64")[0].Addr()
+	for name, tt := range map[string]struct {
+		found   []netip.Addr
+		outcome apply.Outcome
+		reason  plan.Reason
+	}{
+		"the kernel has found it":  {[]netip.Addr{address}, apply.Refused, plan.AddressInUse},
+		"the kernel knows of none": {nil, apply.RolledBack, plan.ApplyFailed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := scenario{after: []nic.Config{config(1, "2001:db8::10/64")}, format: networkmanager.Keyfile{}}
+			m := prepared(t, s)
+			before := m.Text(stateDir)
+			a := start(t, m, "boot-1")
+			a.At = func(point string) {
+				if point == string(plan.StepActivate) {
+					m.FailAt, m.Doubles = m.Ops+1, tt.found
+				}
+			}
+			now, _ := m.Look(t.Context())
+			res := a.Do(t.Context(), plan.Make(s.after, nil, now, a.Record()).Actions[0])
+			if res.Outcome != tt.outcome || res.Reason != tt.reason {
+				t.Errorf("got %s %s %q, want %s %s", res.Outcome, res.Reason, res.Message, tt.outcome, tt.reason)
+			}
+			check(t, m, before)
 		})
 	}
 }

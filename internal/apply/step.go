@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"time"
 
@@ -73,9 +72,17 @@ func (t *transaction) probe(ctx context.Context) error {
 	return nil
 }
 
-// blame says why the guard refuses step i. If earlier steps have moved the node's lifeline onto the
-// link, the probe explains it better.
+// blame says why step i failed. A network manager gives up a profile whose address is in use, and
+// does not say why. If earlier steps have moved the node's lifeline onto the link, the probe
+// explains better why the guard refuses a step.
 func (t *transaction) blame(ctx context.Context, i int, err error) error {
+	if t.entry.Steps[i].Do.Manage != nil {
+		for _, a := range t.entry.NIC.Addresses {
+			if t.taken(a.Addr()) {
+				return &stepError{plan.AddressInUse, t.duplicate(ctx, a.Addr())}
+			}
+		}
+	}
 	var refusal *plan.RefusalError
 	if t.after == nil || !errors.As(err, &refusal) || !t.touched(i-1) {
 		return err
@@ -112,82 +119,4 @@ func (t *transaction) put(f plan.File) error {
 		return t.Files.Remove(f.Path)
 	}
 	return t.Files.Write(f.Path, f.Data, f.Mode)
-}
-
-// verify reads the link back until it shows what is wanted. It waits only for duplicate address
-// detection to end.
-func (t *transaction) verify(parent context.Context) error {
-	ctx, cancel := context.WithTimeout(parent, t.VerifyTimeout)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	var l nic.Link
-	var wrong []plan.Mismatch // seen at the last look
-	for {
-		now, err := t.Links.Link(ctx, t.entry.Index)
-		if err != nil && (ctx.Err() == nil || parent.Err() != nil) {
-			return err
-		}
-		if err != nil { // the time ended just before another look: the last one counts
-			if len(wrong) == 0 {
-				return &stepError{plan.VerificationFailed, fmt.Errorf("verifying: %w", err)}
-			}
-			break
-		}
-		l, wrong = now, t.mismatches(now)
-		if len(wrong) == 0 {
-			return nil
-		}
-		if slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.State != plan.Tentative }) {
-			break
-		}
-		select {
-		case <-tick.C:
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
-	if d := slices.IndexFunc(wrong, func(m plan.Mismatch) bool { return m.State == plan.Duplicate }); d >= 0 {
-		return &stepError{plan.AddressInUse, t.duplicate(parent, wrong[d].Address.Addr())}
-	}
-	return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
-}
-
-// duplicate says who has an address that the kernel found to be in use. The kernel does not say
-// who. When the neighbours were asked before, the owner may have been too late, or not yet there.
-// So they are asked once more.
-func (t *transaction) duplicate(ctx context.Context, a netip.Addr) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if err := t.Links.Free(ctx, t.entry.Index, []netip.Addr{a}); errors.Is(err, ErrAddressInUse) {
-		return err
-	}
-	return fmt.Errorf("%w: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", ErrAddressInUse, a)
-}
-
-// settled waits until the link shows what is wanted, or until it is time to help.
-func (t *transaction) settled(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, t.SettleTimeout)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		l, err := t.Links.Link(ctx, t.entry.Index)
-		if err != nil || !slices.ContainsFunc(t.mismatches(l), func(m plan.Mismatch) bool { return m.State != plan.Tentative && m.State != plan.Duplicate }) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-func (t *transaction) mismatches(l nic.Link) []plan.Mismatch {
-	if t.entry.Kind == plan.Remove {
-		return plan.VerifyGone(l, t.entry.After)
-	}
-	return plan.Verify(t.entry.NIC, l, *t.entry.After)
 }

@@ -60,6 +60,9 @@ type Machine struct {
 	// Neighbours hold addresses.
 	Neighbours map[netip.Addr]nic.MAC
 
+	// Doubles are what the kernel has found in use, on links that may not have them any more.
+	Doubles []netip.Addr
+
 	// Refuse is what the host's tool answers about files; nil: accepted.
 	Refuse error
 	// Asked counts questions to the host's tool.
@@ -222,6 +225,11 @@ func (m *Machine) Free(_ context.Context, _ int, addrs []netip.Addr) error {
 		}
 	}
 	return nil
+}
+
+// Duplicates implements apply.Links.
+func (m *Machine) Duplicates(int) (found func() []netip.Addr, stop func(), err error) {
+	return func() []netip.Addr { return m.Doubles }, func() {}, nil
 }
 
 // Change implements apply.Links.

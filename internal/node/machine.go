@@ -302,6 +302,11 @@ func (m *Machine) free(ctx context.Context, index int, a netip.Addr) error {
 	return nil
 }
 
+// Duplicates notes which addresses of a link the kernel finds in use, see kernel.Kernel.
+func (m *Machine) Duplicates(index int) (found func() []netip.Addr, stop func(), err error) {
+	return m.Kernel.Duplicates(index)
+}
+
 // own says whether a MAC is that of a link of this host. Such a one answers for the addresses of all others until it is told not to, also for one that
 // is just being moved to another NIC; the plan has seen to it that it may be.
 func (m *Machine) own(ctx context.Context, mac nic.MAC) bool {
