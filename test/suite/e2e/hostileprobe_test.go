@@ -52,6 +52,14 @@ var probings = []probing{
 			return [][]byte{yes(a.MAC, q)}
 		})
 	}},
+	{name: "it answers the kernel's own check alone", says: "2001:db8:3::10 is held by a neighbour, says the kernel's duplicate address detection", do: func(_ *hostile, a *attacker.Attacker) func() {
+		return answers(a, func(q wire.Question) [][]byte {
+			if !q.Kernel {
+				return nil
+			}
+			return [][]byte{yes(a.MAC, q)}
+		})
+	}},
 	{name: "it answers with VLAN tags", do: func(_ *hostile, a *attacker.Attacker) func() {
 		return answers(a, func(q wire.Question) [][]byte {
 			b := yes(a.MAC, q)
@@ -68,14 +76,6 @@ var probings = []probing{
 }
 
 var moreProbings = []probing{
-	{name: "it answers the kernel's own check alone", says: "2001:db8:3::10 is held by a neighbour, says the kernel's duplicate address detection", do: func(_ *hostile, a *attacker.Attacker) func() {
-		return answers(a, func(q wire.Question) [][]byte {
-			if !q.Kernel {
-				return nil
-			}
-			return [][]byte{yes(a.MAC, q)}
-		})
-	}},
 	{name: "it answers each check of an IPv6 address", says: "2001:db8:3::10 is held by the neighbour with MAC ATTACKER", do: func(_ *hostile, a *attacker.Attacker) func() {
 		return answers(a, func(q wire.Question) [][]byte {
 			if q.Target.Is4() {
