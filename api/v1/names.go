@@ -110,10 +110,15 @@ const (
 	// ReportKey is the one key of a report ConfigMap.
 	ReportKey = "report.json"
 
-	// BridgeAccount is the bridge's ServiceAccount in SystemNamespace.
+	// BridgeAccount is the ServiceAccount in SystemNamespace by which the bridge writes statuses.
+	// Events about the bridge as a whole are about it, too.
 	BridgeAccount = "multinic-bridge"
 
-	// BridgeFieldOwner is the bridge's field manager in server-side apply.
+	// CredentialsAccount is the ServiceAccount in SystemNamespace by which the bridge makes the
+	// identities and tokens of nodes, and their Jobs.
+	CredentialsAccount = "multinic-credentials"
+
+	// BridgeFieldOwner is the bridge's field manager in server-side apply, by either account.
 	BridgeFieldOwner = "multinic-bridge"
 
 	// MaxNodeName bounds a node name in bytes, so that a prefix and the name together are still a

@@ -34,6 +34,10 @@ func newApp() *cli.App {
 				Action: run,
 				Flags: []cli.Flag{
 					&cli.StringFlag{
+						Name: "duty", EnvVars: env("DUTY"),
+						Usage: "what this process does, as a `DUTY` that has an identity of its own: status, as multinic-bridge, or credentials, as multinic-credentials (docs/security.md)",
+					},
+					&cli.StringFlag{
 						Name: "kubeconfig", EnvVars: env("KUBECONFIG"),
 						Usage: "`FILE` that says how to reach the API server; absent: the Pod's own credential",
 					},
@@ -175,15 +179,20 @@ func run(c *cli.Context) error {
 	if brake.Patience < time.Minute {
 		return fmt.Errorf("%w: --rollout-patience %s is too short: at least 1m", errUsage, brake.Patience)
 	}
+	duty, err := bridge.ParseDuty(c.String("duty"))
+	if err != nil {
+		return fmt.Errorf("%w: reading --duty: %w", errUsage, err)
+	}
 	bridge.LogLibraries(log)
 	cfg, err := restConfig(c.String("kubeconfig"))
 	if err != nil {
 		return fmt.Errorf("reading kubeconfig: %w", err)
 	}
 	cfg.UserAgent = "multinic-bridge/" + version
-	log.Info("starting", "version", version, "api", cfg.Host)
+	log.Info("starting", "version", version, "duty", string(duty), "api", cfg.Host)
 	return bridge.Run(c.Context, cfg, bridge.Options{
 		Log:            log,
+		Duty:           duty,
 		LeaderElect:    c.Bool("leader-elect"),
 		HealthAddress:  c.String("health-address"),
 		MetricsAddress: c.String("metrics-address"),

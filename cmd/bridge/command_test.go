@@ -11,6 +11,8 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"nope":                             `there is no command "nope"`,
 		"--nope":                           "-nope; see multinic-bridge help",
 		"run extra":                        "run takes no arguments",
+		"run":                              `reading --duty: "" is neither status nor credentials`,
+		"run --duty all":                   `"all" is neither status nor credentials`,
 		"run --nope":                       "-nope; see multinic-bridge run --help",
 		"run --log-level loud":             "debug, info, warn and error",
 		"run --log-format xml":             "neither json nor text",

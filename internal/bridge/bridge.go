@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,9 +22,11 @@ import (
 	"multinicd/internal/bridge/status"
 )
 
-// Options of the bridge. For each, except Log, the zero value is the default.
+// Options of the bridge. For each, except Log and Duty, the zero value is the default.
 type Options struct {
 	Log *slog.Logger
+	// Duty is what this process does. It must be given.
+	Duty Duty
 	// LeaderElect lets several bridges stand by for each other.
 	LeaderElect bool
 	// HealthAddress serves /healthz and /readyz; MetricsAddress serves /metrics. Both are
@@ -84,15 +88,26 @@ type bridge struct {
 // jobs says whether the bridge makes Jobs.
 func (b *bridge) jobs() bool { return b.Jobs.Execution != jobs.ExecutionDaemon }
 
-// wire adds all loops to the manager. unregister takes the metrics off the page again; call it also
-// after an error.
+// wire adds the loops of the duty to the manager. unregister takes the metrics off the page again;
+// call it also after an error.
 func (b *bridge) wire() (unregister func(), err error) {
+	switch b.Duty {
+	case Status:
+		return b.wireStatus()
+	case Credentials:
+		return b.wireCredentials()
+	}
+	return func() {}, fmt.Errorf("setting up the bridge: there is no duty %q", b.Duty)
+}
+
+// wireStatus is wire for the duty Status.
+func (b *bridge) wireStatus() (unregister func(), err error) {
 	unregister = func() {}
 	if err := gather.IndexRuns(b.mgr); err != nil {
 		return unregister, fmt.Errorf("setting up the index of runs: %w", err)
 	}
 	if b.jobs() {
-		if err := gather.IndexJobs(b.mgr); err != nil {
+		if err := gather.IndexJobs(b.mgr, &batchv1.Job{}, &corev1.Pod{}); err != nil {
 			return unregister, fmt.Errorf("setting up the index of Jobs: %w", err)
 		}
 	}
@@ -113,7 +128,7 @@ func (b *bridge) wire() (unregister func(), err error) {
 		loop.Released, loop.Freed, last = brake.Released, freed, brake.Last
 	}
 	b.meters = newMeters(b.client, last)
-	if unregister, err = b.meters.register(b.MetricsAddress != ""); err != nil {
+	if unregister, err = b.meters.register(b.MetricsAddress != "", Status); err != nil {
 		return func() {}, err
 	}
 	loop.Written, loop.Outdated = b.meters.writes, b.meters.outdated
@@ -126,17 +141,9 @@ func (b *bridge) wire() (unregister func(), err error) {
 	if err != nil {
 		return unregister, fmt.Errorf("setting up the loop of runs: %w", err)
 	}
-	if err := b.wireIdentities(); err != nil {
-		return unregister, err
-	}
 	if b.NodeLabel {
 		if err := b.wireLabels(); err != nil {
 			return unregister, fmt.Errorf("setting up the loop of labels: %w", err)
-		}
-	}
-	if b.jobs() {
-		if err := b.wireJobs(); err != nil {
-			return unregister, fmt.Errorf("setting up the loop of Jobs: %w", err)
 		}
 	}
 	return unregister, nil

@@ -7,6 +7,6 @@
 // The package decides nothing about a node. No loop knows another loop. If a loop needs what
 // another has decided, it gets it here, as a value, a function or a small interface.
 //
-// Start reading at bridge.wire, which names every loop. Then take a room: judge.go decides, and
+// Start reading at bridge.wire, which leads to every loop: a process has those of one Duty. Then take a room: judge.go decides, and
 // loop.go gathers and writes.
 package bridge

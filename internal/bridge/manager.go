@@ -93,7 +93,7 @@ func newManager(cfg *rest.Config, o Options) (manager.Manager, error) {
 		}},
 		HealthProbeBindAddress: orNone(o.HealthAddress), Metrics: server.Options{BindAddress: orNone(o.MetricsAddress)},
 		PprofBindAddress: o.PprofAddress,
-		LeaderElection:   o.LeaderElect, LeaderElectionID: "multinic-bridge", LeaderElectionNamespace: v1.SystemNamespace,
+		LeaderElection:   o.LeaderElect, LeaderElectionID: o.Duty.Account(), LeaderElectionNamespace: v1.SystemNamespace,
 		LeaderElectionReleaseOnCancel: true,
 	})
 	if err != nil {

@@ -41,14 +41,18 @@ func newMeters(c client.Reader, last func() rollout.Out) *meters {
 	}
 }
 
-func (m *meters) collectors() []prometheus.Collector {
-	return []prometheus.Collector{m.runs, m.jobs, m.writes, m.outdated, m.fleet}
+// collectors are the metrics of a duty. The fleet is counted by one of them.
+func (m *meters) collectors(d Duty) []prometheus.Collector {
+	if d == Credentials {
+		return []prometheus.Collector{m.jobs}
+	}
+	return []prometheus.Collector{m.runs, m.writes, m.outdated, m.fleet}
 }
 
-// register puts the metrics on the page that the manager serves, until the returned function is
+// register puts the metrics of a duty on the page that the manager serves, until the returned function is
 // called. There is one such page for the process. A bridge that serves none leaves the page alone,
 // so that several bridges can run in one process.
-func (m *meters) register(served bool) (func(), error) {
+func (m *meters) register(served bool, d Duty) (func(), error) {
 	if !served {
 		return func() {}, nil
 	}
@@ -58,7 +62,7 @@ func (m *meters) register(served bool) (func(), error) {
 			metrics.Registry.Unregister(c)
 		}
 	}
-	for _, c := range m.collectors() {
+	for _, c := range m.collectors(d) {
 		if err := metrics.Registry.Register(c); err != nil {
 			end()
 			return nil, fmt.Errorf("registering metrics: %w", err)

@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"time"
 
+	batchv1 "k8s.io/api/batch/v1"
+
 	"multinicd/deploy"
 	"multinicd/internal/bridge/admission"
+	"multinicd/internal/bridge/gather"
 	"multinicd/internal/bridge/identity"
 	"multinicd/internal/bridge/jobs"
 	"multinicd/internal/bridge/joining"
@@ -13,7 +16,7 @@ import (
 )
 
 // The loops of this file act only while the cluster has the policies in force that they were built
-// with.
+// with. Except for that of labels, they are those of the duty Credentials.
 
 // The policies on which Jobs stand, and what admission policies are told.
 var ofJobs = []string{"multinic-workloads", "multinic-workload-kinds", "multinic-bridge-bounds"}
@@ -32,6 +35,30 @@ func fixed(p admission.Parameter, want string) admission.Parameter {
 // policyGuard makes a guard of the policies of a manifest: of all, or of those that only names.
 func (b *bridge) policyGuard(manifest string, only []string, told ...admission.Parameter) (*admission.PolicyGuard, error) {
 	return admission.New(manifest, only, told, b.mgr.GetAPIReader(), b.client, b.events, b.Log)
+}
+
+// wireCredentials is wire for the duty Credentials.
+func (b *bridge) wireCredentials() (unregister func(), err error) {
+	b.meters = newMeters(b.client, nil)
+	if unregister, err = b.meters.register(b.MetricsAddress != "", Credentials); err != nil {
+		return func() {}, err
+	}
+	if err := b.pulses.Watch(b.mgr, b.Now); err != nil {
+		return unregister, fmt.Errorf("setting up the look at Leases: %w", err)
+	}
+	if err := b.wireIdentities(); err != nil {
+		return unregister, err
+	}
+	if !b.jobs() {
+		return unregister, nil
+	}
+	if err := gather.IndexJobs(b.mgr, &batchv1.Job{}); err != nil {
+		return unregister, fmt.Errorf("setting up the index of Jobs: %w", err)
+	}
+	if err := b.wireJobs(); err != nil {
+		return unregister, fmt.Errorf("setting up the loop of Jobs: %w", err)
+	}
+	return unregister, nil
 }
 
 // wireIdentities adds the loops for identities and for token requests.

@@ -1,6 +1,6 @@
-{{/* What all of the bridge's own objects are found by. */}}
-{{- define "multinic.bridgeLabels" -}}
-app.kubernetes.io/name: multinic-bridge
+{{/* What the objects of one of the bridge's duties are found by; for all that there is once, by "multinic-bridge". */}}
+{{- define "multinic.labels" -}}
+app.kubernetes.io/name: {{ . }}
 app.kubernetes.io/part-of: multinic
 {{- end -}}
 

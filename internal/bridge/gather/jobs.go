@@ -51,9 +51,10 @@ func NodeOfJob(o client.Object) string { return o.GetAnnotations()[v1.NodeNameAn
 // JobIndex is the caches' index of Jobs and Pods by node.
 const JobIndex = "node"
 
-// IndexJobs makes the caches' index of Jobs and Pods. Call it before the caches start.
-func IndexJobs(mgr manager.Manager) error {
-	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}} {
+// IndexJobs makes the caches' index of Jobs, or also of their Pods: of all kinds that are given.
+// Call it before the caches start. Only what has an index is cached.
+func IndexJobs(mgr manager.Manager, kinds ...client.Object) error {
+	for _, o := range kinds {
 		err := mgr.GetFieldIndexer().IndexField(context.Background(), o, JobIndex, func(o client.Object) []string { return []string{NodeOfJob(o)} })
 		if err != nil {
 			return err

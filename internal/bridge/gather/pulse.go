@@ -1,8 +1,14 @@
 package gather
 
 import (
+	"context"
+	"fmt"
 	"sync"
 	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 )
 
 // Pulse is what the bridge saw of a node's Lease, by its own clock.
@@ -71,4 +77,34 @@ func (p *Pulses) Forget(node string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.nodes, node)
+}
+
+// Watch takes in every Lease of the caches, for a bridge without the loop of statuses, which does
+// so itself. It wakes nobody.
+func (p *Pulses) Watch(mgr manager.Manager, now func() time.Time) error {
+	leases, err := mgr.GetCache().GetInformer(context.Background(), &coordinationv1.Lease{})
+	if err != nil {
+		return fmt.Errorf("watching Leases: %w", err)
+	}
+	saw := func(o any) {
+		if lease, ok := o.(*coordinationv1.Lease); ok {
+			p.Observe(NodeOfLease(lease), Renewal(lease), now())
+		}
+	}
+	_, err = leases.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    saw,
+		UpdateFunc: func(_, o any) { saw(o) },
+		DeleteFunc: func(o any) {
+			if gone, ok := o.(cache.DeletedFinalStateUnknown); ok {
+				o = gone.Obj
+			}
+			if lease, ok := o.(*coordinationv1.Lease); ok {
+				p.Forget(NodeOfLease(lease))
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watching Leases: %w", err)
+	}
+	return nil
 }

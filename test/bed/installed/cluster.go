@@ -28,7 +28,7 @@ type Cluster struct {
 var shared struct {
 	sync.Once
 	err    error
-	bridge *product.Bridge
+	bridge product.Bridge
 	box    *sandbox.Sandbox
 }
 
@@ -58,7 +58,7 @@ func NewCluster(t testing.TB, b *bed.Bed) *Cluster {
 }
 
 // Bridge is the running bridge, one for all tests of the package.
-func (c *Cluster) Bridge() *product.Bridge { return shared.bridge }
+func (c *Cluster) Bridge() product.Bridge { return shared.bridge }
 
 // RunBridge runs multinic-bridge on this machine, with an administrator's access.
 func (c *Cluster) RunBridge(args ...string) (stdout, stderr string, err error) {

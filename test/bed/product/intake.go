@@ -16,7 +16,7 @@ import (
 
 // Intake is a running `multinic-bridge intake`.
 type Intake struct {
-	*Bridge
+	*process
 	// Address is host:port, on loopback.
 	Address string
 }
@@ -55,7 +55,7 @@ func StartIntake(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Clus
 		for line := range strings.Lines(b.Log()) {
 			var said struct{ Msg, Address string }
 			if json.Unmarshal([]byte(line), &said) == nil && said.Msg == "serving" {
-				return &Intake{Bridge: b, Address: said.Address}, nil
+				return &Intake{process: b, Address: said.Address}, nil
 			}
 		}
 		select {

@@ -10,10 +10,12 @@ package product
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +26,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge"
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/sandbox"
@@ -44,20 +48,53 @@ func Install(ctx context.Context, c *controlplane.Cluster) error {
 	return c.Served(ctx, "multinicnodeconfigs.multinic.io", "multinicbizconfigs.multinic.io", "nodetokenrequests.multinic.io", "multinicnoderuns.multinic.io")
 }
 
-// Bridge is a running multinic-bridge.
-type Bridge struct {
-	LogFile string
+// Bridge is a running multinic-bridge: a process for each of its duties.
+type Bridge []*process
+
+// process is a command of multinic-bridge that runs.
+type process struct {
+	logFile string
 	cmd     *exec.Cmd
 	exited  chan struct{}
 }
 
-// StartBridge runs the bridge as the ServiceAccount of its manifest. It ends with the sandbox, or by Stop or Kill.
-func StartBridge(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string) (*Bridge, error) {
-	return startAs(ctx, box, c, "multinic-bridge", binary, "run", "--health-address", "0", "--metrics-address", "0")
+// StartBridge runs the bridge as the ServiceAccounts of its manifest. It ends with the sandbox, or by Stop or Kill.
+func StartBridge(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string) (Bridge, error) {
+	var b Bridge
+	for _, duty := range duties {
+		p, err := startAs(ctx, box, c, duty.Account(), binary, "run", "--duty", string(duty), "--health-address", "0", "--metrics-address", "0")
+		if err != nil {
+			return nil, err
+		}
+		b = append(b, p)
+	}
+	return b, nil
+}
+
+var duties = []bridge.Duty{bridge.Status, bridge.Credentials}
+
+// RunBridge runs the bridge in this process until ctx ends, as the users of its ServiceAccounts: as gives the way to the API server of one.
+func RunBridge(ctx context.Context, as func(account string) *rest.Config, o bridge.Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, len(duties))
+	for _, duty := range duties {
+		cfg, own := as(duty.Account()), o
+		own.Duty = duty
+		go func() {
+			defer cancel() // neither goes on alone
+			ended <- bridge.Run(ctx, cfg, own)
+		}()
+	}
+	var all error
+	for range duties {
+		all = errors.Join(all, <-ended)
+	}
+	return all
 }
 
 // startAs runs a command of multinic-bridge as a ServiceAccount of multinic-system.
-func startAs(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, account, binary string, args ...string) (*Bridge, error) {
+func startAs(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, account, binary string, args ...string) (*process, error) {
 	token, err := Token(ctx, c, "multinic-system", account)
 	if err != nil {
 		return nil, err
@@ -73,45 +110,71 @@ func startAs(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster,
 	if err := os.WriteFile(filepath.Join(dir, "ca.crt"), c.CA, 0o600); err != nil {
 		return nil, fmt.Errorf("writing the CA for %s: %w", account, err)
 	}
-	b := &Bridge{LogFile: filepath.Join(dir, "log"), exited: make(chan struct{})}
-	log, err := os.Create(b.LogFile)
+	p := &process{logFile: filepath.Join(dir, "log"), exited: make(chan struct{})}
+	log, err := os.Create(p.logFile)
 	if err != nil {
 		return nil, fmt.Errorf("making the log of %s: %w", account, err)
 	}
 	defer log.Close()
-	b.cmd = exec.Command(binary, append(args, "--kubeconfig", kubeconfig)...)
-	b.cmd.Stdout, b.cmd.Stderr = log, log
-	if err := box.Start(account, b.cmd); err != nil {
+	p.cmd = exec.Command(binary, append(args, "--kubeconfig", kubeconfig)...)
+	p.cmd.Stdout, p.cmd.Stderr = log, log
+	if err := box.Start(account, p.cmd); err != nil {
 		return nil, err
 	}
 	go func() {
-		_ = b.cmd.Wait() // how it ended is in the log
-		close(b.exited)
+		_ = p.cmd.Wait() // how it ended is in the log
+		close(p.exited)
 	}()
-	return b, nil
+	return p, nil
 }
 
-// Log is all that the bridge has said.
-func (b *Bridge) Log() string {
-	out, err := os.ReadFile(b.LogFile)
+// Log is all that the process has said.
+func (p *process) Log() string {
+	out, err := os.ReadFile(p.logFile)
 	if err != nil {
 		return err.Error()
 	}
 	return string(out)
 }
 
-// PID is the bridge's process id.
-func (b *Bridge) PID() int { return b.cmd.Process.Pid }
-
-// Stop ends the bridge in good order, Kill does not; both wait.
-func (b *Bridge) Stop() { b.end(syscall.SIGTERM) }
+// Stop ends the process in good order, Kill does not; both wait.
+func (p *process) Stop() { p.end(syscall.SIGTERM) }
 
 // Kill is Stop without notice.
-func (b *Bridge) Kill() { b.end(syscall.SIGKILL) }
+func (p *process) Kill() { p.end(syscall.SIGKILL) }
 
-func (b *Bridge) end(s syscall.Signal) {
-	_ = b.cmd.Process.Signal(s) // it may have ended already
-	<-b.exited
+func (p *process) end(s syscall.Signal) {
+	_ = p.cmd.Process.Signal(s) // it may have ended already
+	<-p.exited
+}
+
+// Log is all that the bridge has said, of one duty after the other.
+func (b Bridge) Log() string {
+	var all strings.Builder
+	for _, p := range b {
+		all.WriteString(p.Log())
+	}
+	return all.String()
+}
+
+// PIDs are the bridge's process ids.
+func (b Bridge) PIDs() (all []int) {
+	for _, p := range b {
+		all = append(all, p.cmd.Process.Pid)
+	}
+	return all
+}
+
+// Stop ends the bridge in good order, Kill does not; both wait.
+func (b Bridge) Stop() { b.end(syscall.SIGTERM) }
+
+// Kill is Stop without notice.
+func (b Bridge) Kill() { b.end(syscall.SIGKILL) }
+
+func (b Bridge) end(s syscall.Signal) {
+	for _, p := range b {
+		p.end(s)
+	}
 }
 
 func tokenKubeconfig(c *controlplane.Cluster, dir, token string) []byte {
@@ -162,21 +225,26 @@ func Expect(ctx context.Context, c *controlplane.Cluster, node string) error {
 // Admit expects a node, and gives a token of its identity: the node joins without a join. The token is what the bridge would ask for, since
 // nobody else may: it is bound to the Node, and good for an hour.
 func Admit(ctx context.Context, c *controlplane.Cluster, node string) (string, error) {
+	return AdmitAs(ctx, c, v1.CredentialsAccount, node)
+}
+
+// AdmitAs is Admit with a bridge of another release, whose account may ask for tokens.
+func AdmitAs(ctx context.Context, c *controlplane.Cluster, account, node string) (string, error) {
 	if err := Expect(ctx, c, node); err != nil {
 		return "", err
 	}
 	cfg := c.Config()
-	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:multinic-system:multinic-bridge"}
-	bridge, err := Client(cfg)
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:serviceaccount:multinic-system:" + account}
+	as, err := Client(cfg)
 	if err != nil {
 		return "", err
 	}
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "multinic-nodes", Name: "multinic-node-" + node}}
+	identity := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "multinic-nodes", Name: "multinic-node-" + node}}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: node},
 	}}
-	if err := bridge.SubResource("token").Create(ctx, account, request); err != nil {
-		return "", fmt.Errorf("asking for a token of %s: %w", account.Name, err)
+	if err := as.SubResource("token").Create(ctx, identity, request); err != nil {
+		return "", fmt.Errorf("asking for a token of %s: %w", identity.Name, err)
 	}
 	return request.Status.Token, nil
 }

@@ -249,7 +249,9 @@ const netplanFile = "/etc/netplan/90-" + nicName + ".yaml"
 // The users whose requests count.
 const (
 	daemonUser = "system:serviceaccount:" + v1.NodesNamespace + ":multinic-node-" + node
-	bridgeUser = "system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge"
+	bridgeUser = "system:serviceaccount:" + v1.SystemNamespace + ":" + v1.BridgeAccount
+	// the same bridge, whose requests no change waits for
+	credentialsUser = "system:serviceaccount:" + v1.SystemNamespace + ":" + v1.CredentialsAccount
 )
 
 // count puts into each change the requests that came between it and the next, and tells from them whether its Configured was written early.

@@ -20,6 +20,11 @@ type usage struct {
 	Threads int     `json:"threads"`
 }
 
+// add adds what another process uses.
+func (u *usage) add(o usage) {
+	u.RSS, u.Anon, u.Peak, u.CPU, u.Threads = u.RSS+o.RSS, u.Anon+o.Anon, u.Peak+o.Peak, u.CPU+o.CPU, u.Threads+o.Threads
+}
+
 // idleness is what stands still costs.
 type idleness struct {
 	Seconds  float64 `json:"seconds"`
@@ -47,8 +52,12 @@ func (s *stand) idle(ctx context.Context, d time.Duration) (idleness, error) {
 		return out, err
 	}
 	out.CPU = out.Daemon.CPU - before.CPU
-	if out.Bridge, err = readUsage(fmt.Sprintf("/proc/%d", s.bridge.PID()), os.ReadFile); err != nil {
-		return out, err
+	for _, pid := range s.bridge.PIDs() {
+		one, err := readUsage(fmt.Sprintf("/proc/%d", pid), os.ReadFile)
+		if err != nil {
+			return out, err
+		}
+		out.Bridge.add(one)
 	}
 	requests, err := s.cluster.Requests()
 	for _, r := range requests {
@@ -56,7 +65,7 @@ func (s *stand) idle(ctx context.Context, d time.Duration) (idleness, error) {
 		case r.Received.Before(begin):
 		case r.User.Username == daemonUser:
 			out.Requests++
-		case r.User.Username == bridgeUser:
+		case r.User.Username == bridgeUser, r.User.Username == credentialsUser:
 			out.ByBridge++
 		}
 	}

@@ -33,7 +33,7 @@ type stand struct {
 
 	box      *sandbox.Sandbox
 	cluster  *controlplane.Cluster
-	bridge   *product.Bridge
+	bridge   product.Bridge
 	host     *testhost.Host
 	client   client.WithWatch
 	measured string            // what is measured: version and commit

@@ -49,7 +49,7 @@ type demo struct {
 	root    string
 	box     *sandbox.Sandbox
 	cluster *controlplane.Cluster
-	bridge  *product.Bridge
+	bridge  product.Bridge
 	world   *testhost.World
 	host    *testhost.Host
 }

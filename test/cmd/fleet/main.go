@@ -73,7 +73,7 @@ type fleet struct {
 	begin   time.Time
 	box     *sandbox.Sandbox
 	cluster *controlplane.Cluster
-	bridge  *product.Bridge
+	bridge  product.Bridge
 	nodes   []*node
 	// running are the nodes' own goroutines; stop ends them.
 	running sync.WaitGroup

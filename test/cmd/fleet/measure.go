@@ -142,13 +142,22 @@ func (f *fleet) held(ctx context.Context) (holding, error) {
 	if h.phase, err = m.read(len(f.nodes)); err != nil {
 		return h, err
 	}
-	for pid, to := range map[int]*float64{f.cluster.APIServer.PID(): &h.APIServerMiB, f.cluster.Etcd.PID(): &h.EtcdMiB, f.bridge.PID(): &h.BridgeMiB} {
+	for pid, to := range map[int]*float64{f.cluster.APIServer.PID(): &h.APIServerMiB, f.cluster.Etcd.PID(): &h.EtcdMiB} {
 		if *to, err = sandbox.Memory(pid, "VmRSS:"); err != nil {
 			return h, err
 		}
 	}
-	if h.BridgeMost, err = sandbox.Memory(f.bridge.PID(), "VmHWM:"); err != nil {
-		return h, err
+	for _, pid := range f.bridge.PIDs() { // the program's own pages, which both share, count twice
+		now, err := sandbox.Memory(pid, "VmRSS:")
+		if err != nil {
+			return h, err
+		}
+		most, err := sandbox.Memory(pid, "VmHWM:")
+		if err != nil {
+			return h, err
+		}
+		h.BridgeMiB += now
+		h.BridgeMost += most
 	}
 	requests, err := f.cluster.Requests()
 	for _, r := range requests {

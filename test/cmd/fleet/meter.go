@@ -9,21 +9,33 @@ import (
 
 // meter measures from when it was made.
 type meter struct {
-	pids   [3]int // API server, etcd, bridge
+	pids   [][]int // API server, etcd, bridge
 	before [3]float64
 	begin  time.Time
 	err    error
 }
 
 func (f *fleet) meter() *meter {
-	m := &meter{pids: [3]int{f.cluster.APIServer.PID(), f.cluster.Etcd.PID(), f.bridge.PID()}}
-	for i, pid := range m.pids {
-		if m.before[i], m.err = sandbox.Processor(pid); m.err != nil {
+	m := &meter{pids: [][]int{{f.cluster.APIServer.PID()}, {f.cluster.Etcd.PID()}, f.bridge.PIDs()}}
+	for i, pids := range m.pids {
+		if m.before[i], m.err = processor(pids); m.err != nil {
 			return m
 		}
 	}
 	m.begin = time.Now()
 	return m
+}
+
+// processor is the time that processes have taken.
+func processor(pids []int) (all float64, err error) {
+	for _, pid := range pids {
+		one, err := sandbox.Processor(pid)
+		if err != nil {
+			return 0, err
+		}
+		all += one
+	}
+	return all, nil
 }
 
 // read gives what n things took.
@@ -33,7 +45,7 @@ func (m *meter) read(n int) (phase, error) {
 		return p, m.err
 	}
 	for i, to := range []*float64{&p.APIServer, &p.Etcd, &p.Bridge} {
-		now, err := sandbox.Processor(m.pids[i])
+		now, err := processor(m.pids[i])
 		if err != nil {
 			return p, err
 		}

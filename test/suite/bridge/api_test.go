@@ -329,8 +329,10 @@ func TestTheStatusBelongsToTheBridge(t *testing.T) {
 	if err := n.client.List(t.Context(), list, client.InNamespace(v1.SystemNamespace), own); err != nil || len(list.Items) != 1 {
 		t.Errorf("a node lists its own object: %d, %v", len(list.Items), err)
 	}
-	bridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
-	if err := bridge.Delete(t.Context(), &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.name, Namespace: v1.SystemNamespace}}); !apierrors.IsForbidden(err) {
-		t.Errorf("the bridge deletes objects: %v", err)
+	for _, account := range []string{v1.BridgeAccount, v1.CredentialsAccount} {
+		bridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":" + account)
+		if err := bridge.Delete(t.Context(), &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.name, Namespace: v1.SystemNamespace}}); !apierrors.IsForbidden(err) {
+			t.Errorf("%s deletes objects: %v", account, err)
+		}
 	}
 }

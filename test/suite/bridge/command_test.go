@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge"
 	"multinicd/test/bed"
 )
 
@@ -24,15 +25,27 @@ func TestTheCommandRuns(t *testing.T) {
 		t.Errorf("version prints %q: %v", out, err)
 	}
 
+	for _, duty := range []bridge.Duty{bridge.Status, bridge.Credentials} {
+		c.command(binary, duty)
+	}
+	n := c.node("command")
+	n.say(n.report(n.publish(), v1.StateConfigured, v1.ReasonConfigured))
+	n.becomes(done)
+}
+
+// command runs the command for a duty until the test ends, and looks at what it serves.
+func (c *cluster) command(binary string, duty bridge.Duty) {
+	t := c.t
+	t.Helper()
 	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	user := "system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge"
+	user := "system:serviceaccount:" + v1.SystemNamespace + ":" + duty.Account()
 	if err := c.WriteKubeconfig(kubeconfig, "", user); err != nil {
 		t.Fatal(err)
 	}
 	health, metrics := c.freeAddresses()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, "run", "--kubeconfig", kubeconfig, "--leader-elect",
+	t.Cleanup(cancel)
+	cmd := exec.CommandContext(ctx, binary, "run", "--duty", string(duty), "--kubeconfig", kubeconfig, "--leader-elect",
 		"--health-address", health, "--metrics-address", metrics)
 	logs, err := cmd.StderrPipe()
 	if err != nil {
@@ -48,15 +61,15 @@ func TestTheCommandRuns(t *testing.T) {
 			t.Log(lines.Text())
 		}
 	}()
-	defer func() {
+	t.Cleanup(func() {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Error(err)
 		}
 		<-read
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("stopped by SIGTERM it ends with %v", err)
+			t.Errorf("%s: stopped by SIGTERM it ends with %v", duty, err)
 		}
-	}()
+	})
 
 	for _, url := range []string{"http://" + health + "/healthz", "http://" + health + "/readyz", "http://" + metrics + "/metrics"} {
 		c.eventually(url+" answers", func() string {
@@ -79,9 +92,6 @@ func TestTheCommandRuns(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	n := c.node("command")
-	n.say(n.report(n.publish(), v1.StateConfigured, v1.ReasonConfigured))
-	n.becomes(done)
 }
 
 // freeAddresses are two at which nobody listens: at the control plane's own address nobody else comes and takes one.

@@ -22,6 +22,7 @@ import (
 	"multinicd/internal/bridge"
 	"multinicd/internal/bridge/rollout"
 	"multinicd/test/bed/prerequisite"
+	"multinicd/test/bed/product"
 )
 
 // faulty stands between a bridge and the API server, and answers some requests
@@ -122,13 +123,15 @@ func TestStatusSurvivesAnAPIServerInTrouble(t *testing.T) {
 	c := newCluster(t)
 	f := newFleet(c, "fault", nodes)
 	trouble := &faulty{}
-	cfg := c.config("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
-	cfg.UserAgent = bridgeAgent
-	cfg = trouble.wrap(c, cfg)
+	way := map[string]*rest.Config{}
+	for _, account := range []string{v1.BridgeAccount, v1.CredentialsAccount} {
+		way[account] = trouble.wrap(c, c.asBridge(account))
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan error, 1)
 	go func() {
-		done <- bridge.Run(ctx, cfg, bridge.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Rollout: rollout.Options{Max: "100%"}})
+		as := func(account string) *rest.Config { return way[account] }
+		done <- product.RunBridge(ctx, as, bridge.Options{Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Rollout: rollout.Options{Max: "100%"}})
 	}()
 	defer func() {
 		cancel()

@@ -75,7 +75,7 @@ func TestPodsAndJobsOfTheNodesAreHeldToOneForm(t *testing.T) {
 	if out, err := c.Kubectl(t.Context(), "exec", "-n", v1.NodesNamespace, w.pods()[0].Name, "--", "id"); err == nil || !strings.Contains(out+err.Error(), "nobody enters them") {
 		t.Errorf("exec: %s %v", out, err)
 	}
-	asBridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
+	asBridge := c.as("system:serviceaccount:" + v1.SystemNamespace + ":" + v1.CredentialsAccount)
 	if err := asBridge.Create(t.Context(), &corev1.Pod{ObjectMeta: pod.ObjectMeta, Spec: pod.Spec}, client.DryRunAll); !apierrors.IsForbidden(err) {
 		t.Errorf("the bridge makes a Pod itself: %v", err)
 	}

@@ -69,7 +69,7 @@ type braked struct {
 func (b *braked) start(more ...string) *exec.Cmd {
 	t := b.c.t
 	t.Helper()
-	args := append([]string{"run", "--kubeconfig", b.kubeconfig, "--health-address", "0",
+	args := append([]string{"run", "--duty", "status", "--kubeconfig", b.kubeconfig, "--health-address", "0",
 		"--metrics-address", "0", "--log-format", "text", "--rollout-max", fmt.Sprint(b.limit), "--rollout-stop-after", fmt.Sprint(b.stopAfter)}, more...)
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), bed.Build(t, "./cmd/bridge"), args...)
 	if err := cmd.Start(); err != nil {

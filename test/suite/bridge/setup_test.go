@@ -83,6 +83,13 @@ func (c *cluster) config(user string) *rest.Config {
 	return cfg
 }
 
+// asBridge is the way to the API server of one of the bridge's ServiceAccounts.
+func (c *cluster) asBridge(account string) *rest.Config {
+	cfg := c.config("system:serviceaccount:" + v1.SystemNamespace + ":" + account)
+	cfg.UserAgent = bridgeAgent
+	return cfg
+}
+
 func newClient(t *testing.T, cfg *rest.Config) client.Client {
 	t.Helper()
 	cl, err := product.Client(cfg)
@@ -105,12 +112,10 @@ func (c *cluster) startBridge(silentAfter time.Duration) (stop func()) {
 func (c *cluster) startBridgeWith(o bridge.Options) (stop func()) {
 	c.t.Helper()
 	o.Log = slog.New(slog.NewTextHandler(c.t.Output(), nil))
-	cfg := c.config("system:serviceaccount:" + v1.SystemNamespace + ":multinic-bridge")
-	cfg.UserAgent = bridgeAgent
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
 	go func() {
-		done <- bridge.Run(ctx, cfg, o)
+		done <- product.RunBridge(ctx, c.asBridge, o)
 	}()
 	ended := false
 	stop = func() {

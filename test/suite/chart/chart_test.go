@@ -34,8 +34,8 @@ func TestTheChartDoesTheMainJob(t *testing.T) {
 
 func (c *cluster) mainJob() {
 	c.runHelm(install...)
-	if running := c.pods(); len(running) != 2 {
-		c.t.Errorf("%d replicas run, want 2: %v", len(running), running)
+	if running := c.pods(); len(running) != 4 {
+		c.t.Errorf("%d replicas run, want 2 of each Deployment: %v", len(running), running)
 	}
 	eventuallyLogs(c, "admission policies are in force")
 	c.join()
@@ -166,7 +166,9 @@ func (c *cluster) uninstall() {
 func (c *cluster) plainManifests() {
 	undisturbed := c.undisturbed()
 	c.kubectl(manifests(c.t)...)
-	c.kubectl("rollout", "status", "-n", system, "deployment/multinic-bridge", "--timeout=3m")
+	for _, deployment := range []string{"deployment/multinic-bridge", "deployment/multinic-credentials"} {
+		c.kubectl("rollout", "status", "-n", system, deployment, "--timeout=3m")
+	}
 	c.configured()
 	undisturbed()
 }

@@ -118,7 +118,7 @@ func (c *cluster) requests() int {
 	for _, r := range all {
 		ours := r.ObjectRef.Namespace == system || r.ObjectRef.Namespace == nodes
 		// The leader renews its Lease every 2 s, whatever happens.
-		leader := r.ObjectRef.Resource == "leases" && r.ObjectRef.Name == "multinic-bridge"
+		leader := r.ObjectRef.Resource == "leases" && (r.ObjectRef.Name == "multinic-bridge" || r.ObjectRef.Name == "multinic-credentials")
 		if ours && !leader && !strings.HasPrefix(r.UserAgent, "kubectl") && !strings.HasPrefix(r.UserAgent, "chart.test") && !strings.HasPrefix(r.UserAgent, "helm") {
 			n++
 		}

@@ -101,7 +101,7 @@ func (p *placed) runs(values ...string) string {
 			}
 		}
 		slices.Sort(all)
-		if said = strings.Join(all, " "); len(all) < 2 {
+		if said = strings.Join(all, " "); len(all) < 4 { // two replicas for each duty
 			return fmt.Sprintf("%d Pods, decided: %q", len(pods.Items), said)
 		}
 		return ""
@@ -120,7 +120,8 @@ func TestTheBridgeRunsOnTheControlPlane(t *testing.T) {
 	if p.helm, err = kubelet.Helm(t.Context(), t.Logf); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{"create", "namespace", system}, {"create", "serviceaccount", "multinic-bridge", "-n", system}} {
+	for _, args := range [][]string{{"create", "namespace", system}, {"create", "serviceaccount", "multinic-bridge", "-n", system},
+		{"create", "serviceaccount", "multinic-credentials", "-n", system}} {
 		if out, err := p.Kubectl(t.Context(), args...); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -134,15 +135,15 @@ func TestTheBridgeRunsOnTheControlPlane(t *testing.T) {
 			t.Errorf("%s: the Pods run on %q, want %q", sentence, got, want)
 		}
 	}
-	want("no control plane that can be used", "Unschedulable Unschedulable")
-	want("the same, and the value says so", "worker-1 worker-2", off...)
-	want("the same, with a selector", "worker-2 worker-2", append(off, "--set", "bridge.nodeSelector.zone=a")...)
+	want("no control plane that can be used", "Unschedulable Unschedulable Unschedulable Unschedulable")
+	want("the same, and the value says so", "worker-1 worker-1 worker-2 worker-2", off...)
+	want("the same, with a selector", "worker-2 worker-2 worker-2 worker-2", append(off, "--set", "bridge.nodeSelector.zone=a")...)
 	p.node("kubeadm", map[string]string{role: ""}, taint(role, corev1.TaintEffectNoSchedule))
-	want("one Node of kubeadm", "kubeadm kubeadm")
+	want("one Node of kubeadm", "kubeadm kubeadm kubeadm kubeadm")
 	p.node("rke2", map[string]string{role: "true"}, taint(role, corev1.TaintEffectNoSchedule), taint("node-role.kubernetes.io/etcd", corev1.TaintEffectNoExecute))
-	want("a machine for each replica", "kubeadm rke2")
+	want("a machine for each replica", "kubeadm kubeadm rke2 rke2")
 	p.node("k3s", map[string]string{role: "true", "distribution": "k3s"}, corev1.Taint{Key: "CriticalAddonsOnly", Value: "true", Effect: corev1.TaintEffectNoExecute})
-	want("one of k3s by its name", "k3s k3s", "--set", "bridge.nodeSelector.distribution=k3s")
-	want("other machines by an affinity of one's own", "worker-2 worker-2", "--set-json",
+	want("one of k3s by its name", "k3s k3s k3s k3s", "--set", "bridge.nodeSelector.distribution=k3s")
+	want("other machines by an affinity of one's own", "worker-2 worker-2 worker-2 worker-2", "--set-json",
 		`bridge.affinity={"nodeAffinity":{"requiredDuringSchedulingIgnoredDuringExecution":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"zone","operator":"Exists"}]}]}}}`)
 }

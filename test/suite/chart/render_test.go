@@ -94,7 +94,7 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"ServiceMonitor multinic-system/multinic-bridge", "PrometheusRule multinic-system/multinic", "ConfigMap multinic-system/multinic-dashboard",
-		"ServiceAccount multinic-system/multinic-viola", "Role multinic-nodes/multinic-bridge-jobs",
+		"ServiceAccount multinic-system/multinic-viola", "Role multinic-nodes/multinic-bridge-jobs", "Role multinic-nodes/multinic-credentials-jobs",
 		"ClusterRole /multinic-bridge-node-label", "ClusterRoleBinding /multinic-bridge-node-label", "ValidatingAdmissionPolicy /multinic-node-label",
 		"FlowSchema /multinic-nodes", "PriorityLevelConfiguration /multinic-nodes",
 		"Deployment multinic-system/multinic-intake", "ServiceAccount multinic-system/multinic-intake", "Role multinic-system/multinic-intake", "ClusterRole /multinic-intake",

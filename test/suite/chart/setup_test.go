@@ -164,7 +164,7 @@ func (c *cluster) configured() {
 func (c *cluster) pods() map[string]string {
 	c.t.Helper()
 	pods := map[string]string{}
-	for line := range strings.Lines(c.print("/api/v1/namespaces/"+system+"/pods?labelSelector=app.kubernetes.io/name%3Dmultinic-bridge&fieldSelector=status.phase%3DRunning",
+	for line := range strings.Lines(c.print("/api/v1/namespaces/"+system+"/pods?labelSelector=app.kubernetes.io/name+in+(multinic-bridge,multinic-credentials)&fieldSelector=status.phase%3DRunning",
 		`{range .items[*]}{.metadata.name} {.metadata.uid}{"\n"}{end}`)) {
 		name, uid, _ := strings.Cut(strings.TrimSpace(line), " ")
 		pods[name] = uid
@@ -193,7 +193,7 @@ func (c *cluster) leader(after string) (pod, uid string) {
 // bridgeLogs is what every replica has said that the node still has a log of.
 func (c *cluster) bridgeLogs() string {
 	c.t.Helper()
-	out, err := c.node.Shell(c.t.Context(), "cat /var/log/pods/"+system+"_multinic-bridge-*/bridge/*.log")
+	out, err := c.node.Shell(c.t.Context(), "cat /var/log/pods/"+system+"_multinic-bridge-*/bridge/*.log /var/log/pods/"+system+"_multinic-credentials-*/bridge/*.log")
 	if err != nil {
 		c.t.Fatal(err)
 	}

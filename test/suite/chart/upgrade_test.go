@@ -139,7 +139,7 @@ func (f *fifty) join(count int) {
 	// By the bridge's own rights, and in its name: an upgrade goes by who has written a field.
 	f.kubectl("apply", "--server-side", "--field-manager="+v1.BridgeFieldOwner, "--as=system:serviceaccount:"+system+":multinic-bridge", "-f", file)
 	for _, m := range f.nodes {
-		token, err := product.Admit(ctx, f.Cluster, m.name)
+		token, err := product.AdmitAs(ctx, f.Cluster, v1.BridgeAccount, m.name) // the former bridge had one identity
 		if err != nil {
 			f.t.Fatal(err)
 		}

@@ -12,7 +12,9 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
@@ -189,7 +191,8 @@ func TestAMaliciousNodeHarmsNobodyElse(t *testing.T) {
 // RBAC alone would let a cluster administrator.
 func TestNobodyButTheBridgeWritesStatus(t *testing.T) {
 	c := newCluster(t)
-	o := c.object("status-of-all")
+	const node = "status-of-all"
+	o := c.object(node)
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"state":"Configured"}}`))
 	if err := c.admin.Status().Patch(t.Context(), o, patch); !refusedBy(err, "status is written by the bridge alone") {
 		t.Errorf("an administrator writes status: %v", err)
@@ -197,6 +200,36 @@ func TestNobodyButTheBridgeWritesStatus(t *testing.T) {
 	// Beside the subresource it counts for nothing.
 	if err := c.admin.Patch(t.Context(), o, patch); err != nil || o.Status.State != "" {
 		t.Errorf("written with the spec it is %q: %v", o.Status.State, err)
+	}
+	// Of each kind one identity of the bridge writes it, whatever rights the other has.
+	run := &v1.MultiNicNodeRun{ObjectMeta: metav1.ObjectMeta{Name: node, Namespace: system}, Spec: v1.MultiNicNodeRunSpec{Node: node, Action: v1.ActionTrigger}}
+	c.create(run)
+	cfg := c.Config()
+	cfg.Impersonate = rest.ImpersonationConfig{UserName: "system:node:" + node, Groups: []string{"system:masters", "system:nodes"}}
+	asked := request(t, node)
+	if err := newClient(t, cfg).Create(t.Context(), asked); err != nil {
+		t.Fatal(err)
+	}
+	defer c.delete(asked)
+	for _, tt := range []struct {
+		o               client.Object
+		status          string
+		writes, doesNot string
+	}{
+		{o, `{"state":"Configured"}`, v1.BridgeAccount, v1.CredentialsAccount},
+		{run, `{"state":"Succeeded"}`, v1.BridgeAccount, v1.CredentialsAccount},
+		{asked, `{"reason":"X"}`, v1.CredentialsAccount, v1.BridgeAccount},
+	} {
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"status":`+tt.status+`}`))
+		write := func(account string) error {
+			return c.user("system:serviceaccount:"+system+":"+account).Status().Patch(t.Context(), tt.o, patch, client.DryRunAll)
+		}
+		if err := write(tt.writes); err != nil {
+			t.Errorf("%s cannot write the status of a %T: %v", tt.writes, tt.o, err)
+		}
+		if err := write(tt.doesNot); !refusedBy(err, "of each kind by one of its two identities") {
+			t.Errorf("%s writes the status of a %T: %v", tt.doesNot, tt.o, err)
+		}
 	}
 }
 

@@ -77,10 +77,12 @@ func TestTokensOfNodesAreAskedForByTheNodeItsKubeletAndTheBridge(t *testing.T) {
 		"an operator, for a vault":                   {ask(c.user("system:serviceaccount:default:operator"), authenticationv1.TokenRequestSpec{Audiences: []string{"vault"}}), nobody},
 		"a cluster administrator":                    {ask(c.admin, authenticationv1.TokenRequestSpec{BoundObjectRef: bound}), nobody},
 		"another identity of the bridge's namespace": {ask(c.user("system:serviceaccount:"+system+":multinic-viola"), authenticationv1.TokenRequestSpec{BoundObjectRef: bound}), nobody},
-		"the bridge":                          {ask(c.user("system:serviceaccount:"+system+":"+v1.BridgeAccount), authenticationv1.TokenRequestSpec{BoundObjectRef: bound}), ""},
-		"a Secret with a node's token":        {secret(inside, v1.ServiceAccountName(node)), never},
-		"a Secret with the bridge's token":    {secret(system, v1.BridgeAccount), never},
-		"a Secret with the publisher's token": {secret(system, "multinic-viola"), ""},
+		"the bridge, for credentials":                {ask(c.user("system:serviceaccount:"+system+":"+v1.CredentialsAccount), authenticationv1.TokenRequestSpec{BoundObjectRef: bound}), ""},
+		"the bridge, for statuses":                   {ask(c.user("system:serviceaccount:"+system+":"+v1.BridgeAccount), authenticationv1.TokenRequestSpec{BoundObjectRef: bound}), nobody},
+		"a Secret with a node's token":               {secret(inside, v1.ServiceAccountName(node)), never},
+		"a Secret with the bridge's token":           {secret(system, v1.BridgeAccount), never},
+		"a Secret with its other token":              {secret(system, v1.CredentialsAccount), never},
+		"a Secret with the publisher's token":        {secret(system, "multinic-viola"), ""},
 	})
 }
 
@@ -118,7 +120,29 @@ func TestNothingRunsInMultinicNodes(t *testing.T) {
 	}
 }
 
-// A thief of the bridge's token can lie and revoke, and gives nothing away.
+// Statuses are written by an identity that makes nothing, with every right in the cluster too.
+func TestTheIdentityForStatusesMakesNothingOfANodes(t *testing.T) {
+	c := newCluster(t)
+	as := c.user("system:serviceaccount:" + system + ":" + v1.BridgeAccount)
+	const node, only = "made-by-status", "only what is a node's, as multinic-credentials"
+	n := v1.ServiceAccountName(node)
+	for name, o := range map[string]client.Object{
+		"a report":                  &corev1.ConfigMap{ObjectMeta: inNodes(v1.ReportName(node))},
+		"a Lease":                   &coordinationv1.Lease{ObjectMeta: inNodes(v1.LeaseName(node))},
+		"an identity":               &corev1.ServiceAccount{ObjectMeta: inNodes(n)},
+		"a Secret":                  &corev1.Secret{ObjectMeta: inNodes(n)},
+		"a Role":                    &rbacv1.Role{ObjectMeta: inNodes(n)},
+		"a Role in multinic-system": &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: n}},
+		"a RoleBinding":             &rbacv1.RoleBinding{ObjectMeta: inNodes(n), RoleRef: rbacv1.RoleRef{APIGroup: rbac, Kind: "Role", Name: n}},
+		"the other leader's Lease":  &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: v1.CredentialsAccount}},
+	} {
+		if err := as.Create(t.Context(), o, client.DryRunAll); !refusedBy(err, only) {
+			t.Errorf("%s: got %v, want %q", name, err, only)
+		}
+	}
+}
+
+// A thief of the bridge's token for credentials can lie and revoke, and gives nothing away.
 func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 	c := newCluster(t)
 	stop := c.bridge(nil)
@@ -130,7 +154,7 @@ func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 		return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: v1.JoinAccountName(node)}, &rbacv1.RoleBinding{}))
 	})
 	stop()
-	bridge := c.bearer(c.kubectl("create", "token", v1.BridgeAccount, "-n", system))
+	bridge := c.bearer(c.kubectl("create", "token", v1.CredentialsAccount, "-n", system))
 	c.create(&corev1.Secret{ObjectMeta: inNodes("not-the-bridges")})
 	c.create(&corev1.ServiceAccount{ObjectMeta: inNodes("not-the-bridges")})
 	create := func(o client.Object) func() error {
@@ -183,15 +207,16 @@ func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 		"a Role on Roles":                       {create(role(inside, x, rule(rbac, "roles", "", "create"))), rights},
 		"a join Role in the bridge's namespace": {create(role(system, "multinic-join-new")), only},
 		"a node's Role gets more":               {patch(role(inside, n), `{"rules":[{"apiGroups":[""],"resources":["serviceaccounts/token"],"verbs":["create"]}]}`), rights},
-		"the bridge's own Role to a stranger":   {create(grant(inside, x, "multinic-bridge", account("default", "default"))), bound},
-		"another binding to a stranger":         {create(grant(inside, "x", "multinic-bridge", account("default", "default"))), only},
+		"the bridge's own Role to a stranger":   {create(grant(inside, x, "multinic-credentials", account("default", "default"))), bound},
+		"another binding to a stranger":         {create(grant(inside, "x", "multinic-credentials", account("default", "default"))), only},
 		"a node's Role to a stranger":           {patch(grant(inside, n, n), `{"subjects":[{"kind":"ServiceAccount","namespace":"default","name":"default"}]}`), bound},
 		"a node's Role to everybody":            {patch(grant(inside, n, n), `{"subjects":[{"kind":"Group","apiGroup":"`+rbac+`","name":"system:authenticated"}]}`), bound},
 		"a node's Role to another node":         {patch(grant(inside, n, n), `{"subjects":[{"kind":"ServiceAccount","namespace":"`+inside+`","name":"`+x+`"}]}`), bound},
 		"joining for another kubelet":           {patch(grant(inside, j, j), `{"subjects":[{"kind":"User","apiGroup":"`+rbac+`","name":"system:node:other"}]}`), bound},
 		"the publisher loses its Role":          {remove(role(system, "multinic-viola")), only},
 		"the publisher loses its RoleBinding":   {remove(grant(system, "multinic-viola", "")), only},
-		"the bridge's Role is deleted":          {remove(role(inside, "multinic-bridge")), only},
+		"the bridge's Role is deleted":          {remove(role(inside, "multinic-credentials")), only},
+		"the Lease of the other leader":         {create(&coordinationv1.Lease{ObjectMeta: at(system, v1.BridgeAccount)}), only},
 		"the CA of the namespace is changed":    {patch(&corev1.ConfigMap{ObjectMeta: inNodes("kube-root-ca.crt")}, `{"data":{"ca.crt":"x"}}`), only},
 		"the CA of the namespace is deleted":    {remove(&corev1.ConfigMap{ObjectMeta: inNodes("kube-root-ca.crt")}), only},
 		"another ServiceAccount":                {create(&corev1.ServiceAccount{ObjectMeta: inNodes("x")}), only},
@@ -223,7 +248,7 @@ func TestOnlyTheBridgesReplicaSetRunsAsTheBridge(t *testing.T) {
 	c := newCluster(t)
 	pod := func() *corev1.Pod {
 		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: system, GenerateName: "as-the-bridge-"}, Spec: restricted()}
-		p.Spec.ServiceAccountName = v1.BridgeAccount
+		p.Spec.ServiceAccountName = v1.CredentialsAccount
 		return p
 	}
 	replicas := c.user("system:serviceaccount:kube-system:replicaset-controller")
@@ -250,6 +275,8 @@ func TestOnlyTheBridgesReplicaSetRunsAsTheBridge(t *testing.T) {
 	}
 	other := pod()
 	other.Spec.ServiceAccountName = "default"
+	status := pod()
+	status.Spec.ServiceAccountName = v1.BridgeAccount
 	const debugger = `{"name":"y","image":"evil","securityContext":{"allowPrivilegeEscalation":false,"runAsNonRoot":true,"capabilities":{"drop":["ALL"]},"seccompProfile":{"type":"RuntimeDefault"}}}`
 	const nobody, keeps = "made for the bridge's ReplicaSet, and by nobody else", "keeps its images, and takes no ephemeral containers"
 	refuses(t, map[string]struct {
@@ -257,6 +284,7 @@ func TestOnlyTheBridgesReplicaSetRunsAsTheBridge(t *testing.T) {
 		says string
 	}{
 		"an administrator makes one":        {create("admin", pod()), nobody},
+		"one that writes statuses":          {create("admin", status), nobody},
 		"a Job's Pod":                       {create("system:serviceaccount:kube-system:job-controller", pod()), nobody},
 		"a DaemonSet's Pod":                 {create("system:serviceaccount:kube-system:daemon-set-controller", pod()), nobody},
 		"a Pod of another ServiceAccount":   {create("admin", other), ""},

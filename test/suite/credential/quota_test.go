@@ -37,7 +37,7 @@ func TestThereIsAQuotaForWhateverAnIdentityMakes(t *testing.T) {
 	token := func(namespace, account string) client.Client {
 		return c.bearer(c.kubectl("create", "token", account, "-n", namespace))
 	}
-	publisher, pipeline, bridge := token(system, "multinic-viola"), token("multinic-pipelines", "multinic-trigger"), token(system, v1.BridgeAccount)
+	publisher, pipeline, bridge := token(system, "multinic-viola"), token("multinic-pipelines", "multinic-trigger"), token(system, v1.CredentialsAccount)
 	key := newKey(t)
 	// make makes the n-th object of a kind, as whoever can.
 	rows := map[string]func(n int) (client.Client, client.Object){

@@ -196,7 +196,7 @@ func (c *cluster) wake(account string) {
 	}
 }
 
-// bridge runs a bridge with the token of its ServiceAccount until the test ends
+// bridge runs a bridge with the tokens of its ServiceAccounts until the test ends
 // or stop is called. Its clock may be nil.
 func (c *cluster) bridge(at *clock) (stop func()) {
 	c.t.Helper()
@@ -209,15 +209,18 @@ func (c *cluster) bridge(at *clock) (stop func()) {
 
 func (c *cluster) run(o bridge.Options) (stop func()) {
 	c.t.Helper()
-	token := c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace, "--duration", "2h")
 	log := &spoken{to: c.t.Output()}
 	o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	c.t.Cleanup(func() { log.mustHide(c.t, append(secret, token)...) })
+	way := map[string]*rest.Config{}
+	for _, account := range []string{v1.BridgeAccount, v1.CredentialsAccount} {
+		token := c.kubectl("create", "token", account, "-n", v1.SystemNamespace, "--duration", "2h")
+		c.t.Cleanup(func() { log.mustHide(c.t, append(secret, token)...) })
+		way[account] = c.bearerConfig(token)
+		way[account].UserAgent = c.agent
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	done := make(chan error, 1)
-	cfg := c.bearerConfig(token)
-	cfg.UserAgent = c.agent
-	go func() { done <- bridge.Run(ctx, cfg, o) }()
+	go func() { done <- product.RunBridge(ctx, func(account string) *rest.Config { return way[account] }, o) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -71,7 +71,9 @@ func newStage(c *cluster) *stage {
 		c.t.Fatal(err)
 	}
 	s.admin = admin
-	s.have(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: "multinic-bridge"}})
+	for _, leader := range []string{v1.BridgeAccount, v1.CredentialsAccount} {
+		s.have(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: leader}})
+	}
 	s.have(&v1.MultiNicBizConfig{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: "matrix-old"}})
 	der, err := base64.StdEncoding.DecodeString(csr)
 	if err != nil {
@@ -94,6 +96,7 @@ func newStage(c *cluster) *stage {
 		c.kubeletConfig(nodeA),
 		c.bearerConfig(c.kubectl("create", "token", "multinic-viola", "-n", v1.SystemNamespace)),
 		c.bearerConfig(c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace)),
+		c.bearerConfig(c.kubectl("create", "token", v1.CredentialsAccount, "-n", v1.SystemNamespace)),
 		c.bearerConfig(""),
 		c.bearerConfig(others["matrix-operator"]),
 		c.bearerConfig(others["matrix-edit-nodes"]),

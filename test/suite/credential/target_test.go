@@ -155,12 +155,14 @@ var targets = map[string]target{
 	"Lease A":                             {leases, "Lease", inside, v1.LeaseName(nodeA), "", renewed},
 	"Lease B":                             {leases, "Lease", inside, v1.LeaseName(nodeB), "", renewed},
 	"Leases":                              {leases, "Lease", inside, newName, "", renewed},
-	"the bridge's own Lease":              {leases, "Lease", system, "multinic-bridge", "", renewed},
+	"the bridge's Lease for statuses":     {leases, "Lease", system, v1.BridgeAccount, "", renewed},
+	"the bridge's Lease for credentials":  {leases, "Lease", system, v1.CredentialsAccount, "", renewed},
 	"Leases of kube-node-lease":           {leases, "Lease", "kube-node-lease", newName, "", renewed},
 
 	"token of B, bound to Node B":          token(inside, v1.ServiceAccountName(nodeB), ", bound to Node B"),
 	"join token of A":                      token(inside, v1.JoinAccountName(nodeA), ", bound to its Secret"),
-	"token of the bridge":                  token(system, v1.BridgeAccount, ", bound to nothing"),
+	"token of the bridge for statuses":     token(system, v1.BridgeAccount, ", bound to nothing"),
+	"token of the bridge for credentials":  token(system, v1.CredentialsAccount, ", bound to nothing"),
 	"token of a ServiceAccount in default": token("default", "default", ", bound to nothing"),
 
 	"ServiceAccount A":               {accounts, "ServiceAccount", inside, v1.ServiceAccountName(nodeA), "", label},

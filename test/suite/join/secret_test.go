@@ -22,9 +22,11 @@ func (n *node) wantModes() {
 		grep 'core file' /proc/$pid/limits | tr -s ' ' | cut -d' ' -f5,6`)); !strings.HasPrefix(got, "root\n0 0") {
 		n.c.t.Errorf("the daemon may dump core: %s", got)
 	}
-	limits := string(readFile(n.c.t, fmt.Sprintf("/proc/%d/limits", n.c.Bridge().PID())))
-	if !regexp.MustCompile(`(?m)^Max core file size +[01] +[01] `).MatchString(limits) {
-		n.c.t.Errorf("the bridge may dump core:\n%s", limits)
+	for _, pid := range n.c.Bridge().PIDs() {
+		limits := string(readFile(n.c.t, fmt.Sprintf("/proc/%d/limits", pid)))
+		if !regexp.MustCompile(`(?m)^Max core file size +[01] +[01] `).MatchString(limits) {
+			n.c.t.Errorf("the bridge may dump core:\n%s", limits)
+		}
 	}
 }
 
