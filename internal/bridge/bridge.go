@@ -125,7 +125,7 @@ func (b *bridge) wireStatus() (unregister func(), err error) {
 		if err := rollout.Watch(b.mgr, brake); err != nil {
 			return unregister, fmt.Errorf("setting up the rollout brake: %w", err)
 		}
-		loop.Released, loop.Freed, last = brake.Released, freed, brake.Last
+		loop.Released, loop.MayAsk, loop.Freed, last = brake.Released, brake.MayAsk, freed, brake.Last
 	}
 	b.meters = newMeters(b.client, last)
 	if unregister, err = b.meters.register(b.MetricsAddress != "", Status); err != nil {

@@ -54,8 +54,9 @@ type Loop struct {
 	Wake      chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]
 
 	mu      sync.Mutex
-	began   time.Time           // when the brake first looked
-	granted map[types.UID]grant // released, and not in the cache yet
+	began   time.Time               // when the brake first looked
+	granted map[types.UID]grant     // released, and not in the cache yet
+	asked   map[types.UID]time.Time // by run: since when its node may give its NICs back
 	stopped bool
 	stuck   map[types.UID]int64 // nodes that were reported as stuck, with the generation
 	out     Out                 // the last decision
@@ -92,7 +93,7 @@ func (r *Loop) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 		return reconcile.Result{}, fmt.Errorf("listing objects: %w", err)
 	}
 	var nodes []Node
-	objects := map[types.UID]*v1.MultiNicNodeConfig{}
+	objects, acts := map[types.UID]*v1.MultiNicNodeConfig{}, map[string]bool{}
 	now := r.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -116,6 +117,7 @@ func (r *Loop) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 		if err != nil {
 			return reconcile.Result{}, err
 		}
+		acts[obj.Name] = reachable
 		n := nodeOf(obj, r.granted[obj.UID].generation, reachable)
 		n.Held = now.Sub(since)
 		if hears := r.began.Add(rolloutHears).Sub(now); hears > 0 {
@@ -132,25 +134,44 @@ func (r *Loop) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Re
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	cleanups, others, err := r.cleanups(ctx, objects, acts, now)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	r.out = out
 	r.tell(out)
 	r.tellStuck(out, objects)
+	// The status loop asks for what is granted here once it gets r.mu.
 	for _, n := range out.Release {
-		named := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.Name, Namespace: v1.SystemNamespace}}
-		select {
-		case r.Wake <- event.TypedGenericEvent[*v1.MultiNicNodeConfig]{Object: named}:
-			if r.granted == nil {
-				r.granted = map[types.UID]grant{}
-			}
-			r.granted[n.UID] = grant{n.Generation, now} // the status loop asks once it gets r.mu
-		case <-ctx.Done():
-			return reconcile.Result{}, fmt.Errorf("waking the status loop for %s: %w", n.Name, ctx.Err())
+		if err := r.wake(ctx, n.Name); err != nil {
+			return reconcile.Result{}, err
 		}
+		if r.granted == nil {
+			r.granted = map[types.UID]grant{}
+		}
+		r.granted[n.UID] = grant{n.Generation, now}
 	}
-	if out.Waiting > 0 && (out.Again == 0 || out.Again > rolloutEvery) {
+	for _, c := range cleanups {
+		if err := r.wake(ctx, c.Node); err != nil {
+			return reconcile.Result{}, err
+		}
+		r.asked[c.Run] = now
+	}
+	if (out.Waiting > 0 || others) && (out.Again == 0 || out.Again > rolloutEvery) {
 		return gather.Again(rolloutEvery), nil
 	}
 	return gather.Again(out.Again), nil
+}
+
+// wake wakes the status loop for a node.
+func (r *Loop) wake(ctx context.Context, node string) error {
+	named := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: node, Namespace: v1.SystemNamespace}}
+	select {
+	case r.Wake <- event.TypedGenericEvent[*v1.MultiNicNodeConfig]{Object: named}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waking the status loop for %s: %w", node, ctx.Err())
+	}
 }
 
 // tellStuck reports a node that is stuck, once. r.mu must be held.
@@ -192,7 +213,7 @@ func (r *Loop) tell(out Out) {
 			out.Failed, failed, out.Waiting), gather.MaxEvent))
 }
 
-// Watch wakes the brake for every object. The brake then reads all objects.
+// Watch wakes the brake for every object and every run. The brake then reads all of them.
 func Watch(mgr manager.Manager, r *Loop) error {
 	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 	all := reconcile.Request{NamespacedName: types.NamespacedName{Name: "rollout"}}
@@ -203,6 +224,7 @@ func Watch(mgr manager.Manager, r *Loop) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("rollout").
 		Watches(&v1.MultiNicNodeConfig{}, objects).
+		Watches(&v1.MultiNicNodeRun{}, objects).
 		WithOptions(gather.LoopOptions(1)).
 		Complete(r)
 }

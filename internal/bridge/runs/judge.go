@@ -69,7 +69,7 @@ func Judge(in In) Out {
 	if left <= 0 {
 		return end(v1.ExitFailed, 0, v1.ReasonRunUnanswered, "the node has not answered within an hour: is multinicd running there, and joined?")
 	}
-	s := v1.MultiNicNodeRunStatus{State: v1.RunPending, Reason: v1.ReasonQueued, Message: "an older run of this node comes first"}
+	s := v1.MultiNicNodeRunStatus{State: v1.RunPending, Reason: v1.ReasonQueued, Message: "an older run of this node comes first, or the brake lets other nodes give their NICs back first"}
 	if in.Object.Status.RequestedRun == string(run.UID) {
 		s = v1.MultiNicNodeRunStatus{State: v1.RunRunning, Reason: v1.ReasonAwaitingNode, Message: "the node has been asked"}
 	}

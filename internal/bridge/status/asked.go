@@ -19,7 +19,7 @@ func (in In) requested(s v1.MultiNicNodeConfigStatus, rep *v1.Report, silent boo
 	}
 	s.ReleasedGeneration, s.ReleasedAt, s.ReportLevel = in.Released, in.releasedAt(s, silent), v1.ReportLevel
 	s.RequestedRun, s.RequestedAction = "", ""
-	if run := nextRun(in.Runs, done); run != nil {
+	if run := nextRun(in.Runs, done); run != nil && !in.Wait[run.UID] {
 		s.RequestedRun, s.RequestedAction = string(run.UID), run.Spec.Action
 	}
 	return s

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/bridge/gather"
@@ -32,8 +33,9 @@ type In struct {
 	// 0 if there is no brake. Reachable says that somebody there would act on a release.
 	Released  int64
 	Reachable bool
-	// Runs of the node that are not deleted yet, in any order.
+	// Runs of the node that are not deleted yet, in any order. Those in Wait are not to begin yet.
 	Runs []v1.MultiNicNodeRun
+	Wait map[types.UID]bool
 	// Now is the time by the bridge's clock.
 	Now time.Time
 	// SilentAfter; 0 means the constant v1.SilentAfter.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	v1 "multinicd/api/v1"
@@ -444,17 +445,20 @@ func TestTheNodeIsAskedForOneRunAtATime(t *testing.T) {
 	for name, tt := range map[string]struct {
 		runs   []v1.MultiNicNodeRun
 		report gather.Report
+		wait   string
 		want   string
 	}{
-		"the oldest that has not ended":                        {runs, gather.Report{}, "b trigger"},
-		"the next, once the report answers the oldest":         {runs, bridgetest.Said(t, answered), "a cleanup"},
-		"none where all have ended":                            {[]v1.MultiNicNodeRun{*done}, gather.Report{}, " "},
-		"none where there are none, whatever was asked before": {nil, bridgetest.Said(t, answered), " "},
+		"the oldest that has not ended":                        {runs, gather.Report{}, "", "b trigger"},
+		"the next, once the report answers the oldest":         {runs, bridgetest.Said(t, answered), "", "a cleanup"},
+		"none while the next has to wait":                      {runs, bridgetest.Said(t, answered), "a", " "},
+		"the oldest, while one behind it has to wait":          {runs, gather.Report{}, "a", "b trigger"},
+		"none where all have ended":                            {[]v1.MultiNicNodeRun{*done}, gather.Report{}, "", " "},
+		"none where there are none, whatever was asked before": {nil, bridgetest.Said(t, answered), "", " "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := bridgetest.Object(1)
 			o.Status.RequestedRun = "before"
-			s := Status(In{Object: o, Runs: tt.runs, Report: tt.report, Now: bridgetest.Noon})
+			s := Status(In{Object: o, Runs: tt.runs, Wait: map[types.UID]bool{types.UID(tt.wait): true}, Report: tt.report, Now: bridgetest.Noon})
 			if got := s.RequestedRun + " " + string(s.RequestedAction); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -34,6 +35,8 @@ type Loop struct {
 	// means that there is no brake. Freed wakes the loop for what is newly released.
 	Released func(*v1.MultiNicNodeConfig) int64
 	Freed    <-chan event.TypedGenericEvent[*v1.MultiNicNodeConfig]
+	// MayAsk says whether the brake lets a node begin a cleanup, by the uid of the run.
+	MayAsk func(run types.UID) bool
 	// Reachable says whether somebody would act on a release now.
 	Reachable func(context.Context, *v1.MultiNicNodeConfig) (bool, error)
 
@@ -75,6 +78,11 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		in.Released = l.Released(obj)
 		if in.Reachable, err = l.Reachable(ctx, obj); err != nil {
 			return reconcile.Result{}, err
+		}
+		in.Wait = map[types.UID]bool{}
+		for _, run := range runs {
+			asked := obj.Status.RequestedRun == string(run.UID)
+			in.Wait[run.UID] = run.Spec.Action == v1.ActionCleanup && !asked && !l.MayAsk(run.UID)
 		}
 	}
 	if l.Jobs {
