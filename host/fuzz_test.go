@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"regexp"
@@ -73,6 +74,7 @@ func FuzzLogEntry(f *testing.F) {
 	f.Add("MESSAGE", hostile.Text, "_pid")
 	f.Add("priority\nx", "a\nPRIORITY=0", "")
 	f.Add("", "\xff\x00", "code")
+	f.Add("nic", "\x7f", "\x7f")
 	name := regexp.MustCompile(`^[A-Z][A-Z0-9_]{0,63}$`)
 	f.Fuzz(func(t *testing.T, key, value, group string) {
 		send := func(message string, _ journal.Priority, fields map[string]string) error {
@@ -92,5 +94,10 @@ func FuzzLogEntry(f *testing.F) {
 		log := slog.New(newJournalHandler(send, slog.DiscardHandler, slog.LevelDebug))
 		log.Info("something happened", key, value)
 		log.With("err", errors.New(value)).WithGroup(group).Error("it failed", key, slog.GroupValue(slog.String(value, key)))
+		var stderr bytes.Buffer
+		slog.New(LogHandler(&stderr, slog.LevelDebug)).Info("something happened", key, value)
+		if line, whole := strings.CutSuffix(stderr.String(), "\n"); !whole || strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Errorf("on standard error it is %q", stderr.String())
+		}
 	})
 }

@@ -20,7 +20,7 @@ import (
 // as under systemd, entries go there with their attributes as fields: `journalctl NIC=multinic1`
 // finds them (systemd.exec(5), $JOURNAL_STREAM). If not, entries are lines of text on stderr.
 func LogHandler(stderr io.Writer, level slog.Leveler) slog.Handler {
-	text := slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level})
+	text := slog.NewTextHandler(terminal.Writer(stderr), &slog.HandlerOptions{Level: level})
 	if is, err := journal.StderrIsJournalStream(); err != nil || !is {
 		return text
 	}
@@ -91,7 +91,7 @@ func (h *journalHandler) message(ctx context.Context, r slog.Record) (string, er
 	if err := h.text.Handle(ctx, r); err != nil {
 		return "", err
 	}
-	return strings.TrimSpace(r.Message + " " + h.line.String()), nil
+	return terminal.Lines(strings.TrimSpace(r.Message + " " + h.line.String())), nil // slog lets a DEL through
 }
 
 // WithAttrs is part of slog.Handler.

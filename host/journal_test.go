@@ -34,6 +34,8 @@ func TestJournalEntriesCarryFields(t *testing.T) {
 			[]entry{{`failed err="a\nb"`, journal.PriErr, map[string]string{"ERR": "a\nb"}}}},
 		{"what a terminal would act on is escaped", func(l *slog.Logger) { l.Info("m", "nic", "a\x1b[2J\u009b\u202e") },
 			[]entry{{`m nic="a\x1b[2J\u009b\u202e"`, journal.PriInfo, map[string]string{"NIC": `a\u001b[2J\u009b\u202e`}}}},
+		{"a DEL, which slog lets through, is escaped too", func(l *slog.Logger) { l.Info("m", "nic", "a\x7f") },
+			[]entry{{`m nic=a\u007f`, journal.PriInfo, map[string]string{"NIC": `a\u007f`}}}},
 		{"groups are prefixes", func(l *slog.Logger) {
 			l.WithGroup("change").With("step", 2).Info("did", slog.Group("file", "name", "x"), "took", time.Second)
 		},
