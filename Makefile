@@ -93,7 +93,7 @@ fuzz: ## each fuzz target for FUZZTIME (10m), in the packages FUZZ (./...)
 	$(GO) list -f '{{.Dir}}' $(or $(FUZZ),./...) | while read -r dir; do \
 	  for target in $$(cat "$$dir"/*_test.go 2>/dev/null | sed -n 's/^func \(Fuzz[A-Za-z0-9]*\)(f \*testing.F).*/\1/p'); do \
 	    echo "fuzz: $$target of .$${dir#$$PWD}"; \
-	    $(GO) test -run '^$$' -vet=off -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),10m) -parallel 1 "$$dir" || exit; done; done
+	    $(GO) test -run '^$$' -vet=off -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),10m) -fuzzminimizetime 2s -parallel 1 "$$dir" || exit; done; done
 
 .PHONY: bench
 bench: ## measure, and write docs/performance/ (as root)
