@@ -52,7 +52,7 @@ demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leav
 # the longest begin; three at a time, since they wait more than they compute. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
-	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet vm
+	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build

@@ -49,10 +49,13 @@ func Main(m *testing.M, first ...func() error) int {
 			code = 1
 		}
 	}
-	if shared.box != nil {
-		if err := shared.box.Close(); err != nil {
+	for _, box := range []*sandbox.Sandbox{shared.box, sharedOpenStack.box} {
+		if box == nil {
+			continue
+		}
+		if err := box.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, "cleaning up:", err)
-			return 1
+			code = 1
 		}
 	}
 	return code

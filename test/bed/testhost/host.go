@@ -53,6 +53,8 @@ type Options struct {
 	PrimaryMAC string
 	// NICs are plugged in beside the primary one when the host boots, in this order.
 	NICs []NIC
+	// Root is a folder on this machine with the root file system, to be read only, in place of the suite's. It has netplan.
+	Root string
 	// Over is a folder on this machine that lies over the root file system, to be read only; none if empty.
 	Over string
 }
@@ -145,6 +147,9 @@ func (w *World) NewHost(ctx context.Context, o Options) (*Host, error) {
 
 // lowerFS is what an overlay's lowerdir= says: the root file system, and what lies over it.
 func lowerFS(ctx context.Context, logf artifact.Logf, o Options) (string, error) {
+	if o.Root != "" {
+		return o.Root, nil
+	}
 	lower, err := rootfs.Make(ctx, logf, o.Suite)
 	if err != nil || o.Flavour != Ifcfg {
 		return lower, err

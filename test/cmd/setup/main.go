@@ -4,7 +4,7 @@
 // program after the other, the second keeps all cores busy.
 //
 // Arguments are the Debian suites to make root file systems of, bookworm if there are none, "kubelet" for what nodes with a kubelet
-// need, and "vm" for the images of virtual machines. "demo" stands alone: what make demo needs and no more. It needs root.
+// need, "openstack" for Keystone and Neutron, and "vm" for the images of virtual machines. "demo" stands alone: what make demo needs and no more. It needs root.
 //
 // It must not leave anything half made: where one part fails or Ctrl-C ends it, all parts end before it does.
 //
@@ -83,6 +83,11 @@ func makeHosts(ctx context.Context, logf artifact.Logf, need needs) error {
 	}
 	if need.ifcfg {
 		if _, err := rootfs.Ifcfg(ctx, logf); err != nil {
+			return err
+		}
+	}
+	if need.openstack {
+		if _, err := rootfs.OpenStack(ctx, logf); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,8 @@ type needs struct {
 	ifcfg bool
 	// controllers are the control plane's, beside the API server; nodes are kubelet, containerd, runc, and helm.
 	controllers, nodes bool
+	// openstack is the root file system of a host with Keystone and Neutron.
+	openstack bool
 	// machines are the images of virtual machines.
 	machines []vm.Kind
 	packages prerequisite.More
@@ -38,12 +40,14 @@ func parse(args []string) (needs, error) {
 		switch {
 		case arg == "kubelet":
 			n.nodes, n.packages.ContainerRuntime = true, true
+		case arg == "openstack":
+			n.openstack = true
 		case arg == "vm":
 			n.machines, n.packages.Machines = vm.Kinds, true
 		case codename.MatchString(arg):
 			n.suites = append(n.suites, arg)
 		default:
-			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie, forky), kubelet, vm, or demo alone", arg)
+			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie, forky), kubelet, openstack, vm, or demo alone", arg)
 		}
 	}
 	if len(n.suites) == 0 {

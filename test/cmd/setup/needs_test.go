@@ -31,6 +31,10 @@ func TestWhatTheArgumentsAskFor(t *testing.T) {
 			args: "bookworm kubelet trixie",
 			want: needs{suites: []string{"bookworm", "trixie"}, ifcfg: true, controllers: true, nodes: true, packages: everything},
 		},
+		"openstack adds a root file system, and no packages here": {
+			args: "openstack",
+			want: needs{suites: []string{"bookworm"}, ifcfg: true, controllers: true, openstack: true, packages: compiler},
+		},
 		"virtual machines have images and packages of their own": {
 			args: "vm",
 			want: needs{suites: []string{"bookworm"}, ifcfg: true, controllers: true, machines: vm.Kinds, packages: prerequisite.More{Compiler: true, Servers: true, Machines: true}},
