@@ -21,6 +21,9 @@ type Intake struct {
 	Address string
 }
 
+// PID is the door's process id.
+func (i *Intake) PID() int { return i.cmd.Process.Pid }
+
 // InstallIntake applies the rights of deploy/intake.yaml, without the Pods that nobody runs here.
 func InstallIntake(ctx context.Context, c *controlplane.Cluster) error {
 	root, err := artifact.RepositoryRoot()
