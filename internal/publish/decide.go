@@ -35,7 +35,7 @@ type Decision struct {
 func (by Owner) Decide(node string, w Wish, have *v1.MultiNicNodeConfig) Decision {
 	no := func(reason Reason, message string) Decision { return Decision{Result: refused(node, reason, message)} }
 	if errs := w.invalid(node); len(errs) > 0 {
-		return no(Invalid, errs.Error())
+		return no(Invalid, words(errs))
 	}
 	next := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: node, Namespace: v1.SystemNamespace}}
 	if have != nil {
@@ -126,9 +126,19 @@ func given(nics []v1.Interface, id int32) bool {
 // together are errors that only the wish and what the object has make together.
 func together(errs v1.FieldErrors, m merged) string {
 	if len(m.kept) == 0 {
+		return words(errs)
+	}
+	return fmt.Sprintf("%s; the object keeps %v, which the list has not got", words(errs), m.kept)
+}
+
+// maxErrors is how many errors of one node are put into words: 4,000 nodes may have 64 NICs each.
+const maxErrors = 8
+
+func words(errs v1.FieldErrors) string {
+	if len(errs) <= maxErrors {
 		return errs.Error()
 	}
-	return fmt.Sprintf("%s; the object keeps %v, which the list has not got", errs.Error(), m.kept)
+	return fmt.Sprintf("%s\nand %d more", errs[:maxErrors].Error(), len(errs)-maxErrors)
 }
 
 // mayNot says why an object is not ours to change; "" if it is.

@@ -3,8 +3,11 @@ package publish
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
+	"net/url"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -47,7 +50,10 @@ func (p *Writer) Publish(ctx context.Context, wishes []Wish, dry bool) ([]Result
 	out := Resolve(d, wishes, p.Unknown)
 	var wait sync.WaitGroup
 	free := make(chan struct{}, atOnce)
-	for i := range out {
+	// Anywhere: if ctx ends each call before the end of the list, each node gets its turn all the same.
+	first := rand.N(len(out) + 1)
+	for n := range out {
+		i := (first + n) % len(out)
 		if out[i].Action == Refused {
 			continue
 		}
@@ -63,6 +69,9 @@ func (p *Writer) Publish(ctx context.Context, wishes []Wish, dry bool) ([]Result
 
 // one decides about one node, and writes. Who was slower than somebody else decides anew.
 func (p *Writer) one(ctx context.Context, node string, w Wish, dry bool) Result {
+	if errs := w.invalid(node); len(errs) > 0 { // whatever the object is: it is not read for that
+		return refused(node, Invalid, words(errs))
+	}
 	var err error
 	for range tries {
 		var have *v1.MultiNicNodeConfig
@@ -86,7 +95,19 @@ func (p *Writer) one(ctx context.Context, node string, w Wish, dry bool) Result 
 			break
 		}
 	}
-	return refused(node, NotWritten, err.Error())
+	return refused(node, NotWritten, why(err))
+}
+
+// why is an error in words for a publisher, who is not told where the API server is.
+func why(err error) string {
+	var call *url.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return "the time for the request was over before the node's turn, or the API server did not answer in time"
+	case errors.As(err, &call):
+		return "the API server cannot be reached"
+	}
+	return err.Error()
 }
 
 func (p *Writer) object(ctx context.Context, node string) (*v1.MultiNicNodeConfig, error) {
