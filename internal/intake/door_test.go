@@ -74,7 +74,7 @@ func newRecorder() recorder { return recorder{httptest.NewRecorder()} }
 func newDoor(p publisher, g guard, w io.Writer) *door {
 	return &door{
 		log: slog.New(slog.NewTextHandler(w, nil)), guard: g, publisher: p, meters: newMeters(),
-		rates: newRates(1000, 1000), places: &places{each: 2, all: 3, by: map[string]int{}}, most: 5, body: time.Minute, whole: time.Minute,
+		rates: newRates(1000, 1000), places: newPlaces(2, 3), most: 5, body: time.Minute, whole: time.Minute,
 	}
 }
 
@@ -94,6 +94,11 @@ func with(r *http.Request, name, value string) *http.Request {
 	if r.Header.Set(name, value); value == "" {
 		r.Header.Del(name)
 	}
+	return r
+}
+
+func twiceIn(r *http.Request, name, value string) *http.Request {
+	r.Header.Add(name, value)
 	return r
 }
 
@@ -165,6 +170,28 @@ var requests = []struct {
 	{"a body that is compressed", func() *http.Request { return with(post(oneNode), "Content-Encoding", "gzip") }, played{}, letIn{}, 415, "Encoded", false},
 	{"no provider", func() *http.Request { return with(post(oneNode), providerHeader, "") }, played{}, letIn{}, 400, "ProviderMissing", true},
 	{"a provider that cannot be one", func() *http.Request { return with(post(oneNode), providerHeader, "a/b") }, played{}, letIn{}, 400, "ProviderInvalid", true},
+	{"two providers", func() *http.Request { return twiceIn(post(oneNode), providerHeader, "provider-b") }, played{}, letIn{}, 400, "HeaderTwice", false},
+	{"two tokens", func() *http.Request {
+		return twiceIn(with(post(oneNode), "Authorization", "Bearer a"), "Authorization", "Bearer b")
+	}, played{}, letIn{}, 400, "HeaderTwice", false},
+	{"a body that is compressed, in a second header", func() *http.Request {
+		return twiceIn(with(post(oneNode), "Content-Encoding", "identity"), "Content-Encoding", "gzip")
+	}, played{}, letIn{}, 400, "HeaderTwice", false},
+	{"a parameter that there is not", func() *http.Request { return query(post(oneNode), "dryrun=All") }, played{}, letIn{}, 400, "QueryInvalid", false},
+	{"parameters that cannot be read", func() *http.Request { return query(post(oneNode), "dryRun=All;") }, played{}, letIn{}, 400, "QueryInvalid", false},
+	{"the same key in two NICs", func() *http.Request {
+		return post(`[{"nodeName":"a","interfaces":[{"macAddress":"02:00:00:00:01:01"},{"macAddress":"02:00:00:00:01:02","x":{"macAddress":"o"}}]}]`)
+	}, played{}, letIn{}, 200, `"applied":1`, false},
+	{"a key twice", func() *http.Request { return post(`[{"nodeName":"a","nodeName":"b"},{"nodeName":"c"}]`) }, played{}, letIn{}, 200, `"code":"Unreadable","message":"the key \"nodeName\" stands twice in one object"`, false},
+	{"a key twice, in another case", func() *http.Request { return post(`[{"nodeName":"a","interface\u017f":[],"INTERFACES":[]}]`) }, played{}, letIn{}, 422, "stands twice", false},
+	{"a key twice, in a NIC", func() *http.Request {
+		return post(`[{"nodeName":"a","interfaces":[{"macAddress":"02:00:00:00:01:01","x":[{"y":{}}],"macAddress":"02:00:00:00:01:02"}]}]`)
+	}, played{}, letIn{}, 422, "stands twice", false},
+	{"a number that no computer has", func() *http.Request { return post(`[{"nodeName":"a","interfaces":[{"macAddress":"m","id":1e999}]}]`) }, played{}, letIn{}, 422, "Unreadable", true},
+	{"a list in a list in a list", func() *http.Request { return post(strings.Repeat("[", 20000)) }, played{}, letIn{}, 400, "NotAList", true},
+	{"a node that is as deep as a reader goes", func() *http.Request {
+		return post(`[{"nodeName":"a","x":` + strings.Repeat("[", 9990) + strings.Repeat("]", 9990) + `}]`)
+	}, played{}, letIn{}, 200, `"applied":1`, false},
 	{"somebody unknown", func() *http.Request { return post(oneNode) }, played{}, letIn{who1: unauthorized("no")}, 401, "Unauthorized", false},
 	{"somebody without a right", func() *http.Request { return post(oneNode) }, played{}, letIn{may1: refuse(403, "Forbidden", "no")}, 403, "Forbidden", false},
 	{"the API server is away when it is asked who that is", func() *http.Request { return post(oneNode) }, played{}, letIn{who1: away("asking", errors.New("10.0.0.1: refused"))}, 503, "NotNow", false},

@@ -60,10 +60,12 @@ func newGate(reviews client.Client, open bool) *gate {
 }
 
 // remote is the client's address without its port.
-func remote(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
+func remote(r *http.Request) string { return address(r.RemoteAddr) }
+
+func address(hostPort string) string {
+	host, _, err := net.SplitHostPort(hostPort)
 	if err != nil {
-		return r.RemoteAddr
+		return hostPort
 	}
 	return host
 }

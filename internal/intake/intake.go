@@ -55,9 +55,9 @@ type Options struct {
 }
 
 const (
-	// connections bounds those that are open. The clients in the field leave theirs open, idle, and
-	// open another one each time.
-	connections = 512
+	// connections bounds those that are open, and connectionsEach those from one address. The clients
+	// in the field leave theirs open, idle, and open another one each time.
+	connections, connectionsEach = 512, 64
 	// idle is after how long such a connection is closed.
 	idle = 30 * time.Second
 	// headerTime is how long the header of a request may take, headerSize how large it may be in
@@ -65,7 +65,7 @@ const (
 	headerTime, headerSize = 10 * time.Second, 64 << 10
 	// eachAtOnce requests of one publisher are worked on at a time, and allAtOnce of all. A body is
 	// held in memory.
-	eachAtOnce, allAtOnce = 4, 16
+	eachAtOnce, allAtOnce = 4, 8
 	// syncTime is how long a request waits for the Nodes to be read at the start.
 	syncTime = 5 * time.Second
 )
@@ -94,17 +94,11 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	shutdown := o.Time
 	err = mgr.Add(&manager.Server{
 		Name: "door", Listener: listener, ShutdownTimeout: &shutdown,
-		Server: &http.Server{
-			Handler: &door{
-				log: o.Log, guard: newGate(direct, o.Anonymous), publisher: writer, meters: m,
-				rates: newRates(o.Rate, o.Burst), places: &places{each: eachAtOnce, all: allAtOnce, by: map[string]int{}},
-				most: o.MaxNodes, body: o.BodyTime, whole: o.Time,
-			},
-			ReadHeaderTimeout: headerTime, MaxHeaderBytes: headerSize, IdleTimeout: idle,
-			// The answer is written after the time for the request.
-			WriteTimeout: o.Time + headerTime,
-			ErrorLog:     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
-		},
+		Server: o.server(&door{
+			log: o.Log, guard: newGate(direct, o.Anonymous), publisher: writer, meters: m,
+			rates: newRates(o.Rate, o.Burst), places: newPlaces(eachAtOnce, allAtOnce),
+			most: o.MaxNodes, body: o.BodyTime, whole: o.Time,
+		}),
 	})
 	if err != nil {
 		return fmt.Errorf("setting up the door: %w", err)
@@ -117,9 +111,23 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	return nil
 }
 
-// listen puts the limit of connections, and TLS, around the listener.
+// server has bounds on the time that anybody can hold a connection.
+func (o Options) server(h http.Handler) *http.Server {
+	header := min(headerTime, o.BodyTime)
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: header, MaxHeaderBytes: headerSize, IdleTimeout: idle,
+		// Before an answer that has read no body, as to a client without a token, net/http waits for
+		// the body of up to 256 KiB (1.26).
+		ReadTimeout: header + o.BodyTime,
+		// The answer is written after the time for the request.
+		WriteTimeout: o.Time + headerTime,
+		ErrorLog:     slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
+	}
+}
+
+// listen puts the limits of connections, and TLS, around the listener.
 func (o Options) listen(mgr manager.Manager) (net.Listener, error) {
-	limited := netutil.LimitListener(o.Listener, connections)
+	limited := &fairly{Listener: netutil.LimitListener(o.Listener, connections), places: newPlaces(connectionsEach, connections)}
 	if o.CertFile == "" {
 		return limited, nil
 	}

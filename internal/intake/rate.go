@@ -45,6 +45,8 @@ type places struct {
 	taken     int
 }
 
+func newPlaces(each, all int) *places { return &places{each: each, all: all, by: map[string]int{}} }
+
 // take takes a place, and gives a function that leaves it. It is nil if there is none.
 func (p *places) take(name string) func() {
 	p.mu.Lock()

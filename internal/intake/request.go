@@ -8,10 +8,12 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"os"
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/publish"
@@ -23,6 +25,8 @@ const (
 	maxBody = 4 << 20
 	// maxEntry bounds one node of a request in bytes: 64 NICs with everything take half of it.
 	maxEntry = 256 << 10
+	// maxNICs bounds the NICs of all nodes of a request, because each takes more memory than "{}".
+	maxNICs = 100_000
 	// providerHeader names the provider to which the nodes of a request belong.
 	providerHeader = "X-Provider-Id"
 )
@@ -50,6 +54,17 @@ func refuse(status int, code, format string, args ...any) *refusal {
 	return &refusal{status: status, code: code, message: fmt.Sprintf(format, args...)}
 }
 
+// onlyOnce refuses a request with two values in a header that counts: who stands before the door, and
+// has let the request pass, may have read the other one.
+func onlyOnce(r *http.Request) error {
+	for _, name := range []string{"Authorization", providerHeader, "Content-Type", "Content-Encoding"} {
+		if n := len(r.Header.Values(name)); n > 1 {
+			return refuse(http.StatusBadRequest, "HeaderTwice", "the header %s is there %d times", name, n)
+		}
+	}
+	return nil
+}
+
 // readHeader reads all of a request except its body. Of a request that is not taken no body is read.
 func readHeader(r *http.Request) (request, error) {
 	out := request{provider: r.Header.Get(providerHeader)}
@@ -65,11 +80,16 @@ func readHeader(r *http.Request) (request, error) {
 	if coding := r.Header.Get("Content-Encoding"); coding != "" && coding != "identity" {
 		return out, refuse(http.StatusUnsupportedMediaType, "Encoded", "the body is encoded (%q): send it as it is", terminal.Line(coding, maxLogged))
 	}
-	switch dry := r.URL.Query()["dryRun"]; {
-	case len(dry) == 0:
+	// A dry run that is written wrongly must not become a real one.
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	dry := query["dryRun"]
+	delete(query, "dryRun")
+	switch {
+	case err != nil || len(query) > 0:
+		return out, refuse(http.StatusBadRequest, "QueryInvalid", "the only parameter is dryRun=All")
 	case len(dry) == 1 && dry[0] == "All":
 		out.dry = true
-	default:
+	case len(dry) > 0:
 		return out, refuse(http.StatusBadRequest, "DryRunInvalid", "dryRun is All, or is left out")
 	}
 	return out, nil
@@ -122,6 +142,7 @@ func (r *request) parse(body []byte, most int) error {
 	} else if begin != json.Delim('[') {
 		return bad("it begins with %q", fmt.Sprint(begin))
 	}
+	nics := 0
 	for dec.More() {
 		if len(r.wishes) == most {
 			return refuse(http.StatusRequestEntityTooLarge, "TooMany", "the list has more than %d nodes: send fewer at a time", most)
@@ -130,7 +151,11 @@ func (r *request) parse(body []byte, most int) error {
 		if err := dec.Decode(&raw); err != nil {
 			return bad("node %d: %v", len(r.wishes), err)
 		}
-		r.wishes = append(r.wishes, r.wish(raw))
+		w := r.wish(raw)
+		if nics += len(w.NICs); nics > maxNICs {
+			return refuse(http.StatusRequestEntityTooLarge, "TooMany", "the list has more than %d NICs: send fewer nodes at a time", maxNICs)
+		}
+		r.wishes = append(r.wishes, w)
 	}
 	if _, err := dec.Token(); err != nil {
 		return bad("%v", err)
@@ -158,6 +183,10 @@ func (r *request) wish(raw json.RawMessage) publish.Wish {
 	if json.Unmarshal(raw, &name) == nil {
 		w.Node, _ = name.NodeName.(string)
 	}
+	if key := twice(raw); key != "" {
+		w.Unread = fmt.Errorf("the key %q stands twice in one object", terminal.Line(key, maxLogged))
+		return w
+	}
 	o, err := v1.ParseNodeConfig(fmt.Appendf(nil, `{"apiVersion":%q,"kind":%q,"spec":%s}`, v1.GroupVersion, v1.NodeConfigKind, raw))
 	if err != nil {
 		w.Unread = err
@@ -174,6 +203,58 @@ func (r *request) wish(raw json.RawMessage) publish.Wish {
 		w.NICs, w.Unread = nil, fmt.Errorf("there are %d interfaces, at most %d are taken", len(s.Interfaces), v1.MaxInterfaces)
 	}
 	return w
+}
+
+// twice gives a key that stands twice in one object of a JSON value, "" if none does. Readers of JSON
+// do not agree on which of the two counts, and encoding/json, which reads here, takes keys in any case.
+func twice(raw []byte) string {
+	type level struct {
+		keys  map[string]bool // nil in a list
+		value bool            // what comes next is the value of a key
+	}
+	var open []level
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	for {
+		token, err := dec.Token()
+		if err != nil { // raw is one value: this is its end
+			return ""
+		}
+		delim, _ := token.(json.Delim)
+		if delim == '}' || delim == ']' {
+			open = open[:len(open)-1]
+			continue
+		}
+		if n := len(open) - 1; n >= 0 && open[n].keys != nil {
+			key, _ := token.(string)
+			if open[n].value = !open[n].value; open[n].value {
+				if open[n].keys[folded(key)] {
+					return key
+				}
+				open[n].keys[folded(key)] = true
+				continue
+			}
+		}
+		switch delim {
+		case '{':
+			open = append(open, level{keys: map[string]bool{}})
+		case '[':
+			open = append(open, level{})
+		}
+	}
+}
+
+// folded is the same for two keys that are the same to encoding/json.
+func folded(key string) string {
+	return strings.Map(func(r rune) rune {
+		for {
+			next := unicode.SimpleFold(r)
+			if next <= r {
+				return next
+			}
+			r = next
+		}
+	}, key)
 }
 
 // path is the path of a request without doubled slashes. The field's client makes one: it puts the

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed"
 	"multinicd/test/bed/page"
 )
 
@@ -35,7 +36,11 @@ func TestThePageIsTrue(t *testing.T) {
 	if out, err := c.Apply(t.Context(), second); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	c.kubectl("apply", "--server-side", "-f", bed.Path(t, "deploy/publisher.yaml"))
 	dir, ca := t.TempDir(), newAuthority(t)
+	if err := os.Symlink(bed.Path(t, "examples"), filepath.Join(dir, "examples")); err != nil {
+		t.Fatal(err)
+	}
 	cert, key := ca.signed(host, x509.ExtKeyUsageServerAuth)
 	for file, data := range map[string][]byte{"ca.crt": ca.pem(), "tls.crt": cert, "tls.key": key} {
 		if err := os.WriteFile(filepath.Join(dir, file), data, 0o600); err != nil {
@@ -47,7 +52,10 @@ func TestThePageIsTrue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps := append(page.Steps(t, "docs/publishers.md", "Try it with curl"), page.Steps(t, "docs/publishers.md", "Hand an object over")...)
+	var steps []page.Step
+	for _, section := range []string{"Without the door", "Try it with curl", "Hand an object over"} {
+		steps = append(steps, page.Steps(t, "docs/publishers.md", section)...)
+	}
 	const mark = "=== end of a step"
 	script := fmt.Sprintf("set -e\ncurl() { command curl --connect-to %s:443:127.0.0.1:%s \"$@\"; }\n", host, port)
 	for _, s := range steps {

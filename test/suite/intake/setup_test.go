@@ -14,6 +14,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,7 +42,7 @@ func TestMain(m *testing.M) {
 	os.Exit(bed.Main(m))
 }
 
-// The providers of these tests: viola may publish for the first two, neighbour for the last.
+// The providers of most tests: viola may publish for both.
 const (
 	providerA, providerB = "provider-a", "provider-b"
 	viola, neighbour     = "viola", "neighbour"
@@ -110,7 +111,7 @@ func install(ctx context.Context, c *controlplane.Cluster) error {
 	if err := product.InstallIntake(ctx, c); err != nil {
 		return err
 	}
-	for name, providers := range map[string]string{viola: "[provider-a, provider-b]", neighbour: "[provider-c]"} {
+	for name, providers := range map[string]string{viola: "[provider-a, provider-b, provider-killed, provider-stopped, provider-cut]", neighbour: "[provider-c]"} {
 		text := strings.NewReplacer("NAME", name, "PROVIDERS", providers).Replace(publishers)
 		if out, err := c.Apply(ctx, text); err != nil {
 			return fmt.Errorf("making the publisher %s: %w\n%s", name, err, out)
@@ -151,7 +152,10 @@ func (c *cluster) doorWith(scheme string, certificates []tls.Certificate, flags 
 	})
 	return &door{Intake: in, c: c, url: scheme + "://" + in.Address, client: func(r *http.Request) (*http.Response, error) {
 		transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: certificates}, DisableKeepAlives: true}
-		return (&http.Client{Transport: transport}).Do(r)
+		redirected := func(*http.Request, []*http.Request) error {
+			return errors.New("the door sends the client elsewhere: a POST would become a GET")
+		}
+		return (&http.Client{Transport: transport, CheckRedirect: redirected}).Do(r)
 	}}
 }
 

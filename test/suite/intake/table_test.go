@@ -3,6 +3,7 @@ package intake
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -94,6 +95,12 @@ func TestRequestsAndAnswers(t *testing.T) {
 		{"no name", `[{"interfaces":[]}]`, nil, "422 Unreadable:", ""},
 		{"a name that no object can have", one("No Such Name", `"interfaces":[]`), nil, "422 NoName:No Such Name", ""},
 		{"the same node twice", `[{"nodeName":"table-7"},{"nodeName":"table-7"},{"nodeName":"table-8"}]`, nil, "200 created:table-8 NamedTwice:table-7 NamedTwice:table-7", ""},
+		{"the same node twice, by its instance and by its name", `[{"nodeName":"x","instanceId":"5D3A7D0C-1001"},{"nodeName":"table-known"}]`, nil, "422 NamedTwice:x NamedTwice:table-known", ""},
+		{"a name in other letters", one("wörker", `"interfaces":[]`), nil, "422 NoName:wörker", ""},
+		{"a name that looks like another one's", one("t\u0430ble-1", `"interfaces":[]`), nil, "422 NoName:t\u0430ble-1", ""},
+		{"a name that turns the line around", one("a\u202eb", `"interfaces":[]`), nil, `422 NoName:a\u202eb`, ""},
+		{"a name that is a path", one("../table-1", `"interfaces":[]`), nil, "422 NoName:../table-1", ""},
+		{"a key twice", `[{"nodeName":"table-9","interfaces":[],"Interfaces":[]}]`, nil, "422 Unreadable:table-9", ""},
 		{"a node that is found by its instance", one("x", `"instanceId":"5D3A7D0C-1001","interfaces":[]`), nil, "200 created:table-known", ""},
 		{"an instance that two Nodes have", one("table-twin-1", `"instanceId":"5d3a7d0c-1002"`), nil, "503 InstanceTwice:table-twin-1", ""},
 		{"a Node that is another instance", one("table-other", `"instanceId":"5d3a7d0c-9999"`), nil, "503 AnotherInstance:table-other", ""},
@@ -105,7 +112,9 @@ func TestRequestsAndAnswers(t *testing.T) {
 		{"no token", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Del("Authorization") }, "401 Unauthorized:", ""},
 		{"a wrong token", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Set("Authorization", "Bearer x"+ours) }, "401 Unauthorized:", ""},
 		{"a token for the API server", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+wrongAudience) }, "401 Unauthorized:", ""},
-		{"a token as the password in the URL", one("table-10", `"interfaces":[]`), func(r *http.Request) { r.SetBasicAuth("viola", ours) }, "200 created:table-10", ""},
+		{"a token as the password in the URL", one("table-10", `"interfaces":[]`), func(r *http.Request) { r.Header.Del("Authorization"); r.URL.User = url.UserPassword("viola", ours) }, "200 created:table-10", ""},
+		{"a wrong token as the password in the URL", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Del("Authorization"); r.URL.User = url.UserPassword("viola", "x") }, "401 Unauthorized:", ""},
+		{"two providers", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Add("X-Provider-Id", "provider-c") }, "400 HeaderTwice:", ""},
 		{"another publisher's token", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+theirs) }, "403 Forbidden:", ""},
 		{"a provider without a right", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Set("X-Provider-Id", "provider-c") }, "403 Forbidden:", ""},
 		{"no provider", one("table-9", `"interfaces":[]`), func(r *http.Request) { r.Header.Del("X-Provider-Id") }, "400 ProviderMissing:", ""},

@@ -71,6 +71,10 @@ func TestAnAPIServerThatIsAwayIsNoSuccess(t *testing.T) {
 	if got := c.generations("away-0"); got[1] != 3 || len(got) != 1 {
 		t.Errorf("by generation there are %v", got)
 	}
+	if said := fmt.Sprint(paused.Errors, gone.Errors); strings.Contains(said, "127.0.0.1") {
+		t.Errorf("a publisher is told where the API server is: %s", said)
+	}
+	c.cutOff()
 }
 
 // A client that sends a byte now and then is let go, and others are served meanwhile.
@@ -79,24 +83,26 @@ func TestASlowClientHoldsUpNobody(t *testing.T) {
 	c := newCluster(t)
 	d := c.door("--unknown-nodes", "publish", "--body-timeout", "1s")
 	token := c.token(viola)
-	var slow []net.Conn
+	slow := map[net.Conn]int{}
 	for range 3 {
-		conn, err := net.Dial("tcp", d.Address)
-		if err != nil {
-			t.Fatal(err)
+		for authorization, status := range map[string]int{"Bearer " + token: http.StatusRequestTimeout, "Bearer x": http.StatusUnauthorized} {
+			conn, err := net.Dial("tcp", d.Address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			fmt.Fprintf(conn, "POST /v1/k8s/multinic/node-configs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Provider-Id: %s\r\nAuthorization: %s\r\nContent-Length: 1000\r\n\r\n[", providerA, authorization)
+			slow[conn] = status
 		}
-		defer conn.Close()
-		fmt.Fprintf(conn, "POST /v1/k8s/multinic/node-configs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-Provider-Id: %s\r\nAuthorization: Bearer %s\r\nContent-Length: 1000\r\n\r\n[", providerA, token)
-		slow = append(slow, conn)
 	}
 	d.send(d.request(token, providerA, []node{{NodeName: "beside-slow"}})).says(t, "200 created:beside-slow")
-	for _, conn := range slow {
+	for conn, status := range slow {
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if response.Body.Close(); response.StatusCode != http.StatusRequestTimeout {
-			t.Errorf("a slow client gets %d", response.StatusCode)
+		if response.Body.Close(); response.StatusCode != status {
+			t.Errorf("a slow client gets %d, want %d", response.StatusCode, status)
 		}
 	}
 }
