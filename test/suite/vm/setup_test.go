@@ -50,12 +50,12 @@ func repository(t *testing.T) string {
 		if packages.dir, packages.err = os.MkdirTemp("", "multinicd-vm-"); packages.err != nil {
 			return
 		}
-		out, err := exec.CommandContext(t.Context(), bed.Path(t, "packaging/prerequisites.sh"), "deb", "rpm", "repo").CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), bed.Path(t, "packaging/prerequisites.sh"), "deb", "repo").CombinedOutput()
 		if err != nil {
 			packages.err = fmt.Errorf("installing what packages are built with: %w\n%s", err, out)
 			return
 		}
-		for _, args := range [][]string{{"deb", "rpm", "GOARCHES=amd64"}, {"repo", "REPO_URL=" + repositoryURL}} {
+		for _, args := range [][]string{{"deb", "GOARCHES=amd64"}, {"repo", "REPO_URL=" + repositoryURL}} {
 			if packages.err == nil {
 				packages.err = artifact.RunMake(t.Context(), bed.Path(t, "."), packages.dir, nil, args...)
 			}

@@ -14,6 +14,7 @@ import (
 // The machine as OpenStack makes it, with all of its ports, DHCP and a router on each: cloud-init names them, and takes the names back at every boot. The kernel, 6.1, does
 // not rename a link that is up.
 func TestAMachineWithItsPortsAtTheFirstBoot(t *testing.T) {
+	t.Parallel()
 	for _, kind := range prerequisite.Long(vm.Kinds[0]) {
 		portsAtTheFirstBoot(t, kind)
 	}
@@ -71,14 +72,9 @@ func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 
 // The machine as the RHEL family has it, with NetworkManager, and a kernel that renames a link that is up: its ports come once it has booted, and cloud-init is not told.
 func TestAMachineThatGetsItsPortsLater(t *testing.T) {
-	for _, kind := range prerequisite.Long(vm.Kinds[1]) {
-		portsLater(t, kind)
-	}
-}
-
-func portsLater(t *testing.T, kind vm.Kind) {
+	t.Parallel()
 	ctx := t.Context()
-	m := newMachine(t, vm.Options{Name: "cloud-networkmanager", Kind: kind})
+	m := newMachine(t, vm.Options{Name: "cloud-networkmanager", Kind: vm.Kinds[1]})
 	m.want(m.UUID, installed.Entry(1, mac1, "192.168.100.10/24"), installed.Entry(2, mac2, "192.168.200.10/24"))
 	m.boots(func() error { return m.Boot(ctx) })
 	m.state("Pending 0/2 WaitingForNIC WaitingForNIC")
@@ -87,13 +83,15 @@ func portsLater(t *testing.T, kind vm.Kind) {
 			t.Fatal(err)
 		}
 	}
-	for _, when := range []string{"with its ports", "after a boot"} {
+	as := func(when string) {
 		m.state("Configured 2/2 Configured Configured")
 		m.links(when, mac1, "multinic1 up mtu 1500 192.168.100.10/24", mac2, "multinic2 up mtu 1500 192.168.200.10/24")
 		m.oneDefault(when)
-		if when == "with its ports" {
-			m.boots(func() error { return m.Reboot(ctx) })
-		}
+	}
+	as("with its ports")
+	for _, when := range prerequisite.Long("after a boot") {
+		m.boots(func() error { return m.Reboot(ctx) })
+		as(when)
 	}
 }
 
