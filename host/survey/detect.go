@@ -1,7 +1,6 @@
 package survey
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -133,21 +132,26 @@ func (s *Survey) netplanFor(l nic.Link) (found []definition, renderer, file stri
 	return found, renderer, file, nil
 }
 
-// netplanFile is what a file of netplan says; false where it is gone by now, no file or no YAML. What it said when it had the same content is not parsed
-// again: on a node where changes of many NICs fail that would be half of what each try costs. An error means that what it says is not known.
+// netplanFile is what a file of netplan says; false where it is gone by now, no file or no YAML. A file is read again only if its size, time or inode has
+// changed, as for Claims: on a node where changes of many NICs fail, that would be half of what each try costs. An error means that what it says is not
+// known.
 func (s *Survey) netplanFile(file string) (y netplanFile, ok bool, err error) {
-	data, _, err := s.host.Read(file)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, host.ErrIrregular) {
-		return y, false, nil
-	} else if err != nil {
-		return y, false, err
-	}
 	s.netplan.Lock()
 	defer s.netplan.Unlock()
-	if y, ok = s.netplan.files[file]; ok && bytes.Equal(y.data, data) {
+	at, err := s.stamp(file)
+	if y, ok = s.netplan.files[file]; ok && err == nil && y.stamp == at {
 		return y, !y.broken, nil
 	}
-	y = netplanFile{data: data}
+	var data []byte
+	if err == nil && at.mode.IsRegular() {
+		data, at, err = s.steady(file, at)
+	}
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !at.mode.IsRegular() {
+		return netplanFile{}, false, nil
+	} else if err != nil {
+		return netplanFile{}, false, err
+	}
+	y = netplanFile{stamp: at}
 	var tree netplanTree
 	if yaml.Unmarshal(data, &tree) != nil {
 		y.broken = true
@@ -164,7 +168,7 @@ func (s *Survey) netplanFile(file string) (y netplanFile, ok bool, err error) {
 
 // netplanFile is one that was parsed. definitions are shared: nobody changes them.
 type netplanFile struct {
-	data        []byte
+	stamp
 	broken      bool // no YAML
 	renderer    string
 	definitions []definition
