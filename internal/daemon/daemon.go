@@ -64,6 +64,7 @@ type own struct {
 	events  chan struct{}  // wakes the loop: the kernel has told of something; nil: nobody listens
 	serves  bool           // there will be another pass
 	started bool           // the service manager knows that we are ready
+	alive   time.Time      // when the service manager was told last that a pass goes on
 	blinds  int            // passes in a row that could not see the machine
 	unseen  error          // why the last pass could not; nil: it could, or did not have to
 	given   []status.Given // by the last pass
@@ -131,12 +132,18 @@ func (d *Daemon) askCluster(keep func(name string, run func(ctx context.Context,
 // minutes together, and a service that is ended for that in mid-pass would never be ready.
 const startMore = 2 * time.Minute
 
+// aliveEvery is how often the service manager is told at most that the loop goes on. It waits for
+// much longer, and each time wakes it too.
+const aliveEvery = time.Second
+
 // Alive tells the service manager, where there is one, that the loop goes on. Only what the loop
 // calls may call it.
 func (d *Daemon) Alive() {
-	if d.Notify == nil {
+	now := d.now()
+	if since := now.Sub(d.own.alive); d.Notify == nil || since >= 0 && since < aliveEvery {
 		return
 	}
+	d.own.alive = now
 	d.Notify.Watchdog()
 	if !d.own.started {
 		d.Notify.Starting(startMore)

@@ -213,6 +213,31 @@ func TestTheWatchdogIsFedBetweenTheTwoTriesOfAChange(t *testing.T) {
 	})
 }
 
+// Nine changes that follow one another at once: the service manager, which wakes for each word, waits for much longer than a second.
+func TestTheWatchdogIsFedOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.machine.Net = nil
+		var addresses []string
+		for id := range 9 {
+			l := link(id + 1)
+			l.Name = fmt.Sprintf("ens%d", id+1)
+			w.machine.Net = append(w.machine.Net, l)
+			addresses = append(addresses, fmt.Sprintf("10.0.%d.1/24", id+1))
+		}
+		fed := 0
+		w.fed = func() { fed++ }
+		w.tell(asked.Wish{Object: object("u1", 1, addresses...)})
+		if got := len(w.daemon.Status().NICs); got != 9 || w.daemon.Status().NICs[8].Status != v1.StateConfigured {
+			t.Fatalf("%d NICs, %+v", got, w.daemon.Status().NICs)
+		}
+		if fed == 0 || fed > 6 { // a pass begins and ends with it, and there are two or three
+			t.Errorf("fed %d times", fed)
+		}
+	})
+}
+
 func TestAFailedChangeSaysWhenItIsTriedAgainAndIsReportedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
