@@ -62,7 +62,7 @@ func (k *Kernel) noteAuthor(kind uint16, m []byte, port uint32) {
 	k.authors.Lock()
 	defer k.authors.Unlock()
 	who := ""
-	if own, err := k.rtnl.port(); err == nil && port != own && port != 0 {
+	if port != k.rtnl.port() && port != 0 {
 		who = k.ownerOf(port)
 	}
 	for _, s := range about {

@@ -7,7 +7,8 @@ import (
 	"slices"
 	"syscall"
 
-	"github.com/vishvananda/netlink/nl"
+	"multinicd/host/kernel/socket"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -19,27 +20,21 @@ import (
 //
 // Duplicates listens in the network namespace of the calling thread.
 func (k *Kernel) Duplicates(index int) (found func() []netip.Addr, stop func(), err error) {
-	s, err := nl.Subscribe(unix.NETLINK_ROUTE, unix.RTNLGRP_IPV6_IFADDR)
+	s, err := socket.Open(unix.SOCK_NONBLOCK, 1<<(unix.RTNLGRP_IPV6_IFADDR-1), 4<<10)
 	if err != nil {
 		return nil, nil, fmt.Errorf("listening for duplicate addresses: %w", err)
 	}
 	// Other links may get hundreds of addresses before found is called. Without CAP_NET_ADMIN the
 	// default counts; an event that is lost then leaves what the link itself shows.
-	_ = s.SetReceiveBufferSize(duplicatesBuffer, true)
-	room := make([]byte, 4<<10) // an announcement of an address has some hundred bytes
+	_ = unix.SetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, duplicatesBuffer)
 	var out []netip.Addr
 	found = func() []netip.Addr {
 		for {
-			n, from, err := unix.Recvfrom(s.GetFd(), room, unix.MSG_DONTWAIT)
-			if errors.Is(err, unix.ENOBUFS) || errors.Is(err, unix.EINTR) {
-				continue
-			} else if err != nil { // there is no more now
+			messages, err := s.Receive()
+			if err != nil && !errors.Is(err, unix.ENOBUFS) { // there is no more now
 				return out
 			}
-			if a, ok := from.(*unix.SockaddrNetlink); !ok || a.Pid != nl.PidKernel {
-				continue
-			}
-			for _, a := range duplicates(room[:n], index) {
+			for _, a := range duplicates(messages, index) {
 				if !slices.Contains(out, a) {
 					out = append(out, a)
 				}
@@ -52,13 +47,9 @@ func (k *Kernel) Duplicates(index int) (found func() []netip.Addr, stop func(), 
 // duplicatesBuffer is in bytes of kernel memory, used only while events wait.
 const duplicatesBuffer = 1 << 20
 
-// duplicates lists the addresses of a link that a datagram of events says to be in use. The kernel
-// announces an address that stays as new, and one that it deletes itself as deleted.
-func duplicates(datagram []byte, index int) (out []netip.Addr) {
-	messages, err := syscall.ParseNetlinkMessage(datagram)
-	if err != nil {
-		return nil
-	}
+// duplicates lists the addresses of a link that events say to be in use. The kernel announces an
+// address that stays as new, and one that it deletes itself as deleted.
+func duplicates(messages []syscall.NetlinkMessage, index int) (out []netip.Addr) {
 	for _, m := range messages {
 		if m.Header.Type != unix.RTM_NEWADDR && m.Header.Type != unix.RTM_DELADDR {
 			continue

@@ -5,22 +5,24 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
 
+	"multinicd/host/kernel/socket"
 	"multinicd/nic"
 
-	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// groups are the rtnetlink multicast groups that concern us.
-var groups = []uint{
-	unix.RTNLGRP_LINK,
-	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
-	unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
-	unix.RTNLGRP_IPV4_NETCONF, // of the values of nic.Conf the kernel announces only rp_filter
-}
+// groups are the rtnetlink multicast groups that concern us, each as its bit in a sockaddr_nl
+// (netlink(7)). Of the values of nic.Conf the kernel announces only rp_filter, in
+// RTNLGRP_IPV4_NETCONF.
+const groups = 1<<(unix.RTNLGRP_LINK-1) |
+	1<<(unix.RTNLGRP_IPV4_IFADDR-1) | 1<<(unix.RTNLGRP_IPV6_IFADDR-1) |
+	1<<(unix.RTNLGRP_IPV4_ROUTE-1) | 1<<(unix.RTNLGRP_IPV6_ROUTE-1) |
+	1<<(unix.RTNLGRP_IPV4_RULE-1) | 1<<(unix.RTNLGRP_IPV6_RULE-1) |
+	1<<(unix.RTNLGRP_IPV4_NETCONF-1)
 
 const (
 	// Room for the events of some thousand routes that come at once. It is in bytes of kernel
@@ -73,33 +75,40 @@ func (k *Kernel) Events(ctx context.Context, relevant Relevant, wake chan<- stru
 	}
 }
 
-func (k *Kernel) subscribe() (s *nl.NetlinkSocket, err error) {
-	s, err = nl.Subscribe(unix.NETLINK_ROUTE, groups...)
+func (k *Kernel) subscribe() (*socket.Socket, error) {
+	s, err := socket.Open(unix.SOCK_NONBLOCK, groups, socket.Longest)
 	if err != nil {
 		return nil, fmt.Errorf("subscribing to kernel events: %w", err)
 	}
 	// With CAP_NET_ADMIN this may exceed the limit. Without it, net.core.rmem_max counts.
-	if s.SetReceiveBufferSize(eventBuffer, true) != nil {
-		_ = s.SetReceiveBufferSize(eventBuffer, false)
+	if unix.SetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, eventBuffer) != nil {
+		_ = unix.SetsockoptInt(s.FD, unix.SOL_SOCKET, unix.SO_RCVBUF, eventBuffer)
 	}
 	return s, nil
 }
 
 // follow reads one subscription until it breaks or ctx is done, and closes it.
-func (k *Kernel) follow(ctx context.Context, s *nl.NetlinkSocket, relevant Relevant, wake chan<- struct{}) error {
-	stop := context.AfterFunc(ctx, s.Close)
+func (k *Kernel) follow(ctx context.Context, s *socket.Socket, relevant Relevant, wake chan<- struct{}) error {
+	f := os.NewFile(uintptr(s.FD), "kernel events") // which no thread waits for
+	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
 	defer func() {
 		if stop() {
-			s.Close()
+			_ = f.Close()
 		}
 	}()
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return fmt.Errorf("reading kernel events: %w", err)
+	}
+	var messages []syscall.NetlinkMessage
+	var received error
+	receive := func(uintptr) (done bool) {
+		messages, received = s.Receive()
+		return !errors.Is(received, unix.EAGAIN)
+	}
 	for {
-		messages, from, err := s.Receive()
-		if err != nil {
+		if err := errors.Join(conn.Read(receive), received); err != nil {
 			return err
-		}
-		if from.Pid != nl.PidKernel {
-			continue
 		}
 		concern := false
 		for _, m := range messages {

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -45,15 +46,14 @@ func (k *Kernel) Link(ctx context.Context, index int) (nic.Link, error) {
 // Bare gives every link as Links does, but without addresses, routes and rules. It makes one of the
 // four dumps.
 func (k *Kernel) Bare(ctx context.Context) ([]nic.Link, error) {
-	messages, err := k.rtnl.dump(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg), noCounters)
-	if err != nil {
-		return nil, fmt.Errorf("listing links: %w", err)
-	}
-	links := make([]nic.Link, 0, len(messages))
-	for _, m := range messages {
+	var links []nic.Link
+	err := k.rtnl.list(ctx, unix.RTM_GETLINK, unix.RTM_NEWLINK, make([]byte, unix.SizeofIfInfomsg), func() { links = links[:0] }, func(m []byte) {
 		if l, ok := k.parseLink(m); ok {
 			links = append(links, l)
 		}
+	}, noCounters)
+	if err != nil {
+		return nil, fmt.Errorf("listing links: %w", err)
 	}
 	slices.SortFunc(links, func(a, b nic.Link) int { return cmp.Compare(a.Index, b.Index) })
 	return k.settable(links), nil
@@ -147,35 +147,45 @@ func (k *Kernel) look(ctx context.Context, only, keep int) ([]nic.Link, raw, err
 	if err != nil {
 		return nil, kept, err
 	}
-	messages, err := k.rtnl.dump(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg))
-	if err != nil {
-		return nil, kept, fmt.Errorf("listing addresses: %w", err)
+	again := func() {
+		kept.addresses = nil
+		for i := range links {
+			links[i].Addresses = nil
+		}
 	}
-	for _, m := range messages {
+	err = k.rtnl.list(ctx, unix.RTM_GETADDR, unix.RTM_NEWADDR, make([]byte, unix.SizeofIfAddrmsg), again, func(m []byte) {
 		index, a, ok := parseAddress(m)
 		if l := find(links, index); ok && l != nil {
 			l.Addresses = append(l.Addresses, a)
 			if index == keep {
-				kept.addresses = append(kept.addresses, rawAddress{a, m})
+				kept.addresses = append(kept.addresses, rawAddress{a, bytes.Clone(m)})
 			}
 		}
-	}
-	messages, err = k.rtnl.dump(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, make([]byte, unix.SizeofRtMsg))
+	})
 	if err != nil {
-		return nil, kept, fmt.Errorf("listing routes: %w", err)
+		return nil, kept, fmt.Errorf("listing addresses: %w", err)
 	}
-	for _, m := range messages { // IPv4 comes before IPv6
+	again = func() {
+		kept.routes = nil
+		for i := range links {
+			links[i].Routes = nil
+		}
+	}
+	err = k.rtnl.list(ctx, unix.RTM_GETROUTE, unix.RTM_NEWROUTE, make([]byte, unix.SizeofRtMsg), again, func(m []byte) { // IPv4 comes before IPv6
 		if len(m) == 0 || m[0] != unix.AF_INET && m[0] != unix.AF_INET6 {
-			continue // a multicast route, or one of MPLS
+			return // a multicast route, or one of MPLS
 		}
 		parseRoute(m, func(index int, r nic.Route) {
 			if l := find(links, index); l != nil {
 				l.Routes = append(l.Routes, r)
 			}
 			if index == keep {
-				kept.routes = append(kept.routes, rawRoute{r, m})
+				kept.routes = append(kept.routes, rawRoute{r, bytes.Clone(m)})
 			}
 		})
+	})
+	if err != nil {
+		return nil, kept, fmt.Errorf("listing routes: %w", err)
 	}
 	rules, err := k.Rules(ctx)
 	if err != nil {

@@ -273,7 +273,7 @@ func TestLinksInAStormAreWhole(t *testing.T) {
 
 func TestALookMakesFourRequests(t *testing.T) {
 	n := newNamespace(t)
-	requests := &n.rtnl.sockets[unix.NETLINK_ROUTE].Seq
+	requests := &n.rtnl.seq
 	before := *requests
 	n.link("lo")
 	if made := *requests - before; made != 4 {

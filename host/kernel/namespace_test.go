@@ -67,7 +67,13 @@ func (n *namespace) enter(root string) (err error) {
 	if n.Handle, err = netlink.NewHandle(unix.NETLINK_ROUTE); err != nil {
 		return err
 	}
-	n.monitor, err = nl.Subscribe(unix.NETLINK_ROUTE, groups...)
+	var all []uint
+	for g := range uint(32) {
+		if groups&(1<<g) != 0 {
+			all = append(all, g+1)
+		}
+	}
+	n.monitor, err = nl.Subscribe(unix.NETLINK_ROUTE, all...)
 	return err
 }
 

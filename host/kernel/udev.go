@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"multinicd/nic"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -23,6 +25,45 @@ const (
 	// udevRoom is room for one message of udev. libudev itself reads 8 KiB.
 	udevRoom = 16 << 10
 )
+
+// rename changes the name and nothing else. If udev changes the MTU because of the new name, that
+// is undone.
+func (k *Kernel) rename(ctx context.Context, l nic.Link, name string) error {
+	news := k.followUdev()
+	defer news.close()
+	err := k.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
+	switch {
+	case err == nil:
+		news.renamed(ctx, l.Index, name)
+		return k.keepMTU(ctx, l)
+	case errors.Is(err, unix.EBUSY):
+		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)
+	case errors.Is(err, unix.EEXIST):
+		err = fmt.Errorf("%w: %w", nic.ErrNameTaken, err)
+	default:
+		err = gone(err)
+	}
+	return fmt.Errorf("renaming link %s to %s: %w", l.Name, name, err)
+}
+
+// keepMTU gives a link the MTU that it had when l was read.
+func (k *Kernel) keepMTU(ctx context.Context, l nic.Link) error {
+	links, err := k.single(ctx, l.Index)
+	if err == nil && len(links) == 0 {
+		err = nic.ErrLinkGone
+	}
+	if err != nil {
+		return fmt.Errorf("reading the MTU of link %s: %w", l.Name, err)
+	}
+	now := links[0]
+	if now.MTU == l.MTU {
+		return nil
+	}
+	if err := k.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(l.MTU))); err != nil {
+		return fmt.Errorf("keeping the MTU of link %s at %d: %w", l.Name, l.MTU, gone(err))
+	}
+	return nil
+}
 
 // udevNews is a subscription to what udev has done. Subscribe before the change that udev reacts
 // to, and close the subscription after it.

@@ -46,3 +46,32 @@ func TestAnUndoReadsNoOtherLink(t *testing.T) {
 		t.Errorf("%v allocations with 30 more links, %v before", after, before)
 	}
 }
+
+// An undo of what is the link's own asks for the link alone.
+func TestAnUndoOfTheLinkItselfReadsTheLinkAlone(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("eth1", testMAC)
+	undo := n.Undoer(func(nic.Link) error { return nil })
+	for _, c := range []struct {
+		what string
+		c    nic.Change
+		most uint32
+	}{
+		{"up", nic.Change{Up: true}, 2},
+		{"mtu", nic.Change{MTU: 1400}, 2},
+		{"an address", nic.Change{Add: prefixes("192.0.2.10/24")}, 5},
+		{"a name", nic.Change{Name: "eth9"}, 3}, // and whether udev has left the MTU alone
+		{"down", nic.Change{Down: true}, 2},
+		{"down again", nic.Change{Down: true}, 1},
+	} {
+		c.c.Index, c.c.MAC = l.Index, l.MAC
+		before := n.rtnl.seq
+		n.ok(undo.Change(t.Context(), c.c))
+		if made := n.rtnl.seq - before; made > c.most {
+			t.Errorf("%s: %d requests, want %d at most", c.what, made, c.most)
+		}
+	}
+	if now := n.link("eth9"); now.Up || now.MTU != 1400 || !slices.Equal(addresses(now), []string{"192.0.2.10/24"}) {
+		t.Errorf("in the end %+v", now)
+	}
+}

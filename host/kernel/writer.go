@@ -40,7 +40,8 @@ func (k *Kernel) Writer(g Guard) *Writer {
 }
 
 // Undoer gives a writer whose guard g asks about the link itself and about no other: no other is
-// read. Without a guard it panics.
+// read. The link comes without addresses, routes and rules where the change has none. Without a
+// guard it panics.
 func (k *Kernel) Undoer(g func(l nic.Link) error) *Writer {
 	if g == nil {
 		panic("kernel: an undo needs a guard")
@@ -66,11 +67,7 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 		return nil
 	}
 	k := w.kernel
-	only := 0
-	if w.alone {
-		only = c.Index
-	}
-	links, before, err := k.look(ctx, only, c.Index)
+	links, before, err := w.look(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -135,43 +132,22 @@ func (w *Writer) Change(ctx context.Context, c nic.Change) error {
 	return nil
 }
 
-// rename changes the name and nothing else. If udev changes the MTU because of the new name, that
-// is undone.
-func (k *Kernel) rename(ctx context.Context, l nic.Link, name string) error {
-	news := k.followUdev()
-	defer news.close()
-	err := k.setLink(ctx, l.Index, 0, 0, attrString(unix.IFLA_IFNAME, name))
-	switch {
-	case err == nil:
-		news.renamed(ctx, l.Index, name)
-		return k.keepMTU(ctx, l)
-	case errors.Is(err, unix.EBUSY):
-		err = fmt.Errorf("%w: %w", nic.ErrRenameBusy, err)
-	case errors.Is(err, unix.EEXIST):
-		err = fmt.Errorf("%w: %w", nic.ErrNameTaken, err)
-	default:
-		err = gone(err)
+// look reads what the guard and the change need to know. An undo of a name, say, needs its link
+// alone, without addresses, routes and rules: three of the four requests are about those.
+func (w *Writer) look(ctx context.Context, c nic.Change) (links []nic.Link, before raw, err error) {
+	if !w.alone {
+		return w.kernel.look(ctx, 0, c.Index)
 	}
-	return fmt.Errorf("renaming link %s to %s: %w", l.Name, name, err)
-}
-
-// keepMTU gives a link the MTU that it had when l was read.
-func (k *Kernel) keepMTU(ctx context.Context, l nic.Link) error {
-	links, err := k.single(ctx, l.Index)
-	if err == nil && len(links) == 0 {
-		err = nic.ErrLinkGone
+	rest := c
+	rest.Name, rest.MTU, rest.Up, rest.Down, rest.Conf = "", 0, false, false, nil
+	if c.Conf6 != nil && c.Conf6.AddrGenMode != nic.AddrGenNone { // else an address goes with it
+		rest.Conf6 = nil
 	}
-	if err != nil {
-		return fmt.Errorf("reading the MTU of link %s: %w", l.Name, err)
+	if rest.Empty() {
+		links, err = w.kernel.single(ctx, c.Index)
+		return links, before, err
 	}
-	now := links[0]
-	if now.MTU == l.MTU {
-		return nil
-	}
-	if err := k.setLink(ctx, l.Index, 0, 0, attrUint32(unix.IFLA_MTU, uint32(l.MTU))); err != nil {
-		return fmt.Errorf("keeping the MTU of link %s at %d: %w", l.Name, l.MTU, gone(err))
-	}
-	return nil
+	return w.kernel.look(ctx, c.Index, c.Index)
 }
 
 // gone adds nic.ErrLinkGone to the kernel's error for an ifindex that does not exist.
