@@ -38,7 +38,9 @@ func (c *Cluster) controllerManagerArgs(port string, ownCredentials bool) []stri
 	if ownCredentials {
 		kubeconfig, own = in("kube-controller-manager.kubeconfig"), "true"
 	}
+	// A quota that is made before the controller knows a CRD, which it looks for every 30 s, is counted at the next of these periods: 5 min by default.
 	return []string{
+		"--resource-quota-sync-period=5s",
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
 		"--use-service-account-credentials=" + own,
 		"--service-account-private-key-file=" + in("sa.key"), "--root-ca-file=" + in("ca.crt"),
