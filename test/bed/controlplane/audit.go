@@ -7,15 +7,23 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"multinicd/test/bed/artifact"
 )
 
-// auditPolicy logs who asked for what, without bodies. A watch counts when it is opened (ResponseStarted) and
-// when it ends (ResponseComplete).
-const auditPolicy = `apiVersion: audit.k8s.io/v1
-kind: Policy
-omitStages: [RequestReceived]
-rules: [{level: Metadata}]
-`
+// auditPolicy is the policy that docs/audit.md has people copy, with a rule behind the others: of everything else who asked for what, without
+// bodies. A watch counts when it is opened (ResponseStarted) and when it ends (ResponseComplete).
+func auditPolicy() ([]byte, error) {
+	root, err := artifact.RepositoryRoot()
+	if err != nil {
+		return nil, err
+	}
+	ours, err := os.ReadFile(filepath.Join(root, "examples/audit/policy.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the audit policy: %w", err)
+	}
+	return append(ours, "\n- level: Metadata\n"...), nil
+}
 
 // Request is one line of the audit log.
 type Request struct {
@@ -40,19 +48,25 @@ type Request struct {
 	} `json:"responseStatus"`
 }
 
-// Requests reads the audit log, one entry per request in the order in which they were answered; a watch counts
-// once, when it is opened. The API server writes an entry before the client has its answer.
-func (c *Cluster) Requests() ([]Request, error) {
+// Audit is the audit log as it lies on the disk, an entry in a line each. The API server writes an entry before the client has its answer.
+func (c *Cluster) Audit() ([]byte, error) {
 	b, err := os.ReadFile(filepath.Join(c.dir, "audit.log"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the audit log: %w", err)
 	}
+	return b[:bytes.LastIndexByte(b, '\n')+1], nil // the rest is being written
+}
+
+// Requests reads the audit log, one entry per request in the order in which they were answered; a watch counts
+// once, when it is opened.
+func (c *Cluster) Requests() ([]Request, error) {
+	b, err := c.Audit()
+	if err != nil {
+		return nil, err
+	}
 	var requests []Request
 	seen := map[string]bool{}
 	for line := range bytes.Lines(b) {
-		if !bytes.HasSuffix(line, []byte("\n")) {
-			break // being written
-		}
 		var r Request
 		if err := json.Unmarshal(line, &r); err != nil {
 			return nil, fmt.Errorf("reading the audit log: %w", err)

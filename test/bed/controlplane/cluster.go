@@ -257,7 +257,11 @@ func (c *Cluster) credentials(addresses []net.IP) error {
 	if err := serviceAccountKey(c.dir); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(c.dir, "audit.yaml"), []byte(auditPolicy), 0o600); err != nil {
+	policy, err := auditPolicy()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, "audit.yaml"), policy, 0o600); err != nil {
 		return fmt.Errorf("writing the audit policy: %w", err)
 	}
 	roots := x509.NewCertPool()

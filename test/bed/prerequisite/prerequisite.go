@@ -29,9 +29,9 @@ var programs = []program{
 	{"ip", "iproute2"},
 }
 
-// servers are for hosts that get their addresses from somebody, and for what pages have people send
-// to servers: those of tests, not that of make demo.
-var servers = []program{{"dnsmasq", "dnsmasq-base"}, {"curl", "curl"}}
+// servers are for hosts that get their addresses from somebody, for what pages have people send to
+// servers, and for what pages have people ask of a log: those of tests, not that of make demo.
+var servers = []program{{"dnsmasq", "dnsmasq-base"}, {"curl", "curl"}, {"jq", "jq"}}
 
 // machines are for virtual machines.
 var machines = []program{
