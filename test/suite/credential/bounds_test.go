@@ -3,6 +3,7 @@ package credential
 import (
 	"context"
 	"maps"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/deploy"
 )
 
 // user is a client of a user that the administrator speaks as.
@@ -86,6 +88,9 @@ func TestTokensOfNodesAreAskedForByTheNodeItsKubeletAndTheBridge(t *testing.T) {
 	})
 }
 
+// probeName is a name by which a policy knows its own probe.
+var probeName = regexp.MustCompile(`multinic--?probe-[a-z-]+`)
+
 // Whoever may make Pods in multinic-nodes would have every node's token.
 func TestNothingRunsInMultinicNodes(t *testing.T) {
 	c := newCluster(t)
@@ -109,6 +114,23 @@ func TestNothingRunsInMultinicNodes(t *testing.T) {
 		"a Job":                   {made(&batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: spec}}}), "multinic-nodes takes no Pods, because Jobs are off"},
 		"a ReplicationController": {made(&corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Selector: labels, Template: &template}}), "no other workload"},
 	})
+	// Nor is there a name with which it goes, as a dry run or in earnest: policies know their own probes by name.
+	names := probeName.FindAllString(deploy.Admission+deploy.NodeLabel, -1)
+	slices.Sort(names)
+	if names = slices.Compact(names); len(names) < 8 {
+		t.Fatalf("the policies name %q", names)
+	}
+	for _, name := range names {
+		for _, o := range []client.Object{&corev1.Pod{Spec: spec}, &batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: spec}}}} {
+			o.SetNamespace(inside)
+			o.SetName(name)
+			for how, options := range map[string][]client.CreateOption{"tried": {client.DryRunAll}, "made": nil} {
+				if err := c.admin.Create(t.Context(), o.DeepCopyObject().(client.Object), options...); !refusedBy(err, "Jobs are off") {
+					t.Errorf("a %T called %s is %s: %v", o, name, how, err)
+				}
+			}
+		}
+	}
 	// What is older than the policies can still be taken away: a controller takes its finalizers first.
 	old := &corev1.Pod{ObjectMeta: inNodes("matrix-pod")}
 	if err := c.admin.Patch(t.Context(), old, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":[]}}`)), client.DryRunAll); err != nil {
@@ -277,6 +299,7 @@ func TestOnlyTheBridgesReplicaSetRunsAsTheBridge(t *testing.T) {
 	other.Spec.ServiceAccountName = "default"
 	status := pod()
 	status.Spec.ServiceAccountName = v1.BridgeAccount
+	called := func(p *corev1.Pod, name string) *corev1.Pod { p.Name = name; return p }
 	const debugger = `{"name":"y","image":"evil","securityContext":{"allowPrivilegeEscalation":false,"runAsNonRoot":true,"capabilities":{"drop":["ALL"]},"seccompProfile":{"type":"RuntimeDefault"}}}`
 	const nobody, keeps = "made for the bridge's ReplicaSet, and by nobody else", "keeps its images, and takes no ephemeral containers"
 	refuses(t, map[string]struct {
@@ -286,6 +309,7 @@ func TestOnlyTheBridgesReplicaSetRunsAsTheBridge(t *testing.T) {
 		"an administrator makes one":        {create("admin", pod()), nobody},
 		"one that writes statuses":          {create("admin", status), nobody},
 		"a Job's Pod":                       {create("system:serviceaccount:kube-system:job-controller", pod()), nobody},
+		"a Pod of the name of a probe":      {create("admin", called(pod(), "multinic-probe-bridge-pods")), nobody},
 		"a DaemonSet's Pod":                 {create("system:serviceaccount:kube-system:daemon-set-controller", pod()), nobody},
 		"a Pod of another ServiceAccount":   {create("admin", other), ""},
 		"it is labelled":                    {patch(`{"metadata":{"labels":{"a":"b"}}}`), ""},
