@@ -196,7 +196,7 @@ func (l *loop) about(n NodeVerdict, result *publish.Result) string {
 		if r.Reason.quiet() {
 			continue
 		}
-		words = append(words, fmt.Sprintf("%s%s: %s", strings.TrimSpace(r.Name+" port "+r.PortID+" "), string(r.Reason), r.Message))
+		words = append(words, r.String())
 	}
 	if result == nil {
 		return strings.Join(words, "; ")
