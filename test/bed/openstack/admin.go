@@ -139,7 +139,7 @@ func Rules(without ...string) []Thing {
 	return out
 }
 
-// Tenant makes a project with a user of a role ("reader", "member", "nothing"), and an application credential with these access rules.
+// Tenant makes a project with a user of a role ("reader", "member", "nothing"), and an application credential with these access rules, or with none if they are nil.
 func (c *Cloud) Tenant(ctx context.Context, name, role string, rules []Thing) (*Tenant, error) {
 	t := &Tenant{Name: name, Password: "test-" + name}
 	var err error
@@ -180,7 +180,10 @@ func (c *Cloud) Credential(ctx context.Context, t *Tenant, rules []Thing, until 
 	if err != nil {
 		return err
 	}
-	fields := Thing{"name": fmt.Sprintf("credential-%d", time.Now().UnixNano()), "access_rules": rules}
+	fields := Thing{"name": fmt.Sprintf("credential-%d", time.Now().UnixNano())}
+	if rules != nil {
+		fields["access_rules"] = rules
+	}
 	if !until.IsZero() {
 		fields["expires_at"] = until.UTC().Format("2006-01-02T15:04:05.000000Z")
 	}

@@ -69,7 +69,12 @@ func Start(ctx context.Context, box *sandbox.Sandbox, w *testhost.World) (*Cloud
 	if c.Way, err = c.NewWay(box); err != nil {
 		return nil, err
 	}
-	return c, c.answers(ctx)
+	if err := c.answers(ctx); err != nil {
+		return nil, err
+	}
+	// Keystone reads its policy at the first request that asks for a right, and refuses others that come meanwhile (22.0, threads).
+	_, err = c.Do(ctx, http.MethodGet, "/v3/projects", nil)
+	return c, err
 }
 
 // answers waits until both services answer.

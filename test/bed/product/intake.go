@@ -26,13 +26,18 @@ func (i *Intake) PID() int { return i.cmd.Process.Pid }
 
 // InstallIntake applies the rights of deploy/intake.yaml, without the Pods that nobody runs here.
 func InstallIntake(ctx context.Context, c *controlplane.Cluster) error {
+	return installRights(ctx, c, "deploy/intake.yaml")
+}
+
+// installRights applies the rights of a manifest, and nothing else of it.
+func installRights(ctx context.Context, c *controlplane.Cluster, manifest string) error {
 	root, err := artifact.RepositoryRoot()
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(filepath.Join(root, "deploy/intake.yaml"))
+	text, err := os.ReadFile(filepath.Join(root, manifest))
 	if err != nil {
-		return fmt.Errorf("reading the manifests of the door: %w", err)
+		return fmt.Errorf("reading a manifest: %w", err)
 	}
 	var rights []string
 	for doc := range strings.SplitSeq(string(text), "\n---") {
@@ -41,7 +46,7 @@ func InstallIntake(ctx context.Context, c *controlplane.Cluster) error {
 		}
 	}
 	if out, err := c.Apply(ctx, strings.Join(rights, "\n---\n"), "--server-side", "--force-conflicts"); err != nil {
-		return fmt.Errorf("installing the rights of the door: %w\n%s", err, out)
+		return fmt.Errorf("installing the rights of %s: %w\n%s", manifest, err, out)
 	}
 	return nil
 }

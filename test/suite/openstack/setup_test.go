@@ -1,0 +1,258 @@
+// Package openstack proves the publisher for OpenStack against a real Keystone, a real Neutron and a real API server: the real program, with the rights
+// of its manifest and no others, follows ports as they come and go, and believes nothing that it should not.
+//
+// In go ports, as an administrator makes them, and answers that fail or lie; out come objects, which are read at the API server. No host is booted but
+// the cloud's own.
+//
+// The tests share one control plane and one cloud. Each has a project, networks, Nodes and a publisher of its own.
+//
+// Start reading at TestARandomLife and the table in lies_test.go.
+package openstack
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge"
+	"multinicd/test/bed"
+	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/openstack"
+	"multinicd/test/bed/product"
+	"multinicd/test/bed/sandbox"
+)
+
+func TestMain(m *testing.M) {
+	bridge.LogLibraries(slog.New(slog.DiscardHandler))
+	os.Exit(bed.Main(m))
+}
+
+// stage is what a test has of its own.
+type stage struct {
+	t       *testing.T
+	cluster *controlplane.Cluster
+	kube    client.WithWatch
+	box     *sandbox.Sandbox
+	cloud   *openstack.Cloud
+	way     *openstack.Way
+	tenant  *openstack.Tenant
+	clouds  string // clouds.yaml
+	mgmt    network
+	data    network
+	made    int
+}
+
+// network is one with one subnet.
+type network struct{ id, subnet, prefix string }
+
+var installed struct {
+	sync.Once
+	err error
+}
+
+// newStage makes a project with two networks, and a reader's credential in it.
+func newStage(t *testing.T) *stage {
+	t.Helper()
+	b := bed.New(t)
+	s := &stage{t: t, cluster: b.Cluster(), cloud: b.OpenStack()}
+	installed.Do(func() {
+		installed.err = product.Install(t.Context(), s.cluster)
+		if installed.err == nil {
+			installed.err = product.InstallOpenStack(t.Context(), s.cluster)
+		}
+	})
+	s.must(installed.err)
+	var err error
+	s.kube, err = product.Client(s.cluster.Config())
+	s.must(err)
+	s.box, err = sandbox.New(context.WithoutCancel(t.Context()), t.Logf)
+	s.must(err)
+	t.Cleanup(func() {
+		if err := s.box.Close(); err != nil {
+			t.Errorf("cleaning up: %v", err)
+		}
+	})
+	s.way, err = s.cloud.NewWay(s.box)
+	s.must(err)
+	s.tenant, err = s.cloud.Tenant(t.Context(), "project-"+rand.Text()[:8], "reader", openstack.Rules())
+	s.must(err)
+	s.clouds = filepath.Join(s.box.Dir, "clouds.yaml")
+	s.writeClouds()
+	s.mgmt, s.data = s.network("mgmt", "192.0.2", 1500), s.network("data", "10.20.0", 1450)
+	return s
+}
+
+func (s *stage) must(err error) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *stage) writeClouds() {
+	s.t.Helper()
+	s.must(os.WriteFile(s.clouds, []byte(s.way.CloudsYAML(s.tenant)), 0o600))
+}
+
+// network makes a network of the project, with a subnet /24.
+func (s *stage) network(name, prefix string, mtu int) network {
+	s.t.Helper()
+	id, err := s.cloud.Make(s.t.Context(), "network", openstack.Thing{"name": name, "project_id": s.tenant.Project, "mtu": mtu})
+	s.must(err)
+	subnet, err := s.cloud.Make(s.t.Context(), "subnet", openstack.Thing{"network_id": id, "project_id": s.tenant.Project, "ip_version": 4, "cidr": prefix + ".0/24", "enable_dhcp": false})
+	s.must(err)
+	return network{id, subnet, prefix}
+}
+
+// instance is a server that is a Node.
+type instance struct {
+	s        *stage
+	name, id string
+	primary  string // port
+}
+
+// instance makes a primary port, and a Node with its address.
+func (s *stage) instance(name string) *instance {
+	s.t.Helper()
+	i := &instance{s: s, name: name, id: uuid()}
+	s.made++
+	address := fmt.Sprintf("%s.%d", s.mgmt.prefix, 10+s.made)
+	i.primary = s.portOn(i, s.mgmt, address, nil)
+	s.node(name, i.id, address)
+	return i
+}
+
+// node makes a Node that is an instance.
+func (s *stage) node(name, instance, address string) {
+	s.t.Helper()
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{ProviderID: "openstack:///" + instance}}
+	s.must(s.kube.Create(s.t.Context(), n))
+	s.t.Cleanup(func() {
+		if err := client.IgnoreNotFound(s.kube.Delete(context.WithoutCancel(s.t.Context()), n)); err != nil {
+			s.t.Error(err)
+		}
+	})
+	// by a patch: the controllers of the control plane change Nodes, too
+	patch := fmt.Appendf(nil, `{"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`, address)
+	s.must(s.kube.Status().Patch(s.t.Context(), n, client.RawPatch(types.MergePatchType, patch)))
+}
+
+func uuid() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+// portOn makes a port of the project, attached to an instance, and returns its id.
+func (s *stage) portOn(i *instance, n network, address string, more openstack.Thing) string {
+	s.t.Helper()
+	fields := openstack.Thing{"network_id": n.id, "project_id": s.tenant.Project, "device_id": i.id, "device_owner": "compute:nova", "fixed_ips": []any{openstack.Thing{"subnet_id": n.subnet, "ip_address": address}}}
+	for k, v := range more {
+		fields[k] = v
+	}
+	id, err := s.cloud.Make(s.t.Context(), "port", fields)
+	s.must(err)
+	return id
+}
+
+// port attaches a port of the network data; n is the last byte of its address.
+func (i *instance) port(n int) string {
+	i.s.t.Helper()
+	return i.s.portOn(i, i.s.data, fmt.Sprintf("%s.%d", i.s.data.prefix, n), nil)
+}
+
+// set changes a thing of Neutron ("port", "network", "subnet").
+func (s *stage) set(kind, id string, fields openstack.Thing) {
+	s.t.Helper()
+	_, err := s.cloud.Do(s.t.Context(), http.MethodPut, "/v2.0/"+kind+"s/"+id, openstack.Thing{kind: fields})
+	s.must(err)
+}
+
+func (s *stage) detach(port string) {
+	s.t.Helper()
+	s.set("port", port, openstack.Thing{"device_id": "", "device_owner": ""})
+}
+
+func (s *stage) attach(port string, i *instance) {
+	s.t.Helper()
+	s.set("port", port, openstack.Thing{"device_id": i.id, "device_owner": "compute:nova"})
+}
+
+func (s *stage) remove(port string) {
+	s.t.Helper()
+	_, err := s.cloud.Do(s.t.Context(), http.MethodDelete, "/v2.0/ports/"+port, nil)
+	s.must(err)
+}
+
+// flags are those of all commands in these tests.
+func (s *stage) flags(more ...string) []string {
+	return append([]string{"--clouds-file", s.clouds, "--cloud", s.tenant.Name, "--network", s.data.id, "--timeout", "3s"}, more...)
+}
+
+// publish runs the publisher until the test ends. It walks every second, give or take a fifth.
+func (s *stage) publish(more ...string) *product.OpenStack {
+	s.t.Helper()
+	b, err := product.StartOpenStack(s.t.Context(), s.box, s.cluster, bed.Build(s.t, "./cmd/bridge"), s.flags(append([]string{"--interval", "1s", "--removal-age", "2s"}, more...)...)...)
+	s.must(err)
+	s.t.Cleanup(func() {
+		b.Stop()
+		if s.t.Failed() {
+			log := b.Log()
+			s.t.Logf("the publisher said, at the end:\n%s", log[max(0, len(log)-6000):])
+		}
+	})
+	return b
+}
+
+// object reads one; nil if there is none.
+func (s *stage) object(name string) *v1.MultiNicNodeConfig {
+	s.t.Helper()
+	o := &v1.MultiNicNodeConfig{}
+	err := s.kube.Get(s.t.Context(), client.ObjectKey{Namespace: v1.SystemNamespace, Name: name}, o)
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	s.must(err)
+	return o
+}
+
+// nics are those of an object by id and address: 0=10.20.0.1/24.
+func (s *stage) nics(name string) string {
+	s.t.Helper()
+	o := s.object(name)
+	if o == nil {
+		return "no object"
+	}
+	normals, _ := o.Validate()
+	var out []string
+	for _, n := range normals {
+		words := make([]string, len(n.Addresses))
+		for i, a := range n.Addresses {
+			words[i] = a.String()
+		}
+		out = append(out, fmt.Sprintf("%d=%s", n.ID, strings.Join(words, "+")))
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+// becomes waits until the NICs of a node are these.
+func (s *stage) becomes(name, want string) {
+	s.t.Helper()
+	bed.Eventually(s.t, "the NICs of "+name, want, func() string { return s.nics(name) })
+}
