@@ -77,8 +77,8 @@ func TestWhoseObjectsAreChanged(t *testing.T) {
 	s.must(s.kube.Update(t.Context(), o))
 	generation := s.object("owner-1").Generation
 	s.publish()
-	bed.Eventually(t, "an Event on somebody else's object", "NotOurs", func() string { return s.event("owner-1") })
-	bed.Eventually(t, "an Event on the object of a twin", "InstanceTwice", func() string { return s.event("twin-1") })
+	bed.Eventually(t, "an Event on somebody else's object", "NotOurs", func() string { return s.event("owner-1", "NotOurs") })
+	bed.Eventually(t, "an Event on the object of a twin", "InstanceTwice", func() string { return s.event("twin-1", "InstanceTwice") })
 	if got := s.object("owner-1"); got.Labels[v1.PublisherLabel] != "" || got.Generation != generation {
 		t.Errorf("it was changed: %+v", got.ObjectMeta)
 	}
@@ -92,14 +92,15 @@ func TestWhoseObjectsAreChanged(t *testing.T) {
 	}
 }
 
-// event is the reason of the last Event on an object; "" for none.
-func (s *stage) event(name string) string {
+// event is the reason, if there is an Event with it on an object; else "". The publishers of other tests see the Node, too, and know no port of it:
+// NoPrimary is theirs.
+func (s *stage) event(name, reason string) string {
 	s.t.Helper()
 	var list eventsv1.EventList
 	s.must(s.kube.List(s.t.Context(), &list, client.InNamespace(v1.SystemNamespace)))
 	for _, e := range list.Items {
-		if e.Regarding.Name == name && e.ReportingController == v1.PublisherOpenStack {
-			return e.Reason
+		if e.Regarding.Name == name && e.ReportingController == v1.PublisherOpenStack && e.Reason == reason {
+			return reason
 		}
 	}
 	return ""
