@@ -53,6 +53,7 @@ const (
 	bridge        = "system:serviceaccount:multinic-system:multinic-bridge" // for statuses
 	credentials   = "system:serviceaccount:multinic-system:multinic-credentials"
 	node          = "system:serviceaccount:multinic-nodes:multinic-node-a"
+	door          = "system:serviceaccount:multinic-system:multinic-intake"
 	anybody       = "system:serviceaccount:default:operator"
 )
 
@@ -300,6 +301,19 @@ func TestNoNameIsLeftOut(t *testing.T) {
 	})
 }
 
+// The HTTP door is a publisher, whose objects no policy sees except this one.
+func TestWhateverTheDoorWritesIsSeen(t *testing.T) {
+	p := policies(t)["multinic-intake-bounds"]
+	for _, operation := range []string{"CREATE", "UPDATE"} {
+		for _, name := range names() {
+			r := request{who: door, namespace: system, group: "multinic.io", resource: "multinicnodeconfigs", operation: operation, name: name}
+			if !sees(t, p, r) {
+				t.Errorf("%s does not see %s of %s by the door", p.Name, r, name)
+			}
+		}
+	}
+}
+
 func TestWhatNoPolicySeesIsListed(t *testing.T) {
 	all := policies(t)
 	left := map[string]bool{}
@@ -343,6 +357,7 @@ var probes = map[string]request{
 	"multinic-token-secrets":  {namespace: nodes, resource: "secrets", name: "multinic-probe-token-secrets"},
 	"multinic-bridge-bounds":  {namespace: nodes, resource: "configmaps", name: "multinic-probe-bridge-bounds"},
 	"multinic-bridge-pods":    {namespace: system, group: "coordination.k8s.io", resource: "leases", name: "multinic-probe-bridge-pods"},
+	"multinic-intake-bounds":  {namespace: nodes, resource: "configmaps", name: "multinic-probe-intake-bounds"},
 	"multinic-node-label":     {resource: "nodes", name: "ordinary", operation: "UPDATE"},
 }
 

@@ -314,7 +314,7 @@ func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
 			ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-node-runs", Namespace: v1.SystemNamespace},
 			Spec:       v1.MultiNicNodeRunSpec{Node: "multinic-probe-node-runs", Action: v1.ActionTrigger},
 		}, client.DryRunAll)
-	case "multinic-workloads", "multinic-workload-kinds", "multinic-bridge-bounds":
+	case "multinic-workloads", "multinic-workload-kinds", "multinic-bridge-bounds", "multinic-intake-bounds":
 		return g.client.Create(ctx, &corev1.ConfigMap{ObjectMeta: meta(strings.Replace(policy, "multinic-", "multinic-probe-", 1))}, client.DryRunAll)
 	case "multinic-token-secrets":
 		return g.client.Create(ctx, &corev1.Secret{ObjectMeta: meta("multinic-probe-token-secrets")}, client.DryRunAll)

@@ -16,6 +16,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
@@ -28,6 +29,9 @@ import (
 
 // The nodes of the matrix.
 const nodeA, nodeB = "matrix-a", "matrix-b"
+
+// The objects of the matrix that belong to the HTTP door, and that are handed over to it.
+const doors, handed = "matrix-doors", "matrix-handed"
 
 // stage has what the matrix is tried on, and the identities that try.
 type stage struct {
@@ -60,6 +64,8 @@ func newStage(c *cluster) *stage {
 		}
 		c.gone(r)
 	}
+	c.published(doors, v1.PublisherIntake, "")
+	c.published(handed, "", v1.PublisherIntake)
 	join := c.invite(nodeA, "--replace")
 	stop()
 	s := &stage{c: c, kubelets: kubelets}
@@ -226,10 +232,7 @@ func (s *stage) try(who int, verb, object string) error {
 			w.Stop()
 		}
 	case "create":
-		o := &unstructured.Unstructured{Object: map[string]any{}}
-		for k, v := range tg.body {
-			o.Object[k] = v
-		}
+		o := &unstructured.Unstructured{Object: runtime.DeepCopyJSON(tg.body)} // others make the same one now
 		o.SetGroupVersionKind(tg.resource.GroupVersion().WithKind(tg.kind))
 		if tg.sub == "token" {
 			o.SetGroupVersionKind(schema.GroupVersionKind{Group: "authentication.k8s.io", Version: "v1", Kind: tg.kind})

@@ -32,6 +32,10 @@ var additions = map[string]fields{
 	" with a finalizer":   meta(fields{"finalizers": []any{"example.com/x"}}),
 	" with an owner":      meta(fields{"ownerReferences": []any{fields{"apiVersion": "v1", "kind": "Namespace", "name": "default", "uid": "x"}}}),
 
+	", of the door":         {"metadata": fields{"labels": fields{v1.PublisherLabel: v1.PublisherIntake}}, "spec": provided(newName)},
+	", of another provider": {"spec": fields{"providerId": "provider-b"}},
+	", given away":          meta(fields{"labels": fields{v1.PublisherLabel: "somebody"}}),
+
 	", of what the bridge has": {"rules": []any{rule("", "configmaps", "get")}},
 	", to somebody else":       {"subjects": []any{fields{"kind": "ServiceAccount", "name": v1.BridgeAccount, "namespace": system}}},
 	", of more":                {"rules": []any{rule("", "secrets", "get")}},
@@ -133,17 +137,27 @@ var aDeployment = fields{"spec": fields{"selector": fields{"matchLabels": labels
 	"metadata": fields{"labels": labels}, "spec": fields{"containers": containers},
 }}}
 
+// provided is the spec of a new object that has a provider.
+func provided(name string) fields {
+	return fields{"nodeName": name, "providerId": "provider-a", "interfaces": []any{fields{"id": int64(1), "macAddress": "02:00:00:00:01:01"}}}
+}
+
+// taken makes an object that is handed over to the door its own.
+var taken = meta(fields{"labels": fields{v1.PublisherLabel: v1.PublisherIntake}, "annotations": fields{v1.HandOverAnnotation: nil}})
+
 var targets = map[string]target{
-	"object A":                          {objects, "MultiNicNodeConfig", system, nodeA, "", fields{"spec": fields{"specHash": "x"}}},
-	"object B":                          {objects, "MultiNicNodeConfig", system, nodeB, "", fields{"spec": fields{"specHash": "x"}}},
-	"objects":                           {objects, "MultiNicNodeConfig", system, newName, "", newObject(newName)},
-	"objects of all namespaces":         {objects, "", "", "", "", nil},
-	"objects of default":                {objects, "MultiNicNodeConfig", "default", newName, "", newObject(newName)},
-	"status of object A":                {objects, "MultiNicNodeConfig", system, nodeA, "status", state},
-	"status of object B":                {objects, "MultiNicNodeConfig", system, nodeB, "status", state},
-	"an old object (MultiNicBizConfig)": {biz, "MultiNicBizConfig", system, "matrix-old", "", label},
-	"status of an old object":           {biz, "MultiNicBizConfig", system, "matrix-old", "status", fields{"status": fields{}}},
-	"old objects":                       {biz, "MultiNicBizConfig", system, newName, "", fields{"spec": fields{"nodeConfigs": []any{}}}},
+	"object A":              {objects, "MultiNicNodeConfig", system, nodeA, "", fields{"spec": fields{"specHash": "x"}}},
+	"object B":              {objects, "MultiNicNodeConfig", system, nodeB, "", fields{"spec": fields{"specHash": "x"}}},
+	"objects":               {objects, "MultiNicNodeConfig", system, newName, "", newObject(newName)},
+	"an object of the door": {objects, "MultiNicNodeConfig", system, doors, "", fields{"spec": fields{"specHash": "x"}}},
+	"an object that is handed over to the door": {objects, "MultiNicNodeConfig", system, handed, "", taken},
+	"objects of all namespaces":                 {objects, "", "", "", "", nil},
+	"objects of default":                        {objects, "MultiNicNodeConfig", "default", newName, "", newObject(newName)},
+	"status of object A":                        {objects, "MultiNicNodeConfig", system, nodeA, "status", state},
+	"status of object B":                        {objects, "MultiNicNodeConfig", system, nodeB, "status", state},
+	"an old object (MultiNicBizConfig)":         {biz, "MultiNicBizConfig", system, "matrix-old", "", label},
+	"status of an old object":                   {biz, "MultiNicBizConfig", system, "matrix-old", "status", fields{"status": fields{}}},
+	"old objects":                               {biz, "MultiNicBizConfig", system, newName, "", fields{"spec": fields{"nodeConfigs": []any{}}}},
 
 	"report A":                            {cms, "ConfigMap", inside, v1.ReportName(nodeA), "", said},
 	"report B":                            {cms, "ConfigMap", inside, v1.ReportName(nodeB), "", said},
