@@ -63,11 +63,11 @@ func (p *placed) beat() {
 	}
 }
 
-// runs gives the Nodes to which the scheduler gives the bridge's Pods, or what it says where it gives them to none.
-func (p *placed) runs(values ...string) string {
+// runs gives the Nodes to which the scheduler gives the Pods of a template, of which there are so many, or what it says where it gives them to none.
+func (p *placed) runs(template string, pods int, values ...string) string {
 	p.t.Helper()
 	p.beat()
-	cmd := exec.CommandContext(p.t.Context(), p.helm, append([]string{"template", "multinic", "charts/multinic", "--namespace", system, "--show-only", "templates/deployment.yaml"}, values...)...)
+	cmd := exec.CommandContext(p.t.Context(), p.helm, append([]string{"template", "multinic", "charts/multinic", "--namespace", system, "--show-only", "templates/" + template}, values...)...)
 	cmd.Dir = bed.Path(p.t, ".")
 	manifest, err := cmd.Output()
 	if err != nil {
@@ -101,7 +101,7 @@ func (p *placed) runs(values ...string) string {
 			}
 		}
 		slices.Sort(all)
-		if said = strings.Join(all, " "); len(all) < 4 { // two replicas for each duty
+		if said = strings.Join(all, " "); len(all) < pods {
 			return fmt.Sprintf("%d Pods, decided: %q", len(pods.Items), said)
 		}
 		return ""
@@ -109,8 +109,8 @@ func (p *placed) runs(values ...string) string {
 	return said
 }
 
-// Root on the machine of a replica has the bridge's token, so that is no worker.
-func TestTheBridgeRunsOnTheControlPlane(t *testing.T) {
+// Root on the machine of a replica has the bridge's token, or the door's, so that is no worker.
+func TestTheBridgeAndTheDoorRunOnTheControlPlane(t *testing.T) {
 	const role = "node-role.kubernetes.io/control-plane"
 	taint := func(key string, effect corev1.TaintEffect) corev1.Taint {
 		return corev1.Taint{Key: key, Effect: effect}
@@ -131,17 +131,26 @@ func TestTheBridgeRunsOnTheControlPlane(t *testing.T) {
 	p.node("worker-2", map[string]string{"zone": "a"})
 	want := func(sentence, want string, values ...string) {
 		t.Helper()
-		if got := p.runs(values...); got != want {
+		if got := p.runs("deployment.yaml", 4, values...); got != want {
 			t.Errorf("%s: the Pods run on %q, want %q", sentence, got, want)
+		}
+	}
+	door := func(sentence, want string, values ...string) {
+		t.Helper()
+		if got := p.runs("intake.yaml", 2, append([]string{"--set", "intake.enabled=true"}, values...)...); got != want {
+			t.Errorf("%s: the Pods of the door run on %q, want %q", sentence, got, want)
 		}
 	}
 	want("no control plane that can be used", "Unschedulable Unschedulable Unschedulable Unschedulable")
 	want("the same, and the value says so", "worker-1 worker-1 worker-2 worker-2", off...)
 	want("the same, with a selector", "worker-2 worker-2 worker-2 worker-2", append(off, "--set", "bridge.nodeSelector.zone=a")...)
+	door("no control plane that can be used", "Unschedulable Unschedulable")
+	door("the same, and the value says so", "worker-1 worker-2", "--set", "intake.controlPlane=false")
 	p.node("kubeadm", map[string]string{role: ""}, taint(role, corev1.TaintEffectNoSchedule))
 	want("one Node of kubeadm", "kubeadm kubeadm kubeadm kubeadm")
 	p.node("rke2", map[string]string{role: "true"}, taint(role, corev1.TaintEffectNoSchedule), taint("node-role.kubernetes.io/etcd", corev1.TaintEffectNoExecute))
 	want("a machine for each replica", "kubeadm kubeadm rke2 rke2")
+	door("a machine for each replica", "kubeadm rke2")
 	p.node("k3s", map[string]string{role: "true", "distribution": "k3s"}, corev1.Taint{Key: "CriticalAddonsOnly", Value: "true", Effect: corev1.TaintEffectNoExecute})
 	want("one of k3s by its name", "k3s k3s k3s k3s", "--set", "bridge.nodeSelector.distribution=k3s")
 	want("other machines by an affinity of one's own", "worker-2 worker-2 worker-2 worker-2", "--set-json",
