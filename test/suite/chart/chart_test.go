@@ -22,6 +22,7 @@ func TestTheChartDoesTheMainJob(t *testing.T) {
 	step := c.steps(t)
 	step("the chart is installed, and a node's NICs are configured", (*cluster).mainJob)
 	step("a plain Job without privileges has the node act, and ends when it has", (*cluster).triggerJob)
+	step("the HTTP door is opened: a request over TLS becomes NICs, and a new certificate is shown without a restart", (*cluster).door)
 	step("the leader is killed in mid-rollout: nothing is lost, no status goes backwards", (*cluster).killLeader)
 	step("no status is ahead of the kernel, watched over many changes", (*cluster).neverAheadByDaemon)
 	step("an upgrade and its rollback disturb no node", (*cluster).upgradeAndBack)
