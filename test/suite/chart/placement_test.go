@@ -64,7 +64,7 @@ func (p *placed) beat() {
 }
 
 // runs gives the Nodes to which the scheduler gives the Pods of a template, of which there are so many, or what it says where it gives them to none.
-func (p *placed) runs(template string, pods int, values ...string) string {
+func (p *placed) runs(template string, most int, values ...string) string {
 	p.t.Helper()
 	p.beat()
 	cmd := exec.CommandContext(p.t.Context(), p.helm, append([]string{"template", "multinic", "charts/multinic", "--namespace", system, "--show-only", "templates/" + template}, values...)...)
@@ -101,7 +101,7 @@ func (p *placed) runs(template string, pods int, values ...string) string {
 			}
 		}
 		slices.Sort(all)
-		if said = strings.Join(all, " "); len(all) < pods {
+		if said = strings.Join(all, " "); len(all) < most {
 			return fmt.Sprintf("%d Pods, decided: %q", len(pods.Items), said)
 		}
 		return ""
