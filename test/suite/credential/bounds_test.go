@@ -124,8 +124,12 @@ func TestNothingRunsInMultinicNodes(t *testing.T) {
 		for _, o := range []client.Object{&corev1.Pod{Spec: spec}, &batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: spec}}}} {
 			o.SetNamespace(inside)
 			o.SetName(name)
+			one, ok := o.DeepCopyObject().(client.Object)
+			if !ok {
+				t.Fatalf("a copy of a %T is none", o)
+			}
 			for how, options := range map[string][]client.CreateOption{"tried": {client.DryRunAll}, "made": nil} {
-				if err := c.admin.Create(t.Context(), o.DeepCopyObject().(client.Object), options...); !refusedBy(err, "Jobs are off") {
+				if err := c.admin.Create(t.Context(), one, options...); !refusedBy(err, "Jobs are off") {
 					t.Errorf("a %T called %s is %s: %v", o, name, how, err)
 				}
 			}
