@@ -115,7 +115,8 @@ func TestAChangeCostsTheBridgeTwoRequests(t *testing.T) {
 		n.becomes(fmt.Sprintf("Configured Ready=True AllInterfacesConfigured 2/2 generation %d", o.Generation))
 	}
 	requests := slices.DeleteFunc(c.requestsSoFar()[before:], func(r string) bool {
-		return strings.HasPrefix(r, "get configmaps multinic-") // the look at the policies, every two minutes
+		// The look at the policies, and what tries them, every two minutes.
+		return strings.HasPrefix(r, "get configmaps multinic-") || strings.Contains(r, " multinic-probe-")
 	})
 	if len(requests) > 2*changes {
 		t.Errorf("%d requests for %d changes, want at most two each", len(requests), changes)
