@@ -32,6 +32,13 @@ Type=tmpfs
 `
 )
 
+// netTrigger has a host's boot ask the kernel for the events of NICs only. Those of all other devices, of which this machine has some
+// hundred, reach each host that runs.
+const netTrigger = `[Service]
+ExecStart=
+ExecStart=-udevadm trigger --type=devices --action=add --subsystem-match=net
+`
+
 type file struct {
 	name, content string
 	mode          fs.FileMode
@@ -46,6 +53,7 @@ func (h *Host) install(o Options) error {
 		{"/etc/machine-id", h.machineID() + "\n", 0o444},
 		{"/etc/resolv.conf", "", 0o644},
 		{"/etc/systemd/system/" + noDMIUnit, noDMI, 0o644},
+		{"/etc/systemd/system/systemd-udev-trigger.service.d/net.conf", netTrigger, 0o644},
 		// Every real machine has a kernel's modules, and ProtectKernelModules= of a unit then makes their folder one that not even root may list.
 		{"/usr/lib/modules/6.1.0/modules.dep", "", 0o644},
 	}
