@@ -36,6 +36,8 @@ func diff(c nic.Config, was Owned, l nic.Link, o Owned) nic.Change {
 		switch {
 		case i < 0:
 			out.Add = append(out.Add, a)
+		case l.Addresses[i].Duplicate: // the kernel asks the neighbours again only for one that is put there anew
+			out.Add = append(out.Add, a)
 		case !l.Addresses[i].Permanent: // it would go with its lease
 			out.Terms = append(out.Terms, nic.Term{Address: a, Had: l.Addresses[i].Lifetime})
 		}

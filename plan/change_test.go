@@ -72,7 +72,8 @@ func TestMakeChanges(t *testing.T) {
 		"given back before: nothing where somebody took it up": {func(in *input) {
 			in.want, in.record.NICs[0].Applied, in.record.NICs[0].Retired, in.link().Addresses = nil, false, retired("10.1.0.5/24"), nil
 		}, ""},
-		"an address that is there for a time only is to stay": {func(in *input) { in.expires("10.1.0.5/24") }, "~ address 10.1.0.5/24 for a time -> for good"},
+		"an address that the kernel found in use is put there anew": {func(in *input) { in.link().Addresses[0].Duplicate = true }, "+ address 10.1.0.5/24"},
+		"an address that is there for a time only is to stay":       {func(in *input) { in.expires("10.1.0.5/24") }, "~ address 10.1.0.5/24 for a time -> for good"},
 		"what a DHCP client brings goes": {func(in *input) {
 			in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: prefixes("10.9.0.5/24")[0], Lifetime: nic.Lifetime{Valid: 60}})
 			in.link().Routes = append(in.link().Routes, proto(16, route("172.16.0.0/12 10.9.0.1")), proto(16, from("10.9.0.5", route("10.9.0.1/32"))))

@@ -125,6 +125,14 @@ func TestDuplicateAddress(t *testing.T) {
 		}
 		return false
 	})
+	// Asked for again, it is put there anew: the other has it no more.
+	neighbour.change(nic.Change{Index: p.Index, MAC: p.MAC, Del: prefixes("2001:db8::10/64")})
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Add: prefixes("2001:db8::10/64")})
+	eventually(t, "the address can be used", func() bool {
+		return slices.ContainsFunc(n.link("eth1").Addresses, func(a nic.Address) bool {
+			return a.Prefix == netip.MustParsePrefix("2001:db8::10/64") && !a.Duplicate && !a.Tentative
+		})
+	})
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Del: prefixes("2001:db8::10/64")})
 	want := []netip.Addr{netip.MustParseAddr("2001:db8::10")}
 	for _, when := range []string{"afterwards", "asked again"} {

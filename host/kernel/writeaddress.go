@@ -16,10 +16,14 @@ import (
 
 // changeAddresses first adds and then deletes, so that the link is never without an address. An
 // IPv6 address that only gets another prefix length is deleted first, because the kernel has an
-// address once per link.
+// address once per link. So is one to be added that is there, and that the kernel found in use: it
+// would stay unused for ever.
 func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, before raw) error {
+	unused := func(a netip.Prefix) bool {
+		return slices.Contains(c.Add, a) && slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a && r.Duplicate })
+	}
 	has := func(a netip.Prefix) bool {
-		return slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
+		return !unused(a) && slices.ContainsFunc(before.addresses, func(r rawAddress) bool { return r.Prefix == a })
 	}
 	resized := func(a netip.Prefix) bool {
 		return a.Addr().Is6() && slices.ContainsFunc(c.Add, func(n netip.Prefix) bool { return n.Addr() == a.Addr() })
@@ -42,6 +46,11 @@ func (k *Kernel) changeAddresses(ctx context.Context, c nic.Change, l nic.Link, 
 	for _, a := range c.Add {
 		if has(a) {
 			continue
+		}
+		if unused(a) {
+			if err := k.deleteAddress(ctx, l, a); err != nil {
+				return err
+			}
 		}
 		attributes := withLifetime(addressAttributes(a), c.Term(a))
 		if checked(links, a.Addr()) {

@@ -19,6 +19,9 @@ var comings = []coming{
 	{"its address is deleted, and each ARP probe is answered", "data1", func(h *hostile) {
 		h.must("ip", "address", "flush", "dev", "multinic1", "scope", "global")
 	}, "multinic1 Failed AddressInUse, multinic2 Configured Configured"},
+	{"its address is put there anew, and the kernel's check is answered", "data2", func(h *hostile) {
+		h.must("sh", "-ec", "printf 'address del 2001:db8:200::10/64 dev multinic2\naddress add 2001:db8:200::10/64 dev multinic2\n' | ip -force -batch -")
+	}, "multinic1 Configured Configured, multinic2 Failed AddressInUse"},
 	{"its link is set down and up, and each probe and check of an address is answered", "data2", func(h *hostile) {
 		h.must("sh", "-ec", "ip link set multinic2 down; ip link set multinic2 up; ip address flush dev multinic2 scope global")
 	}, "multinic1 Configured Configured, multinic2 Failed AddressInUse"},
