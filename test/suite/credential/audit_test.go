@@ -112,8 +112,15 @@ func TestTheQueriesOfTheAuditLogShowWhatThePageSays(t *testing.T) {
 		{"impersonatedUser", []string{at + "admin\t" + user(stolen) + `\tget\t/apis/multinic.io/v1/\S+/` + stolen + "$"}, true}, // and what the client asks before
 		{"admissionregistration", []string{at + "admin\tpatch\tmultinic-status$", at + "admin\tpatch\tmultinic-status$"}, false},
 	}
+	// A client of a test before may still ask, with a token that has ended.
+	var log []byte
+	for line := range bytes.Lines(c.audit()[len(before):]) {
+		if !bytes.Contains(line, []byte(`"username":"system:serviceaccount:multinic-nodes:`)) || bytes.Contains(line, []byte("audit-")) {
+			log = append(log, line...)
+		}
+	}
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "audit.log"), c.audit()[len(before):], 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "audit.log"), log, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, query := range queries(t) {
