@@ -47,7 +47,7 @@ func (g *PolicyGuard) listen(ctx context.Context) error {
 
 // fault is what is wrong with a ConfigMap as it was read.
 func (p Parameter) fault(cm *corev1.ConfigMap, err error) error {
-	return &fault{corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: v1.SystemNamespace, Name: p.ConfigMap, UID: cm.UID, ResourceVersion: cm.ResourceVersion}, err}
+	return &fault{about: corev1.ObjectReference{APIVersion: "v1", Kind: "ConfigMap", Namespace: v1.SystemNamespace, Name: p.ConfigMap, UID: cm.UID, ResourceVersion: cm.ResourceVersion}, err: err}
 }
 
 // maxValue bounds what is logged of a value, in bytes.

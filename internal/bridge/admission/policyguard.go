@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,18 +79,19 @@ func New(manifest string, only []string, told []Parameter, reader client.Reader,
 
 // fault is what is wrong with a policy or its binding. It wraps errAdmission.
 type fault struct {
-	about corev1.ObjectReference
-	err   error
+	about  corev1.ObjectReference
+	err    error
+	action string // of the Event; empty: the object was looked at
 }
 
 func (f *fault) Error() string   { return errAdmission.Error() + ": " + f.err.Error() }
 func (f *fault) Unwrap() []error { return []error{errAdmission, f.err} }
 
 // wrong makes a fault of a policy or binding as it was read.
-func wrong(kind string, o client.Object, name, format string, args ...any) error {
-	return &fault{corev1.ObjectReference{
+func wrong(kind string, o client.Object, name, format string, args ...any) *fault {
+	return &fault{about: corev1.ObjectReference{
 		APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: kind, Name: name, UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
-	}, fmt.Errorf(format, args...)}
+	}, err: fmt.Errorf(format, args...)}
 }
 
 const (
@@ -209,11 +211,12 @@ func (g *PolicyGuard) lookNow(ctx context.Context) error {
 func (g *PolicyGuard) tell(kind, reason string, what error) {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
 	var about runtime.Object
+	action := "CheckAdmission"
 	var f *fault
 	if errors.As(what, &f) {
-		about = &f.about
+		about, action = &f.about, cmp.Or(f.action, action)
 	}
-	g.events.Eventf(account, about, kind, reason, "CheckAdmission", "%s", v1.Printable(what.Error(), gather.MaxEvent))
+	g.events.Eventf(account, about, kind, reason, action, "%s", v1.Printable(what.Error(), gather.MaxEvent))
 }
 
 // Start looks now and then, until ctx ends.
@@ -278,7 +281,10 @@ func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdm
 	}
 	var refused apierrors.APIStatus
 	if !errors.As(err, &refused) || !strings.Contains(refused.Status().Message, want.Name+" is in force") {
-		return wrong(policyKind, policy, want.Name, "policy %s did not refuse its probe, but: %w", want.Name, err)
+		// Another Event than that of a policy which lets its probe through, as one just made may do.
+		f := wrong(policyKind, policy, want.Name, "policy %s did not refuse its probe, but: %w", want.Name, err)
+		f.action = "ProbeAdmission"
+		return f
 	}
 	return nil
 }
