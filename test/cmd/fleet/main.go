@@ -3,7 +3,8 @@
 //
 // In go a real control plane, the bridge as a program of its own, and for each node the product's own client (internal/kube) with a connection and a
 // token of its own; no host is booted. Out come text and data in docs/performance/. With -flood it measures another thing: what others notice of one
-// node that writes as fast as it can.
+// node that writes as fast as it can. With -door it measures what it costs to publish many nodes by the HTTP door, beside a publisher that writes objects
+// itself.
 //
 // It must not be believed in seconds: all of it shares the machine's cores. Processor time is that of the processes that are measured alone, and the
 // ratios are what is worth comparing.
@@ -44,6 +45,7 @@ func main() {
 	flag.IntVar(&f.requests, "requests", 4000, "requests for each figure about bindings")
 	flag.StringVar(&f.out, "out", "docs/performance", "`folder` for text and data, from the top of the repository; empty: only print")
 	flag.BoolVar(&f.flooded, "flood", false, "measure only what others notice of a node that floods the API server")
+	flag.BoolVar(&f.byDoor, "door", false, "measure only what it costs to publish so many nodes by the HTTP door (give -nodes 10000)")
 	flag.Parse()
 	if flag.NArg() > 0 || f.size < few || f.atOnce < 1 || f.changes < 1 || f.requests < 1 {
 		fmt.Fprintf(os.Stderr, "fleet: takes no arguments, at least %d nodes, and no number below 1\n", few)
@@ -68,7 +70,7 @@ type fleet struct {
 	size, atOnce, changes, requests int
 	hold                            time.Duration
 	out                             string
-	flooded                         bool
+	flooded, byDoor                 bool
 
 	begin   time.Time
 	box     *sandbox.Sandbox
@@ -88,6 +90,9 @@ func (f *fleet) run(ctx context.Context) error {
 	res := results{Date: f.begin.UTC().Truncate(time.Second), Nodes: f.size, AtOnce: f.atOnce, Cores: runtime.NumCPU(), LoadBefore: sandbox.Load()}
 	if err := f.start(ctx); err != nil {
 		return err
+	}
+	if f.byDoor {
+		return f.measureDoor(ctx)
 	}
 	life, stop := context.WithCancel(ctx)
 	f.stop = stop
