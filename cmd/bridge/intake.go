@@ -20,7 +20,7 @@ func intakeCommand() *cli.Command {
 		Name:   "intake",
 		Usage:  "take lists of NICs over HTTP from publishers, and write objects of them (docs/publishers.md)",
 		Action: runIntake,
-		Flags: []cli.Flag{
+		Flags: append([]cli.Flag{
 			&cli.StringFlag{
 				Name: "kubeconfig", EnvVars: intakeEnv("KUBECONFIG"),
 				Usage: "`FILE` that says how to reach the API server; absent: the Pod's own credential",
@@ -77,23 +77,7 @@ func intakeCommand() *cli.Command {
 				Name: "timeout", EnvVars: intakeEnv("TIMEOUT"), Value: 25 * time.Second,
 				Usage: "how long a whole request may take; the clients in the field wait 30s",
 			},
-			&cli.StringFlag{
-				Name: "health-address", EnvVars: intakeEnv("HEALTH_ADDRESS"), Value: ":8081",
-				Usage: "`HOST:PORT` of /healthz and /readyz; 0 serves none",
-			},
-			&cli.StringFlag{
-				Name: "metrics-address", EnvVars: intakeEnv("METRICS_ADDRESS"), Value: ":8080",
-				Usage: "`HOST:PORT` of /metrics; 0 serves none",
-			},
-			&cli.StringFlag{
-				Name: "log-level", EnvVars: intakeEnv("LOG_LEVEL"), Value: "info",
-				Usage: "debug, info, warn or error; the line of each request is info",
-			},
-			&cli.StringFlag{
-				Name: "log-format", EnvVars: intakeEnv("LOG_FORMAT"), Value: "json",
-				Usage: "json or text",
-			},
-		},
+		}, publisherFlags(intakeEnv, "; the line of each request is info")...),
 	}
 }
 
@@ -157,4 +141,27 @@ func intakeOptions(c *cli.Context) (intake.Options, error) {
 		return o, fmt.Errorf("%w: %s", errUsage, wrong)
 	}
 	return o, nil
+}
+
+// publisherFlags are those of each publisher that runs until it is told to stop: where it can be
+// asked how it is, and what it logs. levels goes on with what is said of log-level.
+func publisherFlags(env func(name string) []string, levels string) []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{
+			Name: "health-address", EnvVars: env("HEALTH_ADDRESS"), Value: ":8081",
+			Usage: "`HOST:PORT` of /healthz and /readyz; 0 serves none",
+		},
+		&cli.StringFlag{
+			Name: "metrics-address", EnvVars: env("METRICS_ADDRESS"), Value: ":8080",
+			Usage: "`HOST:PORT` of /metrics; 0 serves none",
+		},
+		&cli.StringFlag{
+			Name: "log-level", EnvVars: env("LOG_LEVEL"), Value: "info",
+			Usage: "debug, info, warn or error" + levels,
+		},
+		&cli.StringFlag{
+			Name: "log-format", EnvVars: env("LOG_FORMAT"), Value: "json",
+			Usage: "json or text",
+		},
+	}
 }

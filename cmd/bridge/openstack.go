@@ -31,23 +31,7 @@ func openstackCommand() *cli.Command {
 				Name: "interval", EnvVars: openstackEnv("INTERVAL"), Value: 30 * time.Second,
 				Usage: "pause between two walks through the ports, give or take a fifth",
 			},
-			&cli.StringFlag{
-				Name: "health-address", EnvVars: openstackEnv("HEALTH_ADDRESS"), Value: ":8081",
-				Usage: "`HOST:PORT` of /healthz and /readyz; 0 serves none",
-			},
-			&cli.StringFlag{
-				Name: "metrics-address", EnvVars: openstackEnv("METRICS_ADDRESS"), Value: ":8080",
-				Usage: "`HOST:PORT` of /metrics; 0 serves none",
-			},
-			&cli.StringFlag{
-				Name: "log-level", EnvVars: openstackEnv("LOG_LEVEL"), Value: "info",
-				Usage: "debug, info, warn or error",
-			},
-			&cli.StringFlag{
-				Name: "log-format", EnvVars: openstackEnv("LOG_FORMAT"), Value: "json",
-				Usage: "json or text",
-			},
-		}),
+		}, publisherFlags(openstackEnv, "")),
 		Subcommands: []*cli.Command{
 			{
 				Name: "plan", Usage: "print what would be written, and why a port is left out; write nothing", Action: planOpenStack,
