@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"multinicd/netplan"
 	"multinicd/test/bed/testhost"
 )
 
@@ -15,6 +16,9 @@ type serviceFault struct {
 	inflict string
 	heal    string
 }
+
+// askedBefore is the fault after which netplan need not be asked: what it accepted is kept.
+const askedBefore = "D-Bus is down, and netplan was asked before"
 
 func (s stand) serviceFaults() []serviceFault {
 	add, change, remove := operations[0], operations[1], operations[2]
@@ -35,6 +39,7 @@ func (s stand) serviceFaults() []serviceFault {
 			{"D-Bus hangs from `validate` on", add, "validate", hangs + "dbus.service", goesOn + "dbus.service"},
 			{"D-Bus is down", change, "", noBus, bus},
 			{"D-Bus is down", remove, "", noBus, bus},
+			{askedBefore, add, "", noBus, bus},
 		}
 	}
 	const (
@@ -71,6 +76,9 @@ func servicesFail(t *testing.T, s stand) {
 	for _, c := range s.serviceFaults() {
 		before := n.text()
 		n.wish(c.o.object)
+		if c.name != askedBefore {
+			n.Sh("rm -f /var/lib/multinicd/" + netplan.MemoryFile)
+		}
 		if c.point == "" {
 			n.Sh(c.inflict)
 			n.Sh("systemctl start --no-block multinicd")
