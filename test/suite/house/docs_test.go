@@ -52,6 +52,38 @@ func TestReasonsOfThePlanAreReasonsOfTheAPI(t *testing.T) {
 	}
 }
 
+// A reason that nothing gives is a promise of docs/reasons.md that nobody keeps. The constants of plan have no prefix.
+func TestEveryReasonIsGiven(t *testing.T) {
+	isReason := func(name, typ string) bool { return strings.HasPrefix(name, "Reason") || typ == "Reason" }
+	given := map[string]bool{}
+	for _, dir := range []string{"api", "cmd", "internal", "plan"} {
+		for _, path := range goFiles(t, dir) {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, path), nil, parser.SkipObjectResolution)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, decl := range parsed.Decls {
+				if f, ok := decl.(*ast.FuncDecl); ok { // tables of reasons give none
+					ast.Inspect(f, func(n ast.Node) bool {
+						if id, ok := n.(*ast.Ident); ok {
+							given[strings.TrimPrefix(id.Name, "Reason")] = true
+						}
+						return true
+					})
+				}
+			}
+		}
+	}
+	for _, reason := range constants(t, "api/v1", isReason) {
+		if !given[reason] {
+			t.Errorf("nothing gives the reason %s", reason)
+		}
+	}
+}
+
 // The service runs already after a cleanup and after a change of its configuration: there `start` does
 // nothing, and `restart` is meant. `start` is for a service that the same lines stop or install.
 func TestPagesStartOnlyWhatDoesNotRun(t *testing.T) {
