@@ -171,7 +171,7 @@ rpm: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.
 
 # Images. IMAGE_PREFIX is what their names begin with: localhost/ is nobody's registry, so that nothing is pulled by mistake.
 IMAGE_PREFIX ?= localhost/
-IMAGE = SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run ./tools/image -dir $(DIST) -tag $(VERSION)
+IMAGE = SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(GO) run ./tools/image -dir $(DIST) -tag $(VERSION) -level $(XZ_LEVEL)
 
 .PHONY: image
 image: $(foreach arch,$(GOARCHES),$(PACKAGED)/linux_$(arch)/multinicd $(PACKAGED)/linux_$(arch)/multinic-bridge) $(PACKAGED)/LICENSES $(PACKAGED)/LICENSES.bridge ## dist/*.oci.tar, images for amd64 and arm64 with their SBOM, likewise: multinic-bridge, and multinicd for Jobs

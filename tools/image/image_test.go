@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// make runs the command on this test's own binary, and gives what it wrote.
+// makeImage runs the command on this test's own binary, and gives what it wrote.
 func makeImage(t *testing.T, arguments ...string) map[string][]byte {
 	t.Helper()
 	t.Setenv("SOURCE_DATE_EPOCH", "1764000000")
@@ -27,7 +27,7 @@ func makeImage(t *testing.T, arguments ...string) map[string][]byte {
 	if err := os.Mkdir(out, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	args := append([]string{"-name", "localhost/thing", "-tag", "1.2.3", "-title", "a thing", "-command", "thing", "-user", "65532:65532",
+	args := append([]string{"-level", "1", "-name", "localhost/thing", "-tag", "1.2.3", "-title", "a thing", "-command", "thing", "-user", "65532:65532",
 		"-licenses", licenses, "-dir", out}, arguments...)
 	if err := run(args, io.Discard); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func untar(t *testing.T, data []byte) (map[string][]byte, map[string]*tar.Header
 }
 
 func TestTheArchiveIsWhatItsIndexSays(t *testing.T) {
-	archive, _ := untar(t, makeImage(t, "amd64="+self(t), "arm64="+self(t))["thing_1.2.3.oci.tar"])
+	archive, _ := untar(t, makeImage(t, "-level", "0", "amd64="+self(t), "arm64="+self(t))["thing_1.2.3.oci.tar"])
 	read := func(d descriptor, v any) []byte {
 		t.Helper()
 		data := archive["blobs/"+strings.ReplaceAll(d.Digest, ":", "/")]
@@ -155,7 +155,7 @@ func TestTheArchiveIsWhatItsIndexSays(t *testing.T) {
 
 func TestTheBillNamesEveryModule(t *testing.T) {
 	var d document
-	if err := json.Unmarshal(makeImage(t, "amd64="+self(t))["thing_1.2.3_amd64.spdx.json"], &d); err != nil {
+	if err := json.Unmarshal(makeImage(t, "-level", "0", "amd64="+self(t))["thing_1.2.3_amd64.spdx.json"], &d); err != nil {
 		t.Fatal(err)
 	}
 	ids := map[string]bool{d.ID: true}

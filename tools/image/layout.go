@@ -112,7 +112,10 @@ func (i image) manifest(l *layout, b binary, bill []byte) (descriptor, error) {
 		return descriptor{}, err
 	}
 	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
+	z, err := gzip.NewWriterLevel(&packed, i.level)
+	if err != nil {
+		return descriptor{}, err
+	}
 	if _, err := z.Write(layer); err != nil {
 		return descriptor{}, err
 	}

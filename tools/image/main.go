@@ -43,6 +43,7 @@ type image struct {
 	created    time.Time
 	multiArch  string // file name of the archive
 	billPrefix string // file name of a bill, without the architecture
+	level      int    // of gzip
 }
 
 // binary is one architecture's.
@@ -60,6 +61,7 @@ func run(args []string, out io.Writer) error {
 	command := flags.String("command", "", "`NAME` of the binary in the image, which is its entrypoint")
 	licenses := flags.String("licenses", "", "`FILE` with the licenses of what is linked in")
 	dir := flags.String("dir", ".", "`FOLDER` to write to")
+	level := flags.Int("level", 6, "how hard to compress, from 0 to 9")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -72,7 +74,7 @@ func run(args []string, out io.Writer) error {
 	}
 	base := filepath.Base(*name)
 	i := image{
-		name: *name, tag: *tag, title: *title, command: *command, user: *user, created: created,
+		name: *name, tag: *tag, title: *title, command: *command, user: *user, created: created, level: *level,
 		multiArch:  filepath.Join(*dir, base+"_"+*tag+".oci.tar"),
 		billPrefix: filepath.Join(*dir, base+"_"+*tag+"_"),
 	}
