@@ -68,7 +68,7 @@ func (c *Cluster) served(ctx context.Context, crd string) error {
 
 func (c *Cluster) kubectl(ctx context.Context, stdin string, args []string) (string, error) {
 	cmd := exec.CommandContext(ctx, c.KubectlPath(), args...)
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+c.dir)
+	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+c.dir, "GOGC="+gogc)
 	cmd.Stdin = strings.NewReader(stdin)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
@@ -74,6 +76,19 @@ func Programs(ctx context.Context, logf artifact.Logf) (string, error) {
 
 // Helm returns the path of helm, built from tools/helm (3 min with a cold build cache).
 func Helm(ctx context.Context, logf artifact.Logf) (string, error) {
+	made.Lock()
+	defer made.Unlock()
+	if made.helm != "" {
+		return made.helm, nil
+	}
+	helm, err := makeHelm(ctx, logf)
+	if err == nil {
+		made.helm = helm
+	}
+	return helm, err
+}
+
+func makeHelm(ctx context.Context, logf artifact.Logf) (string, error) {
 	root, err := artifact.RepositoryRoot()
 	if err != nil {
 		return "", err
@@ -101,8 +116,28 @@ type Images struct {
 	Pause string
 }
 
-// MakeImages runs `make image`, and makes the image of a Pod's own container in the same way.
+// made is what this process has made: tests ask for each node, and for each time that they run helm.
+var made struct {
+	sync.Mutex
+	images Images
+	helm   string
+}
+
+// MakeImages runs `make image` once per process, and makes the image of a Pod's own container in the same way. They are not compressed.
 func MakeImages(ctx context.Context) (Images, error) {
+	made.Lock()
+	defer made.Unlock()
+	if made.images != (Images{}) {
+		return made.images, nil
+	}
+	images, err := makeImages(ctx)
+	if err == nil {
+		made.images = images
+	}
+	return images, err
+}
+
+func makeImages(ctx context.Context) (Images, error) {
 	root, err := artifact.RepositoryRoot()
 	if err != nil {
 		return Images{}, err
@@ -129,15 +164,11 @@ func MakeImages(ctx context.Context) (Images, error) {
 		}
 		return nil
 	}
-	goarch, err := exec.CommandContext(ctx, "go", "env", "GOARCH").Output()
-	if err != nil {
-		return Images{}, fmt.Errorf("asking for the architecture: %w", err)
-	}
-	arch := strings.TrimSpace(string(goarch))
-	if err := run("make", "--no-print-directory", "image", "DIST="+dist, "GOARCHES="+arch); err != nil {
+	const arch = runtime.GOARCH
+	if err := run("make", "--no-print-directory", "image", "DIST="+dist, "GOARCHES="+arch, "XZ_LEVEL=0"); err != nil {
 		return Images{}, err
 	}
-	if err := run("go", "run", "./tools/image", "-dir", dist, "-name", "localhost/pause", "-tag", "1", "-command", "pause",
+	if err := run("go", "run", "./tools/image", "-level", "0", "-dir", dist, "-name", "localhost/pause", "-tag", "1", "-command", "pause",
 		"-licenses", "LICENSE", arch+"="+pause); err != nil {
 		return Images{}, err
 	}
