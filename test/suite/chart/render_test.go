@@ -122,9 +122,15 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 	// The bridge holds the credentials of all nodes: it reaches API servers, and is reached for its metrics.
 	policy := string(without["NetworkPolicy multinic-system/multinic-bridge"].Spec)
 	for _, part := range []string{`"policyTypes":["Ingress","Egress"]`, `"egress":[{"ports":[{"port":443,"protocol":"TCP"},{"port":6443,"protocol":"TCP"}]}]`,
-		`"ingress":[{"ports":[{"port":"metrics","protocol":"TCP"}]}]`, `"matchLabels":{"app.kubernetes.io/name":"multinic-bridge"`} {
+		`"ingress":[{"from":[{"namespaceSelector":{"matchLabels":{"metrics":"enabled"}}}],"ports":[{"port":"metrics","protocol":"TCP"}]}]`, `"matchLabels":{"app.kubernetes.io/name":"multinic-bridge"`} {
 		if !strings.Contains(policy, part) {
 			t.Errorf("the NetworkPolicy has no %s: %s", part, policy)
+		}
+	}
+	// Whoever opens the door, or asks a cloud, opens no metrics to everybody.
+	for _, name := range []string{"multinic-bridge", "multinic-credentials", "multinic-intake", "multinic-openstack"} {
+		if policy := string(with["NetworkPolicy multinic-system/"+name].Spec); !strings.Contains(policy, `{"from":[{"namespaceSelector":{"matchLabels":{"a":"b"}}}],"ports":[{"port":"metrics","protocol":"TCP"}]}`) {
+			t.Errorf("whoever asks gets the metrics of %s: %s", name, policy)
 		}
 	}
 	if !json.Valid([]byte(with["ConfigMap multinic-system/multinic-dashboard"].Data["multinic.json"])) {
