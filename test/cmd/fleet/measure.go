@@ -147,17 +147,14 @@ func (f *fleet) held(ctx context.Context) (holding, error) {
 			return h, err
 		}
 	}
-	for _, pid := range f.bridge.PIDs() { // the program's own pages, which both share, count twice
-		now, err := sandbox.Memory(pid, "VmRSS:")
-		if err != nil {
-			return h, err
+	for _, pid := range f.bridge.PIDs() {
+		var m memory
+		for what, to := range map[string]*float64{"VmRSS:": &m.Now, "RssAnon:": &m.Own, "VmHWM:": &m.Most} {
+			if *to, err = sandbox.Memory(pid, what); err != nil {
+				return h, err
+			}
 		}
-		most, err := sandbox.Memory(pid, "VmHWM:")
-		if err != nil {
-			return h, err
-		}
-		h.BridgeMiB += now
-		h.BridgeMost += most
+		h.Bridges = append(h.Bridges, m)
 	}
 	requests, err := f.cluster.Requests()
 	for _, r := range requests {

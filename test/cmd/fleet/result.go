@@ -32,8 +32,15 @@ type holding struct {
 	Failed       int     `json:"nodesThatFailed"`
 	APIServerMiB float64 `json:"apiServerMiB"`
 	EtcdMiB      float64 `json:"etcdMiB"`
-	BridgeMiB    float64 `json:"bridgeMiB"`
-	BridgeMost   float64 `json:"bridgeMostMiB"` // at any time of the run up to here
+	// Bridges are that for statuses and that for credentials.
+	Bridges []memory `json:"bridges"`
+}
+
+// memory of a process, in MiB.
+type memory struct {
+	Now  float64 `json:"mib"`
+	Own  float64 `json:"ownMiB"`  // of it what no file has; the program's pages are there once per machine
+	Most float64 `json:"mostMiB"` // at any time of the run up to here
 }
 
 // costs are processor milliseconds of the API server for one request.
@@ -88,7 +95,11 @@ func (r results) text() string {
 	share := func(cpu float64) float64 { return cpu * 100 / r.Held.Seconds }
 	line("| API server | %.2f | %.0f |", share(r.Held.APIServer), r.Held.APIServerMiB)
 	line("| etcd | %.2f | %.0f |", share(r.Held.Etcd), r.Held.EtcdMiB)
-	line("| bridge | %.2f | %.0f (at most, while the nodes joined: %.0f) |", share(r.Held.Bridge), r.Held.BridgeMiB, r.Held.BridgeMost)
+	line("| bridge, both | %.2f | |", share(r.Held.Bridge))
+	for i, duty := range []string{"statuses", "credentials"} {
+		m := r.Held.Bridges[i]
+		line("| bridge, for %s | | %.0f, of it its own %.0f (at most, while the nodes joined: %.0f) |", duty, m.Now, m.Own, m.Most)
+	}
 	one := r.Renewal.APIServer / float64(r.Renewal.Things)
 	line("| renewing %d tokens every %.0f min, at the API server | %.2f | |", r.Nodes, renewEvery.Minutes(), one*float64(r.Nodes)*100/renewEvery.Seconds())
 	line("")
