@@ -117,6 +117,8 @@ func servicesFail(t *testing.T, s stand) {
 
 	// The NIC is pulled out in mid-change: what is left of it is files, all of the old or all of the new.
 	files := func(text string) string { _, f, _ := strings.Cut(text, "\n/etc/"); return persistent(f) }
+	n.wish(remove.object)
+	n.converge(remove, "")
 	for _, point := range []string{"addresses", "persist", "record"} {
 		before := files(n.text())
 		n.wish(add.object)
