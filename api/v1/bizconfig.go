@@ -132,6 +132,16 @@ type BizNodeStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	LastJobName string `json:"lastJobName,omitempty"`
+
+	// reason in CamelCase: why the entry is left out, or why the node is not Configured.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
+
+	// message for a person: what is wrong and what to do.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
 }
 
 // BizSummary counts nodes by state. InProgress counts as pending.

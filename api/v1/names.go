@@ -62,6 +62,10 @@ const (
 	// also its field manager in server-side apply, and its ServiceAccount in SystemNamespace.
 	PublisherOpenStack = "multinic-openstack"
 
+	// PublisherLegacy is the publisher of the older object, MultiNicBizConfig, as the label names it.
+	// It is also its field manager in server-side apply, and its ServiceAccount in SystemNamespace.
+	PublisherLegacy = "multinic-legacy"
+
 	// PrimaryPortAnnotation on a MultiNicNodeConfig has the ids of the ports by which the node has
 	// its own address, separated by commas. PublisherOpenStack writes it, and never manages them.
 	PrimaryPortAnnotation = "multinic.io/primary-port"
