@@ -9,7 +9,8 @@ type Wish struct {
 	Node string
 	// InstanceID is the machine's id in its cloud; "" if the publisher does not say.
 	InstanceID string
-	// Provider is the publisher's provider, which owns the object. It is not "".
+	// Provider is the publisher's provider, which owns the object. An object with a provider is not
+	// changed by a wish with another one, or with "".
 	Provider string
 	// SpecHash is the publisher's own mark of a change; "" if it has none.
 	SpecHash string
