@@ -113,7 +113,7 @@ func newApp() *cli.App {
 			},
 		},
 	}
-	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand(), openstackCommand())
+	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand(), openstackCommand(), migrateCommand())
 	strict(app)
 	return app
 }

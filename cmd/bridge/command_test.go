@@ -60,6 +60,10 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"openstack check --cloud a --page-size 0":                "more than 0",
 		"openstack plan --cloud a --provider=":                   "--provider is empty",
 		"openstack check --network a":                            "see multinic-bridge openstack check --help",
+		"migrate nope":                                           `there is no command "nope"; see multinic-bridge migrate --help`,
+		"migrate plan":                                           "--file is missing",
+		"migrate plan extra":                                     "plan takes no arguments",
+		"migrate plan -f x -o yaml":                              "neither table nor json",
 		"version extra":                                          "version takes no arguments",
 	} {
 		t.Run(line, func(t *testing.T) {
