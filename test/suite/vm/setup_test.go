@@ -135,7 +135,7 @@ type cloudConfig struct {
 	PackageUpdate bool        `json:"package_update,omitempty"`
 	Packages      []string    `json:"packages,omitempty"`
 	WriteFiles    []cloudFile `json:"write_files"`
-	Run           [][]string  `json:"runcmd"`
+	Run           [][]string  `json:"runcmd,omitempty"`
 }
 
 type cloudFile struct {
@@ -155,6 +155,12 @@ func userData(t *testing.T, c *installed.Cluster, repository, name, server strin
 	if err := yaml.UnmarshalStrict([]byte(snippet), &cloud); err != nil {
 		t.Fatalf("%v\n%s", err, snippet)
 	}
+	return cloud.installs(t, repository, fmt.Sprintf("node = %q\n", name))
+}
+
+// installs has cloud-init install the package from its repository too, with this configuration, and gives the text of it all.
+func (c cloudConfig) installs(t *testing.T, repository, toml string) string {
+	t.Helper()
 	file := func(name string) string {
 		text, err := os.ReadFile(filepath.Join(repository, name))
 		if err != nil {
@@ -162,13 +168,13 @@ func userData(t *testing.T, c *installed.Cluster, repository, name, server strin
 		}
 		return string(text)
 	}
-	cloud.PackageUpdate, cloud.Packages = true, []string{"multinicd"}
-	cloud.WriteFiles = append(cloud.WriteFiles,
+	c.PackageUpdate, c.Packages = true, []string{"multinicd"}
+	c.WriteFiles = append(c.WriteFiles,
 		cloudFile{"/etc/apt/keyrings/multinicd.asc", "0644", file("multinicd.asc")},
 		cloudFile{"/etc/apt/sources.list.d/multinicd.sources", "0644", file("multinicd.sources")},
-		cloudFile{"/etc/multinicd/multinicd.toml", "0644", fmt.Sprintf("node = %q\n", name)},
+		cloudFile{"/etc/multinicd/multinicd.toml", "0644", toml},
 	)
-	text, err := yaml.Marshal(cloud)
+	text, err := yaml.Marshal(c)
 	if err != nil {
 		t.Fatal(err)
 	}
