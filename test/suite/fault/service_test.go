@@ -74,11 +74,15 @@ func servicesFail(t *testing.T, s stand) {
 	add, remove := operations[0], operations[2]
 	table := newMatrix("services"+s.suffix, "what fails, and when", s.name+": right after it", s.name+": once it works again, without a restart")
 	for _, c := range s.serviceFaults() {
+		n.Sh("rm -f /var/lib/multinicd/" + netplan.MemoryFile)
+		if c.name == askedBefore {
+			for _, o := range []operation{add, remove} {
+				n.wish(o.object)
+				n.converge(o, "")
+			}
+		}
 		before := n.text()
 		n.wish(c.o.object)
-		if c.name != askedBefore {
-			n.Sh("rm -f /var/lib/multinicd/" + netplan.MemoryFile)
-		}
 		if c.point == "" {
 			n.Sh(c.inflict)
 			n.Sh("systemctl start --no-block multinicd")
