@@ -34,7 +34,7 @@ func fixed(p admission.Parameter, want string) admission.Parameter {
 
 // policyGuard makes a guard of the policies of a manifest: of all, or of those that only names.
 func (b *bridge) policyGuard(manifest string, only []string, told ...admission.Parameter) (*admission.PolicyGuard, error) {
-	return admission.New(manifest, only, told, b.mgr.GetAPIReader(), b.client, b.events, b.Log)
+	return admission.New(manifest, only, told, b.mgr.GetAPIReader(), b.client, b.events, b.Duty.Account(), b.Log)
 }
 
 // wireCredentials is wire for the duty Credentials.

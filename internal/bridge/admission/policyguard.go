@@ -50,6 +50,7 @@ type PolicyGuard struct {
 	reader client.Reader // asks the API server
 	client client.Client // as the bridge, for the probes
 	events events.EventRecorder
+	self   string // the ServiceAccount of the bridge that looks
 	log    *slog.Logger
 	now    func() time.Time
 	want   policies
@@ -64,9 +65,10 @@ type PolicyGuard struct {
 }
 
 // New makes a guard of the policies of a manifest of deploy/, and of what they are told. only names
-// the policies that count; none means all. reader asks the API server. The guard uses the real
-// clock. The bridge's own clock, Options.Now, is for what concerns nodes.
-func New(manifest string, only []string, told []Parameter, reader client.Reader, c client.Client, recorder events.EventRecorder, log *slog.Logger) (*PolicyGuard, error) {
+// the policies that count; none means all. reader asks the API server. account is the ServiceAccount
+// of multinic-system that looks: Events are about it. The guard uses the real clock. The bridge's
+// own clock, Options.Now, is for what concerns nodes.
+func New(manifest string, only []string, told []Parameter, reader client.Reader, c client.Client, recorder events.EventRecorder, account string, log *slog.Logger) (*PolicyGuard, error) {
 	want, err := wantedPolicies(manifest)
 	if len(only) > 0 {
 		want.policies = slices.DeleteFunc(want.policies, func(p admissionv1.ValidatingAdmissionPolicy) bool { return !slices.Contains(only, p.Name) })
@@ -74,7 +76,7 @@ func New(manifest string, only []string, told []Parameter, reader client.Reader,
 			err = fmt.Errorf("reading the admission policies: the manifest does not have all of %s", strings.Join(only, ", "))
 		}
 	}
-	return &PolicyGuard{reader: reader, client: c, events: recorder, log: log, now: time.Now, want: want, told: told, heard: map[Parameter]string{}}, err
+	return &PolicyGuard{reader: reader, client: c, events: recorder, self: account, log: log, now: time.Now, want: want, told: told, heard: map[Parameter]string{}}, err
 }
 
 // fault is what is wrong with a policy or its binding. It wraps errAdmission.
@@ -205,11 +207,11 @@ func (g *PolicyGuard) lookNow(ctx context.Context) error {
 	return g.err
 }
 
-// tell makes an Event about the bridge's own ServiceAccount. The policy itself has no namespace in
-// which the bridge may write, so it is named as the related object: Events that differ only in
-// their message count as the same Event.
+// tell makes an Event about the bridge's own ServiceAccount, of the two the one that looks. The
+// policy itself has no namespace in which the bridge may write, so it is named as the related
+// object: Events that differ only in their message count as the same Event.
 func (g *PolicyGuard) tell(kind, reason string, what error) {
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: v1.BridgeAccount, Namespace: v1.SystemNamespace}}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: g.self, Namespace: v1.SystemNamespace}}
 	var about runtime.Object
 	action := "CheckAdmission"
 	var f *fault

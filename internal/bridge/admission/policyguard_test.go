@@ -231,7 +231,7 @@ func TestWhatThePoliciesAreToldIsCompared(t *testing.T) {
 		if row.data != nil {
 			objects.WithObjects(&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: row.told.ConfigMap}, Data: row.data})
 		}
-		g, err := New("", nil, []Parameter{row.told}, objects.Build(), nil, events.NewFakeRecorder(1), slog.New(slog.DiscardHandler))
+		g, err := New("", nil, []Parameter{row.told}, objects.Build(), nil, events.NewFakeRecorder(1), v1.CredentialsAccount, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,11 +243,11 @@ func TestWhatThePoliciesAreToldIsCompared(t *testing.T) {
 }
 
 func TestAGuardOfSomePoliciesAsksForNoOthers(t *testing.T) {
-	g, err := New(deploy.Admission, []string{"multinic-workloads"}, nil, nil, nil, nil, nil)
+	g, err := New(deploy.Admission, []string{"multinic-workloads"}, nil, nil, nil, nil, "", nil)
 	if err != nil || len(g.want.policies) != 1 || g.want.policies[0].Name != "multinic-workloads" {
 		t.Errorf("got %d policies: %v", len(g.want.policies), err)
 	}
-	if _, err := New(deploy.Admission, []string{"multinic-workloads", "multinic-gone"}, nil, nil, nil, nil, nil); err == nil {
+	if _, err := New(deploy.Admission, []string{"multinic-workloads", "multinic-gone"}, nil, nil, nil, nil, "", nil); err == nil {
 		t.Error("a policy that the manifest does not have is not missed")
 	}
 }

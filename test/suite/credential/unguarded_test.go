@@ -88,7 +88,7 @@ func TestNothingIsHandedOutWithoutAdmission(t *testing.T) {
 				t.Errorf("it is answered with %q %q, sealed: %v; want %q", r.Status.Reason, r.Status.Message, r.Status.SealedAt, tt.says)
 			}
 			c.event(v1.NodesNamespace, name(i), v1.ReasonAdmissionMissing, tt.says)
-			c.event(v1.SystemNamespace, v1.BridgeAccount, v1.ReasonAdmissionMissing, tt.says)
+			c.event(v1.SystemNamespace, v1.CredentialsAccount, v1.ReasonAdmissionMissing, tt.says)
 			c.eventually("a new node has its mailbox", func() string {
 				return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: v1.NodesNamespace, Name: v1.ReportName(name(i) + "-new")}, &corev1.ConfigMap{}))
 			})
