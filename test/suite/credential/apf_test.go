@@ -62,7 +62,7 @@ func TestRequestsOfNodesHaveALevelOfTheirOwn(t *testing.T) {
 			return ""
 		})
 	}
-	bridge := c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace)
+	bridge := c.token(v1.SystemNamespace, v1.BridgeAccount)
 	if by := taken(bridge, "/version"); by == want || strings.TrimSpace(by) == "" {
 		t.Errorf("the bridge is taken by %q", by)
 	}

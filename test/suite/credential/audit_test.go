@@ -53,7 +53,7 @@ func TestTheQueriesOfTheAuditLogShowWhatThePageSays(t *testing.T) {
 	elsewhere := c.bearerConfig(c.tokens[nodes[stolen]])
 	elsewhere.Dial = (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(foreign)}}).DialContext
 	thief := newClient(t, elsewhere)
-	byHand := c.bearer(c.kubectl("create", "token", v1.BridgeAccount, "-n", system))
+	byHand := c.bearer(c.token(system, v1.BridgeAccount))
 	patched := func(kind types.PatchType, body string) func() error {
 		return func() error {
 			return byHand.Status().Patch(t.Context(), object(stolen), client.RawPatch(kind, []byte(body)))

@@ -180,7 +180,7 @@ func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 		return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: v1.JoinAccountName(node)}, &rbacv1.RoleBinding{}))
 	})
 	stop()
-	bridge := c.bearer(c.kubectl("create", "token", v1.CredentialsAccount, "-n", system))
+	bridge := c.bearer(c.token(system, v1.CredentialsAccount))
 	c.create(&corev1.Secret{ObjectMeta: inNodes("not-the-bridges")})
 	c.create(&corev1.ServiceAccount{ObjectMeta: inNodes("not-the-bridges")})
 	create := func(o client.Object) func() error {

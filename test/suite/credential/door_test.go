@@ -37,7 +37,7 @@ func TestTheDoorChangesOnlyItsOwnObjects(t *testing.T) {
 	c.published(others, "multinic-openstack", "")
 	c.published(given, "multinic-openstack", v1.PublisherIntake)
 	c.published(away, v1.PublisherIntake, "multinic-openstack")
-	door := c.bearer(c.kubectl("create", "token", v1.PublisherIntake, "-n", system))
+	door := c.bearer(c.token(system, v1.PublisherIntake))
 	at := func(version, name string) *unstructured.Unstructured {
 		u := &unstructured.Unstructured{}
 		u.SetAPIVersion(v1.Group + "/" + version)

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,11 +19,15 @@ var update = flag.Bool("update", false, "write the generated table of docs/secur
 
 var words = map[byte]string{'y': "yes", '-': "–", 'p': "*refused*"}
 
-// page is the table as it stands in docs/security.md.
+// page is the two tables as they stand in docs/security.md.
 func page() string {
+	return page1(matrix) + "\nWith Jobs (`deploy/jobs.yaml`) these lines are so:\n\n" + page1(matrixWithJobs)
+}
+
+func page1(lines []attempt) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "| what | verb | %s |\n|---|---|%s\n", strings.Join(identities, " | "), strings.Repeat("---|", len(identities)))
-	for _, a := range matrix {
+	for _, a := range lines {
 		fmt.Fprintf(&b, "| %s | %s |", a.object, a.verbs)
 		for i := range identities {
 			fmt.Fprintf(&b, " %s |", words[a.want[i]])
@@ -61,7 +66,7 @@ func TestSecurityPageHoldsTheMatrix(t *testing.T) {
 // What the table names is named with every verb that there is for it.
 func TestTheMatrixLeavesNoVerbOut(t *testing.T) {
 	tried := map[string]map[string]bool{}
-	for _, a := range matrix {
+	for _, a := range slices.Concat(matrix, matrixWithJobs) {
 		object := a.object
 		if base, ok := baseOf(object); ok {
 			object = base
@@ -118,11 +123,11 @@ func verbsOf(tg target) []string {
 // requests; those that write are dry runs, which admission sees like others.
 func TestTheMatrixIsTrue(t *testing.T) {
 	c := newCluster(t)
-	w := newStage(c)
+	s := newStage(c)
 	surprises, requests := 0, 0
-	for _, a := range matrix {
+	try := func(a attempt) {
 		for verb := range strings.SplitSeq(a.verbs, ", ") {
-			got, said := w.tryAll(verb, a.object)
+			got, said := s.tryAll(verb, a.object)
 			requests += len(identities)
 			if got == a.want {
 				continue
@@ -136,5 +141,12 @@ func TestTheMatrixIsTrue(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d lines, %d requests, %d surprises", len(matrix), requests, surprises)
+	for _, a := range matrix {
+		try(a)
+	}
+	s.withJobs()
+	for _, a := range matrixWithJobs {
+		try(a)
+	}
+	t.Logf("%d lines, and %d with Jobs, %d requests, %d surprises", len(matrix), len(matrixWithJobs), requests, surprises)
 }

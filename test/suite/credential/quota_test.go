@@ -35,7 +35,7 @@ func TestThereIsAQuotaForWhateverAnIdentityMakes(t *testing.T) {
 	}
 	stop()
 	token := func(namespace, account string) client.Client {
-		return c.bearer(c.kubectl("create", "token", account, "-n", namespace))
+		return c.bearer(c.token(namespace, account))
 	}
 	publisher, pipeline, bridge := token(system, "multinic-viola"), token("multinic-pipelines", "multinic-trigger"), token(system, v1.CredentialsAccount)
 	key := newKey(t)

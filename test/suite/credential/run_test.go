@@ -25,8 +25,8 @@ import (
 func TestWhoMayHaveANodeRunIsWhoHasTheVerbOnIt(t *testing.T) {
 	c := newCluster(t)
 	c.kubectl("apply", "-f", bed.Path(t, "examples/trigger-job.yaml"))
-	pipeline := c.bearer(c.kubectl("create", "token", "multinic-trigger", "-n", "multinic-pipelines"))
-	bridge := c.bearer(c.kubectl("create", "token", v1.CredentialsAccount, "-n", v1.SystemNamespace)) // with the other token it cannot even ask
+	pipeline := c.bearer(c.token("multinic-pipelines", "multinic-trigger"))
+	bridge := c.bearer(c.token(v1.SystemNamespace, v1.CredentialsAccount)) // with the other token it cannot even ask
 	run := func(node string, action v1.RunAction, change ...func(*v1.MultiNicNodeRun)) *v1.MultiNicNodeRun {
 		r := &v1.MultiNicNodeRun{
 			ObjectMeta: metav1.ObjectMeta{GenerateName: "who-", Namespace: v1.SystemNamespace},

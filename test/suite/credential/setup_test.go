@@ -96,16 +96,18 @@ func (c *cluster) install() {
 	c.delete(n)
 }
 
-// workloads makes the Pod and the Job of the matrix, which are older than the policies: those let nobody make one.
+// workloads makes the Pod and the Jobs of the matrix, which are older than the policies: those let nobody make one.
 func (c *cluster) workloads() {
 	c.t.Helper()
 	pod := restricted()
 	c.eventually("a Pod can be made", func() string { // its ServiceAccount is a controller's to make
 		return may(client.IgnoreAlreadyExists(c.admin.Create(c.t.Context(), &corev1.Pod{ObjectMeta: inNodes("matrix-pod"), Spec: pod})))
 	})
-	job := &batchv1.Job{ObjectMeta: inNodes("matrix-job"), Spec: batchv1.JobSpec{Suspend: new(true), Template: corev1.PodTemplateSpec{Spec: pod}}}
-	if err := c.admin.Create(c.t.Context(), job); err != nil {
-		c.t.Fatal(err)
+	for _, name := range []string{"matrix-job", bridgesJob} {
+		job := &batchv1.Job{ObjectMeta: inNodes(name), Spec: batchv1.JobSpec{Suspend: new(true), Template: corev1.PodTemplateSpec{Spec: pod}}}
+		if err := c.admin.Create(c.t.Context(), job); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 }
 
@@ -125,6 +127,16 @@ func (c *cluster) kubectl(args ...string) string {
 		c.t.Fatal(err)
 	}
 	return strings.TrimSpace(out)
+}
+
+// token asks for one of a ServiceAccount, as the administrator.
+func (c *cluster) token(namespace, account string) string {
+	c.t.Helper()
+	token, err := product.Token(c.t.Context(), c.Cluster, namespace, account)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return token
 }
 
 func newClient(t *testing.T, cfg *rest.Config) client.Client {
@@ -213,7 +225,7 @@ func (c *cluster) run(o bridge.Options) (stop func()) {
 	o.Log = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	way := map[string]*rest.Config{}
 	for _, account := range []string{v1.BridgeAccount, v1.CredentialsAccount} {
-		token := c.kubectl("create", "token", account, "-n", v1.SystemNamespace, "--duration", "2h")
+		token := c.token(v1.SystemNamespace, account)
 		c.t.Cleanup(func() { log.mustHide(c.t, append(secret, token)...) })
 		way[account] = c.bearerConfig(token)
 		way[account].UserAgent = c.agent

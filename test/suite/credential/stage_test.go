@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed"
 )
 
 // The nodes of the matrix.
@@ -41,6 +42,7 @@ type stage struct {
 	plain   []*rest.RESTClient
 	// kubelets of A and B, by node.
 	kubelets map[string]client.Client
+	jobImage string // what the admission policies are told
 }
 
 // newStage makes two nodes that have joined, an invitation for A, and requests
@@ -95,19 +97,21 @@ func newStage(c *cluster) *stage {
 			Request: der, SignerName: "example.com/x", Usages: []certificatesv1.KeyUsage{certificatesv1.UsageClientAuth},
 		},
 	})
+	c.kubectl("apply", "-f", bed.Path(c.t, "examples/trigger-job.yaml"))
 	others := s.others()
 	for _, cfg := range []*rest.Config{
 		c.bearerConfig(token),
 		c.bearerConfig(join),
 		c.kubeletConfig(nodeA),
-		c.bearerConfig(c.kubectl("create", "token", "multinic-viola", "-n", v1.SystemNamespace)),
-		c.bearerConfig(c.kubectl("create", "token", v1.BridgeAccount, "-n", v1.SystemNamespace)),
-		c.bearerConfig(c.kubectl("create", "token", v1.CredentialsAccount, "-n", v1.SystemNamespace)),
+		c.bearerConfig(c.token(v1.SystemNamespace, "multinic-viola")),
+		c.bearerConfig(c.token(v1.SystemNamespace, v1.BridgeAccount)),
+		c.bearerConfig(c.token(v1.SystemNamespace, v1.CredentialsAccount)),
 		c.bearerConfig(""),
 		c.bearerConfig(others["matrix-operator"]),
 		c.bearerConfig(others["matrix-edit-nodes"]),
 		c.bearerConfig(others["matrix-edit-system"]),
-		c.bearerConfig(c.kubectl("create", "token", v1.PublisherIntake, "-n", v1.SystemNamespace)),
+		c.bearerConfig(c.token(v1.SystemNamespace, v1.PublisherIntake)),
+		c.bearerConfig(others["matrix-edit-pipelines"]),
 	} {
 		as, err := dynamic.NewForConfig(cfg)
 		if err != nil {
@@ -125,14 +129,14 @@ func newStage(c *cluster) *stage {
 }
 
 // others are identities that have rights by something else than the product: an operator that may ask for the token of any ServiceAccount, as
-// some that hand out secrets do, and those who hold the ClusterRole edit in one of the two namespaces. Out come their tokens.
+// some that hand out secrets do, and those who hold the ClusterRole edit in one of our namespaces, or in that of pipelines. Out come their tokens.
 func (s *stage) others() map[string]string {
 	s.c.t.Helper()
 	out := map[string]string{}
 	bound := func(name, kind, role string) (rbacv1.RoleRef, []rbacv1.Subject) {
 		account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name}}
 		s.have(account)
-		out[name] = s.c.kubectl("create", "token", name, "-n", "default")
+		out[name] = s.c.token("default", name)
 		return rbacv1.RoleRef{APIGroup: rbac, Kind: kind, Name: role}, []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: name}}
 	}
 	s.have(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "matrix-operator"}, Rules: []rbacv1.PolicyRule{
@@ -141,12 +145,44 @@ func (s *stage) others() map[string]string {
 	everywhere := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "matrix-operator"}}
 	everywhere.RoleRef, everywhere.Subjects = bound("matrix-operator", "ClusterRole", "matrix-operator")
 	s.have(everywhere)
-	for name, namespace := range map[string]string{"matrix-edit-nodes": inside, "matrix-edit-system": system} {
+	for name, namespace := range map[string]string{"matrix-edit-nodes": inside, "matrix-edit-system": system, "matrix-edit-pipelines": pipelines} {
 		edit := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
 		edit.RoleRef, edit.Subjects = bound(name, "ClusterRole", "edit")
 		s.have(edit)
 	}
 	return out
+}
+
+// withJobs switches Jobs on until the test ends.
+func (s *stage) withJobs() {
+	s.c.t.Helper()
+	c := s.c
+	c.kubectl("apply", "--server-side", "--force-conflicts", "-f", bed.Path(c.t, "deploy/jobs.yaml"))
+	s.jobImage = c.kubectl("get", "configmap", "multinic-jobs", "-n", system, "-o", "jsonpath={.data.image}")
+	pod := &unstructured.Unstructured{Object: s.form("Pod")}
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	pod.SetNamespace(inside)
+	pod.SetName(newName)
+	ctx := context.WithoutCancel(c.t.Context())
+	try := func() error { return c.admin.Create(ctx, pod.DeepCopy(), client.DryRunAll) }
+	c.t.Cleanup(func() {
+		for _, args := range [][]string{
+			{"delete", "roles,rolebindings", "-n", inside, "multinic-credentials-jobs", "multinic-bridge-jobs"},
+			// It stays: the policies would say that it is missing, and not that Jobs are off.
+			{"patch", "configmap", "multinic-jobs", "-n", system, "--type=merge", "-p", `{"data":{"image":""}}`},
+		} {
+			if out, err := c.Kubectl(ctx, args...); err != nil {
+				c.t.Errorf("%v\n%s", err, out)
+			}
+		}
+		c.eventually("Jobs are off", func() string {
+			if err := try(); !refusedBy(err, "Jobs are off") {
+				return errorText(err)
+			}
+			return ""
+		})
+	})
+	c.eventually("Jobs are on", func() string { return may(try()) })
 }
 
 // have makes what may be there already, and is removed at the end.

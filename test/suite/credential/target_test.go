@@ -43,6 +43,29 @@ var additions = map[string]fields{
 		"roleRef":  fields{"apiGroup": rbac, "kind": "ClusterRole", "name": "cluster-admin"},
 		"subjects": []any{fields{"kind": "ServiceAccount", "name": "default", "namespace": inside}},
 	},
+	", to the Role for Jobs": {
+		"roleRef":  fields{"apiGroup": rbac, "kind": "Role", "name": "multinic-credentials-jobs"},
+		"subjects": []any{fields{"kind": "ServiceAccount", "name": "default", "namespace": inside}},
+	},
+	ofTheForm: nil, asTheBridge: nil, // see form
+}
+
+// What runs with Jobs on, by another name and by one that the bridge gives.
+const ofTheForm, asTheBridge = ", of the form", ", as the bridge makes them"
+
+// form is a Pod or a Job that the admission policies let in once they are told of the image.
+func (s *stage) form(kind string) fields {
+	pod := fields{
+		"nodeName": nodeA, "serviceAccountName": v1.ServiceAccountName(nodeA), "automountServiceAccountToken": false, "restartPolicy": "Never",
+		"securityContext": fields{"runAsNonRoot": true, "seccompProfile": fields{"type": "RuntimeDefault"}},
+		"containers": []any{fields{"name": "multinicd", "image": s.jobImage, "args": []any{"apply", "--wait", "30s"}, "securityContext": fields{
+			"allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "capabilities": fields{"drop": []any{"ALL"}},
+		}}},
+	}
+	if kind == "Job" {
+		return fields{"spec": fields{"suspend": true, "template": fields{"spec": pod}}}
+	}
+	return fields{"spec": pod}
 }
 
 // baseOf is what a line adds something to.
@@ -66,7 +89,14 @@ func (s *stage) target(object string, who int) (target, error) {
 	}
 	if base, ok := baseOf(object); ok {
 		tg, err := s.target(base, who)
-		tg.body = additions[strings.TrimPrefix(object, base)]
+		switch addition := strings.TrimPrefix(object, base); addition {
+		case ofTheForm:
+			tg.body = s.form(tg.kind)
+		case asTheBridge:
+			tg.body, tg.name = s.form(tg.kind), bridgesJob+"-new"
+		default:
+			tg.body = additions[addition]
+		}
 		return tg, err
 	}
 	tg, ok := targets[object]
@@ -103,6 +133,9 @@ var (
 )
 
 const system, inside, rbac = v1.SystemNamespace, v1.NodesNamespace, "rbac.authorization.k8s.io"
+
+// pipelines is the namespace of examples/trigger-job.yaml; bridgesJob is a name that the bridge could give to a Job.
+const pipelines, bridgesJob = "multinic-pipelines", "multinic-agent-matrix"
 
 // newObject is an object as a publisher makes it.
 func newObject(name string) fields {
@@ -165,6 +198,7 @@ var targets = map[string]target{
 	"another ConfigMap of multinic-nodes": {cms, "ConfigMap", inside, "kube-root-ca.crt", "", label},
 	"a ConfigMap of multinic-system":      {cms, "ConfigMap", system, "multinic-admission", "", said},
 	"ConfigMaps of multinic-system":       {cms, "ConfigMap", system, newName, "", said},
+	"the image of the Jobs":               {cms, "ConfigMap", system, "multinic-jobs", "", said},
 	"ConfigMaps of default":               {cms, "ConfigMap", "default", newName, "", said},
 	"Lease A":                             {leases, "Lease", inside, v1.LeaseName(nodeA), "", renewed},
 	"Lease B":                             {leases, "Lease", inside, v1.LeaseName(nodeB), "", renewed},
@@ -173,11 +207,12 @@ var targets = map[string]target{
 	"the bridge's Lease for credentials":  {leases, "Lease", system, v1.CredentialsAccount, "", renewed},
 	"Leases of kube-node-lease":           {leases, "Lease", "kube-node-lease", newName, "", renewed},
 
-	"token of B, bound to Node B":          token(inside, v1.ServiceAccountName(nodeB), ", bound to Node B"),
-	"join token of A":                      token(inside, v1.JoinAccountName(nodeA), ", bound to its Secret"),
-	"token of the bridge for statuses":     token(system, v1.BridgeAccount, ", bound to nothing"),
-	"token of the bridge for credentials":  token(system, v1.CredentialsAccount, ", bound to nothing"),
-	"token of a ServiceAccount in default": token("default", "default", ", bound to nothing"),
+	"token of B, bound to Node B":            token(inside, v1.ServiceAccountName(nodeB), ", bound to Node B"),
+	"join token of A":                        token(inside, v1.JoinAccountName(nodeA), ", bound to its Secret"),
+	"token of the bridge for statuses":       token(system, v1.BridgeAccount, ", bound to nothing"),
+	"token of the bridge for credentials":    token(system, v1.CredentialsAccount, ", bound to nothing"),
+	"token of a ServiceAccount in default":   token("default", "default", ", bound to nothing"),
+	"token of the pipeline's ServiceAccount": token(pipelines, "multinic-trigger", ", bound to nothing"),
 
 	"ServiceAccount A":               {accounts, "ServiceAccount", inside, v1.ServiceAccountName(nodeA), "", label},
 	"ServiceAccount B":               {accounts, "ServiceAccount", inside, v1.ServiceAccountName(nodeB), "", label},
@@ -202,6 +237,7 @@ var targets = map[string]target{
 	"Roles of multinic-nodes":         {roles, "Role", inside, newName, "", nil},
 	"RoleBindings of multinic-nodes":  {grants, "RoleBinding", inside, newName, "", nil},
 	"Roles of default":                {roles, "Role", "default", newName, "", nil},
+	"the Role for Jobs":               {roles, "Role", inside, "multinic-credentials-jobs", "", label},
 	"the publisher's Role":            {roles, "Role", system, "multinic-viola", "", label},
 	"the publisher's RoleBinding":     {grants, "RoleBinding", system, "multinic-viola", "", label},
 	"the bridge's ClusterRole":        {clusters, "ClusterRole", "", "multinic-bridge", "", label},
@@ -222,6 +258,8 @@ var targets = map[string]target{
 	"signer kubernetes.io/kube-apiserver-client":          {signers, "", "", "kubernetes.io/kube-apiserver-client", "", nil},
 	"any signer": {signers, "", "", "", "", nil},
 
+	"a Job of the bridge":                       {jobs, "Job", inside, bridgesJob, "", label},
+	"Jobs of multinic-pipelines":                {jobs, "Job", pipelines, newName, "", aJob},
 	"a Job of multinic-nodes":                   {jobs, "Job", inside, "matrix-job", "", label},
 	"Jobs of multinic-nodes":                    {jobs, "Job", inside, newName, "", aJob},
 	"a Pod of multinic-nodes":                   {pods, "Pod", inside, "matrix-pod", "", label},
