@@ -11,18 +11,22 @@ VERSION := $(shell cat VERSION)
 
 # Use the Go that is installed: no toolchain is fetched behind the user's back.
 export GOTOOLCHAIN := local
-# No facts of git in the binaries: the same source makes the same bytes, and a clone of another user's builds too.
-# No DWARF: binaries are stripped, stack traces need none, and the compiler takes a sixth less time.
-export GOFLAGS := $(GOFLAGS) -buildvcs=false -gcflags=all=-dwarf=false
+# No facts of git in the binaries, and no folder: the same source makes the same bytes, and what one clone has compiled another takes from the cache.
+# No DWARF: binaries are stripped, stack traces need none, and the compiler takes a sixth less time. No cgo: all is compiled once, as the bed compiles.
+export GOFLAGS := $(GOFLAGS) -buildvcs=false -trimpath -gcflags=all=-dwarf=false
+export CGO_ENABLED := 0
 GO := go
 GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# No vet: lint runs all of it. No symbol table: sixty test binaries are linked, each a quarter faster without.
+# No vet: lint runs all of it. No symbol table: sixty test binaries are linked, each a quarter faster without. GOGC: compilers, tests and the API servers
+# that they start collect garbage less often. What runs on hosts does not see it.
 TEST := -shuffle=on -vet=off -ldflags=-w
+GO_TEST = GOGC=$${GOGC:-400} $(GO) test $(TEST)
 
 # The packages of the product, whose tests need no root; those of the test bed, below test/, do.
-PRODUCT = $(shell $(GO) list ./... | grep -v '^multinicd/test\(/\|$$\)')
+PRODUCT = $(shell $(GO) list ./... | grep -v '^multinicd/test\(/\|$$\)\|^multinicd/tools/image$$')
+WHOLE = ./internal/apply ./internal/bridge ./internal/bridge/status ./internal/kube ./tools/image
 SOURCES := $(shell find . -name '*.go' -not -path './test/*' -not -path './bin/*' 2>/dev/null)
 
 .PHONY: help
@@ -34,29 +38,29 @@ help: ## this list
 build: bin/multinicd bin/multinic-bridge ## bin/multinicd and bin/multinic-bridge, static
 
 bin/multinicd: go.mod go.sum VERSION $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
+	$(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
 
 bin/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
+	$(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
 
-# All of it is compiled as the control plane is (-trimpath, no cgo), so that the packages of Kubernetes are compiled once. GOGC: see GoEnv in test/bed/artifact.
+# The packages of Kubernetes are compiled once for all of it. GOGC: see GoEnv in test/bed/artifact.
 .PHONY: demo
 demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leaves it running)
 	@[ "$$(id -u)" = 0 ] || { echo 'make demo needs root: it makes network namespaces and boots a host'; exit 1; }
 	@echo 'demo: building what it needs; from nothing that takes some minutes, about six on two idle cores; later seconds'
-	CGO_ENABLED=0 GOGC=$${GOGC:-400} $(GO) run -trimpath ./test/cmd/setup demo
+	GOGC=$${GOGC:-400} $(GO) run ./test/cmd/setup demo
 	GOGC=$${GOGC:-400} $(MAKE) --no-print-directory build
-	CGO_ENABLED=0 $(GO) run -trimpath ./test/cmd/demo
+	$(GO) run ./test/cmd/demo
 
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/
-# the longest begin; three at a time, since they wait more than they compute. One of the long ones watches a node for an hour.
+# the longest begin; four at a time, since they wait more than they compute. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
 	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test $(TEST) -p 3 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
+	$(GO_TEST) -p 4 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12, 13 and testing
@@ -80,12 +84,12 @@ test-vagrant: ## what vagrant/README.md says, and tests on that machine (as root
 	$(if $(MULTINICD_VAGRANT),,$(GO) run ./test/cmd/setup vm)
 	MULTINIC_LONG=1 $(GO) test -count=1 -timeout 60m -v ./test/suite/vagrant
 
-# With -short internal/apply tries one in five of the operations at which a change may be cut off, and one in fifty of the lengths of a torn journal. Then
-# it tries each of them without the race detector.
+# With -short internal/apply tries one in five of the operations at which a change may be cut off, and one in fifty of the lengths of a torn journal, and
+# others try fewer hours or objects. Then each is tried without the race detector, which needs cgo and takes five times as long.
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed
-	$(GO) test $(TEST) -race -short $(PRODUCT)
-	$(GO) test $(TEST) ./internal/apply
+	CGO_ENABLED=1 $(GO_TEST) -race -short $(PRODUCT)
+	$(GO_TEST) $(WHOLE)
 
 # One target at a time, on one processor. What is found lies in testdata/fuzz of its package, and belongs into the tree with its mend.
 .PHONY: fuzz
@@ -111,7 +115,7 @@ lint: ## gofmt, golangci-lint (go vet is one of its linters), helm lint
 # The plain manifests are the chart's: deploy/NAME.yaml is templates/NAME.yaml with the default values, and with what is named here. Without the
 # folders of this machine helm is built once for all trees, in minutes; with the flags of the bed it is compiled once.
 MANIFESTS := admission apf bridge crds deployment intake jobs nodelabel openstack publisher quota
-HELM = CGO_ENABLED=0 $(GO) run -modfile=tools/helm/go.mod -trimpath -ldflags='-s -w' helm.sh/helm/v4/cmd/helm
+HELM = $(GO) run -modfile=tools/helm/go.mod -ldflags='-s -w' helm.sh/helm/v4/cmd/helm
 
 .PHONY: generate
 generate: ## write the generated files anew: deepcopy code and CRDs from api/, the manifests of deploy/ from the chart, tables in docs/
@@ -142,10 +146,10 @@ PACKAGED = $(DIST)/bin/$(VERSION)
 PACKAGE_ENV = VERSION='$(VERSION)' CONFFILE='$(CONFFILE)' LICENSES='$(PACKAGED)/LICENSES' SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) XZ_LEVEL=$(XZ_LEVEL)
 
 $(DIST)/bin/$(VERSION)/linux_%/multinicd: go.mod go.sum VERSION $(SOURCES)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
+	GOOS=linux GOARCH=$* $(GO) build -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
 
 $(DIST)/bin/$(VERSION)/linux_%/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
-	CGO_ENABLED=0 GOOS=linux GOARCH=$* $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
+	GOOS=linux GOARCH=$* $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
 
 $(DIST)/bin/$(VERSION)/LICENSES: go.mod go.sum
 	@mkdir -p $(@D)

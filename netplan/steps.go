@@ -40,15 +40,13 @@ type Backend struct {
 	Activation string
 	render     func(c nic.Config) []byte
 	renderer   string // that render names
-	// accepted remembers the shapes of our files that the real netplan has accepted, beside files
-	// of others that digest to beside; see Validate.
-	accepted map[string]bool
-	beside   string
+	// Memory is what netplan has accepted before; see Validate.
+	Memory Memory
 }
 
 // New gives a backend that has accepted nothing yet.
 func New(f filestep.Files, b Bus) *Backend {
-	return &Backend{Files: f, Bus: b, render: Render, renderer: rendererNetworkd, accepted: map[string]bool{}}
+	return &Backend{Files: f, Bus: b, render: Render, renderer: rendererNetworkd}
 }
 
 // Steps turns an action into the steps of its change, each with its undo. There are none where the
@@ -210,7 +208,7 @@ func KnownToNetworkd(f filestep.Files, c nic.Config) bool {
 //
 // The answer takes 400 to 500 ms, and 64 NICs that are plugged in at once would each wait for it.
 // So netplan is asked once per shape: a file of ours with every value replaced by its kind, beside
-// all files of others with every byte, and the netplan that judged.
+// all files of others with every byte, and the netplan that judged. The Memory keeps the answer.
 //
 // Within a shape only typed values differ: an IPv4 address for another, a number for another.
 // netplan does not judge by these. Nor does it judge how many files of ours there are, or which,
@@ -227,19 +225,13 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 	if err != nil {
 		return err
 	}
-	if beside != b.beside {
-		b.beside, b.accepted = "", map[string]bool{}
-	}
-	if b.beside != "" && !slices.ContainsFunc(shapes, func(s string) bool { return !b.accepted[s] }) {
+	if b.Memory.has(beside, shapes) {
 		return nil
 	}
 	if err := b.Bus.NetplanValidate(ctx, files); err != nil {
 		return err
 	}
-	b.beside = beside
-	for _, s := range shapes {
-		b.accepted[s] = true
-	}
+	b.Memory.add(beside, shapes)
 	return nil
 }
 

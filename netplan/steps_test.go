@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -324,6 +325,55 @@ func validate(t *testing.T, b *netplan.Backend, a plan.Action, want error) {
 	}
 	if err := b.Validate(t.Context(), steps); !errors.Is(err, want) {
 		t.Errorf("got %v, want %v", err, want)
+	}
+}
+
+// The next process does not ask for what the one before was told, and asks wherever it cannot know.
+func TestTheNextProcessRemembersWhatNetplanAccepted(t *testing.T) {
+	const state = "/var/lib/multinicd"
+	a := configure(config(1, "192.0.2.7/24"))
+	for name, test := range map[string]struct {
+		between func(t *testing.T, m *hosttest.Machine)
+		action  plan.Action
+		asks    bool
+	}{
+		"the same":      {nil, a, false},
+		"another of it": {nil, configure(config(2, "192.0.2.8/24")), false},
+		"another shape": {nil, configure(config(1, "2001:db8::7/64")), true},
+		"another folder": {func(t *testing.T, m *hosttest.Machine) {
+			m.Put(t, "/etc/netplan/50.yaml", []byte("network: {}\n"), 0o600)
+		}, a, true},
+		"no file": {func(_ *testing.T, m *hosttest.Machine) { delete(m.Disk, path.Join(state, netplan.MemoryFile)) }, a, true},
+		"a torn file": {func(_ *testing.T, m *hosttest.Machine) {
+			m.Disk[path.Join(state, netplan.MemoryFile)] = []byte(`{"beside": "`)
+		}, a, true},
+		"an empty file": {func(_ *testing.T, m *hosttest.Machine) { m.Disk[path.Join(state, netplan.MemoryFile)] = nil }, a, true},
+		"no word of it": {func(_ *testing.T, m *hosttest.Machine) { m.Disk[path.Join(state, netplan.MemoryFile)] = []byte("null") }, a, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New()
+			process := func() *netplan.Backend {
+				b := netplan.New(m, m)
+				b.Memory = netplan.Memory{Files: m, Dir: state}
+				return b
+			}
+			validate(t, process(), a, nil)
+			if m.Asked != 1 {
+				t.Fatalf("asked %d times at first", m.Asked)
+			}
+			if test.between != nil {
+				test.between(t, m)
+			}
+			validate(t, process(), test.action, nil)
+			if asked := m.Asked == 2; asked != test.asks {
+				t.Errorf("the second process asked is %v", asked)
+			}
+			asked := m.Asked
+			validate(t, process(), test.action, nil)
+			if m.Asked != asked {
+				t.Error("the third process asked again")
+			}
+		})
 	}
 }
 

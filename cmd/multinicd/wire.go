@@ -174,7 +174,7 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 	w.machine = &node.Machine{Host: w.host, Kernel: w.kernel, Survey: w.survey, Kubelet: w.kubelet, API: w.api, Deny: w.cfg.Links.DenyNames, Kinds: w.cfg.Links.VirtualKinds,
 		Plain: w.cfg.Routing.SameSubnet == "off", Tables: w.cfg.Routing.AllowTables, Guards: w.cfg.Routing.Protect,
 		NoTakeOver: w.cfg.Links.TakeOver == "none", NoAdopt: !w.cfg.Links.Adopt, Record: record, DAD: node.DAD(w.cfg.Backend)}
-	chosen := node.NewDispatch(w.survey, w.cfg.Backend.Name, node.Backends(w.host, w.bus, w.cfg.Backend), record, w.log)
+	chosen := node.NewDispatch(w.survey, w.cfg.Backend.Name, node.Backends(w.host, w.bus, w.cfg.Backend, w.cfg.State.Dir), record, w.log)
 	stack := chosen.Detect(ctx)
 	dir := w.cfg.State.Dir
 	w.applier = &apply.Applier{Backend: chosen, Links: w.machine, Files: w.host, Ours: node.MayChange, Manager: node.NewServices(w.bus, w.log), Log: w.log, Dir: dir, Boot: boot,

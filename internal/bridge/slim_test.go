@@ -150,6 +150,9 @@ func heap(t *testing.T, text func(int) []byte, transform func(any) (any, error))
 
 // The log has the numbers; a publisher that stuffs its objects gains nothing by it.
 func TestAThousandObjectsInTheCache(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: what the race detector keeps of each object would be measured too")
+	}
 	whole := func(o any) (any, error) { return o, nil }
 	plain := func(n int) []byte { return published(t, n) }
 	large := func(n int) []byte {

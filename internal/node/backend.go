@@ -39,11 +39,12 @@ func NewDispatch(s Stacks, name string, backends map[string]apply.Backend, recor
 }
 
 // Backends makes the backends that this version has for a host, by their names in host/survey. The
-// backend for ifcfg files is among them only on a host whose NetworkManager reads such files.
-func Backends(h *host.Host, b netplan.Bus, c config.Backend) map[string]apply.Backend {
+// backend for ifcfg files is among them only on a host whose NetworkManager reads such files. state
+// is the state folder.
+func Backends(h *host.Host, b netplan.Bus, c config.Backend, state string) map[string]apply.Backend {
 	dad := DAD(c) > 0
 	yaml := netplan.New(h, b)
-	yaml.DAD, yaml.Activation = dad, c.Activation
+	yaml.DAD, yaml.Activation, yaml.Memory = dad, c.Activation, netplan.Memory{Files: h, Dir: state}
 	out := map[string]apply.Backend{survey.Netplan: yaml, survey.NetplanNetworkManager: netplan.NewManager(h, b, dad),
 		survey.NetworkManager: &networkmanager.Backend{Files: h, Format: networkmanager.Keyfile{}, DAD: dad}}
 	for _, pattern := range survey.IfcfgPlugin {

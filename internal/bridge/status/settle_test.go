@@ -71,7 +71,11 @@ func TestEventsTellOfAnotherCauseUnderTheSameReason(t *testing.T) {
 		}
 	}
 	// A NIC that changes its mind all the time is told of now and then.
-	for i := range 1000 {
+	changes := 1000
+	if testing.Short() {
+		changes = 100
+	}
+	for i := range changes {
 		now = now.Add(writeEvery)
 		reason := []string{v1.ReasonAddressInUse, v1.ReasonCutsAPIPath}[i%2]
 		cm.Data = map[string]string{v1.ReportKey: bridgetest.Text(t, bridgetest.Report(1, bridgetest.Configured(1), failed(reason, "")))}

@@ -243,7 +243,7 @@ func (n *node) everything() string {
 	n.t.Helper()
 	return n.must("sh", "-c", `
 		find `+folders+` -type f -exec grep -L '^nm-generated=true' {} + 2>/dev/null | xargs -r sha256sum | sort -k 2
-		find /var/lib/multinicd /run/multinicd /run/netplan /tmp /var/tmp -mindepth 1 2>/dev/null | grep -v -E '/(record|attempts|report|last-known-good)\.json$|/lock$|/multinicd.sock$|systemd-private' | sort
+		find /var/lib/multinicd /run/multinicd /run/netplan /tmp /var/tmp -mindepth 1 2>/dev/null | grep -v -E '/(record|attempts|report|last-known-good|netplan-accepted)\.json$|/lock$|/multinicd.sock$|systemd-private' | sort
 		for family in -4 -6; do
 			ip $family rule
 			ip $family -oneline route show table all | grep -E ' dev multinic| table 1000|proto 109' | sed 's/ *$//' | sort

@@ -39,7 +39,7 @@ func (s stand) serviceFaults() []serviceFault {
 			{"D-Bus hangs from `validate` on", add, "validate", hangs + "dbus.service", goesOn + "dbus.service"},
 			{"D-Bus is down", change, "", noBus, bus},
 			{"D-Bus is down", remove, "", noBus, bus},
-			{askedBefore, add, "", noBus, bus},
+			{askedBefore, change, "", noBus, bus},
 		}
 	}
 	const (
@@ -71,12 +71,12 @@ func TestServicesThatFail(t *testing.T) { eachStand(t, servicesFail) }
 func servicesFail(t *testing.T, s stand) {
 	n := s.prepare(t)
 	wanted := s.texts(n)
-	add, remove := operations[0], operations[2]
+	add, change, remove := operations[0], operations[1], operations[2]
 	table := newMatrix("services"+s.suffix, "what fails, and when", s.name+": right after it", s.name+": once it works again, without a restart")
 	for _, c := range s.serviceFaults() {
 		n.Sh("rm -f /var/lib/multinicd/" + netplan.MemoryFile)
 		if c.name == askedBefore {
-			for _, o := range []operation{add, remove} {
+			for _, o := range []operation{add, change, add} {
 				n.wish(o.object)
 				n.converge(o, "")
 			}
