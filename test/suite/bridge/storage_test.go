@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -214,11 +213,7 @@ func TestStoredObjectsAreWrittenInTheVersionOfToday(t *testing.T) {
 	}
 
 	// The command is about our own CRDs, which have always stored v1 here.
-	kubeconfig := filepath.Join(t.TempDir(), "kubeconfig")
-	if err := c.WriteKubeconfig(kubeconfig, "", ""); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.CommandContext(t.Context(), bed.Build(t, "./cmd/bridge"), "migrate", "storage", "--kubeconfig", kubeconfig).CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), bed.Build(t, "./cmd/bridge"), "migrate", "storage", "--kubeconfig", c.Kubeconfig).CombinedOutput()
 	if err != nil || strings.Count(string(out), ".multinic.io: all are stored as v1 already\n") != 4 {
 		t.Errorf("migrate storage: %v\n%s", err, out)
 	}
