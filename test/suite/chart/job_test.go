@@ -25,6 +25,7 @@ const (
 )
 
 func TestNodesWithoutADaemonHaveJobs(t *testing.T) {
+	t.Parallel()
 	c := newCluster(t, longest)
 	if len(longest) != 63 {
 		t.Fatalf("the name has %d characters", len(longest))

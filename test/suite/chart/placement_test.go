@@ -111,6 +111,7 @@ func (p *placed) runs(template string, most int, values ...string) string {
 
 // Root on the machine of a replica has the bridge's token, or the door's, so that is no worker.
 func TestTheBridgeAndTheDoorRunOnTheControlPlane(t *testing.T) {
+	t.Parallel()
 	const role = "node-role.kubernetes.io/control-plane"
 	taint := func(key string, effect corev1.TaintEffect) corev1.Taint {
 		return corev1.Taint{Key: key, Effect: effect}

@@ -96,7 +96,7 @@ func (c *cluster) runHelm(args ...string) string {
 	cmd := exec.CommandContext(c.t.Context(), c.helm, args...)
 	home := c.t.TempDir()
 	cmd.Dir = bed.Path(c.t, ".")
-	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig, "HOME="+home, "XDG_CACHE_HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home)
+	cmd.Env = append(os.Environ(), "GOGC=400", "KUBECONFIG="+c.Kubeconfig, "HOME="+home, "XDG_CACHE_HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		c.t.Fatalf("helm %s: %v\n%s\n%s", strings.Join(args, " "), err, out, c.kubectl("get", "pods,events", "-n", system))

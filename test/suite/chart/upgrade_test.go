@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
@@ -45,6 +47,7 @@ type member struct {
 	name  string
 	dir   string // of its credential
 	kube  *kube.Client
+	own   client.Client // what kube.Client does when it is time, by the same token
 	mu    sync.Mutex
 	round int
 	wrong []string
@@ -139,6 +142,11 @@ func (f *fifty) join(count int) {
 	// By the bridge's own rights, and in its name: an upgrade goes by who has written a field.
 	f.kubectl("apply", "--server-side", "--field-manager="+v1.BridgeFieldOwner, "--as=system:serviceaccount:"+system+":multinic-bridge", "-f", file)
 	for _, m := range f.nodes {
+		cfg := &rest.Config{Host: f.URL, QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: f.CA}}
+		cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return newest{m.dir, next} })
+		if m.own, err = product.Client(cfg); err != nil {
+			f.t.Fatal(err)
+		}
 		token, err := product.AdmitAs(ctx, f.Cluster, v1.BridgeAccount, m.name) // the former bridge had one identity
 		if err != nil {
 			f.t.Fatal(err)
@@ -168,12 +176,12 @@ func (f *fifty) live() {
 		})
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if err := m.goRound(ctx, f.Cluster); err != nil && ctx.Err() == nil {
+				if err := m.goRound(ctx); err != nil && ctx.Err() == nil {
 					m.say("%v", err)
 				}
 				select {
 				case <-ctx.Done():
-				case <-time.After(time.Second):
+				case <-time.After(2 * time.Second):
 				}
 			}
 		})
@@ -181,21 +189,29 @@ func (f *fifty) live() {
 	f.t.Cleanup(func() { cancel(); all.Wait() })
 }
 
+// newest puts the member's newest token into each request.
+type newest struct {
+	dir  string
+	next http.RoundTripper
+}
+
+func (n newest) RoundTrip(r *http.Request) (*http.Response, error) {
+	token, err := os.ReadFile(filepath.Join(n.dir, "token"))
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", "Bearer "+string(token))
+	return n.next.RoundTrip(r)
+}
+
 // goRound renews the token by itself, as multinicd does every 48 min, and uses it for all that a node writes.
-func (m *member) goRound(ctx context.Context, c *controlplane.Cluster) error {
-	token, err := os.ReadFile(filepath.Join(m.dir, "token"))
-	if err != nil {
-		return err
-	}
-	as, err := product.Client(&rest.Config{Host: c.URL, BearerToken: string(token), QPS: -1, TLSClientConfig: rest.TLSClientConfig{CAData: c.CA}})
-	if err != nil {
-		return err
-	}
+func (m *member) goRound(ctx context.Context) error {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: v1.ServiceAccountName(m.name)}}
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: new(int64(3600)), BoundObjectRef: &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Node", Name: m.name},
 	}}
-	if err := as.SubResource("token").Create(ctx, account, request); err != nil {
+	if err := m.own.SubResource("token").Create(ctx, account, request); err != nil {
 		return fmt.Errorf("renewing the token: %w", err)
 	}
 	if err := product.Folder(m.dir).Write("token", []byte(request.Status.Token)); err != nil {
