@@ -235,6 +235,7 @@ func TestTheDebOnAHostWithNetworkManagerOnly(t *testing.T) {
 
 // A repository that somebody has tampered with is refused.
 func TestAptRefusesAPackageThatIsNotSigned(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, "bookworm")
 	n.sh(bare)
 	n.follow(page.Step{Script: strings.ReplaceAll(page.Steps(t, "docs/install.md", "On Debian")[0].Script, "apt-get install", "# ")})
@@ -251,6 +252,7 @@ func TestAptRefusesAPackageThatIsNotSigned(t *testing.T) {
 
 // A repository that was made once and never renewed ends, in the words that docs/verify.md has.
 func TestAptRefusesARepositoryThatNobodyRenews(t *testing.T) {
+	t.Parallel()
 	build(t)
 	dist := t.TempDir()
 	if _, err := script(t, dist, nil, "cp "+filepath.Join(built.dir, files()[0])+" "+filepath.Join(built.dir, "SHA256SUMS")+" ."); err != nil {

@@ -89,6 +89,17 @@ func TestTheInstallPageListsEveryFile(t *testing.T) {
 // The other architecture is built, not run: there is no machine for it here.
 func TestTheBinariesAreStaticAndOfTheirArchitecture(t *testing.T) {
 	build(t)
+	for i, want := range []string{"amd64", "arm64", "x86_64", "aarch64"} {
+		path, got := filepath.Join(built.dir, files()[i]), ""
+		if strings.HasSuffix(path, ".deb") {
+			got = output(t, "dpkg-deb", "--field", path, "Architecture")
+		} else {
+			got = output(t, "rpm", "-qp", "--queryformat", "%{ARCH}", path)
+		}
+		if strings.TrimSpace(got) != want {
+			t.Errorf("%s says that it is for %s, want %s", files()[i], got, want)
+		}
+	}
 	for name, want := range map[string]elf.Machine{files()[0]: elf.EM_X86_64, files()[1]: elf.EM_AARCH64} {
 		tree := t.TempDir()
 		output(t, "dpkg-deb", "--extract", filepath.Join(built.dir, name), tree)
@@ -112,6 +123,7 @@ func TestTheBinariesAreStaticAndOfTheirArchitecture(t *testing.T) {
 
 // The second build is made in another folder, by a user with other habits.
 func TestTwoBuildsAreEqual(t *testing.T) {
+	t.Parallel()
 	build(t)
 	again, dist := filepath.Join(t.TempDir(), "elsewhere"), t.TempDir()
 	if err := copyTree(t, filepath.Join(built.dir, "tree"), again); err != nil {
@@ -137,6 +149,7 @@ func TestTwoBuildsAreEqual(t *testing.T) {
 }
 
 func TestLintianAndRpmlintFindNoErrors(t *testing.T) {
+	t.Parallel()
 	build(t)
 	out, err := exec.CommandContext(t.Context(), "lintian", "--allow-root", "--fail-on", "error,warning", filepath.Join(built.dir, files()[0])).CombinedOutput()
 	if err != nil {

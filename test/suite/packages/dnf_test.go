@@ -92,6 +92,7 @@ test -f /etc/multinicd/multinicd.toml.rpmsave -a -d /var/lib/multinicd`)
 }
 
 func TestDnfRefusesAPackageThatIsNotSigned(t *testing.T) {
+	t.Parallel()
 	n := newNode(t, "bookworm")
 	d := newDNF(n)
 	d.run("install", d.standIn)

@@ -150,8 +150,8 @@ func (n *node) wantSandbox() {
 		n.Fatalf("systemd-analyze says no overall exposure:\n%s", out)
 	}
 	n.Logf("exposure %s", m[1])
-	if exposure, err := strconv.ParseFloat(m[1], 64); err != nil || exposure > 2.5 {
-		n.Errorf("exposure %s, want at most 2.5:\n%s", m[1], out)
+	if exposure, err := strconv.ParseFloat(m[1], 64); err != nil || exposure > 2.3 {
+		n.Errorf("exposure %s, want at most 2.3:\n%s", m[1], out)
 	}
 }
 

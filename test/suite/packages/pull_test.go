@@ -52,6 +52,7 @@ func registry(t *testing.T, layout string) string {
 
 // The policy of docs/verify.md lets in what was signed, also where the registry, the repository and the tag say the same of another image.
 func TestAnImageWithoutOurSignatureIsNotPulled(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct{ archive, want string }{
 		{"multinic-bridge", ""},
 		{"multinicd", "Source image rejected"},

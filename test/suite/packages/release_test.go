@@ -150,6 +150,7 @@ func (v *verifier) follow(section string) (string, error) {
 var sections = []string{"The key", "The files", "On Debian", "On RHEL and its relatives", "The images", "The chart", "Where it was built from"}
 
 func TestAReleaseIsWhatTheVerifyPageSays(t *testing.T) {
+	t.Parallel()
 	v := newVerifier(t)
 	for _, section := range sections {
 		out, err := v.follow(section)
@@ -170,6 +171,7 @@ func TestAReleaseIsWhatTheVerifyPageSays(t *testing.T) {
 
 // Whoever changes one byte of a file is found by the section of that file. What gives it away is in the words of the tool.
 func TestAChangedByteIsFound(t *testing.T) {
+	t.Parallel()
 	v := newVerifier(t)
 	if _, err := v.follow("The key"); err != nil {
 		t.Fatal(err)
@@ -235,6 +237,7 @@ func TestAnotherImageIsFound(t *testing.T) {
 
 // What nobody built is not signed, nor what was changed after it was built; and no release has a key that SECURITY.md does not name.
 func TestWhatIsNotToBeSignedIsRefused(t *testing.T) {
+	t.Parallel()
 	release(t)
 	deb := "multinicd_" + built.this + "_amd64.deb"
 	for _, c := range []struct{ name, before, target, want string }{
@@ -270,6 +273,7 @@ func TestWhatIsNotToBeSignedIsRefused(t *testing.T) {
 
 // What `make repo` prints is what somebody can compare before it goes out.
 func TestTheRepositorySaysWhatItSigns(t *testing.T) {
+	t.Parallel()
 	release(t)
 	dist := t.TempDir()
 	if _, err := script(t, dist, nil, "cp "+filepath.Join(built.dir, "release")+"/{SHA256SUMS,*.deb} ."); err != nil {
