@@ -113,7 +113,7 @@ func newApp() *cli.App {
 			},
 		},
 	}
-	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand(), openstackCommand(), migrateCommand())
+	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand(), openstackCommand(), legacyCommand(), migrateCommand())
 	strict(app)
 	return app
 }
