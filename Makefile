@@ -114,14 +114,14 @@ lint: ## gofmt, golangci-lint (go vet is one of its linters), helm lint
 
 # The plain manifests are the chart's: deploy/NAME.yaml is templates/NAME.yaml with the default values, and with what is named here. Without the
 # folders of this machine helm is built once for all trees, in minutes; with the flags of the bed it is compiled once.
-MANIFESTS := admission apf bridge crds deployment intake jobs nodelabel openstack publisher quota
+MANIFESTS := admission apf bridge crds deployment intake jobs legacy legacy-readonly nodelabel openstack publisher quota
 HELM = $(GO) run -modfile=tools/helm/go.mod -ldflags='-s -w' helm.sh/helm/v4/cmd/helm
 
 .PHONY: generate
 generate: ## write the generated files anew: deepcopy code and CRDs from api/, the manifests of deploy/ from the chart, tables in docs/
 	$(GO) generate ./api/...
 	@for name in $(MANIFESTS); do \
-	  rendered=$$($(HELM) template multinic charts/multinic --namespace multinic-system --set publisher.create=true $$([ $$name != jobs ] || echo --set jobs.execution=auto) $$([ $$name != nodelabel ] || echo --set bridge.nodeLabel=true) $$([ $$name != apf ] || echo --set apf.enabled=true) $$([ $$name != quota ] || echo --set quotas.enabled=true) $$([ $$name != intake ] || echo --set intake.enabled=true) $$([ $$name != openstack ] || echo --set openstack.enabled=true) --show-only templates/$$name.yaml); \
+	  rendered=$$($(HELM) template multinic charts/multinic --namespace multinic-system --set publisher.create=true $$([ $$name != jobs ] || echo --set jobs.execution=auto) $$([ $$name != nodelabel ] || echo --set bridge.nodeLabel=true) $$([ $$name != apf ] || echo --set apf.enabled=true) $$([ $$name != quota ] || echo --set quotas.enabled=true) $$([ $$name != intake ] || echo --set intake.enabled=true) $$([ $$name != openstack ] || echo --set openstack.enabled=true) $$([ $$name != legacy ] || echo --set legacyMode=dual) $$([ $$name != legacy-readonly ] || echo --set legacyMode=readonly) --show-only templates/$$name.yaml); \
 	  { echo '# Rendered from charts/multinic by `make generate`; do not edit.'; echo "$$rendered" | sed '/^# Source: /d' | cat -s; } >deploy/$$name.yaml; done
 	$(GO) generate $$($(GO) list ./... | grep -v '^multinicd/api/')
 

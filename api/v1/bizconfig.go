@@ -2,9 +2,9 @@ package v1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// MultiNicBizConfig is the older, cluster-wide object that lists the NICs of every node. The API
-// server stores objects of this kind, and nothing reads them yet: no NIC is configured from one, and
-// the status stays empty. Publishers write a MultiNicNodeConfig for each node.
+// MultiNicBizConfig is the older, cluster-wide object that lists the NICs of every node. Only the
+// publisher multinic-legacy reads it, where somebody has asked for that: it makes a
+// MultiNicNodeConfig of each entry. Publishers write a MultiNicNodeConfig for each node.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:resource:shortName=mnbc,categories=multinic

@@ -16,6 +16,12 @@ app.kubernetes.io/name: multinic-openstack
 app.kubernetes.io/part-of: multinic
 {{- end -}}
 
+{{/* The same of the publisher of the older object. */}}
+{{- define "multinic.legacyLabels" -}}
+app.kubernetes.io/name: multinic-legacy
+app.kubernetes.io/part-of: multinic
+{{- end -}}
+
 {{/* An image's whole name; the tag is the chart's own version, unless a digest or another tag is given. */}}
 {{- define "multinic.image" -}}
 {{- $tag := default .chart.AppVersion .image.tag -}}

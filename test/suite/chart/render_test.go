@@ -3,6 +3,7 @@ package chart
 import (
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,6 +20,7 @@ var everything = []string{"--set", "jobs.execution=auto,rollout.max=10%,publishe
 	"intake.enabled=true,intake.service.name=publishers,intake.clientCASecret=ca,intake.allowAnonymous=true,intake.publishers[0].name=viola,intake.publishers[0].providers[0]=provider-a," +
 	"intake.from[0].namespaceSelector.matchLabels.a=b,intake.service.annotations.a=b,intake.extraArgs[0]=--max-nodes=10,intake.priorityClassName=x,intake.nodeSelector.a=b,intake.tolerations[0].operator=Exists," +
 	"openstack.enabled=true,openstack.networks[0]=n,openstack.subnets[0]=s,openstack.tags[0]=a b,openstack.projects[0]=p,openstack.extraArgs[0]=--timeout=10s,openstack.priorityClassName=x,openstack.nodeSelector.a=b,openstack.tolerations[0].operator=Exists," +
+	"legacyMode=readonly,legacy.extraArgs[0]=--log-format=text,legacy.priorityClassName=x,legacy.nodeSelector.a=b,legacy.tolerations[0].operator=Exists," +
 	"networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.a=b,metrics.serviceMonitor.labels.a=b,metrics.prometheusRule.labels.a=b"}
 
 // object is what the tests look at.
@@ -28,8 +30,19 @@ type object struct {
 		Name, Namespace string
 		Annotations     map[string]string
 	}
-	Data map[string]string
-	Spec json.RawMessage
+	Data  map[string]string
+	Spec  json.RawMessage
+	Rules []struct{ Resources, Verbs []string }
+}
+
+// verbs are those of a Role on a resource.
+func (o object) verbs(resource string) (out []string) {
+	for _, r := range o.Rules {
+		if slices.Contains(r.Resources, resource) {
+			out = append(out, r.Verbs...)
+		}
+	}
+	return out
 }
 
 func render(t *testing.T, args ...string) (map[string]object, error) {
@@ -101,6 +114,10 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 		"Service multinic-system/publishers", "NetworkPolicy multinic-system/multinic-intake", "ServiceMonitor multinic-system/multinic-intake",
 		"Deployment multinic-system/multinic-openstack", "ServiceAccount multinic-system/multinic-openstack", "Role multinic-system/multinic-openstack", "ClusterRole /multinic-openstack",
 		"NetworkPolicy multinic-system/multinic-openstack", "ServiceMonitor multinic-system/multinic-openstack", "Service multinic-system/multinic-openstack-metrics",
+		"Deployment multinic-system/multinic-legacy", "ServiceAccount multinic-system/multinic-legacy", "Role multinic-system/multinic-legacy", "ClusterRole /multinic-legacy",
+		"NetworkPolicy multinic-system/multinic-legacy", "ServiceMonitor multinic-system/multinic-legacy", "Service multinic-system/multinic-legacy-metrics",
+		"ValidatingAdmissionPolicy /multinic-legacy-bounds", "ValidatingAdmissionPolicyBinding /multinic-legacy-bounds",
+		"ValidatingAdmissionPolicy /multinic-legacy-readonly", "ValidatingAdmissionPolicyBinding /multinic-legacy-readonly",
 		"ServiceAccount multinic-system/viola", "Role multinic-system/viola"} {
 		if with[key].Kind == "" {
 			t.Errorf("%s is not there when it is asked for", key)
@@ -138,6 +155,33 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 	}
 	if spec := string(with["PrometheusRule multinic-system/multinic"].Spec); !strings.Contains(spec, "MultinicBridgeDown") || !strings.Contains(spec, "{{ $labels.controller }}") {
 		t.Errorf("the alerts are %s", spec)
+	}
+}
+
+// Each phase has what it needs of the publisher of the older object, and no right more.
+func TestThePhasesOfTheOlderObject(t *testing.T) {
+	const deployment, role, policy = "Deployment multinic-system/multinic-legacy", "Role multinic-system/multinic-legacy", "ValidatingAdmissionPolicy /multinic-legacy-readonly"
+	for mode, want := range map[string]struct{ runs, writes, readOnly bool }{
+		"legacyMode=dual": {true, true, false}, "legacyMode=readonly": {true, false, true}, "legacyMode=off": {}, "legacyMode=false": {}, // what YAML makes of off
+	} {
+		t.Run(mode, func(t *testing.T) {
+			objects, err := render(t, "--set", mode)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if runs := objects[deployment].Kind != ""; runs != want.runs {
+				t.Errorf("it runs: %t", runs)
+			}
+			if only := strings.Contains(string(objects[deployment].Spec), `"--read-only"`); only != want.readOnly {
+				t.Errorf("it has --read-only: %t", only)
+			}
+			if is := objects[policy].Kind != ""; is != want.readOnly {
+				t.Errorf("the policy is there: %t", is)
+			}
+			if writes := slices.Contains(objects[role].verbs("multinicnodeconfigs"), "patch"); writes != want.writes {
+				t.Errorf("it may write objects: %t", writes)
+			}
+		})
 	}
 }
 
@@ -204,6 +248,7 @@ func TestValuesThatAreNoneAreRefused(t *testing.T) {
 		"no cloud to ask":                        "openstack.clouds=",
 		"a network that is a flag":               "openstack.networks[0]=--mtu",
 		"a tag that is two":                      "openstack.tags[0]=a\\,b",
+		"a phase that is none":                   "legacyMode=both",
 		"no rate":                                "intake.rate=0",
 		"a provider that cannot be one":          "intake.publishers[0].name=a,intake.publishers[0].providers[0]=a/b",
 		"a publisher without a provider":         "intake.publishers[0].name=a,intake.publishers[0].providers=",
