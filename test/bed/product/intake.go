@@ -29,7 +29,7 @@ func InstallIntake(ctx context.Context, c *controlplane.Cluster) error {
 	return installRights(ctx, c, "deploy/intake.yaml")
 }
 
-// installRights applies the rights of a manifest, and nothing else of it.
+// installRights applies the rights of a manifest and the admission policies, and nothing else of it.
 func installRights(ctx context.Context, c *controlplane.Cluster, manifest string) error {
 	root, err := artifact.RepositoryRoot()
 	if err != nil {
@@ -41,7 +41,8 @@ func installRights(ctx context.Context, c *controlplane.Cluster, manifest string
 	}
 	var rights []string
 	for doc := range strings.SplitSeq(string(text), "\n---") {
-		if strings.Contains(doc, "\nkind: ServiceAccount\n") || strings.Contains(doc, "\napiVersion: rbac.authorization.k8s.io/v1\n") {
+		if strings.Contains(doc, "\nkind: ServiceAccount\n") || strings.Contains(doc, "\napiVersion: rbac.authorization.k8s.io/v1\n") ||
+			strings.Contains(doc, "\napiVersion: admissionregistration.k8s.io/v1\n") {
 			rights = append(rights, doc)
 		}
 	}
