@@ -79,6 +79,12 @@ func TestTheStatusOfAnOlderObject(t *testing.T) {
 			[]string{"generation 4, hash abc, 2 nodes: 0 configured, 1 failed, 1 pending", "i-1 worker-1 Failed Invalid", "i-9 worker-9 Pending NodeUnknown",
 				"Applied=False EntriesLeftOut", "InProgress=True NodesPending", "Ready=False NodesFailed"},
 		},
+		"an object that is being written is not done, whatever was said of the one before": {
+			[]v1.BizNodeConfig{entry(1, nic("02"))},
+			[]*v1.MultiNicNodeConfig{at(object(1, "01"), 3, v1.StateConfigured, "AllInterfacesConfigured")},
+			[]string{"generation 4, hash abc, 1 nodes: 0 configured, 0 failed, 1 pending", "i-1 worker-1 InProgress",
+				"Applied=True EntriesApplied", "InProgress=True NodesPending", "Ready=False NodesPending"},
+		},
 		"there is no entry": {
 			nil, nil,
 			[]string{"generation 4, hash abc, 0 nodes: 0 configured, 0 failed, 0 pending", "Applied=True EntriesApplied", "InProgress=False NothingPending", "Ready=True AllNodesConfigured"},
