@@ -227,7 +227,7 @@ func TestNobodyButTheBridgeWritesStatus(t *testing.T) {
 		if err := write(tt.writes); err != nil {
 			t.Errorf("%s cannot write the status of a %T: %v", tt.writes, tt.o, err)
 		}
-		if err := write(tt.doesNot); !refusedBy(err, "of each kind by one of its two identities") {
+		if err := write(tt.doesNot); !refusedBy(err, "of each kind by one of its identities") {
 			t.Errorf("%s writes the status of a %T: %v", tt.doesNot, tt.o, err)
 		}
 	}
