@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,37 +22,42 @@ func TestNothingIsHandedOutWithoutAdmission(t *testing.T) {
 			c.patch("validatingadmissionpolicybinding", "multinic-node-reports", `{"spec":`+does+`}`)
 		}
 	}
+	const reports, tokens, jobs = "validatingadmissionpolicybinding/multinic-node-reports", "validatingadmissionpolicy/multinic-node-tokens", "configmap/multinic-jobs"
 	cases := []struct {
 		name, says string
 		spoil      func()
-		restart    bool // the bridge finds it so when it starts
+		spoilt     string // what is there still; none: all the rest is
+		restart    bool   // the bridge finds it so when it starts
 	}{
 		{"a binding is gone", "reading the binding of policy multinic-node-leases",
-			func() { c.kubectl("delete", "validatingadmissionpolicybinding", "multinic-node-leases") }, false},
-		{"a policy is gone", "reading policy multinic-status", func() { c.kubectl("delete", "validatingadmissionpolicy", "multinic-status") }, false},
-		{"a binding only logs", "the binding of policy multinic-node-reports is not that", binding(`{"validationActions":["Audit"]}`), false},
+			func() { c.kubectl("delete", "validatingadmissionpolicybinding", "multinic-node-leases") }, "", false},
+		{"a policy is gone", "reading policy multinic-status", func() { c.kubectl("delete", "validatingadmissionpolicy", "multinic-status") }, "", false},
+		{"a binding only logs", "the binding of policy multinic-node-reports is not that", binding(`{"validationActions":["Audit"]}`), reports, false},
 		{"a binding spares somebody", "the binding of policy multinic-node-reports is not that",
-			binding(`{"matchResources":{"objectSelector":{"matchLabels":{"x":"y"}}}}`), false},
+			binding(`{"matchResources":{"objectSelector":{"matchLabels":{"x":"y"}}}}`), reports, false},
 		{"a policy has a hole", "policy multinic-node-tokens is not that", func() {
 			c.patch("validatingadmissionpolicy", "multinic-node-tokens", `{"spec":{"matchConditions":[{"name":"hole","expression":"request.name != 'multinic-node-x'"}]}}`)
-		}, false},
+		}, tokens, false},
 		{"no audiences are named", "policy multinic-node-tokens did not refuse its probe", func() {
 			c.kubectl("delete", "configmap", "-n", v1.SystemNamespace, "multinic-admission")
 			c.eventually("the API server has noticed", func() string {
-				if _, err := c.Kubectl(t.Context(), "create", "token", "multinic-probe-tokens", "-n", v1.NodesNamespace); err == nil || !strings.Contains(err.Error(), "params") {
+				probe := &corev1.ServiceAccount{ObjectMeta: inNodes("multinic-probe-tokens")}
+				if err := c.admin.SubResource("token").Create(t.Context(), probe, &authenticationv1.TokenRequest{}); !refusedBy(err, "params") {
 					return errorText(err)
 				}
 				return ""
 			})
-		}, false},
+		}, "", false},
 		{"Pods are let in, and there are no Jobs", `ConfigMap multinic-jobs says that the image is "evil"`, func() {
 			c.kubectl("patch", "configmap", "-n", v1.SystemNamespace, "multinic-jobs", "--type=merge", "-p", `{"data":{"image":"evil"}}`)
-		}, false},
-		{"all of it is gone", "reading policy", func() { c.kubectl("delete", "-f", bed.Path(t, "deploy/admission.yaml")) }, true},
+		}, jobs, false},
+		{"all of it is gone", "reading policy", func() { c.kubectl("delete", "-f", bed.Path(t, "deploy/admission.yaml")) }, "", true},
 	}
-	restore := func() {
-		// To apply alone would leave what somebody else has added.
-		c.kubectl("delete", "--ignore-not-found", "-f", bed.Path(t, "deploy/admission.yaml"))
+	restore := func(spoilt string) {
+		// To apply alone would leave what somebody else has added. What nobody has touched stays: the API server would take all of it into use anew.
+		if spoilt != "" {
+			c.kubectl("delete", "-n", v1.SystemNamespace, spoilt)
+		}
 		c.kubectl("apply", "--server-side", "-f", bed.Path(t, "deploy/admission.yaml"))
 	}
 	stop := c.bridge(nil)
@@ -75,7 +81,7 @@ func TestNothingIsHandedOutWithoutAdmission(t *testing.T) {
 			if tt.restart {
 				stop()
 			}
-			defer restore()
+			defer restore(tt.spoilt)
 			tt.spoil()
 			if tt.restart {
 				stop = c.bridge(nil)
