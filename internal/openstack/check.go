@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 )
 
 // noSuch is an id that nothing has.
@@ -32,6 +33,17 @@ func Check(ctx context.Context, o Options, out io.Writer) error {
 			continue
 		}
 		p.line("%s: the token is for project %s; Neutron is at %s", name, c.project, c.network.ResourceBaseURL())
+		switch {
+		case !c.ends.by:
+		case isStatus(c.ends.err, http.StatusUnauthorized):
+			p.line("%s: when the application credential ends, nobody may ask; with this access rule an alert comes before: {service: identity, method: GET, path: %s}", name, endRule)
+		case c.ends.err != nil:
+			p.line("%s: %v", name, c.ends.err)
+		case c.ends.at.IsZero():
+			p.line("%s: the application credential does not end", name)
+		default:
+			p.line("%s: the application credential ends at %s", name, c.ends.at.Format(time.RFC3339))
+		}
 		all, refused := 0, 0
 		for _, kind := range []string{"ports", "networks", "subnets"} {
 			id, err := c.first(ctx, kind)

@@ -41,6 +41,7 @@ type cloud struct {
 	tls     *tls.Config
 	network *gophercloud.ServiceClient
 	project string // of the credential
+	ends    ending // of the credential
 }
 
 // open reads clouds.yaml and the files that it names. If something in there has changed since the
@@ -75,6 +76,7 @@ func (c *cloud) open(ctx context.Context) error {
 	if strings.HasSuffix(network.Endpoint, "/v2.0/") { // the catalog names the version
 		network.ResourceBase = network.Endpoint
 	}
+	c.ends = endOf(ctx, provider)
 	c.auth, c.at, c.tls, c.network = auth, at, secure, network
 	return nil
 }

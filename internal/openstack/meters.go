@@ -21,6 +21,7 @@ type meters struct {
 	ports    *prometheus.GaugeVec
 	held     prometheus.Gauge
 	objects  *prometheus.CounterVec
+	ends     *prometheus.GaugeVec
 }
 
 func newMeters() *meters {
@@ -43,6 +44,9 @@ func newMeters() *meters {
 			Help: "Removals that the brake holds until a person releases them."}),
 		objects: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "multinic_openstack_objects_total",
 			Help: "Objects that were to be as wished, by what became of them."}, []string{"result"}),
+		// without a label, and not there if it is not known
+		ends: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "multinic_openstack_credential_end_timestamp_seconds",
+			Help: "When the first of the application credentials ends that are known to end."}, nil),
 	}
 	for _, result := range []string{"whole", "part", "failed"} { // an alert asks for what never happened
 		m.polls.WithLabelValues(result)
@@ -51,12 +55,20 @@ func newMeters() *meters {
 }
 
 func (m *meters) register(page prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.polls, m.seconds, m.last, m.requests, m.bytes, m.nodes, m.ports, m.held, m.objects} {
+	for _, c := range []prometheus.Collector{m.polls, m.seconds, m.last, m.requests, m.bytes, m.nodes, m.ports, m.held, m.objects, m.ends} {
 		if err := page.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	return nil
+}
+
+// end takes down when the first credential ends; zero if that is not known.
+func (m *meters) end(at time.Time) {
+	m.ends.Reset()
+	if !at.IsZero() {
+		m.ends.WithLabelValues().Set(float64(at.Unix()))
+	}
 }
 
 // count takes down one walk that was judged.

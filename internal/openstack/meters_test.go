@@ -25,6 +25,7 @@ func TestEveryMetricHasARow(t *testing.T) {
 	v := Judge(w, first.Memory, proofs, rules)
 	m.count(v, []publish.Result{{Action: publish.Created}}, true, begin, time.Second)
 	m.polls.WithLabelValues("failed").Inc()
+	m.end(begin)
 	m.requests.WithLabelValues("200").Inc()
 	registry := prometheus.NewPedanticRegistry()
 	if err := m.register(registry); err != nil {

@@ -148,6 +148,7 @@ func (p *poller) see(ctx context.Context, machines []Machine) (Seen, error) {
 		open = append(open, c)
 		out.Regions[c.at.Region] = true
 	}
+	p.meters.end(firstEnd(p.clouds))
 	instances := Instances(machines, out.Regions)
 	for _, c := range open {
 		if err := p.walk(ctx, c, instances, &out); err != nil {

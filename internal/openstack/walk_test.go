@@ -26,6 +26,8 @@ type neutron struct {
 	tokens   int
 	// lie changes an answer, or gives another one: the number of the request for ports is from 1.
 	lie func(n int, w http.ResponseWriter, r *http.Request, page []map[string]any) bool
+	// credential is what Keystone says of the application credential; nil: the token is of none.
+	credential func() (int, string)
 }
 
 func newNeutron(t *testing.T, ports int) *neutron {
@@ -54,10 +56,20 @@ func (n *neutron) serve(w http.ResponseWriter, r *http.Request) {
 		n.tokens++
 		w.Header().Set("X-Subject-Token", fmt.Sprint("token-", n.tokens))
 		w.WriteHeader(http.StatusCreated)
+		by := map[string]string{}
+		if n.credential != nil {
+			by["id"] = "i"
+		}
 		answer(map[string]any{"token": map[string]any{
+			"user": map[string]string{"id": "u"}, "application_credential": by,
 			"expires_at": "2030-01-01T00:00:00.000000Z", "project": map[string]any{"id": project, "name": "p"},
 			"catalog": []any{map[string]any{"type": "network", "name": "neutron", "endpoints": []any{map[string]any{"interface": "public", "region": "RegionOne", "region_id": "RegionOne", "url": n.URL + "/network"}}}},
 		}})
+		return
+	}
+	if r.URL.Path == "/v3/users/u/application_credentials/i" {
+		status, text := n.credential()
+		write(w, status, text)
 		return
 	}
 	if r.URL.Path == "/network/" {
@@ -197,10 +209,12 @@ func TestWhatOfAnAnswerIsBelieved(t *testing.T) {
 		{"and is deleted again and again", func(_ int, w http.ResponseWriter, r *http.Request, _ []map[string]any) bool {
 			return r.URL.Query().Has("marker") && write(w, 404, "{}")
 		}, 0, "404 Not Found"},
-		{"slow", second(func(w http.ResponseWriter, _ []map[string]any) bool {
-			time.Sleep(3 * time.Second)
-			return false
-		}), 0, "Timeout exceeded"},
+		{"slower than the client waits", func(n int, _ http.ResponseWriter, r *http.Request, _ []map[string]any) bool {
+			if n == 2 {
+				<-r.Context().Done()
+			}
+			return n == 2
+		}, 0, "GET /ports: Get "},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
