@@ -102,7 +102,7 @@ func TestMetricsCountTheFleetWithoutNamingAnybody(t *testing.T) {
 }
 
 func TestEveryMetricHasARow(t *testing.T) {
-	hosttest.MetricsHaveRows(t, "../../docs/metrics.md", "multinic_", page(t), "multinic_intake_", "multinic_openstack_")
+	hosttest.MetricsHaveRows(t, "../../docs/metrics.md", "multinic_", page(t), "multinic_intake_", "multinic_openstack_", "multinic_legacy_")
 }
 
 // An alert on a metric that has been renamed never fires, and says nothing about it.
@@ -121,7 +121,7 @@ func TestDashboardAndAlertsAskForMetricsThatAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(multinicd_\\w+|multinic_openstack_\\w+)`").FindAllStringSubmatch(string(doc), -1) {
+	for _, m := range regexp.MustCompile("(?m)^\\| `(multinicd_\\w+|multinic_openstack_\\w+|multinic_legacy_\\w+)`").FindAllStringSubmatch(string(doc), -1) {
 		ours[m[1]], ours[m[1]+"_bucket"] = true, strings.HasSuffix(m[1], "_duration_seconds")
 	}
 	for file, pattern := range map[string]string{"dashboard.json": `(?m)^ *"expr": (".*"),?$`, "alerts.yaml": `(?m)^ *expr: (.*)$`} {
