@@ -75,8 +75,10 @@ func (c *cluster) install() {
 	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/publisher.yaml"} {
 		apply(file)
 	}
-	if err := product.InstallIntake(c.t.Context(), c.Cluster); err != nil {
-		c.t.Fatal(err)
+	for _, install := range []func(context.Context, *controlplane.Cluster) error{product.InstallIntake, product.InstallOpenStack} {
+		if err := install(c.t.Context(), c.Cluster); err != nil {
+			c.t.Fatal(err)
+		}
 	}
 	c.workloads()
 	apply("deploy/admission.yaml")

@@ -112,6 +112,7 @@ func newStage(c *cluster) *stage {
 		c.bearerConfig(others["matrix-edit-system"]),
 		c.bearerConfig(c.token(v1.SystemNamespace, v1.PublisherIntake)),
 		c.bearerConfig(others["matrix-edit-pipelines"]),
+		c.bearerConfig(c.token(v1.SystemNamespace, v1.PublisherOpenStack)),
 	} {
 		as, err := dynamic.NewForConfig(cfg)
 		if err != nil {
