@@ -185,7 +185,7 @@ func takenBy(o *v1.MultiNicNodeConfig) string {
 				Interfaces json.RawMessage `json:"f:interfaces"`
 			} `json:"f:spec"`
 		}
-		if m.Subresource != "" || m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.Raw, &has) != nil || has.Spec.Interfaces == nil {
+		if m.Subresource != "" || m.FieldsV1 == nil || json.Unmarshal(m.FieldsV1.GetRawBytes(), &has) != nil || has.Spec.Interfaces == nil {
 			continue
 		}
 		if m.Manager == owner.Name {

@@ -56,9 +56,9 @@ func object(node int, macs ...string) *v1.MultiNicNodeConfig {
 
 // wroteBy says who wrote the NICs of an object.
 func wroteBy(o *v1.MultiNicNodeConfig, managers ...string) *v1.MultiNicNodeConfig {
-	o.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "multinic-bridge", Subresource: "status", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{}}`)}}}
+	o.ManagedFields = []metav1.ManagedFieldsEntry{{Manager: "multinic-bridge", Subresource: "status", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)}}
 	for _, m := range managers {
-		o.ManagedFields = append(o.ManagedFields, metav1.ManagedFieldsEntry{Manager: m, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:interfaces":{},"f:nodeName":{}}}`)}})
+		o.ManagedFields = append(o.ManagedFields, metav1.ManagedFieldsEntry{Manager: m, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:interfaces":{},"f:nodeName":{}}}`)})
 	}
 	return o
 }

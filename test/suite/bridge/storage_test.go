@@ -44,13 +44,20 @@ func fieldDefinition(t *testing.T, versions ...string) string {
 		if kind, _, _ := unstructured.NestedString(crd, "spec", "names", "kind"); kind != v1.NodeConfigKind {
 			continue
 		}
-		all, _, err := unstructured.NestedSlice(crd, "spec", "versions")
+		served, _, err := unstructured.NestedSlice(crd, "spec", "versions")
 		if err != nil {
 			t.Fatal(err)
 		}
-		all = slices.DeleteFunc(all, func(v any) bool { return !slices.Contains(versions, v.(map[string]any)["name"].(string)) })
-		for _, v := range all {
-			v.(map[string]any)["storage"] = v.(map[string]any)["name"] == versions[len(versions)-1]
+		var all []any
+		for _, v := range served {
+			version, ok := v.(map[string]any)
+			if !ok {
+				t.Fatalf("a version is a %T", v)
+			}
+			if slices.ContainsFunc(versions, func(name string) bool { return name == version["name"] }) {
+				version["storage"] = version["name"] == versions[len(versions)-1]
+				all = append(all, version)
+			}
 		}
 		for at, value := range map[string]any{"metadata.name": fieldCRD, "spec.group": fieldGroup, "spec.versions": all,
 			"spec.names.shortNames": []any{"fieldmnnc"}, "spec.names.categories": []any{"field"}} {
@@ -116,14 +123,14 @@ func TestStoredObjectsAreWrittenInTheVersionOfToday(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	all := func() map[string]any {
+	all := func() map[string][]any {
 		t.Helper()
 		list := &unstructured.UnstructuredList{}
 		list.SetGroupVersionKind(schema.GroupVersionKind{Group: fieldGroup, Version: kind.Version, Kind: kind.Kind + "List"})
 		if err := c.admin.List(t.Context(), list); err != nil {
 			t.Fatal(err)
 		}
-		out := map[string]any{}
+		out := map[string][]any{}
 		for _, o := range list.Items {
 			out[o.GetName()] = []any{o.GetUID(), o.GetGeneration(), o.Object["spec"], o.Object["status"], o.GetLabels()}
 		}
@@ -201,7 +208,7 @@ func TestStoredObjectsAreWrittenInTheVersionOfToday(t *testing.T) {
 		t.Errorf("v1alpha1 cannot be taken out: %v", err)
 	}
 	delete(was, "field-04")
-	changed := slices.Clone(was["field-03"].([]any))
+	changed := slices.Clone(was["field-03"])
 	changed[4] = map[string]string{"somebody": "else"}
 	was = maps.Clone(was)
 	was["field-03"] = changed
