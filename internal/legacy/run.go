@@ -153,6 +153,14 @@ func (l *loop) sleep(ctx context.Context, next time.Duration) bool {
 	}
 }
 
+// news says whether there is something new in an object for us. A Node changes with each of its
+// heartbeats: with thousands of them there would be a pass after a pass.
+func news(was, is any) bool {
+	a, ok := was.(*corev1.Node)
+	b, same := is.(*corev1.Node)
+	return !ok || !same || MachineOf(a) != MachineOf(b)
+}
+
 // watch wakes the loop whenever an object of a kind changes.
 func (l *loop) watch(ctx context.Context, o client.Object) error {
 	informer, err := l.cache.GetInformer(ctx, o)
@@ -166,7 +174,12 @@ func (l *loop) watch(ctx context.Context, o client.Object) error {
 		}
 	}
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { wake() }, UpdateFunc: func(any, any) { wake() }, DeleteFunc: func(any) { wake() },
+		AddFunc: func(any) { wake() }, DeleteFunc: func(any) { wake() },
+		UpdateFunc: func(was, is any) {
+			if news(was, is) {
+				wake()
+			}
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("watching: %w", err)
