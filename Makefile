@@ -19,10 +19,8 @@ GO := go
 GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# No vet: lint runs all of it. No symbol table: sixty test binaries are linked, each a quarter faster without. GOGC: compilers, tests and the API servers
-# that they start collect garbage less often. What runs on hosts does not see it.
+# No vet: lint runs all of it. No symbol table: sixty test binaries are linked, each a quarter faster without.
 TEST := -shuffle=on -vet=off -ldflags=-w
-GO_TEST = GOGC=$${GOGC:-400} $(GO) test $(TEST)
 
 # The packages of the product, whose tests need no root; those of the test bed, below test/, do.
 PRODUCT = $(shell $(GO) list ./... | grep -v '^multinicd/test\(/\|$$\)\|^multinicd/tools/image$$')
@@ -53,14 +51,14 @@ demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leav
 	$(GO) run ./test/cmd/demo
 
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/
-# the longest begin; four at a time, since they wait more than they compute. One of the long ones watches a node for an hour.
+# the longest begin; three at a time, since they wait more than they compute. With four a virtual machine took ten minutes to boot. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
 	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO_TEST) -p 4 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
+	$(GO) test $(TEST) -p 3 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12, 13 and testing
@@ -88,8 +86,8 @@ test-vagrant: ## what vagrant/README.md says, and tests on that machine (as root
 # others try fewer hours or objects. Then each is tried without the race detector, which needs cgo and takes five times as long.
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed
-	CGO_ENABLED=1 $(GO_TEST) -race -short $(PRODUCT)
-	$(GO_TEST) $(WHOLE)
+	CGO_ENABLED=1 $(GO) test $(TEST) -race -short $(PRODUCT)
+	$(GO) test $(TEST) $(WHOLE)
 
 # One target at a time, on one processor. What is found lies in testdata/fuzz of its package, and belongs into the tree with its mend.
 .PHONY: fuzz
