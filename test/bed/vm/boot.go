@@ -66,13 +66,13 @@ func (v *VM) PowerOn(ctx context.Context) error {
 	for _, n := range v.nics {
 		n.port = v.world.NextPort()
 	}
-	// In the switch, where its TAPs are. They are gone when it is. It comes before others: a clock that ticks 250 times a second costs an emulated processor the more, the longer it
-	// waits for this machine's.
-	b := &boot{cmd: exec.Command("nsenter", append([]string{"--net=" + v.world.NetNS(), "nice", "-n", "-5", "qemu-system-x86_64"}, v.arguments()...)...), exited: make(chan struct{})}
+	// In the switch, where its TAPs are. They are gone when it is.
+	b := &boot{cmd: exec.Command("nsenter", append([]string{"--net=" + v.world.NetNS(), "nice", "-n", strconv.Itoa(niceness), "qemu-system-x86_64"}, v.arguments()...)...), exited: make(chan struct{})}
 	b.cmd.Stdout, b.cmd.Stderr = log, log
 	if err := v.box.Start(v.group, b.cmd); err != nil {
 		return err
 	}
+	b.prefer()
 	go func() {
 		_ = b.cmd.Wait() // what it says is in the log
 		close(b.exited)
@@ -86,6 +86,15 @@ func (v *VM) PowerOn(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("powering on %s: %w\n%s", v.Name, err, said), v.Kill())
 	}
 	return nil
+}
+
+// niceness of qemu. It comes before others: a clock that ticks 250 times a second costs an emulated processor the more, the longer it waits for this machine's.
+const niceness = -5
+
+// prefer has that count. Where the kernel shares the processors among sessions first (autogroup, sched(7)), the niceness of a process counts within its session only, and qemu
+// has one of its own.
+func (b *boot) prefer() {
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", b.cmd.Process.Pid), []byte(strconv.Itoa(niceness)), 0) // a kernel without it needs none
 }
 
 // begin puts the ports on their segments, and lets the processor run.
