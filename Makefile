@@ -53,7 +53,7 @@ demo: ## one node from nothing: API server, host, two NICs (as root; KEEP=1 leav
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/
 # the longest begin; three at a time, since they wait more than they compute. With four a virtual machine took ten minutes to boot. One of the long ones watches a node for an hour.
 .PHONY: test
-test: ## all tests on the real test bed, installing what they need (as root; 15 min warm, 60 min cold)
+test: ## all tests on the real test bed, installing what they need (as root; on two cores half an hour, from nothing about an hour)
 	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
