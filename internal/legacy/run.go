@@ -143,7 +143,7 @@ func (l *loop) sleep(ctx context.Context, next time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	case <-l.wake:
-	case <-time.After(next):
+	case <-time.After(max(next, time.Second)): // the rest of an interval may be next to nothing
 	}
 	select {
 	case <-ctx.Done():
