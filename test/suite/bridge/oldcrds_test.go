@@ -27,6 +27,25 @@ import (
 // been added to the status since.
 func oldCRD(t *testing.T) string {
 	t.Helper()
+	return editedCRD(t, func(_ map[string]any, versions []map[string]any) []map[string]any {
+		for _, version := range versions {
+			status := []string{"schema", "openAPIV3Schema", "properties", "status", "properties"}
+			for _, field := range [][]string{{"releasedAt"}, {"reportLevel"}, {"interfaceStatuses", "items", "properties", "outcome"}} {
+				at := slices.Concat(status, field)
+				if _, there, err := unstructured.NestedMap(version, at...); !there || err != nil {
+					t.Fatalf("%s: %v", strings.Join(at, "."), err)
+				}
+				unstructured.RemoveNestedField(version, at...)
+			}
+		}
+		return versions
+	})
+}
+
+// editedCRD is the definition of MultiNicNodeConfigs after an edit, which gives the
+// versions that it is to have.
+func editedCRD(t *testing.T, edit func(crd map[string]any, versions []map[string]any) []map[string]any) string {
+	t.Helper()
 	data, err := os.ReadFile(bed.Path(t, "deploy/crds.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -39,25 +58,23 @@ func oldCRD(t *testing.T) string {
 		if kind, _, _ := unstructured.NestedString(crd, "spec", "names", "kind"); kind != v1.NodeConfigKind {
 			continue
 		}
-		versions, _, err := unstructured.NestedSlice(crd, "spec", "versions")
+		found, _, err := unstructured.NestedSlice(crd, "spec", "versions")
 		if err != nil {
 			t.Fatal(err)
 		}
-		for i := range versions {
-			version, ok := versions[i].(map[string]any)
+		var versions []map[string]any
+		for i, v := range found {
+			version, ok := v.(map[string]any)
 			if !ok {
-				t.Fatalf("version %d is a %T", i, versions[i])
+				t.Fatalf("version %d is a %T", i, v)
 			}
-			status := []string{"schema", "openAPIV3Schema", "properties", "status", "properties"}
-			for _, field := range [][]string{{"releasedAt"}, {"reportLevel"}, {"interfaceStatuses", "items", "properties", "outcome"}} {
-				at := slices.Concat(status, field)
-				if _, there, err := unstructured.NestedMap(version, at...); !there || err != nil {
-					t.Fatalf("%s: %v", strings.Join(at, "."), err)
-				}
-				unstructured.RemoveNestedField(version, at...)
-			}
+			versions = append(versions, version)
 		}
-		if err := unstructured.SetNestedSlice(crd, versions, "spec", "versions"); err != nil {
+		var edited []any
+		for _, v := range edit(crd, versions) {
+			edited = append(edited, v)
+		}
+		if err := unstructured.SetNestedSlice(crd, edited, "spec", "versions"); err != nil {
 			t.Fatal(err)
 		}
 		out, err := yaml.Marshal(crd)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/storageversion"
@@ -32,47 +30,21 @@ const (
 // fieldDefinition is the CRD as the field has it, with v1alpha1 alone, or as it is after ours was put over it.
 func fieldDefinition(t *testing.T, versions ...string) string {
 	t.Helper()
-	data, err := os.ReadFile(bed.Path(t, "deploy/crds.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for doc := range strings.SplitSeq(string(data), "\n---\n") {
-		var crd map[string]any
-		if err := yaml.Unmarshal([]byte(doc), &crd); err != nil {
-			t.Fatal(err)
-		}
-		if kind, _, _ := unstructured.NestedString(crd, "spec", "names", "kind"); kind != v1.NodeConfigKind {
-			continue
-		}
-		served, _, err := unstructured.NestedSlice(crd, "spec", "versions")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var all []any
-		for _, v := range served {
-			version, ok := v.(map[string]any)
-			if !ok {
-				t.Fatalf("a version is a %T", v)
-			}
-			if slices.ContainsFunc(versions, func(name string) bool { return name == version["name"] }) {
-				version["storage"] = version["name"] == versions[len(versions)-1]
-				all = append(all, version)
-			}
-		}
-		for at, value := range map[string]any{"metadata.name": fieldCRD, "spec.group": fieldGroup, "spec.versions": all,
+	return editedCRD(t, func(crd map[string]any, all []map[string]any) (kept []map[string]any) {
+		for at, value := range map[string]any{"metadata.name": fieldCRD, "spec.group": fieldGroup,
 			"spec.names.shortNames": []any{"fieldmnnc"}, "spec.names.categories": []any{"field"}} {
 			if err := unstructured.SetNestedField(crd, value, strings.Split(at, ".")...); err != nil {
 				t.Fatal(err)
 			}
 		}
-		out, err := yaml.Marshal(crd)
-		if err != nil {
-			t.Fatal(err)
+		for _, version := range all {
+			if slices.ContainsFunc(versions, func(name string) bool { return name == version["name"] }) {
+				version["storage"] = version["name"] == versions[len(versions)-1]
+				kept = append(kept, version)
+			}
 		}
-		return string(out)
-	}
-	t.Fatal("deploy/crds.yaml has no " + v1.NodeConfigKind)
-	return ""
+		return kept
+	})
 }
 
 // failing fails writes of objects, by their count or their name.
