@@ -147,6 +147,14 @@ func brief(names ...string) []kind { return among(prepared, names) }
 // both are the kinds of these names, prepared or as the cloud made them, and in the long run all.
 func both(names ...string) []kind { return among(kinds, names) }
 
+// onDebian are the releases on which a test runs that says its own host: this one, and in the long run both.
+func onDebian(suite string) []string {
+	if long := prerequisite.Long("bookworm", "trixie"); long != nil {
+		return long
+	}
+	return []string{suite}
+}
+
 func among(kinds []kind, names []string) (out []kind) {
 	if long := prerequisite.Long(kinds...); long != nil {
 		return long

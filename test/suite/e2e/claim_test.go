@@ -49,7 +49,7 @@ const storage = `network:
 
 func TestALinkThatSomebodyElseConfiguresIsRefusedOrTakenOver(t *testing.T) {
 	t.Parallel()
-	for _, suite := range []string{"bookworm", "trixie"} { // netplan 0.106 with systemd 252, 1.1.2 with 257
+	for _, suite := range onDebian("trixie") { // bookworm: netplan 0.106 with systemd 252; trixie: 1.1.2 with 257
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			takesOver(t, suite)

@@ -12,7 +12,7 @@ import (
 )
 
 func TestWhatIsOursIsPutBackAndWhatIsNotStays(t *testing.T) {
-	onKinds(t, both(netplan12, keyfiles12, netplan13+asTheCloud), whatIsOursIsPutBack)
+	onKinds(t, both(netplan12, keyfiles12), whatIsOursIsPutBack)
 }
 
 func whatIsOursIsPutBack(t *testing.T, k kind) {

@@ -53,7 +53,7 @@ var byMachines = []claim{
 		cidr: "192.168.100.20/24"},
 	{name: "Wired connection 1, by the very address", long: true, networkManager: true, script: autoDefault, cidr: "192.168.100.10/24"},
 	{name: "Wired connection 1", networkManager: true, script: autoDefault, cidr: "192.168.100.20/24"},
-	{name: "Wired connection 1 without a router", networkManager: true, script: autoDefault, noRouter: true, cidr: "192.168.100.20/24"},
+	{name: "Wired connection 1 without a router", long: true, networkManager: true, script: autoDefault, noRouter: true, cidr: "192.168.100.20/24"},
 	{name: "the initrd's profile", long: true, networkManager: true, script: "umask 77; printf '%s' '" + initrd + "' >/run/NetworkManager/system-connections/default_connection.nmconnection; nmcli connection reload; nmcli device connect eth1", cidr: "192.168.100.20/24"},
 	{name: "cloud-init's keyfile", networkManager: true, script: "umask 77; cat >/etc/NetworkManager/system-connections/cloud-init-eth1.nmconnection <<END\n" + cloudInitKeyfile("eth1") + "END\nnmcli connection reload; nmcli connection up 'cloud-init eth1'", cidr: "192.168.100.20/24"},
 }
@@ -121,7 +121,8 @@ func TestWhatAMachineWroteGivesWay(t *testing.T) {
 func TestCloudInitWritesTheNICLater(t *testing.T) {
 	t.Parallel()
 	for _, k := range stockKinds(netplan13+asTheCloud, keyfiles12+asTheCloud) {
-		for _, router := range []bool{true, false} {
+		offered := []bool{k.flavour == testhost.Networkd}
+		for _, router := range append(offered, prerequisite.Long(!offered[0])...) {
 			t.Run(fmt.Sprintf("%s, and DHCP offers a router: %t", k.name, router), func(t *testing.T) {
 				t.Parallel()
 				b, server := stockBed(t, func(d *testhost.DHCP) { d.NoRouter = !router })

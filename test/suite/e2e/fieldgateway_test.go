@@ -20,7 +20,7 @@ const onePod = `ip link delete cali0 2>/dev/null || true
 // What a NIC with a gateway answers to Pods goes to the Pods, and not to the gateway. NICs that share a
 // subnet answer by the NIC asked all the same.
 func TestPodsReachANICWithAGateway(t *testing.T) {
-	onKinds(t, brief(netplan12, keyfiles12), podsReachANIC)
+	onKinds(t, brief(netplan12), podsReachANIC)
 }
 
 func podsReachANIC(t *testing.T, k kind) {

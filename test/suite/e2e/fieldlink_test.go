@@ -13,7 +13,7 @@ import (
 // The address that is wanted is there already, with a lifetime, as dhclient leaves it: it stays for
 // good, without a packet lost, and so do routes of others that need it.
 func TestAnAddressWithALifetimeIsMadeToStay(t *testing.T) {
-	onKinds(t, brief(netplan12, keyfiles12), func(t *testing.T, k kind) {
+	onKinds(t, brief(keyfiles12), func(t *testing.T, k kind) {
 		n := kindNode(t, bed.New(t), k, bed.NICs(mac1)...)
 		const lifetime = 12 * time.Second
 		n.must("sh", "-ec", fmt.Sprintf("ip link set eth1 up; ip address add 192.168.100.10/24 dev eth1 valid_lft %[1]d preferred_lft %[1]d; ip route add 203.0.113.0/24 via 192.168.100.1 dev eth1 proto 80", int(lifetime.Seconds())))
@@ -51,7 +51,7 @@ func TestAnAddressWithALifetimeIsMadeToStay(t *testing.T) {
 // Somebody's link lies on a NIC: it is not ours for the asking, and once it is, its child loses
 // neither MTU nor carrier by us.
 func TestANICThatAnotherLinkLiesOn(t *testing.T) {
-	onKinds(t, brief(netplan12, keyfiles12), func(t *testing.T, k kind) {
+	onKinds(t, brief(netplan12), func(t *testing.T, k kind) {
 		n := kindNode(t, bed.New(t), k, bed.NICs(mac1, mac2)...)
 		n.must("sh", "-ec", "ip link set eth1 up; ip link add link eth1 name mv0 type macvlan mode bridge; ip link set mv0 up; ip address add 203.0.113.9/24 dev mv0; ip route add 10.77.0.0/16 via 203.0.113.1")
 		n.quiet()

@@ -12,7 +12,7 @@ import (
 // A NIC comes on a segment with an IPv6 router, on a host that listens to routers as one of a
 // cluster without IPv6 does, or that forwards and listens all the same, as Talos and others set it.
 func TestANICComesWhereARouterAdvertises(t *testing.T) {
-	onKinds(t, brief(netplan12, keyfiles12), func(t *testing.T, k kind) {
+	onKinds(t, brief(keyfiles12), func(t *testing.T, k kind) {
 		for _, c := range []struct{ name, sysctls, more, global string }{
 			{"as a kernel begins", "net.ipv6.conf.default.accept_ra=1 net.ipv6.conf.all.forwarding=0", "", ""},
 			{"as a node that forwards and listens", "net.ipv6.conf.default.accept_ra=2 net.ipv6.conf.all.forwarding=1", "", ""},
@@ -52,7 +52,7 @@ func TestANICComesWhereARouterAdvertises(t *testing.T) {
 // extra NIC has an IPv6 default route and an address when it is taken over.
 func TestAStockHostWithIPv6Routers(t *testing.T) {
 	t.Parallel()
-	for _, k := range stockKinds(netplan13+asTheCloud, keyfiles12+asTheCloud) {
+	for _, k := range stockKinds(netplan13 + asTheCloud) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			b, server := stockBed(t)
@@ -80,7 +80,7 @@ func TestAStockHostWithIPv6Routers(t *testing.T) {
 // IPv6 is off on the host: an object with an IPv6 address is refused before anything is touched,
 // and says by which setting. Switched off on a NIC of ours it comes back, without a fight.
 func TestIPv6IsSwitchedOff(t *testing.T) {
-	onKinds(t, brief(netplan12, keyfiles12), func(t *testing.T, k kind) {
+	onKinds(t, brief(netplan12), func(t *testing.T, k kind) {
 		n := kindNode(t, bed.New(t), k, bed.NICs(mac1)...)
 		const off = "net.ipv6.conf.all.disable_ipv6 = 1\nnet.ipv6.conf.default.disable_ipv6 = 1\n"
 		wish := nodeObject(nicYAML(1, mac1, "192.168.100.10/24", "addresses: [\"2001:db8:1::10/64\"]"))

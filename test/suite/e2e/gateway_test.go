@@ -15,7 +15,7 @@ import (
 // A NIC's traffic leaves by its own gateway, and nobody else's does.
 func TestAGatewayIsForTheNICsOwnTraffic(t *testing.T) {
 	t.Parallel()
-	for _, suite := range []string{"bookworm", "trixie"} {
+	for _, suite := range onDebian("bookworm") {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			gateway(t, suite)

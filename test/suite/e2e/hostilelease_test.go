@@ -12,7 +12,7 @@ import (
 // draw what is behind other routers. All of it goes with the lease, and does not come back.
 func TestWhatAnAttackersLeaseBroughtGoesWhenTheNICIsTaken(t *testing.T) {
 	t.Parallel()
-	for _, k := range stockKinds(netplan13+asTheCloud, keyfiles12+asTheCloud) {
+	for _, k := range stockKinds(netplan13 + asTheCloud) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
 			b, server := stockBed(t, func(o *testhost.DHCP) { o.More = rogue("192.168.100.0/24").More })

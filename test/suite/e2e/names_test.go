@@ -12,8 +12,8 @@ import (
 // cloud-init gives a NIC that it knows its own name back at every boot. The addresses are there all the
 // same, by the MAC; and the name is put right before anybody sets the link up, by no daemon.
 func TestANameOutlivesCloudInit(t *testing.T) {
-	named := slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool {
-		return !k.cloud || k.suite != "bookworm" || k.flavour != testhost.Networkd && k.flavour != testhost.NetworkManager
+	named := slices.DeleteFunc(stockKinds(netplan12+asTheCloud), func(k kind) bool {
+		return k.suite != "bookworm" || k.flavour != testhost.Networkd && k.flavour != testhost.NetworkManager
 	})
 	onKinds(t, named, func(t *testing.T, k kind) {
 		n := kindNode(t, bed.New(t), k, bed.NICs(mac1)...)

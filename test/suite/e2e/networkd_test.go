@@ -12,7 +12,7 @@ import (
 // From the first boot with our YAML on, networkd has the NIC too, with what it read then: each of these makes it act on that.
 func TestAChangeOutlivesWhatNetworkdRemembers(t *testing.T) {
 	t.Parallel()
-	for _, suite := range []string{"bookworm", "trixie"} { // systemd 252, and 257
+	for _, suite := range onDebian("trixie") { // systemd 252, and 257
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			outlivesNetworkd(t, suite)

@@ -13,7 +13,7 @@ import (
 
 func TestFiveNICsInOneSubnetOnTwoHosts(t *testing.T) {
 	t.Parallel()
-	for _, suite := range []string{"bookworm", "trixie"} { // systemd 252, and 257
+	for _, suite := range onDebian("trixie") { // systemd 252, and 257
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			fiveNICs(t, suite)
