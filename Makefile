@@ -19,8 +19,9 @@ GO := go
 GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-# No vet: lint runs all of it. No symbol table: sixty test binaries are linked, each a quarter faster without.
-TEST := -shuffle=on -vet=off -ldflags=-w
+# No vet: lint runs all of it. No symbol table: sixty test binaries are linked, each a quarter faster without. GOGC is the toolchain's: set for all, the
+# tests and the product would inherit it.
+TEST := -shuffle=on -vet=off -ldflags=-w -toolexec 'env GOGC=400'
 
 # The packages of the product, whose tests need no root; those of the test bed, below test/, do.
 PRODUCT = $(shell $(GO) list ./... | grep -v '^multinicd/test\(/\|$$\)\|^multinicd/tools/image$$')
@@ -107,7 +108,7 @@ bench: ## measure, and write docs/performance/ (as root)
 lint: ## gofmt, golangci-lint (go vet is one of its linters), helm lint
 	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs -r ls 2>/dev/null | xargs -r gofmt -l); \
 	 if [ -n "$$files" ]; then echo "not formatted (run gofmt -w):"; echo "$$files"; exit 1; fi
-	$(GOLANGCI_LINT) run --allow-serial-runners ./...
+	GOGC=$${GOGC:-400} $(GOLANGCI_LINT) run --allow-serial-runners ./...
 	@$(HELM) lint --quiet --strict charts/multinic
 
 # The plain manifests are the chart's: deploy/NAME.yaml is templates/NAME.yaml with the default values, and with what is named here. Without the
