@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"sync"
 	"testing"
 
@@ -28,6 +29,9 @@ type sharedCluster struct {
 // tests wait for them most of the time.
 const atOnce = "4"
 
+// gcPercent is GOGC of the tests' own processes, which decode much and keep little. What they start does not inherit it.
+const gcPercent = 400
+
 // Main is for a package's TestMain, `os.Exit(bed.Main(m))`: its tests then share one control plane, which is
 // started by the first that asks for it. Each has to use nodes of its own names. What runs beside it for all of
 // them is ended by the functions in first, before it.
@@ -42,6 +46,7 @@ func Main(m *testing.M, first ...func() error) int {
 			return 1
 		}
 	}
+	debug.SetGCPercent(gcPercent)
 	code := m.Run()
 	for _, end := range first {
 		if err := end(); err != nil {
