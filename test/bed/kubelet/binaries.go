@@ -215,3 +215,36 @@ func copyFile(from, to string) error {
 	}
 	return out.Close()
 }
+
+// podPlugins give a Pod a part of a NIC of its node, or the NIC. They are of the same module, and apart from the programs, which few tests need.
+var podPlugins = []string{
+	"github.com/containernetworking/plugins/plugins/main/macvlan",
+	"github.com/containernetworking/plugins/plugins/main/ipvlan",
+	"github.com/containernetworking/plugins/plugins/main/host-device",
+	"github.com/containernetworking/plugins/plugins/ipam/static",
+}
+
+// PluginDir is where PodPlugins lie on a node.
+const PluginDir = "/opt/cni/bin"
+
+// PodPlugins returns a folder that lies over a host's root file system (testhost.Options.Over) with the CNI plugins macvlan, ipvlan, host-device and
+// static. They are built once per version, in seconds.
+func PodPlugins(ctx context.Context, logf artifact.Logf) (string, error) {
+	root, err := artifact.RepositoryRoot()
+	if err != nil {
+		return "", err
+	}
+	module := filepath.Join(root, "test", "bed", "kubelet", "module")
+	version, err := moduleVersion(ctx, module, "github.com/containernetworking/plugins")
+	if err != nil {
+		return "", err
+	}
+	m := artifact.Module{Dir: module, Flags: []string{"-trimpath", "-ldflags", "-s -w"}}
+	return artifact.Make(ctx, logf, "cni-"+version+"-"+artifact.Key(append(podPlugins, m.Flags...)...), func(ctx context.Context, dir string) error {
+		bin := filepath.Join(dir, PluginDir)
+		if err := os.MkdirAll(bin, 0o755); err != nil {
+			return fmt.Errorf("making %s: %w", bin, err)
+		}
+		return artifact.Build(ctx, m, bin, podPlugins...)
+	})
+}
