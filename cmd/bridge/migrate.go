@@ -29,6 +29,7 @@ func migrateCommand() *cli.Command {
 					&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "table or json"},
 				},
 			},
+			preflightCommand(),
 			storageCommand(),
 		},
 	}
