@@ -13,14 +13,14 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"unicode/utf8"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
 	"multinicd/internal/config"
 )
 
-//go:generate go test . -run TestConfigurationPageHoldsTheReference -update
+//go:generate go test . -run TestConfigurationPageHoldsTheReference|TestKoreanPagesHoldHeadingsAndCode -update
 
 var update = flag.Bool("update", false, "write the generated parts of docs/ anew")
 
@@ -158,6 +158,12 @@ func TestEveryPageOfDocsIsInItsIndex(t *testing.T) {
 	index := read(t, "docs/README.md")
 	for _, page := range pages(t) {
 		inDocs, ok := strings.CutPrefix(page, "docs/")
+		if filepath.Dir(page) == "docs/ko" && inDocs != "ko/README.md" { // these have an index of their own
+			if name := filepath.Base(page); !strings.Contains(read(t, "docs/ko/README.md"), "("+name+")") || korean[page] == "" {
+				t.Errorf("docs/ko/README.md does not lead to %s, or the test of Korean pages does not know it", name)
+			}
+			continue
+		}
 		if ok && inDocs != "README.md" && !strings.Contains(index, "("+inDocs+")") {
 			t.Errorf("docs/README.md does not lead to %s", page)
 		}
@@ -226,7 +232,7 @@ func TestTheVersionHasASectionInTheChangelog(t *testing.T) {
 func TestPagesAreWrapped(t *testing.T) {
 	const columns = 100
 	for _, page := range pages(t) {
-		if page != "README.md" && page != "CONTRIBUTING.md" && filepath.Dir(page) != "docs" {
+		if dir := filepath.Dir(page); page != "README.md" && page != "README.ko.md" && page != "CONTRIBUTING.md" && dir != "docs" && dir != "docs/ko" {
 			continue
 		}
 		code, n := false, 0
@@ -236,11 +242,22 @@ func TestPagesAreWrapped(t *testing.T) {
 			if strings.HasPrefix(line, "```") {
 				code = !code
 			}
-			if !code && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "<!--") && utf8.RuneCountInString(line) > columns {
+			if !code && !strings.HasPrefix(line, "|") && !strings.HasPrefix(line, "<!--") && width(line) > columns {
 				t.Errorf("%s:%d has more than %d columns", page, n, columns)
 			}
 		}
 	}
+}
+
+// width is how many columns a line has in a terminal. A Hangul syllable has two.
+func width(line string) int {
+	n := 0
+	for _, r := range line {
+		if n++; unicode.Is(unicode.Hangul, r) {
+			n++
+		}
+	}
+	return n
 }
 
 // pages lists the Markdown pages of the repository, without those of test data.

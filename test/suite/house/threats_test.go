@@ -61,7 +61,7 @@ func hasTest(t *testing.T, folder, test string) bool {
 // A report to an address that nobody reads is lost, and a key whose fingerprint nobody knows proves nothing.
 func TestPlaceholdersAreNamedWhileTheyAreThere(t *testing.T) {
 	const address, fingerprint = "security@example.com", "0000 0000 0000 0000 0000  0000 0000 0000 0000 0000"
-	for placeholder, pages := range map[string][]string{address: {"README.md"}, fingerprint: {"README.md", "docs/verify.md"}} {
+	for placeholder, pages := range map[string][]string{address: {"README.md", "README.ko.md"}, fingerprint: {"README.md", "README.ko.md", "docs/verify.md"}} {
 		there := strings.Contains(read(t, "SECURITY.md"), placeholder)
 		for _, page := range pages {
 			if named := strings.Contains(read(t, page), placeholder); there != named {
