@@ -84,7 +84,7 @@ func (r *Loop) cleanups(ctx context.Context, objects map[types.UID]*v1.MultiNicN
 		all = append(all, c)
 	}
 	r.asked = asked
-	limit, err := r.Options.limit(len(objects))
+	limit, err := r.Options.Limit(len(objects))
 	if err != nil {
 		return nil, false, err
 	}

@@ -39,12 +39,12 @@ func (o Options) Check() error {
 	if o.StopAfter < 0 {
 		return fmt.Errorf("to stop after %d failed nodes means nothing; 0: never", o.StopAfter)
 	}
-	_, err := o.limit(1)
+	_, err := o.Limit(1)
 	return err
 }
 
-// limit is how many of total nodes may be in change at once.
-func (o Options) limit(total int) (int, error) {
+// Limit is how many of total nodes may be in change at once.
+func (o Options) Limit(total int) (int, error) {
 	text, percent := strings.CutSuffix(o.Max, "%")
 	n, err := strconv.Atoi(text)
 	switch {
@@ -105,7 +105,7 @@ type Out struct {
 // generation no longer counts, so that a corrected change goes on by itself.
 func Judge(nodes []Node, o Options) (Out, error) {
 	var out Out
-	limit, err := o.limit(len(nodes))
+	limit, err := o.Limit(len(nodes))
 	if err != nil {
 		return out, err
 	}
