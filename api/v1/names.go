@@ -50,6 +50,10 @@ const (
 	// now on. Whoever owns the object sets the annotation, and the new owner removes it.
 	HandOverAnnotation = "multinic.io/hand-over-to"
 
+	// MigratedAnnotation on a MultiNicNodeConfig names the publisher to which the object belonged
+	// until `multinic-bridge migrate run`. `migrate rollback` gives the object back to it.
+	MigratedAnnotation = "multinic.io/migrated-from"
+
 	// ReservedIDsAnnotation on a MultiNicNodeConfig has the ids that NICs had which are gone from
 	// the object, as JSON. internal/publish writes it.
 	ReservedIDsAnnotation = "multinic.io/reserved-ids"

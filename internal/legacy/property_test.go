@@ -107,7 +107,7 @@ func apply(t *rapid.T, e Entry, objects map[string]*v1.MultiNicNodeConfig) {
 	}
 	have := objects[e.Node]
 	given := have != nil && have.Annotations[v1.HandOverAnnotation] == v1.PublisherLegacy
-	if have != nil && !given && (have.Labels[v1.PublisherLabel] != v1.PublisherLegacy || takenBy(have) != "") {
+	if have != nil && !given && (have.Labels[v1.PublisherLabel] != v1.PublisherLegacy || TakenBy(have) != "") {
 		t.Fatalf("%s, and the object is somebody else's", told(e))
 	}
 	if _, errs := e.Object.Validate(); len(errs) > 0 {

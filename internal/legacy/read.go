@@ -129,19 +129,30 @@ func (r *reader) node(data []byte) error {
 
 // old reads an older object, and notes what in it is known to nobody.
 func (r *reader) old(name string, data []byte) error {
+	o, lost, err := ReadOlder(name, data)
+	if err != nil {
+		return err
+	}
+	r.lost = append(r.lost, lost...)
+	r.Old = append(r.Old, o)
+	return nil
+}
+
+// ReadOlder reads an older object from JSON. The sentences say what in it is known to nobody.
+func ReadOlder(name string, data []byte) (*v1.MultiNicBizConfig, []string, error) {
 	var o v1.MultiNicBizConfig
 	unknown, err := strictjson.UnmarshalStrict(data, &o)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", v1.BizConfigKind, name, err)
+		return nil, nil, fmt.Errorf("%s %s: %w", v1.BizConfigKind, name, err)
 	}
+	var lost []string
 	for _, u := range unknown[:min(len(unknown), maxLost)] {
-		r.lost = append(r.lost, fmt.Sprintf("%s: %v", name, u))
+		lost = append(lost, fmt.Sprintf("%s: %v", name, u))
 	}
 	if more := len(unknown) - maxLost; more > 0 {
-		r.lost = append(r.lost, fmt.Sprintf("%s: and %d more such fields", name, more))
+		lost = append(lost, fmt.Sprintf("%s: and %d more such fields", name, more))
 	}
-	r.Old = append(r.Old, &o)
-	return nil
+	return &o, lost, nil
 }
 
 // MachineOf is what the publisher reads of a Node. A provider id that only repeats the Node's name,

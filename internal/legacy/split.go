@@ -53,6 +53,9 @@ const (
 // owner is how the entries are taken: a NIC that leaves a list goes, unless it was the node's last.
 var owner = publish.Owner{Name: v1.PublisherLegacy, Removals: publish.RemovalsApply}
 
+// Publisher is who writes the objects of entries, and how.
+func Publisher() publish.Owner { return owner }
+
 // Judge says what is to be done about each entry, in the order of the older objects and of their
 // entries. It is a pure function. An entry that is refused holds no other one up. A node without an
 // entry is not spoken of: its object stays as it is.
@@ -74,7 +77,7 @@ func (w World) Judge() []Entry {
 	for i := range entries {
 		e := &entries[i]
 		have := objects[e.Node]
-		switch by := takenBy(have); {
+		switch by := TakenBy(have); {
 		case e.Action == publish.Refused:
 		case e.Name != "" && e.Name != e.Node && nodes[e.Name]:
 			e.refuse(NameOfAnother, fmt.Sprintf("the instance %s is Node %s, and attachedNodeName is that of another Node, %s: correct one of the two", e.InstanceID, e.Node, e.Name))
@@ -171,10 +174,10 @@ func twins(entries []Entry) []string {
 	return out
 }
 
-// takenBy says who wrote the NICs of an object of ours last; "" if this publisher did, if the object
+// TakenBy says who wrote the NICs of an object of ours last; "" if this publisher did, if the object
 // is not ours, and if the object does not say (kubectl prints no managedFields). A publisher that
 // knows nothing of our label takes an object over by writing it.
-func takenBy(o *v1.MultiNicNodeConfig) string {
+func TakenBy(o *v1.MultiNicNodeConfig) string {
 	if o == nil || o.Labels[v1.PublisherLabel] != owner.Name || o.Annotations[v1.HandOverAnnotation] == owner.Name || o.Spec.Interfaces == nil {
 		return ""
 	}
