@@ -115,7 +115,7 @@ func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 		"Service multinic-system/publishers", "NetworkPolicy multinic-system/multinic-intake", "ServiceMonitor multinic-system/multinic-intake",
 		"Deployment multinic-system/multinic-openstack", "ServiceAccount multinic-system/multinic-openstack", "Role multinic-system/multinic-openstack", "ClusterRole /multinic-openstack",
 		"NetworkPolicy multinic-system/multinic-openstack", "ServiceMonitor multinic-system/multinic-openstack", "Service multinic-system/multinic-openstack-metrics",
-		"Deployment multinic-system/multinic-legacy", "ServiceAccount multinic-system/multinic-legacy", "Role multinic-system/multinic-legacy", "ClusterRole /multinic-legacy",
+		"Deployment multinic-system/multinic-legacy", "ServiceAccount multinic-system/multinic-legacy", "Role multinic-system/multinic-legacy", "ClusterRole /multinic-legacy", "ClusterRole /multinic-migration", "Role multinic-system/multinic-migration",
 		"NetworkPolicy multinic-system/multinic-legacy", "ServiceMonitor multinic-system/multinic-legacy", "Service multinic-system/multinic-legacy-metrics",
 		"ValidatingAdmissionPolicy /multinic-legacy-bounds", "ValidatingAdmissionPolicyBinding /multinic-legacy-bounds",
 		"ValidatingAdmissionPolicy /multinic-legacy-readonly", "ValidatingAdmissionPolicyBinding /multinic-legacy-readonly",
