@@ -111,7 +111,7 @@ func keep[T any](into *[]T, items []T) { *into = append(*into, items...) }
 
 func (l *looker) definitions() error {
 	kind := schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"}
-	return l.anyOf("CustomResourceDefinitions", kind, func(o *unstructured.Unstructured) error {
+	return l.anyOf(definitions, kind, func(o *unstructured.Unstructured) error {
 		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
 		if !slices.Contains([]string{v1.Group, older, operators}, group) {
 			return nil

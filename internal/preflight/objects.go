@@ -11,7 +11,8 @@ import (
 // definitions notes what would hurt about the CRDs.
 func (r *Report) definitions(all []Definition) {
 	install := "helm install multinic charts/multinic -n " + v1.SystemNamespace + " --take-ownership, or kubectl apply --server-side --force-conflicts -f deploy/crds.yaml"
-	if !slices.ContainsFunc(all, func(d Definition) bool { return d.Metadata.Name == nodeConfigs }) {
+	unseen := slices.ContainsFunc(r.Unseen, func(u string) bool { return strings.HasPrefix(u, definitions+": ") })
+	if !unseen && !slices.ContainsFunc(all, func(d Definition) bool { return d.Metadata.Name == nodeConfigs }) {
 		r.add("definition-missing", true, []string{"CustomResourceDefinition " + nodeConfigs}, "it is not there: the cluster knows no object of a node", install)
 	}
 	for _, d := range all {

@@ -102,6 +102,8 @@ const (
 	resourcePolicy = "helm.sh/resource-policy"
 	// nodeConfigs is the CRD of the objects of nodes.
 	nodeConfigs = "multinicnodeconfigs." + v1.Group
+	// definitions is how CRDs are called in Unseen.
+	definitions = "CustomResourceDefinitions"
 	// lately is how long ago the agent may have written for one to think that it runs.
 	lately = time.Hour
 )

@@ -109,7 +109,8 @@ var rows = map[string]struct {
 	})}}, []string{"stored-old: CustomResourceDefinition " + nodeConfigs}},
 	"ours goes": {Cluster{Definitions: []Definition{with(definition(nodeConfigs, v1.Group, "v1"), func(d *Definition) { d.Metadata.DeletionTimestamp = &metav1.Time{Time: now} })}},
 		[]string{"!definition-going: CustomResourceDefinition " + nodeConfigs}},
-	"no definition": {Cluster{Definitions: []Definition{definition("multinicbizconfigs."+older, older, "v1")}}, []string{"!definition-missing: CustomResourceDefinition " + nodeConfigs}},
+	"no definition":                     {Cluster{Definitions: []Definition{definition("multinicbizconfigs."+older, older, "v1")}}, []string{"!definition-missing: CustomResourceDefinition " + nodeConfigs}},
+	"definitions that must not be seen": {Cluster{Definitions: []Definition{}, Unseen: []string{"CustomResourceDefinitions: no"}}, nil},
 	"the field's operator": {Cluster{Definitions: []Definition{definition(nodeConfigs, v1.Group, "v1"), definition("openstackconfigs."+operators, operators, "v1alpha1")}},
 		[]string{"operator-there: CustomResourceDefinition openstackconfigs." + operators}},
 	"objects": {Cluster{Objects: []Object{
@@ -147,7 +148,7 @@ func TestJudge(t *testing.T) {
 				row.in.Definitions = []Definition{definition(nodeConfigs, v1.Group, "v1", "v1alpha1")}
 			}
 			var got []string
-			first := 0
+			first := len(row.in.Unseen)
 			for _, f := range Judge(row.in).Findings {
 				tried[f.ID] = true
 				line := f.ID + ": " + strings.Join(f.Objects, ", ")

@@ -29,7 +29,7 @@ func (r Report) Table(out io.Writer) error {
 		if f.First {
 			first = "yes"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", first, f.ID, terminal.Line(brief(f.Objects), 400), terminal.Line(f.What+". "+f.Do, 1000))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", first, f.ID, terminal.Line(brief(f.Objects), 110), terminal.Line(f.What+". "+f.Do, 1000))
 	}
 	for _, u := range r.Unseen {
 		fmt.Fprintf(w, "yes\tnot-seen\t-\t%s\n", terminal.Line("could not be looked at: "+u, 1000))
