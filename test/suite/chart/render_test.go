@@ -98,6 +98,38 @@ func TestWhatCredentialsLeanOnOutlivesTheRelease(t *testing.T) {
 	}
 }
 
+// In the last phase nothing of ours has to do with the older object, and its definition may be left out.
+func TestNothingTouchesTheOlderObjectInTheEnd(t *testing.T) {
+	const definition, plural = "CustomResourceDefinition /multinicbizconfigs.multinic.io", "multinicbizconfigs"
+	with, err := render(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := render(t, "--set", "crds.older=false")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, there := with[definition]; !there {
+		t.Errorf("%s is not there by default", definition)
+	}
+	if want := len(with) - 1; len(without) != want {
+		t.Errorf("without the definition there are %d objects, want %d", len(without), want)
+	}
+	for key, o := range without {
+		// That policy says who may write its status: nobody that there is.
+		if key != "ValidatingAdmissionPolicy /multinic-status" && (key == definition || len(o.verbs(plural)) > 0 || len(o.verbs(plural+"/status")) > 0 || strings.Contains(string(o.Spec), plural)) {
+			t.Errorf("%s is about the older object", key)
+		}
+	}
+	all, err := render(t, everything...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if role := all["Role multinic-system/multinic-legacy"]; len(role.verbs(plural)) == 0 {
+		t.Error("while there is a publisher of the older object it may not read it: this test looks for the wrong thing")
+	}
+}
+
 func TestOptionalPartsAreThereWhenAskedFor(t *testing.T) {
 	with, err := render(t, everything...)
 	if err != nil {
