@@ -3,6 +3,7 @@ package house
 import (
 	"crypto/sha1"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,7 +33,8 @@ var korean = map[string]string{
 const untranslated = "*이 절은 아직 한국어로 옮기지 않았습니다. [영어 원문](%s)을 보십시오.*"
 
 func TestKoreanPagesHoldHeadingsAndCode(t *testing.T) {
-	for path, original := range korean {
+	for _, path := range slices.Sorted(maps.Keys(korean)) {
+		original := korean[path]
 		english, text := read(t, original), read(t, path)
 		if *update {
 			mended := mend(english, text, toEnglish(t, path, original))
@@ -55,7 +57,8 @@ func TestKoreanPagesHoldHeadingsAndCode(t *testing.T) {
 
 // The digest is the one by which git knows the page, so that git shows what has changed since.
 func TestKoreanPagesSayHowOldTheyAre(t *testing.T) {
-	for path, original := range korean {
+	for _, path := range slices.Sorted(maps.Keys(korean)) {
+		original := korean[path]
 		english, text := read(t, original), read(t, path)
 		made, now := madeFrom(text, original), digest(english)
 		switch {
@@ -80,7 +83,8 @@ func TestKoreanPagesLeadToKoreanPages(t *testing.T) {
 	for path, original := range korean {
 		twin[original] = path
 	}
-	for path, original := range korean {
+	for _, path := range slices.Sorted(maps.Keys(korean)) {
+		original := korean[path]
 		if !strings.Contains(read(t, path), "[English]("+toEnglish(t, path, original)+")") {
 			t.Errorf("%s does not lead to %s", path, original)
 		}
@@ -168,6 +172,9 @@ func compose(sections []section) string {
 	var page strings.Builder
 	for _, s := range sections {
 		if s.level > 1 {
+			if !strings.HasSuffix(page.String(), "\n\n") {
+				page.WriteString("\n")
+			}
 			fmt.Fprintf(&page, "<a id=%q></a>\n", s.anchor)
 		}
 		if s.level > 0 {
@@ -281,23 +288,7 @@ func prose(page string) string {
 // a note and its code. No Korean sentence is taken away: a section that English has no more is for a person to remove.
 func mend(english, text, link string) string {
 	want, got := parse(english), parse(text)
-	var added, gone []int
-	for i, w := range want {
-		if !slices.ContainsFunc(got, w.is) {
-			added = append(added, i)
-		}
-	}
-	for i, g := range got {
-		if !slices.ContainsFunc(want, g.is) {
-			gone = append(gone, i)
-		}
-	}
-	if slices.EqualFunc(added, gone, func(a, g int) bool { return want[a].level == got[g].level }) {
-		for i := range added { // these were renamed
-			got[gone[i]].anchor = want[added[i]].anchor
-		}
-		gone = nil
-	}
+	renamed(want, got)
 	var page []section
 	for _, w := range want {
 		i := slices.IndexFunc(got, w.is)
@@ -308,11 +299,47 @@ func mend(english, text, link string) string {
 		}
 		got[i].level = w.level
 		page = append(page, withCode(got[i], w.code()))
-		for i++; slices.Contains(gone, i); i++ {
+		for i++; i < len(got) && !slices.ContainsFunc(want, got[i].is); i++ {
 			page = append(page, got[i])
 		}
 	}
-	return compose(page)
+	return strings.TrimRight(compose(page), "\n") + "\n"
+}
+
+// renamed gives Korean sections the anchors that they have in English now: to those whose code says which they are, and
+// to those that are as many as the English ones between the same two neighbours.
+func renamed(want, got []section) {
+	for i := range got {
+		if len(got[i].code()) == 0 || slices.ContainsFunc(want, got[i].is) {
+			continue
+		}
+		if j := slices.IndexFunc(want, func(w section) bool {
+			return w.level == got[i].level && slices.Equal(w.code(), got[i].code()) && !slices.ContainsFunc(got, w.is)
+		}); j >= 0 {
+			got[i].anchor = want[j].anchor
+		}
+	}
+	added, gone := strangers(want, got), strangers(got, want)
+	for after, a := range added {
+		if g := gone[after]; slices.EqualFunc(a, g, func(a, g int) bool { return want[a].level == got[g].level }) {
+			for k := range a {
+				got[g[k]].anchor = want[a[k]].anchor
+			}
+		}
+	}
+}
+
+// strangers are the places of the sections that the other page does not have, by the last one before them that it has.
+func strangers(page, other []section) map[string][]int {
+	all, after := map[string][]int{}, ""
+	for i, s := range page {
+		if slices.ContainsFunc(other, s.is) {
+			after = s.anchor
+		} else {
+			all[after] = append(all[after], i)
+		}
+	}
+	return all
 }
 
 // withCode gives a section these blocks of code. Those at its beginning and at its end that are right stay where they
@@ -416,6 +443,11 @@ func TestMend(t *testing.T) {
 		{name: "a new section", from: "## What's there", to: "## New\n\nText.\n\n```\nrun\n```\n\n## What's there", differs: true,
 			untold:     []string{`"New" is not translated`},
 			koreanFrom: "<a id=\"whats-there\">", koreanTo: "<a id=\"new\"></a>\n## New\n\n" + strings.Replace(untranslated, "%s", "../a.md#new", 1) + "\n\n```\nrun\n```\n\n<a id=\"whats-there\">"},
+		{name: "a new section behind another heading", from: "## On Debian\n", to: "## New\n\nText.\n\n## On Debian and Ubuntu\n", differs: true,
+			untold: []string{`"New" is not translated`}, koreanFrom: "<a id=\"on-debian\">", koreanTo: "<a id=\"new\"></a>\n## New\n\n" +
+				strings.Replace(untranslated, "%s", "../a.md#new", 1) + "\n\n<a id=\"on-debian-and-ubuntu\">"},
+		{name: "a new section at the end", from: "there\n\nText.\n", to: "there\n\nText.\n\n## New\n\nText.\n", differs: true, untold: []string{`"New" is not translated`},
+			koreanFrom: "파일\n\n글.\n", koreanTo: "파일\n\n글.\n\n<a id=\"new\"></a>\n## New\n\n" + strings.Replace(untranslated, "%s", "../a.md#new", 1) + "\n"},
 		{name: "a section that goes", from: "\n## What's there\n\nText.\n", to: "", differs: true, still: true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
