@@ -63,16 +63,17 @@ func fleetCommand() *cli.Command {
 			"wanted now, since somebody changed them: another writer keeps doing so, or they are being put back. What was put back\n" +
 			"leaves nothing there: the node's log and its metric multinicd_repairs_total tell of it.\n" +
 			"A node whose object is gone is listed, without state, until the bridge has taken its last report over: \"no object\",\n" +
-			"and whether it has said to keep its NICs or to have given them back. --selector and --not-ready leave it out.",
+			"and whether it has said to keep its NICs or to have given them back. --selector and --not-ready leave it out.\n" +
+			"--web serves the same as a page in a browser of this machine, with your own rights, until ctrl-c (docs/fleet.md).",
 		Action: listFleet,
-		Flags: []cli.Flag{
+		Flags: append(webFlags(), []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, wide, json or yaml"},
 			&cli.StringSliceFlag{Name: "state", Usage: "only nodes in `STATE`: Pending, InProgress, Configured, Failed"},
 			&cli.StringSliceFlag{Name: "reason", Usage: "only nodes whose Ready, Degraded or a NIC has `REASON`"},
 			&cli.StringFlag{Name: "selector", Aliases: []string{"l"}, Usage: "only nodes whose objects have these `LABELS`"},
 			&cli.BoolFlag{Name: "not-ready", Usage: "only nodes that are not Ready"},
 			&cli.StringFlag{Name: "kubeconfig", Usage: "`FILE` that says how to reach the API server; absent: $KUBECONFIG, then ~/.kube/config, then the Pod's own credential"},
-		},
+		}...),
 	}
 }
 
@@ -88,6 +89,9 @@ func listFleet(c *cli.Context) error {
 	selector, err := labels.Parse(c.String("selector"))
 	if err != nil {
 		return fmt.Errorf("%w: reading --selector: %w", errUsage, err)
+	}
+	if c.Bool("web") || c.IsSet("port") {
+		return serveFleet(c, selector, states)
 	}
 	a, err := newAdmin(c.String("kubeconfig"))
 	if err != nil {

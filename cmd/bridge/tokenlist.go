@@ -17,6 +17,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -31,7 +32,8 @@ type admin struct {
 	ca     []byte // PEM; nil where the kubeconfig has none
 }
 
-func newAdmin(kubeconfig string) (*admin, error) {
+// adminConfig is the way to the API server that a kubeconfig names, or that kubectl would take.
+func adminConfig(kubeconfig string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
 	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
@@ -42,10 +44,18 @@ func newAdmin(kubeconfig string) (*admin, error) {
 		return nil, fmt.Errorf("reading kubeconfig: %w", err)
 	}
 	cfg.UserAgent = "multinic-bridge/" + version
-	cfg.Timeout = time.Minute // of one call; no command watches
 	// The API server itself holds back whom it must. The default of five calls a second would be
 	// half an hour for ten thousand nodes.
 	cfg.QPS = -1
+	return cfg, nil
+}
+
+func newAdmin(kubeconfig string) (*admin, error) {
+	cfg, err := adminConfig(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	cfg.Timeout = time.Minute // of one call; nobody watches by this client
 	a := &admin{server: cfg.Host, ca: cfg.CAData}
 	if a.ca == nil && cfg.CAFile != "" {
 		if a.ca, err = os.ReadFile(cfg.CAFile); err != nil {
