@@ -10,7 +10,8 @@
 // is written, and where systemd is told a line.
 //
 // Start reading at Writer and Plain. Writer keeps escape sequences away, but cannot know which line
-// breaks are ours: Plain, Line and Text do that, before a text is put together.
+// breaks are ours: Plain, Line and Text do that, before a text is put together. Print makes the
+// colours; Watch shows a text again when it changes, and Progress how far something has come.
 package terminal
 
 import (

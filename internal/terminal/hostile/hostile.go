@@ -75,3 +75,26 @@ func Check(t *testing.T, printed string) {
 		}
 	}
 }
+
+// CheckWrapped is Check of a text that was wrapped. There a line may go on with any word, but it is
+// indented more than the line that it goes on with, and so more than a line of ours would be.
+func CheckWrapped(t *testing.T, printed string) {
+	t.Helper()
+	lines := strings.Split(printed, "\n")
+	indent := func(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
+	for i, line := range lines {
+		if !strings.HasPrefix(strings.TrimLeft(line, " \t"), forged) {
+			continue
+		}
+		before := i - 1
+		for before >= 0 && indent(lines[before]) == indent(line) {
+			before--
+		}
+		if before < 0 || indent(lines[before]) > indent(line) {
+			t.Errorf("line %d is forged:\n%s", i+1, printed)
+			return
+		}
+		lines[i] = "."
+	}
+	Check(t, strings.Join(lines, "\n"))
+}
