@@ -1,20 +1,15 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	v1 "multinicd/api/v1"
-	"multinicd/internal/daemon"
 	"multinicd/internal/daemon/status"
-	"multinicd/internal/terminal"
 )
 
 func newApp() *cli.App {
@@ -30,6 +25,7 @@ func newApp() *cli.App {
 
 func commands() *cli.App {
 	dryRun := func(usage string) cli.Flag { return &cli.BoolFlag{Name: "dry-run", Usage: usage} }
+	verbose := &cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "say why, too: who configures what, and how we know"}
 	output := &cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table or json", Value: "table"}
 	file := &cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the MultiNicNodeConfig from `FILE` (YAML or JSON, - for standard input), not from the API server"}
 	return &cli.App{
@@ -51,17 +47,18 @@ func commands() *cli.App {
 			{Name: "run", Usage: "serve: keep the NICs as the object says (what multinicd.service runs)", Action: runCommand},
 			{Name: "apply", Usage: "make the NICs as the object says, once", Action: applyCommand, Flags: []cli.Flag{file,
 				dryRun("only say what would be done, as plan does"),
-				&cli.DurationFlag{Name: "wait", Usage: "wait as long as `TIME` for another multinicd to end"}, output}},
-			{Name: "plan", Usage: "say what apply would do, and change nothing; the exit code is that of apply if every change goes well", Action: planCommand, Flags: []cli.Flag{file, output}},
+				&cli.DurationFlag{Name: "wait", Usage: "wait as long as `TIME` for another multinicd to end"}, output, verbose}},
+			{Name: "plan", Usage: "say what apply would do, and change nothing; the exit code is that of apply if every change goes well", Action: planCommand, Flags: []cli.Flag{file, output, verbose}},
 			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{
-				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table, json, or metrics for node_exporter's textfile collector", Value: "table"}}},
+				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table, json, or metrics for node_exporter's textfile collector", Value: "table"}, verbose,
+				&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on until ctrl-c: show the status anew when it changes"}}},
 			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{
 				dryRun("only say what would be done"),
 				&cli.BoolFlag{Name: "undo", Usage: "end a rollback: go on with the object as it is"}, output}},
 			{Name: "recover", Usage: "undo a change that a crash cut off and give the NICs their names, without bus or API (what multinicd-recover.service runs before the network managers)", Action: recoverCommand},
 			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: cleanupCommand, Flags: []cli.Flag{
 				dryRun("only say what would be done"), output}},
-			{Name: "doctor", Usage: "say what would bite on this host, with evidence and advice; change nothing (exit code 1: something must be done)", Action: doctorCommand, Flags: []cli.Flag{output}},
+			{Name: "doctor", Usage: "say what would bite on this host, with evidence and advice; change nothing (exit code 1: something must be done)", Action: doctorCommand, Flags: []cli.Flag{output, verbose}},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
 				&cli.StringFlag{Name: "token-file", Usage: "join `FILE` as multinic-bridge token create wrote it: the join token and the CA"},
@@ -120,7 +117,7 @@ func applyCommand(c *cli.Context) error {
 	if err != nil && said.Node == "" {
 		return err
 	}
-	if werr := write(c.App.Writer, c.String("output"), said, status.Node.Table); werr != nil {
+	if werr := write(c, said, status.Node.Table); werr != nil {
 		return werr
 	}
 	if code := said.ExitCode(); code != exitDone || err != nil {
@@ -145,54 +142,13 @@ func planCommand(c *cli.Context) error {
 func show(c *cli.Context) func(preview, error) error {
 	return func(p preview, err error) error {
 		if err == nil {
-			err = write(c.App.Writer, c.String("output"), p, preview.Text)
+			err = write(c, p, preview.Text)
 		}
 		if err == nil && p.code != exitDone {
 			err = exitError{p.code, nil}
 		}
 		return err
 	}
-}
-
-func statusCommand(c *cli.Context) error {
-	metrics := c.String("output") == "metrics"
-	if err := checkOutput(c); err != nil && (!metrics || c.Args().Present()) {
-		return err
-	}
-	cfg, err := loadConfig(c)
-	if err != nil {
-		return err
-	}
-	r, err := ask(cfg.Status.Socket, daemon.AskStatus, 5*time.Second)
-	if err != nil {
-		return exitError{exitFailed, fmt.Errorf("%w; is it running? See: systemctl status multinicd", err)}
-	}
-	if metrics {
-		_, err := io.WriteString(c.App.Writer, terminal.Plain(r.Status).Metrics())
-		return err
-	}
-	return write(c.App.Writer, c.String("output"), r.Status, status.Node.Table)
-}
-
-// ask sends a request to the running daemon.
-func ask(socket, request string, patience time.Duration) (daemon.Reply, error) {
-	var r daemon.Reply
-	conn, err := net.DialTimeout("unix", socket, 2*time.Second)
-	if err != nil {
-		return r, fmt.Errorf("asking the daemon: %w", err)
-	}
-	defer conn.Close()
-	err = conn.SetDeadline(time.Now().Add(patience))
-	if err == nil {
-		_, err = io.WriteString(conn, request+"\n")
-	}
-	if err == nil {
-		err = json.NewDecoder(conn).Decode(&r)
-	}
-	if err != nil {
-		return r, fmt.Errorf("asking the daemon: %w", err)
-	}
-	return r, nil
 }
 
 func rollbackCommand(c *cli.Context) error {
@@ -212,7 +168,7 @@ func rollbackCommand(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := write(c.App.Writer, c.String("output"), said, status.Node.Table); err != nil {
+	if err := write(c, said, status.Node.Table); err != nil {
 		return err
 	}
 	for _, n := range said.NICs {
@@ -239,7 +195,7 @@ func cleanupCommand(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := write(c.App.Writer, c.String("output"), given, status.GivenText); err != nil {
+	if err := write(c, given, status.GivenText); err != nil {
 		return err
 	}
 	if code := said.ExitCode(); code != exitDone {
@@ -305,24 +261,5 @@ func checkOutput(c *cli.Context) error {
 	} else if err != nil {
 		return err
 	}
-	return nil
-}
-
-// write prints v. text is v for a person: in it no text of v makes a line of its own, or acts on a
-// terminal. In JSON the texts are what they are; the writer escapes them (printPlainly).
-func write[T any](w io.Writer, format string, v T, text func(T) string) error {
-	if format == "json" {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(v)
-	}
-	_, err := io.WriteString(w, text(terminal.Plain(v)))
-	return err
-}
-
-// printPlainly keeps what objects, processes and links are called from acting on a terminal, in
-// whatever a command prints.
-func printPlainly(c *cli.Context) error {
-	c.App.Writer, c.App.ErrWriter = terminal.Writer(c.App.Writer), terminal.Writer(c.App.ErrWriter)
 	return nil
 }

@@ -43,7 +43,7 @@ func doctorCommand(c *cli.Context) error {
 		return exitError{exitFailed, err}
 	}
 	list := doctor.Examine(facts)
-	if err := write(c.App.Writer, c.String("output"), list, doctor.Text); err != nil {
+	if err := write(c, list, doctor.Text); err != nil {
 		return err
 	}
 	if doctor.MustAct(list) {

@@ -17,6 +17,7 @@ import (
 	"multinicd/internal/doctor"
 	"multinicd/internal/terminal"
 	"multinicd/internal/terminal/hostile"
+	"multinicd/internal/terminal/layout"
 )
 
 // What an object, a process, a link or a file is called must not act on the terminal of root, nor
@@ -45,13 +46,14 @@ func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
 			return nil
 		},
 	}
-	for _, format := range []string{"table", "json"} {
-		tables["status -o "+format] = func(w io.Writer) error { return write(w, format, said, status.Node.Table) }
-		tables["plan -o "+format] = func(w io.Writer) error { return write(w, format, would, preview.Text) }
-		tables["cleanup -o "+format] = func(w io.Writer) error { return write(w, format, given, status.GivenText) }
-		tables["doctor -o "+format] = func(w io.Writer) error { return write(w, format, findings, doctor.Text) }
-		tables["doctor, of such facts, -o "+format] = func(w io.Writer) error {
-			return write(w, format, doctor.Examine(facts), doctor.Text)
+	for name, page := range map[string]layout.Page{"table": {}, "table -v": {Verbose: true}, "table, wrapped": {Width: 80, Verbose: true}, "json": {}} {
+		format, _, _ := strings.Cut(strings.Fields(name)[0], ",")
+		tables["status -o "+name] = func(w io.Writer) error { return writeAs(w, format, page, said, status.Node.Table) }
+		tables["plan -o "+name] = func(w io.Writer) error { return writeAs(w, format, page, would, preview.Text) }
+		tables["cleanup -o "+name] = func(w io.Writer) error { return writeAs(w, format, page, given, status.GivenText) }
+		tables["doctor -o "+name] = func(w io.Writer) error { return writeAs(w, format, page, findings, doctor.Text) }
+		tables["doctor, of such facts, -o "+name] = func(w io.Writer) error {
+			return writeAs(w, format, page, doctor.Examine(facts), doctor.Text)
 		}
 	}
 	for name, prints := range tables {
@@ -60,7 +62,11 @@ func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
 			if err := prints(terminal.Writer(&out)); err != nil {
 				t.Fatal(err)
 			}
-			hostile.Check(t, out.String())
+			check := hostile.Check
+			if strings.Contains(name, "wrapped") {
+				check = hostile.CheckWrapped
+			}
+			check(t, out.String())
 		})
 	}
 	t.Run("every command prints that way", func(t *testing.T) {

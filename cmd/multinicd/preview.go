@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -175,43 +174,6 @@ func (w *wired) previewNIC(ctx context.Context, a plan.Action) (nicPreview, erro
 		}
 	}
 	return n, nil
-}
-
-// Text is the preview for a person.
-func (p preview) Text() string {
-	var b strings.Builder
-	if p.Note != "" {
-		fmt.Fprintf(&b, "%s\n", p.Note)
-	}
-	if p.Refused != "" {
-		fmt.Fprintf(&b, "nothing: %s\n", p.Refused)
-	}
-	for _, n := range p.NICs {
-		fmt.Fprintf(&b, "%s (%s): %s\n", n.Name, n.MAC, strings.TrimSpace(strings.ToLower(n.Action)+" "+n.Reason))
-		if n.Message != "" {
-			fmt.Fprintf(&b, "    %s\n", n.Message)
-		}
-		if n.From != "" {
-			fmt.Fprintf(&b, "    %s\n", n.From)
-		}
-		if n.Link != nil {
-			fmt.Fprintf(&b, "  link %s\n%s", n.Link.Had, indent(n.Link.String()))
-		}
-		for _, f := range n.Files {
-			fmt.Fprintf(&b, "  file %s\n%s", f.Path, indent(f.Diff))
-		}
-	}
-	if len(p.NICs) == 0 && p.Refused == "" && p.Note == "" {
-		b.WriteString("no NICs are wanted, and none are owned\n")
-	}
-	return b.String()
-}
-
-func indent(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "    " + strings.ReplaceAll(strings.TrimSuffix(s, "\n"), "\n", "\n    ") + "\n"
 }
 
 // diffLines marks lines that go with - and lines that come with +. Lines that stay are left out.

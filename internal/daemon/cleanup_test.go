@@ -16,6 +16,7 @@ import (
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
 	"multinicd/internal/daemon/status"
+	"multinicd/internal/terminal/layout"
 	"multinicd/nic"
 )
 
@@ -93,7 +94,7 @@ func TestACleanupThatFailsSaysSoAndIsTriedAgain(t *testing.T) {
 		if len(r.Given) != 1 || r.Given[0].Reason != v1.ReasonValidationFailed || len(r.Status.NICs) != 1 || r.Status.NICs[0].Outcome != apply.RolledBack {
 			t.Errorf("the reply is %+v", r)
 		}
-		if text := status.GivenText(r.Given); !strings.Contains(text, "RolledBack, ValidationFailed") {
+		if text := layout.Unmarked(status.GivenText(r.Given, layout.Page{})); !strings.Contains(text, "RolledBack, ValidationFailed") {
 			t.Errorf("the text is %s", text)
 		}
 		w.want("multinic1 192.0.2.1/24")
@@ -179,7 +180,7 @@ func TestACleanupSaysWhyALinkIsNotTouched(t *testing.T) {
 				row.change(w)
 				before := fmt.Sprintf("%+v", w.machine.Net)
 				r := w.daemon.ask(context.Background(), AskCleanup)
-				text := status.GivenText(r.Given)
+				text := layout.Unmarked(status.GivenText(r.Given, layout.Page{}))
 				if len(r.Given) != 1 || !strings.Contains(text, "forgotten, and the link is not touched: "+row.says) || strings.Contains(text, "given back") || w.left() != "" {
 					t.Errorf("it says %s, left %s", text, w.left())
 				}
@@ -217,8 +218,8 @@ func TestADeletedObjectSaysWhatBecameOfItsNICs(t *testing.T) {
 				if got := journal.String(); strings.Count(got, line) != 1 || strings.Count(got, "is deleted") != 1 {
 					t.Errorf("the journal is\n%swant once %s", got, line)
 				}
-				if s := w.daemon.Status(); !strings.HasPrefix(w.line, row.says) || strings.Count(s.Table(), row.says) != 1 {
-					t.Errorf("it says %q, want %q:\n%s", w.line, row.says, s.Table())
+				if s := w.daemon.Status(); !strings.HasPrefix(w.line, row.says) || strings.Count(whole(s), row.says) != 1 {
+					t.Errorf("it says %q, want %q:\n%s", w.line, row.says, whole(s))
 				}
 				f, err := w.daemon.Preview(t.Context(), asked.Wish{Gone: true})
 				if err != nil || f.Note != row.says || len(f.Plan.Actions) != 0 {

@@ -45,8 +45,8 @@ func TestANodeWhoseCredentialIsTakenNoMoreKeepsItsNICsAndSaysWhatItNeeds(t *test
 			t.Errorf("the status line is %q", w.line)
 		}
 		s := w.daemon.Status()
-		if text, err := json.Marshal(s); err != nil || !strings.Contains(string(text), `"joinNeeded":"the token has ended: join again"`) || !strings.Contains(s.Table(), "JoinNeeded: ") || !strings.Contains(s.Table(), "credential by a join token") {
-			t.Errorf("status is %s (%v)\n%s", text, err, s.Table())
+		if text, err := json.Marshal(s); err != nil || !strings.Contains(string(text), `"joinNeeded":"the token has ended: join again"`) || !strings.Contains(whole(s), "JoinNeeded: ") || !strings.Contains(whole(s), "credential by a join token") {
+			t.Errorf("status is %s (%v)\n%s", text, err, whole(s))
 		}
 		if r := w.lastReport(); r.Degraded != nil {
 			t.Errorf("the report says %+v, which nobody can receive", r.Degraded)

@@ -136,7 +136,7 @@ func TestAFileThatCannotBeUsedKeepsWhatIsInForceAndSaysSo(t *testing.T) {
 			if w.line != want {
 				t.Errorf("the status line is %q, want %q", w.line, want)
 			}
-			if text := w.daemon.Status().Table(); !strings.Contains(text, "node.yaml:12: two") {
+			if text := whole(w.daemon.Status()); !strings.Contains(text, "node.yaml:12: two") {
 				t.Errorf("the status does not say what is wrong:\n%s", text)
 			}
 		}

@@ -100,7 +100,7 @@ func reportOf(t rapid.TB, w *world, data []byte, level int32, schema map[string]
 		t.Fatalf("the pass ends with %v", err)
 	}
 	if len(w.sent) != 1 {
-		t.Fatalf("%d reports were sent, of a node that says %s", len(w.sent), s.Table())
+		t.Fatalf("%d reports were sent, of a node that says %s", len(w.sent), whole(s))
 	}
 	if err := parse010(w.sent[0]); err != nil && level == 0 {
 		t.Fatalf("the bridge of 0.1.0: %v: %s", err, w.sent[0])

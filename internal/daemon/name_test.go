@@ -27,16 +27,16 @@ func TestStatusSaysWhyTheNodeIsCalledSoAndWhatSpeaksAgainstIt(t *testing.T) {
 		defer w.start()()
 		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
 		s := w.daemon.Status()
-		if line := "node " + s.Node + " (the host's name)\n"; !strings.Contains(s.Table(), line) {
-			t.Errorf("%q is not said:\n%s", line, s.Table())
+		if line := "node " + s.Node + " (the host's name)\n"; !strings.Contains(whole(s), line) {
+			t.Errorf("%q is not said:\n%s", line, whole(s))
 		}
 		doubted.Store(true)
 		w.wake <- struct{}{}
 		sleep(time.Second)
 		s = w.daemon.Status()
 		text, err := json.Marshal(s)
-		if err != nil || !strings.Contains(string(text), `"nodeDoubt":"the token is node w2's; join again"`) || !strings.Contains(s.Table(), "the name: "+says+"\n") {
-			t.Errorf("status is %s (%v)\n%s", text, err, s.Table())
+		if err != nil || !strings.Contains(string(text), `"nodeDoubt":"the token is node w2's; join again"`) || !strings.Contains(whole(s), "the name: "+says+"\n") {
+			t.Errorf("status is %s (%v)\n%s", text, err, whole(s))
 		}
 	})
 }

@@ -67,9 +67,9 @@ func TestAPartThatEndsIsStartedAgainLaterEachTimeAndTheStatusSaysSo(t *testing.T
 				if len(s.Down) != 1 || s.Down[0].Name != "watching the object" || !s.Down[0].Since.Equal(began) || s.Down[0].Error != row.says {
 					t.Errorf("parts that are down: %+v", s.Down)
 				}
-				if line := "watching the object does not work since 2000-01-01T00:00:00Z: " + row.says; !strings.Contains(s.Table(), line) || !strings.Contains(s.Line(), line) ||
+				if line := "watching the object does not work since 2000-01-01T00:00:00Z: " + row.says; !strings.Contains(whole(s), line) || !strings.Contains(s.Line(), line) ||
 					!strings.Contains(s.Metrics(), "\nmultinicd_parts_down 1\n") {
-					t.Errorf("%q is not said in\n%s\nor there is no metric of it in\n%s", line, s.Table(), s.Metrics())
+					t.Errorf("%q is not said in\n%s\nor there is no metric of it in\n%s", line, whole(s), s.Metrics())
 				}
 				p.last.Store(int64(24 * time.Hour))
 				sleep(5 * time.Minute)

@@ -257,8 +257,8 @@ func TestANoteIsShownAndDegradesNothing(t *testing.T) {
 		o.Spec.InstanceID = "i-1"
 		w.tell(asked.Wish{Object: o})
 		s := w.daemon.Status()
-		if len(s.Notes) != 1 || !strings.Contains(s.Table(), "\nnote: IdentityUnverified: nothing on this host can be compared") || s.State != string(v1.StateConfigured) {
-			t.Errorf("the status is %s", s.Table())
+		if len(s.Notes) != 1 || !strings.Contains(whole(s), "\n  note: IdentityUnverified: nothing on this host can be compared") || s.State != string(v1.StateConfigured) {
+			t.Errorf("the status is %s", whole(s))
 		}
 		if r := w.lastReport(); r.Degraded == nil || !r.Degraded.IsNote() {
 			t.Errorf("the report has %+v", r.Degraded)

@@ -131,7 +131,7 @@ func TestARollbackIsShownAndCanBeUndone(t *testing.T) {
 			t.Errorf("the line is %q, want %q", w.line, want)
 		}
 		const says = "generation 8 is held back: it was rolled back by hand to generation 7; `multinicd rollback --undo` on the node, or the next change of the object, ends that"
-		if text := w.daemon.Status().Table(); !strings.Contains(text, says) {
+		if text := whole(w.daemon.Status()); !strings.Contains(text, says) {
 			t.Errorf("the status does not say %q:\n%s", says, text)
 		}
 		if r := w.daemon.ask(t.Context(), AskRollback); !strings.Contains(r.Error, "--undo") {

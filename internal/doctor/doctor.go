@@ -7,12 +7,11 @@
 //
 // Start reading at Examine. links.go has the checks of links; routes.go those of routes and subnets;
 // cluster.go those of the kubelet and the container network; service.go those of the service, its
-// token and its files.
+// token and its files. screen.go has the text for a person.
 package doctor
 
 import (
 	"cmp"
-	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
@@ -176,22 +175,6 @@ func Examine(f Facts) []Finding {
 // MustAct says whether one of them is a problem.
 func MustAct(list []Finding) bool {
 	return slices.ContainsFunc(list, func(f Finding) bool { return f.Severity == Problem })
-}
-
-// Text is for a person.
-func Text(list []Finding) string {
-	var b strings.Builder
-	for _, f := range list {
-		subject := f.Subject
-		if subject != "" {
-			subject = " " + subject
-		}
-		fmt.Fprintf(&b, "%-8s %s%s\n         %s\n", f.Severity, f.ID, subject, f.Evidence)
-		if f.Advice != "" {
-			fmt.Fprintf(&b, "         -> %s\n", f.Advice)
-		}
-	}
-	return b.String()
 }
 
 func backend(f Facts) []Finding {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"multinicd/docs"
+	"multinicd/internal/terminal/layout"
 	"multinicd/nic"
 	"multinicd/plan"
 	"multinicd/plan/lifeline"
@@ -216,8 +217,8 @@ func TestExamine(t *testing.T) {
 			if strings.Join(got, ", ") != test.want {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
-			if !strings.Contains(Text(list), test.says) {
-				t.Errorf("nothing says %q:\n%s", test.says, Text(list))
+			if !strings.Contains(layout.Unmarked(Text(list, layout.Page{Verbose: true})), test.says) {
+				t.Errorf("nothing says %q:\n%s", test.says, Text(list, layout.Page{Verbose: true}))
 			}
 			if MustAct(list) != strings.HasPrefix(test.want, "problem") {
 				t.Error("whether something must be done is another matter")
@@ -265,7 +266,7 @@ func TestAStockCloudImageIsWell(t *testing.T) {
 func TestNoAdviceChangesAllLinks(t *testing.T) {
 	f := well()
 	f.RPFilter = 1
-	if text := Text(Examine(f)); strings.Contains(text, "conf.all.rp_filter=2") || strings.Contains(text, "conf.all.rp_filter = 2") {
+	if text := Text(Examine(f), layout.Page{Verbose: true}); strings.Contains(text, "conf.all.rp_filter=2") || strings.Contains(text, "conf.all.rp_filter = 2") {
 		t.Errorf("got\n%s", text)
 	}
 }

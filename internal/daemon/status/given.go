@@ -1,10 +1,13 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"multinicd/internal/apply"
+	"multinicd/internal/terminal/layout"
 	"multinicd/plan"
 )
 
@@ -44,19 +47,21 @@ func undone(r apply.Result) bool {
 	return r.Action.Kind == plan.Remove && r.Outcome != apply.Done && r.Outcome != apply.Unchanged
 }
 
-// GivenText is for a person.
-func GivenText(list []Given) string {
+// GivenText is for a person: what could not be given back comes first.
+func GivenText(list []Given, p layout.Page) string {
+	list = slices.Clone(list)
+	slices.SortStableFunc(list, func(a, b Given) int { return cmp.Compare(b.Reason, a.Reason) })
 	if len(list) == 0 {
 		return "nothing here is ours: there is nothing to give back\n"
 	}
 	var b strings.Builder
 	for _, g := range list {
 		if g.Reason != "" {
-			fmt.Fprintf(&b, "%s (%s): %s, %s: %s\n", g.Name, g.MAC, g.Outcome, g.Reason, g.Message)
+			b.WriteString(p.Item(0, fmt.Sprintf("%s (%s): %s: %s", g.Name, g.MAC, layout.Bad(fmt.Sprintf("%s, %s", g.Outcome, g.Reason)), g.Message)))
 			continue
 		}
 		if g.Message != "" {
-			fmt.Fprintf(&b, "%s (%s): forgotten, and the link is not touched: %s\n", g.Name, g.MAC, g.Message)
+			b.WriteString(p.Item(0, fmt.Sprintf("%s (%s): forgotten, and the link is not touched: %s", g.Name, g.MAC, g.Message)))
 		} else {
 			fmt.Fprintf(&b, "%s (%s): given back\n", g.Name, g.MAC)
 		}

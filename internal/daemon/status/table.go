@@ -2,11 +2,11 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	v1 "multinicd/api/v1"
-	"multinicd/plan"
 )
 
 // Line is the one line for the service manager: generation, NICs ready, last contact.
@@ -62,89 +62,60 @@ func (s Node) contact() string {
 	return ", last contact " + s.Source.Contact.Format(time.RFC3339)
 }
 
-// Table is the status for a person.
-func (s Node) Table() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s: %s\n", s.Node, s.Line())
-	if s.Message != "" && s.State != "Waiting" && !strings.HasPrefix(s.line(), s.Message) {
-		fmt.Fprintf(&b, "%s\n", s.Message)
-	}
-	for _, n := range s.Notes {
-		fmt.Fprintf(&b, "note: %s\n", n)
-	}
-	if s.NodeDoubt != "" {
-		fmt.Fprintf(&b, "the name: %s\n", s.NodeDoubt)
-	} else if s.NodeEvidence != "" {
-		fmt.Fprintf(&b, "node %s (%s)\n", s.Node, s.NodeEvidence)
-	}
-	fmt.Fprintf(&b, "backend %s (%s)\n", s.Backend, strings.Join(s.Evidence, "; "))
-	if s.Credential != nil {
-		fmt.Fprintln(&b, s.Credential)
-	}
-	rows := [][]string{{"NIC", "MAC", "STATUS", "REASON", "WANTED", "THERE"}}
-	for _, n := range s.NICs {
-		rows = append(rows, []string{n.Name, n.MAC, string(n.Status), n.Reason, n.Want.String(), n.Have.String()})
-	}
-	if len(rows) > 1 {
-		b.WriteString("\n" + align(rows))
-	}
-	for _, n := range s.NICs {
-		b.WriteString(n.details(s.Backend))
-	}
-	return b.String()
-}
-
-// details are what a row of the table has no place for; usual is the backend of which nothing needs
-// to be said.
-func (n NIC) details(usual string) string {
-	var b strings.Builder
-	if n.Status != v1.StateConfigured || n.Reason != string(plan.Configured) || n.Message != configuredMessage && n.Message != "" {
-		fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Message)
-	}
-	if !n.NextTry.IsZero() {
-		fmt.Fprintf(&b, "  tried again at %s, or when the object changes\n", n.NextTry.UTC().Format(time.RFC3339))
-	}
-	for _, diff := range n.Difference {
-		fmt.Fprintf(&b, "  differs in %s\n", diff)
-	}
-	if n.From != "" {
-		fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.From)
-	}
-	if n.Claimed != "" {
-		fmt.Fprintf(&b, "\n%s: %s\n", n.Name, n.Claimed)
-	}
-	if n.Backend != "" && n.Backend != usual {
-		fmt.Fprintf(&b, "\n%s: backend %s (%s)\n", n.Name, n.Backend, strings.Join(n.Evidence, "; "))
-	}
-	return b.String()
-}
-
-// String is the view in one cell of a table.
+// String is the view in one line.
 func (v *View) String() string {
 	if v == nil {
-		return "-"
+		return "no such link"
 	}
 	state := "up"
 	if !v.Up {
 		state = "down"
 	}
-	parts := []string{v.Link, state}
-	if v.MTU != 0 {
-		parts = append(parts, fmt.Sprintf("mtu %d", v.MTU))
-	}
-	for _, a := range v.Addresses {
-		parts = append(parts, a.String())
-	}
-	for _, r := range v.Routes {
-		parts = append(parts, "route "+r)
-	}
-	for _, r := range v.Rules {
-		parts = append(parts, "rule "+r)
-	}
-	return strings.Join(parts, " ")
+	return strings.Join(slices.Concat([]string{v.Link, state}, v.mtu(), v.addresses(), v.paths()), " ")
 }
 
-// String is the line of the table.
+// words are what there is to say beside a NIC that is called name. Its own name, and that the link is
+// up, are left out.
+func (v *View) words(name string) []string {
+	if v == nil {
+		return []string{"no such link"}
+	}
+	var out []string
+	if v.Link != name {
+		out = append(out, v.Link)
+	}
+	if !v.Up {
+		out = append(out, "down")
+	}
+	// Where there is no room for all, addresses are what is looked for.
+	return slices.Concat(out, v.addresses(), v.mtu(), v.paths())
+}
+
+func (v *View) mtu() []string {
+	if v.MTU == 0 {
+		return nil
+	}
+	return []string{fmt.Sprintf("mtu %d", v.MTU)}
+}
+
+func (v *View) addresses() (out []string) {
+	for _, a := range v.Addresses {
+		out = append(out, a.String())
+	}
+	return out
+}
+
+func (v *View) paths() (out []string) {
+	for _, r := range v.Routes {
+		out = append(out, "route "+r)
+	}
+	for _, r := range v.Rules {
+		out = append(out, "rule "+r)
+	}
+	return out
+}
+
+// String is what is said of the credential in one line.
 func (c *Credential) String() string {
 	out := "credential"
 	switch c.Door {
@@ -163,24 +134,4 @@ func (c *Credential) String() string {
 		out += ", cannot be renewed: " + c.Trouble
 	}
 	return out
-}
-
-func align(rows [][]string) string {
-	widths := make([]int, len(rows[0]))
-	for _, r := range rows {
-		for i, cell := range r {
-			widths[i] = max(widths[i], len(cell))
-		}
-	}
-	var b strings.Builder
-	for _, r := range rows {
-		for i, cell := range r {
-			if i < len(r)-1 {
-				cell = fmt.Sprintf("%-*s  ", widths[i], cell)
-			}
-			b.WriteString(cell)
-		}
-		b.WriteString("\n")
-	}
-	return b.String()
 }

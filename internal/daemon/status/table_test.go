@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"multinicd/internal/terminal/layout"
 )
 
 // A time that is to come is named as one: nothing was renewed then.
@@ -22,7 +24,7 @@ func TestTheLineOfTheCredential(t *testing.T) {
 			t.Errorf("%q, want %q", got, row.want)
 		}
 		s := Node{Credential: &row.c}
-		if table := s.Table(); strings.Count(table, row.want+"\n") != 1 {
+		if table := s.Table(layout.Page{Verbose: true}); strings.Count(table, row.want+"\n") != 1 {
 			t.Errorf("the table has no line %q:\n%s", row.want, table)
 		}
 	}

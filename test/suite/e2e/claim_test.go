@@ -112,7 +112,7 @@ func takesOver(t *testing.T, suite string) {
 	}
 	n.apply(exitDone, wish())
 	asWanted()
-	if out := n.must("multinicd", "plan", "-f", objectFile); !strings.Contains(out, "taken over from netplan") || !strings.Contains(out, "written by cloud-init") {
+	if out := n.must("multinicd", "plan", "-v", "-f", objectFile); !strings.Contains(out, "taken over from netplan") || !strings.Contains(out, "written by cloud-init") {
 		t.Errorf("the plan does not say what was taken over:\n%s", out)
 	}
 	// networkd has the former owner's configuration in mind until the next boot.

@@ -151,7 +151,7 @@ func TestCloudInitWritesTheNICLater(t *testing.T) {
 					s.gaveUpItsLease("after a boot")
 				}
 				s.eventually("the status, which says who else has the NIC", "", func() string {
-					if status := s.must("multinicd", "status"); !strings.Contains(status, "has a configuration for it too") || !strings.Contains(status, file) {
+					if status := s.must("multinicd", "status", "-v"); !strings.Contains(status, "has a configuration for it too") || !strings.Contains(status, file) {
 						return status
 					}
 					return ""

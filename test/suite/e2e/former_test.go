@@ -141,7 +141,7 @@ func (n *node) takesOverAgainAfterAPowerCut() {
 func (n *node) planOf(object string, says ...string) string {
 	n.t.Helper()
 	n.file(objectFile, object)
-	planned := n.must("multinicd", "plan", "-f", objectFile)
+	planned := n.must("multinicd", "plan", "-v", "-f", objectFile)
 	for _, want := range says {
 		if !strings.Contains(planned, want) {
 			n.t.Errorf("plan does not say %q:\n%s", want, planned)

@@ -67,7 +67,7 @@ func TestWhatTheFormerAgentLeftInNetworkManagerIsTakenOver(t *testing.T) {
 		defer kernel.Stop()
 		first, second := nicYAML(1, mac1, "192.168.100.10/24"), nicYAML(2, mac2, "192.168.200.10/24")
 		n.file(objectFile, nodeObject(first))
-		planned := n.must("multinicd", "plan", "-f", objectFile)
+		planned := n.must("multinicd", "plan", "-v", "-f", objectFile)
 		for _, name := range left {
 			if !strings.Contains(planned, name) {
 				t.Errorf("plan does not say what becomes of %s:\n%s", name, planned)

@@ -133,7 +133,7 @@ func TestANodeJoinsByAToken(t *testing.T) {
 		}
 		return "whole"
 	})
-	contains(t, "status", "credential by a join token, ends ", func() string { return n.must("multinicd", "status") })
+	contains(t, "status", "credential by a join token, ends ", func() string { return n.must("multinicd", "status", "-v") })
 	n.wantRenewal("Secret")
 	// It was good for one join.
 	code, out := n.run(join...)
