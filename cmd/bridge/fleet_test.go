@@ -1,68 +1,12 @@
 package main
 
 import (
-	"fmt"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
-	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
 )
-
-func TestFleetTable(t *testing.T) {
-	noon := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
-	ago := func(d time.Duration) *time.Time { at := noon.Add(-d); return &at }
-	o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: "b", Generation: 3}}
-	o.Status = v1.MultiNicNodeConfigStatus{ObservedGeneration: 3, State: v1.StateFailed, ReadyInterfaces: "1/2",
-		Conditions: []metav1.Condition{{Type: v1.ConditionReady, Status: "False", Reason: v1.ReasonInterfacesFailed, Message: "multinic2:\nwhy"},
-			{Type: v1.ConditionDegraded, Status: "True", Reason: v1.ReasonInterfacesFailed}},
-		InterfaceStatuses: []v1.InterfaceStatus{{Name: "multinic1", Status: v1.StateConfigured}, {Name: "multinic2", Status: v1.StateFailed, Reason: v1.ReasonDriftFighting}}}
-	n := describe(o)
-	n.Changed, n.Seen, n.Credential, n.Version = ago(90*time.Second), ago(100*time.Minute), ago(50*time.Hour), "1.2.3"
-	var b strings.Builder
-	if err := fleetTable(&b, []fleetNode{{Node: "a", Ready: "Unknown"}, n}, false, noon); err != nil {
-		t.Fatal(err)
-	}
-	want := `NODE   STATE    READY     REASON             INTERFACES   AGE   DRIFT       VERSION   CREDENTIAL
-a      -        Unknown   -                  -            -     -           -         -
-b      Failed   False     InterfacesFailed   1/2          90s   multinic2   1.2.3     2d
-`
-	if diff := cmp.Diff(want, b.String()); diff != "" {
-		t.Error(diff)
-	}
-	b.Reset()
-	if err := fleetTable(&b, []fleetNode{n}, true, noon); err != nil || !strings.Contains(b.String(), "multinic2: why") || !strings.Contains(b.String(), "100m") {
-		t.Errorf("%v\n%s", err, b.String())
-	}
-	for reason, want := range map[string]bool{v1.ReasonDriftFighting: true, v1.ReasonInterfacesFailed: true, v1.ReasonNameTaken: false} {
-		if hasReason(reasonsOf(o), []string{reason}) != want {
-			t.Errorf("the filter by %s", reason)
-		}
-	}
-}
-
-func TestFleetSaysWhyNothingMatches(t *testing.T) {
-	reasons := map[string]bool{v1.ReasonNameTaken: true, v1.ReasonAddressInUse: true}
-	for _, row := range []struct {
-		looked int
-		wanted []string
-		want   string
-	}{
-		{0, nil, "no node matches: there is no object, or none with these labels"},
-		{7, nil, "no node matches, of 7"},
-		{7, []string{v1.ReasonNameTaken}, "no node matches, of 7"},
-		{7, []string{"AdressInUse"}, "no node matches, of 7: none has the reason AdressInUse; there are AddressInUse, NameTaken"},
-	} {
-		if got := noMatch(row.looked, row.wanted, reasons); got != row.want {
-			t.Errorf("%q, want %q", got, row.want)
-		}
-	}
-}
 
 func TestFleetTakesStatesInAnyCase(t *testing.T) {
 	got, err := parseStates([]string{"failed", "INPROGRESS", "Pending"})
@@ -71,69 +15,5 @@ func TestFleetTakesStatesInAnyCase(t *testing.T) {
 	}
 	if _, err := parseStates([]string{"fail"}); err == nil {
 		t.Error("fail is taken for a state")
-	}
-}
-
-// A node is not forgotten with its object: what became of its NICs is what an administrator asks then.
-func TestFleetHasNodesWhoseObjectIsGone(t *testing.T) {
-	report := func(node string, phase v1.Phase, degraded *v1.Remark, kept ...string) corev1.ConfigMap {
-		r := v1.Report{Schema: v1.ReportSchema, Node: node, UID: "u1", Generation: 1, Executor: v1.ExecutorDaemon, Version: "1.2.3", Phase: phase, Degraded: degraded}
-		for i, name := range kept {
-			r.Interfaces = append(r.Interfaces, v1.InterfaceStatus{ID: int32(i), Name: name, MACAddress: fmt.Sprintf("02:00:00:00:01:%02x", i), Status: v1.StateConfigured, Reason: v1.ReasonRetained})
-		}
-		data, err := r.Encode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(node)}, Data: map[string]string{v1.ReportKey: string(data)}}
-	}
-	retained := &v1.Remark{Reason: v1.ReasonRetained, Message: "the object was deleted"}
-	reports := []corev1.ConfigMap{
-		report("kept", v1.PhaseRemoved, retained, "multinic1", "multinic2"),
-		report("one", v1.PhaseRemoved, retained, "multinic7"),
-		report("old", v1.PhaseRemoved, retained),
-		report("back", v1.PhaseRemoved, nil),
-		report("clock", v1.PhaseRemoved, &v1.Remark{Reason: v1.ReasonClockSkew}),
-		report("late", v1.PhaseDone, nil, "multinic1"),
-		report("there", v1.PhaseDone, nil),
-		{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName("garbled")}, Data: map[string]string{v1.ReportKey: "nonsense"}},
-	}
-	leases := []coordinationv1.Lease{{ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName("back")}}, {ObjectMeta: metav1.ObjectMeta{Name: v1.LeaseName("lease")}}}
-	objects := []v1.MultiNicNodeConfig{{ObjectMeta: metav1.ObjectMeta{Name: "there"}}, {ObjectMeta: metav1.ObjectMeta{Name: "new"}}}
-	said := map[string]v1.Report{}
-	for _, cm := range reports {
-		if r, err := v1.ParseReport([]byte(cm.Data[v1.ReportKey])); err == nil {
-			said[cm.Name] = r
-		}
-	}
-	var got []fleetNode
-	for _, node := range withoutObject(objects, reports, leases) {
-		got = append(got, describeGone(node, said))
-	}
-	gone := func(node, reason, message string, kept ...string) fleetNode {
-		return fleetNode{Node: node, NoObject: true, Reason: reason, Message: message, Kept: kept, Version: "1.2.3", Executor: "daemon"}
-	}
-	silent := "no object; the node has not reported what became of its NICs"
-	want := []fleetNode{
-		gone("back", "Removed", "no object; given back"), gone("clock", "Removed", "no object; given back"),
-		{Node: "garbled", NoObject: true, Message: silent},
-		gone("kept", "Retained", "no object; 2 NICs kept", "multinic1", "multinic2"),
-		gone("late", "", silent), {Node: "lease", NoObject: true, Message: silent},
-		gone("old", "Retained", "no object; NICs kept"), gone("one", "Retained", "no object; 1 NIC kept", "multinic7"),
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
-	}
-	var b strings.Builder
-	if err := fleetTable(&b, []fleetNode{got[0], got[3], got[4]}, false, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	table := `NODE   STATE       READY   REASON     INTERFACES    AGE   DRIFT   VERSION   CREDENTIAL
-back   no object   -       Removed    given back    -     -       1.2.3     -
-kept   no object   -       Retained   2 NICs kept   -     -       1.2.3     -
-late   no object   -       -          -             -     -       1.2.3     -
-`
-	if diff := cmp.Diff(table, b.String()); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
 	}
 }

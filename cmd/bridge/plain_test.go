@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/fleet"
 	"multinicd/internal/terminal"
 	"multinicd/internal/terminal/hostile"
 )
@@ -17,7 +18,7 @@ import (
 // What nodes and publishers have written must not act on the terminal of an administrator, nor make
 // a line that looks like one of ours.
 func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
-	var node fleetNode
+	var node fleet.Node
 	var tokens row
 	var run v1.MultiNicNodeRun
 	for _, v := range []any{&node, &tokens, &run} {
@@ -25,7 +26,7 @@ func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
 	}
 	tokens = row{hostile.Text, hostile.Text, hostile.Text, hostile.Text, hostile.Text}
 	fleet := func(output string) func(io.Writer) error {
-		return func(w io.Writer) error { return printFleet(w, output, []fleetNode{node, node}, time.Now()) }
+		return func(w io.Writer) error { return fleet.Print(w, output, []fleet.Node{node, node}, time.Now()) }
 	}
 	logs := func(format string) func(io.Writer) error {
 		return func(w io.Writer) error {

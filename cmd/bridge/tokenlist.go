@@ -62,16 +62,25 @@ func newAdmin(kubeconfig string) (*admin, error) {
 			return nil, fmt.Errorf("reading the kubeconfig's CA: %w", err)
 		}
 	}
+	scheme, err := adminScheme()
+	if err != nil {
+		return nil, err
+	}
+	if a.client, err = client.New(cfg, client.Options{Scheme: scheme}); err != nil {
+		return nil, fmt.Errorf("setting up a client: %w", err)
+	}
+	return a, nil
+}
+
+// adminScheme has the kinds that an administrator's commands read and write.
+func adminScheme() (*runtime.Scheme, error) {
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return nil, fmt.Errorf("setting up a client: %w", err)
 		}
 	}
-	if a.client, err = client.New(cfg, client.Options{Scheme: scheme}); err != nil {
-		return nil, fmt.Errorf("setting up a client: %w", err)
-	}
-	return a, nil
+	return scheme, nil
 }
 
 // certificates are those by which a machine knows the API server. They come from the kubeconfig, or

@@ -184,7 +184,7 @@ func (l *listing) tablesHave(want []line) {
 	_, wide, _ := l.list(l.operator, append(fourNodes, "-o", "wide")...)
 	for name, text := range map[string]string{"the table": table, "-o wide": wide} {
 		rows := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-		if len(rows) != 5 || !strings.HasPrefix(rows[0], "NODE ") || strings.Contains(rows[0], "SEEN") != (name == "-o wide") {
+		if len(rows) != 5 || !strings.HasPrefix(rows[0], "NODE ") || strings.Contains(rows[0], "LEASE") != (name == "-o wide") {
 			l.t.Errorf("%s is\n%s", name, text)
 		}
 		for i, n := range want {

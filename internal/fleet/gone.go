@@ -1,4 +1,4 @@
-package main
+package fleet
 
 import (
 	"fmt"
@@ -39,9 +39,9 @@ const (
 	noWord   = "no object; the node has not reported what became of its NICs"
 )
 
-// describeGone is what a node without an object has last said about its NICs.
-func describeGone(node string, said map[string]v1.Report) fleetNode {
-	n := fleetNode{Node: node, NoObject: true, Message: noWord}
+// gone is what a node without an object has last said about its NICs.
+func gone(node string, said map[string]v1.Report) Node {
+	n := Node{Node: node, NoObject: true, Message: noWord}
 	r, ok := said[v1.ReportName(node)]
 	if !ok || r.Node != node {
 		return n
@@ -70,7 +70,7 @@ func describeGone(node string, said map[string]v1.Report) fleetNode {
 }
 
 // stateText is the text of the table's column STATE.
-func (n fleetNode) stateText() string {
+func (n Node) stateText() string {
 	if n.NoObject {
 		return "no object"
 	}
@@ -78,7 +78,7 @@ func (n fleetNode) stateText() string {
 }
 
 // nicsText is the text of the table's column INTERFACES.
-func (n fleetNode) nicsText() string {
+func (n Node) nicsText() string {
 	if _, fate, ok := strings.Cut(n.Message, "; "); ok && n.NoObject && n.Reason != "" {
 		return fate
 	}
