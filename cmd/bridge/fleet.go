@@ -14,6 +14,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/bridge"
 	"multinicd/internal/fleet"
+	"multinicd/internal/terminal"
 )
 
 func fleetCommand() *cli.Command {
@@ -75,7 +76,9 @@ func listFleet(c *cli.Context) error {
 				(!c.Bool("not-ready") || n.Ready != "True" && !n.NoObject)
 		})
 	}
+	far := terminal.NewProgress(c.App.ErrWriter, "listing the nodes")
 	nodes, err := list(a.client) // what may not be read is said before anything is watched
+	far.End()
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,9 @@ func askForRuns(c *cli.Context, action v1.RunAction) error {
 	if !c.Bool("wait") {
 		return failed
 	}
-	code, err := a.await(c.Context, c.App.Writer, runs, c.Duration("timeout"))
+	far := terminal.NewProgress(c.App.ErrWriter, string(action))
+	code, err := a.await(c.Context, c.App.Writer, runs, c.Duration("timeout"), far)
+	far.End()
 	if failed != nil {
 		code = int(v1.Gravest(int32(code), v1.ExitFailed))
 	}
@@ -180,12 +182,13 @@ func ended(r v1.MultiNicNodeRun) string {
 	return fmt.Sprintf("%s: %s, exit code %d: %s: %s\n", r.Spec.Node, r.Status.State, *r.Status.ExitCode, r.Status.Reason, r.Status.Message)
 }
 
-// await reports the end of each run as soon as the run has ended. It returns the gravest exit code,
+// await reports the end of each run as soon as the run has ended, and how far all are. It returns the gravest exit code,
 // and an error if some have not ended in time.
-func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRun, timeout time.Duration) (int, error) {
+func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRun, timeout time.Duration, far *terminal.Progress) (int, error) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var codes []int32
+	all := len(runs)
 	for pause := 200 * time.Millisecond; len(runs) > 0; pause = min(2*pause, 2*time.Second) {
 		var open []v1.MultiNicNodeRun
 		for _, r := range runs {
@@ -199,12 +202,13 @@ func (a *admin) await(ctx context.Context, w io.Writer, runs []v1.MultiNicNodeRu
 				open = append(open, r) // the API server may be away for a while
 			default:
 				codes = append(codes, *r.Status.ExitCode)
-				fmt.Fprint(w, ended(terminal.Plain(r)))
+				far.Above(func() { fmt.Fprint(w, ended(terminal.Plain(r))) })
 			}
 		}
 		if runs = open; len(runs) == 0 {
 			break
 		}
+		far.Set(len(codes), all, "waiting for "+runs[0].Spec.Node)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

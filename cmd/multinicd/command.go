@@ -10,6 +10,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/daemon/status"
+	"multinicd/internal/terminal"
 )
 
 func newApp() *cli.App {
@@ -232,7 +233,9 @@ func joinCommand(c *cli.Context) error {
 			return exitError{exitUsage, errors.New("join.kubelet_kubeconfig is empty in multinicd.toml: name the file with --kubeconfig")}
 		}
 	}
+	far := terminal.NewProgress(c.App.ErrWriter, "joining "+w.node)
 	joined, err := w.join(c.Context, o)
+	far.End()
 	if err != nil {
 		return joinError(err)
 	}
