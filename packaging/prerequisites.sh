@@ -9,7 +9,7 @@ declare -A programs=(
 	[rpm]="rpmbuild:rpm xz:xz-utils"
 	[repo]="apt-ftparchive:apt-utils gpg:gnupg rpmsign:rpm createrepo_c:createrepo-c"
 	[release]="gpg:gnupg jq:jq skopeo:skopeo"
-	[test]="groff:groff-base lintian:lintian rpmlint:rpmlint dnf:dnf gpgv:gpgv"
+	[test]="groff:groff-base lintian:lintian rpmlint:rpmlint dnf:dnf gpgv:gpgv zsh:zsh fish:fish"
 )
 
 missing=()

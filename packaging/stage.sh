@@ -15,7 +15,10 @@ stage() {
 	install -m 644 "$CONFFILE" "$1/multinicd.toml"
 	install -m 644 systemd/multinicd.service systemd/multinicd-recover.service systemd/50-multinicd.preset LICENSE "$1"
 	install -m 644 packaging/man/multinicd.8 packaging/man/multinicd.toml.5 "$1"
-	install -m 644 packaging/completion/multinicd.bash "$1/completion/multinicd" # the name of the command that it completes
+	# bash and zsh go by the name of the file.
+	install -m 644 packaging/completion/multinicd.bash "$1/completion/multinicd"
+	install -m 644 packaging/completion/multinicd.zsh "$1/completion/_multinicd"
+	install -m 644 packaging/completion/multinicd.fish "$1/completion/multinicd.fish"
 	install -m 644 "$LICENSES" "$1/doc/LICENSES"
 	install -m 644 docs/*.md examples/worker-node-01.yaml "$1/doc"
 }

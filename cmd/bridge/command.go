@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 
 	v1 "multinicd/api/v1"
+	"multinicd/cmd/complete"
 	"multinicd/internal/bridge"
 	"multinicd/internal/bridge/jobs"
 	"multinicd/internal/bridge/rollout"
@@ -114,6 +115,7 @@ func newApp() *cli.App {
 		},
 	}
 	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand(), openstackCommand(), legacyCommand(), migrateCommand())
+	app.Commands = append(app.Commands, complete.Command(values))
 	strict(app)
 	return app
 }

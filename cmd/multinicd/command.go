@@ -9,6 +9,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	v1 "multinicd/api/v1"
+	"multinicd/cmd/complete"
 	"multinicd/internal/daemon/status"
 	"multinicd/internal/terminal"
 )
@@ -68,6 +69,7 @@ func commands() *cli.App {
 				&cli.StringFlag{Name: "kubeconfig", Usage: "`FILE` of the kubelet, with --kubelet, instead of what the configuration says"},
 				&cli.StringFlag{Name: "node", Usage: "`NAME` of this node, like the global option"},
 				&cli.DurationFlag{Name: "timeout", Usage: "give up after `TIME`", Value: 2 * time.Minute}}},
+			complete.Command(values),
 			{Name: "version", Usage: "print the version", Action: func(c *cli.Context) error {
 				if err := noArguments(c); err != nil {
 					return err

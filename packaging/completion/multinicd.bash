@@ -1,43 +1,16 @@
-# bash completion for multinicd(8). It asks the program itself for commands and options, so it is
-# never older than the program.
+# bash completion for multinicd(8). It asks the program itself, so it is never older than the program.
 
 _multinicd() {
-	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} command= words= i
+	local lines line
 	COMPREPLY=()
-
-	for ((i = 1; i < COMP_CWORD; i++)); do
-		case ${COMP_WORDS[i]} in
-		--config | --node | --root | --job) i=$((i + 1)) ;;
-		-*) ;;
-		*)
-			command=${COMP_WORDS[i]}
-			break
-			;;
-		esac
+	mapfile -t lines < <(multinicd __complete "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+	if [[ ${lines[0]-} == :files ]]; then
+		compopt -o filenames 2>/dev/null
+		mapfile -t COMPREPLY < <(compgen -f -- "${COMP_WORDS[COMP_CWORD]}")
+		return
+	fi
+	for line in "${lines[@]}"; do
+		COMPREPLY+=("${line%%$'\t'*}") # what it is for stands behind a tab
 	done
-
-	case $previous in
-	--config | --file | -f | --token-file | --kubeconfig)
-		compopt -o filenames 2>/dev/null
-		mapfile -t COMPREPLY < <(compgen -f -- "$current")
-		return
-		;;
-	--root)
-		compopt -o filenames 2>/dev/null
-		mapfile -t COMPREPLY < <(compgen -d -- "$current")
-		return
-		;;
-	--output | -o) words='table json' ;;
-	--node | --job | --wait | --server | --ca-hash | --timeout) return ;;
-	*)
-		if [[ $current == -* ]]; then
-			# Each option is at the start of its line. A short form follows after a comma.
-			words=$(multinicd help ${command:+"$command"} 2>/dev/null | grep -o '^ *--[a-z-]*')
-		elif [[ -z $command || $command == help ]]; then
-			words=$(multinicd help 2>/dev/null | awk '/^[A-Z]/ { inside = /^COMMANDS/; next } inside && NF { sub(/,/, "", $1); print $1 }')
-		fi
-		;;
-	esac
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$current")
 }
 complete -F _multinicd multinicd

@@ -3,7 +3,6 @@ package packages
 import (
 	"bytes"
 	"debug/elf"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,12 +17,14 @@ import (
 	"multinicd/test/bed/artifact"
 )
 
-// both is what either package installs, beside its documentation: mode and path. The rpm has a preset too.
+// both is what either package installs, beside its documentation: mode and path. The rpm has a preset too, and each has a
+// folder of its own for completions of zsh.
 var both = []string{
 	"-rw-r--r-- /etc/multinicd/multinicd.toml",
 	"-rw-r--r-- /usr/lib/systemd/system/multinicd-recover.service",
 	"-rw-r--r-- /usr/lib/systemd/system/multinicd.service",
 	"-rw-r--r-- /usr/share/bash-completion/completions/multinicd",
+	"-rw-r--r-- /usr/share/fish/vendor_completions.d/multinicd.fish",
 	"-rw-r--r-- /usr/share/man/man5/multinicd.toml.5.gz",
 	"-rw-r--r-- /usr/share/man/man8/multinicd.8.gz",
 	"-rwxr-xr-x /usr/bin/multinicd",
@@ -36,9 +37,11 @@ func TestBothFormatsInstallTheSame(t *testing.T) {
 		listing, want := "", both
 		if strings.HasSuffix(name, ".deb") {
 			listing = output(t, "dpkg-deb", "--contents", path)
+			want = append(slices.Clone(both), "-rw-r--r-- /usr/share/zsh/vendor-completions/_multinicd")
 		} else {
 			listing = output(t, "rpm", "-qp", "--queryformat", `[%{FILEMODES:perms} root/root %{FILESIZES} 0 0 %{FILENAMES}\n]`, path)
 			want = slices.Insert(slices.Clone(both), 1, "-rw-r--r-- /usr/lib/systemd/system-preset/50-multinicd.preset")
+			want = append(want, "-rw-r--r-- /usr/share/zsh/site-functions/_multinicd")
 		}
 		var got []string
 		for line := range strings.Lines(listing) {
@@ -52,6 +55,7 @@ func TestBothFormatsInstallTheSame(t *testing.T) {
 			}
 		}
 		slices.Sort(got)
+		slices.Sort(want)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
@@ -169,45 +173,5 @@ func TestTheRPMCanBeReadByRHEL8(t *testing.T) {
 	got := output(t, "rpm", "-qp", "--queryformat", `%{PAYLOADCOMPRESSOR} %{FILEDIGESTALGO} %{RSAHEADER:pgpsig}`, rpm)
 	if !regexp.MustCompile(`^xz 8 RSA/SHA256,`).MatchString(got) {
 		t.Errorf("got %q, want xz, digests 8 (SHA256) and a signature RSA/SHA256", got)
-	}
-}
-
-func TestBashCompletesWhatTheProgramKnows(t *testing.T) {
-	program := bed.Build(t, "./cmd/multinicd")
-	dir := t.TempDir()
-	if err := os.Symlink(program, filepath.Join(dir, "multinicd")); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct{ name, words, want string }{
-		{"a command by its first letters", "multinicd ver", "version"},
-		{"all of a command's options", "multinicd status --", "--help --output"},
-		{"a command behind a global option with its value", "multinicd --node plan stat", "status"},
-		{"a global option", "multinicd --no", "--node"},
-		{"the formats of the output", "multinicd status -o ", "json table"},
-		{"a command to be helped with", "multinicd help pl", "plan"},
-		{"nothing behind a command without arguments", "multinicd status x", ""},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			words := strings.Split(c.words, " ")
-			script := `source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _multinicd; printf '%s\n' "${COMPREPLY[@]}"`
-			cmd := exec.CommandContext(t.Context(), "bash", append([]string{"-c", script, "bash", bed.Path(t, "packaging/completion/multinicd.bash")}, words...)...)
-			cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
-			b, err := io.ReadAll(out)
-			if err != nil || cmd.Wait() != nil {
-				t.Fatalf("completing: %v", err)
-			}
-			got := strings.Fields(string(b))
-			slices.Sort(got)
-			if diff := cmp.Diff(c.want, strings.Join(got, " ")); diff != "" {
-				t.Errorf("completions of %q (-want +got):\n%s", c.words, diff)
-			}
-		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -23,9 +24,11 @@ var update = flag.Bool("update", false, "write the generated parts of the man pa
 func TestTheManPagesAreUpToDate(t *testing.T) {
 	program := bed.Build(t, "./cmd/multinicd")
 	commands, options := help(t, program)
+	bridge := commandsOf(t, bed.Build(t, "./cmd/bridge"), "multinic-bridge")
 	for _, c := range []struct{ page, mark, want string }{
 		{"packaging/man/multinicd.8", "commands", commands},
 		{"packaging/man/multinicd.8", "options", options},
+		{"packaging/man/multinic-bridge.8", "commands", bridge},
 		{"packaging/man/multinicd.toml.5", "keys", keys(string(config.Reference()))},
 	} {
 		path := bed.Path(t, c.page)
@@ -68,6 +71,37 @@ func help(t *testing.T, program string) (commands, options string) {
 	}
 	o.WriteString(flags(section(text, "GLOBAL OPTIONS")))
 	return c.String(), o.String()
+}
+
+// commandsOf turns what the program says of the commands below some into a list for a man page: those
+// that have commands below them are only the way there.
+func commandsOf(t *testing.T, program, name string, below ...string) string {
+	t.Helper()
+	var b strings.Builder
+	for _, entry := range section(output(t, program, append(slices.Clone(below), "--help")...), "COMMANDS") {
+		if entry[0] == "help, h" {
+			continue
+		}
+		path := append(slices.Clone(below), entry[0])
+		text := output(t, program, append(slices.Clone(path), "--help")...)
+		if more := section(text, "COMMANDS"); len(more) > 0 && !strings.Contains(text, "\nDESCRIPTION:") || len(more) > 1 {
+			b.WriteString(commandsOf(t, program, name, path...))
+			continue
+		}
+		fmt.Fprintf(&b, ".SS %s\n%s\n", argument(name+" "+strings.Join(path, " ")), roff(sentence(entry[1])))
+		if about := paragraph(text, "DESCRIPTION"); about != "" {
+			b.WriteString(".PP\n" + roff(about) + "\n")
+		}
+		b.WriteString(flags(section(text, "OPTIONS")))
+	}
+	return b.String()
+}
+
+// paragraph is the text under a heading of the program's help.
+func paragraph(text, heading string) string {
+	_, after, _ := strings.Cut(text, "\n"+heading+":\n")
+	about, _, _ := strings.Cut(after, "\n\n")
+	return strings.Join(strings.Fields(about), " ")
 }
 
 func flags(entries [][2]string) string {
@@ -159,7 +193,7 @@ func argument(s string) string {
 
 func TestTheManPagesHaveNoMistakes(t *testing.T) {
 	tools(t)
-	for _, page := range []string{"multinicd.8", "multinicd.toml.5"} {
+	for _, page := range []string{"multinicd.8", "multinicd.toml.5", "multinic-bridge.8"} {
 		cmd := exec.CommandContext(t.Context(), "groff", "-man", "-Tutf8", "-ww", "-z", bed.Path(t, "packaging/man/"+page))
 		if out, err := cmd.CombinedOutput(); err != nil || len(bytes.TrimSpace(out)) > 0 {
 			t.Errorf("groff says of %s: %v\n%s", page, err, out)

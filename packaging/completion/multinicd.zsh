@@ -1,0 +1,14 @@
+#compdef multinicd
+# zsh completion for multinicd(8). It asks the program itself, so it is never older than the program.
+
+local -a lines candidates
+local line
+lines=("${(@f)$(multinicd __complete "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+if [[ $lines[1] == :files ]]; then
+	_files
+	return
+fi
+for line in $lines; do
+	[[ -n $line ]] && candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
+done
+_describe multinicd candidates
