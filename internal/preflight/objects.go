@@ -37,12 +37,12 @@ func (r *Report) definitions(all []Definition) {
 		if by := d.Metadata.Annotations[release]; by != "" && d.Metadata.Annotations[resourcePolicy] != "keep" {
 			namespace := d.Metadata.Annotations[home]
 			r.add("release-owns-definition", false, this(), fmt.Sprintf("it belongs to the Helm release %s of %s: `helm uninstall` of that release deletes it, and every object with it", by, namespace),
-				fmt.Sprintf("never uninstall it: in the end have Helm forget it, kubectl delete secret -n %s -l owner=helm,name=%s, and delete its objects", namespace, by))
+				fmt.Sprintf("do not uninstall it: in the end have Helm forget it, kubectl delete secret -n %s -l owner=helm,name=%s, and delete its objects", namespace, by))
 		}
 		if d.Metadata.Annotations[lastApplied] != "" {
 			r.add("definition-applied", false, this(), "somebody applies it from a file by kubectl apply: the next time, that file takes back what ours has", "end what applies it")
 		}
-		if others := slices.DeleteFunc(slices.Clone(d.Status.StoredVersions), func(v string) bool { return v == stored }); served && len(others) > 0 {
+		if others := slices.DeleteFunc(slices.Clone(d.Status.StoredVersions), func(v string) bool { return v == stored }); len(others) > 0 {
 			r.add("stored-old", false, this(), "objects are stored as "+strings.Join(others, ", "), "multinic-bridge migrate storage, a minute after the definition was changed; nothing needs it now")
 		}
 	}

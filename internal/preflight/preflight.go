@@ -208,8 +208,8 @@ func (r *Report) programs(c Cluster) bool {
 	r.add("jobs-left", false, ended, "ended Jobs of the field's agent: they do nothing any more", "nothing: they go by themselves an hour after their end")
 	for _, key := range sorted(releases) {
 		namespace, name, _ := strings.Cut(key, "/")
-		r.add("release-left", false, releases[key], fmt.Sprintf("they belong to the Helm release %s: `helm uninstall` of a release that was installed with the definition deletes it, and every object with it", name),
-			fmt.Sprintf("never uninstall it: in the end have Helm forget it, kubectl delete secret -n %s -l owner=helm,name=%s, and delete its objects", namespace, name))
+		r.add("release-left", false, releases[key], fmt.Sprintf("they belong to the Helm release %s: if it brought the definition, `helm uninstall` deletes that, and every object with it; Helm 4 leaves it once another release owns it, Helm 3 does not look", name),
+			fmt.Sprintf("do not uninstall it: in the end have Helm forget it, kubectl delete secret -n %s -l owner=helm,name=%s, and delete its objects", namespace, name))
 	}
 	return len(run)+len(sets)+len(jobs) > 0
 }

@@ -199,7 +199,7 @@ func TestWhatToDo(t *testing.T) {
 		Grants:      []Grant{grant("ClusterRoleBinding multinic-agent", rbacv1.ServiceAccountKind, v1.SystemNamespace, "multinic-agent"), grant("RoleBinding multinic-system/multinic-agent", "User", "", "x")}})
 	want := map[string]string{
 		"controller-runs": "kubectl scale deployment/multinic-agent -n net --replicas=0",
-		"release-left":    "never uninstall it: in the end have Helm forget it, kubectl delete secret -n home -l owner=helm,name=field, and delete its objects",
+		"release-left":    "do not uninstall it: in the end have Helm forget it, kubectl delete secret -n home -l owner=helm,name=field, and delete its objects",
 		"agents-rights":   "in the end take its rights away: kubectl delete clusterrolebinding/multinic-agent; kubectl delete rolebinding/multinic-agent -n multinic-system",
 	}
 	got := map[string]string{}
