@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"regexp"
 	"strings"
 	"sync"
 
@@ -113,6 +115,7 @@ func newStage(c *cluster) *stage {
 		c.bearerConfig(c.token(v1.SystemNamespace, v1.PublisherIntake)),
 		c.bearerConfig(others["matrix-edit-pipelines"]),
 		c.bearerConfig(c.token(v1.SystemNamespace, v1.PublisherOpenStack)),
+		c.bearerConfig(s.fieldsAgent()),
 	} {
 		as, err := dynamic.NewForConfig(cfg)
 		if err != nil {
@@ -152,6 +155,44 @@ func (s *stage) others() map[string]string {
 		s.have(edit)
 	}
 	return out
+}
+
+// fieldsAgent gives the token of the field's agent, whose rights were taken away as docs/migration.md says.
+func (s *stage) fieldsAgent() string {
+	s.c.t.Helper()
+	const name = "multinic-agent"
+	account := metav1.ObjectMeta{Namespace: system, Name: name}
+	s.have(&corev1.ServiceAccount{ObjectMeta: account})
+	s.have(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{
+		{APIGroups: []string{"multinic.io"}, Resources: []string{"*"}, Verbs: []string{"*"}},
+		{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, Verbs: []string{"*"}},
+		{APIGroups: []string{""}, Resources: []string{"pods", "nodes"}, Verbs: []string{"get", "list", "watch"}},
+	}})
+	s.have(&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: rbacv1.RoleRef{APIGroup: rbac, Kind: "ClusterRole", Name: name},
+		Subjects: []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: system, Name: name}}})
+	token := s.c.token(system, name)
+	as := s.c.bearer(token)
+	mayWrite := func() string { // in fact, since the right comes and goes a moment after its binding
+		o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: nodeA}}
+		return may(as.Patch(s.c.t.Context(), o, client.RawPatch(types.MergePatchType, []byte(`{"spec":{"specHash":"field"}}`)), client.DryRunAll))
+	}
+	s.c.eventually("the field's agent may write", mayWrite)
+	page, err := os.ReadFile(bed.Path(s.c.t, "docs/migration.md"))
+	if err != nil {
+		s.c.t.Fatal(err)
+	}
+	command := regexp.MustCompile(`(?m)^kubectl (delete clusterrolebinding,clusterrole multinic-agent.*)$`).FindSubmatch(page)
+	if command == nil {
+		s.c.t.Fatal("docs/migration.md does not take the rights of the field's agent away")
+	}
+	s.c.kubectl(append(strings.Fields(string(command[1])), "--ignore-not-found")...)
+	s.c.eventually("the field's agent may not write", func() string {
+		if mayWrite() == "" {
+			return "it may"
+		}
+		return ""
+	})
+	return token
 }
 
 // withJobs switches Jobs on until the test ends.
