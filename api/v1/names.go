@@ -78,6 +78,11 @@ const (
 	// PublisherOpenStack holds. Its value is the word that the publisher gives with them.
 	ConfirmRemovalsAnnotation = "multinic.io/confirm-removals"
 
+	// PublisherNoteAnnotation on a MultiNicNodeConfig is how its publisher gets on with the object: a
+	// reason in one word, or that word, ": " and a message. The bridge makes the condition Published
+	// of it. Any publisher may set it; PublisherOpenStack does.
+	PublisherNoteAnnotation = "multinic.io/publisher-note"
+
 	// EnabledTag on a port of OpenStack gives the port to multinicd. IDTag and a number is the id
 	// that the port's NIC shall have.
 	EnabledTag = "multinic.io/enabled"

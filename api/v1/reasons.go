@@ -11,6 +11,10 @@ const (
 	// ConditionDegraded is True when something needs a person, although the NICs may still work: a
 	// refusal, a failure, a fight with another writer.
 	ConditionDegraded = "Degraded"
+	// ConditionPublished is there if the object's publisher has set PublisherNoteAnnotation. It is
+	// True if the object is as the publisher wants it, else False, and the reason is the publisher's
+	// own word. It says nothing about the node.
+	ConditionPublished = "Published"
 )
 
 // Reasons of the conditions of an object.
@@ -41,6 +45,9 @@ const (
 	// ReasonJobStuck (Degraded): the Pod of this generation's Job cannot start, or has failed and
 	// is tried again.
 	ReasonJobStuck = "JobStuck"
+	// ReasonAsPublished (Published): the object is as its publisher wants it. The message may name
+	// what is left out on purpose.
+	ReasonAsPublished = "AsPublished"
 	// ReasonReportRefused (Degraded): the node's report cannot be used. The message says why.
 	ReasonReportRefused = "ReportRefused"
 )

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/bridge/gather"
 )
 
 // slim is the transform of every cache: it keeps what the loops read of an object. Who may write an
@@ -33,6 +34,10 @@ func slim(o any) (any, error) {
 		return r.Kind != "Node" || r.APIVersion != "v1"
 	}))
 	switch o := o.(type) {
+	case *v1.MultiNicNodeConfig:
+		if note, is := o.Annotations[v1.PublisherNoteAnnotation]; is { // an annotation may have 256 KiB
+			o.Annotations[v1.PublisherNoteAnnotation] = string([]byte(note[:min(len(note), maxNote)]))
+		}
 	case *corev1.ConfigMap:
 		slimReport(o)
 	case *v1.NodeTokenRequest:
@@ -47,6 +52,9 @@ func slim(o any) (any, error) {
 	return o, nil
 }
 
+// maxNote is how much is kept of what a publisher notes, in bytes: more than is said of it.
+const maxNote = 2 * gather.MaxConditionMessage
+
 // read says which labels and which annotations of an object the loops read. What others write has
 // few of them; what the bridge itself made has those that begin as ours do.
 func read(o any) (label, note func(key string) bool) {
@@ -54,7 +62,7 @@ func read(o any) (label, note func(key string) bool) {
 	none := func(string) bool { return false }
 	switch o.(type) {
 	case *v1.MultiNicNodeConfig:
-		return none, func(key string) bool { return key == v1.ExecutionAnnotation }
+		return none, func(key string) bool { return key == v1.ExecutionAnnotation || key == v1.PublisherNoteAnnotation }
 	case *v1.MultiNicNodeRun, *v1.NodeTokenRequest:
 		return none, none
 	case *metav1.PartialObjectMetadata: // a Node

@@ -47,6 +47,9 @@ func TestTheCachesHoldWhatTheLoopsRead(t *testing.T) {
 		"an object: its spec is validated, and may name its execution": {
 			&v1.MultiNicNodeConfig{ObjectMeta: stuffed(execution), Spec: spec, Status: v1.MultiNicNodeConfigStatus{State: v1.StateFailed}},
 			&v1.MultiNicNodeConfig{ObjectMeta: kept(nil, execution), Spec: spec, Status: v1.MultiNicNodeConfigStatus{State: v1.StateFailed}}},
+		"an object: so much of its publisher's note as is said": {
+			&v1.MultiNicNodeConfig{ObjectMeta: stuffed(map[string]string{v1.PublisherNoteAnnotation: strings.Repeat("x", 5000)})},
+			&v1.MultiNicNodeConfig{ObjectMeta: kept(nil, map[string]string{v1.PublisherNoteAnnotation: strings.Repeat("x", 2*gather.MaxConditionMessage)})}},
 		"an object: annotations in our name are others', too": {
 			&v1.MultiNicNodeConfig{ObjectMeta: stuffed(map[string]string{"multinic.io/more": "x"})}, &v1.MultiNicNodeConfig{ObjectMeta: kept(nil, nil)}},
 		"a run": {

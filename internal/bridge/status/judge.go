@@ -79,7 +79,7 @@ func Judge(in In) Out {
 		f = underway(obj)
 	case prev.ObservedGeneration == obj.Generation && prev.State != "":
 		if rep == nil && err == nil && in.Job == "" && !out.Silent && !gather.SaidSilent(obj) {
-			out.Status = in.requested(prev, rep, out.Silent)
+			out.Status = in.published(in.requested(prev, rep, out.Silent))
 			return out
 		}
 		f = kept(prev)
@@ -113,7 +113,7 @@ func Judge(in In) Out {
 			next.LastProcessed = &now
 		}
 	}
-	out.Status = in.requested(next, rep, out.Silent)
+	out.Status = in.published(in.requested(next, rep, out.Silent))
 	return out
 }
 
