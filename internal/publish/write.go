@@ -153,13 +153,13 @@ func (p *Writer) write(ctx context.Context, have *v1.MultiNicNodeConfig, d Decis
 	return o, nil
 }
 
-// take puts our name on an object, and removes the annotation that allows it, in one request. It
-// changes no spec, and gives the new resourceVersion.
+// take puts our name on an object, and removes the annotation that allows it, and the note of who had
+// it, in one request. It changes no spec, and gives the new resourceVersion.
 func (p *Writer) take(ctx context.Context, have *v1.MultiNicNodeConfig) (string, error) {
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{
 		"uid": have.UID, "resourceVersion": have.ResourceVersion,
 		"labels":      map[string]any{v1.PublisherLabel: p.Name},
-		"annotations": map[string]any{v1.HandOverAnnotation: nil},
+		"annotations": map[string]any{v1.HandOverAnnotation: nil, v1.PublisherNoteAnnotation: nil},
 	}})
 	if err != nil {
 		return "", err

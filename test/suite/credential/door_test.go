@@ -78,6 +78,7 @@ func TestTheDoorChangesOnlyItsOwnObjects(t *testing.T) {
 	}{
 		"its own":                                  {patch(own, spec), ""},
 		"its own, applied":                         {applied(v1.Version, own), ""},
+		"its own, with a note":                     {patch(own, `{"metadata":{"annotations":{"multinic.io/publisher-note":"AsPublished"}}}`), ""},
 		"its own, with reserved ids":               {patch(own, `{"metadata":{"annotations":{"multinic.io/reserved-ids":"[]"}}}`), ""},
 		"what is given to it":                      {patch(given, take), ""},
 		"what is given to it, with a spec":         {patch(given, `{"metadata":{"labels":{"multinic.io/publisher":"multinic-intake"},"annotations":{"multinic.io/hand-over-to":null}},"spec":{"specHash":"x"}}`), ""},
