@@ -142,7 +142,7 @@ func (l *loop) run(ctx context.Context) error {
 			l.meters.polls.WithLabelValues("failed").Inc()
 		} else {
 			l.meters.count(v, results, err == nil, time.Now(), time.Since(begun))
-			l.tell(v, results)
+			l.tell(v, results, err == nil)
 		}
 		select {
 		case <-ctx.Done():
@@ -158,8 +158,9 @@ func pause(interval time.Duration, failed int, chance float64) time.Duration {
 	return d + time.Duration((chance-0.5)*0.4*float64(d))
 }
 
-// tell logs what was written, and says in Events and the log what is new about a node.
-func (l *loop) tell(v Verdict, results []publish.Result) {
+// tell logs what was written, and says in Events and the log what is new about a node. After a walk
+// that was not whole, nothing is over, and a node without ports is no news.
+func (l *loop) tell(v Verdict, results []publish.Result, whole bool) {
 	if was := l.said[""]; v.Held > 0 && was != v.Word {
 		l.Log.Warn("removals are held", "held", v.Held, "annotation", v1.ConfirmRemovalsAnnotation+"="+v.Word)
 		l.said[""] = v.Word
@@ -173,6 +174,9 @@ func (l *loop) tell(v Verdict, results []publish.Result) {
 			i++
 		}
 		text := l.about(n, result)
+		if !whole && (text == "" || n.Frozen == NoPrimary) {
+			text = l.said[n.Node]
+		}
 		if text == l.said[n.Node] {
 			next[n.Node] = text
 			continue
@@ -214,7 +218,9 @@ func (l *loop) about(n NodeVerdict, result *publish.Result) string {
 }
 
 // quiet are the reasons for which nobody has to do anything.
-func (r Reason) quiet() bool { return r == Primary || r == NotAllowed || r == RemovalPending }
+func (r Reason) quiet() bool {
+	return r == Primary || r == NotAllowed || r == Subport || r == RemovalPending
+}
 
 // record makes Events on the node's object, if there is one.
 func (l *loop) record(n NodeVerdict, result *publish.Result) {
