@@ -78,7 +78,7 @@ func Judge(w World, m Memory, proofs map[string]Proof, r Rules) Verdict {
 		}
 	}
 	var goes map[key]bool
-	goes, out.Word, out.Held = brake(nodes, may)
+	goes, out.Word, out.Held = out.Memory.brake(w.Now, nodes, may)
 	names := map[string]bool{}
 	for _, n := range nodes {
 		names[n.machine.Name] = true
@@ -106,7 +106,7 @@ func (n *node) verdict(w World, r Rules, all Verdict, may, goes map[key]bool) No
 		case goes[of(e)]:
 			v.Removed = append(v.Removed, e.normal.Name)
 		case may[of(e)]:
-			n.remark(e.nic.PortID, e.normal.Name, RemovalHeld, fmt.Sprintf("%d NICs would go at once: the annotation %s=%s lets this node's go", all.Held, v1.ConfirmRemovalsAnnotation, all.Word))
+			n.remark(e.nic.PortID, e.normal.Name, RemovalHeld, fmt.Sprintf("%d NICs would go, which are too many within %s: the annotation %s=%s lets this node's go", all.Held, brakeTime, v1.ConfirmRemovalsAnnotation, all.Word))
 		case all.Memory.ripe(w, n, e, r):
 			n.remark(e.nic.PortID, e.normal.Name, RemovalUnproved, "the port is not among those of the instance, and by its id it is not said to be gone")
 		default:

@@ -62,7 +62,7 @@ func port(id string, n int) Port {
 	}
 }
 
-func with(p Port, f func(*Port)) Port { f(&p); return p }
+func with[T any](p T, f func(*T)) T { f(&p); return p }
 
 // object is one of ours, as it is made of ports.
 func object(t fataler, ports ...Port) *v1.MultiNicNodeConfig {

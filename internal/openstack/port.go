@@ -180,7 +180,7 @@ const (
 	RemovalPending Reason = "RemovalPending"
 	// RemovalUnproved: the port is gone from the list, and asked for alone it is not.
 	RemovalUnproved Reason = "RemovalUnproved"
-	// RemovalHeld: more NICs would go at once than is plausible. A person has to say so.
+	// RemovalHeld: more NICs would go in a short time than is plausible. A person has to say so.
 	RemovalHeld Reason = "RemovalHeld"
 )
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -15,13 +16,18 @@ import (
 const (
 	// polls is in how many whole walks a port has to be absent until its NIC may go.
 	polls = 2
-	// brakeLeast and brakePart bound what goes at once: so many NICs, or this part of all of them.
+	// brakeLeast and brakePart bound what goes within brakeTime: so many NICs, or this part of all of
+	// them.
 	brakeLeast, brakePart = 3, 10
+	brakeTime             = 10 * time.Minute
 )
 
-// Memory is what is kept from one walk to the next: since when ports are absent. The zero value
-// knows of none. It is never changed.
-type Memory struct{ absent map[key]since }
+// Memory is what is kept from one walk to the next: since when ports are absent, and when NICs went
+// that nobody had to release. The zero value knows of none. It is never changed.
+type Memory struct {
+	absent map[key]since
+	went   map[key]time.Time
+}
 
 type key struct{ node, port string }
 
@@ -62,7 +68,12 @@ func (p Proof) proves(what absence, instance string, r Rules) bool {
 
 // remember gives the memory after this walk. A walk that was not whole counts for nobody.
 func (m Memory) remember(w World, nodes []*node) Memory {
-	next := Memory{map[key]since{}}
+	next := Memory{map[key]since{}, map[key]time.Time{}}
+	for k, at := range m.went {
+		if w.Now.Sub(at) < brakeTime {
+			next.went[k] = at
+		}
+	}
 	for _, n := range nodes {
 		if n.frozen != "" {
 			continue
@@ -107,8 +118,8 @@ func Doubts(w World, m Memory, r Rules) []Doubt {
 }
 
 // brake says which of the NICs that may go do go. word stands for all of them: an object that has it
-// as its annotation was looked at by a person.
-func brake(nodes []*node, may map[key]bool) (goes map[key]bool, word string, held int) {
+// as its annotation was looked at by a person. What goes without the word is kept in m.
+func (m Memory) brake(now time.Time, nodes []*node, may map[key]bool) (goes map[key]bool, word string, held int) {
 	all := 0
 	for _, n := range nodes {
 		if n.ours {
@@ -129,11 +140,15 @@ func brake(nodes []*node, may map[key]bool) (goes map[key]bool, word string, hel
 			}
 		}
 	}
-	if len(rest) > max(brakeLeast, all/brakePart) {
+	lately := maps.Clone(m.went)
+	for _, k := range rest {
+		lately[k] = now
+	}
+	if len(lately) > max(brakeLeast, all/brakePart) {
 		return goes, word, len(rest)
 	}
 	for _, k := range rest {
-		goes[k] = true
+		goes[k], m.went[k] = true, now
 	}
 	return goes, word, 0
 }

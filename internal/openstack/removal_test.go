@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -169,5 +170,56 @@ func TestAnOldWordReleasesNothing(t *testing.T) {
 	w.Now = begin.Add(time.Minute)
 	if v := Judge(w, first.Memory, proofs, rules); v.Held != 6 {
 		t.Errorf("%d are held", v.Held)
+	}
+}
+
+// Three at a time, again and again, are many: what goes within ten minutes counts together.
+func TestTheBrakeOverTime(t *testing.T) {
+	const nodes = 12 // 24 NICs, of which a tenth is less than three
+	for _, row := range []struct {
+		name  string
+		every time.Duration // one NIC goes in each
+		want  string        // how many have gone after each of them
+	}{
+		{"one a minute", time.Minute, "1 2 3 3 3 3 3 3 3 3"},
+		{"one in five minutes", 5 * time.Minute, "1 2 3 4 5 6 7 8 9 10"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			w, _ := fleet(t, nodes, 0)
+			var m Memory
+			proofs, ports, went, got := map[string]Proof{}, w.Seen.Ports, 0, []string(nil)
+			for i := range 10 {
+				id := fmt.Sprintf("cn%02d", i)
+				proofs[id] = Proof{Primary: true}
+				ports = slices.DeleteFunc(slices.Clone(ports), func(p Port) bool { return p.ID == id })
+				w.Seen.Ports = ports
+				for _, at := range []time.Duration{0, row.every / 2, row.every - time.Second} { // seen, seen again, and once more
+					w.Now = begin.Add(time.Duration(i)*row.every + at)
+					v := Judge(w, m, proofs, with(rules, func(r *Rules) { r.RemovalAge = time.Second }))
+					m = v.Memory
+					for j, n := range v.Nodes {
+						w.Objects[j] = stored(t, w.Objects[j], *n.Wish)
+						went += len(n.Removed)
+					}
+				}
+				got = append(got, fmt.Sprint(went))
+			}
+			if s := strings.Join(got, " "); s != row.want {
+				t.Errorf("after each: %s, want %s", s, row.want)
+			}
+		})
+	}
+}
+
+// What could not be written goes in the next walk, and is not counted twice.
+func TestTheBrakeCountsANICOnce(t *testing.T) {
+	w, proofs := fleet(t, 5, 3)
+	m := Judge(w, Memory{}, proofs, rules).Memory
+	for i := range 3 {
+		w.Now = begin.Add(time.Duration(i+1) * time.Minute)
+		v := Judge(w, m, proofs, rules)
+		if m = v.Memory; v.Held != 0 || len(v.Nodes[0].Removed) != 1 {
+			t.Errorf("try %d: %d held, node 1 loses %v", i, v.Held, v.Nodes[0].Removed)
+		}
 	}
 }
