@@ -114,12 +114,14 @@ func take(ctx context.Context, c client.Client, say func(string)) (*lock, error)
 		if l.lease != nil {
 			return l, nil
 		}
-		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-			if tries++; tries == tryAgain {
+		wait := time.Second
+		if err != nil { // an API server in trouble, or somebody was faster
+			if tries++; tries == tryAgain || apierrors.IsForbidden(err) {
 				return nil, err
 			}
+			wait = time.Duration(tries) * 100 * time.Millisecond
 		}
-		if err := pause(ctx, time.Second); err != nil {
+		if err := pause(ctx, wait); err != nil {
 			return nil, err
 		}
 	}

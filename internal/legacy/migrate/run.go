@@ -237,7 +237,11 @@ func (m *Migration) hand(ctx context.Context, o *v1.MultiNicNodeConfig) error {
 				others = append(others, f)
 			}
 		}
-		if len(others) > 0 && len(others) < len(o.ManagedFields) {
+		switch {
+		case len(others) == len(o.ManagedFields):
+		case len(others) == 0:
+			meta["managedFields"] = []any{map[string]any{}} // nobody's; an empty list would say nothing
+		default:
 			meta["managedFields"] = others
 		}
 	}
