@@ -1,7 +1,8 @@
 // Package deploy holds the manifests of the cluster's side. From here the bridge has the manifests
 // that it compares with the cluster.
 //
-// Nothing goes in; out comes the text of admission.yaml and nodelabel.yaml, as they are applied.
+// Nothing goes in; out comes the text of those with policies that somebody looks at, as they are
+// applied.
 //
 // The other files are for kubectl alone.
 //
@@ -23,3 +24,12 @@ var Admission string
 //
 //go:embed nodelabel.yaml
 var NodeLabel string
+
+// Legacy is the text of legacy.yaml, and LegacyReadOnly that of legacy-readonly.yaml: the publisher of
+// the older object looks whether their policies are in force.
+var (
+	//go:embed legacy.yaml
+	Legacy string
+	//go:embed legacy-readonly.yaml
+	LegacyReadOnly string
+)

@@ -9,11 +9,12 @@ import (
 // meters are the metrics of this publisher. docs/metrics.md has a row for each. None has a label
 // that a publisher chooses.
 type meters struct {
-	passes   *prometheus.CounterVec
-	entries  *prometheus.GaugeVec
-	orphans  prometheus.Gauge
-	objects  *prometheus.CounterVec
-	statuses prometheus.Counter
+	passes    *prometheus.CounterVec
+	entries   *prometheus.GaugeVec
+	orphans   prometheus.Gauge
+	unguarded prometheus.Gauge
+	objects   *prometheus.CounterVec
+	statuses  prometheus.Counter
 }
 
 func newMeters() *meters {
@@ -24,6 +25,8 @@ func newMeters() *meters {
 			Help: "Entries of older objects by the reason for which they are left out; Applied if they are not."}, []string{"reason"}),
 		orphans: prometheus.NewGauge(prometheus.GaugeOpts{Name: "multinic_legacy_orphans",
 			Help: "Objects of nodes that were made of an older object, and that no entry is about any more."}),
+		unguarded: prometheus.NewGauge(prometheus.GaugeOpts{Name: "multinic_legacy_unguarded",
+			Help: "1 while an admission policy of the phase is not in force."}),
 		objects: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "multinic_legacy_objects_total",
 			Help: "Objects of nodes that were to be written, by what became of them."}, []string{"result"}),
 		statuses: prometheus.NewCounter(prometheus.CounterOpts{Name: "multinic_legacy_statuses_total",
@@ -36,7 +39,7 @@ func newMeters() *meters {
 }
 
 func (m *meters) register(page prometheus.Registerer) error {
-	for _, c := range []prometheus.Collector{m.passes, m.entries, m.orphans, m.objects, m.statuses} {
+	for _, c := range []prometheus.Collector{m.passes, m.entries, m.orphans, m.unguarded, m.objects, m.statuses} {
 		if err := page.Register(c); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}

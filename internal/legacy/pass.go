@@ -37,7 +37,10 @@ type loop struct {
 	// wrote is when the status of an older object was written last, and said what was last said
 	// about an entry.
 	wrote map[types.UID]time.Time
-	said  map[string]string
+	// policies are looked at now and then, and fault is what was found last.
+	policies *policies
+	fault    error
+	said     map[string]string
 }
 
 // pass reads, judges, writes objects and then statuses. It gives how long nothing has to be done if
@@ -47,8 +50,12 @@ func (l *loop) pass(ctx context.Context, now time.Time) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
+	l.fault = l.policies.look(ctx, now)
 	entries := w.Judge()
 	next := resync
+	if l.fault != nil {
+		next = lookSoon
+	}
 	if l.ReadOnly {
 		entries = Freeze(entries)
 	} else {
@@ -191,6 +198,10 @@ func (l *loop) tell(w World, entries []Entry) {
 		l.meters.entries.WithLabelValues(what).Inc()
 	}
 	l.said = next
+	l.meters.unguarded.Set(0)
+	if l.fault != nil {
+		l.meters.unguarded.Set(1)
+	}
 	l.meters.orphans.Set(float64(len(w.Orphans(entries))))
 }
 
@@ -198,6 +209,7 @@ func (l *loop) tell(w World, entries []Entry) {
 // there is something to do.
 func (l *loop) status(ctx context.Context, old *v1.MultiNicBizConfig, entries []Entry, objects []*v1.MultiNicNodeConfig, now time.Time) (time.Duration, error) {
 	next := Aggregate(old, entries, objects, now)
+	unguarded(old, &next, l.fault, now)
 	if equality.Semantic.DeepEqual(old.Status, next) {
 		return resync, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -48,7 +49,7 @@ const (
 // Run publishes until ctx ends, which is no error. Run returns earlier only if it cannot start.
 func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, admissionv1.AddToScheme, v1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			return err
 		}
@@ -81,7 +82,11 @@ func Run(ctx context.Context, cfg *rest.Config, o Options) error {
 	if err := mgr.AddHealthzCheck("running", func(*http.Request) error { return nil }); err != nil {
 		return err
 	}
-	l := &loop{Options: o, meters: m, cache: mgr.GetCache(), mapper: mgr.GetRESTMapper(), direct: direct, wake: make(chan struct{}, 1)}
+	guard, err := newPolicies(o, direct)
+	if err != nil {
+		return fmt.Errorf("setting up the look at admission: %w", err)
+	}
+	l := &loop{policies: guard, Options: o, meters: m, cache: mgr.GetCache(), mapper: mgr.GetRESTMapper(), direct: direct, wake: make(chan struct{}, 1)}
 	if err := mgr.Add(manager.RunnableFunc(l.run)); err != nil {
 		return fmt.Errorf("setting up the publisher: %w", err)
 	}

@@ -333,6 +333,15 @@ func (g *PolicyGuard) probe(ctx context.Context, policy string) error {
 		return g.client.Create(ctx, request("multinic-probe-status"), client.DryRunAll)
 	case "multinic-node-label":
 		return g.probeLabel(ctx)
+	case "multinic-legacy-bounds":
+		probe := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-legacy-bounds", Namespace: v1.SystemNamespace}}
+		probe.Spec.NodeName = probe.Name
+		return g.client.Create(ctx, probe, client.DryRunAll)
+	case "multinic-legacy-readonly":
+		// By an apply: the right to create can be given for one name only then.
+		body := fmt.Appendf(nil, `{"apiVersion":%q,"kind":%q,"metadata":{"name":"multinic-probe-legacy-readonly"},"spec":{}}`, v1.GroupVersion.String(), v1.BizConfigKind)
+		probe := &v1.MultiNicBizConfig{ObjectMeta: metav1.ObjectMeta{Name: "multinic-probe-legacy-readonly", Namespace: v1.SystemNamespace}}
+		return g.client.Patch(ctx, probe, client.RawPatch(types.ApplyPatchType, body), client.DryRunAll, client.FieldOwner(v1.PublisherLegacy))
 	}
 	return fmt.Errorf("making a probe of %s: it has none", policy)
 }

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/legacy"
 	"multinicd/test/bed"
 	"multinicd/test/bed/product"
 )
@@ -26,8 +28,12 @@ func TestTheOlderObjectIsReadOnly(t *testing.T) {
 	c.says("Applied Ready 2/2")
 	p.Stop()
 	c.write(entry(1, 0x102), entry(2, 0x201), entry(3, 0x301)) // while nobody looked
-	c.readOnly()
 	c.publisher("--read-only")
+	c.says("InProgress Unguarded 2/3; worker-1 Configured ReadOnly; worker-3 Pending ReadOnly")
+	if cond := meta.FindStatusCondition(c.older().Status.Conditions, legacy.ConditionUnguarded); !strings.Contains(cond.Message, "multinic-legacy-readonly") {
+		t.Errorf("it says %q", cond.Message)
+	}
+	c.readOnly()
 	c.says("InProgress 2/3; worker-1 Configured ReadOnly; worker-3 Pending ReadOnly")
 	c.are("worker-1 multinic-legacy g1 multinic0=0101", "worker-2 multinic-legacy g1 multinic0=0201")
 

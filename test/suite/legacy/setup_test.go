@@ -19,6 +19,7 @@ import (
 	"sync"
 	"testing"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -69,7 +70,7 @@ func newCluster(t *testing.T, nodes int) *cluster {
 	if c.bridge, err = product.Client(as); err != nil {
 		t.Fatal(err)
 	}
-	for _, kind := range []client.Object{&corev1.Node{}, &v1.MultiNicNodeConfig{}, &v1.MultiNicBizConfig{}} {
+	for _, kind := range []client.Object{&corev1.Node{}, &v1.MultiNicNodeConfig{}, &v1.MultiNicBizConfig{}, &coordinationv1.Lease{}} {
 		where := []client.DeleteAllOfOption{}
 		if _, is := kind.(*corev1.Node); !is {
 			where = append(where, client.InNamespace(v1.SystemNamespace))
@@ -169,7 +170,7 @@ func (c *cluster) says(want string) {
 			return fmt.Sprintf("of generation %d, not %d", o.Status.ObservedGeneration, o.Generation)
 		}
 		var conditions, words []string
-		for _, kind := range []string{"Applied", "InProgress", "Ready"} {
+		for _, kind := range []string{"Applied", "InProgress", "Ready", "Unguarded"} {
 			if meta.IsStatusConditionTrue(o.Status.Conditions, kind) {
 				conditions = append(conditions, kind)
 			}
