@@ -75,7 +75,7 @@ func (c *cluster) install() {
 	for _, file := range []string{"deploy/crds.yaml", "deploy/bridge.yaml", "deploy/publisher.yaml"} {
 		apply(file)
 	}
-	for _, install := range []func(context.Context, *controlplane.Cluster) error{product.InstallIntake, product.InstallOpenStack} {
+	for _, install := range []func(context.Context, *controlplane.Cluster) error{product.InstallIntake, product.InstallOpenStack, product.InstallLegacy} {
 		if err := install(c.t.Context(), c.Cluster); err != nil {
 			c.t.Fatal(err)
 		}

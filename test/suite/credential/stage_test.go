@@ -81,7 +81,7 @@ func newStage(c *cluster) *stage {
 		c.t.Fatal(err)
 	}
 	s.admin = admin
-	for _, leader := range []string{v1.BridgeAccount, v1.CredentialsAccount} {
+	for _, leader := range []string{v1.BridgeAccount, v1.CredentialsAccount, "multinic-migrate"} {
 		s.have(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: leader}})
 	}
 	s.have(&v1.MultiNicBizConfig{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: "matrix-old"}})
@@ -116,6 +116,8 @@ func newStage(c *cluster) *stage {
 		c.bearerConfig(others["matrix-edit-pipelines"]),
 		c.bearerConfig(c.token(v1.SystemNamespace, v1.PublisherOpenStack)),
 		c.bearerConfig(s.fieldsAgent()),
+		c.bearerConfig(c.token(v1.SystemNamespace, v1.PublisherLegacy)),
+		c.bearerConfig(others["matrix-migration"]),
 	} {
 		as, err := dynamic.NewForConfig(cfg)
 		if err != nil {
@@ -154,6 +156,13 @@ func (s *stage) others() map[string]string {
 		edit.RoleRef, edit.Subjects = bound(name, "ClusterRole", "edit")
 		s.have(edit)
 	}
+	// Whoever migrates from the older object.
+	reads := &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: "matrix-migration"}}
+	reads.RoleRef, reads.Subjects = bound("matrix-migration", "ClusterRole", "multinic-migration")
+	s.have(reads)
+	migrates := &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "matrix-migration"}}
+	migrates.RoleRef, migrates.Subjects = rbacv1.RoleRef{APIGroup: rbac, Kind: "Role", Name: "multinic-migration"}, reads.Subjects
+	s.have(migrates)
 	return out
 }
 

@@ -205,6 +205,8 @@ var targets = map[string]target{
 	"Leases":                              {leases, "Lease", inside, newName, "", renewed},
 	"the bridge's Lease for statuses":     {leases, "Lease", system, v1.BridgeAccount, "", renewed},
 	"the bridge's Lease for credentials":  {leases, "Lease", system, v1.CredentialsAccount, "", renewed},
+	"the lock of the migration":           {leases, "Lease", system, "multinic-migrate", "", renewed},
+	"Leases of multinic-system":           {leases, "Lease", system, newName, "", renewed},
 	"Leases of kube-node-lease":           {leases, "Lease", "kube-node-lease", newName, "", renewed},
 
 	"token of B, bound to Node B":            token(inside, v1.ServiceAccountName(nodeB), ", bound to Node B"),
