@@ -12,6 +12,7 @@ package openstack
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"multinicd/test/bed/rootfs"
@@ -33,6 +35,7 @@ import (
 const (
 	keystonePort, neutronPort = 5000, 9696
 	catalogHost               = "http://127.0.0.1:"
+	catalogRegion             = "RegionOne"
 )
 
 // Cloud is a running Keystone and Neutron. Its methods may be used by several goroutines.
@@ -46,6 +49,7 @@ type Cloud struct {
 	admin struct {
 		sync.Mutex
 		token string
+		since time.Time
 	}
 }
 
@@ -69,12 +73,7 @@ func Start(ctx context.Context, box *sandbox.Sandbox, w *testhost.World) (*Cloud
 	if c.Way, err = c.NewWay(box); err != nil {
 		return nil, err
 	}
-	if err := c.answers(ctx); err != nil {
-		return nil, err
-	}
-	// Keystone reads its policy at the first request that asks for a right, and refuses others that come meanwhile (22.0, threads).
-	_, err = c.Do(ctx, http.MethodGet, "/v3/projects", nil)
-	return c, err
+	return c, c.answers(ctx)
 }
 
 // answers waits until both services answer.
@@ -108,15 +107,18 @@ func (c *Cloud) answers(ctx context.Context) error {
 type Way struct {
 	// Keystone and Neutron are URLs, http://127.0.0.1:PORT.
 	Keystone, Neutron string
+	// Region is what the catalog calls the region to those who come by this way. Nobody else's is called so.
+	Region string
 
-	mu    sync.Mutex
-	lie   func(real http.Handler) http.Handler
-	asked int
+	mu            sync.Mutex
+	lie           func(real http.Handler) http.Handler
+	tokens, lists int
+	more          chan struct{} // closed when one of these has changed
 }
 
 // NewWay makes another way, which ends with the sandbox. What one way does to answers does not concern the others.
 func (c *Cloud) NewWay(box *sandbox.Sandbox) (*Way, error) {
-	w := &Way{}
+	w := &Way{more: make(chan struct{}), Region: "region-" + rand.Text()[:8]}
 	var err error
 	if w.Keystone, err = c.serve(box, w, keystonePort, w.counted); err != nil {
 		return nil, err
@@ -157,7 +159,7 @@ func (c *Cloud) serve(box *sandbox.Sandbox, w *Way, port int, between func(http.
 	return "http://" + listener.Addr().String(), nil
 }
 
-// rename has an answer with a catalog name the addresses of the way.
+// rename has an answer with a catalog name the addresses and the region of the way.
 func (w *Way) rename(answer *http.Response) error {
 	if !strings.HasSuffix(answer.Request.URL.Path, "/auth/tokens") {
 		return nil
@@ -168,6 +170,7 @@ func (w *Way) rename(answer *http.Response) error {
 	}
 	body = bytes.ReplaceAll(body, []byte(catalogHost+strconv.Itoa(keystonePort)), []byte(w.Keystone))
 	body = bytes.ReplaceAll(body, []byte(catalogHost+strconv.Itoa(neutronPort)), []byte(w.Neutron))
+	body = bytes.ReplaceAll(body, []byte(`"`+catalogRegion+`"`), []byte(`"`+w.Region+`"`))
 	answer.Body, answer.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	answer.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	return nil
@@ -180,19 +183,64 @@ func (w *Way) Lie(f func(real http.Handler) http.Handler) {
 	w.lie = f
 }
 
-// Asked is how often somebody asked for a token, or began to list ports.
-func (w *Way) Asked() int {
+// EveryThird is a lie: every third request is answered 429, with this Retry-After.
+func EveryThird(after string) func(real http.Handler) http.Handler {
+	var n atomic.Int64
+	return func(real http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if n.Add(1)%3 == 0 {
+				w.Header().Set("Retry-After", after)
+				w.WriteHeader(http.StatusTooManyRequests)
+				return
+			}
+			real.ServeHTTP(w, r)
+		})
+	}
+}
+
+// Asked is how often somebody asked for a token, and began to list ports.
+func (w *Way) Asked() (tokens, lists int) {
+	tokens, lists, _ = w.asked()
+	return tokens, lists
+}
+
+func (w *Way) asked() (tokens, lists int, more <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.asked
+	return w.tokens, w.lists, w.more
+}
+
+// Walks waits until n walks have begun and ended that begin from now on: as many lists are asked for and one more, or as many tokens where it
+// does not come to lists.
+func (w *Way) Walks(ctx context.Context, n int) error {
+	token0, list0, _ := w.asked()
+	for {
+		tokens, lists, more := w.asked()
+		if lists-list0 > n || tokens-token0 > n {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %d walks, of which %d have begun: %w", n, max(lists-list0, tokens-token0), ctx.Err())
+		case <-more:
+		}
+	}
 }
 
 // counted counts what Asked gives.
 func (w *Way) counted(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(out http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens" || r.Method == http.MethodGet && r.URL.Path == "/v2.0/ports" && !r.URL.Query().Has("marker") {
+		token := r.Method == http.MethodPost && r.URL.Path == "/v3/auth/tokens"
+		list := r.Method == http.MethodGet && r.URL.Path == "/v2.0/ports" && !r.URL.Query().Has("marker")
+		if token || list {
 			w.mu.Lock()
-			w.asked++
+			if token {
+				w.tokens++
+			} else {
+				w.lists++
+			}
+			close(w.more)
+			w.more = make(chan struct{})
 			w.mu.Unlock()
 		}
 		next.ServeHTTP(out, r)

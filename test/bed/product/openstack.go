@@ -15,6 +15,9 @@ func InstallOpenStack(ctx context.Context, c *controlplane.Cluster) error {
 // OpenStack is a running `multinic-bridge openstack`.
 type OpenStack struct{ *process }
 
+// PID is the publisher's process id.
+func (o *OpenStack) PID() int { return o.cmd.Process.Pid }
+
 // StartOpenStack runs the publisher for OpenStack as the ServiceAccount of its manifest, with more flags of the command. It ends with the
 // sandbox, or by Stop or Kill.
 func StartOpenStack(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string, flags ...string) (*OpenStack, error) {
