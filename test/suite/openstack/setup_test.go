@@ -1,12 +1,12 @@
 // Package openstack proves the publisher for OpenStack against a real Keystone, a real Neutron and a real API server: the real program, with the rights
 // of its manifest and no others, follows ports as they come and go, and believes nothing that it should not.
 //
-// In go ports, as an administrator makes them, and answers that fail or lie; out come objects, which are read at the API server. No host is booted but
-// the cloud's own.
+// In go ports, as an administrator makes them, and answers that fail or lie; out come objects, which are read at the API server. Beside the cloud's own
+// host one test boots another, whose NIC is the port.
 //
-// The tests share one control plane and one cloud. Each has a project, networks, Nodes and a publisher of its own.
+// The tests share one control plane with a bridge, and one cloud. Each has a project, networks, Nodes and a publisher of its own.
 //
-// Start reading at TestARandomLife and the table in lies_test.go.
+// Start reading at TestRandomSequencesOfChangesAndFaults and the table in lies_test.go.
 package openstack
 
 import (
@@ -32,6 +32,7 @@ import (
 	"multinicd/internal/bridge"
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/installed"
 	"multinicd/test/bed/openstack"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
@@ -39,12 +40,13 @@ import (
 
 func TestMain(m *testing.M) {
 	bridge.LogLibraries(slog.New(slog.DiscardHandler))
-	os.Exit(bed.Main(m))
+	os.Exit(bed.Main(m, installed.Close))
 }
 
 // stage is what a test has of its own.
 type stage struct {
 	t       *testing.T
+	product *installed.Cluster // with a bridge
 	cluster *controlplane.Cluster
 	kube    client.WithWatch
 	box     *sandbox.Sandbox
@@ -60,7 +62,8 @@ type stage struct {
 // network is one with one subnet.
 type network struct{ id, subnet, prefix string }
 
-var installed struct {
+// rights are installed once for the control plane that all tests share.
+var rights struct {
 	sync.Once
 	err error
 }
@@ -69,14 +72,15 @@ var installed struct {
 func newStage(t *testing.T) *stage {
 	t.Helper()
 	b := bed.New(t)
-	s := &stage{t: t, cluster: b.Cluster(), cloud: b.OpenStack()}
-	installed.Do(func() {
-		installed.err = product.Install(t.Context(), s.cluster)
-		if installed.err == nil {
-			installed.err = product.InstallOpenStack(t.Context(), s.cluster)
-		}
-	})
-	s.must(installed.err)
+	return newStageIn(t, b, b.OpenStack())
+}
+
+func newStageIn(t *testing.T, b *bed.Bed, cloud *openstack.Cloud) *stage {
+	t.Helper()
+	s := &stage{t: t, product: installed.NewCluster(t, b), cloud: cloud}
+	s.cluster = s.product.Cluster
+	rights.Do(func() { rights.err = product.InstallOpenStack(t.Context(), s.cluster) })
+	s.must(rights.err)
 	var err error
 	s.kube, err = product.Client(s.cluster.Config())
 	s.must(err)
@@ -112,11 +116,19 @@ func (s *stage) writeClouds() {
 // network makes a network of the project, with a subnet /24.
 func (s *stage) network(name, prefix string, mtu int) network {
 	s.t.Helper()
+	n := s.networkOf(name, prefix+".0/24", mtu)
+	n.prefix = prefix
+	return n
+}
+
+// networkOf makes a network of the project, with a subnet.
+func (s *stage) networkOf(name, cidr string, mtu int) network {
+	s.t.Helper()
 	id, err := s.cloud.Make(s.t.Context(), "network", openstack.Thing{"name": name, "project_id": s.tenant.Project, "mtu": mtu})
 	s.must(err)
-	subnet, err := s.cloud.Make(s.t.Context(), "subnet", openstack.Thing{"network_id": id, "project_id": s.tenant.Project, "ip_version": 4, "cidr": prefix + ".0/24", "enable_dhcp": false})
+	subnet, err := s.cloud.Make(s.t.Context(), "subnet", openstack.Thing{"network_id": id, "project_id": s.tenant.Project, "ip_version": 4, "cidr": cidr, "enable_dhcp": false})
 	s.must(err)
-	return network{id, subnet, prefix}
+	return network{id: id, subnet: subnet}
 }
 
 // instance is a server that is a Node.
@@ -137,17 +149,26 @@ func (s *stage) instance(name string) *instance {
 	return i
 }
 
-// node makes a Node that is an instance.
+// node makes a Node that is an instance, in the region of the test: the publishers of other tests leave it alone.
 func (s *stage) node(name, instance, address string) {
 	s.t.Helper()
-	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{ProviderID: "openstack:///" + instance}}
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: corev1.NodeSpec{ProviderID: s.providerID(instance)}}
 	s.must(s.kube.Create(s.t.Context(), n))
 	s.t.Cleanup(func() {
 		if err := client.IgnoreNotFound(s.kube.Delete(context.WithoutCancel(s.t.Context()), n)); err != nil {
 			s.t.Error(err)
 		}
 	})
-	// by a patch: the controllers of the control plane change Nodes, too
+	s.at(n, address)
+}
+
+func (s *stage) providerID(instance string) string {
+	return "openstack://" + s.way.Region + "/" + instance
+}
+
+// at gives a Node its address, by a patch: the controllers of the control plane change Nodes, too.
+func (s *stage) at(n *corev1.Node, address string) {
+	s.t.Helper()
 	patch := fmt.Appendf(nil, `{"status":{"addresses":[{"type":"InternalIP","address":%q}]}}`, address)
 	s.must(s.kube.Status().Patch(s.t.Context(), n, client.RawPatch(types.MergePatchType, patch)))
 }
@@ -158,10 +179,24 @@ func uuid() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
-// portOn makes a port of the project, attached to an instance, and returns its id.
+// gone deletes the instance's Node, its object and its ports.
+func (i *instance) gone() {
+	i.s.t.Helper()
+	ctx := i.s.t.Context()
+	i.s.must(i.s.kube.Delete(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: i.name}}))
+	i.s.must(client.IgnoreNotFound(i.s.kube.Delete(ctx, &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: i.name, Namespace: v1.SystemNamespace}})))
+	for _, p := range i.ports("") {
+		i.s.remove(p.ID)
+	}
+}
+
+// portOn makes a port of the project, attached to an instance, and returns its id. Without an address Neutron gives one.
 func (s *stage) portOn(i *instance, n network, address string, more openstack.Thing) string {
 	s.t.Helper()
 	fields := openstack.Thing{"network_id": n.id, "project_id": s.tenant.Project, "device_id": i.id, "device_owner": "compute:nova", "fixed_ips": []any{openstack.Thing{"subnet_id": n.subnet, "ip_address": address}}}
+	if address == "" {
+		delete(fields, "fixed_ips")
+	}
 	for k, v := range more {
 		fields[k] = v
 	}
@@ -201,7 +236,7 @@ func (s *stage) remove(port string) {
 
 // flags are those of all commands in these tests.
 func (s *stage) flags(more ...string) []string {
-	return append([]string{"--clouds-file", s.clouds, "--cloud", s.tenant.Name, "--network", s.data.id, "--timeout", "3s"}, more...)
+	return append([]string{"--clouds-file", s.clouds, "--cloud", s.tenant.Name, "--network", s.data.id, "--timeout", "10s"}, more...)
 }
 
 // publish runs the publisher until the test ends. It walks every second, give or take a fifth.
