@@ -2,7 +2,8 @@
 // created, the NICs come up, the host is rebooted, and they come up again.
 //
 // It needs root and what `go run ./test/cmd/setup demo` makes. With KEEP=1 in the environment it leaves all of it running until Ctrl-C, and says
-// how to look around. It exits with 1 if anything is not as it should be.
+// how to look around. With the argument openstack there is a cloud beside it: a port is made for the node, the NIC comes up, the port is deleted, and
+// the NIC is given back. It exits with 1 if anything is not as it should be.
 package main
 
 import (
@@ -20,6 +21,7 @@ import (
 
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/openstack"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
@@ -52,6 +54,9 @@ type demo struct {
 	bridge  product.Bridge
 	world   *testhost.World
 	host    *testhost.Host
+	// with the argument openstack
+	cloud   *openstack.Cloud
+	project string // in it
 }
 
 func (d *demo) logf(format string, args ...any) {
@@ -66,13 +71,18 @@ func (d *demo) close() error {
 }
 
 func (d *demo) run(ctx context.Context) error {
-	for _, step := range []func(context.Context) error{d.startCluster, d.startHost, d.configure, d.reboot} {
+	nics := []testhost.NIC{{MAC: "02:00:00:00:01:01", Segment: "data1"}, {MAC: "02:00:00:00:01:02", Segment: "data2"}}
+	steps := []func(context.Context) error{d.startCluster, d.startHost(nics), d.configure, d.reboot}
+	if len(os.Args) > 1 && os.Args[1] == "openstack" {
+		steps = []func(context.Context) error{d.startCluster, d.startHost(nil), d.startOpenStack, d.attach, d.detach}
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
 	if os.Getenv("KEEP") == "" {
-		fmt.Println("\nThat was all; KEEP=1 make demo leaves it running.")
+		fmt.Println("\nThat was all; with KEEP=1 it is left running.")
 		return nil
 	}
 	d.lookAround()
@@ -105,7 +115,11 @@ func (d *demo) startCluster(ctx context.Context) (err error) {
 	return err
 }
 
-func (d *demo) startHost(ctx context.Context) (err error) {
+func (d *demo) startHost(nics []testhost.NIC) func(context.Context) error {
+	return func(ctx context.Context) error { return d.bootHost(ctx, nics) }
+}
+
+func (d *demo) bootHost(ctx context.Context, nics []testhost.NIC) (err error) {
 	if d.world, err = testhost.NewWorld(d.box, d.logf); err != nil {
 		return err
 	}
@@ -113,9 +127,8 @@ func (d *demo) startHost(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.logf("booting the host %s with two NICs that nobody has configured", node)
-	d.host, err = d.world.NewHost(ctx, testhost.Options{Name: node, NICs: []testhost.NIC{
-		{MAC: "02:00:00:00:01:01", Segment: "data1"}, {MAC: "02:00:00:00:01:02", Segment: "data2"}}})
+	d.logf("booting the host %s with %d NICs that nobody has configured", node, len(nics))
+	d.host, err = d.world.NewHost(ctx, testhost.Options{Name: node, NICs: nics})
 	if err != nil {
 		return err
 	}
