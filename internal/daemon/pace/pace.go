@@ -124,12 +124,14 @@ func (f Failure) Counts(a plan.Action) bool {
 	return f.wanted.Equal(a.NIC) && (had == nil || a.Link == nil || had.Index == a.Link.Index)
 }
 
-// Failed changes are tried again after RetryMin, doubled each time up to RetryMax, and at once when
-// what is wanted changes.
+// Failed changes are tried again after RetryMin, retryGrowth times as long each time up to RetryMax,
+// and at once when what is wanted changes.
 const (
 	RetryMin   = 5 * time.Second
 	RetryProbe = time.Minute // each try may cut the node off for as long as the probes are waited for
 	RetryMax   = 10 * time.Minute
+
+	retryGrowth = 3
 )
 
 // Due says whether a change that failed is to be tried now. Those that failed one after the other
@@ -150,7 +152,10 @@ func (r NICs) Fail(res apply.Result, now time.Time) {
 	if res.Reason == plan.ProbeFailed {
 		wait = RetryProbe
 	}
-	f.Result, f.wait = res, min(wait<<min(f.count-1, 10), RetryMax)
+	for range min(f.count-1, 10) {
+		wait = min(retryGrowth*wait, RetryMax)
+	}
+	f.Result, f.wait = res, wait
 	f.next = now.Add(f.wait)
 	r.Failures[a.NIC.MAC] = f
 }

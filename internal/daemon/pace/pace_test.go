@@ -78,3 +78,20 @@ func TestWhatFailedTogetherIsTriedAgainTogether(t *testing.T) {
 		}
 	}
 }
+
+// What fails for hours is tried a dozen times in the first one, and what cuts the node off less often.
+func TestWhatFailsAgainIsTriedLessAndLess(t *testing.T) {
+	for reason, want := range map[plan.Reason][]time.Duration{
+		plan.AddressInUse: {5 * time.Second, 15 * time.Second, 45 * time.Second, 135 * time.Second, 405 * time.Second, 10 * time.Minute, 10 * time.Minute},
+		plan.ProbeFailed:  {time.Minute, 3 * time.Minute, 9 * time.Minute, 10 * time.Minute, 10 * time.Minute},
+	} {
+		r, now := New(), time.Unix(1000, 0)
+		for i, wait := range want {
+			r.Fail(apply.Result{Action: plan.Action{NIC: nic.Config{MAC: nic.MAC{2}}}, Reason: reason}, now)
+			if got := r.Next(now); got != wait {
+				t.Errorf("%s, failure %d: tried again after %s, want %s", reason, i+1, got, wait)
+			}
+			now = now.Add(wait)
+		}
+	}
+}
