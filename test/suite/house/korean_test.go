@@ -24,6 +24,7 @@ var korean = map[string]string{
 	"README.ko.md":         "README.md",
 	"docs/ko/cluster.md":   "docs/cluster.md",
 	"docs/ko/install.md":   "docs/install.md",
+	"docs/ko/migration.md": "docs/migration.md",
 	"docs/ko/openstack.md": "docs/openstack.md",
 	"docs/ko/reasons.md":   "docs/reasons.md",
 	"docs/ko/recovery.md":  "docs/recovery.md",
