@@ -63,7 +63,7 @@ demo-openstack: ## the same with Keystone and Neutron beside it: a port is made,
 # the longest begin; three at a time, since they wait more than they compute. With four a virtual machine took ten minutes to boot. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; on two cores half an hour, from nothing about an hour)
-	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm
+	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm browser
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build

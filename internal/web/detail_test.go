@@ -77,9 +77,9 @@ func TestANodesPageSaysWhatIsWantedWhatIsThereAndWhy(t *testing.T) {
 				State: "Failed", Reason: "NameTaken", Message: "another link is called multinic2", Outcome: "Refused", Advice: advice("NameTaken"), Since: since},
 		},
 		Conditions: []Condition{
-			{Type: "Ready", Status: "False", Reason: "InterfacesFailed", Message: "multinic2: another link is called multinic2", Advice: advice("InterfacesFailed"), Since: since},
+			{Type: "Ready", Status: "False", Reason: "InterfacesFailed", Message: "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", Advice: advice("InterfacesFailed"), Since: since},
 			{Type: "Progressing", Status: "False", Reason: "Settled", Since: since},
-			{Type: "Degraded", Status: "True", Reason: "InterfacesFailed", Message: "multinic2: another link is called multinic2", Advice: advice("InterfacesFailed"), Since: since},
+			{Type: "Degraded", Status: "True", Reason: "InterfacesFailed", Message: "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", Advice: advice("InterfacesFailed"), Since: since},
 		},
 		Events:  []Event{{"Warning", "NameTaken", "one", 1, now.Unix()}, {"Normal", "Settled", "two", 1, now.Add(-time.Hour).Unix()}},
 		Rollout: []Fact{{Name: "Wanted", Text: "generation 3"}, {Name: "Observed", Text: "generation 3"}, {Name: "Released", Text: v1.WaitingForReleaseMessage}},

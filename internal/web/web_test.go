@@ -207,8 +207,8 @@ func TestTheTableSaysHowNodesAre(t *testing.T) {
 	}
 	for i, want := range map[int]Row{
 		0:  {State: "Configured", Ready: "True", Reason: "AllInterfacesConfigured", NICs: "2/2", Changed: now.Unix()},
-		13: {State: "Failed", Ready: "False", Reason: "InterfacesFailed", NICs: "1/2", Degraded: "InterfacesFailed", Message: "multinic2: another link is called multinic2", Others: []string{"NameTaken"}, Changed: now.Add(-13 * time.Minute).Unix()},
-		59: {State: "Configured", Ready: "False", Reason: "DriftFighting", NICs: "2/2", Degraded: "DriftFighting", Drift: []string{"multinic2"}, Message: "multinic2: another writer keeps changing the NIC", Changed: now.Add(-59 * time.Minute).Unix()},
+		13: {State: "Failed", Ready: "False", Reason: "InterfacesFailed", NICs: "1/2", Degraded: "InterfacesFailed", Message: "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", Others: []string{"NameTaken"}, Changed: now.Add(-13 * time.Minute).Unix()},
+		59: {State: "InProgress", Ready: "False", Reason: "DriftFighting", NICs: "1/2", Degraded: "DriftFighting", Drift: []string{"multinic2"}, Message: "1 of 2 interfaces configured; multinic2: DriftFighting: another writer keeps changing the NIC", Changed: now.Add(-59 * time.Minute).Unix()},
 		83: {State: "InProgress", Ready: "False", Reason: "Applying", NICs: "2/2", Message: "the node works on generation 4", Changed: now.Add(-83 * time.Minute).Unix()},
 	} {
 		want.Node, want.Version = webtest.NodeName(i), "0.2.0"

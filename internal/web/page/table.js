@@ -2,11 +2,13 @@
 import { $, el, age, stateClass } from "./dom.js";
 
 const all = new Map(); // by the node's name
+let order = []; // their names, sorted
 let shown = []; // those that pass the filters, sorted
 let active = null; // name of the chosen node
 let loaded = false; // all rows have come once
 let due = 0; // the next frame draws
 let counted = false; // what counts shows is up to date
+const marked = new Set(); // what the browser was told for its measurements
 let needle = ""; // what is looked for, in lower case
 
 const columns = ["node", "state", "ready", "reason", "nics", "age", "drift", "version", "message"];
@@ -44,26 +46,31 @@ function passes(r) {
 // fleet takes a message of the stream over.
 export function fleet(m) {
   if (m.reset) all.clear();
+  const fresh = []; // nodes that were not there
   for (const r of m.rows || []) {
     r.text = [r.node, r.reason, r.degraded, r.message, ...(r.others || [])].join(" ").toLowerCase();
     r.rank = trouble(r);
+    if (!all.has(r.node)) fresh.push(r.node);
     all.set(r.node, r);
   }
   for (const name of m.gone || []) all.delete(name);
   loaded = loaded || !m.more;
+  if (m.reset) order = [];
+  order = [...order, ...fresh];
   choose();
 }
 
-// choose filters and sorts anew.
+// choose filters and sorts anew. It begins with the former order, which costs little to mend.
 function choose() {
-  shown = [];
   counted = false;
-  for (const r of all.values()) if (passes(r)) shown.push(r);
+  const rows = order.map((name) => all.get(name)).filter((r) => r);
   const down = filter.sort.startsWith("-");
   const key = keys[down ? filter.sort.slice(1) : filter.sort];
   const names = (a, b) => (a.node < b.node ? -1 : 1);
-  if (!key) shown.sort((a, b) => a.rank - b.rank || names(a, b));
-  else shown.sort((a, b) => { const x = key(a), y = key(b); return x < y ? (down ? 1 : -1) : x > y ? (down ? -1 : 1) : names(a, b); });
+  if (!key) rows.sort((a, b) => a.rank - b.rank || names(a, b));
+  else rows.sort((a, b) => { const x = key(a), y = key(b); return x < y ? (down ? 1 : -1) : x > y ? (down ? -1 : 1) : names(a, b); });
+  order = rows.map((r) => r.node);
+  shown = rows.filter(passes);
   draw();
 }
 
@@ -83,6 +90,7 @@ function newRow() {
   return { tr, cells, link, row: null };
 }
 
+const told = /^\d+ of \d+ interfaces configured; /; // the column NICs says so too
 const set = (e, text) => { if (e.textContent !== text) e.textContent = text; };
 const dash = (s) => s || "–";
 
@@ -106,7 +114,7 @@ function fill(p, r, index) {
   set(changed, age(r.changed));
   set(drift, dash((r.drift || []).join(", ")));
   set(version, dash(r.version));
-  set(message, dash(r.message));
+  set(message, dash((r.message || "").replace(told, "")));
   message.title = r.message || "";
 }
 
@@ -120,7 +128,7 @@ function render() {
   before.firstChild.style.height = first * height + "px";
   after.firstChild.style.height = Math.max(0, shown.length - last) * height + "px";
   const at = pool.find((p) => p.row && p.row.node === active);
-  for (const p of pool) p.tr.id = "";
+  for (const p of pool) if (p.tr.id) p.tr.id = "";
   if (at) { at.tr.id = "active"; box.setAttribute("aria-activedescendant", "active"); } else box.removeAttribute("aria-activedescendant");
   box.setAttribute("aria-rowcount", shown.length + 1);
   $("none").hidden = shown.length > 0 || !loaded;
@@ -128,6 +136,7 @@ function render() {
   set($("count"), loaded ? shown.length.toLocaleString("en") + " of " + all.size.toLocaleString("en") + " nodes" : "loading");
   if (!counted) counts();
   counted = true;
+  for (const [name, is] of [["first-row", shown.length > 0], ["all-rows", loaded]]) if (is && !marked.has(name)) { marked.add(name); performance.mark(name); }
 }
 
 // counts shows how many nodes there are of each state, reason and version.

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -93,9 +94,18 @@ func (a *API) Stop() {
 	s := a.server
 	a.server = nil
 	a.mu.Unlock()
-	if s != nil {
+	if s == nil {
+		return
+	}
+	closed := make(chan struct{})
+	go func() { defer close(closed); s.Close() }() // no new connections, and waits for those that are open
+	for {
 		s.CloseClientConnections()
-		s.Close()
+		select {
+		case <-closed:
+			return
+		case <-time.After(20 * time.Millisecond): // one may have come meanwhile
+		}
 	}
 }
 

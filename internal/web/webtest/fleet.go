@@ -42,22 +42,23 @@ func Node(t testing.TB, i int, now time.Time) []client.Object {
 		o.Status.InterfaceStatuses = append(o.Status.InterfaceStatuses, v1.InterfaceStatus{ID: id, Name: fmt.Sprintf("multinic%d", id), MACAddress: mac, Status: v1.StateConfigured,
 			Reason: v1.ReasonConfigured, Address: address + "/16", MTU: 1450, LastConfigured: new(metav1.NewTime(now.Add(-20 * time.Hour)))})
 	}
-	ready, degraded := condition(v1.ConditionReady, "True", v1.ReasonAllInterfacesConfigured, "2 of 2 NICs are configured"), condition(v1.ConditionDegraded, "False", v1.ReasonAsExpected, "")
+	ready, degraded := condition(v1.ConditionReady, "True", v1.ReasonAllInterfacesConfigured, "2 of 2 interfaces configured"), condition(v1.ConditionDegraded, "False", v1.ReasonAsExpected, "")
 	second := &o.Status.InterfaceStatuses[1]
 	switch i % 100 {
 	case 13:
 		o.Status.State, o.Status.ReadyInterfaces = v1.StateFailed, "1/2"
 		second.Status, second.Reason, second.Outcome, second.Message = v1.StateFailed, v1.ReasonNameTaken, v1.OutcomeRefused, "another link is called multinic2"
-		ready = condition(v1.ConditionReady, "False", v1.ReasonInterfacesFailed, "multinic2: another link is called multinic2")
-		degraded = condition(v1.ConditionDegraded, "True", v1.ReasonInterfacesFailed, "multinic2: another link is called multinic2")
+		ready = condition(v1.ConditionReady, "False", v1.ReasonInterfacesFailed, "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2")
+		degraded = condition(v1.ConditionDegraded, "True", v1.ReasonInterfacesFailed, "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2")
 	case 37:
 		o.Status.State, o.Status.ReadyInterfaces = v1.StatePending, "1/2"
 		second.Status, second.Reason, second.Message, second.Address, second.MTU = v1.StatePending, v1.ReasonWaitingForNIC, "no link of the host has this MAC", "", 0
-		ready = condition(v1.ConditionReady, "False", v1.ReasonInterfacesWaiting, "multinic2: no link of the host has this MAC")
+		ready = condition(v1.ConditionReady, "False", v1.ReasonInterfacesWaiting, "1 of 2 interfaces configured; multinic2: WaitingForNIC: no link of the host has this MAC")
 	case 59:
+		o.Status.State, o.Status.ReadyInterfaces = v1.StateInProgress, "1/2"
 		second.Status, second.Reason, second.MTU = v1.StateInProgress, v1.ReasonDriftFighting, 1500
-		ready = condition(v1.ConditionReady, "False", v1.ReasonDriftFighting, "multinic2: another writer keeps changing the NIC")
-		degraded = condition(v1.ConditionDegraded, "True", v1.ReasonDriftFighting, "multinic2: another writer keeps changing the NIC")
+		ready = condition(v1.ConditionReady, "False", v1.ReasonDriftFighting, "1 of 2 interfaces configured; multinic2: DriftFighting: another writer keeps changing the NIC")
+		degraded = condition(v1.ConditionDegraded, "True", v1.ReasonDriftFighting, "1 of 2 interfaces configured; multinic2: DriftFighting: another writer keeps changing the NIC")
 	case 83:
 		o.Generation, o.Status.State = 4, v1.StateInProgress
 		ready = condition(v1.ConditionReady, "False", v1.ReasonApplying, "the node works on generation 4")

@@ -41,6 +41,9 @@ var machines = []program{
 	{"mke2fs", "e2fsprogs"},
 }
 
+// browsers are for pages; letters come with the browser.
+var browsers = []program{{"chromium", "chromium"}}
+
 // Missing lists the Debian packages to install for the tests, sorted.
 func Missing() []string { return absent(slices.Concat(programs, servers)) }
 
@@ -65,6 +68,12 @@ func Require(t testing.TB) {
 func RequireMachines(t testing.TB) {
 	t.Helper()
 	require(t, absent(machines), " vm")
+}
+
+// RequireBrowser ends the test where the machine has no browser.
+func RequireBrowser(t testing.TB) {
+	t.Helper()
+	require(t, absent(browsers), " browser")
 }
 
 func require(t testing.TB, missing []string, argument string) {
@@ -100,8 +109,8 @@ func containerRuntime() []string {
 // More is what not everybody needs who runs the test bed.
 type More struct {
 	// Compiler is for go test -race, ContainerRuntime for building runc, Servers for hosts with
-	// DHCP, Machines for virtual machines.
-	Compiler, ContainerRuntime, Servers, Machines bool
+	// DHCP, Machines for virtual machines, Browser for pages.
+	Compiler, ContainerRuntime, Servers, Machines, Browser bool
 }
 
 // Install installs by apt-get what is missing, for the test bed and for more.
@@ -112,6 +121,9 @@ func Install(ctx context.Context, logf func(string, ...any), more More) error {
 	}
 	if more.Machines {
 		missing = append(missing, absent(machines)...)
+	}
+	if more.Browser {
+		missing = append(missing, absent(browsers)...)
 	}
 	if more.Compiler {
 		missing = append(missing, compiler()...)

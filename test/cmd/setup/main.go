@@ -4,7 +4,8 @@
 // program after the other, the second keeps all cores busy.
 //
 // Arguments are the Debian suites to make root file systems of, bookworm if there are none, "kubelet" for what nodes with a kubelet
-// need, "openstack" for Keystone and Neutron, and "vm" for the images of virtual machines. "demo" stands alone: what make demo needs and no more. It needs root.
+// need, "openstack" for Keystone and Neutron, "vm" for the images of virtual machines, and "browser" for Chromium. "demo" stands alone: what make demo
+// needs and no more. It needs root.
 //
 // It must not leave anything half made: where one part fails or Ctrl-C ends it, all parts end before it does.
 //

@@ -42,12 +42,14 @@ func parse(args []string) (needs, error) {
 			n.nodes, n.packages.ContainerRuntime = true, true
 		case arg == "openstack":
 			n.openstack = true
+		case arg == "browser":
+			n.packages.Browser = true
 		case arg == "vm":
 			n.machines, n.packages.Machines = vm.Kinds, true
 		case codename.MatchString(arg):
 			n.suites = append(n.suites, arg)
 		default:
-			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie, forky), kubelet, openstack, vm, or demo alone", arg)
+			return needs{}, fmt.Errorf("%q is no Debian suite; arguments are suites (bookworm, trixie, forky), kubelet, openstack, vm, browser, or demo alone", arg)
 		}
 	}
 	if len(n.suites) == 0 {

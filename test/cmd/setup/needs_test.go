@@ -39,6 +39,10 @@ func TestWhatTheArgumentsAskFor(t *testing.T) {
 			args: "vm",
 			want: needs{suites: []string{"bookworm"}, ifcfg: true, controllers: true, machines: vm.Kinds, packages: prerequisite.More{Compiler: true, Servers: true, Machines: true}},
 		},
+		"a browser is a package, whatever else is asked for": {
+			args: "browser trixie",
+			want: needs{suites: []string{"trixie"}, controllers: true, packages: prerequisite.More{Compiler: true, Servers: true, Browser: true}},
+		},
 		"the ifcfg plugin is for the default suite only": {
 			args: "trixie",
 			want: needs{suites: []string{"trixie"}, controllers: true, packages: compiler},
