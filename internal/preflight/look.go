@@ -212,8 +212,8 @@ func (l *looker) grants() error {
 		writes["Role "+r.Name] = mayWrite(r.Rules)
 	}
 	grant := func(binding string, ref rbacv1.RoleRef, subjects []rbacv1.Subject) {
-		if role := ref.Kind + " " + ref.Name; writes[role] {
-			l.cluster.Grants = append(l.cluster.Grants, Grant{Binding: binding, Role: role, Subjects: subjects})
+		if writes[ref.Kind+" "+ref.Name] {
+			l.cluster.Grants = append(l.cluster.Grants, Grant{Binding: binding, Subjects: subjects})
 		}
 	}
 	for _, b := range everywhere {

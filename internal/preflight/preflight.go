@@ -83,8 +83,8 @@ type Object struct {
 
 // Grant is a binding by which somebody may write the objects of nodes.
 type Grant struct {
-	Binding, Role string // "ClusterRoleBinding multinic-agent", "ClusterRole multinic-agent"
-	Subjects      []rbacv1.Subject
+	Binding  string // "ClusterRoleBinding multinic-agent"
+	Subjects []rbacv1.Subject
 }
 
 const (
