@@ -187,6 +187,14 @@ image: $(foreach arch,$(GOARCHES),$(PACKAGED)/linux_$(arch)/multinicd $(PACKAGED
 	@$(IMAGE) -name $(IMAGE_PREFIX)multinicd -title 'configures the NICs of the node that it runs on, as a Job' -command multinicd \
 	  -licenses $(PACKAGED)/LICENSES $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinicd) | packaging/sums.sh $(DIST)
 
+# KREW_URL is the folder from which the archives can be fetched, as the manifest says it.
+KREW_URL ?= https://packages.example.org/multinicd
+
+.PHONY: kubectl
+kubectl: $(GOARCHES:%=$(PACKAGED)/linux_%/multinic-bridge) $(PACKAGED)/LICENSES.bridge ## dist/kubectl-multinic_*.tar.gz, the plugin of kubectl, and dist/multinic.yaml, its manifest for krew (KREW_URL=...)
+	@mkdir -p $(DIST)
+	@$(PACKAGE_ENV) LICENSES='$(PACKAGED)/LICENSES.bridge' KREW_URL='$(KREW_URL)' packaging/kubectl.sh $(DIST) $(foreach arch,$(GOARCHES),$(arch)=$(PACKAGED)/linux_$(arch)/multinic-bridge) | packaging/sums.sh $(DIST)
+
 .PHONY: chart
 chart: ## dist/multinic-VERSION.tgz, the chart as one file, likewise
 	@mkdir -p $(DIST)

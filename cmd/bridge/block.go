@@ -91,6 +91,6 @@ func unblockNode(c *cli.Context) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing the request of %s that was refused: %w", node, err)
 	}
-	_, err = fmt.Fprintf(c.App.Writer, "node %s is blocked no more: a machine with a kubelet joins by itself, another by a token of multinic-bridge token create\n", node)
+	_, err = fmt.Fprintf(c.App.Writer, "node %s is blocked no more: a machine with a kubelet joins by itself, another by a token of %s token create\n", node, program)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -24,7 +25,7 @@ func env(name string) []string { return []string{"MULTINIC_BRIDGE_" + name} }
 
 func newApp() *cli.App {
 	app := &cli.App{
-		Name:    "multinic-bridge",
+		Name:    program,
 		Usage:   "turns the reports of nodes into the status of their MultiNicNodeConfig, and gives nodes their credentials",
 		Version: version,
 		Before:  printPlainly,
@@ -115,7 +116,12 @@ func newApp() *cli.App {
 		},
 	}
 	app.Commands = append(append(app.Commands, runCommands()...), fleetCommand(), intakeCommand(), openstackCommand(), legacyCommand(), migrateCommand())
-	app.Commands = append(app.Commands, complete.Command(values))
+	app.Commands = append(app.Commands, nodeCommand(), complete.Command(values))
+	for _, c := range app.Commands {
+		if slices.Contains(forAdministrators, c.Name) {
+			withContext([]*cli.Command{c})
+		}
+	}
 	strict(app)
 	return app
 }
@@ -130,9 +136,9 @@ func printPlainly(c *cli.Context) error {
 // strict turns a wrong command line into one error of one line, for the app and all its commands.
 func strict(app *cli.App) {
 	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
-		return fmt.Errorf("%w: %w; see multinic-bridge help", errUsage, err)
+		return fmt.Errorf("%w: %w; see %s help", errUsage, err, program)
 	}
-	app.Action = unknown("multinic-bridge", cli.ShowAppHelp)
+	app.Action = unknown(program, cli.ShowAppHelp)
 	var all func(path string, commands []*cli.Command)
 	all = func(path string, commands []*cli.Command) {
 		for _, command := range commands {
@@ -146,7 +152,7 @@ func strict(app *cli.App) {
 			all(path, command.Subcommands)
 		}
 	}
-	all("multinic-bridge", app.Commands)
+	all(program, app.Commands)
 }
 
 // unknown is the action for a missing or unknown command.

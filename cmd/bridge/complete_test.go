@@ -36,6 +36,8 @@ func TestCompletion(t *testing.T) {
 		"token create -o ":              complete.Files,
 		"run --duty ":                   "credentials status",
 		"help tok":                      "token",
+		"node ":                         "",
+		"node --o":                      "--output",
 		"nope ":                         "",
 		"__com":                         "",
 	} {

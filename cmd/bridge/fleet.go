@@ -101,7 +101,7 @@ func watchFleet(c *cli.Context, selector labels.Selector, list func(client.Reade
 		return err
 	}
 	bridge.LogLibraries(slog.New(slog.DiscardHandler)) // the screen says what fails
-	return fleet.Watch(c.Context, c.App.Writer, cfg, scheme, selector, list)
+	return fleet.Watch(c.Context, c.App.Writer, fleet.Cluster{Config: cfg, Scheme: scheme}, selector, list)
 }
 
 // parseStates takes the four words in upper or lower case.

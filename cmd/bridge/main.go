@@ -30,8 +30,8 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	noCoreDumps()
-	if err := newApp().RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, "multinic-bridge: "+terminal.Text(err))
+	if err := appFor(os.Args[0]).RunContext(ctx, os.Args); err != nil {
+		fmt.Fprintln(os.Stderr, program+": "+terminal.Text(err))
 		if errors.Is(err, errUsage) {
 			os.Exit(2)
 		}

@@ -190,7 +190,7 @@ func (a *admin) joinable(ctx context.Context, node string, replace bool) error {
 	if blocked, err := a.blocked(ctx); err != nil {
 		return err
 	} else if since, is := blocked[node]; is {
-		return fmt.Errorf("node %s is blocked since %s, and the bridge would refuse it: multinic-bridge token unblock --node %s", node, v1.Printable(since, 64), node)
+		return fmt.Errorf("node %s is blocked since %s, and the bridge would refuse it: %s token unblock --node %s", node, v1.Printable(since, 64), program, node)
 	}
 	if lease.Spec.RenewTime != nil && !replace {
 		return fmt.Errorf("a machine has joined as %s already, and renewed its Lease last at %s: with --replace the new one takes its place, and it loses its identity",
@@ -314,7 +314,7 @@ func revokeToken(c *cli.Context) error {
 		fmt.Fprintf(c.App.Writer, "revoked the join token of node %s\n", node)
 	}
 	if blocked {
-		fmt.Fprintf(c.App.Writer, "blocked node %s: no machine joins under this name until multinic-bridge token unblock --node %s\n", node, node)
+		fmt.Fprintf(c.App.Writer, "blocked node %s: no machine joins under this name until %s token unblock --node %s\n", node, program, node)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ type admin struct {
 func adminConfig(kubeconfig string) (*rest.Config, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = kubeconfig
-	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{}).ClientConfig()
+	cfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: kubeContext}).ClientConfig()
 	if clientcmd.IsEmptyConfig(err) {
 		err = errors.New("there is none in $KUBECONFIG or ~/.kube/config, and this is no Pod: name a file with --kubeconfig")
 	}

@@ -30,7 +30,12 @@ const MaxLine = 4096
 // Writer is w for text that is to be printed. What cannot be printed is written as an escape of
 // JSON, except line breaks and tabs. JSON stays the same JSON. It is not for several goroutines at
 // once.
-func Writer(w io.Writer) io.Writer { return &writer{to: w} }
+func Writer(w io.Writer) io.Writer {
+	if own, ok := w.(*writer); ok {
+		return own
+	}
+	return &writer{to: w}
+}
 
 type writer struct {
 	to   io.Writer

@@ -260,7 +260,7 @@ func (a *API) matching(namespace, byLabels, byFields string) func(object) bool {
 	return func(o object) bool {
 		set := fields.Set{"metadata.name": o.GetName()}
 		if e, ok := o.Object.(*corev1.Event); ok {
-			set["involvedObject.kind"] = e.InvolvedObject.Kind
+			set["involvedObject.kind"], set["involvedObject.name"] = e.InvolvedObject.Kind, e.InvolvedObject.Name
 		}
 		return o.GetNamespace() == namespace && l.Matches(labels.Set(o.GetLabels())) && f.Matches(set)
 	}
