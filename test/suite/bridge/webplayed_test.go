@@ -39,6 +39,8 @@ func TestThePageWithThousandsOfNodes(t *testing.T) {
 			api := webtest.New(t)
 			now := time.Now()
 			api.Put(webtest.Fleet(t, nodes, now)...)
+			api.Put(webtest.Event(webtest.NodeName(13), "a", "Normal", v1.ReasonApplying, "the node works on generation 3", now.Add(-13*time.Minute)),
+				webtest.Event(webtest.NodeName(13), "b", "Warning", v1.ReasonInterfacesFailed, "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", now.Add(-12*time.Minute)))
 			address, _ := servePage(t, binary, playedKubeconfig(t, api))
 			b := browser.New(t)
 			count := thousands(nodes)
@@ -108,35 +110,32 @@ func scrolls(t *testing.T, b *browser.Browser, api *webtest.API, now time.Time) 
 	t.Logf("scrolling through all rows, with fifty changes a second: half of the frames within %.0f ms, 95 of 100 within %.0f ms, the longest %.0f ms", frames[len(frames)/2], frames[len(frames)*95/100], frames[len(frames)-1])
 }
 
-// pictures are those of docs/.
+// pictures are those of docs/. They are taken with -update, and are small.
 func pictures(t *testing.T, b *browser.Browser, nodes int) {
 	t.Helper()
-	if !*update {
-		return
-	}
-	folder := bed.Path(t, "docs/pictures")
 	take := func(name string) {
-		path := filepath.Join(folder, name+".png")
-		b.Picture(path)
+		path := filepath.Join(bed.Path(t, "docs/pictures"), name+".png")
+		if *update {
+			b.Picture(path)
+		}
 		if info, err := os.Stat(path); err != nil || info.Size() > 150_000 {
-			t.Errorf("%s: %v, %d bytes", path, err, info.Size())
+			t.Errorf("%s is missing, or has more than 150,000 bytes: %v", path, err)
 		}
 	}
 	b.Size(1280, 640)
-	b.Scheme("light")
 	if nodes > 1000 {
 		take("fleet-10000")
 		return
 	}
-	take("fleet-light")
-	b.Scheme("dark")
-	take("fleet-dark")
-	b.Click(`#rows a[href$="node=` + webtest.NodeName(13) + `"]`)
-	b.Sees(`document.querySelectorAll("#nics tbody tr").length`, "2")
-	take("node-dark")
-	b.Scheme("light")
-	take("node-light")
-	b.Press(browser.Escape)
+	for _, scheme := range []string{"light", "dark"} {
+		b.Scheme(scheme)
+		take("fleet-" + scheme)
+		b.Click(`#rows a[href$="node=` + webtest.NodeName(13) + `"]`)
+		b.Sees(`document.querySelectorAll("#nics tbody tr").length`, "2")
+		b.Sees(`document.querySelectorAll("#events tbody tr").length`, "2")
+		take("node-" + scheme)
+		b.Press(browser.Escape)
+	}
 }
 
 func thousands(n int) string { return fmt.Sprintf("%d,%03d", n/1000, n%1000) }
