@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -31,6 +33,8 @@ func TestTheFleetIsListedAsItIs(t *testing.T) {
 	l.fourStories()
 	l.eachFormSaysTheSame(began)
 	l.filtersChoose()
+	l.oneNodeIsShown()
+	l.whatChangesIsSeen()
 	l.aNodeWithoutItsObjectIsListed(stopBridge)
 	l.mistakesAreTold()
 	l.whatMayNotBeSeenIsNamed()
@@ -44,6 +48,66 @@ type listing struct {
 
 // fourNodes chooses the nodes of fourStories: other tests leave nodes behind.
 var fourNodes = []string{"--selector", "suite=fleet"}
+
+// oneNodeIsShown looks at a node as a plugin of kubectl does, found by kubectl itself.
+func (l *listing) oneNodeIsShown() {
+	l.t.Helper()
+	dir := l.t.TempDir()
+	if err := os.Symlink(l.binary, filepath.Join(dir, "kubectl-multinic")); err != nil {
+		l.t.Fatal(err)
+	}
+	show := func(node string) (string, error) {
+		cmd := exec.CommandContext(l.t.Context(), l.KubectlPath(), "multinic", "node", node, "-o", "table", "--kubeconfig", l.operator)
+		cmd.Env = append(os.Environ(), "PATH="+dir+":"+os.Getenv("PATH"))
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	out, err := show("fleet-failed")
+	for _, want := range []string{"fleet-failed: Failed, 1/2 NICs, InterfacesFailed, multinicd 1.2.3", "Failed NameTaken", "-> Choose another `id`", "LAST CHANGES", "InterfacesFailed: "} {
+		if err != nil || !strings.Contains(out, want) {
+			l.t.Errorf("%q is not in it (%v):\n%s", want, err, out)
+		}
+	}
+	if out, err := show("nobody"); err == nil || !strings.Contains(out, "kubectl multinic: nothing in the cluster is about node nobody") {
+		l.t.Errorf("of a node that there is not it says (%v):\n%s", err, out)
+	}
+}
+
+// whatChangesIsSeen has the command watch, in a pipe, and ends it as ctrl-c does.
+func (l *listing) whatChangesIsSeen() {
+	l.t.Helper()
+	n := l.node("fleet-watched")
+	o := l.labelled(n, true)
+	n.becomes("Pending Ready=Unknown NoReport 0/2 generation 1")
+	cmd := exec.CommandContext(l.t.Context(), l.binary, "fleet", "--kubeconfig", l.operator, "--watch", "--selector", "suite=fleet,pool=b")
+	file, err := os.Create(filepath.Join(l.t.TempDir(), "out"))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = file, file
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	says := func(what, line string) {
+		l.t.Helper()
+		bed.Eventually(l.t, what, "true", func() string {
+			text, _ := os.ReadFile(file.Name())
+			return fmt.Sprint(regexp.MustCompile(line).Match(text))
+		})
+	}
+	says("the first list", `(?m)^fleet-watched  Pending  Unknown  NoReport  0/2`)
+	n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
+	says("the change", `(?m)^\d\d:\d\d:\d\dZ fleet-watched  Configured  True  AllInterfacesConfigured  2/2`)
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		l.t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		l.t.Errorf("it ends with %v", err)
+	}
+	if err := l.admin.Delete(l.t.Context(), n.shell()); err != nil {
+		l.t.Fatal(err)
+	}
+}
 
 // line is what the command gives of a node as JSON or YAML.
 type line struct {
