@@ -21,6 +21,8 @@ type setting struct {
 	key string
 	// doc is what reference.toml must say about the value: its choices or its range.
 	doc string
+	// form is what an editor knows of the value, in the words of JSON Schema.
+	form map[string]any
 	// set checks a TOML value and stores it. Its error is the rest of a sentence that begins with
 	// the key.
 	set func(value any) error
@@ -73,7 +75,7 @@ func (c *Config) settings() []setting {
 }
 
 func text(key string, into *string, check func(string) error) setting {
-	return setting{key: key, set: func(value any) error {
+	return setting{key: key, form: map[string]any{"type": "string"}, set: func(value any) error {
 		s, ok := value.(string)
 		if !ok {
 			return wrongType("a string", value)
@@ -87,7 +89,7 @@ func text(key string, into *string, check func(string) error) setting {
 }
 
 func flag(key string, into *bool) setting {
-	return setting{key: key, doc: "true or false", set: func(value any) error {
+	return setting{key: key, doc: "true or false", form: map[string]any{"type": "boolean"}, set: func(value any) error {
 		b, ok := value.(bool)
 		if !ok {
 			return wrongType("true or false", value)
@@ -103,7 +105,7 @@ func choice(key string, into *string, choices ...string) setting {
 		quoted[i] = strconv.Quote(c)
 	}
 	all := strings.Join(quoted[:len(quoted)-1], ", ") + " or " + quoted[len(quoted)-1]
-	return setting{key: key, doc: all, set: func(value any) error {
+	return setting{key: key, doc: all, form: map[string]any{"type": "string", "enum": choices}, set: func(value any) error {
 		s, ok := value.(string)
 		if !ok {
 			return wrongType("a string", value)
@@ -118,7 +120,7 @@ func choice(key string, into *string, choices ...string) setting {
 
 func duration(key string, into *time.Duration, least, most time.Duration) setting {
 	doc := fmt.Sprintf("%q to %q", short(least), short(most))
-	return setting{key: key, doc: doc, set: func(value any) error {
+	return setting{key: key, doc: doc, form: map[string]any{"type": "string", "pattern": goDuration}, set: func(value any) error {
 		s, ok := value.(string)
 		if !ok {
 			return wrongType(`a duration in quotes, such as "30s"`, value)
@@ -148,7 +150,7 @@ func short(d time.Duration) string {
 }
 
 func list[T any](key string, into *[]T, parse func(string) (T, error)) setting {
-	return setting{key: key, set: func(value any) error {
+	return setting{key: key, form: map[string]any{"type": "array", "items": map[string]any{"type": "string"}}, set: func(value any) error {
 		items, ok := value.([]any)
 		if !ok {
 			return wrongType("a list of strings", value)
@@ -171,7 +173,8 @@ func list[T any](key string, into *[]T, parse func(string) (T, error)) setting {
 }
 
 func numbers(key string, into *[]int, least, most int) setting {
-	return setting{key: key, doc: fmt.Sprintf("%d to %d", least, most), set: func(value any) error {
+	item := map[string]any{"type": "integer", "minimum": least, "maximum": most}
+	return setting{key: key, doc: fmt.Sprintf("%d to %d", least, most), form: map[string]any{"type": "array", "items": item}, set: func(value any) error {
 		items, ok := value.([]any)
 		if !ok {
 			return wrongType("a list of numbers", value)

@@ -20,7 +20,7 @@ import (
 	"multinicd/internal/config"
 )
 
-//go:generate go test . -run TestConfigurationPageHoldsTheReference|TestKoreanPagesHoldHeadingsAndCode -update
+//go:generate go test . -run TestConfigurationPageHoldsTheReference|TestKoreanPagesHoldHeadingsAndCode|TestTheSchemasForEditorsAreUpToDate -update
 
 var update = flag.Bool("update", false, "write the generated parts of docs/ anew")
 

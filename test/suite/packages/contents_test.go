@@ -27,6 +27,10 @@ var both = []string{
 	"-rw-r--r-- /usr/share/fish/vendor_completions.d/multinicd.fish",
 	"-rw-r--r-- /usr/share/man/man5/multinicd.toml.5.gz",
 	"-rw-r--r-- /usr/share/man/man8/multinicd.8.gz",
+	"-rw-r--r-- /usr/share/multinicd/multinicbizconfig.schema.json",
+	"-rw-r--r-- /usr/share/multinicd/multinicd.schema.json",
+	"-rw-r--r-- /usr/share/multinicd/multinicnodeconfig.schema.json",
+	"-rw-r--r-- /usr/share/multinicd/multinicnoderun.schema.json",
 	"-rwxr-xr-x /usr/bin/multinicd",
 }
 

@@ -169,6 +169,7 @@ func keys(reference string) string {
 				flush()
 			}
 			comment = append(comment, text[1:])
+		case isComment && strings.HasPrefix(text, ":"): // for editors
 		case isComment:
 			names = append(names, text)
 		}
