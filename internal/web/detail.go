@@ -81,8 +81,11 @@ func (h *hub) detailOf(node string) Detail {
 	if there {
 		d.Interfaces = nicsOf(o)
 		for _, c := range o.Status.Conditions {
-			d.Conditions = append(d.Conditions, Condition{Type: line(c.Type), Status: line(string(c.Status)), Reason: line(c.Reason),
-				Message: line(c.Message), Advice: advice(c.Reason), Since: at(c.LastTransitionTime.Time)})
+			shown := Condition{Type: line(c.Type), Status: line(string(c.Status)), Reason: line(c.Reason), Message: line(c.Message), Since: at(c.LastTransitionTime.Time)}
+			if c.Reason != v1.ReasonInterfacesFailed && c.Reason != v1.ReasonInterfacesWaiting { // these only say to look at the NICs
+				shown.Advice = advice(c.Reason)
+			}
+			d.Conditions = append(d.Conditions, shown)
 		}
 		d.Rollout = rolloutOf(o)
 	} else {

@@ -51,6 +51,7 @@ func TestANodesPageSaysWhatIsWantedWhatIsThereAndWhy(t *testing.T) {
 	o.Spec.Interfaces[0].Routes = []v1.Route{{To: "172.16.0.0/12", Via: "10.100.0.1", Metric: new(int64(50)), Table: new(int64(7))}}
 	o.Spec.Interfaces[1].Address, o.Spec.Interfaces[1].CIDR, o.Spec.Interfaces[1].Addresses = "10.9.0.5", "10.9.0.0/24", []string{"10.9.0.6/24"}
 	o.Status.ReleasedGeneration = 2
+	o.Status.Conditions = append(o.Status.Conditions, metav1.Condition{Type: "Other", Status: "True", Reason: v1.ReasonJobStuck})
 	in := func(name, component string) metav1.ObjectMeta {
 		return metav1.ObjectMeta{Namespace: v1.NodesNamespace, Name: name, Labels: map[string]string{v1.ComponentLabel: component}}
 	}
@@ -77,9 +78,10 @@ func TestANodesPageSaysWhatIsWantedWhatIsThereAndWhy(t *testing.T) {
 				State: "Failed", Reason: "NameTaken", Message: "another link is called multinic2", Outcome: "Refused", Advice: advice("NameTaken"), Since: since},
 		},
 		Conditions: []Condition{
-			{Type: "Ready", Status: "False", Reason: "InterfacesFailed", Message: "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", Advice: advice("InterfacesFailed"), Since: since},
+			{Type: "Ready", Status: "False", Reason: "InterfacesFailed", Message: "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", Since: since},
 			{Type: "Progressing", Status: "False", Reason: "Settled", Since: since},
-			{Type: "Degraded", Status: "True", Reason: "InterfacesFailed", Message: "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", Advice: advice("InterfacesFailed"), Since: since},
+			{Type: "Degraded", Status: "True", Reason: "InterfacesFailed", Message: "1 of 2 interfaces configured; multinic2: NameTaken: another link is called multinic2", Since: since},
+			{Type: "Other", Status: "True", Reason: "JobStuck", Advice: advice("JobStuck")},
 		},
 		Events:  []Event{{"Warning", "NameTaken", "one", 1, now.Unix()}, {"Normal", "Settled", "two", 1, now.Add(-time.Hour).Unix()}},
 		Rollout: []Fact{{Name: "Wanted", Text: "generation 3"}, {Name: "Observed", Text: "generation 3"}, {Name: "Released", Text: v1.WaitingForReleaseMessage}},

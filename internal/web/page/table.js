@@ -15,7 +15,7 @@ const columns = ["node", "state", "ready", "reason", "nics", "age", "drift", "ve
 const titles = { node: "Node", state: "State", ready: "Ready", reason: "Reason", nics: "NICs", age: "Age", drift: "Drift", version: "Version", message: "Message" };
 const states = ["Failed", "Pending", "InProgress", "Configured", "no object"];
 const height = 30; // of a row, with its line
-const margin = 15; // rows above and below those that can be seen
+const margin = 6; // rows above and below those that can be seen
 
 const filter = { state: new Set(), reason: "", q: "", version: "", "not-ready": false, drift: false, sort: "" };
 

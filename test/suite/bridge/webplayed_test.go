@@ -133,7 +133,9 @@ func pictures(t *testing.T, b *browser.Browser, nodes int) {
 		b.Click(`#rows a[href$="node=` + webtest.NodeName(13) + `"]`)
 		b.Sees(`document.querySelectorAll("#nics tbody tr").length`, "2")
 		b.Sees(`document.querySelectorAll("#events tbody tr").length`, "2")
+		b.Size(1280, 960)
 		take("node-" + scheme)
+		b.Size(1280, 640)
 		b.Press(browser.Escape)
 	}
 }
