@@ -86,7 +86,7 @@ func takesOver(t *testing.T, suite string) {
 			t.Errorf("the refusal does not name %s:\n%s", want, out)
 		}
 	}
-	if strings.Count(out, "Failed  ForeignConfig") != 3 {
+	if strings.Count(out, "Failed ForeignConfig") != 3 {
 		t.Errorf("not all three are refused:\n%s", out)
 	}
 	// What a person wrote is refused in any case.
