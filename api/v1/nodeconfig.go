@@ -106,14 +106,15 @@ type Interface struct {
 	// +kubebuilder:validation:Maximum=9999
 	ID *int32 `json:"id,omitempty"`
 
-	// name of the NIC on the host: multinic<n>, where n is id. It may be left out where id is
-	// given.
+	// name is the NIC's name on the host: multinic<n>, where n is id. It may be left out where id
+	// is given.
 	// +optional
 	// +kubebuilder:validation:MaxLength=12
 	// +kubebuilder:validation:XValidation:rule="self == '' || self.matches('^multinic(0|[1-9][0-9]{0,3})$')",message="name must be multinic<id>, id being 0 to 9999 without leading zeros"
 	Name string `json:"name,omitempty"`
 
-	// macAddress by which the NIC is found: six hexadecimal bytes with colons, upper or lower case.
+	// macAddress is the address by which the NIC is found: six hexadecimal bytes with colons, upper
+	// or lower case.
 	// +required
 	// +kubebuilder:validation:MaxLength=17
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$') && self != '00:00:00:00:00:00'",message="macAddress must be the NIC's own address, six hexadecimal bytes with colons, such as 02:00:00:00:01:01"
@@ -133,8 +134,8 @@ type Interface struct {
 	// +kubebuilder:validation:XValidation:rule="self == '' || (isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast()))",message="cidr must be host/prefix or network/prefix, such as 192.168.100.10/24",messageExpression="!isCIDR(self) && self.matches('^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$') && isIP(self.substring(0, self.indexOf('/'))) ? 'the prefix length in cidr ' + self + ' is too large: give 1 to 32 for IPv4, 1 to 128 for IPv6' : isCIDR(self) && cidr(self).prefixLength() == 0 ? 'the prefix length in cidr ' + self + ' is too small: give 1 to 32 for IPv4, 1 to 128 for IPv6' : 'cidr must be host/prefix or network/prefix, such as 192.168.100.10/24'"
 	CIDR string `json:"cidr,omitempty"`
 
-	// mtu in bytes. If absent, the MTU stays as it is. At least 1280 where the NIC has an IPv6
-	// address.
+	// mtu is the NIC's MTU in bytes. If absent, the MTU stays as it is. It must be at least 1280
+	// where the NIC has an IPv6 address.
 	// +optional
 	// +kubebuilder:validation:Minimum=68
 	// +kubebuilder:validation:Maximum=65535
@@ -148,7 +149,7 @@ type Interface struct {
 	// +kubebuilder:validation:items:XValidation:rule="isCIDR(self) && cidr(self).prefixLength() > 0 && (cidr(self).ip().isGlobalUnicast() || cidr(self).ip().isLinkLocalUnicast())",message="an entry of addresses must be host/prefix, such as 192.168.100.11/24",messageExpression="!isCIDR(self) && self.matches('^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$') && isIP(self.substring(0, self.indexOf('/'))) ? 'the prefix length in addresses ' + self + ' is too large: give 1 to 32 for IPv4, 1 to 128 for IPv6' : isCIDR(self) && cidr(self).prefixLength() == 0 ? 'the prefix length in addresses ' + self + ' is too small: give 1 to 32 for IPv4, 1 to 128 for IPv6' : 'an entry of addresses must be host/prefix, such as 192.168.100.11/24'"
 	Addresses []string `json:"addresses,omitempty"`
 
-	// routes through this NIC.
+	// routes are the routes through this NIC.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
@@ -184,13 +185,13 @@ type Route struct {
 	// +kubebuilder:validation:XValidation:rule="self == '' || (isIP(self) && (ip(self).isGlobalUnicast() || ip(self).isLinkLocalUnicast()))",message="via must be an IPv4 or IPv6 address of a host, without prefix length, such as 192.168.100.1"
 	Via string `json:"via,omitempty"`
 
-	// metric of the route. The smallest metric wins.
+	// metric is the metric of the route. The smallest metric wins.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=4294967295
 	Metric *int64 `json:"metric,omitempty"`
 
-	// table that the route goes into. If absent, it is main.
+	// table is the routing table that the route goes into. If absent, it is main.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=4294967295
@@ -264,6 +265,7 @@ type MultiNicNodeConfigStatus struct {
 	// +optional
 	ReportLevel int32 `json:"reportLevel,omitempty"`
 
+	// conditions are Ready, Progressing and Degraded, each with its reason and a message.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -293,43 +295,47 @@ func (s MultiNicNodeConfigStatus) AtLevel(level int32) MultiNicNodeConfigStatus 
 
 // InterfaceStatus is what the node says of one NIC. The report and the status both have it.
 type InterfaceStatus struct {
+	// id is the id of the NIC, as in spec.interfaces.
 	// +required
 	ID int32 `json:"id"`
 
+	// name is the name that the NIC has, or is to have, on the host.
 	// +optional
 	// +kubebuilder:validation:MaxLength=16
 	Name string `json:"name,omitempty"`
 
-	// macAddress as in spec.interfaces, but in lower case.
+	// macAddress is the address by which the NIC is found, as in spec.interfaces, but in lower
+	// case.
 	// +required
 	MACAddress string `json:"macAddress"`
 
 	// +required
 	Status State `json:"status"`
 
-	// reason in CamelCase, one of the documented ones.
+	// reason is why the NIC is in this state: one of the documented words in CamelCase.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
 
-	// message for a person: what is wrong and what to do.
+	// message says to a person what is wrong and what to do.
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	Message string `json:"message,omitempty"`
 
-	// outcome of the change, if status is Failed: Refused (the change was not begun), Failed
+	// outcome is how the change ended, if status is Failed: Refused (the change was not begun), Failed
 	// (before anything was changed), RolledBack (the host is as it was before) or RollbackFailed. A
 	// node of 0.1.0 gives no outcome.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Outcome Outcome `json:"outcome,omitempty"`
 
-	// address that the kernel has, host/prefix. If there are several, it is the first.
+	// address is the address that the kernel has, host/prefix. If there are several, it is the
+	// first.
 	// +optional
 	// +kubebuilder:validation:MaxLength=49
 	Address string `json:"address,omitempty"`
 
-	// mtu that the kernel has, in bytes.
+	// mtu is the MTU that the kernel has, in bytes.
 	// +optional
 	MTU int32 `json:"mtu,omitempty"`
 

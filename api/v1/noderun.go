@@ -98,12 +98,12 @@ type MultiNicNodeRunStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// reason in CamelCase, one of the documented ones.
+	// reason is why the run ended as it did: one of the documented words in CamelCase.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
 
-	// message for a person.
+	// message says to a person how the run ended.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Message string `json:"message,omitempty"`

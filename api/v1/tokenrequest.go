@@ -86,8 +86,8 @@ type NodeTokenRequestStatus struct {
 	// +optional
 	SealedAt *metav1.Time `json:"sealedAt,omitempty"`
 
-	// reason why there is no token, for programs. It is empty if there is a token, or if the bridge
-	// has not answered yet.
+	// reason is why there is no token, for programs. It is empty if there is a token, or if the
+	// bridge has not answered yet.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
