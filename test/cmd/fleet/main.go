@@ -4,7 +4,7 @@
 // In go a real control plane, the bridge as a program of its own, and for each node the product's own client (internal/kube) with a connection and a
 // token of its own; no host is booted. Out come text and data in docs/performance/. With -flood it measures another thing: what others notice of one
 // node that writes as fast as it can. With -door it measures what it costs to publish many nodes by the HTTP door, beside a publisher that writes objects
-// itself.
+// itself, and with -openstack what it costs to poll Neutron for many ports.
 //
 // It must not be believed in seconds: all of it shares the machine's cores. Processor time is that of the processes that are measured alone, and the
 // ratios are what is worth comparing.
@@ -46,6 +46,7 @@ func main() {
 	flag.StringVar(&f.out, "out", "docs/performance", "`folder` for text and data, from the top of the repository; empty: only print")
 	flag.BoolVar(&f.flooded, "flood", false, "measure only what others notice of a node that floods the API server")
 	flag.BoolVar(&f.byDoor, "door", false, "measure only what it costs to publish so many nodes by the HTTP door (give -nodes 10000)")
+	flag.BoolVar(&f.ports, "openstack", false, "measure only what it costs to poll a real Neutron with 100, 1,000 and 10,000 ports (give -nodes 1000; fewer: fewer ports)")
 	flag.Parse()
 	if flag.NArg() > 0 || f.size < few || f.atOnce < 1 || f.changes < 1 || f.requests < 1 {
 		fmt.Fprintf(os.Stderr, "fleet: takes no arguments, at least %d nodes, and no number below 1\n", few)
@@ -70,7 +71,7 @@ type fleet struct {
 	size, atOnce, changes, requests int
 	hold                            time.Duration
 	out                             string
-	flooded, byDoor                 bool
+	flooded, byDoor, ports          bool
 
 	begin   time.Time
 	box     *sandbox.Sandbox
@@ -93,6 +94,9 @@ func (f *fleet) run(ctx context.Context) error {
 	}
 	if f.byDoor {
 		return f.measureDoor(ctx)
+	}
+	if f.ports {
+		return f.measureOpenStack(ctx)
 	}
 	life, stop := context.WithCancel(ctx)
 	f.stop = stop
