@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
@@ -246,13 +247,26 @@ func TestManyPortsBySevenAtATime(t *testing.T) {
 				s.node(i.name, i.id, fmt.Sprintf("192.0.2.%d", 10+n))
 				all = append(all, i)
 			}
+			var requests atomic.Int64
+			s.way.Lie(func(real http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					requests.Add(1)
+					real.ServeHTTP(w, r)
+				})
+			})
 			s.publish("--page-size", "7", "--timeout", "30s")
 			for _, i := range all {
 				want := i.neutronHas()
 				if n := strings.Count(want, "\n") + 1; n != row.each-1 {
 					t.Fatalf("Neutron has %d ports of %s", n, i.name)
 				}
-				bed.Eventually(t, "the ports of "+i.name, want, i.objectHas)
+				bed.Eventually(t, "the ports of "+i.name, want, func() string {
+					got := i.objectHas()
+					if got != want { // a walk of 300 requests takes minutes on a busy machine
+						got += fmt.Sprintf("\nafter %d requests", requests.Load())
+					}
+					return got
+				})
 			}
 		})
 	}

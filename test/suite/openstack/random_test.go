@@ -127,12 +127,18 @@ type port struct {
 	} `json:"fixed_ips"`
 }
 
-// ports are those of an instance, and what more is asked of them.
+// ports are those of an instance, and what more is asked of them, page by page to the empty one.
 func (i *instance) ports(query string) []port {
 	i.s.t.Helper()
-	var list struct{ Ports []port }
-	i.s.must(i.s.cloud.Read(i.s.t.Context(), "/v2.0/ports?device_id="+i.id+"&"+query, &list))
-	return list.Ports
+	var all []port
+	for marker := ""; ; marker = "&marker=" + all[len(all)-1].ID {
+		var list struct{ Ports []port }
+		i.s.must(i.s.cloud.Read(i.s.t.Context(), "/v2.0/ports?limit=200&device_id="+i.id+"&"+query+marker, &list))
+		if len(list.Ports) == 0 {
+			return all
+		}
+		all = append(all, list.Ports...)
+	}
 }
 
 // neutronHas is what Neutron says of the ports of an instance in the network data, to an administrator.
