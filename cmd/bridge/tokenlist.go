@@ -152,7 +152,7 @@ func (a *admin) rows(ctx context.Context, now time.Time) (map[string]*row, error
 	}
 	for _, account := range accounts.Items {
 		if node, ok := strings.CutPrefix(account.Name, v1.ServiceAccountName("")); ok {
-			of(node).account = string(account.UID)
+			of(node).account = "made " + account.CreationTimestamp.UTC().Format(time.RFC3339)
 		} else if node, ok := strings.CutPrefix(account.Name, v1.JoinAccountName("")); ok {
 			r := of(node)
 			r.join, r.replace = "unused", "no"

@@ -44,7 +44,6 @@ func commands() *cli.App {
 			&cli.StringFlag{Name: "root", Usage: "`FOLDER` under which the host's files are", Value: "/", EnvVars: []string{"MULTINICD_ROOT"}},
 			&cli.StringFlag{Name: "job", Usage: "`NAME` of the Kubernetes Job in whose Pod this runs: the Pod's own credential is used", EnvVars: []string{"MULTINICD_JOB"}},
 		},
-		HideVersion: true,
 		Commands: []*cli.Command{
 			{Name: "run", Usage: "serve: keep the NICs as the object says (what multinicd.service runs)", Action: runCommand},
 			{Name: "apply", Usage: "make the NICs as the object says, once", Action: applyCommand, Flags: []cli.Flag{file,
