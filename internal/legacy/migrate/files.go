@@ -145,7 +145,7 @@ func putFile(path string, text []byte) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("writing %s: %w", path, err)
 	}
-	defer os.Remove(temp.Name())
+	defer func() { _ = os.Remove(temp.Name()) }() // it has its right name by then, or is of no use
 	_, err = temp.Write(text)
 	if err = errors.Join(err, temp.Sync(), temp.Close()); err == nil {
 		err = os.Link(temp.Name(), path) // which overwrites nothing
