@@ -38,7 +38,8 @@ func TestBothFormatsInstallTheSame(t *testing.T) {
 	build(t)
 	for _, name := range files() {
 		path := filepath.Join(built.dir, name)
-		listing, want := "", both
+		var listing string
+		var want []string
 		if strings.HasSuffix(name, ".deb") {
 			listing = output(t, "dpkg-deb", "--contents", path)
 			want = append(slices.Clone(both), "-rw-r--r-- /usr/share/zsh/vendor-completions/_multinicd")
