@@ -45,8 +45,8 @@ func filled(t *testing.T, all ...client.Object) *hub {
 
 func TestANodesPageSaysWhatIsWantedWhatIsThereAndWhy(t *testing.T) {
 	name := webtest.NodeName(13)
-	all := webtest.Node(t, 13, now)
-	o := all[0].(*v1.MultiNicNodeConfig)
+	o := webtest.Object(13, now)
+	all := append(webtest.Node(t, 13, now)[1:], o)
 	o.Spec.Interfaces[0].Gateway = "10.100.0.1"
 	o.Spec.Interfaces[0].Routes = []v1.Route{{To: "172.16.0.0/12", Via: "10.100.0.1", Metric: new(int64(50)), Table: new(int64(7))}}
 	o.Spec.Interfaces[1].Address, o.Spec.Interfaces[1].CIDR, o.Spec.Interfaces[1].Addresses = "10.9.0.5", "10.9.0.0/24", []string{"10.9.0.6/24"}
@@ -107,7 +107,10 @@ func TestANodesPageSaysWhatIsWantedWhatIsThereAndWhy(t *testing.T) {
 func TestNodesWithoutAnObjectAreShown(t *testing.T) {
 	without := func(i int, change func(*v1.Report)) []client.Object {
 		all := webtest.Node(t, i, now)[1:]
-		cm := all[0].(*corev1.ConfigMap)
+		cm, ok := all[0].(*corev1.ConfigMap)
+		if !ok {
+			t.Fatalf("the report is a %T", all[0])
+		}
 		r, err := v1.ParseReport([]byte(cm.Data[v1.ReportKey]))
 		if err != nil {
 			t.Fatal(err)

@@ -28,9 +28,15 @@ func Fleet(t testing.TB, nodes int, now time.Time) []client.Object {
 	return all
 }
 
-// Node is what the cluster has of one node of Fleet.
+// Node is what the cluster has of one node of Fleet: its object, report, Lease and identity.
 func Node(t testing.TB, i int, now time.Time) []client.Object {
 	t.Helper()
+	o := Object(i, now)
+	return append([]client.Object{o}, belongings(t, o, now)...)
+}
+
+// Object is the object of one node of Fleet.
+func Object(i int, now time.Time) *v1.MultiNicNodeConfig {
 	name := NodeName(i)
 	o := &v1.MultiNicNodeConfig{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: name, Generation: 3, CreationTimestamp: metav1.NewTime(now.Add(-40 * 24 * time.Hour))}}
 	o.Spec = v1.MultiNicNodeConfigSpec{NodeName: name, InstanceID: fmt.Sprintf("6f1d2c3b-0000-4000-8000-%012d", i)}
@@ -67,7 +73,7 @@ func Node(t testing.TB, i int, now time.Time) []client.Object {
 	for c := range o.Status.Conditions {
 		o.Status.Conditions[c].LastTransitionTime = metav1.NewTime(now.Add(-20 * time.Hour))
 	}
-	return append([]client.Object{o}, belongings(t, o, now)...)
+	return o
 }
 
 func condition(kind, status, reason, message string) metav1.Condition {

@@ -74,7 +74,7 @@ func New(t testing.TB) *Browser {
 func open(t testing.TB, parent context.Context) *Browser {
 	t.Helper()
 	b := &Browser{t: t}
-	b.ctx, _ = chromedp.NewContext(parent, chromedp.WithListener(b.hear)) //nolint:govet // New cancels it
+	b.ctx, _ = chromedp.NewContext(parent, chromedp.WithListener(b.hear)) // New, or Close, ends it by chromedp.Cancel
 	if err := chromedp.Do(b.ctx); err != nil {
 		t.Fatalf("starting the browser: %v", err)
 	}
@@ -261,13 +261,17 @@ func fewColours(data []byte) ([]byte, error) {
 		}
 		return int(a.R)<<16 + int(a.G)<<8 + int(a.B) - int(b.R)<<16 - int(b.G)<<8 - int(b.B)
 	})
-	var palette color.Palette
+	var chosen []color.RGBA
 	for _, apart := range []int{24, 1} { // first the colours that differ, so that none becomes another
 		for _, c := range all {
-			if len(palette) < 256 && !slices.ContainsFunc(palette, func(p color.Color) bool { return distance(p.(color.RGBA), c) < apart }) {
-				palette = append(palette, c)
+			if len(chosen) < 256 && !slices.ContainsFunc(chosen, func(p color.RGBA) bool { return distance(p, c) < apart }) {
+				chosen = append(chosen, c)
 			}
 		}
+	}
+	var palette color.Palette
+	for _, c := range chosen {
+		palette = append(palette, c)
 	}
 	small, index := image.NewPaletted(bounds, palette), map[color.RGBA]uint8{}
 	each(func(x, y int, c color.RGBA) {

@@ -88,7 +88,7 @@ func scrolls(t *testing.T, b *browser.Browser, api *webtest.API, now time.Time) 
 	go func() {
 		defer close(done)
 		for i := 0; ; i++ {
-			o := webtest.Node(t, i%900, now)[0].(*v1.MultiNicNodeConfig)
+			o := webtest.Object(i%900, now)
 			o.Status.ReadyInterfaces = fmt.Sprintf("%d/2", i%3)
 			api.Put(o)
 			select {
