@@ -3,6 +3,7 @@ package migrate
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -115,16 +116,23 @@ func (m *Migration) Rollback(ctx context.Context) ([]Outcome, error) {
 
 // each does the steps of a look, several at once, and looks again until all are done.
 func (m *Migration) each(ctx context.Context, ended *Outcomes, steps func(legacy.World) []Step, do func(Step) error) error {
+	var unsure []Outcome // the API server gave no answer, and may have done it all the same
 	for round := 1; ; round++ {
 		w, err := m.look(ctx)
 		if err != nil {
 			return err
 		}
-		more := false
 		var mu sync.Mutex
 		var wait sync.WaitGroup
 		free := make(chan struct{}, atOnce)
 		all := steps(w)
+		for _, o := range unsure {
+			if !slices.ContainsFunc(all, func(s Step) bool { return s.Node == o.Node }) { // it is done
+				o.Left, o.Reason, o.Message = false, "", ""
+				ended.put(o)
+			}
+		}
+		unsure = nil
 		for _, s := range all {
 			if ctx.Err() != nil {
 				break
@@ -144,14 +152,14 @@ func (m *Migration) each(ctx context.Context, ended *Outcomes, steps func(legacy
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				more = true
+				unsure = append(unsure, o)
 			})
 		}
 		wait.Wait()
 		if err := context.Cause(ctx); err != nil {
 			return fmt.Errorf("broken off; what is done stays done, and the same command goes on from here: %w", err)
 		}
-		if !more || round == tryAgain {
+		if len(unsure) == 0 || round == tryAgain {
 			return ended.left()
 		}
 		if err := pause(ctx, time.Duration(round)*200*time.Millisecond); err != nil {
