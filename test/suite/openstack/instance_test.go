@@ -214,7 +214,7 @@ func TestACloudWithOtherSettings(t *testing.T) {
 			if len(page.Ports) != 3 {
 				t.Fatalf("a page has %d ports", len(page.Ports))
 			}
-			p := s.publish()
+			p := s.publish("--timeout", "2m") // only the token may end a walk
 			bed.Eventually(t, "the ports", i.neutronHas(), i.objectHas)
 			bed.Eventually(t, "a token was asked for once more", "true", func() string {
 				tokens, _ := s.way.Asked()
