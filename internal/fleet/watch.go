@@ -72,9 +72,9 @@ func Watch(ctx context.Context, w io.Writer, to Cluster, selector labels.Selecto
 		}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	defer func() { cancel(); <-ended }()
-	go func() { ended <- all.Start(ctx) }()
+	var running sync.WaitGroup
+	defer func() { cancel(); running.Wait() }()
+	running.Go(func() { _ = all.Start(ctx) }) // it ends with ctx, and only then
 	if !all.WaitForCacheSync(ctx) {
 		return nil // ctx has ended
 	}
