@@ -184,6 +184,35 @@ func TestTheMigrationFromTheFirstLookToItsEnd(t *testing.T) {
 	}
 }
 
+// A node that is down gets its object, is named, and holds nobody up. One that fails, or never says a word, counts against the bounds.
+func TestANodeThatIsDownHoldsNobodyUp(t *testing.T) {
+	c := newCluster(t, 4)
+	m := c.command()
+	p := c.publisher()
+	c.write(entry(1, 0x101), entry(2, 0x201))
+	c.are("worker-1 multinic-legacy g1 multinic0=0101", "worker-2 multinic-legacy g1 multinic0=0201")
+	p.Stop()
+	c.state(1, v1.StateConfigured, metav1.ConditionUnknown, v1.ReasonNodeSilent)
+	c.write(entry(1, 0x102), entry(2, 0x201))
+	begun := time.Now()
+	m.says("run --to viola --max 1", 1, "worker-1: written", "left: worker-1: NodeSilent: the node is down", "2 handed over")
+	if took := time.Since(begun); took > 30*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	c.are("worker-1 viola g2 multinic1=0102", "worker-2 viola g1 multinic0=0201")
+	m.says("run --to viola", 0, "2 done")
+
+	// Nobody configures these two: after the first nothing more is begun, and the next call goes on with the other one.
+	c.write(entry(3, 0x301), entry(4, 0x401))
+	out := m.says("run --to viola --max 1 --stop-after 1 --patience 1s", 1, "NotSettled: the node has not settled within 1s", "stopped: 1 nodes failed")
+	if !strings.Contains(out, "worker-3: written") || strings.Contains(out, "worker-4: written") {
+		t.Errorf("it went on after a node had failed:\n%s", out)
+	}
+	c.are("worker-1 viola g2 multinic1=0102", "worker-2 viola g1 multinic0=0201", "worker-3 viola g1 multinic0=0301")
+	m.says("run --to viola --patience 1s", 1, "worker-4: written", "left: worker-4: NotSettled")
+	m.says("run --to viola", 0, "4 done")
+}
+
 // report says as the bridge that nodes have what their objects say.
 func (c *cluster) report(nodes ...int) {
 	c.t.Helper()
