@@ -188,11 +188,9 @@ func Depends(w legacy.World, writable, leaveOut bool) []string {
 		if objects[e.Node] != nil || leaveOut {
 			continue
 		}
-		why := string(e.Action)
+		why := "migrate run writes it"
 		if e.Action == publish.Refused {
 			why = string(e.Reason) + ": " + e.Message
-		} else {
-			why = "migrate run writes it"
 		}
 		out = append(out, fmt.Sprintf("%s: the entry has no object of a node (%s)", from(e), why))
 	}
