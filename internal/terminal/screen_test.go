@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -193,28 +194,38 @@ func TestAPipeIsToldWhatIsNew(t *testing.T) {
 }
 
 func TestAWatchThatIsWokenLooksNoMoreOftenThanItMay(t *testing.T) {
-	looks, wake := 0, make(chan struct{}, 1)
-	ctx, cancel := context.WithTimeout(t.Context(), 220*time.Millisecond)
-	defer cancel()
-	go func() {
-		for ctx.Err() == nil {
-			select {
-			case wake <- struct{}{}:
-			case <-ctx.Done():
-			}
+	looks := func(t *testing.T, every, during time.Duration, wake <-chan struct{}) int {
+		t.Helper()
+		n := 0
+		ctx, cancel := context.WithTimeout(t.Context(), during)
+		defer cancel()
+		o := Watch{Every: every, Wake: wake, Look: func(Screen) string { n++; return "" }}
+		if err := o.Run(ctx, Writer(&bytes.Buffer{})); err != nil {
+			t.Error(err)
 		}
-	}()
-	o := Watch{Every: 50 * time.Millisecond, Wake: wake, Look: func(Screen) string { looks++; return "" }}
-	if err := o.Run(ctx, Writer(&bytes.Buffer{})); err != nil || looks > 5 || looks < 2 {
-		t.Errorf("%d looks in 220 ms (%v)", looks, err)
+		return n
 	}
-	looks = 0
-	ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	o = Watch{Every: 10 * time.Millisecond, Wake: make(chan struct{}), Look: func(Screen) string { looks++; return "" }}
-	if err := o.Run(ctx, Writer(&bytes.Buffer{})); err != nil || looks != 1 {
-		t.Errorf("nobody woke it, and it looked %d times (%v)", looks, err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		wake, done := make(chan struct{}, 1), make(chan struct{})
+		go func() {
+			for {
+				select {
+				case wake <- struct{}{}:
+				case <-done:
+					return
+				}
+			}
+		}()
+		if n := looks(t, 50*time.Millisecond, 220*time.Millisecond, wake); n != 5 {
+			t.Errorf("woken all the time it looked %d times in 220 ms, want 5", n)
+		}
+		close(done)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		if n := looks(t, 10*time.Millisecond, 100*time.Millisecond, make(chan struct{})); n != 1 {
+			t.Errorf("nobody woke it, and it looked %d times", n)
+		}
+	})
 }
 
 func TestProgress(t *testing.T) {
