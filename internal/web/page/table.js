@@ -87,7 +87,7 @@ function newRow() {
   const cells = columns.map((c) => el("td", { className: c, role: "gridcell" }));
   cells[0].append(link);
   const tr = el("tr", { role: "row" }, ...cells);
-  return { tr, cells, link, row: null };
+  return { tr, cells, link, row: null, stale: false };
 }
 
 const told = /^\d+ of \d+ interfaces configured; /; // the column NICs says so too
@@ -97,8 +97,9 @@ const dash = (s) => s || "–";
 function fill(p, r, index) {
   p.tr.setAttribute("aria-rowindex", index + 2);
   p.tr.setAttribute("aria-selected", r.node === active);
-  if (p.row === r) return;
+  if (p.row === r && !p.stale) return;
   p.row = r;
+  p.stale = false;
   const query = new URLSearchParams(location.search);
   query.set("node", r.node);
   set(p.link, r.node);
@@ -200,7 +201,7 @@ export function show() {
     if (th.className === name) th.setAttribute("aria-sort", filter.sort.startsWith("-") ? "descending" : "ascending");
     else th.removeAttribute("aria-sort");
   }
-  for (const p of pool) p.row = null; // their links have the filters too
+  for (const p of pool) p.stale = true; // their links have the filters too; a click before the next frame still finds its row
   choose();
 }
 
