@@ -96,7 +96,11 @@ func (b *Browser) hear(event any) {
 	defer b.mu.Unlock()
 	switch e := event.(type) {
 	case *runtime.EventExceptionThrown:
-		b.complaints = append(b.complaints, fmt.Sprintf("a script failed: %s %s", e.ExceptionDetails.Text, e.ExceptionDetails.URL))
+		what := e.ExceptionDetails.Text
+		if x := e.ExceptionDetails.Exception; x != nil {
+			what += " " + x.Description
+		}
+		b.complaints = append(b.complaints, fmt.Sprintf("a script failed: %s %s:%d", what, e.ExceptionDetails.URL, e.ExceptionDetails.LineNumber+1))
 	case *log.EventEntryAdded:
 		b.complaints = append(b.complaints, fmt.Sprintf("%s %s: %s", e.Entry.Source, e.Entry.Level, e.Entry.Text))
 	case *page.EventJavascriptDialogOpening:
