@@ -28,7 +28,7 @@ func TestAnAddressThatANeighbourHasIsNotTaken(t *testing.T) {
 			t.Errorf("%q is not said:\n%s", want, out)
 		}
 	}
-	if strings.Count(out, "Failed      AddressInUse") != 2 {
+	if strings.Count(out, "Failed AddressInUse") != 2 {
 		t.Errorf("not both are refused:\n%s", out)
 	}
 	n.wantLink(mac3, "multinic3 up mtu 1500 192.168.201.10/24")
