@@ -162,6 +162,9 @@ func (f *fifty) join(count int) {
 	}
 }
 
+// again is how the API server's storage answers for a moment while a definition changes: 429, and come again. A node does.
+func again(err error) bool { return kube.ClassOf(err) == kube.Throttled }
+
 // live has the nodes act until the test ends. A node watches its object all the time.
 func (f *fifty) live() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(f.t.Context()))
@@ -169,14 +172,14 @@ func (f *fifty) live() {
 	for _, m := range f.nodes {
 		all.Go(func() {
 			_ = m.kube.Watch(ctx, func(o kube.Observation) {
-				if o.Err != nil || o.Absent {
+				if o.Err != nil && !again(o.Err) || o.Absent {
 					m.say("its watch tells of its object: absent %v, %v", o.Absent, o.Err)
 				}
 			})
 		})
 		all.Go(func() {
 			for ctx.Err() == nil {
-				if err := m.goRound(ctx); err != nil && ctx.Err() == nil {
+				if err := m.goRound(ctx); err != nil && ctx.Err() == nil && !again(err) {
 					m.say("%v", err)
 				}
 				select {
