@@ -68,7 +68,7 @@ test: ## all tests on the real test bed, installing what they need (as root; on 
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test $(TEST) -p 4 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
+	$(GO) test $(TEST) -p 4 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/openstack ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12, 13 and testing
