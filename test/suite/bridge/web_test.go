@@ -131,6 +131,12 @@ func (p *pageOf) keysSuffice() {
 	p.Sees(wherePage, "?node=fleet-failed")
 	p.Back()
 	p.Sees(rowsSeen, fourthRows)
+
+	// A click on a row that the next frame draws anew.
+	browser.Eval[bool](p.Browser, `document.getElementById("clear").click(), document.querySelector("#rows tr[role=row] td.state").click(), true`)
+	p.Sees(wherePage, "?node=fleet-failed")
+	p.Press(browser.Escape)
+	p.Sees(rowsSeen, fourthRows)
 }
 
 func (p *pageOf) nodeSaysWhatIsWantedThereAndWhy() {
