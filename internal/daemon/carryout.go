@@ -140,8 +140,12 @@ func (d *Daemon) logChange(wish asked.Wish, results []apply.Result, took time.Du
 	for _, r := range results {
 		counts[r.Outcome]++
 		if r.Outcome == apply.Done {
+			change := strings.ReplaceAll(strings.TrimSpace(r.Action.Change.String()), "\n", "; ")
+			if change == "" && len(r.Files) > 0 { // somebody has edited or deleted it
+				change = "files written anew: " + strings.Join(r.Files, ", ")
+			}
 			d.Log.Info("changed a NIC", "node", d.Node, "generation", wish.Generation(), "nic", r.Action.NIC.Name, "mac", r.Action.NIC.MAC,
-				"kind", r.Action.Kind, "change", strings.ReplaceAll(strings.TrimSpace(r.Action.Change.String()), "\n", "; "), "steps", strings.Join(r.Steps, " "))
+				"kind", r.Action.Kind, "change", change, "steps", strings.Join(r.Steps, " "))
 		}
 	}
 	level := slog.LevelInfo

@@ -1,9 +1,12 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -55,6 +58,30 @@ func TestChangesAndRepairsAreCounted(t *testing.T) {
 		stop()
 		stop = w.start() // nothing is told anew
 		counts("map[] map[] 0 0")
+	})
+}
+
+// A file of a NIC that somebody has deleted is there again after the next look without an event, and the log says which.
+func TestAFileThatIsWrittenAnewIsNamed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var out bytes.Buffer
+		w.with = func(d *Daemon) { d.Log = slog.New(slog.NewTextHandler(&out, nil)) }
+		stop := w.start()
+		defer func() { stop() }()
+		w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24")})
+		var file string
+		for name := range w.machine.Disk {
+			if strings.Contains(name, "multinic1") {
+				file = name
+			}
+		}
+		out.Reset()
+		delete(w.machine.Disk, file)
+		sleep(6 * time.Minute)
+		if _, there := w.machine.Disk[file]; !there || !strings.Contains(out.String(), `change="files written anew: `+file+`"`) {
+			t.Errorf("%s is there: %t; the log says\n%s", file, there, out.String())
+		}
 	})
 }
 
