@@ -18,8 +18,6 @@ import (
 	"os/signal"
 	"syscall"
 
-	"golang.org/x/sys/unix"
-
 	"multinicd/internal/terminal"
 )
 
@@ -41,14 +39,6 @@ func main() {
 		}
 		os.Exit(1)
 	}
-}
-
-// errTerminal is standard error if it is a terminal, and nil otherwise.
-func errTerminal() *os.File {
-	if _, err := unix.IoctlGetTermios(int(os.Stderr.Fd()), unix.TCGETS); err != nil {
-		return nil
-	}
-	return os.Stderr
 }
 
 // noCoreDumps prevents core dumps of this process, which holds tokens. The limit is one byte, which

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"io"
-
 	"github.com/urfave/cli/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,8 +15,5 @@ func migrateCommand() *cli.Command {
 		}
 		return a.client, nil
 	}}
-	if t := errTerminal(); t != nil {
-		e.Terminal = io.Writer(t)
-	}
 	return e.Command(preflightCommand(), storageCommand())
 }

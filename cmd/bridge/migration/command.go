@@ -39,8 +39,6 @@ type Env struct {
 	Usage error
 	// Connect gives a way to the API server, by a kubeconfig or what stands for none.
 	Connect func(kubeconfig string) (client.Client, error)
-	// Terminal is standard error if it is a terminal; nil otherwise.
-	Terminal io.Writer
 }
 
 // Command is `migrate`, with more commands below it.
@@ -142,10 +140,7 @@ func (e Env) planMigration(c *cli.Context) error {
 	if c.IsSet("file") {
 		w, lost, err = readWorld(c.String("file"))
 	} else {
-		var m *migrate.Migration
-		if m, err = e.migration(c); err == nil {
-			w, lost, err = migrate.Look(c.Context, m.Client)
-		}
+		w, lost, err = e.world(c)
 	}
 	if err != nil {
 		return err
@@ -188,16 +183,21 @@ func (e Env) folder(c *cli.Context) (string, error) {
 	return c.String("folder"), nil
 }
 
+// world looks at the cluster.
+func (e Env) world(c *cli.Context) (legacy.World, []string, error) {
+	m, err := e.migration(c)
+	if err != nil {
+		return legacy.World{}, nil, err
+	}
+	return migrate.Look(c.Context, m.Client)
+}
+
 func (e Env) exportObjects(c *cli.Context) error {
 	to, err := e.folder(c)
 	if err != nil {
 		return err
 	}
-	m, err := e.migration(c)
-	if err != nil {
-		return err
-	}
-	w, _, err := migrate.Look(c.Context, m.Client)
+	w, _, err := e.world(c)
 	if err != nil {
 		return err
 	}
@@ -251,11 +251,7 @@ func (e Env) rollBack(c *cli.Context) error {
 }
 
 func (e Env) verifyMigration(c *cli.Context) error {
-	m, err := e.migration(c)
-	if err != nil {
-		return err
-	}
-	w, _, err := migrate.Look(c.Context, m.Client)
+	w, _, err := e.world(c)
 	if err != nil {
 		return err
 	}
@@ -293,7 +289,7 @@ func (e Env) finishMigration(c *cli.Context) error {
 
 // show does something and prints what became of the nodes, also if it was broken off.
 func (e Env) show(c *cli.Context, m *migrate.Migration, do func() ([]migrate.Outcome, error)) error {
-	shown := newProgress(c.App.ErrWriter, e.Terminal, c.Command.Name)
+	shown := newProgress(c.App.ErrWriter, c.Command.Name)
 	if !m.Dry {
 		m.Say = shown.say
 	}

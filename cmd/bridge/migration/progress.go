@@ -5,56 +5,61 @@ import (
 	"io"
 	"sync"
 
-	"github.com/schollz/progressbar/v3"
-
 	"multinicd/internal/legacy/migrate"
 	"multinicd/internal/terminal"
 )
 
-// progress shows how far a migration is: a bar on a terminal, a line for each node elsewhere.
+// progress shows how far a migration is: one line on a terminal, a line for each node elsewhere.
 type progress struct {
+	out io.Writer
+	far line // nil without a terminal
+
 	mu   sync.Mutex
-	out  io.Writer
-	name string
-	bar  *progressbar.ProgressBar // nil without a terminal, and until it is known how much there is
-	tty  io.Writer                // nil without a terminal
+	done int
 }
 
-// newProgress prints to out. The bar goes to the terminal itself: what it writes is none of what
-// others have written, and out would show its control characters as text.
-func newProgress(out, tty io.Writer, name string) *progress {
-	return &progress{out: out, tty: tty, name: name}
+// line is a terminal.Progress.
+type line interface {
+	Set(done, total int, now string)
+	Above(print func())
+	End()
+}
+
+// newProgress shows it on out. What the migration is waiting for stands above the line.
+func newProgress(out io.Writer, name string) *progress {
+	p := &progress{out: out}
+	if terminal.ScreenOf(out).Terminal {
+		p.far = terminal.NewProgress(out, name)
+	}
+	return p
 }
 
 // say shows an event.
 func (p *progress) say(e migrate.Event) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.tty == nil || !e.Ended && e.Node == "" {
-		line := e.What
-		if e.Node != "" {
-			line = e.Node + ": " + line
-		}
-		if e.Message != "" {
-			line += ": " + e.Message
-		}
-		fmt.Fprintln(p.out, terminal.Line(line, 500))
-		return
+	words := e.What
+	if e.Node != "" {
+		words = e.Node + ": " + words
 	}
-	if p.bar == nil {
-		p.bar = progressbar.NewOptions(e.Total, progressbar.OptionSetWriter(p.tty), progressbar.OptionSetDescription(p.name),
-			progressbar.OptionShowCount(), progressbar.OptionSetPredictTime(true))
+	if e.Message != "" {
+		words += ": " + e.Message
 	}
-	p.bar.ChangeMax(max(e.Total, 1))
-	if e.Ended {
-		_ = p.bar.Add(1) // more nodes than were thought of: the bar stays full
+	print := func() { fmt.Fprintln(p.out, terminal.Line(words, 500)) }
+	switch {
+	case p.far == nil:
+		print()
+	case !e.Ended && e.Node == "":
+		p.far.Above(print)
+	case e.Ended:
+		p.done++
+		p.far.Set(p.done, max(e.Total, p.done), e.Node) // there may be more nodes than were thought of
 	}
 }
 
-// end leaves the bar as it is, and begins a new line.
+// end takes the line away: what became of the nodes is printed then.
 func (p *progress) end() {
-	if p.bar != nil {
-		_ = p.bar.Exit()
-		fmt.Fprintln(p.out)
+	if p.far != nil {
+		p.far.End()
 	}
 }
