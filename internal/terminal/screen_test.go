@@ -69,20 +69,32 @@ func (p *pty) size(t *testing.T, columns, lines uint16) {
 	}
 }
 
-// take gives what was shown since the last call, once nothing more comes.
-func (p *pty) take() string {
-	for last := -1; ; {
+// take gives what was shown since the last call: all that was written before the call, since a
+// pseudo-terminal keeps the order.
+func (p *pty) take(t *testing.T) string {
+	t.Helper()
+	const mark = "\x1b]nothing more\x07"
+	if _, err := p.WriteString(mark); err != nil {
+		t.Fatal(err)
+	}
+	var out string
+	until(t, "all is shown", func() (is bool) {
 		p.mu.Lock()
-		n := p.shown.Len()
-		if n == last {
-			out := p.shown.String()
+		defer p.mu.Unlock()
+		if out, _, is = strings.Cut(p.shown.String(), mark); is {
 			p.shown.Reset()
-			p.mu.Unlock()
-			return out
 		}
-		p.mu.Unlock()
-		last = n
-		time.Sleep(20 * time.Millisecond)
+		return is
+	})
+	return out
+}
+
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for late := time.Now().Add(time.Minute); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("it never came true that %s", what)
+		}
 	}
 }
 
@@ -102,7 +114,7 @@ func TestColoursAreForTerminals(t *testing.T) {
 			if err := Print(Writer(p.File), text); err != nil {
 				t.Fatal(err)
 			}
-			if got := p.take(); got != row.want {
+			if got := p.take(t); got != row.want {
 				t.Errorf("got %q, want %q", got, row.want)
 			}
 		})
@@ -123,7 +135,7 @@ func TestColoursAreForTerminals(t *testing.T) {
 		if err := Print(Writer(p.File), said); err != nil {
 			t.Fatal(err)
 		}
-		if got := p.take(); got != `\u0001x\u0005` {
+		if got := p.take(t); got != `\u0001x\u0005` {
 			t.Errorf("got %q", got)
 		}
 	})
@@ -145,8 +157,17 @@ func TestATerminalIsShownWhatChanges(t *testing.T) {
 	p := newPTY(t, 20, 5)
 	var mu sync.Mutex
 	text := "one\ntwo\nthree\n"
-	set := func(s string) { mu.Lock(); defer mu.Unlock(); text = s }
-	stop := watched(t, p, func(o *Watch) { o.Look = func(Screen) string { mu.Lock(); defer mu.Unlock(); return text } })
+	looks := 0
+	stop := watched(t, p, func(o *Watch) { o.Look = func(Screen) string { mu.Lock(); defer mu.Unlock(); looks++; return text } })
+	// The first look from now on may belong to the former size. With the third, what the second has found is written.
+	after := func(change func()) {
+		t.Helper()
+		mu.Lock()
+		change()
+		from := looks
+		mu.Unlock()
+		until(t, "it looks again", func() bool { mu.Lock(); defer mu.Unlock(); return looks >= from+3 })
+	}
 	for _, row := range []struct{ name, text, want string }{
 		{"at first all", text, enterScreen + "\x1b[1;1Hone\x1b[K\x1b[2;1Htwo\x1b[K\x1b[3;1Hthree\x1b[K"},
 		{"nothing, when nothing changes", text, ""},
@@ -155,21 +176,20 @@ func TestATerminalIsShownWhatChanges(t *testing.T) {
 		{"what fits, and how much does not", "1\n2\n3\n4\n5\n6\n", "\x1b[1;1H1\x1b[K\x1b[2;1H2\x1b[K\x1b[3;1H3\x1b[K\x1b[4;1H... and 3 lines more\x1b[K"},
 		{"no more of a line than fits", "0123456789012345678901\n2\n3\n", "\x1b[1;1H01234567890123456...\x1b[K\x1b[4;1H\x1b[J"},
 	} {
-		set(row.text)
-		time.Sleep(50 * time.Millisecond)
-		if diff := cmp.Diff(row.want, p.take()); diff != "" {
+		after(func() { text = row.text })
+		if diff := cmp.Diff(row.want, p.take(t)); diff != "" {
 			t.Errorf("%s (-want +got)\n%s", row.name, diff)
 		}
 	}
 	p.size(t, 30, 5)
-	time.Sleep(50 * time.Millisecond)
-	if got := p.take(); !strings.HasPrefix(got, "\x1b[H\x1b[J\x1b[1;1H0123456789012345678901\x1b[K") {
+	after(func() {})
+	if got := p.take(t); !strings.HasPrefix(got, "\x1b[H\x1b[J\x1b[1;1H0123456789012345678901\x1b[K") {
 		t.Errorf("after the window was made wider: %q", got)
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if got, want := p.take(), leaveScreen+"0123456789012345678901\n2\n3\n"; got != want {
+	if got, want := p.take(t), leaveScreen+"0123456789012345678901\n2\n3\n"; got != want {
 		t.Errorf("at the end: %q, want %q", got, want)
 	}
 }
@@ -252,11 +272,11 @@ func TestProgressIsTakenAwayAgain(t *testing.T) {
 	screen := newPTY(t, 80, 24)
 	p := &Progress{w: Writer(screen.File), what: "join", began: time.Now(), stop: make(chan struct{}), ended: make(chan struct{})}
 	go p.draw(10*time.Millisecond, time.Hour)
-	time.Sleep(100 * time.Millisecond)
+	until(t, "the line is there", func() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.drawn })
 	p.Above(func() { fmt.Fprintln(screen, "a line") })
 	p.End()
 	p.End()
-	if got, want := screen.take(), "\rjoin  0s\x1b[K\r\x1b[Ka line\n"; got != want {
+	if got, want := screen.take(t), "\rjoin  0s\x1b[K\r\x1b[Ka line\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	var out bytes.Buffer
