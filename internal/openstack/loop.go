@@ -166,13 +166,7 @@ func (l *loop) tell(v Verdict, results []publish.Result, whole bool) {
 		l.said[""] = v.Word
 	}
 	next := map[string]string{"": l.said[""]}
-	i := 0
-	for _, n := range v.Nodes {
-		var result *publish.Result
-		if n.Wish != nil {
-			result = &results[i]
-			i++
-		}
+	for n, result := range v.with(results) {
 		text := l.about(n, result)
 		if !whole && (text == "" || n.Frozen == NoPrimary) {
 			text = l.said[n.Node]

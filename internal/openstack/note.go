@@ -2,6 +2,7 @@ package openstack
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strings"
 
@@ -42,6 +43,23 @@ func (n NodeVerdict) note(result *publish.Result) string {
 	return v1.Printable(text, maxNote)
 }
 
+// with gives each node with the result of its wish; nil if there was none.
+func (v Verdict) with(results []publish.Result) iter.Seq2[NodeVerdict, *publish.Result] {
+	return func(yield func(NodeVerdict, *publish.Result) bool) {
+		i := 0
+		for _, n := range v.Nodes {
+			var result *publish.Result
+			if n.Wish != nil {
+				result = &results[i]
+				i++
+			}
+			if !yield(n, result) {
+				return
+			}
+		}
+	}
+}
+
 // notes are those of a verdict that its objects do not have yet. An object of somebody else gets
 // none: for that there are Events.
 func (v Verdict) notes(results []publish.Result, objects []*v1.MultiNicNodeConfig) []publish.Note {
@@ -50,13 +68,7 @@ func (v Verdict) notes(results []publish.Result, objects []*v1.MultiNicNodeConfi
 		byName[o.Name] = o
 	}
 	var out []publish.Note
-	i := 0
-	for _, n := range v.Nodes {
-		var result *publish.Result
-		if n.Wish != nil {
-			result = &results[i]
-			i++
-		}
+	for n, result := range v.with(results) {
 		o, version, was := byName[n.Node], "", ""
 		if o != nil && o.Labels[v1.PublisherLabel] == v1.PublisherOpenStack && o.Annotations[v1.HandOverAnnotation] == "" {
 			version, was = o.ResourceVersion, o.Annotations[v1.PublisherNoteAnnotation]
