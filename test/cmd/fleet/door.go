@@ -180,38 +180,45 @@ func (d *doorBench) direct(ctx context.Context, prefix string, nodes, mtu int) (
 		return published{}, err
 	}
 	return d.measured(nodes, "admin", func(*published) error { // who impersonates it, says the audit log
-		errs := make(chan error, atOnce)
-		for w := range atOnce {
-			go func() {
-				for n := w; n < nodes; n += atOnce {
-					name := fmt.Sprintf("%s-%05d", prefix, n)
-					body, err := json.Marshal(map[string]any{
-						"apiVersion": v1.GroupVersion.String(), "kind": v1.NodeConfigKind, "metadata": map[string]any{"name": name, "namespace": v1.SystemNamespace},
-						"spec": v1.MultiNicNodeConfigSpec{NodeName: name, ProviderID: "provider-a", Interfaces: doorNICsOf(n, mtu)},
-					})
-					if err == nil {
-						o := &unstructured.Unstructured{}
-						o.SetGroupVersionKind(v1.GroupVersion.WithKind(v1.NodeConfigKind))
-						o.SetName(name)
-						o.SetNamespace(v1.SystemNamespace)
-						err = as.Patch(ctx, o, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner("viola"), client.ForceOwnership)
-					}
-					if err != nil {
-						errs <- err
-						return
-					}
-				}
-				errs <- nil
-			}()
-		}
-		var first error
-		for range atOnce {
-			if err := <-errs; first == nil {
-				first = err
+		return together(0, nodes, func(n int) error {
+			name := fmt.Sprintf("%s-%05d", prefix, n)
+			body, err := json.Marshal(map[string]any{
+				"apiVersion": v1.GroupVersion.String(), "kind": v1.NodeConfigKind, "metadata": map[string]any{"name": name, "namespace": v1.SystemNamespace},
+				"spec": v1.MultiNicNodeConfigSpec{NodeName: name, ProviderID: "provider-a", Interfaces: doorNICsOf(n, mtu)},
+			})
+			if err == nil {
+				o := &unstructured.Unstructured{}
+				o.SetGroupVersionKind(v1.GroupVersion.WithKind(v1.NodeConfigKind))
+				o.SetName(name)
+				o.SetNamespace(v1.SystemNamespace)
+				err = as.Patch(ctx, o, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner("viola"), client.ForceOwnership)
 			}
-		}
-		return first
+			return err
+		})
 	})
+}
+
+// together does something for each number, atOnce at a time, and gives the first error. A worker that has met one begins nothing more.
+func together(from, to int, do func(n int) error) error {
+	errs := make(chan error, atOnce)
+	for w := range atOnce {
+		go func() {
+			for n := from + w; n < to; n += atOnce {
+				if err := do(n); err != nil {
+					errs <- err
+					return
+				}
+			}
+			errs <- nil
+		}()
+	}
+	var first error
+	for range atOnce {
+		if err := <-errs; first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 const doorAccount = "system:serviceaccount:" + v1.SystemNamespace + ":" + v1.PublisherIntake

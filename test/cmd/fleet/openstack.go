@@ -141,25 +141,7 @@ func (b *portBench) grow(ctx context.Context, instances int) error {
 		return err
 	}
 	b.many.To = instances
-	errs := make(chan error, atOnce)
-	for w := range atOnce {
-		go func() {
-			for n := m.From + w; n < m.To; n += atOnce {
-				if err := b.node(ctx, n); err != nil {
-					errs <- err
-					return
-				}
-			}
-			errs <- nil
-		}()
-	}
-	var first error
-	for range atOnce {
-		if err := <-errs; first == nil {
-			first = err
-		}
-	}
-	return first
+	return together(m.From, m.To, func(n int) error { return b.node(ctx, n) })
 }
 
 func (b *portBench) node(ctx context.Context, n int) error {
