@@ -582,7 +582,7 @@ func (f *field) untouched(change ...string) func(when string) {
 	}
 }
 
-// fieldObjects are uid and spec of each object, but for the publisher's mark.
+// fieldObjects are uid and spec of each object, without the publisher's mark.
 func (f *field) fieldObjects() map[string]string {
 	f.t.Helper()
 	var list struct {
