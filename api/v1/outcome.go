@@ -143,3 +143,29 @@ func (r Report) Outcome(action RunAction) (code int32, reason, message string) {
 	}
 	return code, reason, "every NIC was given back as it was found"
 }
+
+// Drifting says that a NIC of the object is not as wanted now, because somebody has changed it: the
+// node is done with this generation, and at work on the NIC all the same.
+func (c *MultiNicNodeConfig) Drifting(n InterfaceStatus) bool {
+	s := c.Status
+	return n.Reason == ReasonDriftFighting || n.Status == StateInProgress && s.ObservedGeneration == c.Generation && s.State != StateInProgress
+}
+
+// WithoutObject says what became of the NICs of a node that has no object: a reason, "" if the node
+// has not said, and words for people.
+func (r Report) WithoutObject() (reason, words string) {
+	if r.Phase != PhaseRemoved {
+		return "", "the node has not reported what became of its NICs"
+	}
+	if r.Degraded == nil || r.Degraded.Reason != ReasonRetained {
+		return ReasonRemoved, "given back"
+	}
+	switch n := len(r.Interfaces); n {
+	case 0: // the node runs an older version, which does not say which NICs
+		return ReasonRetained, "NICs kept"
+	case 1:
+		return ReasonRetained, "1 NIC kept"
+	default:
+		return ReasonRetained, fmt.Sprintf("%d NICs kept", n)
+	}
+}

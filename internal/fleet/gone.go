@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -32,40 +31,21 @@ func withoutObject(objects []v1.MultiNicNodeConfig, reports []corev1.ConfigMap, 
 	return slices.Sorted(maps.Keys(nodes))
 }
 
-// The messages about a node whose object is gone.
-const (
-	gaveBack = "no object; given back"
-	goneKept = "no object; %s kept"
-	noWord   = "no object; the node has not reported what became of its NICs"
-)
-
 // gone is what a node without an object has last said about its NICs.
 func gone(node string, said map[string]v1.Report) Node {
-	n := Node{Node: node, NoObject: true, Message: noWord}
-	r, ok := said[v1.ReportName(node)]
-	if !ok || r.Node != node {
-		return n
+	r := said[v1.ReportName(node)]
+	if r.Node != node { // there is none, or it is about another node
+		r = v1.Report{}
 	}
-	n.Version, n.Executor = r.Version, string(r.Executor)
-	if r.Phase != v1.PhaseRemoved {
-		return n
+	n := Node{Node: node, NoObject: true, Version: r.Version, Executor: string(r.Executor)}
+	var words string
+	n.Reason, words = r.WithoutObject()
+	n.Message = "no object; " + words
+	if n.Reason == v1.ReasonRetained {
+		for _, i := range r.Interfaces {
+			n.Kept = append(n.Kept, i.Name)
+		}
 	}
-	n.Message, n.Reason = gaveBack, v1.ReasonRemoved
-	if r.Degraded == nil || r.Degraded.Reason != v1.ReasonRetained {
-		return n
-	}
-	n.Reason = v1.ReasonRetained
-	for _, i := range r.Interfaces {
-		n.Kept = append(n.Kept, i.Name)
-	}
-	kept := fmt.Sprintf("%d NICs", len(n.Kept))
-	switch len(n.Kept) {
-	case 0:
-		kept = "NICs" // the node runs an older version, which does not say which NICs
-	case 1:
-		kept = "1 NIC"
-	}
-	n.Message = fmt.Sprintf(goneKept, kept)
 	return n
 }
 

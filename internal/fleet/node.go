@@ -60,7 +60,7 @@ func describe(o *v1.MultiNicNodeConfig) Node {
 		}
 	}
 	for _, i := range s.InterfaceStatuses {
-		if i.Reason == v1.ReasonDriftFighting || i.Status == v1.StateInProgress && s.ObservedGeneration == o.Generation && s.State != v1.StateInProgress {
+		if o.Drifting(i) {
 			n.Drift = append(n.Drift, i.Name)
 		}
 	}

@@ -139,7 +139,7 @@ func nicsOf(o *v1.MultiNicNodeConfig) []NIC {
 		i := slices.IndexFunc(said, func(s v1.InterfaceStatus) bool { return strings.EqualFold(s.MACAddress, want.MACAddress) })
 		if i >= 0 {
 			n = nicOf(said[i])
-			n.Drifts = drifts(o, said[i])
+			n.Drifts = o.Drifting(said[i])
 			said = slices.Delete(said, i, i+1)
 		}
 		switch {

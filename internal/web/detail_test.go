@@ -136,8 +136,8 @@ func TestNodesWithoutAnObjectAreShown(t *testing.T) {
 			got = append(got, strings.Join([]string{r.State, r.Reason, r.Message, r.Version}, "|"))
 		}
 	}
-	want := []string{"no object|Removed|The NICs were given back|0.2.0", "no object|Retained|2 NICs were kept as they are|0.2.0",
-		"no object||The node has not reported what became of its NICs|0.2.0", "no object||The node has not reported what became of its NICs|", "Configured|AllInterfacesConfigured||0.2.0"}
+	want := []string{"no object|Removed|given back|0.2.0", "no object|Retained|2 NICs kept|0.2.0",
+		"no object||the node has not reported what became of its NICs|0.2.0", "no object||the node has not reported what became of its NICs|", "Configured|AllInterfacesConfigured||0.2.0"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

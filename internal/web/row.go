@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -49,13 +48,8 @@ func (h *hub) rowOf(node string) (Row, bool) {
 	if !h.all || !h.trouble[objects].read || !reported && !alive {
 		return Row{}, false
 	}
-	r := Row{Node: line(node), State: noObject, Version: line(said.Version), Message: "The node has not reported what became of its NICs"}
-	if said.Phase == v1.PhaseRemoved {
-		r.Reason, r.Message = v1.ReasonRemoved, "The NICs were given back"
-		if said.Degraded != nil && said.Degraded.Reason == v1.ReasonRetained {
-			r.Reason, r.Message = v1.ReasonRetained, fmt.Sprintf("%d NICs were kept as they are", len(said.Interfaces))
-		}
-	}
+	r := Row{Node: line(node), State: noObject, Version: line(said.Version)}
+	r.Reason, r.Message = said.WithoutObject()
 	return r, true
 }
 
@@ -80,7 +74,7 @@ func ofObject(o *v1.MultiNicNodeConfig) Row {
 		}
 	}
 	for _, n := range s.InterfaceStatuses {
-		if drifts(o, n) {
+		if o.Drifting(n) {
 			r.Drift = append(r.Drift, line(n.Name))
 		}
 		if reason := line(n.Reason); reason != "" && n.Status != v1.StateConfigured && reason != r.Reason && reason != r.Degraded && !slices.Contains(r.Others, reason) {
@@ -91,10 +85,4 @@ func ofObject(o *v1.MultiNicNodeConfig) Row {
 		r.Changed = s.LastProcessed.Unix()
 	}
 	return r
-}
-
-// drifts says that a NIC is not as wanted now, because somebody has changed it.
-func drifts(o *v1.MultiNicNodeConfig, n v1.InterfaceStatus) bool {
-	s := o.Status
-	return n.Reason == v1.ReasonDriftFighting || n.Status == v1.StateInProgress && s.ObservedGeneration == o.Generation && s.State != v1.StateInProgress
 }
