@@ -18,7 +18,7 @@ import (
 )
 
 // ProfileDir is where netplan's generator writes profiles for NetworkManager at boot.
-const ProfileDir = "/run/NetworkManager/system-connections"
+const ProfileDir = networkmanager.RuntimeDir
 
 // ManagerBackend makes the steps for links that netplan leaves to NetworkManager. NetworkManager
 // makes the change, by the profile that netplan's generator would write. Once the change is

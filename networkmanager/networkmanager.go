@@ -48,6 +48,8 @@ type Profile struct {
 const (
 	// KeyfileDir is where NetworkManager has the administrator's profiles as keyfiles.
 	KeyfileDir = "/etc/NetworkManager/system-connections"
+	// RuntimeDir has the profiles that last until the next boot, as keyfiles.
+	RuntimeDir = "/run/NetworkManager/system-connections"
 	ScriptsDir = "/etc/sysconfig/network-scripts"
 	LinkDir    = "/etc/systemd/network"
 )

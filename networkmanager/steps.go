@@ -195,7 +195,7 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 	var kept nic.Change
 	more := false
 	if active == "" || active == UUID(a.NIC.MAC) { // under another profile's all is that one's
-		kept.Add, kept.AddRoutes, more = others(a, files)
+		kept.Add, kept.AddRoutes, more = others(a, slices.Concat(undone(files), b.profiles()))
 	}
 	if a.Kind == plan.Remove {
 		kept.Index, kept.MAC, kept.Had = a.Link.Index, a.NIC.MAC, a.Link.Name
@@ -236,12 +236,11 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 // others is what others have put on the link of an action, as far as it can be put back. That is
 // addresses, and routes by these addresses or by addresses of ours that are there already; more
 // says that there are other routes. A profile that comes in force, or goes, takes all that it finds
-// on the link. An address that somebody has written into one of the files, which are profiles of
-// ours to be replaced, is not his own.
-func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes []nic.Route, more bool) {
+// on the link. An address in one of the profiles comes and goes with that profile.
+func others(a plan.Action, profiles [][]byte) (addresses []netip.Prefix, routes []nic.Route, more bool) {
 	written := func(p netip.Prefix) bool {
-		return slices.ContainsFunc(files, func(s plan.Step) bool {
-			return s.Undo.File != nil && slices.Contains(strings.FieldsFunc(string(s.Undo.File.Data), func(r rune) bool { return strings.ContainsRune("=,/\" \n", r) }), p.Addr().String())
+		return slices.ContainsFunc(profiles, func(data []byte) bool {
+			return slices.Contains(strings.FieldsFunc(string(data), func(r rune) bool { return strings.ContainsRune("=,/\"' \n", r) }), p.Addr().String())
 		})
 	}
 	for _, h := range a.Link.Addresses {
@@ -269,6 +268,46 @@ func others(a plan.Action, files []plan.Step) (addresses []netip.Prefix, routes 
 		}
 	}
 	return addresses, routes, more
+}
+
+// undone are the files that steps replace, as they are now: somebody may have written in ours.
+func undone(files []plan.Step) (out [][]byte) {
+	for _, s := range files {
+		if s.Undo.File != nil {
+			out = append(out, s.Undo.File.Data)
+		}
+	}
+	return out
+}
+
+// profiles are the addresses in those of all links, of both formats, but not what NetworkManager itself
+// wrote of what it found. They count as theirs whichever profile NetworkManager's own file names: the
+// address of a profile that is just coming in force is on the link before the name is in that file
+// (1.42, December 2026). A profile that cannot be read owns nothing.
+func (b *Backend) profiles() (out [][]byte) {
+	for _, pattern := range []string{KeyfileDir + "/*", RuntimeDir + "/*", ScriptsDir + "/ifcfg-*"} {
+		names, err := b.Files.Glob(pattern)
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			data, _, err := b.Files.Read(name)
+			if err != nil || found(data) {
+				continue
+			}
+			for line := range bytes.Lines(data) { // and no name server
+				if word := bytes.ToLower(line); bytes.HasPrefix(word, []byte("address")) || bytes.HasPrefix(word, []byte("ipaddr")) || bytes.HasPrefix(word, []byte("ipv6addr")) {
+					out = append(out, line)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// found says that NetworkManager wrote a profile of what it found on a link.
+func found(profile []byte) bool {
+	return slices.Contains(strings.Fields(string(profile)), "external=true")
 }
 
 // ownUndo leaves a step its undo only where plan.KernelBefore does not do it.
@@ -346,14 +385,13 @@ func profileIn(f filestep.Files, file string) (string, error) {
 // external says whether NetworkManager itself wrote the profile, of what it found on a link. What
 // it found is others', and goes with no profile.
 func (b *Backend) external(uuid string) bool {
-	files, err := b.Files.Glob("/run/NetworkManager/system-connections/*")
+	files, err := b.Files.Glob(RuntimeDir + "/*")
 	if err != nil || uuid == "" {
 		return false
 	}
 	return slices.ContainsFunc(files, func(f string) bool {
 		data, _, err := b.Files.Read(f)
-		lines := strings.Fields(string(data))
-		return err == nil && slices.Contains(lines, "uuid="+uuid) && slices.Contains(lines, "external=true")
+		return err == nil && found(data) && slices.Contains(strings.Fields(string(data)), "uuid="+uuid)
 	})
 }
 

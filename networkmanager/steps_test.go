@@ -18,11 +18,12 @@ import (
 func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 	prefix := netip.MustParsePrefix
 	ours, foreign, carried, beside := prefix("192.0.2.7/24"), prefix("10.99.0.1/16"), prefix("10.98.0.0/16"), prefix("10.97.0.0/16")
+	coming := prefix("10.66.1.1/24") // of another profile, which NetworkManager's own file does not name yet
 	had := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Addresses: []netip.Prefix{ours}}
 	want := had
 	want.Addresses = []netip.Prefix{prefix("192.0.2.8/24")}
 	link := nic.Link{Index: 11, Name: "multinic1", MAC: had.MAC, Up: true, Carrier: true, MTU: 1500,
-		Addresses: []nic.Address{{Prefix: ours, Permanent: true}, {Prefix: foreign, Permanent: true}, {Prefix: prefix("10.66.0.1/16")}, {Prefix: prefix("fe80::1/64"), Permanent: true}},
+		Addresses: []nic.Address{{Prefix: ours, Permanent: true}, {Prefix: foreign, Permanent: true}, {Prefix: prefix("10.66.0.1/16")}, {Prefix: prefix("fe80::1/64"), Permanent: true}, {Prefix: coming, Permanent: true}},
 		Routes: []nic.Route{{To: foreign.Masked(), Protocol: 2}, {To: carried, Via: netip.MustParseAddr("10.99.0.2"), Protocol: 12},
 			{To: beside, Via: netip.MustParseAddr("192.0.2.2"), Protocol: 80}}}
 	change := nic.Change{Index: 11, MAC: had.MAC, Had: "multinic1", Del: had.Addresses}
@@ -38,6 +39,8 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 				m.Put(t, file, data, networkmanager.Mode(file))
 			}
 			m.Put(t, "/run/NetworkManager/devices/11", []byte("connection-uuid="+networkmanager.UUID(had.MAC)+"\n"), 0o644)
+			m.Put(t, networkmanager.KeyfileDir+"/theirs.nmconnection", []byte("[connection]\nid=theirs\n[ipv4]\naddress1=10.66.1.1/24\ndns=10.99.0.1;\nmethod=manual\n"), 0o600)
+			m.Put(t, networkmanager.RuntimeDir+"/multinic1.nmconnection", []byte("[ipv4]\naddress1=10.99.0.1/16\n[.nmmeta]\nexternal=true\n"), 0o600)
 			steps, err := (&networkmanager.Backend{Files: m, Format: networkmanager.Keyfile{}}).Steps(t.Context(), a)
 			if err != nil {
 				t.Fatal(err)
@@ -49,7 +52,7 @@ func TestWhatOthersHaveOnTheLinkIsPutBack(t *testing.T) {
 					continue
 				}
 				for _, p := range s.Do.Link.Add {
-					if p == foreign && i > load {
+					if (p == foreign || p == coming) && i > load {
 						again = append(again, p.String())
 					}
 				}
