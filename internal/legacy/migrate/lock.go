@@ -97,9 +97,11 @@ func take(ctx context.Context, c client.Client, say func(string)) (*lock, error)
 	var seen *coordinationv1.Lease
 	var since time.Time
 	for tries := 0; ; {
-		have, err := readLease(ctx, c)
+		var have *coordinationv1.Lease
+		err := again(ctx, func() (err error) { have, err = readLease(ctx, c); return err })
 		switch {
 		case err != nil:
+			return nil, err
 		case have == nil:
 			have = &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: LeaseName}}
 			err = l.write(have, func() error { return c.Create(ctx, have) })

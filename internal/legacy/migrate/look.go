@@ -70,10 +70,12 @@ func Look(ctx context.Context, c client.Reader) (legacy.World, []string, error) 
 	return w, lost, nil
 }
 
-// pages lists a kind, page by page. A list that is too old to go on with is an error, as any other.
+// pages lists a kind, page by page, and asks an API server in trouble for each page anew. A list that
+// is too old to go on with is an error.
 func pages(ctx context.Context, c client.Reader, list client.ObjectList, each func() error, where ...client.ListOption) error {
 	for next := ""; ; {
-		if err := c.List(ctx, list, append(where, client.Limit(page), client.Continue(next))...); err != nil {
+		err := again(ctx, func() error { return c.List(ctx, list, append(where, client.Limit(page), client.Continue(next))...) })
+		if err != nil {
 			return err
 		}
 		if err := each(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -107,9 +108,13 @@ func finished(l *lock) error {
 	return nil
 }
 
-// look is Look, asked anew of an API server in trouble.
+// look is Look, begun anew where a list has become too old to go on with.
 func (m *Migration) look(ctx context.Context) (w legacy.World, err error) {
-	err = again(ctx, func() error { w, _, err = Look(ctx, m.Client); return err })
+	for range tryAgain {
+		if w, _, err = Look(ctx, m.Client); !apierrors.IsResourceExpired(err) {
+			break
+		}
+	}
 	return w, err
 }
 
@@ -117,13 +122,18 @@ func (m *Migration) look(ctx context.Context) (w legacy.World, err error) {
 func again(ctx context.Context, do func() error) error {
 	for n := 1; ; n++ {
 		err := do()
-		if err == nil || n == tryAgain || ctx.Err() != nil || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) {
+		if err == nil || n == tryAgain || ctx.Err() != nil || final(err) {
 			return err
 		}
 		if pause(ctx, time.Duration(n)*100*time.Millisecond) != nil {
 			return err
 		}
 	}
+}
+
+// final says that the same request would get the same answer.
+func final(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsInvalid(err) || apierrors.IsResourceExpired(err) || meta.IsNoMatchError(err)
 }
 
 // Run hands the objects over. It may be broken off anywhere and begun anew. ErrLeft names what is

@@ -390,7 +390,8 @@ func (m command) killed(b *between, k int, after bool, args ...string) bool {
 	return was.Load()
 }
 
-// What the API server does to the migration delays it, and neither loses nor turns anything.
+// What the API server does to the migration delays it, and neither loses nor turns anything. Of four requests one fails: that eight tries of one
+// request all fail does not happen.
 func TestAMigrationSurvivesAnAPIServerInTrouble(t *testing.T) {
 	c, want := unmigrated(t)
 	c.fleet()
@@ -414,15 +415,15 @@ func TestAMigrationSurvivesAnAPIServerInTrouble(t *testing.T) {
 		}
 		n.Add(1)
 		switch rand.N(12) {
-		case 0, 1:
+		case 0:
 			status(http.StatusInternalServerError, "InternalError")
-		case 2:
+		case 1:
 			if r.Method == http.MethodGet {
 				status(http.StatusServiceUnavailable, "ServiceUnavailable")
 				return
 			}
 			status(http.StatusConflict, "Conflict")
-		case 3, 4: // it is done, and the answer is lost
+		case 2: // it is done, and the answer is lost
 			mu.Lock()
 			faults["lost"]++
 			mu.Unlock()
