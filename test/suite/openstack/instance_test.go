@@ -254,7 +254,7 @@ func TestManyPortsBySevenAtATime(t *testing.T) {
 					real.ServeHTTP(w, r)
 				})
 			})
-			s.publish("--page-size", "7", "--timeout", "30s")
+			s.publish("--page-size", "7")
 			for _, i := range all {
 				want := i.neutronHas()
 				if n := strings.Count(want, "\n") + 1; n != row.each-1 {

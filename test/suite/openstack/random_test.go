@@ -224,7 +224,7 @@ func (tr *truth) one(r *rand.Rand, p *publisher, all []*instance) {
 func TestRandomSequencesOfChangesAndFaults(t *testing.T) {
 	t.Parallel()
 	const steps, together = 4, 10
-	lanes, sequences := 2, 2
+	lanes, sequences := 1, 2
 	for _, each := range prerequisite.Long(125) { // 500 in all
 		lanes, sequences = 4, each
 	}

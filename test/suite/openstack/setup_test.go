@@ -236,7 +236,7 @@ func (s *stage) remove(port string) {
 
 // flags are those of all commands in these tests.
 func (s *stage) flags(more ...string) []string {
-	return append([]string{"--clouds-file", s.clouds, "--cloud", s.tenant.Name, "--network", s.data.id, "--timeout", "10s"}, more...)
+	return append([]string{"--clouds-file", s.clouds, "--cloud", s.tenant.Name, "--network", s.data.id}, more...)
 }
 
 // publish runs the publisher until the test ends. It walks every second, give or take a fifth.
