@@ -25,7 +25,7 @@ TEST := -shuffle=on -vet=off -ldflags=-w -toolexec 'env GOGC=400'
 
 # The packages of the product, whose tests need no root; those of the test bed, below test/, do.
 PRODUCT = $(shell $(GO) list ./... | grep -v '^multinicd/test\(/\|$$\)\|^multinicd/tools/image$$')
-WHOLE = ./internal/apply ./internal/bridge ./internal/bridge/status ./internal/kube ./tools/image
+WHOLE = ./internal/apply ./internal/bridge ./internal/bridge/status ./internal/kube
 SOURCES := $(shell find . -name '*.go' -not -path './test/*' -not -path './bin/*' 2>/dev/null)
 
 .PHONY: help
@@ -92,12 +92,12 @@ test-vagrant: ## what vagrant/README.md says, and tests on that machine (as root
 	$(if $(MULTINICD_VAGRANT),,$(GO) run ./test/cmd/setup vm)
 	MULTINIC_LONG=1 $(GO) test -count=1 -timeout 60m -v ./test/suite/vagrant
 
-# With -short internal/apply tries one in five of the operations at which a change may be cut off, and one in fifty of the lengths of a torn journal, and
-# others try fewer hours or objects. Then each is tried without the race detector, which needs cgo and takes five times as long.
+# With -short internal/apply tries one in five of the operations at which a change may be cut off, others each time, and one in fifty of the lengths of a
+# torn journal; others try fewer hours or objects. make test-all then tries each, without the race detector, which needs cgo and takes five times as long.
 .PHONY: unit
 unit: ## the tests that need neither root nor a test bed
 	CGO_ENABLED=1 $(GO) test $(TEST) -race -short $(PRODUCT)
-	$(GO) test $(TEST) $(WHOLE)
+	$(GO) test $(TEST) ./tools/image $(if $(MULTINIC_LONG),$(WHOLE))
 
 # One target at a time, on one processor. What is found lies in testdata/fuzz of its package, and belongs into the tree with its mend.
 .PHONY: fuzz
