@@ -63,8 +63,8 @@ func (a *admin) note(ctx context.Context, node string, since *string) error {
 	return a.client.Patch(ctx, blockList(), client.RawPatch(types.MergePatchType, body))
 }
 
-func unblockNode(c *cli.Context) error {
-	node, err := nodeFlag(c)
+func unblockNode(c *cli.Context, names []string) error {
+	node, err := oneNode(c, names)
 	if err != nil {
 		return err
 	}

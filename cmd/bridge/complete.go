@@ -24,7 +24,7 @@ func values(ctx context.Context, path []string, option string) []string {
 	case "node":
 		return nodeNames(ctx)
 	case "":
-		if len(path) == 1 && path[0] == "node" {
+		if len(path) == 1 && slices.Contains([]string{"node", string(v1.ActionTrigger), string(v1.ActionCleanup)}, path[0]) {
 			return nodeNames(ctx)
 		}
 	case "output":

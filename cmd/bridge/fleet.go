@@ -43,8 +43,11 @@ func fleetCommand() *cli.Command {
 
 func listFleet(c *cli.Context) error {
 	output := c.String("output")
-	if c.Args().Present() || !slices.Contains([]string{"table", "wide", "json", "yaml"}, output) {
-		return fmt.Errorf("%w: fleet takes -o table, wide, json or yaml, and no arguments", errUsage)
+	switch {
+	case c.Args().Present():
+		return fmt.Errorf("%w: fleet takes no arguments, got %q: one node is shown by %s node NAME", errUsage, c.Args().First(), program)
+	case !slices.Contains([]string{"table", "wide", "json", "yaml"}, output):
+		return fmt.Errorf("%w: --output %q is none of table, wide, json and yaml", errUsage, output)
 	}
 	states, err := parseStates(c.StringSlice("state"))
 	if err != nil {

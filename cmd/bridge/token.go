@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -31,7 +32,7 @@ const (
 var errUsage = errors.New("wrong command line")
 
 func tokenCommand() *cli.Command {
-	node := &cli.StringFlag{Name: "node", Usage: "`NAME` of the node, which is that of its object"}
+	node := &cli.StringFlag{Name: "node", Usage: "`NAME` of the node, which is that of its object, as the argument is"}
 	kubeconfig := &cli.StringFlag{
 		Name: "kubeconfig", Usage: "`FILE` with an administrator's access; absent: $KUBECONFIG, then ~/.kube/config",
 	}
@@ -42,14 +43,14 @@ func tokenCommand() *cli.Command {
 			"there, multinicd join --kubelet does.",
 		Subcommands: []*cli.Command{
 			{
-				Name:  "create",
+				Name: "create", ArgsUsage: "NAME",
 				Usage: "make a join token for one node, good for one join",
 				Description: "Prints the command to run on the machine. With --output-file the join file (token and CA) is\n" +
 					"written there, mode 0600, and the token is printed nowhere. Without it user data for cloud-init is\n" +
 					"printed, WHICH CONTAINS THE TOKEN. With --template the user data is made of that file, such as\n" +
 					"examples/cloud-init/apt-token.yaml; together with --output-file it is written there, mode 0600.\n" +
 					"A second token for the same node ends the first.",
-				Action: createToken,
+				Action: withNames(createToken),
 				Flags: []cli.Flag{
 					node, kubeconfig,
 					&cli.DurationFlag{Name: "ttl", Value: 24 * time.Hour, Usage: "how long the token is good for, 10m to 168h"},
@@ -66,49 +67,52 @@ func tokenCommand() *cli.Command {
 				Flags:  []cli.Flag{kubeconfig},
 			},
 			{
-				Name:  "revoke",
+				Name: "revoke", ArgsUsage: "NAME",
 				Usage: "end every token of a node, and its join token",
 				Description: "The API server refuses them within seconds. While the node is expected (there is a Node or an\n" +
 					"object) the bridge makes it a new identity, by which the old tokens are worth nothing. A machine\n" +
 					"WITH A KUBELET THEN JOINS AGAIN BY ITSELF, within half a minute, unless --block is given; one\n" +
 					"without joins by a token made with create --replace.",
-				Action: revokeToken,
+				Action: withNames(revokeToken),
 				Flags: []cli.Flag{node, kubeconfig,
 					&cli.BoolFlag{Name: "block", Usage: "let no machine join under this name, by any door, until token unblock"}},
 			},
 			{
-				Name:  "unblock",
+				Name: "unblock", ArgsUsage: "NAME",
 				Usage: "let machines join again under the name of a node that revoke --block has put out",
 				Description: "token list shows which nodes are blocked. A machine with a kubelet joins by itself then, within\n" +
 					"ten minutes.",
-				Action: unblockNode,
+				Action: withNames(unblockNode),
 				Flags:  []cli.Flag{node, kubeconfig},
 			},
 		},
 	}
 }
 
-func nodeFlag(c *cli.Context) (string, error) {
-	node := c.String("node")
-	switch {
-	case c.Args().Present():
-		return "", fmt.Errorf("%w: token %s takes no arguments, got %q", errUsage, c.Command.Name, c.Args().First())
-	case node == "":
-		return "", fmt.Errorf("%w: --node is missing", errUsage)
+// oneNode is the node that a command is for: an argument, or --node.
+func oneNode(c *cli.Context, names []string) (string, error) {
+	if node := c.String("node"); node != "" {
+		names = append(names, node)
 	}
-	return node, checkNode(node)
+	switch len(names) {
+	case 0:
+		return "", fmt.Errorf("%w: name the node, as in %s NAME", errUsage, c.Command.HelpName)
+	case 1:
+		return names[0], checkNode(names[0])
+	}
+	return "", fmt.Errorf("%w: token %s takes one node, got %s", errUsage, c.Command.Name, strings.Join(names, " and "))
 }
 
 // checkNode says what is wrong with a node's name on the command line.
 func checkNode(node string) error {
 	if len(node) > v1.MaxNodeName || len(validation.IsDNS1123Subdomain(node)) > 0 {
-		return fmt.Errorf("%w: --node %q is no node name: lower case letters, digits, '-' and '.', at most %d", errUsage, node, v1.MaxNodeName)
+		return fmt.Errorf("%w: %q is no node name: lower case letters, digits, '-' and '.', at most %d", errUsage, node, v1.MaxNodeName)
 	}
 	return nil
 }
 
-func createToken(c *cli.Context) error {
-	node, err := nodeFlag(c)
+func createToken(c *cli.Context, names []string) error {
+	node, err := oneNode(c, names)
 	if err != nil {
 		return err
 	}
@@ -279,8 +283,8 @@ func (a *admin) drop(ctx context.Context, name string) (bool, error) {
 	return found, nil
 }
 
-func revokeToken(c *cli.Context) error {
-	node, err := nodeFlag(c)
+func revokeToken(c *cli.Context, names []string) error {
+	node, err := oneNode(c, names)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,7 @@ func (e exitError) Unwrap() error { return e.err }
 func runCommands() []*cli.Command {
 	flags := func() []cli.Flag {
 		return []cli.Flag{
-			&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of the node; may be given more than once"},
+			&cli.StringSliceFlag{Name: "node", Usage: "`NAME` of a node, as the arguments are; may be given more than once"},
 			&cli.StringFlag{Name: "selector", Aliases: []string{"l"}, Usage: "the nodes whose objects have these `LABELS`, such as pool=a"},
 			&cli.BoolFlag{Name: "all", Usage: "every node that has an object"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "only list the nodes that would be asked, with the NICs of their objects"},
@@ -50,8 +51,8 @@ func runCommands() []*cli.Command {
 		"It takes the right to create and get multinicnoderuns, and the verb %s on the node's multinicnodeconfigs."
 	command := func(action v1.RunAction, usage, what string) *cli.Command {
 		return &cli.Command{
-			Name: string(action), Usage: usage, Flags: flags(), Description: what + "\n" + fmt.Sprintf(codes, action),
-			Action: func(c *cli.Context) error { return askForRuns(c, action) },
+			Name: string(action), ArgsUsage: "[NAME...]", Usage: usage, Flags: flags(), Description: what + "\n" + fmt.Sprintf(codes, action),
+			Action: withNames(func(c *cli.Context, names []string) error { return askForRuns(c, action, names) }),
 		}
 	}
 	return []*cli.Command{
@@ -64,8 +65,8 @@ func runCommands() []*cli.Command {
 	}
 }
 
-func askForRuns(c *cli.Context, action v1.RunAction) error {
-	nodes, selector, all := c.StringSlice("node"), c.String("selector"), c.Bool("all")
+func askForRuns(c *cli.Context, action v1.RunAction, names []string) error {
+	nodes, selector, all := append(names, c.StringSlice("node")...), c.String("selector"), c.Bool("all")
 	named := 0
 	for _, given := range []bool{len(nodes) > 0, selector != "", all} {
 		if given {
@@ -73,16 +74,19 @@ func askForRuns(c *cli.Context, action v1.RunAction) error {
 		}
 	}
 	switch {
-	case c.Args().Present():
-		return fmt.Errorf("%w: %s takes no arguments, got %q", errUsage, action, c.Args().First())
+	case named == 0:
+		return fmt.Errorf("%w: name the nodes, as in %s %s NAME; or give --selector or --all", errUsage, program, action)
 	case named != 1:
-		return fmt.Errorf("%w: give one of --node, --selector and --all", errUsage)
+		return fmt.Errorf("%w: give one of names, --selector and --all", errUsage)
 	case c.Duration("timeout") <= 0:
 		return fmt.Errorf("%w: --timeout must be more than nothing", errUsage)
 	}
-	for _, node := range nodes {
+	for i, node := range nodes {
 		if err := checkNode(node); err != nil {
 			return err
+		}
+		if slices.Contains(nodes[:i], node) {
+			return fmt.Errorf("%w: %s is named twice", errUsage, node)
 		}
 	}
 	a, err := newAdmin(c.String("kubeconfig"))

@@ -231,7 +231,7 @@ func TestTheTokenCommandRefuses(t *testing.T) {
 		code int
 		want string
 	}{
-		"a create without a node":     {[]string{"create"}, 2, "--node is missing"},
+		"a create without a node":     {[]string{"create"}, 2, "name the node"},
 		"a name that is none":         {[]string{"create", "--node", "A_b"}, 2, "no node name"},
 		"a life that is too short":    {[]string{"create", "--node", "a", "--ttl", "1m"}, 2, "too short"},
 		"a server without https":      {[]string{"create", "--node", "a", "--server", "http://x"}, 2, "https://"},

@@ -88,7 +88,9 @@ func commandsOf(t *testing.T, program, name string, below ...string) string {
 			b.WriteString(commandsOf(t, program, name, path...))
 			continue
 		}
-		fmt.Fprintf(&b, ".SS %s\n%s\n", argument(name+" "+strings.Join(path, " ")), roff(sentence(entry[1])))
+		_, takes, _ := strings.Cut(paragraph(text, "USAGE"), "[command options]")
+		takes = strings.TrimSuffix(takes, " [arguments...]") // of a command that has none
+		fmt.Fprintf(&b, ".SS %s\n%s\n", argument(name+" "+strings.Join(path, " ")+takes), roff(sentence(entry[1])))
 		if about := paragraph(text, "DESCRIPTION"); about != "" {
 			b.WriteString(".PP\n" + roff(about) + "\n")
 		}
