@@ -234,7 +234,7 @@ func executionOf(o *v1.MultiNicNodeConfig, said v1.Report, reported bool) []Fact
 	var out []Fact
 	if o != nil {
 		if o.Status.LastProcessed != nil {
-			out = append(out, Fact{Name: "Last news", At: at(o.Status.LastProcessed.Time)})
+			out = append(out, Fact{Name: "Reported", At: at(o.Status.LastProcessed.Time)})
 		}
 		out = append(out, Fact{Name: "Last Job or run", Text: line(o.Status.LastJobName)})
 		if o.Status.RequestedRun != "" {
@@ -306,7 +306,7 @@ func (h *hub) tokenOf(node string) []Fact {
 		out = append(out, Fact{Name: "Identity made", At: at(made)})
 	}
 	if renewed, ok := value[time.Time](h, leases, v1.LeaseName(node)); ok {
-		f := Fact{Name: "Last heard of", At: at(renewed)}
+		f := Fact{Name: "Lease", At: at(renewed)}
 		if f.At == 0 {
 			f.Text = "never"
 		}

@@ -70,7 +70,7 @@ func TestANodesPageSaysWhatIsWantedWhatIsThereAndWhy(t *testing.T) {
 	want := Detail{
 		Known: true,
 		Facts: []Fact{{Name: "Object", Text: "generation 3", At: made}, {Name: "Instance", Text: "6f1d2c3b-0000-4000-8000-000000000013"},
-			{Name: "Last news", At: now.Add(-13 * time.Minute).Unix()}, {Name: "Report", Text: "Done, of generation 3, by daemon"}},
+			{Name: "Reported", At: now.Add(-13 * time.Minute).Unix()}, {Name: "Report", Text: "Done, of generation 3, by daemon"}},
 		Interfaces: []NIC{
 			{Name: "multinic1", MAC: mac(1), Wanted: []string{"10.100.0.13/16", "MTU 1450", "gateway 10.100.0.1", "route to 172.16.0.0/12 via 10.100.0.1 metric 50 table 7"},
 				There: []string{"10.100.0.13/16", "MTU 1450"}, State: "Configured", Reason: "Configured", Since: since},
@@ -85,7 +85,7 @@ func TestANodesPageSaysWhatIsWantedWhatIsThereAndWhy(t *testing.T) {
 		},
 		Events:  []Event{{"Warning", "NameTaken", "one", 1, now.Unix()}, {"Normal", "Settled", "two", 1, now.Add(-time.Hour).Unix()}},
 		Rollout: []Fact{{Name: "Wanted", Text: "generation 3"}, {Name: "Observed", Text: "generation 3"}, {Name: "Released", Text: v1.WaitingForReleaseMessage}},
-		Token: []Fact{{Name: "Blocked", Text: "since 2026-11-30T00:00:00Z"}, {Name: "Identity made", At: made}, {Name: "Last heard of", At: now.Add(-50 * time.Second).Unix()},
+		Token: []Fact{{Name: "Blocked", Text: "since 2026-11-30T00:00:00Z"}, {Name: "Identity made", At: made}, {Name: "Lease", At: now.Add(-50 * time.Second).Unix()},
 			{Name: "Join token", Text: "not used yet, may replace a machine that has joined, ends at 2026-12-01T00:00:00Z"},
 			{Name: "Request for a token", Text: "JoinToken: refused: NodeBlocked: blocked"}},
 	}

@@ -72,7 +72,7 @@ func kinds(selector labels.Selector) [sourceCount]kind {
 			take: func(o client.Object) (string, any) { return o.GetName(), o }},
 		reports: {what: "ConfigMaps", lost: "Versions cannot be shown, nor what became of nodes without an object", namespace: v1.NodesNamespace, labels: component(v1.ComponentReport),
 			list: func() client.ObjectList { return &corev1.ConfigMapList{} }, object: &corev1.ConfigMap{}, take: takeReport},
-		leases: {what: "Leases", lost: "When a node was last heard of cannot be shown", namespace: v1.NodesNamespace, labels: component(v1.ComponentLease),
+		leases: {what: "Leases", lost: "Leases cannot be shown", namespace: v1.NodesNamespace, labels: component(v1.ComponentLease),
 			list: func() client.ObjectList { return &coordinationv1.LeaseList{} }, object: &coordinationv1.Lease{}, take: takeLease},
 		accounts: {what: "ServiceAccounts", lost: "Identities and join tokens cannot be shown", namespace: v1.NodesNamespace, labels: tokenComponents,
 			list: func() client.ObjectList { return &corev1.ServiceAccountList{} }, object: &corev1.ServiceAccount{}, take: takeAccount},

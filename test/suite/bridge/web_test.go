@@ -151,7 +151,7 @@ func (p *pageOf) nodeSaysWhatIsWantedThereAndWhy() {
 	}
 	p.Sees(`[...document.querySelectorAll("#conditions tbody tr")].map(r => r.cells[0].textContent + r.cells[1].textContent).join()`, "DegradedTrue,ProgressingFalse,ReadyFalse")
 	p.Sees(`[...document.querySelectorAll("#rollout dd")].map(e => e.textContent).join()`, "generation 1,generation 1,there is no brake")
-	p.Sees(`[...document.querySelectorAll("#token dt")].map(e => e.textContent).join()`, "Identity made,Last heard of")
+	p.Sees(`[...document.querySelectorAll("#token dt")].map(e => e.textContent).join()`, "Identity made,Lease")
 	p.Sees(`document.querySelector("#events tbody")?.textContent.includes("InterfacesFailed")`, "true") // the bridge's own Event
 	p.Click("#back")
 	p.Sees(rowsSeen, fourthRows)
@@ -242,6 +242,6 @@ func (p *pageOf) saysWhatMayNotBeSeen() {
 	tab.Open(address)
 	tab.Sees(countSeen, "5 of 5 nodes")
 	tab.Sees(`[...document.getElementById("notices").children].map(n => n.textContent.split(",")[0]).join("; ")`,
-		"Versions cannot be shown; When a node was last heard of cannot be shown; Identities and join tokens cannot be shown; Requests for a token cannot be shown; Events cannot be shown; Whether a node is blocked cannot be shown")
+		"Versions cannot be shown; Leases cannot be shown; Identities and join tokens cannot be shown; Requests for a token cannot be shown; Events cannot be shown; Whether a node is blocked cannot be shown")
 	tab.Sees(`document.getElementById("notices").textContent.includes('User "web-reader" cannot list resource "events"')`, "true")
 }
