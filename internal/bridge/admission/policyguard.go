@@ -35,6 +35,10 @@ const eventAdmissionInForce = "AdmissionInForce"
 const (
 	admissionFresh = 3 * time.Second
 	admissionEvery = 2 * time.Minute
+	// atFirst is how long after its first look a guard only says that it waits, if it has never found
+	// the policies in force: an API server goes by policies that were just applied after some seconds,
+	// and they may be applied together with the bridge.
+	atFirst = 10 * time.Second
 	// admissionWithin is how long a look may take. If the API server does not answer in time, the
 	// policies do not count as in force.
 	admissionWithin = 10 * time.Second
@@ -58,8 +62,11 @@ type PolicyGuard struct {
 	seen   changes
 
 	mu      sync.Mutex // never held over a call
-	at      time.Time
+	began   time.Time  // of the first look
+	at      time.Time  // of the last one
 	err     error
+	ever    bool                 // some look has found the policies in force
+	warned  error                // what the last Event warns of; nil: of nothing
 	looking chan struct{}        // closed when the present look has ended; nil: there is none
 	heard   map[Parameter]string // what the parameters said when they were last read
 }
@@ -190,22 +197,40 @@ func (g *PolicyGuard) lookNow(ctx context.Context) error {
 		return err
 	}
 	before, first := g.err, g.at.IsZero()
-	g.at, g.err = now, err
-	if err == nil {
-		g.seen.looked(now, first || before != nil)
+	if first {
+		g.began = now
 	}
-	switch {
-	case g.err != nil && (before == nil || before.Error() != g.err.Error()):
-		g.log.Error("handing out nothing: the admission policies are not in force", "err", g.err)
-		g.tell(corev1.EventTypeWarning, v1.ReasonAdmissionMissing, g.err)
-	case g.err == nil && (first || before != nil):
-		g.log.Info("admission policies are in force", "policies", len(g.want.policies))
-		if before != nil {
-			g.tell(corev1.EventTypeNormal, eventAdmissionInForce, errors.New("the admission policies are in force"))
-		}
-	}
+	g.at, g.err, g.ever = now, err, g.ever || err == nil
+	g.say(before, first)
 	return g.err
 }
+
+// say logs what a look has found, and makes an Event, if the one before has found something else. It
+// is called with g.mu locked.
+func (g *PolicyGuard) say(before error, first bool) {
+	switch {
+	case g.err == nil && !first && before == nil:
+		g.seen.looked(g.at, false)
+	case g.err == nil:
+		g.seen.looked(g.at, true)
+		g.log.Info("admission policies are in force", "policies", len(g.want.policies))
+		if g.warned != nil {
+			g.tell(corev1.EventTypeNormal, eventAdmissionInForce, errors.New("the admission policies are in force"))
+			g.warned = nil
+		}
+	case g.waits():
+		if first {
+			g.log.Info("handing out nothing yet: waiting for the admission policies", "err", g.err)
+		}
+	case g.warned == nil || g.warned.Error() != g.err.Error():
+		g.log.Error("handing out nothing: the admission policies are not in force", "err", g.err)
+		g.tell(corev1.EventTypeWarning, v1.ReasonAdmissionMissing, g.err)
+		g.warned = g.err
+	}
+}
+
+// waits says that it is too early to warn. It is called with g.mu locked.
+func (g *PolicyGuard) waits() bool { return !g.ever && g.at.Sub(g.began) < atFirst }
 
 // tell makes an Event about the bridge's own ServiceAccount, of the two the one that looks. The
 // policy itself has no namespace in which the bridge may write, so it is named as the related
@@ -221,16 +246,22 @@ func (g *PolicyGuard) tell(kind, reason string, what error) {
 	g.events.Eventf(account, about, kind, reason, action, "%s", v1.Printable(what.Error(), gather.MaxEvent))
 }
 
-// Start looks now and then, until ctx ends.
+// Start looks now and then, until ctx ends: more often as long as it is too early to warn.
 func (g *PolicyGuard) Start(ctx context.Context) error {
-	tick := time.NewTicker(admissionEvery)
-	defer tick.Stop()
 	for {
 		_ = g.InForce(ctx) // InForce itself has told about it
+		g.mu.Lock()
+		every := admissionEvery
+		if g.waits() {
+			every = admissionFresh
+		}
+		g.mu.Unlock()
+		next := time.NewTimer(every)
 		select {
 		case <-ctx.Done():
+			next.Stop()
 			return nil
-		case <-tick.C:
+		case <-next.C:
 		}
 	}
 }
