@@ -232,6 +232,14 @@ type registrations struct {
 	mu        sync.Mutex
 	open      map[*Sandbox]bool
 	listening bool
+	goOn      bool // after SIGINT
+}
+
+// GoOnAfterInterrupt has this process go on once SIGINT has closed the sandboxes: it notices the signal too, and ends by itself.
+func GoOnAfterInterrupt() {
+	live.mu.Lock()
+	defer live.mu.Unlock()
+	live.goOn = true
 }
 
 var live = registrations{open: map[*Sandbox]bool{}}
@@ -252,6 +260,7 @@ func (r *registrations) add(s *Sandbox) {
 			sig = syscall.SIGINT
 		}
 		r.mu.Lock()
+		goOn := r.goOn && sig == syscall.SIGINT
 		open := make([]*Sandbox, 0, len(r.open))
 		for s := range r.open {
 			open = append(open, s)
@@ -261,6 +270,9 @@ func (r *registrations) add(s *Sandbox) {
 			if err := s.Close(); err != nil {
 				fmt.Fprintf(os.Stderr, "closing sandbox %s: %v\n", s.ID, err)
 			}
+		}
+		if goOn {
+			return
 		}
 		signal.Reset(sig)
 		if err := syscall.Kill(os.Getpid(), sig); err != nil {

@@ -2,7 +2,7 @@
 // created, the NICs come up, the host is rebooted, and they come up again.
 //
 // It needs root and what `go run ./test/cmd/setup demo` makes. With KEEP=1 in the environment it leaves all of it running until Ctrl-C, and says
-// how to look around. With the argument openstack there is a cloud beside it: a port is made for the node, the NIC comes up, the port is deleted, and
+// how to look around. Ctrl-C ends it at any moment, which is no failure. With the argument openstack there is a cloud beside it: a port is made for the node, the NIC comes up, the port is deleted, and
 // the NIC is given back. It exits with 1 if anything is not as it should be.
 package main
 
@@ -13,10 +13,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"multinicd/test/bed/artifact"
@@ -33,17 +31,8 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	d := &demo{begin: time.Now()}
-	err := d.run(ctx)
-	if cerr := d.close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "demo:", err)
-		os.Exit(1)
-	}
+	os.Exit(calmly(d.run, d.close))
 }
 
 type demo struct {
@@ -241,15 +230,22 @@ func (d *demo) lookAround() {
 All of it runs until Ctrl-C. It is an API server without Kubernetes' own controllers: no Pods run, a namespace stays Terminating,
 and a deleted Node takes nothing with it. In another shell:
 
-  export KUBECONFIG=%s
-  alias kubectl=%s
+  export KUBECONFIG=%[1]s
+  alias kubectl=%[2]s multinic-bridge=%[3]s
   kubectl get mnnc -n multinic-system -w
-  kubectl edit mnnc %s -n multinic-system
+  kubectl edit mnnc %[4]s -n multinic-system
+  multinic-bridge fleet                    # all nodes; fleet --watch follows them, fleet --web is a page for your browser
+  multinic-bridge node %[4]s      # one node: its NICs, why they are so, and the last changes
 
 and on the host:
 
-  nsenter -t %d -m -u -i -n -p -C -- env -i HOME=/root TERM=$TERM PATH=/usr/sbin:/usr/bin:/sbin:/bin bash
+  nsenter -t %[5]d -m -u -i -n -p -C -- env -i HOME=/root TERM=$TERM PATH=/usr/sbin:/usr/bin:/sbin:/bin bash
   systemctl status multinicd; multinicd status; journalctl -u multinicd -f
 
-`, d.cluster.Kubeconfig, d.cluster.KubectlPath(), node, d.host.Leader())
+A neighbour, to see AddressInUse: this puts 192.168.100.77 on the switch that multinic1 is plugged into. Then give multinic1 this
+address (kubectl edit, address and cidr), and look at multinic-bridge node %[4]s. With del in place of add the neighbour goes.
+
+  nsenter --net=%[6]s ip address add 192.168.100.77/24 dev data1
+
+`, d.cluster.Kubeconfig, d.cluster.KubectlPath(), filepath.Join(d.root, "bin/multinic-bridge"), node, d.host.Leader(), d.world.NetNS())
 }
