@@ -20,7 +20,7 @@ import (
 // as under systemd, entries go there with their attributes as fields: `journalctl NIC=multinic1`
 // finds them (systemd.exec(5), $JOURNAL_STREAM). If not, entries are lines of text on stderr.
 func LogHandler(stderr io.Writer, level slog.Leveler) slog.Handler {
-	text := slog.NewTextHandler(terminal.Writer(stderr), &slog.HandlerOptions{Level: level})
+	text := slog.NewTextHandler(terminal.Writer(stderr), &slog.HandlerOptions{Level: level, ReplaceAttr: saying})
 	if is, err := journal.StderrIsJournalStream(); err != nil || !is {
 		return text
 	}
@@ -53,10 +53,18 @@ func newJournalHandler(send func(string, journal.Priority, map[string]string) er
 		if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
 			return slog.Attr{}
 		}
-		return a
+		return saying(groups, a)
 	}
 	return &journalHandler{level: level, send: send, fallback: fallback, line: l,
 		text: slog.NewTextHandler(l, &slog.HandlerOptions{Level: level, ReplaceAttr: attributesOnly})}
+}
+
+// saying leaves an attribute out that says nothing: an empty text, or no error.
+func saying(_ []string, a slog.Attr) slog.Attr {
+	if v := a.Value.Resolve(); v.Kind() == slog.KindString && v.String() == "" || v.Kind() == slog.KindAny && v.Any() == nil {
+		return slog.Attr{}
+	}
+	return a
 }
 
 // Enabled is part of slog.Handler.
@@ -119,6 +127,9 @@ func (h *journalHandler) WithGroup(name string) slog.Handler {
 }
 
 func addField(fields map[string]string, prefix string, a slog.Attr) {
+	if a = saying(nil, a); a.Equal(slog.Attr{}) {
+		return
+	}
 	value := a.Value.Resolve()
 	if value.Kind() == slog.KindGroup {
 		if a.Key != "" {

@@ -36,6 +36,8 @@ func TestJournalEntriesCarryFields(t *testing.T) {
 			[]entry{{`m nic="a\x1b[2J\u009b\u202e"`, journal.PriInfo, map[string]string{"NIC": `a\u001b[2J\u009b\u202e`}}}},
 		{"a DEL, which slog lets through, is escaped too", func(l *slog.Logger) { l.Info("m", "nic", "a\x7f") },
 			[]entry{{`m nic=a\u007f`, journal.PriInfo, map[string]string{"NIC": `a\u007f`}}}},
+		{"what says nothing is left out", func(l *slog.Logger) { l.With("named", "").Info("m", "reason", "", "err", error(nil), "count", 0) },
+			[]entry{{"m count=0", journal.PriInfo, map[string]string{"COUNT": "0"}}}},
 		{"groups are prefixes", func(l *slog.Logger) {
 			l.WithGroup("change").With("step", 2).Info("did", slog.Group("file", "name", "x"), "took", time.Second)
 		},

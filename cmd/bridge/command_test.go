@@ -57,7 +57,7 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"fleet --web -o json":               "takes no --output",
 		"fleet --web --reason A --reason B": "takes one --reason",
 		"token list extra":                  "token list takes no arguments",
-		"token list --output json":          "see multinic-bridge token list --help",
+		"token list --output xml":           `--output "xml" is none of table, json and yaml`,
 		"intake":                            "give --tls-cert-file and --tls-key-file, or --plain-http",
 		"intake extra":                      "intake takes no arguments",
 		"intake --tls-cert-file a":          "go together",

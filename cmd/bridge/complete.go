@@ -28,8 +28,11 @@ func values(ctx context.Context, path []string, option string) []string {
 			return nodeNames(ctx)
 		}
 	case "output":
-		if slices.Contains(path, "fleet") {
+		switch path[0] {
+		case "fleet":
 			return []string{"table", "wide", "json", "yaml"}
+		case "node", "token":
+			return []string{"table", "json", "yaml"}
 		}
 		return []string{"table", "json"}
 	case "state":

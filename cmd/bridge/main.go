@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"multinicd/internal/terminal"
@@ -29,7 +30,7 @@ func main() {
 	defer stop()
 	noCoreDumps()
 	if err := appFor(os.Args[0]).RunContext(ctx, os.Args); err != nil {
-		fmt.Fprintln(os.Stderr, program+": "+terminal.Text(err))
+		fmt.Fprintln(os.Stderr, program+": "+strings.TrimPrefix(terminal.Text(err), errUsage.Error()+": ")) // as multinicd does
 		if errors.Is(err, errUsage) {
 			os.Exit(2)
 		}

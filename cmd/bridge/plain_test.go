@@ -24,7 +24,8 @@ func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
 	for _, v := range []any{&node, &tokens, &run} {
 		hostile.Fill(v)
 	}
-	tokens = row{hostile.Text, hostile.Text, hostile.Text, hostile.Text, hostile.Text}
+	tokens = row{hostile.Text, hostile.Text, hostile.Text, hostile.Text, hostile.Text, hostile.Text}
+	encode := fleet.Encode[[]row]
 	fleet := func(output string) func(io.Writer) error {
 		return func(w io.Writer) error { return fleet.Print(w, output, []fleet.Node{node, node}, time.Now()) }
 	}
@@ -39,8 +40,9 @@ func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
 	}
 	for name, prints := range map[string]func(io.Writer) error{
 		"fleet -o table": fleet("table"), "fleet -o wide": fleet("wide"), "fleet -o json": fleet("json"), "fleet -o yaml": fleet("yaml"),
-		"token list":     func(w io.Writer) error { return tokenTable(w, map[string]*row{hostile.Text: &tokens}) },
-		"trigger --wait": func(w io.Writer) error { _, err := io.WriteString(w, ended(terminal.Plain(run))); return err },
+		"token list":         func(w io.Writer) error { return tokenTable(w, []row{tokens}) },
+		"token list -o yaml": func(w io.Writer) error { return encode(w, "yaml", []row{tokens}) },
+		"trigger --wait":     func(w io.Writer) error { _, err := io.WriteString(w, ended(terminal.Plain(run))); return err },
 		"an error": func(w io.Writer) error {
 			_, err := io.WriteString(w, terminal.Text(errors.New(hostile.Text)))
 			return err

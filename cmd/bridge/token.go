@@ -64,7 +64,10 @@ func tokenCommand() *cli.Command {
 				Name:   "list",
 				Usage:  "list join tokens and the nodes' credentials; prints no token",
 				Action: listTokens,
-				Flags:  []cli.Flag{kubeconfig},
+				Flags: []cli.Flag{kubeconfig,
+					&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Value: "table", Usage: "`FORMAT`: table, json or yaml"}},
+				Description: "CREDENTIAL is when the node's identity was made, LEASE when the node last renewed its Lease. A node that has\n" +
+					"lost its object, and has no Node, keeps its line until the bridge forgets it, within 24 hours (docs/security.md).",
 			},
 			{
 				Name: "revoke", ArgsUsage: "NAME",

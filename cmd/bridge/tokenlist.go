@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/fleet"
 	"multinicd/internal/terminal"
 )
 
@@ -98,11 +99,22 @@ func (a *admin) certificates(ctx context.Context) ([]byte, error) {
 }
 
 // row is what is known of a node.
-type row struct{ join, replace, account, lease, blocked string }
+type row struct {
+	Node    string `json:"node"`
+	Join    string `json:"joinToken,omitempty"`
+	Replace string `json:"replace,omitempty"`
+	Account string `json:"credential,omitempty"`
+	Lease   string `json:"leaseRenewed,omitempty"`
+	Blocked string `json:"blocked,omitempty"`
+}
 
 func listTokens(c *cli.Context) error {
 	if c.Args().Present() {
 		return fmt.Errorf("%w: token list takes no arguments, got %q", errUsage, c.Args().First())
+	}
+	output := c.String("output")
+	if !slices.Contains([]string{"table", "json", "yaml"}, output) {
+		return fmt.Errorf("%w: --output %q is none of table, json and yaml", errUsage, output)
 	}
 	a, err := newAdmin(c.String("kubeconfig"))
 	if err != nil {
@@ -112,15 +124,17 @@ func listTokens(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if output != "table" {
+		return fleet.Encode(c.App.Writer, output, rows)
+	}
 	return tokenTable(c.App.Writer, rows)
 }
 
-func tokenTable(out io.Writer, rows map[string]*row) error {
+func tokenTable(out io.Writer, rows []row) error {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintln(w, "NODE\tJOIN TOKEN\tREPLACE\tCREDENTIAL\tLAST SEEN\tBLOCKED")
-	for _, node := range slices.Sorted(maps.Keys(rows)) {
-		r := rows[node]
-		cells := []string{node, r.join, r.replace, r.account, r.lease, r.blocked}
+	fmt.Fprintln(w, "NODE\tJOIN TOKEN\tREPLACE\tCREDENTIAL\tLEASE\tBLOCKED")
+	for _, r := range rows {
+		cells := []string{r.Node, r.Join, r.Replace, r.Account, r.Lease, r.Blocked}
 		for i := range cells {
 			cells[i] = orDash(terminal.Line(cells[i], 200))
 		}
@@ -129,7 +143,8 @@ func tokenTable(out io.Writer, rows map[string]*row) error {
 	return w.Flush()
 }
 
-func (a *admin) rows(ctx context.Context, now time.Time) (map[string]*row, error) {
+// rows are the nodes that have any of it, sorted.
+func (a *admin) rows(ctx context.Context, now time.Time) ([]row, error) {
 	in := []client.ListOption{client.InNamespace(v1.NodesNamespace), client.HasLabels{v1.ComponentLabel}}
 	var accounts corev1.ServiceAccountList
 	if err := a.client.List(ctx, &accounts, in...); err != nil {
@@ -146,23 +161,23 @@ func (a *admin) rows(ctx context.Context, now time.Time) (map[string]*row, error
 	rows := map[string]*row{}
 	of := func(node string) *row {
 		if rows[node] == nil {
-			rows[node] = &row{}
+			rows[node] = &row{Node: node}
 		}
 		return rows[node]
 	}
 	for _, account := range accounts.Items {
 		if node, ok := strings.CutPrefix(account.Name, v1.ServiceAccountName("")); ok {
-			of(node).account = "made " + account.CreationTimestamp.UTC().Format(time.RFC3339)
+			of(node).Account = "made " + account.CreationTimestamp.UTC().Format(time.RFC3339)
 		} else if node, ok := strings.CutPrefix(account.Name, v1.JoinAccountName("")); ok {
 			r := of(node)
-			r.join, r.replace = "unused", "no"
+			r.Join, r.Replace = "unused", "no"
 			if account.Annotations[v1.ReplaceAnnotation] == "true" {
-				r.replace = "yes"
+				r.Replace = "yes"
 			}
 			if at, err := time.Parse(time.RFC3339, account.Annotations[v1.ExpiresAnnotation]); err == nil && at.After(now) {
-				r.join += ", until " + at.Format(time.RFC3339)
+				r.Join += ", until " + at.Format(time.RFC3339)
 			} else if err == nil {
-				r.join = "ended"
+				r.Join = "ended"
 			}
 		}
 	}
@@ -170,23 +185,27 @@ func (a *admin) rows(ctx context.Context, now time.Time) (map[string]*row, error
 		r, door := of(request.Name), string(request.Spec.Door)
 		switch {
 		case request.Status.SealedAt != nil:
-			r.join = "used (" + door + ") at " + request.Status.SealedAt.UTC().Format(time.RFC3339)
+			r.Join = "used (" + door + ") at " + request.Status.SealedAt.UTC().Format(time.RFC3339)
 		case request.Status.Reason != "":
-			r.join = "refused (" + door + "): " + request.Status.Reason
+			r.Join = "refused (" + door + "): " + request.Status.Reason
 		default:
-			r.join = "asked for (" + door + ")"
+			r.Join = "asked for (" + door + ")"
 		}
 	}
 	for _, lease := range leases.Items {
 		if node, ok := strings.CutPrefix(lease.Name, v1.LeaseName("")); ok && lease.Spec.RenewTime != nil {
-			of(node).lease = lease.Spec.RenewTime.UTC().Format(time.RFC3339)
+			of(node).Lease = lease.Spec.RenewTime.UTC().Format(time.RFC3339)
 		}
 	}
 	blocked, err := a.blocked(ctx)
 	for node, since := range blocked {
-		of(node).blocked = "since " + since
+		of(node).Blocked = "since " + since
 	}
-	return rows, err
+	all := make([]row, 0, len(rows))
+	for _, node := range slices.Sorted(maps.Keys(rows)) {
+		all = append(all, *rows[node])
+	}
+	return all, err
 }
 
 func orDash(s string) string {

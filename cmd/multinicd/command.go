@@ -59,6 +59,7 @@ func commands() *cli.App {
 			{Name: "recover", Usage: "undo a change that a crash cut off and give the NICs their names, without bus or API (what multinicd-recover.service runs before the network managers)", Action: recoverCommand},
 			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: cleanupCommand, Flags: []cli.Flag{
 				dryRun("only say what would be done"), output}},
+			{Name: "trigger", Usage: "have the running service try at once what waits for its next retry, and show what comes of it", Action: triggerCommand, Flags: []cli.Flag{output}},
 			{Name: "doctor", Usage: "say what would bite on this host, with evidence and advice; change nothing (exit code 1: something must be done)", Action: doctorCommand, Flags: []cli.Flag{output, verbose}},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
@@ -177,6 +178,28 @@ func rollbackCommand(c *cli.Context) error {
 		if n.Status != v1.StateConfigured {
 			return exitError{said.ExitCode(), nil}
 		}
+	}
+	return nil
+}
+
+func triggerCommand(c *cli.Context) error {
+	if err := checkOutput(c); err != nil {
+		return err
+	}
+	w, err := wire(c)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	said, err := w.trigger(c.Context)
+	if err != nil {
+		return err
+	}
+	if err := write(c, said, status.Node.Table); err != nil {
+		return err
+	}
+	if code := said.ExitCode(); code != exitDone {
+		return exitError{code, nil}
 	}
 	return nil
 }

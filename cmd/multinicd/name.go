@@ -9,6 +9,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"multinicd/internal/kube"
 	"multinicd/internal/kube/credential"
 	"multinicd/internal/node"
 )
@@ -83,3 +84,11 @@ func (w *wired) doubtLine() string {
 
 // nameTimeout bounds the look for what the kubelet is told.
 const nameTimeout = 5 * time.Second
+
+// ofAnother adds what a refusal most likely means: the credential is good for the object of one node.
+func ofAnother(err error, node string) error {
+	if kube.ClassOf(err) != kube.Forbidden {
+		return err
+	}
+	return fmt.Errorf("the credential here may not read the object of %s: it is most likely another node's; leave out --node, or join as %s: %w", node, node, err)
+}

@@ -2,12 +2,14 @@ package main
 
 import (
 	"encoding/base64"
+	"errors"
 	"strings"
 	"testing"
 
 	"multinicd/host"
 	"multinicd/internal/config"
 	"multinicd/internal/hosttest"
+	"multinicd/internal/kube"
 	"multinicd/internal/node"
 )
 
@@ -38,5 +40,16 @@ func TestATokenOfAnotherNodeIsSaidUntilTheNodeJoinsAgain(t *testing.T) {
 	w.job = "job-1" // whose Pod has a credential of its own
 	if got := w.doubtLine(); got != "" {
 		t.Errorf("in a Job it says %q", got)
+	}
+}
+
+func TestARefusalNamesTheOtherNode(t *testing.T) {
+	said := errors.New("multinicnodeconfigs.multinic.io \"x\" is forbidden")
+	refused := &kube.Error{Class: kube.Forbidden, Op: "reading", Err: said}
+	if got := ofAnother(refused, "x"); !errors.Is(got, said) || !strings.HasPrefix(got.Error(), "the credential here may not read the object of x: ") {
+		t.Errorf("got %v", got)
+	}
+	if got := ofAnother(said, "x"); got != said {
+		t.Errorf("any other error becomes %v", got)
 	}
 }

@@ -333,6 +333,14 @@ func (w *wired) cleanup(ctx context.Context) (status.Node, []status.Given, error
 	return r.Status, r.Given, err
 }
 
+// trigger asks the daemon to try at once what waits for its next retry. Without a daemon nothing does.
+func (w *wired) trigger(ctx context.Context) (status.Node, error) {
+	r, err := w.byDaemon(ctx, daemon.AskTrigger, func() (daemon.Reply, error) {
+		return daemon.Reply{}, errors.New("no daemon runs here that could be asked: systemctl start multinicd, or multinicd apply for once")
+	})
+	return r.Status, err
+}
+
 // byDaemon has the daemon carry out a request. If no daemon runs, it calls do, under the lock.
 func (w *wired) byDaemon(ctx context.Context, request string, do func() (daemon.Reply, error)) (daemon.Reply, error) {
 	release, err := w.lock(ctx, 0)
@@ -371,7 +379,7 @@ func (w *wired) wish(ctx context.Context, file string) (asked.Wish, error) {
 	}
 	o := w.api.Get(ctx)
 	if o.Err != nil {
-		return asked.Wish{}, exitError{exitFailed, o.Err}
+		return asked.Wish{}, exitError{exitFailed, ofAnother(o.Err, w.node)}
 	}
 	return asked.Wish{Object: o.Object, Gone: o.Absent, Contact: o.Contact}, nil
 }

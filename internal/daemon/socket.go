@@ -21,6 +21,7 @@ const (
 	AskRollback = "rollback"
 	AskUndo     = "undo" // the rollback
 	AskCleanup  = "cleanup"
+	AskTrigger  = "trigger"
 )
 
 // Reply is the answer to each, one JSON document. Error is empty where what was asked was done.
@@ -93,7 +94,7 @@ func (d *Daemon) answer(ctx context.Context, conn net.Conn) error {
 	switch line {
 	case AskStatus + "\n":
 		r.Status = d.Status()
-	case AskRollback + "\n", AskUndo + "\n", AskCleanup + "\n":
+	case AskRollback + "\n", AskUndo + "\n", AskCleanup + "\n", AskTrigger + "\n":
 		r = d.ask(ctx, strings.TrimSpace(line))
 	default:
 		r.Error = fmt.Sprintf("there is no request %q", line)
@@ -165,6 +166,10 @@ func (d *Daemon) obey(ctx context.Context, c command) (next time.Duration) {
 		}
 		next = d.pass(ctx)
 		r.Given = d.own.given
+	case AskTrigger:
+		d.Log.Info("asked by hand to try everything again now", "node", d.Node)
+		d.own.pace.TryNow()
+		next = d.pass(ctx)
 	}
 	if r.Error == "" && d.own.unseen != nil {
 		r.Error = askBlind + errText(d.own.unseen)

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
 	"multinicd/plan"
@@ -77,7 +78,7 @@ func TestADaemonThatIsStillStartingAnswersAtOnce(t *testing.T) {
 		if r := s.ask(t, AskStatus); r.Status.Node != "n1" || r.Status.State != "Waiting" || r.Status.Message != "starting" {
 			t.Errorf("the status is %+v", r.Status)
 		}
-		for _, command := range []string{AskRollback, AskCleanup} {
+		for _, command := range []string{AskRollback, AskCleanup, AskTrigger} {
 			if r := s.ask(t, command); r.Error != askStarting {
 				t.Errorf("to %s it says %q", command, r.Error)
 			}
@@ -88,6 +89,28 @@ func TestADaemonThatIsStillStartingAnswersAtOnce(t *testing.T) {
 		sleep(2 * time.Minute)
 		if r := s.ask(t, AskCleanup); r.Error != "" || r.Status.Message != leftMessage {
 			t.Errorf("once it runs: %+v", r)
+		}
+	})
+}
+
+// Who has put right what was wrong need not wait for the next retry, on the node neither.
+func TestATriggerByHandTriesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		s := &socket{dialled: make(chan net.Conn)}
+		w.with = func(d *Daemon) { d.Socket = s.listen }
+		defer w.start()()
+		w.failed()
+		if n := w.daemon.Status().NICs; len(n) != 1 || n[0].Status != v1.StateFailed {
+			t.Fatalf("the NICs are %+v", n)
+		}
+		began := time.Now()
+		r := s.ask(t, AskTrigger)
+		if n := r.Status.NICs; r.Error != "" || len(n) != 1 || n[0].Status != v1.StateConfigured {
+			t.Errorf("the answer is %+v", r)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("it took %s", took)
 		}
 	})
 }

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -20,13 +19,8 @@ const mostEvents = 8
 
 // PrintNode writes what is known of one node, as table, json or yaml.
 func PrintNode(w io.Writer, output string, d web.Detail, missing []string, now time.Time) error {
-	switch output {
-	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(d)
-	case "yaml":
-		return writeYAML(w, terminal.Plain(d))
+	if output == "json" || output == "yaml" {
+		return Encode(w, output, d)
 	}
 	return terminal.Print(w, NodeScreen(terminal.Plain(d), missing, terminal.ScreenOf(w).Page(false), now))
 }

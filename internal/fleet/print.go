@@ -16,18 +16,23 @@ import (
 
 // Print writes the nodes as table, wide, json or yaml. On a terminal the table is a screen.
 func Print(w io.Writer, output string, nodes []Node, now time.Time) error {
-	switch output {
-	case "json":
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(nodes)
-	case "yaml":
-		return writeYAML(w, terminal.Plain(nodes))
+	if output == "json" || output == "yaml" {
+		return Encode(w, output, nodes)
 	}
 	if s := terminal.ScreenOf(w); s.Terminal && output == "table" {
 		return terminal.Print(w, Screen(nodes, s.Page(false), now))
 	}
 	return table(w, nodes, output == "wide", now)
+}
+
+// Encode writes v as json or yaml.
+func Encode[T any](w io.Writer, output string, v T) error {
+	if output == "yaml" {
+		return writeYAML(w, terminal.Plain(v))
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
 }
 
 // writeYAML writes v by its names in JSON. A text is never folded: the rest of a folded text would
