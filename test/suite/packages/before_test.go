@@ -13,10 +13,10 @@ import (
 	"multinicd/test/bed/testhost"
 )
 
-// The commit whose packages were the first that others had, and the version that they get here, below this one.
+// The commit whose packages were the first that others had, and their version.
 const (
 	before        = "f72722a"
-	beforeVersion = "0.0.9"
+	beforeVersion = "0.1.0"
 )
 
 // buildBefore makes the .deb of that commit, from the history that the tree has.
