@@ -151,13 +151,15 @@ TAGS ?=
 CONFFILE ?= internal/config/reference.toml
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 PACKAGED = $(DIST)/bin/$(VERSION)
+# What follows its | is shown on a terminal while the part before it takes longer than two seconds.
+PROGRESS = $(GO) run ./tools/progress
 PACKAGE_ENV = VERSION='$(VERSION)' CONFFILE='$(CONFFILE)' LICENSES='$(PACKAGED)/LICENSES' SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) XZ_LEVEL=$(XZ_LEVEL)
 
 $(DIST)/bin/$(VERSION)/linux_%/multinicd: go.mod go.sum VERSION $(SOURCES)
-	GOOS=linux GOARCH=$* $(GO) build -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
+	GOOS=linux GOARCH=$* $(GO) build -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd | $(PROGRESS) compiling multinicd for $*
 
 $(DIST)/bin/$(VERSION)/linux_%/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
-	GOOS=linux GOARCH=$* $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
+	GOOS=linux GOARCH=$* $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge | $(PROGRESS) compiling multinic-bridge for $*
 
 $(DIST)/bin/$(VERSION)/LICENSES: go.mod go.sum
 	@mkdir -p $(@D)
@@ -170,12 +172,12 @@ $(DIST)/bin/$(VERSION)/LICENSES.bridge: go.mod go.sum
 .PHONY: deb
 deb: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.deb for amd64 and arm64, the same again byte for byte (installs debhelper)
 	@packaging/prerequisites.sh deb
-	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/deb/build.sh $$arch $(DIST); done | packaging/sums.sh $(DIST)
+	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/deb/build.sh $$arch $(DIST); done | packaging/sums.sh $(DIST) | $(PROGRESS) -total $(words $(GOARCHES)) making packages for Debian
 
 .PHONY: rpm
 rpm: $(GOARCHES:%=$(PACKAGED)/linux_%/multinicd) $(PACKAGED)/LICENSES ## dist/*.rpm for x86_64 and aarch64, likewise (installs rpm)
 	@packaging/prerequisites.sh rpm
-	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/rpm/build.sh $$arch $(DIST); done | packaging/sums.sh $(DIST)
+	@for arch in $(GOARCHES); do $(PACKAGE_ENV) BINARY=$(PACKAGED)/linux_$$arch/multinicd packaging/rpm/build.sh $$arch $(DIST); done | packaging/sums.sh $(DIST) | $(PROGRESS) -total $(words $(GOARCHES)) making packages for RHEL
 
 # Images. IMAGE_PREFIX is what their names begin with: localhost/ is nobody's registry, so that nothing is pulled by mistake.
 IMAGE_PREFIX ?= localhost/
@@ -204,7 +206,7 @@ chart: ## dist/multinic-VERSION.tgz, the chart as one file, likewise
 .PHONY: repo
 repo: ## dist/repo: signed apt and dnf repositories of the packages in dist/ (GPG_KEY=..., else a throwaway key)
 	@packaging/prerequisites.sh repo
-	@packaging/repo/build.sh $(DIST)
+	@packaging/repo/build.sh $(DIST) | $(PROGRESS) making and signing the repositories
 
 # The binaries are linked anew, so that what is signed was made of this commit, whatever was in the folder.
 .PHONY: release

@@ -107,6 +107,9 @@ func Make(ctx context.Context, logf Logf, name string, build func(ctx context.Co
 // stillEvery is how often it is told that something is still being made: a terminal that stands still looks like a program that hangs.
 const stillEvery = 30 * time.Second
 
+// Still begins what is told of something that is still being made.
+const Still = "still making"
+
 // tellOf tells now and then that name is still being made, until stop is called.
 func tellOf(logf Logf, name string, since time.Time) (stop func()) {
 	ended := make(chan struct{})
@@ -119,7 +122,7 @@ func tellOf(logf Logf, name string, since time.Time) (stop func()) {
 			case <-ended:
 				return
 			case <-ticker.C:
-				logf("still making %s, for %.0f s so far", name, time.Since(since).Seconds())
+				logf(Still+" %s, for %.0f s so far", name, time.Since(since).Seconds())
 			}
 		}
 	})

@@ -15,11 +15,14 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
+	"multinicd/internal/terminal"
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/kubelet"
@@ -39,10 +42,9 @@ func main() {
 }
 
 func setup(ctx context.Context, args []string) error {
-	begin := time.Now()
-	logf := func(format string, args ...any) {
-		fmt.Printf("setup %4.0f s: %s\n", time.Since(begin).Seconds(), fmt.Sprintf(format, args...))
-	}
+	far := terminal.NewProgress(os.Stderr, "setting up the test bed")
+	defer far.End()
+	logf := telling(os.Stdout, terminal.ScreenOf(os.Stderr).Terminal, far)
 	need, err := parse(args)
 	if err != nil {
 		return err
@@ -73,6 +75,20 @@ func setup(ctx context.Context, args []string) error {
 	}
 	logf("ready; what was made is kept in %s", cache)
 	return nil
+}
+
+// telling says what is being made in lines of out. On a terminal the progress below them has what is under way, and how long the whole takes: what
+// only says that something is still being made needs no line there.
+func telling(out io.Writer, seen bool, far *terminal.Progress) artifact.Logf {
+	begin := time.Now()
+	return func(format string, args ...any) {
+		text := fmt.Sprintf(format, args...)
+		far.Set(0, 0, text)
+		if seen && strings.HasPrefix(text, artifact.Still) {
+			return
+		}
+		far.Above(func() { fmt.Fprintf(out, "setup %4.0f s: %s\n", time.Since(begin).Seconds(), text) })
+	}
 }
 
 // makeHosts makes what hosts boot from, with the tools of Debian, which have to be there.

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"multinicd/internal/terminal"
+	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/vm"
 )
@@ -63,5 +65,20 @@ func TestWhatTheArgumentsAskFor(t *testing.T) {
 				t.Errorf("got %+v, %v, want %+v", got, err, test.want)
 			}
 		})
+	}
+}
+
+// A pipe or a log gets each line. A terminal has a line below that lives, and needs no signs of life above it.
+func TestWhatIsBeingMadeIsTold(t *testing.T) {
+	for seen, want := range map[bool]string{false: "setup    0 s: making x\nsetup    0 s: still making x, for 30 s so far\n", true: "setup    0 s: making x\n"} {
+		var out strings.Builder
+		far := terminal.NewProgress(&out, "setting up")
+		logf := telling(&out, seen, far)
+		logf("making %s", "x")
+		logf(artifact.Still+" x, for %d s so far", 30)
+		far.End()
+		if out.String() != want {
+			t.Errorf("on a terminal %v: got %q, want %q", seen, out.String(), want)
+		}
 	}
 }
