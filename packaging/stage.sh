@@ -10,7 +10,7 @@ umask 022
 
 # stage DIR: all files that are installed, flat.
 stage() {
-	mkdir -p "$1/doc" "$1/completion" "$1/schema"
+	mkdir -p "$1/doc/ko" "$1/completion" "$1/schema"
 	install -m 755 "$BINARY" "$1/multinicd"
 	install -m 644 "$CONFFILE" "$1/multinicd.toml"
 	install -m 644 systemd/multinicd.service systemd/multinicd-recover.service systemd/50-multinicd.preset LICENSE "$1"
@@ -21,6 +21,7 @@ stage() {
 	install -m 644 packaging/completion/multinicd.fish "$1/completion/multinicd.fish"
 	install -m 644 packaging/schema/*.json "$1/schema"
 	install -m 644 "$LICENSES" "$1/doc/LICENSES"
+	install -m 644 docs/ko/*.md "$1/doc/ko"
 	install -m 644 docs/*.md examples/worker-node-01.yaml "$1/doc"
 }
 

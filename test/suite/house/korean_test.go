@@ -21,13 +21,17 @@ import (
 // `make generate` mends both without a word of Korean. All else is only said, to who runs the test with -v, until
 // somebody translates it and writes the new digest into the Korean page: from then on the page is held to all of it.
 var korean = map[string]string{
-	"README.ko.md":         "README.md",
-	"docs/ko/cluster.md":   "docs/cluster.md",
-	"docs/ko/install.md":   "docs/install.md",
-	"docs/ko/migration.md": "docs/migration.md",
-	"docs/ko/openstack.md": "docs/openstack.md",
-	"docs/ko/reasons.md":   "docs/reasons.md",
-	"docs/ko/recovery.md":  "docs/recovery.md",
+	"README.ko.md":               "README.md",
+	"docs/ko/cluster.md":         "docs/cluster.md",
+	"docs/ko/fleet.md":           "docs/fleet.md",
+	"docs/ko/install.md":         "docs/install.md",
+	"docs/ko/migration.md":       "docs/migration.md",
+	"docs/ko/openstack.md":       "docs/openstack.md",
+	"docs/ko/pods.md":            "docs/pods.md",
+	"docs/ko/reasons.md":         "docs/reasons.md",
+	"docs/ko/recovery.md":        "docs/recovery.md",
+	"docs/ko/start.md":           "docs/start.md",
+	"docs/ko/troubleshooting.md": "docs/troubleshooting.md",
 }
 
 // untranslated stands in a section that has only come to be in English so far. It says so, and leads there.

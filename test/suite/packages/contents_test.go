@@ -68,7 +68,11 @@ func TestBothFormatsInstallTheSame(t *testing.T) {
 		if err != nil || len(pages) < 10 {
 			t.Fatalf("the pages are %q (%v)", pages, err)
 		}
-		for _, page := range append(pages, "examples/worker-node-01.yaml", "LICENSES") {
+		korean, err := filepath.Glob(bed.Path(t, "docs/ko/*.md"))
+		if err != nil || len(korean) < 10 {
+			t.Fatalf("the Korean pages are %q (%v)", korean, err)
+		}
+		for _, page := range append(append(pages, korean...), "examples/worker-node-01.yaml", "LICENSES") {
 			page = strings.TrimPrefix(page, bed.Path(t, "docs")+"/")
 			if !strings.Contains(listing, "/usr/share/doc/multinicd/"+page) {
 				t.Errorf("%s does not have the page %s", name, page)
