@@ -210,11 +210,11 @@ repo: ## dist/repo: signed apt and dnf repositories of the packages in dist/ (GP
 
 # The binaries are linked anew, so that what is signed was made of this commit, whatever was in the folder.
 .PHONY: release
-release: ## dist/release/VERSION: packages, images and chart with signatures and provenance (GPG_KEY=..., BUILDER=https://...)
+release: ## dist/release/VERSION: packages, images, chart and kubectl plugin with signatures and provenance (GPG_KEY=..., BUILDER=https://...)
 	@packaging/prerequisites.sh release
 	rm -rf $(PACKAGED)
-	$(MAKE) --no-print-directory deb rpm image chart
-	@$(PACKAGE_ENV) GOARCHES='$(GOARCHES)' IMAGE_PREFIX='$(IMAGE_PREFIX)' packaging/release.sh $(DIST)
+	$(MAKE) --no-print-directory deb rpm image chart kubectl
+	@$(PACKAGE_ENV) GOARCHES='$(GOARCHES)' IMAGE_PREFIX='$(IMAGE_PREFIX)' KREW_URL='$(KREW_URL)' packaging/release.sh $(DIST)
 
 .PHONY: clean
 clean: ## remove what make built in this tree (bin/, dist/); the tests' cache stays

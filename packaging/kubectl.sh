@@ -56,5 +56,6 @@ for pair in "$@"; do
 END
 	echo "$dist/$name"
 done
+go run ./tools/krew "$scratch/multinic.yaml" "$dist" # says what krew would refuse
 mv "$scratch/multinic.yaml" "$manifest"
 echo "$manifest"

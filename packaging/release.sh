@@ -3,8 +3,8 @@
 # come from: checksums, signatures and provenance. docs/verify.md says how to check them, and what
 # whoever publishes does. `make release` builds the files and calls this script.
 #
-# It needs VERSION, SOURCE_DATE_EPOCH, XZ_LEVEL, CONFFILE, GOARCHES and IMAGE_PREFIX as in the
-# Makefile, GPG_KEY (a key of the user's keyring) and BUILDER (a URI that names the machine or the
+# It needs VERSION, SOURCE_DATE_EPOCH, XZ_LEVEL, CONFFILE, GOARCHES, IMAGE_PREFIX and KREW_URL as in
+# the Makefile, GPG_KEY (a key of the user's keyring) and BUILDER (a URI that names the machine or the
 # service that builds). SOURCE_URL, where the commit can be had, may be given.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,7 +25,8 @@ commit=$(git rev-parse HEAD)
 
 shopt -s nullglob
 files=("$dist"/multinicd_"$VERSION"_*.deb "$dist"/multinicd-"$VERSION"-1.*.rpm "$dist"/multinic-"$VERSION".tgz
-	"$dist"/multinic{d,-bridge}_"$VERSION".oci.tar "$dist"/multinic{d,-bridge}_"$VERSION"_*.spdx.json)
+	"$dist"/multinic{d,-bridge}_"$VERSION".oci.tar "$dist"/multinic{d,-bridge}_"$VERSION"_*.spdx.json
+	"$dist"/kubectl-multinic_"$VERSION"_*.tar.gz "$dist"/multinic.yaml)
 echo "signing with $key, from commit $commit:"
 listed "$dist/SHA256SUMS" "${files[@]}"
 rm -rf "$out"
@@ -64,7 +65,7 @@ done
 packages=$(dpkg-query --show --showformat '${Package} ${Version}\n' dpkg-dev debhelper rpm xz-utils tar gzip)
 jq --null-input --raw-input \
 	--arg commit "$commit" --arg source "${SOURCE_URL:-}" --arg builder "$BUILDER" --arg version "$VERSION" \
-	--arg architectures "$GOARCHES" --arg epoch "$SOURCE_DATE_EPOCH" --arg xz "$XZ_LEVEL" --arg conffile "$CONFFILE" --arg images "$IMAGE_PREFIX" \
+	--arg architectures "$GOARCHES" --arg epoch "$SOURCE_DATE_EPOCH" --arg xz "$XZ_LEVEL" --arg conffile "$CONFFILE" --arg images "$IMAGE_PREFIX" --arg krew "$KREW_URL" \
 	--arg go "$(go env GOVERSION)" --arg debian "$(cat /etc/debian_version)" --arg packages "$packages" '{
 	_type: "https://in-toto.io/Statement/v1",
 	subject: [inputs / "  " | {name: .[1], digest: {sha256: .[0]}}],
@@ -72,7 +73,7 @@ jq --null-input --raw-input \
 	predicate: {
 		buildDefinition: {
 			buildType: "urn:multinicd:make-release:1",
-			externalParameters: {commit: $commit, VERSION: $version, GOARCHES: $architectures, SOURCE_DATE_EPOCH: $epoch, XZ_LEVEL: $xz, CONFFILE: $conffile, IMAGE_PREFIX: $images},
+			externalParameters: {commit: $commit, VERSION: $version, GOARCHES: $architectures, SOURCE_DATE_EPOCH: $epoch, XZ_LEVEL: $xz, CONFFILE: $conffile, IMAGE_PREFIX: $images, KREW_URL: $krew},
 			internalParameters: {go: $go, debian: $debian, packages: ($packages / "\n" | map(. / " " | {(.[0]): .[1]}) | add)},
 			resolvedDependencies: [{name: "source", digest: {gitCommit: $commit}} + (if $source == "" then {} else {uri: $source} end)]
 		},

@@ -42,8 +42,7 @@ func TestThePluginOfKubectlIsWhatItsManifestSays(t *testing.T) {
 		t.Fatal(err)
 	}
 	v := strings.TrimSpace(string(version))
-	make := func() string {
-		dist := t.TempDir()
+	run := func(dist, version, url string) (string, error) {
 		args := []string{dist}
 		for _, arch := range []string{"amd64", "arm64"} {
 			file := filepath.Join(t.TempDir(), "program")
@@ -53,11 +52,23 @@ func TestThePluginOfKubectlIsWhatItsManifestSays(t *testing.T) {
 			args = append(args, arch+"="+file)
 		}
 		cmd := exec.CommandContext(t.Context(), bed.Path(t, "packaging/kubectl.sh"), args...)
-		cmd.Env = append(os.Environ(), "VERSION="+v, "SOURCE_DATE_EPOCH=1700000000", "LICENSES="+bed.Path(t, "LICENSE"), "KREW_URL=https://packages.example.org/x")
-		if out, err := cmd.CombinedOutput(); err != nil {
+		cmd.Env = append(os.Environ(), "VERSION="+version, "SOURCE_DATE_EPOCH=1700000000", "LICENSES="+bed.Path(t, "LICENSE"), "KREW_URL="+url)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	make := func() string {
+		dist := t.TempDir()
+		if out, err := run(dist, v, "https://packages.example.org/x"); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
 		return dist
+	}
+	for _, wrong := range [][3]string{{"1.2", "https://packages.example.org/x", "no semantic version"}, {v, "ftp://packages.example.org", "is not https://"}} {
+		dist := t.TempDir()
+		out, err := run(dist, wrong[0], wrong[1])
+		if _, missing := os.Stat(filepath.Join(dist, "multinic.yaml")); err == nil || !strings.Contains(out, wrong[2]) || missing == nil {
+			t.Errorf("%s from %s: %v, %v, it says %q", wrong[0], wrong[1], err, missing, out)
+		}
 	}
 	dist := make()
 	text, err := os.ReadFile(filepath.Join(dist, "multinic.yaml"))
@@ -68,11 +79,10 @@ func TestThePluginOfKubectlIsWhatItsManifestSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What krew's own check of an index asks for.
+	// What krew's own check asks for beside that has been looked at by tools/krew, which the script runs.
 	s := p.Spec
-	if p.APIVersion != "krew.googlecontainertools.github.com/v1alpha2" || p.Kind != "Plugin" || p.Metadata.Name != "multinic" || s.Version != "v"+v ||
-		s.ShortDescription == "" || len(s.ShortDescription) > 50 || strings.ContainsAny(s.ShortDescription, "\n.") || s.Description == "" || len(s.Platforms) != 2 {
-		t.Errorf("the manifest is not as krew wants it:\n%s", text)
+	if p.Metadata.Name != "multinic" || s.Version != "v"+v || len(s.Platforms) != 2 {
+		t.Fatalf("the manifest is another one:\n%s", text)
 	}
 	for i, arch := range []string{"amd64", "arm64"} {
 		one := s.Platforms[i]
