@@ -60,7 +60,7 @@ demo-openstack: ## the same with Keystone and Neutron beside it: a port is made,
 	CGO_ENABLED=0 $(GO) run -trimpath ./test/cmd/demo openstack
 
 # The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/
-# the longest begin; four at a time, since they wait more than they compute. A virtual machine has the processor before the others, else it takes ten minutes
+# the longest begin; three at a time, since they wait more than they compute. A virtual machine has the processor before the others, else it takes ten minutes
 # to boot. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; on two cores half an hour, from nothing about an hour)
@@ -68,7 +68,7 @@ test: ## all tests on the real test bed, installing what they need (as root; on 
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test $(TEST) -p 4 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/openstack ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
+	$(GO) test $(TEST) -p 3 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/openstack ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12, 13 and testing

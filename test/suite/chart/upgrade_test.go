@@ -184,7 +184,7 @@ func (f *fifty) live() {
 				}
 				select {
 				case <-ctx.Done():
-				case <-time.After(2 * time.Second):
+				case <-time.After(5 * time.Second):
 				}
 			}
 		})

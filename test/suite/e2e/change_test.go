@@ -119,7 +119,7 @@ func thirtyChanges(t *testing.T, k kind) {
 }
 
 func TestARemovedNICIsAsItWasFoundAlsoAfterBoots(t *testing.T) {
-	onKinds(t, both(netplan12, netplan13+asTheCloud), asItWasFound)
+	onKinds(t, both(netplan13+asTheCloud), asItWasFound)
 }
 
 func asItWasFound(t *testing.T, k kind) {

@@ -53,7 +53,7 @@ func (n *node) wantAlarms(when, want string, says ...string) {
 // An alarm that is on everywhere is read nowhere: on a host as the cloud made it, with a lease on each
 // port, the doctor has none. Where cloud-init's hot-plug is on, it has that one.
 func TestTheDoctorIsStillOnAStockCloudImage(t *testing.T) {
-	onKinds(t, both(netplan12+asTheCloud, keyfiles12+asTheCloud), func(t *testing.T, k kind) {
+	onKinds(t, both(keyfiles12+asTheCloud), func(t *testing.T, k kind) {
 		b := bed.New(t)
 		k.serve(b)
 		n := newNode(t, b, k.options(testhost.NIC{MAC: mac1, Segment: "data1"}), settings("worker-node-01", fromFile)+k.toml)

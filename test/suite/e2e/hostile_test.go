@@ -51,7 +51,7 @@ type attack struct {
 // written, nothing is logged or reported, and the daemon does not even look; of one that is being configured the node says what is wrong, and
 // configures it once that is over. The other NICs of the node go on.
 func TestANeighbourMeansHarm(t *testing.T) {
-	onKinds(t, brief(netplan12, keyfiles12), func(t *testing.T, k kind) {
+	onKinds(t, brief(netplan12), func(t *testing.T, k kind) {
 		b := bed.New(t)
 		h := newHostile(t, b, k)
 		end := h.othersWatched()

@@ -13,11 +13,16 @@ const keepAndLeave = `
 		find "$D" -mindepth 1 -delete
 		cp -a /run/kept/. "$D"; rm -r /run/kept`
 
+type folderFault struct{ name, inflict, heal string }
+
+// folderRow is a fault of one folder.
+type folderRow struct {
+	folderFault
+	folder string
+}
+
 // How a folder fails. Mounts are made before the service starts, so that they are in its own mount namespace too.
-var folderFaults = []struct {
-	name          string
-	inflict, heal string
-}{
+var folderFaults = []folderFault{
 	{"is full (ENOSPC)", `
 		mkdir -p /run/kept; cp -a "$D/." /run/kept
 		mount -t tmpfs -o size=256k,mode=$(stat -c %a "$D") tmpfs "$D"
@@ -38,36 +43,40 @@ func foldersFail(t *testing.T, s stand) {
 	n := s.prepare(t)
 	wanted := s.texts(n)
 	table := newMatrix("folders"+s.suffix, "folder", s.name+": add", s.name+": change", s.name+": remove")
+	var rows []folderRow
 	for _, fault := range folderFaults {
 		for _, folder := range s.folders {
-			for _, o := range operations {
-				row := "`" + folder + "` " + fault.name
-				before := n.text()
-				n.wish(o.object)
-				if folder == "/var/lib/multinicd" && fault.heal == folderFaults[2].heal {
-					// systemd gives the state folder its mode at each start.
-					n.pause("journal")
-					n.Sh("D=" + folder + "\n" + fault.inflict)
-					n.resume()
-				} else {
-					n.Sh("D=" + folder + "\n" + fault.inflict)
-					n.Sh("systemctl start --no-block multinicd")
-				}
-				said, host := n.settled(o)
-				got := n.outcome(row+", "+o.name, host, before, wanted[o.name])
-				table.set(row, s.name+": "+o.name, got)
-				if truth := got == asWanted; truth != (said == o.nics) {
-					t.Errorf("%s, %s: the host is %s, the status says %s", row, o.name, got, said)
-				}
-				n.Sh("systemctl stop multinicd; D=" + folder + "\n" + fault.heal)
-				n.converge(o, wanted[o.name])
-				if t.Failed() {
-					return
-				}
+			rows = append(rows, folderRow{fault, folder})
+		}
+	}
+	for _, r := range oneInThree(rows) {
+		for _, o := range operations {
+			row := "`" + r.folder + "` " + r.name
+			before := n.text()
+			n.wish(o.object)
+			if r.folder == "/var/lib/multinicd" && r.heal == folderFaults[2].heal {
+				// systemd gives the state folder its mode at each start.
+				n.pause("journal")
+				n.Sh("D=" + r.folder + "\n" + r.inflict)
+				n.resume()
+			} else {
+				n.Sh("D=" + r.folder + "\n" + r.inflict)
+				n.Sh("systemctl start --no-block multinicd")
+			}
+			said, host := n.settled(o)
+			got := n.outcome(row+", "+o.name, host, before, wanted[o.name])
+			table.set(row, s.name+": "+o.name, got)
+			if truth := got == asWanted; truth != (said == o.nics) {
+				t.Errorf("%s, %s: the host is %s, the status says %s", row, o.name, got, said)
+			}
+			n.Sh("systemctl stop multinicd; D=" + r.folder + "\n" + r.heal)
+			n.converge(o, wanted[o.name])
+			if t.Failed() {
+				return
 			}
 		}
 	}
-	table.publish(t)
+	table.end(t)
 }
 
 // settled waits until the daemon has had its try, or cannot even begin, and gives what the status says then, and the host's text with it: what failed was

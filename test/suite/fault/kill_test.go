@@ -273,9 +273,9 @@ func (n *node) killEverywhere(s stand, wanted map[string]string, steps map[strin
 	n.t.Helper()
 	points := map[string][]string{}
 	for _, o := range operations {
-		points[o.name] = slices.Concat([]string{"journal"}, steps[o.name], []string{"record", "done"})
+		points[o.name] = oneInThree(slices.Concat([]string{"journal"}, steps[o.name], []string{"record", "done"}))
 	}
-	n.killAt(s, wanted, steps, points, rows).publish(n.t)
+	n.killAt(s, wanted, steps, points, rows).end(n.t)
 }
 
 // killAt kills the daemon right before points of each operation.

@@ -2,6 +2,7 @@ package fault
 
 import (
 	"flag"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"multinicd/test/bed"
+	"multinicd/test/bed/prerequisite"
 )
 
 var update = flag.Bool("update", false, "write the tables of docs/reliability.md anew, from what happens")
@@ -94,6 +96,30 @@ func (m *matrix) publish(t *testing.T) {
 	if diff := cmp.Diff(got, m.String()); diff != "" {
 		t.Errorf("docs/reliability.md does not say what happens (-page +what happened); write it anew with: go test ./test/suite/fault -update\n%s", diff)
 	}
+}
+
+// end is publish where all rows were tried, and else check.
+func (m *matrix) end(t *testing.T) {
+	t.Helper()
+	if whole() {
+		m.publish(t)
+	} else {
+		m.check(t)
+	}
+}
+
+// whole says that all rows of all tables are tried.
+func whole() bool { return *update || len(prerequisite.Long(true)) > 0 }
+
+// oneInThree are the rows that a test tries: one in three, others each time, and in the long run all.
+func oneInThree[T any](all []T) (out []T) {
+	if whole() {
+		return all
+	}
+	for i := rand.IntN(3); i < len(all); i += 3 {
+		out = append(out, all[i])
+	}
+	return out
 }
 
 // check compares the cells that have an outcome with those of docs/reliability.md: for a test that tried only some.

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -73,7 +74,7 @@ func servicesFail(t *testing.T, s stand) {
 	wanted := s.texts(n)
 	add, change, remove := operations[0], operations[1], operations[2]
 	table := newMatrix("services"+s.suffix, "what fails, and when", s.name+": right after it", s.name+": once it works again, without a restart")
-	for _, c := range s.serviceFaults() {
+	for _, c := range slices.Concat(oneInThree(slices.Collect(slices.Chunk(s.serviceFaults(), len(operations))))...) { // add, change, remove
 		n.Sh("rm -f /var/lib/multinicd/" + netplan.MemoryFile)
 		if c.name == askedBefore {
 			for _, o := range []operation{add, change, add} {
@@ -123,7 +124,7 @@ func servicesFail(t *testing.T, s stand) {
 	files := func(text string) string { _, f, _ := strings.Cut(text, "\n/etc/"); return persistent(f) }
 	n.wish(remove.object)
 	n.converge(remove, "")
-	for _, point := range []string{"addresses", "persist", "record"} {
+	for _, point := range oneInThree([]string{"addresses", "persist", "record"}) {
 		before := files(n.text())
 		n.wish(add.object)
 		n.pause(point)
@@ -152,5 +153,5 @@ func servicesFail(t *testing.T, s stand) {
 		n.wish(remove.object)
 		n.converge(remove, "")
 	}
-	table.publish(t)
+	table.end(t)
 }

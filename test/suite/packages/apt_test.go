@@ -13,6 +13,7 @@ import (
 	"multinicd/test/bed"
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/page"
+	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/testhost"
 )
 
@@ -20,7 +21,7 @@ import (
 const bare = "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/dpkg/dpkg.cfg.d/*\n"
 
 func TestTheDebOnDebian(t *testing.T) {
-	for _, suite := range []string{"bookworm", "trixie"} {
+	for _, suite := range append([]string{"bookworm"}, prerequisite.Long("trixie")...) { // test/suite/vm has it on trixie
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			n := newNode(t, suite)

@@ -8,6 +8,7 @@ import (
 
 	"multinicd/test/bed"
 	"multinicd/test/bed/installed"
+	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/testhost"
 )
@@ -19,7 +20,7 @@ func TestThePackageDoesTheMainJob(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, suite := range []string{"bookworm", "trixie"} {
+	for _, suite := range append([]string{"trixie"}, prerequisite.Long("bookworm")...) {
 		t.Run(suite, func(t *testing.T) {
 			t.Parallel()
 			build(t)
