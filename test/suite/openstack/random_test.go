@@ -290,7 +290,11 @@ func TestKilledAtEveryWrite(t *testing.T) {
 	}
 	tr.settles(all)
 	both := append([]bool{}, prerequisite.Long(true)...)
-	for write, lived := 1, false; !lived; write++ {
+	first, step := 1+rand.IntN(3), 3 // in short one write in three, others each time
+	if len(both) > 0 {
+		first, step = 1, 1
+	}
+	for write, lived := first, false; !lived; write += step {
 		for _, after := range append([]bool{write%2 == 0}, slices.Repeat([]bool{write%2 != 0}, len(both))...) {
 			died := p.deaths()
 			p.arm(write, after)
@@ -311,7 +315,7 @@ func TestKilledAtEveryWrite(t *testing.T) {
 		}
 	}
 	t.Logf("killed %d times", p.deaths())
-	if p.deaths() < 3 {
+	if p.deaths() < 3/step {
 		t.Errorf("only %d writes were cut off", p.deaths())
 	}
 }

@@ -239,10 +239,11 @@ func (s *stage) flags(more ...string) []string {
 	return append([]string{"--clouds-file", s.clouds, "--cloud", s.tenant.Name, "--network", s.data.id}, more...)
 }
 
-// publish runs the publisher until the test ends. It walks every second, give or take a fifth.
+// publish runs the publisher until the test ends. It walks every three seconds, give or take a fifth: more often, those of a few tests keep Neutron,
+// which is one process, so busy that a walk takes longer than that.
 func (s *stage) publish(more ...string) *product.OpenStack {
 	s.t.Helper()
-	b, err := product.StartOpenStack(s.t.Context(), s.box, s.cluster, bed.Build(s.t, "./cmd/bridge"), s.flags(append([]string{"--interval", "1s", "--removal-age", "2s"}, more...)...)...)
+	b, err := product.StartOpenStack(s.t.Context(), s.box, s.cluster, bed.Build(s.t, "./cmd/bridge"), s.flags(append([]string{"--interval", "3s", "--removal-age", "2s"}, more...)...)...)
 	s.must(err)
 	s.t.Cleanup(func() {
 		b.Stop()

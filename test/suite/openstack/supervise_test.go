@@ -54,7 +54,7 @@ func (s *stage) supervise(page int) *publisher {
 			cfg.BearerToken = token
 			cfg.Wrap(func(next http.RoundTripper) http.RoundTripper { return &mortal{p: p, next: next, life: life, die: die} })
 			err := publishing.Run(life, cfg, publishing.Options{
-				Log: slog.New(slog.DiscardHandler), CloudsFile: s.clouds, Clouds: []string{s.tenant.Name}, Interval: time.Second, Timeout: 30 * time.Second,
+				Log: slog.New(slog.DiscardHandler), CloudsFile: s.clouds, Clouds: []string{s.tenant.Name}, Interval: 2 * time.Second, Timeout: 30 * time.Second,
 				PageSize: page, Agent: "test", Rules: publishing.Rules{Networks: []string{s.data.id}, Provider: "openstack", MTU: true},
 			})
 			if err != nil && life.Err() == nil {
