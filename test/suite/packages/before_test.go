@@ -57,7 +57,8 @@ func TestTheFirstPackagesAreUpgradedUsedAndTakenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			n.sh(bare + "apt-get install --yes /tmp/before.deb")
-			n.configure()
+			n.fromFile() // what the page shows of it is of this version
+			n.wantAddresses("after the configuration")
 			version := func(want string) {
 				t.Helper()
 				if out := n.sh("multinicd version"); !strings.HasPrefix(out, "multinicd "+want) {

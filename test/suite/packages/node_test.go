@@ -103,8 +103,8 @@ func (n *node) waitStatus(line string) {
 	n.wait("the status of the service", line, func() string { return n.property("StatusText") })
 }
 
-// configure does what docs/install.md says, and waits for the NICs.
-func (n *node) configure() {
+// fromFile does what docs/install.md says, and waits for the NICs. It gives the steps that show them.
+func (n *node) fromFile() (show []page.Step) {
 	n.Helper()
 	steps := page.Steps(n.T, "docs/install.md", "Configure from a file")
 	n.follow(steps[0], "node.yaml\"\nEND", "node.yaml\"\n[links]\nvirtual_kinds = [\"veth\"]\nEND")
@@ -114,9 +114,16 @@ func (n *node) configure() {
 		n.Fatal(err)
 	}
 	n.configured = string(text)
-	n.Logf("multinicd status:\n%s", n.follow(steps[1]))
+	return steps[1:]
+}
+
+// configure is fromFile, and a look at what the page shows of it.
+func (n *node) configure() {
+	n.Helper()
+	show := n.fromFile()
+	n.Logf("multinicd status:\n%s", n.follow(show[0]))
 	n.sh("journalctl --sync")
-	n.Logf("journalctl NIC=multinic1:\n%s", n.follow(steps[2]))
+	n.Logf("journalctl NIC=multinic1:\n%s", n.follow(show[1]))
 	n.wantAddresses("after the configuration")
 }
 
