@@ -64,6 +64,8 @@ type Address struct {
 	Duplicate bool         // IPv6 duplicate address detection failed: it is in use elsewhere
 	// Advertised: IPv6, made by the kernel for a router advertisement (RFC 4862, RFC 8981).
 	Advertised bool `json:",omitempty"`
+	// Hand: the kernel has told that a process put it there that is neither we nor a network manager.
+	Hand bool `json:",omitempty"`
 	// Lifetime is what was left of it when the address was read; zero for a permanent one.
 	Lifetime Lifetime `json:",omitzero"`
 }
@@ -113,6 +115,9 @@ type Link struct {
 	Claim  *Claim // nil: no network manager but us, or only the former agent, claims it
 	// Former are the files that the former agent left for it; sorted.
 	Former []string `json:",omitempty"`
+	// Written are the addresses that our files for it have now, whoever wrote them there: sorted, each
+	// once; nil where the link is none of ours.
+	Written []netip.Prefix `json:",omitempty"`
 }
 
 // Claim says who, other than us, configures a link, and how we know.

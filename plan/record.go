@@ -47,6 +47,8 @@ type Retired struct {
 	Address netip.Prefix `json:",omitzero"`
 	Route   *nic.Route   `json:",omitempty"`
 	Rule    *nic.Rule    `json:",omitempty"`
+	// Edited: nobody wanted the address; somebody had written it into a file of ours.
+	Edited bool `json:",omitempty"`
 }
 
 // maxRetired bounds the memory per NIC. A network manager's stale state is what it read when it was
@@ -125,8 +127,30 @@ func (o Owned) take(c nic.Config, l nic.Link, known bool) Owned {
 	if out.Conf6 == nil {
 		out.Conf6 = l.Conf6
 	}
-	out.Retired = merge(o.Retired, gone, c)
+	out.Retired = merge(o.unedited(l), append(gone, edited(o, c, l)...), c)
 	return out
+}
+
+// edited lists the addresses that somebody has written into our files of a NIC. A network manager
+// brings such an address, at once or a while later. An address that the same somebody, or another,
+// has put on the link by hand is that one's own.
+func edited(o Owned, c nic.Config, l nic.Link) (gone []Retired) {
+	for _, p := range l.Written {
+		if o.Applied && !slices.Contains(c.Addresses, p) && !slices.Contains(o.Config.Addresses, p) && !byHandNow(l, p) {
+			gone = append(gone, Retired{Address: p, Edited: true})
+		}
+	}
+	return gone
+}
+
+// unedited lists what is retired of a NIC, without what had been in our files only, and was put on
+// the link by hand since.
+func (o Owned) unedited(l nic.Link) []Retired {
+	return slices.DeleteFunc(slices.Clone(o.Retired), func(r Retired) bool { return r.Edited && byHandNow(l, r.Address) })
+}
+
+func byHandNow(l nic.Link, p netip.Prefix) bool {
+	return slices.ContainsFunc(l.Addresses, func(a nic.Address) bool { return a.Prefix == p && a.Hand })
 }
 
 // retired says whether an address was ours, or taken over, and is wanted no more.
@@ -150,11 +174,13 @@ func configured(r nic.Route) bool {
 	return r.Protocol == nic.ProtocolBoot || r.Protocol == nic.ProtocolStatic || r.Protocol == nic.ProtocolDHCP
 }
 
-// give gives the record of a NIC once it was given back.
-func (o Owned) give() Owned {
+// give gives the record of a NIC once it was given back. l is its link, and zero where there is
+// none.
+func (o Owned) give(l nic.Link) Owned {
 	out := o
 	if o.Applied {
-		out.Retired = merge(o.Retired, retire(o.Config, nic.Config{}), nic.Config{})
+		gone := append(retire(o.Config, nic.Config{}), edited(o, nic.Config{}, l)...)
+		out.Retired = merge(o.unedited(l), gone, nic.Config{})
 	}
 	out.Applied = false
 	return out

@@ -29,6 +29,21 @@ func retired(things ...any) (out []plan.Retired) {
 	return out
 }
 
+// edited are addresses that somebody wrote into our files.
+func edited(addrs ...string) (out []plan.Retired) {
+	for _, p := range prefixes(addrs...) {
+		out = append(out, plan.Retired{Address: p, Edited: true})
+	}
+	return out
+}
+
+// byHand puts addresses on the link, as the kernel tells of a person.
+func (in *input) byHand(addrs ...string) {
+	for _, p := range prefixes(addrs...) {
+		in.link().Addresses = append(in.link().Addresses, nic.Address{Prefix: p, Permanent: true, Hand: true})
+	}
+}
+
 func fromRule(prefix string, table, priority int) nic.Rule {
 	return nic.Rule{From: netip.MustParsePrefix(prefix), Table: table, Priority: priority}
 }
@@ -59,6 +74,30 @@ func TestMakeRemembers(t *testing.T) {
 		})},
 		"what is wanted again is not retired any more": {func(in *input) { in.record.NICs[0].Retired = retired("10.1.0.5/24", "10.1.0.4/24") }, remember(kept, func(o *plan.Owned) {
 			o.Retired = retired("10.1.0.4/24")
+		})},
+		"an address that somebody wrote into our file is retired, whether it is there yet or not": {func(in *input) {
+			in.link().Written = prefixes("10.1.0.5/24", "10.1.0.77/24", "10.1.0.78/24")
+			in.has(in.link(), "10.1.0.77/24")
+		}, remember(kept, func(o *plan.Owned) { o.Retired = edited("10.1.0.77/24", "10.1.0.78/24") })},
+		"one that somebody has put there by hand as well is his own": {func(in *input) {
+			in.link().Written = prefixes("10.1.0.5/24", "10.1.0.77/24")
+			in.byHand("10.1.0.77/24")
+		}, &kept},
+		"one that was in our file, and was put there by hand since, is his own too": {func(in *input) {
+			in.record.NICs[0].Retired = append(retired("10.1.0.76/24"), edited("10.1.0.77/24", "10.1.0.78/24")...)
+			in.byHand("10.1.0.76/24", "10.1.0.77/24")
+		}, remember(kept, func(o *plan.Owned) { o.Retired = append(retired("10.1.0.76/24"), edited("10.1.0.78/24")...) })},
+		"an address in our file is wanted by the next object": {func(in *input) {
+			in.is("10.1.0.77/24")
+			in.link().Written = prefixes("10.1.0.77/24")
+		}, remember(kept, func(o *plan.Owned) {
+			o.Config.Addresses, o.Retired = prefixes("10.1.0.77/24"), retired("10.1.0.5/24")
+		})},
+		"a NIC that is given back retires what somebody wrote into its file": {func(in *input) {
+			in.want = nil
+			in.link().Written = prefixes("10.1.0.77/24")
+		}, remember(kept, func(o *plan.Owned) {
+			o.Applied, o.Retired = false, append(retired("10.1.0.5/24", route("10.0.0.0/8 10.1.0.1")), edited("10.1.0.77/24")...)
 		})},
 		"a NIC that is given back retires all that was ours": {func(in *input) { in.want = nil }, remember(kept, func(o *plan.Owned) {
 			o.Applied, o.Retired = false, retired("10.1.0.5/24", route("10.0.0.0/8 10.1.0.1"))

@@ -28,7 +28,11 @@ func (p *planner) removals() (out, last []Action) {
 func (p *planner) remove(o Owned) (Action, bool) {
 	a := Action{Kind: Remove, NIC: o.Config}
 	link, ambiguous := p.find(o.Config)
-	after := o.give()
+	var on nic.Link
+	if link != nil {
+		on = *link
+	}
+	after := o.give(on)
 	after.Retired = p.nobodys(after.Retired)
 	if len(after.Retired) > 0 {
 		a.After = &after

@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 type authors struct {
 	sync.Mutex
 	last   map[subject]string
+	hands  map[subject]bool // the addresses that are there by no network manager, and not by us
 	owners map[uint32]owner // the owners that were found last
 }
 
@@ -66,6 +69,7 @@ func (k *Kernel) noteAuthor(kind uint16, m []byte, port uint32) {
 		who = k.ownerOf(port)
 	}
 	for _, s := range about {
+		k.noteHand(s, kind, port, who)
 		if who == "" {
 			delete(k.authors.last, s)
 			continue
@@ -74,6 +78,41 @@ func (k *Kernel) noteAuthor(kind uint16, m []byte, port uint32) {
 			k.authors.last = map[subject]string{}
 		}
 		k.authors.last[s] = who
+	}
+}
+
+// noteHand notes whether a process puts an address there that is neither we nor a network manager.
+// What the kernel announces by itself (port 0), such as the end of the duplicate address detection,
+// says nothing of that. authors must be locked.
+func (k *Kernel) noteHand(s subject, kind uint16, port uint32, who string) {
+	switch {
+	case kind == unix.RTM_DELADDR:
+		delete(k.authors.hands, s)
+	case kind != unix.RTM_NEWADDR || port == 0:
+	case who == "" || slices.ContainsFunc(managers, func(m string) bool { return strings.HasPrefix(who, m) }):
+		delete(k.authors.hands, s)
+	default:
+		if k.authors.hands == nil || len(k.authors.hands) >= maxAuthors {
+			k.authors.hands = map[subject]bool{}
+		}
+		k.authors.hands[s] = true
+	}
+}
+
+// managers begin the names of the processes that put addresses on links because files say so. The
+// kernel cuts a process's name off behind 15 bytes.
+var managers = []string{"systemd-network", "NetworkManager"}
+
+// byHand notes in the addresses of links which of them somebody has put there by hand. The
+// kernel's events must be followed, see Events; what was there before is not known to be by hand.
+func (k *Kernel) byHand(links []nic.Link) {
+	k.authors.Lock()
+	defer k.authors.Unlock()
+	for i := range links {
+		for j := range links[i].Addresses {
+			a := &links[i].Addresses[j]
+			a.Hand = k.authors.hands[subject{links[i].Index, a.Prefix}]
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 
 	"multinicd/host"
@@ -102,6 +103,47 @@ func TestTheAuthorOfEachAddressRouteAndRuleIsKnown(t *testing.T) {
 	want("the route, which the kernel took", l.Index, route, "")
 	want("another link's address", l.Index+1, a, "")
 	want("the rule, whatever link is asked for", l.Index, rule, who)
+
+	// What a person puts there is his own, and what we or a network manager put there is not.
+	hand := func() (out string) {
+		for _, h := range n.link("multinic1").Addresses {
+			if h.Hand {
+				out += h.Prefix.String()
+			}
+		}
+		return out
+	}
+	theirs := prefixes("203.0.113.77/24")[0]
+	put := func() {
+		send(unix.RTM_NEWADDR, unix.NLM_F_CREATE|unix.NLM_F_REPLACE, ifAddr(l.Index, theirs), attr(unix.IFA_LOCAL, theirs.Addr().AsSlice()), attr(unix.IFA_ADDRESS, theirs.Addr().AsSlice()))
+	}
+	put()
+	seen()
+	if got := hand(); got != theirs.String() {
+		t.Errorf("by hand are %q, want %s", got, theirs)
+	}
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Del: []netip.Prefix{theirs}})
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Add: []netip.Prefix{theirs}})
+	seen()
+	if got := hand(); got != "" {
+		t.Errorf("by hand are %q, want what we have put there to be ours", got)
+	}
+	hosttest.Files(t, n.host.Root, map[string]string{"/proc/4000001/comm": "NetworkManager\n"})
+	n.authors.Lock()
+	n.authors.owners = nil // who has the port is remembered for a while
+	n.authors.Unlock()
+	put()
+	send(unix.RTM_DELADDR, 0, ifAddr(l.Index, theirs), attr(unix.IFA_LOCAL, theirs.Addr().AsSlice()))
+	put()
+	eventually(t, "NetworkManager", func() bool { return strings.HasPrefix(n.Author(l.Index, theirs), "NetworkManager") })
+	if got := hand(); got != "" {
+		t.Errorf("by hand are %q, want what a network manager put there not to be", got)
+	}
+	hosttest.Files(t, n.host.Root, map[string]string{"/proc/4000001/comm": "script\n"})
+	n.authors.Lock()
+	n.authors.owners = nil
+	n.authors.Unlock()
+	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Del: []netip.Prefix{theirs}})
 
 	// Ours, after somebody else's, is nobody's.
 	send(unix.RTM_DELADDR, 0, ifAddr(l.Index, b), attr(unix.IFA_LOCAL, b.Addr().AsSlice()))

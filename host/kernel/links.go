@@ -27,6 +27,7 @@ import (
 // kernel's event about it comes later.
 func (k *Kernel) Links(ctx context.Context) ([]nic.Link, error) {
 	links, _, err := k.look(ctx, 0, 0)
+	k.byHand(links)
 	return links, err
 }
 

@@ -98,6 +98,13 @@ func (m *Machine) look(ctx context.Context, unasked func(nic.Link) bool) (plan.V
 	for i := range links {
 		links[i].Claim, links[i].Former = claims[links[i].Index], formers[links[i].Index]
 	}
+	for _, o := range m.Record().NICs {
+		for i := range links {
+			if o.Applied && links[i].HasMAC(o.MAC) && !unasked(links[i]) {
+				links[i].Written = written(m.Host, o.Config)
+			}
+		}
+	}
 	out := m.guarded(ctx, links)
 	out.SubnetsOff, out.NoIPv6, out.Tables, out.Protect = m.Plain, m.Kernel.NoIPv6(), m.Tables, m.protected()
 	out.NoTakeOver, out.NoAdopt = m.NoTakeOver, m.NoAdopt

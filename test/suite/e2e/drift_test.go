@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"multinicd/host/survey"
 	"multinicd/test/bed"
 	"multinicd/test/bed/testhost"
 )
@@ -95,6 +96,43 @@ func whatIsOursIsPutBack(t *testing.T, k kind) {
 		}
 		return "spec.interfaces[0].cidr"
 	})
+}
+
+// What somebody writes into our own file, and applies, goes with the repair. What he puts on the link by hand stays.
+func TestAnAddressInOurEditedFileGoesWithTheRepair(t *testing.T) {
+	onKinds(t, brief(netplan12, keyfiles12, "ifcfg files", "netplan for NetworkManager, Debian 12"), editedFileIsPutBack)
+}
+
+func editedFileIsPutBack(t *testing.T, k kind) {
+	n := kindNode(t, bed.New(t), k, bed.NICs(mac1)...)
+	n.start(nodeObject(nicYAML(1, mac1, "192.168.100.10/24")))
+	n.wantNICs("multinic1 Configured Configured")
+	file, _, _ := strings.Cut(k.files, " ")
+	apply := "netplan apply"
+	if k.backend == survey.NetworkManager || k.backend == survey.Ifcfg { // what is undone before nmcli has seen it done counts as an error there
+		apply = "nmcli connection load " + file + "; nmcli connection up multinic1 || true"
+	}
+	edit := func(address string) string { return "sed -i s/192.168.100.10/" + address + "/ " + file + "; " }
+	edited := func() string { return strings.TrimSpace(n.must("sh", "-c", "grep -rl 192.168.100.7 "+folders+" 2>/dev/null || true")) }
+	sorted := func() string { return sortFrom(n.link(mac1), 4) }
+	n.must("sh", "-ec", edit("192.168.100.77")+apply)
+	n.wantStays("the link after its file was edited and applied", "multinic1 up mtu 1500 192.168.100.10/24", sorted)
+	n.eventually("the files that have the address", "", edited)
+
+	// The same while nobody looks.
+	n.must("sh", "-ec", "systemctl stop multinicd; "+edit("192.168.100.78")+apply+"; systemctl start multinicd")
+	n.wantStays("the link after its file was edited in our absence", "multinic1 up mtu 1500 192.168.100.10/24", sorted)
+	n.eventually("the files that have the address", "", edited)
+	n.wantNICs("multinic1 Configured Configured")
+
+	// By hand, an address is its owner's, even if it has been in our file before; and it stays when the file is edited and not applied.
+	n.must("sh", "-ec", "ip address add 192.168.100.77/24 dev multinic1; ip address add 192.168.100.99/24 dev multinic1")
+	const beside = "multinic1 up mtu 1500 192.168.100.10/24 192.168.100.77/24 192.168.100.99/24"
+	n.wantStays("the link beside addresses that somebody put there by hand", beside, sorted)
+	n.must("sh", "-ec", edit("192.168.100.79")+"systemctl restart multinicd")
+	n.eventually("the files that have the address", "", edited)
+	n.wantStays("the link beside addresses that somebody put there by hand", beside, sorted)
+	n.wantNICs("multinic1 Configured Configured")
 }
 
 // NetworkManager lets go of the profile of a link that is down for ten seconds, and takes what it finds there afterwards for somebody else's: the next
