@@ -1,7 +1,6 @@
 package networkmanager
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -278,36 +277,6 @@ func undone(files []plan.Step) (out [][]byte) {
 		}
 	}
 	return out
-}
-
-// profiles are the addresses in those of all links, of both formats, but not what NetworkManager itself
-// wrote of what it found. They count as theirs whichever profile NetworkManager's own file names: the
-// address of a profile that is just coming in force is on the link before the name is in that file
-// (1.42, December 2026). A profile that cannot be read owns nothing.
-func (b *Backend) profiles() (out [][]byte) {
-	for _, pattern := range []string{KeyfileDir + "/*", RuntimeDir + "/*", ScriptsDir + "/ifcfg-*"} {
-		names, err := b.Files.Glob(pattern)
-		if err != nil {
-			continue
-		}
-		for _, name := range names {
-			data, _, err := b.Files.Read(name)
-			if err != nil || found(data) {
-				continue
-			}
-			for line := range bytes.Lines(data) { // and no name server
-				if word := bytes.ToLower(line); bytes.HasPrefix(word, []byte("address")) || bytes.HasPrefix(word, []byte("ipaddr")) || bytes.HasPrefix(word, []byte("ipv6addr")) {
-					out = append(out, line)
-				}
-			}
-		}
-	}
-	return out
-}
-
-// found says that NetworkManager wrote a profile of what it found on a link.
-func found(profile []byte) bool {
-	return slices.Contains(strings.Fields(string(profile)), "external=true")
 }
 
 // ownUndo leaves a step its undo only where plan.KernelBefore does not do it.

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
+	"multinicd/host"
 	"multinicd/nic"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +20,7 @@ type authors struct {
 	sync.Mutex
 	last   map[subject]string
 	hands  map[subject]bool // the addresses that are there by no network manager, and not by us
-	owners map[uint32]owner // the owners that were found last
+	owners host.SocketOwners
 }
 
 // subject is what was changed: a link's ifindex (0 for a rule), and a netip.Prefix (an address) or
@@ -30,18 +30,8 @@ type subject struct {
 	what  any
 }
 
-// owner is the process whose socket has a port. To find it may take a walk over all processes.
-type owner struct {
-	name string
-	at   time.Time
-}
-
-const (
-	// maxAuthors bounds what is remembered, because links and routes come and go.
-	maxAuthors = 4096
-	// ownerAge is how long the owner of a port counts as known, once it was found alive.
-	ownerAge = 10 * time.Second
-)
+// maxAuthors bounds what is remembered, because links and routes come and go.
+const maxAuthors = 4096
 
 // noteAuthor notes who asked for the change that an event announces. A change by the kernel itself
 // (port 0), or by us, has no author.
@@ -66,7 +56,7 @@ func (k *Kernel) noteAuthor(kind uint16, m []byte, port uint32) {
 	defer k.authors.Unlock()
 	who := ""
 	if port != k.rtnl.port() && port != 0 {
-		who = k.ownerOf(port)
+		who = k.authors.owners.Of(k.host, port)
 	}
 	for _, s := range about {
 		k.noteHand(s, kind, port, who)
@@ -136,20 +126,4 @@ func (k *Kernel) Author(index int, what any) string {
 	who := k.authors.last[s]
 	delete(k.authors.last, s)
 	return who
-}
-
-// ownerOf returns the owner of a netlink port, or "" if that is not certain, see
-// host.RouteSocketOwner.
-func (k *Kernel) ownerOf(port uint32) string {
-	if o, ok := k.authors.owners[port]; ok && time.Since(o.at) < ownerAge {
-		return o.name
-	}
-	name, lives := k.host.RouteSocketOwner(port)
-	if lives {
-		if k.authors.owners == nil || len(k.authors.owners) >= maxAuthors {
-			k.authors.owners = map[uint32]owner{}
-		}
-		k.authors.owners[port] = owner{name, time.Now()}
-	}
-	return name
 }

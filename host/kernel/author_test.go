@@ -2,9 +2,7 @@ package kernel
 
 import (
 	"fmt"
-	"log/slog"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 
@@ -15,24 +13,6 @@ import (
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
-
-// A port's owner is asked for again and again while a process is at work; a command is gone by then.
-func TestTheOwnerOfAPortIsRememberedForAWhile(t *testing.T) {
-	k := &Kernel{host: &host.Host{Root: t.TempDir()}, log: slog.New(slog.DiscardHandler)}
-	hosttest.Files(t, k.host.Root, map[string]string{
-		"/proc/264/comm": "ip\n", "/proc/264/status": "Uid:\t0\nNSpid:\t264\n", "/proc/thread-self/net/netlink": "sk Eth Pid\n0 0 264\n",
-	})
-	const want = "ip (process 264, user 0)"
-	if got := k.ownerOf(264); got != want {
-		t.Fatalf("got %q, want %q", got, want)
-	}
-	if err := os.RemoveAll(k.host.Path("/proc/264")); err != nil {
-		t.Fatal(err)
-	}
-	if got := k.ownerOf(264); got != want {
-		t.Errorf("afterwards got %q, want %q", got, want)
-	}
-}
 
 // script is a process that has an rtnetlink socket with its id as the port, as most have.
 func (n *namespace) script(id int) (send func(kind, flags int, body []byte, a ...attribute)) {
@@ -130,7 +110,7 @@ func TestTheAuthorOfEachAddressRouteAndRuleIsKnown(t *testing.T) {
 	}
 	hosttest.Files(t, n.host.Root, map[string]string{"/proc/4000001/comm": "NetworkManager\n"})
 	n.authors.Lock()
-	n.authors.owners = nil // who has the port is remembered for a while
+	n.authors.owners = host.SocketOwners{} // who has the port is remembered for a while
 	n.authors.Unlock()
 	put()
 	send(unix.RTM_DELADDR, 0, ifAddr(l.Index, theirs), attr(unix.IFA_LOCAL, theirs.Addr().AsSlice()))
@@ -141,7 +121,7 @@ func TestTheAuthorOfEachAddressRouteAndRuleIsKnown(t *testing.T) {
 	}
 	hosttest.Files(t, n.host.Root, map[string]string{"/proc/4000001/comm": "script\n"})
 	n.authors.Lock()
-	n.authors.owners = nil
+	n.authors.owners = host.SocketOwners{}
 	n.authors.Unlock()
 	n.change(nic.Change{Index: l.Index, MAC: l.MAC, Del: []netip.Prefix{theirs}})
 
