@@ -113,7 +113,9 @@ func editedFileIsPutBack(t *testing.T, k kind) {
 		apply = "nmcli connection load " + file + "; nmcli connection up multinic1 || true"
 	}
 	edit := func(address string) string { return "sed -i s/192.168.100.10/" + address + "/ " + file + "; " }
-	edited := func() string { return strings.TrimSpace(n.must("sh", "-c", "grep -rl 192.168.100.7 "+folders+" 2>/dev/null || true")) }
+	edited := func() string {
+		return strings.TrimSpace(n.must("sh", "-c", "grep -rl 192.168.100.7 "+folders+" 2>/dev/null || true"))
+	}
 	sorted := func() string { return sortFrom(n.link(mac1), 4) }
 	n.must("sh", "-ec", edit("192.168.100.77")+apply)
 	n.wantStays("the link after its file was edited and applied", "multinic1 up mtu 1500 192.168.100.10/24", sorted)
