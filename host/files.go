@@ -181,7 +181,7 @@ func (h *Host) write(path string, data []byte, mode fs.FileMode) (err error) {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(f.Name(), target); err != nil {
+	if err := h.changing(path, func() error { return os.Rename(f.Name(), target) }); err != nil {
 		return err
 	}
 	return syncFolder(folder)
@@ -190,7 +190,7 @@ func (h *Host) write(path string, data []byte, mode fs.FileMode) (err error) {
 // Remove unlinks a file and syncs its folder. If the file is not there, that is no error.
 func (h *Host) Remove(path string) error {
 	target := h.Path(path)
-	err := os.Remove(target)
+	err := h.changing(path, func() error { return os.Remove(target) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

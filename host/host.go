@@ -21,6 +21,7 @@ import (
 // Host is the files of one machine. Its methods may be called by several goroutines at once.
 type Host struct {
 	Root string // "/" in service; absolute
+	own  own    // see WatchFiles
 }
 
 // New gives the host whose files are under root.

@@ -181,7 +181,10 @@ func (w *wired) wireDaemon(ctx context.Context) error {
 		ProbeTimeout: w.cfg.Probe.Timeout, VerifyTimeout: 5 * time.Second, SettleTimeout: 300 * time.Millisecond, At: failpoint()}
 	w.daemon = &daemon.Daemon{Wiring: daemon.Wiring{Node: w.node, NodeEvidence: w.name.Evidence, NodeDoubt: w.doubtLine, Version: version, Executor: v1.ExecutorDaemon, OnDelete: w.cfg.OnDelete, NoCleanup: !w.cfg.Source.Cleanup,
 		Backend: stack.Backend, Evidence: stack.Evidence, Dir: dir, Resync: w.cfg.Source.Resync, Instance: w.cfg.InstanceID,
-		Unsupported: chosen.Unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author, Namer: w.namer}}
+		Unsupported: chosen.Unsupported, Notify: host.Notify{}, Applier: w.applier, Machine: w.machine, Files: w.host, Log: w.log, Whose: w.kernel.Author, Namer: w.namer,
+		Edits: func(ctx context.Context, ready, changed func()) error {
+			return w.host.WatchFiles(ctx, node.Watched(), node.OurFile, ready, changed)
+		}}}
 	w.machine.Reached, w.applier.Alive = w.daemon.Reached, w.daemon.Alive
 	w.daemon.Mode = w.cfg.Source.Mode
 	w.applier.Probe = node.NewProber(w.machine, w.cfg.Probe, w.daemon.InContact)

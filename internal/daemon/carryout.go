@@ -56,8 +56,8 @@ func (d *Daemon) leave(a plan.Action) (res apply.Result, left bool) {
 func (d *Daemon) do(ctx context.Context, desired asked.Desired, a plan.Action) (res apply.Result, touched bool) {
 	f, failed := d.own.pace.Failures[a.NIC.MAC]
 	failed = failed && f.Counts(a)
-	fight, drift := d.fight(a)
-	if drift && fight.Holds(d.now()) {
+	fight, same, drift := d.fight(a)
+	if fight.Holds(d.now()) { // also where the files are fought about, of which the action does not tell
 		return apply.Result{Action: a, Outcome: apply.Unchanged, Reason: v1.ReasonDriftFighting, Message: fight.Message()}, false
 	}
 	if a.Kind == plan.Configure && a.Link != nil {
@@ -77,7 +77,7 @@ func (d *Daemon) do(ctx context.Context, desired asked.Desired, a plan.Action) (
 		// Nothing was tried: that is neither a repair nor a sign of peace.
 		drift = false
 		delete(d.own.pace.Fights, a.NIC.MAC)
-	case drift:
+	case drift || same && d.edited(res):
 		d.drifted(fight, res)
 	case fight != nil && res.Outcome == apply.Unchanged && fight.Peace(d.now()):
 		d.Log.Info("nobody changes the NIC any more", "node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC)

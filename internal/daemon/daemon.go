@@ -90,7 +90,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	}
 	news, events := make(chan struct{}, 1), make(chan struct{}, 1)
 	d.own.events = events
-	ready := make(chan struct{})
+	edits, ready := d.watchFiles(keep, news), make(chan struct{})
 	keep("watching the kernel", func(ctx context.Context, again bool) error { return d.watch(ctx, again, ready, events) })
 	select {
 	case <-ready:
@@ -99,6 +99,7 @@ func (d *Daemon) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
+	<-edits
 	d.Machine.Settle(ctx, d.owned())
 	// What the node has must stand before anybody waits for us, and before the cluster is asked.
 	retry := d.pass(ctx)

@@ -10,26 +10,33 @@ import (
 	"multinicd/plan"
 )
 
-// fight returns what is known of fights about the action's NIC, and whether the action is a repair.
-// It starts a new record if the link was replaced or the wish changed, because then the action is
-// not a repair.
-func (d *Daemon) fight(a plan.Action) (f *pace.Fight, drift bool) {
+// fight returns what is known of fights about the action's NIC, whether the NIC is in force as the
+// action has it, so that the action can only be a repair, and whether it repairs the link. It
+// starts a new record if the link was replaced or the wish changed, because then the action is not
+// a repair.
+func (d *Daemon) fight(a plan.Action) (f *pace.Fight, same, drift bool) {
 	mac := a.NIC.MAC
 	if a.Kind != plan.Configure || a.Link == nil {
 		delete(d.own.pace.Fights, mac)
-		return nil, false
+		return nil, false, false
 	}
 	f = d.own.pace.Fights[mac]
 	had, known := d.Applier.Record().Find(mac)
-	same := known && had.Applied && had.Config.Equal(a.NIC)
+	same = known && had.Applied && had.Config.Equal(a.NIC)
 	if f == nil || f.Index != a.Link.Index || !same {
 		d.own.pace.Fights[mac] = &pace.Fight{Index: a.Link.Index}
-		return d.own.pace.Fights[mac], false
+		return d.own.pace.Fights[mac], same, false
 	}
 	if drift = !a.Change.Empty(); drift && !f.Holds(d.now()) {
 		f.By = status.Author(a, d.Whose) // before the repair, which is a change too, and may be made by NetworkManager
 	}
-	return f, drift
+	return f, same, drift
+}
+
+// edited says whether a NIC that is in force was as wanted on its link, and had files put right:
+// somebody has changed them. At the start it may also be that an older version wrote them.
+func (d *Daemon) edited(res apply.Result) bool {
+	return d.own.started && res.Outcome == apply.Done && res.Action.Change.Empty() && len(res.Files) > 0
 }
 
 // drifted notes a repair, and says in the log what it was about and who was it, as far as that can
@@ -37,7 +44,10 @@ func (d *Daemon) fight(a plan.Action) (f *pace.Fight, drift bool) {
 func (d *Daemon) drifted(f *pace.Fight, res apply.Result) {
 	a := res.Action
 	d.countRepair(res)
-	about, by := strings.Join(status.Differences(a), "; "), f.By
+	if a.Change.Empty() {
+		f.By = status.Unknown // nobody says who writes a file
+	}
+	about, by := strings.Join(status.Repaired(res), "; "), f.By
 	log := d.Log.With("node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
 	if res.Err == nil {
 		log.Info("put back what somebody changed")

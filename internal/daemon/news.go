@@ -153,6 +153,28 @@ func (d *Daemon) watch(ctx context.Context, again bool, ready chan<- struct{}, w
 	return d.Machine.Events(ctx, d.ours, stands, wake)
 }
 
+// watchFiles has the loop woken when somebody changes a file of ours. ready is closed once nothing
+// can be missed any more, or it is known that files cannot be watched now. A change is news, and no
+// event of the kernel: of these the loop forgets what came of its own changes.
+func (d *Daemon) watchFiles(keep func(name string, run func(ctx context.Context, again bool) error), wake chan<- struct{}) (ready <-chan struct{}) {
+	done := make(chan struct{})
+	stands := sync.OnceFunc(func() { close(done) })
+	if d.Edits == nil {
+		stands()
+		return done
+	}
+	keep("watching the files", func(ctx context.Context, again bool) error {
+		defer stands()
+		return d.Edits(ctx, func() {
+			stands()
+			if again { // something may have been missed
+				nudge(wake)
+			}
+		}, func() { nudge(wake) })
+	})
+	return done
+}
+
 // nudge wakes the loop, if it is not awake anyway.
 func nudge(wake chan<- struct{}) {
 	select {

@@ -155,6 +155,16 @@ var blockedDays = map[string]day{
 var foughtDays = map[string]day{
 	"a fight has ended":               {nil, (*world).fought, calm{}},
 	"a fight goes on":                 {nil, func(w *world) { w.fought(); w.fight.Store(true) }, calm{looks: 180, lines: 300}},
+	"somebody has edited a file": {nil, func(w *world) {
+		w.tell(asked.Wish{Object: object("u1", 1, cidr1)})
+		w.edit([]byte("network: {}\n"))
+	}, calm{}},
+	"a file was fought about": {nil, func(w *world) {
+		w.tell(asked.Wish{Object: object("u1", 1, cidr1)})
+		for range 60 {
+			w.edit([]byte("network: {}\n"))
+		}
+	}, calm{}},
 	"a NIC was fought about and left": {nil, func(w *world) { w.fought(); w.tell(asked.Wish{Object: object("u1", 2)}) }, calm{}},
 	"a NIC was fought about and fails": {nil, func(w *world) {
 		w.fought()

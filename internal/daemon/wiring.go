@@ -16,7 +16,7 @@ import (
 )
 
 // Wiring is what a Daemon is made of, set before its first use and never changed. All fields but
-// Source, Keeper, Reporter and Notify are needed.
+// Source, Keeper, Reporter, Edits and Notify are needed.
 type Wiring struct {
 	Node string
 	// NodeEvidence says why the node is called so, for status.
@@ -48,6 +48,10 @@ type Wiring struct {
 	Machine  Machine
 	Files    Files
 	Log      *slog.Logger
+	// Edits calls changed whenever somebody other than this process has changed a file that may be
+	// ours, and ready once nothing can be missed any more. It returns when ctx is done, or with an
+	// error. A nil Edits watches nothing: such a change is seen with the next pass.
+	Edits func(ctx context.Context, ready, changed func()) error
 	// Whose returns, and forgets, the last process other than multinicd that changed something of a
 	// link. what is what was changed: an address (netip.Prefix), a route (nic.Route) or a rule
 	// (nic.Rule). index is the link's ifindex, 0 for a rule. "" means unknown. A nil Whose turns

@@ -34,6 +34,7 @@ type world struct {
 	daemon  *Daemon
 
 	wake    chan<- struct{}
+	edited  func() // tells that somebody has changed a file
 	due     time.Time // for Ready
 	ready   bool
 	deaf    chan error // ends the watch of the kernel
@@ -71,6 +72,13 @@ func (w *world) Events(ctx context.Context, _ func(int) bool, ready, wake chan<-
 	case err := <-w.deaf:
 		return err
 	}
+}
+
+func (w *world) Edits(ctx context.Context, ready, changed func()) error {
+	w.edited = changed
+	ready()
+	<-ctx.Done()
+	return nil
 }
 func (w *world) Settle(context.Context, []nic.Config) {}
 func (w *world) Identity() []string                   { return w.ids }
@@ -206,7 +214,7 @@ func (w *world) start() (stop func()) {
 		onDelete = w.daemon.OnDelete
 	}
 	w.daemon = &Daemon{Wiring: Wiring{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
-		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Files: &shared{Machine: w.state}, Log: slog.New(slog.DiscardHandler), Now: w.clock}}
+		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Edits: w.Edits, Files: &shared{Machine: w.state}, Log: slog.New(slog.DiscardHandler), Now: w.clock}}
 	if w.with != nil {
 		w.with(w.daemon)
 	}

@@ -92,6 +92,16 @@ func Folders() (out []filestep.Folder) {
 	return out
 }
 
+// Watched lists the folders in which a file of ours may be, each of them once.
+func Watched() (out []string) {
+	for _, f := range Folders() {
+		if !slices.Contains(out, f.Dir) {
+			out = append(out, f.Dir)
+		}
+	}
+	return out
+}
+
 // among says whether steps write or remove a file that owns accepts.
 func among(steps []plan.Step, owns func(file string) bool) bool {
 	return slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Do.File != nil && owns(s.Do.File.Path) })

@@ -5,13 +5,14 @@ import (
 	"slices"
 	"strings"
 
+	"multinicd/internal/apply"
 	"multinicd/nic"
 	"multinicd/plan"
 )
 
-// unknown is the author of what nobody tells us of. Of a link itself (name, MTU, up, down, sysctls)
+// Unknown is the author of what nobody tells us of. Of a link itself (name, MTU, up, down, sysctls)
 // the kernel never does.
-const unknown = "unknown"
+const Unknown = "unknown"
 
 // protocols are names of those who make routes, by the protocol that they give them; those that nic
 // does not name are of linux/rtnetlink.h.
@@ -82,7 +83,7 @@ func authors(parts []share) string {
 	for i := range parts {
 		p := &parts[i]
 		if p.by == "" {
-			p.by = unknown
+			p.by = Unknown
 		}
 		if by[p.kind] == nil {
 			by[p.kind] = map[string]bool{}
@@ -96,26 +97,37 @@ func authors(parts []share) string {
 		if len(by[p.kind]) > 1 {
 			what += " " + p.which
 		}
-		if of[p.by] == nil && p.by != unknown {
+		if of[p.by] == nil && p.by != Unknown {
 			order = append(order, p.by)
 		}
 		if !slices.Contains(of[p.by], what) {
 			of[p.by] = append(of[p.by], what)
 		}
 	}
-	slices.Sort(of[unknown])
+	slices.Sort(of[Unknown])
 	switch {
 	case len(order) == 0:
-		return unknown
-	case len(order) == 1 && of[unknown] == nil:
+		return Unknown
+	case len(order) == 1 && of[Unknown] == nil:
 		return order[0]
-	case of[unknown] != nil:
-		order = append(order, unknown)
+	case of[Unknown] != nil:
+		order = append(order, Unknown)
 	}
 	for i, who := range order {
 		order[i] = fmt.Sprintf("%s for %s", who, strings.Join(of[who], ", "))
 	}
 	return strings.Join(order, "; ")
+}
+
+// Repaired says what a repair was about: what differed on the link, and which files.
+func Repaired(res apply.Result) (out []string) {
+	if !res.Action.Change.Empty() {
+		out = Differences(res.Action)
+	}
+	for _, file := range res.Files {
+		out = append(out, "file: "+file+" was not as multinicd wrote it")
+	}
+	return out
 }
 
 // Differences says what a repair was about, as Verify would.

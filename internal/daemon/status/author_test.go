@@ -48,7 +48,7 @@ func TestItIsSaidForWhichOfTheChangesAnAuthorStands(t *testing.T) {
 			}
 		})
 	}
-	if got := Author(plan.Action{Link: &nic.Link{}, Change: nic.Change{Add: []netip.Prefix{a}}}, nil); got != unknown {
+	if got := Author(plan.Action{Link: &nic.Link{}, Change: nic.Change{Add: []netip.Prefix{a}}}, nil); got != Unknown {
 		t.Errorf("where nobody can be asked: %s", got)
 	}
 }

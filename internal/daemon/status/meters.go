@@ -28,7 +28,7 @@ type Meters struct {
 var (
 	changeResults = []string{"configured", "failed", "unsettled", "waiting"}
 	repairResults = []string{"done", "failed"}
-	repaired      = []string{"address", "conf", "mtu", "name", "other", "route", "rule", "up"} // fields of plan.Mismatch
+	repaired      = []string{"address", "conf", "file", "mtu", "name", "other", "route", "rule", "up"} // fields of plan.Mismatch, and our files
 )
 
 // bounds of the histograms, in seconds.
@@ -107,7 +107,14 @@ func (m *Meters) Repaired(res apply.Result, took time.Duration) {
 	} else if took >= 0 {
 		m.Repair.observe(took)
 	}
-	for _, field := range fields(res.Action) {
+	about := fields(res.Action)
+	if len(res.Files) > 0 {
+		if res.Action.Change.Empty() {
+			about = nil
+		}
+		about = append(about, "file")
+	}
+	for _, field := range about {
 		m.Repairs[field+" "+result]++
 	}
 }

@@ -66,6 +66,8 @@ multinicd_repairs_total{what="address",result="done"} 3
 multinicd_repairs_total{what="address",result="failed"} 0
 multinicd_repairs_total{what="conf",result="done"} 0
 multinicd_repairs_total{what="conf",result="failed"} 0
+multinicd_repairs_total{what="file",result="done"} 0
+multinicd_repairs_total{what="file",result="failed"} 0
 multinicd_repairs_total{what="mtu",result="done"} 0
 multinicd_repairs_total{what="mtu",result="failed"} 1
 multinicd_repairs_total{what="name",result="done"} 0

@@ -131,9 +131,23 @@ func editedFileIsPutBack(t *testing.T, k kind) {
 	n.must("sh", "-ec", "ip address add 192.168.100.77/24 dev multinic1; ip address add 192.168.100.99/24 dev multinic1")
 	const beside = "multinic1 up mtu 1500 192.168.100.10/24 192.168.100.77/24 192.168.100.99/24"
 	n.wantStays("the link beside addresses that somebody put there by hand", beside, sorted)
+	files := n.profiles()
 	n.must("sh", "-ec", edit("192.168.100.79")+"systemctl restart multinicd")
 	n.eventually("the files that have the address", "", edited)
 	n.wantStays("the link beside addresses that somebody put there by hand", beside, sorted)
+
+	// Nobody needs to start anything anew: a file that is edited, deleted or opened to all is put right as soon as that is seen, each time.
+	lasting := strings.Join(slices.DeleteFunc(strings.Fields(files), func(f string) bool { return !strings.HasPrefix(f, "/etc/") }), " ")
+	for _, by := range []string{edit("192.168.100.79"), "rm " + lasting, "chmod 0666 " + lasting} {
+		n.must("sh", "-ec", by)
+		n.eventually("the files after "+by, files, n.profiles)
+		n.eventually("the files that have the address", "", edited)
+		n.eventually("files that all may write", "", func() string {
+			return strings.TrimSpace(n.must("sh", "-c", "find "+lasting+" -perm /022"))
+		})
+	}
+	n.wantStays("the link beside addresses that somebody put there by hand", beside, sorted)
+	n.sameAgainDoesNothing("systemctl", "restart", "multinicd")
 	n.wantNICs("multinic1 Configured Configured")
 }
 
