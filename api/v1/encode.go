@@ -65,6 +65,9 @@ func (r Report) shortened(limit int) Report {
 	for i := range r.Interfaces {
 		n := &r.Interfaces[i]
 		n.Message = Printable(n.Message, limit)
+		if n.LastRepair != nil {
+			n.LastRepair = &Repair{n.LastRepair.Time, max(0, n.LastRepair.Count), Printable(n.LastRepair.Message, limit)}
+		}
 		n.fit()
 		if seen[n.MACAddress] {
 			n.MACAddress = NoMAC
@@ -102,6 +105,11 @@ func (n *InterfaceStatus) fit() {
 		n.LastConfigured = &utc
 		if !inYears(utc) {
 			n.LastConfigured = nil
+		}
+	}
+	if r := n.LastRepair; r != nil {
+		if r.Time = metav1.NewTime(r.Time.UTC()); !inYears(r.Time) {
+			n.LastRepair = nil
 		}
 	}
 }

@@ -282,13 +282,18 @@ type MultiNicNodeConfigStatus struct {
 // AtLevel is the status without the fields that the CRDs of a level do not have. Levels count as
 // those of reports do: 0.1.0 is level 0. The receiver is not changed.
 func (s MultiNicNodeConfigStatus) AtLevel(level int32) MultiNicNodeConfigStatus {
-	if level >= 1 {
+	if level >= ReportLevel {
 		return s
 	}
-	s.ReleasedAt, s.ReportLevel = nil, 0
+	if level < 1 {
+		s.ReleasedAt, s.ReportLevel = nil, 0
+	}
 	s.InterfaceStatuses = slices.Clone(s.InterfaceStatuses)
 	for i := range s.InterfaceStatuses {
-		s.InterfaceStatuses[i].Outcome = ""
+		n := &s.InterfaceStatuses[i]
+		if n.LastRepair = nil; level < 1 {
+			n.Outcome = ""
+		}
 	}
 	return s
 }
@@ -342,4 +347,26 @@ type InterfaceStatus struct {
 	// lastConfigured is when the NIC last became as wanted, by the node's clock.
 	// +optional
 	LastConfigured *metav1.Time `json:"lastConfigured,omitempty"`
+
+	// lastRepair is the last time that the node put back what somebody had changed on the NIC. If one
+	// repair follows another, the node says so up to ten minutes later.
+	// +optional
+	LastRepair *Repair `json:"lastRepair,omitempty"`
+}
+
+// Repair is one repair of a NIC that somebody had changed.
+type Repair struct {
+	// time is when the NIC was as wanted again, by the node's clock.
+	// +required
+	Time metav1.Time `json:"time"`
+
+	// count is how many repairs of the NIC the node remembers, this one included.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Count int32 `json:"count,omitempty"`
+
+	// message says what somebody had changed, and who it was, if the kernel tells.
+	// +optional
+	// +kubebuilder:validation:MaxLength=256
+	Message string `json:"message,omitempty"`
 }

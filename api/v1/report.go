@@ -20,11 +20,11 @@ const (
 	ReportSchema = "multinic.io/report/v1"
 
 	// ReportLevel is the newest addition to the schema that ParseReport knows. Level 0 is 0.1.0;
-	// level 1 added outcome.
+	// level 1 added outcome, and level 2 lastRepair.
 	//
 	// The bridge puts its own level into status.reportLevel. The node leaves out what a higher
 	// level added (AtLevel). So nodes and bridge can be upgraded, and taken back, in any order.
-	ReportLevel = 1
+	ReportLevel = 2
 
 	// MaxReportSize bounds a report in bytes.
 	MaxReportSize = 32 << 10
@@ -109,15 +109,18 @@ func (m Remark) IsNote() bool { return m.Reason == ReasonIdentityUnverified }
 // AtLevel is the report without the fields that were added above a level. 0.1.0 is level 0. A
 // bridge refuses a report with a field that it does not know.
 func (r Report) AtLevel(level int32) Report {
-	if level >= 1 {
+	if level >= ReportLevel {
 		return r
 	}
-	if r.Degraded != nil {
+	if r.Degraded != nil && level < 1 {
 		r.Degraded = &Remark{Reason: r.Degraded.Reason, Message: r.Degraded.Message}
 	}
 	r.Interfaces = append([]InterfaceStatus{}, r.Interfaces...)
 	for i := range r.Interfaces {
-		r.Interfaces[i].Outcome = ""
+		n := &r.Interfaces[i]
+		if n.LastRepair = nil; level < 1 {
+			n.Outcome = ""
+		}
 	}
 	return r
 }
@@ -245,6 +248,14 @@ func checkInterface(path string, n InterfaceStatus) error {
 	}
 	if err := checkText(path+".name", n.Name, 0, maxName); err != nil {
 		return err
+	}
+	if r := n.LastRepair; r != nil {
+		if !inYears(r.Time) || r.Count < 0 {
+			return refuse("%s.lastRepair is not in the years 1970 to 9999, or counts below 0", path)
+		}
+		if err := checkText(path+".lastRepair.message", r.Message, 0, MaxMessage); err != nil {
+			return err
+		}
 	}
 	return checkText(path+".message", n.Message, 0, MaxMessage)
 }

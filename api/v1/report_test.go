@@ -21,6 +21,7 @@ func goodReport() Report {
 		Interfaces: []InterfaceStatus{{
 			ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: StateConfigured, Reason: ReasonConfigured,
 			Message: "Interface configured successfully", Address: "192.168.100.10/24", MTU: 1500, LastConfigured: &at,
+			LastRepair: &Repair{Time: at, Count: 3, Message: "mtu: want 1500, have 1300 (by unknown)"},
 		}},
 	}
 }
@@ -69,6 +70,23 @@ func TestEncodeMakesMessagesFit(t *testing.T) {
 	}
 	if len(r.Interfaces[0].Message) != 1200 {
 		t.Error("Encode changed its receiver")
+	}
+}
+
+// A bridge, or CRDs, of an older version get what they know, and no more.
+func TestAnOlderLevelHasNoNewerFields(t *testing.T) {
+	r := goodReport()
+	r.Interfaces[0].Outcome = OutcomeRolledBack
+	s := MultiNicNodeConfigStatus{ReportLevel: ReportLevel, InterfaceStatuses: r.Interfaces}
+	for level, want := range []string{"false false", "true false", "true true", "true true"} {
+		for what, row := range map[string]InterfaceStatus{"report": r.AtLevel(int32(level)).Interfaces[0], "status": s.AtLevel(int32(level)).InterfaceStatuses[0]} {
+			if got := fmt.Sprint(row.Outcome != "", row.LastRepair != nil); got != want {
+				t.Errorf("level %d of a %s: outcome and lastRepair are there: %s, want %s", level, what, got, want)
+			}
+		}
+	}
+	if r.Interfaces[0].LastRepair == nil || r.Interfaces[0].Outcome == "" {
+		t.Error("the receiver was changed")
 	}
 }
 

@@ -23,8 +23,8 @@ func fleetCommand() *cli.Command {
 		Usage: "list all nodes: state, reason, age, drift, version, credential",
 		Description: "REPORTED is since the bridge last took something new over from the node, LEASE since the node renewed its Lease,\n" +
 			"CREDENTIAL since its identity was made; the tokens of that live for an hour each. DRIFT names the NICs that are not as\n" +
-			"wanted now, since somebody changed them: another writer keeps doing so, or they are being put back. What was put back\n" +
-			"leaves nothing there: the node's log and its metric multinicd_repairs_total tell of it.\n" +
+			"wanted now, since somebody changed them: another writer keeps doing so, or they are being put back. If all are as\n" +
+			"wanted, it says how long ago the last one was put back within a day; what that was stands in the output of node NAME.\n" +
 			"A node whose object is gone is listed, without state, until the bridge has taken its last report over: \"no object\",\n" +
 			"and whether it has said to keep its NICs or to have given them back. --selector and --not-ready leave it out.\n" +
 			"--web serves the same as a page in a browser of this machine, with your own rights, until ctrl-c (docs/fleet.md).",

@@ -68,6 +68,9 @@ type own struct {
 	blinds  int            // passes in a row that could not see the machine
 	unseen  error          // why the last pass could not; nil: it could, or did not have to
 	given   []status.Given // by the last pass
+
+	repairs map[nic.MAC]status.Repair // the last of each NIC
+	told    time.Time                 // when a report last told of nothing but repairs
 }
 
 // Run serves until ctx is done; a change under way is finished or rolled back first.

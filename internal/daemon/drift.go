@@ -51,6 +51,7 @@ func (d *Daemon) drifted(f *pace.Fight, res apply.Result) {
 	log := d.Log.With("node", d.Node, "nic", a.NIC.Name, "mac", a.NIC.MAC, "change", about, "by", by, "outcome", res.Outcome)
 	if res.Err == nil {
 		log.Info("put back what somebody changed")
+		d.noteRepair(a.NIC.MAC, about+" (by "+by+")")
 	} else {
 		log.Info("what somebody changed is not put back yet")
 	}

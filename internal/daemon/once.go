@@ -9,6 +9,7 @@ import (
 	"multinicd/internal/daemon/outbox"
 	"multinicd/internal/daemon/pace"
 	"multinicd/internal/daemon/status"
+	"multinicd/nic"
 )
 
 // Once does a single pass for wish and gives what came of each NIC. It is what `multinicd apply`
@@ -38,7 +39,7 @@ func (d *Daemon) setUp() {
 	d.made.Do(func() {
 		d.commands = make(chan command)
 		d.state.down = map[string]status.Part{}
-		d.own.pace = pace.New()
+		d.own.pace, d.own.repairs = pace.New(), map[nic.MAC]status.Repair{}
 		d.own.between.done = map[string]time.Time{}
 		d.reports = outbox.New(d.Reporter, store{d.Files, d.Dir}.saveReport, d.Log)
 	})

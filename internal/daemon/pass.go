@@ -78,6 +78,7 @@ func (d *Daemon) act(ctx context.Context, wish asked.Wish, desired asked.Desired
 		results, _ = d.carryOut(ctx, desired, p)
 	}
 	d.own.pace.Keep(p.Actions)
+	d.keepRepairs(p.Actions)
 	d.own.blinds = 0
 	d.partUp(partLook)
 	d.own.given = append(d.own.given, status.GivenBack(d.withHalfway(results))...)

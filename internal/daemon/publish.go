@@ -48,7 +48,7 @@ func (d *Daemon) whoAmI(s status.Node) status.Node {
 
 // known is what tells how the NICs are.
 func (d *Daemon) known() status.Known {
-	k := status.Known{Record: d.Applier.Record(), Pace: d.own.pace, Namer: d.Namer}
+	k := status.Known{Record: d.Applier.Record(), Pace: d.own.pace, Repairs: d.own.repairs, Namer: d.Namer}
 	for _, h := range d.Applier.Halfway() {
 		k.Halfway = append(k.Halfway, h.NIC.MAC)
 	}

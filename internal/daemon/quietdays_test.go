@@ -153,8 +153,8 @@ var blockedDays = map[string]day{
 
 // foughtDays follow a fight about a NIC, or are in the midst of one.
 var foughtDays = map[string]day{
-	"a fight has ended":               {nil, (*world).fought, calm{}},
-	"a fight goes on":                 {nil, func(w *world) { w.fought(); w.fight.Store(true) }, calm{looks: 180, lines: 300}},
+	"a fight has ended": {nil, (*world).fought, calm{}},
+	"a fight goes on":   {nil, func(w *world) { w.fought(); w.fight.Store(true) }, calm{looks: 180, lines: 300}},
 	"somebody has edited a file": {nil, func(w *world) {
 		w.tell(asked.Wish{Object: object("u1", 1, cidr1)})
 		w.edit([]byte("network: {}\n"))

@@ -38,6 +38,7 @@ func (d *Daemon) finish(ctx context.Context, wish asked.Wish, desired asked.Desi
 	}
 	if report, ok := d.report(wish, s); ok {
 		d.date(&report, s.NICs)
+		d.tellRepairs(&report, s.NICs, wish.ReportLevel)
 		d.own.between.held = &report
 		if !d.own.serves || !d.own.between.waits(s.NICs, d.now()) {
 			d.endBetween()
@@ -222,6 +223,9 @@ func (d *Daemon) date(r *v1.Report, nics []status.NIC) {
 		}
 		if at, ok := d.own.between.done[is.MACAddress]; ok {
 			when = metav1.Time{Time: at.UTC().Truncate(time.Second)}
+		}
+		if k >= 0 && nics[k].LastRepair != nil && nics[k].LastRepair.At.After(when.Time) { // of which no report has told yet
+			when = metav1.Time{Time: nics[k].LastRepair.At}
 		}
 		is.LastConfigured = &when
 		if k >= 0 {

@@ -27,6 +27,13 @@ func TestTheScreensOfStatus(t *testing.T) {
 			w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "2001:db8:1:2:3:4:5:6/64")})
 			w.fightFor(1000e9)
 		},
+		"put-back": func(w *world) {
+			w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.3.1/24")})
+			w.lost.Store(true)
+			w.wake <- struct{}{}
+			sleep(1e9)
+			w.edit(nil)
+		},
 		"a-change-fails": func(w *world) {
 			w.tell(asked.Wish{Object: object("u1", 1, "192.0.2.1/24", "192.0.3.1/24")})
 			w.machine.FailFrom = w.machine.Ops + 1

@@ -34,7 +34,7 @@ type world struct {
 	daemon  *Daemon
 
 	wake    chan<- struct{}
-	edited  func() // tells that somebody has changed a file
+	edited  func()    // tells that somebody has changed a file
 	due     time.Time // for Ready
 	ready   bool
 	deaf    chan error // ends the watch of the kernel

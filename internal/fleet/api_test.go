@@ -60,10 +60,13 @@ func TestTheScreensOfANode(t *testing.T) {
 	name := webtest.NodeName(13)
 	api.Put(webtest.Event(name, "a", "Normal", "Settled", "all NICs are as wanted", noon.Add(-time.Hour)), webtest.Event(name, "b", "Warning", "NameTaken", "another link is called multinic2", noon.Add(-5*time.Minute)),
 		webtest.Event(webtest.NodeName(1), "c", "Warning", "NameTaken", "of another node", noon))
-	for file, node := range map[string]string{"node-that-failed": name, "node-that-is-well": webtest.NodeName(1)} {
+	for file, node := range map[string]string{"node-that-failed": name, "node-that-is-well": webtest.NodeName(1), "node-that-was-put-right": webtest.NodeName(1)} {
 		d, missing, err := web.Look(t.Context(), c, node)
 		if err != nil || len(missing) > 0 || !d.Known {
 			t.Fatalf("%s: %v %v", node, missing, err)
+		}
+		if file == "node-that-was-put-right" {
+			d.Interfaces[0].Repair = &web.Repair{At: noon.Add(-3 * time.Minute).Unix(), Count: 2, About: "mtu: want 1450, have 1300 (by unknown)"}
 		}
 		hosttest.Screens(t, file, got, func(p layout.Page) string { return NodeScreen(d, missing, p, noon) })
 		delete(got, file+".80-v.txt")

@@ -43,7 +43,7 @@ func NodeScreen(d web.Detail, missing []string, p layout.Page, now time.Time) st
 	if d.Message != "" {
 		b.WriteString(p.Item(2, d.Message))
 	}
-	b.WriteString(nodeNICs(d.Interfaces, p) + nodeConditions(d.Conditions, d.Message, p, now) + nodeEvents(d.Events, p, now))
+	b.WriteString(nodeNICs(d.Interfaces, p, now) + nodeConditions(d.Conditions, d.Message, p, now) + nodeEvents(d.Events, p, now))
 	facts := slices.Concat(d.Facts, d.Rollout, d.Token)
 	if len(facts) > 0 {
 		b.WriteString("\n")
@@ -69,7 +69,7 @@ func ago(at int64, now time.Time) string {
 	return age(&t, now) + " ago"
 }
 
-func nodeNICs(nics []web.NIC, p layout.Page) string {
+func nodeNICs(nics []web.NIC, p layout.Page, now time.Time) string {
 	if len(nics) == 0 {
 		return ""
 	}
@@ -89,6 +89,13 @@ func nodeNICs(nics []web.NIC, p layout.Page) string {
 	b.WriteString("\n" + layout.Faint(lines[0]) + "\n")
 	for i, n := range sorted {
 		b.WriteString(lines[i+1] + "\n")
+		if r := n.Repair; r != nil && n.Reason != v1.ReasonDriftFighting {
+			count := ""
+			if r.Count > 1 {
+				count = fmt.Sprintf(" (repair %d)", r.Count)
+			}
+			b.WriteString(p.Item(2, "put back "+ago(r.At, now)+count+": "+r.About))
+		}
 		if n.State == string(v1.StateConfigured) && !n.Drifts {
 			continue
 		}

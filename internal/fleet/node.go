@@ -12,6 +12,7 @@ package fleet
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	v1 "multinicd/api/v1"
@@ -30,6 +31,9 @@ type Node struct {
 	Released   int64    `json:"releasedGeneration,omitempty"`
 	// Drift names the NICs that another writer fights over, and those that are not as wanted.
 	Drift []string `json:"drift,omitempty"`
+	// LastRepair is when the node last put back what somebody had changed on one of its NICs; nil:
+	// none is known.
+	LastRepair *time.Time `json:"lastRepair,omitempty"`
 	// Degraded is the reason for which a person should look. Empty means that there is none.
 	Degraded string `json:"degraded,omitempty"`
 	Version  string `json:"version,omitempty"`  // of multinicd, as it last reported
@@ -63,11 +67,23 @@ func describe(o *v1.MultiNicNodeConfig) Node {
 		if o.Drifting(i) {
 			n.Drift = append(n.Drift, i.Name)
 		}
+		if r := i.LastRepair; r != nil && (n.LastRepair == nil || r.Time.After(*n.LastRepair)) {
+			n.LastRepair = &r.Time.Time
+		}
 	}
 	if s.LastProcessed != nil {
 		n.Changed = &s.LastProcessed.Time
 	}
 	return n
+}
+
+// driftText names the NICs that are not as wanted now. Where all are, it says when the last one was put
+// back, if that was within a day.
+func (n Node) driftText(now time.Time) string {
+	if len(n.Drift) == 0 && n.LastRepair != nil && now.Sub(*n.LastRepair) < 24*time.Hour {
+		return age(n.LastRepair, now) + " ago"
+	}
+	return strings.Join(n.Drift, ",")
 }
 
 func timeIn(times map[string]time.Time, name string) *time.Time {

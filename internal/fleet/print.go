@@ -59,7 +59,7 @@ func table(out io.Writer, nodes []Node, wide bool, now time.Time) error {
 	}
 	fmt.Fprintln(w, strings.Join(header, "\t"))
 	for _, n := range nodes {
-		row := []string{n.Node, n.stateText(), n.Ready, n.Reason, n.nicsText(), age(n.Changed, now), strings.Join(n.Drift, ","), n.Version, age(n.Credential, now)}
+		row := []string{n.Node, n.stateText(), n.Ready, n.Reason, n.nicsText(), age(n.Changed, now), n.driftText(now), n.Version, age(n.Credential, now)}
 		if wide {
 			generation := fmt.Sprint(n.Generation)
 			if n.Observed != n.Generation {

@@ -109,7 +109,7 @@ func fitting(nodes []Node, width int, now time.Time) []string {
 		}
 		return 9 // an empty column is the first to go
 	}
-	drift := func(n Node) string { return strings.Join(n.Drift, ",") }
+	drift := func(n Node) string { return n.driftText(now) }
 	columns := []column{
 		{"NODE", func(n Node) string { return n.Node }, 0},
 		{"STATE", func(n Node) string { return n.shownState() }, 0},

@@ -48,6 +48,9 @@ func TestTheScreensOfTheFleet(t *testing.T) {
 		r.Interfaces[1].Status, r.Interfaces[1].Reason, r.Interfaces[1].Outcome = v1.StateFailed, v1.ReasonAddressInUse, v1.OutcomeRefused
 		r.Interfaces[1].Message = "192.0.2.11 is used by 02:00:00:00:09:09; the NIC stays as it is: 192.168.200.10/24; choose another address"
 	}
+	repaired := func(r *v1.Report) {
+		r.Interfaces[1].LastRepair = &v1.Repair{Time: metav1.NewTime(noon.Add(-3 * time.Minute)), Count: 2, Message: "address: want 192.0.2.11/24, have absent (by ip (process 7, user root))"}
+	}
 	fought := func(r *v1.Report) {
 		r.Interfaces[0].Status, r.Interfaces[0].Reason = v1.StateInProgress, v1.ReasonDriftFighting
 		r.Degraded = &v1.Remark{Reason: v1.ReasonDriftFighting, Message: "another writer"}
@@ -56,6 +59,7 @@ func TestTheScreensOfTheFleet(t *testing.T) {
 	for name, nodes := range map[string][]Node{
 		"all-well": {told(t, "worker-node-01", well), told(t, "worker-node-02", well)},
 		"none":     {},
+		"put-back": {told(t, "worker-node-01", well), told(t, "worker-node-02", repaired)},
 		"some-are-not": {told(t, "worker-node-01", well), told(t, "worker-node-02", broken), told(t, "worker-node-03", nil), told(t, "worker-node-04", fought),
 			{Node: "worker-node-05", NoObject: true, Reason: "Retained", Message: "no object; 2 NICs kept", Version: "1.2.3"}},
 		"long-names": {told(t, "ip-10-20-30-40.ap-northeast-2.compute.internal", broken)},

@@ -46,6 +46,14 @@ type NIC struct {
 	Advice  string   `json:"advice,omitempty"` // of docs/reasons.md
 	Since   int64    `json:"since,omitempty"`  // when it last became as wanted
 	Drifts  bool     `json:"drifts,omitempty"`
+	Repair  *Repair  `json:"repair,omitempty"` // the last one; nil: none is known
+}
+
+// Repair is the last time that somebody's change of a NIC was put back.
+type Repair struct {
+	At    int64  `json:"at"`
+	Count int32  `json:"count,omitempty"` // of those that the node remembers
+	About string `json:"about,omitempty"`
 }
 
 // Condition of the object.
@@ -212,6 +220,9 @@ func nicOf(s v1.InterfaceStatus) NIC {
 	}
 	if s.LastConfigured != nil {
 		n.Since = at(s.LastConfigured.Time)
+	}
+	if r := s.LastRepair; r != nil {
+		n.Repair = &Repair{at(r.Time.Time), r.Count, line(r.Message)}
 	}
 	return n
 }

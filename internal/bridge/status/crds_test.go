@@ -122,8 +122,8 @@ func TestStatusesAreWrittenAlsoIntoOlderCRDs(t *testing.T) {
 	server.older = false
 	look("the CRDs are renewed, which nobody knows yet", "Failed", 0, 0, crdsRetry)
 	now = now.Add(crdsRetry)
-	look("and a minute later all is said", "Failed", 1, 1, 0)
-	look("and once", "Failed", 1, 0, 0)
+	look("and a minute later all is said", "Failed", v1.ReportLevel, 1, 0)
+	look("and once", "Failed", v1.ReportLevel, 0, 0)
 	outdated(0)
 	var got []string
 	for len(told.Events) > 0 {
@@ -143,6 +143,6 @@ func TestStatusesAreWrittenAlsoIntoOlderCRDs(t *testing.T) {
 		if !errors.As(err, &status) {
 			t.Errorf("after %d answers of trouble: %v", trouble, err)
 		}
-		look("it is over", []string{"Configured", "Failed"}[trouble-1], 1, 1, 0)
+		look("it is over", []string{"Configured", "Failed"}[trouble-1], v1.ReportLevel, 1, 0)
 	}
 }

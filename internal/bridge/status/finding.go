@@ -114,7 +114,7 @@ func underway(obj *v1.MultiNicNodeConfig) finding {
 		f.nics[i].Status, f.nics[i].Reason = v1.StateInProgress, v1.ReasonApplying
 		for _, before := range obj.Status.InterfaceStatuses {
 			if before.MACAddress == f.nics[i].MACAddress {
-				f.nics[i].LastConfigured = before.LastConfigured
+				f.nics[i].LastConfigured, f.nics[i].LastRepair = before.LastConfigured, before.LastRepair
 			}
 		}
 	}

@@ -28,10 +28,12 @@ type NIC struct {
 	Have           *View     `json:"have,omitempty"`       // nil: no such link
 	Difference     []string  `json:"difference,omitempty"` // empty: as wanted
 	LastConfigured time.Time `json:"lastConfigured,omitzero"`
-	Backend        string    `json:"backend,omitempty"`  // by which it is configured
-	Evidence       []string  `json:"evidence,omitempty"` // why by that one
-	From           string    `json:"from,omitempty"`     // whose configuration it took over, and how we know
-	Claimed        string    `json:"claimed,omitempty"`  // who else has a configuration for it, of which From says nothing
+	// LastRepair is the last time that somebody's change was put back; nil: none is remembered.
+	LastRepair *Repair  `json:"lastRepair,omitempty"`
+	Backend    string   `json:"backend,omitempty"`  // by which it is configured
+	Evidence   []string `json:"evidence,omitempty"` // why by that one
+	From       string   `json:"from,omitempty"`     // whose configuration it took over, and how we know
+	Claimed    string   `json:"claimed,omitempty"`  // who else has a configuration for it, of which From says nothing
 	// Outcome is what this pass did; empty where nothing was to be done.
 	Outcome apply.Outcome `json:"outcome,omitempty"`
 	// NextTry is when a change that failed is tried again by itself at the latest; zero: nothing
@@ -43,6 +45,13 @@ type NIC struct {
 	// says what has become of it.
 	Between bool   `json:"-"`
 	address string // the one that a report has of it; empty: none
+}
+
+// Repair is one repair of a NIC.
+type Repair struct {
+	At    time.Time `json:"at"`
+	Count int       `json:"count"` // of those that are remembered, this one included
+	About string    `json:"about"` // what differed, and by whom
 }
 
 // View is one side of the comparison.
@@ -60,6 +69,7 @@ type Known struct {
 	Record  plan.Record
 	Halfway []nic.MAC // NICs that a change left half way
 	Pace    pace.NICs
+	Repairs map[nic.MAC]Repair // the last of each NIC
 	// Namer says why a link will not be called want with the next boot either, and what to do; "": it
 	// will. nil: nobody can say.
 	Namer func(l nic.Link, want string) string
@@ -102,6 +112,9 @@ func one(r apply.Result, m *plan.View, k Known) NIC {
 	owned, _ := k.Record.Find(c.MAC)
 	if owned.Applied {
 		out.Backend, out.Evidence, out.From = owned.Backend, owned.Evidence, owned.From
+	}
+	if r, known := k.Repairs[c.MAC]; known {
+		out.LastRepair = &r
 	}
 	link := findLink(m, c.MAC)
 	if link != nil {

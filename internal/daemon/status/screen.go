@@ -147,6 +147,13 @@ func (n NIC) details(p layout.Page, usual string) string {
 	if !n.NextTry.IsZero() {
 		say("tried again at %s, or when the object changes", n.NextTry.UTC().Format(time.RFC3339))
 	}
+	if r := n.LastRepair; r != nil && n.Reason != v1.ReasonDriftFighting { // which says so already
+		times := ""
+		if r.Count > 1 {
+			times = fmt.Sprintf(" (repair %d)", r.Count)
+		}
+		say("put back at %s%s: %s", r.At.UTC().Format(time.RFC3339), times, r.About)
+	}
 	if n.Have != nil && n.Have.Link != n.Name && message == "" {
 		say("called %s now", n.Have.Link)
 	}

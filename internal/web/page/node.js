@@ -35,7 +35,8 @@ function nic(n) {
     el("td", {}, el("div", {}, n.name || "–"), el("div", { className: "mono soft" }, n.mac)),
     el("td", {}, ...(n.wanted ? (n.wanted.length ? lines(n.wanted, "mono") : [el("span", { className: "soft" }, "name only")]) : [el("span", { className: "soft" }, "not wanted any more")])),
     el("td", {}, ...(n.there ? there(n) : [el("span", { className: "soft" }, "nothing reported")])),
-    el("td", {}, el("span", { className: stateClass(n.state) }, n.state || "not reported"), ...(n.since ? [el("div", { className: "soft" }, "since ", time(n.since))] : [])),
+    el("td", {}, el("span", { className: stateClass(n.state) }, n.state || "not reported"), ...(n.since ? [el("div", { className: "soft" }, "since ", time(n.since))] : []),
+      ...(n.repair ? [el("div", { className: "soft" }, "put back ", time(n.repair.at), n.repair.about ? ": " + n.repair.about : "")] : [])),
     el("td", {}, ...why));
 }
 
