@@ -2,6 +2,7 @@ package plan
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"multinicd/nic"
@@ -39,6 +40,18 @@ func (p *planner) virtual(c nic.Config) *Refusal {
 		}
 	}
 	return nil
+}
+
+// instead says of a NIC that is waited for whose id it has got: that NIC works no more, and the
+// object may name another MAC by mistake. It is "" where no other NIC had the id in this boot.
+func (p *planner) instead(c nic.Config) string {
+	for _, o := range p.record.NICs {
+		wanted := slices.ContainsFunc(p.asked, func(a nic.Config) bool { return a.MAC == o.MAC }) || slices.Contains(p.hold, o.MAC)
+		if o.MAC != c.MAC && o.Config.ID == c.ID && !wanted {
+			return fmt.Sprintf("; the NIC that was %s, %s, is released, since the object names another MAC", o.Config.Name, o.MAC)
+		}
+	}
+	return ""
 }
 
 // borrowers are the kinds of link that take the MAC of one of their members.

@@ -135,10 +135,10 @@ func (p *planner) configure(c nic.Config) Action {
 			return r.action(c, nil)
 		}
 		if slices.Contains(p.view.Elsewhere, c.MAC) {
-			return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC, Message: elsewhere(c.MAC) + "; it is configured as soon as it comes back"}
+			return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC, Message: elsewhere(c.MAC) + "; it is configured as soon as it comes back" + p.instead(c)}
 		}
 		return Action{Kind: Wait, NIC: c, Reason: WaitingForNIC,
-			Message: fmt.Sprintf("no NIC with MAC %s is plugged in; it is configured as soon as it appears", c.MAC)}
+			Message: fmt.Sprintf("no NIC with MAC %s is plugged in; it is configured as soon as it appears", c.MAC) + p.instead(c)}
 	}
 	owned, known := p.record.Find(c.MAC)
 	if r := p.guard(*link); r != nil {

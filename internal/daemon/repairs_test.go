@@ -91,3 +91,30 @@ func TestABridgeThatDoesNotReadRepairsIsToldOfNone(t *testing.T) {
 		}
 	})
 }
+
+// A wrong MAC in the object gives the working NIC back: whoever looks why it waits is told so, before it is done, then, and ever after.
+func TestANICThatIsReleasedForAnotherMACIsSpokenOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		defer w.start()()
+		w.told(object("u1", 1, cidr1))
+		w.told(spoiled(object("u1", 2, cidr1), func(n *v1.Interface) { n.MACAddress = "02:00:00:00:01:09" }))
+		const want = "no NIC with MAC 02:00:00:00:01:09 is plugged in; it is configured as soon as it appears; " +
+			"the NIC that was multinic1, 02:00:00:00:01:01, is released, since the object names another MAC"
+		for _, when := range []string{"at once", "an hour later"} {
+			if n := w.daemon.Status().NICs; len(n) != 1 || n[0].Message != want {
+				t.Errorf("%s the status has %+v", when, n)
+			}
+			if r := w.lastReport().Interfaces; len(r) != 1 || r[0].Message != want {
+				t.Errorf("%s the report has %+v", when, r)
+			}
+			sleep(time.Hour)
+		}
+		w.told(object("u1", 3, cidr1))
+		w.want("multinic1 192.0.2.1/24")
+		w.told(object("u1", 4, cidr1, cidr2, "192.0.3.1/24"))
+		if n := w.daemon.Status().NICs; len(n) != 3 || strings.Contains(n[2].Message, "released") {
+			t.Errorf("a third NIC that waits: %+v", n)
+		}
+	})
+}
