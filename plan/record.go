@@ -3,6 +3,7 @@ package plan
 import (
 	"net/netip"
 	"slices"
+	"strings"
 
 	"multinicd/nic"
 )
@@ -39,6 +40,16 @@ type Found struct {
 	Name string
 	MTU  int
 	Up   bool
+}
+
+// FoundThen is what From says, for whoever reads it later: what was found is of the time when the NIC
+// was taken over, and may be another by now.
+func FoundThen(from string) string {
+	whose, evidence, cut := strings.Cut(from, ": ")
+	if !cut {
+		return from
+	}
+	return whose + ", found then: " + evidence
 }
 
 // Retired is one address, one route or one rule that must not come back. Exactly one of them is

@@ -42,7 +42,7 @@ func owners(f Facts) (out []Finding) {
 		case own != nil:
 			one.Evidence = "multinicd, as " + own.Config.Name
 			if own.From != "" {
-				one.Evidence += ", " + own.From
+				one.Evidence += ", " + plan.FoundThen(own.From)
 			}
 			if l.Claim != nil {
 				out = append(out, Finding{"claimed-too", Info, l.Name, fmt.Sprintf("%s has a configuration for it too: %s; multinicd's counts before it, also at the next boot", l.Claim.Owner, l.Claim.Evidence), ""})

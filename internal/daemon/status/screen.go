@@ -69,7 +69,7 @@ func (s Node) about(p layout.Page) string {
 	if s.NodeEvidence != "" {
 		b.WriteString(p.Item(0, fmt.Sprintf("node %s (%s)", s.Node, s.NodeEvidence)))
 	}
-	b.WriteString(p.Item(0, fmt.Sprintf("backend %s (%s)", cmp.Or(s.Backend, "none"), strings.Join(s.Evidence, "; "))))
+	b.WriteString(p.Item(0, fmt.Sprintf("backend %s (seen at the start of the service: %s)", cmp.Or(s.Backend, "none"), strings.Join(s.Evidence, "; "))))
 	if s.Credential != nil {
 		b.WriteString(p.Item(0, s.Credential.String()))
 	}
@@ -169,13 +169,13 @@ func (n NIC) details(p layout.Page, usual string) string {
 	if !n.LastConfigured.IsZero() {
 		say("configured at %s", n.LastConfigured.UTC().Format(time.RFC3339))
 	}
-	for _, why := range []string{n.From, n.Claimed} {
+	for _, why := range []string{plan.FoundThen(n.From), n.Claimed} {
 		if why != "" {
 			say("%s", why)
 		}
 	}
 	if n.Backend != "" && (n.Backend != usual || len(n.Evidence) > 0) {
-		say("backend %s (%s)", n.Backend, strings.Join(n.Evidence, "; "))
+		say("backend %s (seen when it was chosen: %s)", n.Backend, strings.Join(n.Evidence, "; "))
 	}
 	return b.String()
 }
