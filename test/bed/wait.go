@@ -15,6 +15,11 @@ const Patience = 2 * time.Minute
 // renewals is how many times patience begins anew while the text goes on to change: of 64 NICs one after the other gets ready.
 const renewals = 3
 
+// Rest is the pause behind a look that began at looked: at least so long, and twice as long as the look took, but no longer than two seconds.
+func Rest(least time.Duration, looked time.Time) time.Duration {
+	return max(least, min(2*time.Since(looked), 2*time.Second))
+}
+
 // Eventually waits until a text is as wanted; what names the text in the message of a test that has waited in vain. Eventually looks less
 // often the longer it waits: after 10 ms at first, every 150 ms at last, since each look takes something of the machine from what is
 // waited for.
@@ -26,7 +31,9 @@ func Eventually(t testing.TB, what, want string, get func() string) {
 	}
 	begun, last, since := time.Now(), "", time.Now()
 	for wait := 10 * time.Millisecond; ; wait = min(wait*5/4, 150*time.Millisecond) {
+		looked := time.Now()
 		got := get()
+		pause := Rest(wait, looked)
 		if got == want {
 			return
 		}
@@ -41,7 +48,7 @@ func Eventually(t testing.TB, what, want string, get func() string) {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(wait):
+		case <-time.After(pause):
 		}
 	}
 }

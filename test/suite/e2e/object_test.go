@@ -126,9 +126,10 @@ func (n *node) settles(what string, get func() string) string {
 func (n *node) still(what string, get func() string, right func(got, before string) bool, want string) string {
 	n.t.Helper()
 	const still = 1500 * time.Millisecond
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(bed.Patience)
 	since, before := time.Time{}, ""
 	for {
+		looked := time.Now()
 		got, now := get(), time.Now()
 		switch {
 		case !right(got, before) && now.After(deadline):
@@ -144,7 +145,7 @@ func (n *node) still(what string, get func() string, right func(got, before stri
 		select {
 		case <-n.t.Context().Done():
 			n.t.Fatal(n.t.Context().Err())
-		case <-time.After(50 * time.Millisecond):
+		case <-time.After(bed.Rest(50*time.Millisecond, looked)):
 		}
 	}
 }

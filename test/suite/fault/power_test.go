@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"multinicd/test/bed"
 )
 
 // persistent leaves out what no boot keeps: the files below /run, which networkd's generator makes at each boot.
@@ -15,8 +17,9 @@ func persistent(text string) string {
 // boots waits until the host that has just booted, without multinicd, is as before or as wanted.
 func (n *node) boots(before, wanted string) string {
 	n.t.Helper()
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(bed.Patience)
 	for {
+		looked := time.Now()
 		switch got := persistent(n.text()); {
 		case got == before:
 			return asBefore
@@ -26,7 +29,7 @@ func (n *node) boots(before, wanted string) string {
 			n.t.Errorf("the host boots as\n%s\nbefore it was\n%s\nwanted is\n%s", got, before, wanted)
 			return "between"
 		}
-		time.Sleep(50 * time.Millisecond) // and looks again
+		time.Sleep(bed.Rest(50*time.Millisecond, looked)) // and looks again
 	}
 }
 
