@@ -59,16 +59,19 @@ demo-openstack: ## the same with Keystone and Neutron beside it: a port is made,
 	GOGC=$${GOGC:-400} $(MAKE) --no-print-directory build
 	CGO_ENABLED=0 $(GO) run -trimpath ./test/cmd/demo openstack
 
-# The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/
-# the longest begin; three at a time, since they wait more than they compute. A virtual machine has the processor before the others, else it takes ten minutes
-# to boot. One of the long ones watches a node for an hour.
+# The suites that need a processor each, of a virtual machine and of Neutron in Python: beside others they take so long that parts of them give up.
+ALONE = multinicd/test/suite/vm multinicd/test/suite/openstack
+
+# The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/ the longest begin; two at a
+# time, each with two tests at once: with more, hosts that boot keep everything else waiting. One of the long ones watches a node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; on two cores half an hour, from nothing about an hour)
 	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm browser
 	$(MAKE) --no-print-directory lint check-generate
 	$(MAKE) --no-print-directory unit
 	$(MAKE) --no-print-directory build
-	$(GO) test $(TEST) -p 3 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/openstack ./test/suite/fault ./test/suite/packages ./test/suite/vm ./test/...
+	$(GO) test $(TEST) -p 2 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages $(filter-out $(ALONE),$(shell $(GO) list ./test/...))
+	$(GO) test $(TEST) -p 2 -timeout $(if $(MULTINIC_LONG),120m,60m) $(ALONE)
 
 .PHONY: test-all
 test-all: ## and the long ones: 1,000 random sequences, the packaged daemon on Debian 12, 13 and testing

@@ -111,11 +111,11 @@ func (n *node) theDoctorLooks(k kind) {
 	mode := "644" // there is no secret in an ifcfg file
 	if k.backend != survey.Ifcfg {
 		mode = "600"
-		rows = append(rows, row{"chmod 644 " + file, 1, "chmod go= " + file})
+		rows = append(rows, row{"systemctl stop multinicd; chmod 644 " + file, 1, "chmod go= " + file}) // the service would put it right within a second
 	}
 	if k.flavour == testhost.Networkd { // which runs as a user of its own
 		const dropin = "/etc/systemd/networkd.conf.d/10-x.conf"
-		rows = append(rows, row{"chmod 600 " + file + "; mkdir -p /etc/systemd/networkd.conf.d; umask 77; printf '[Network]\nManageForeignRoutes=no\n' >" + dropin, 0, "chmod a+r " + dropin},
+		rows = append(rows, row{"chmod 600 " + file + "; systemctl start multinicd; mkdir -p /etc/systemd/networkd.conf.d; umask 77; printf '[Network]\nManageForeignRoutes=no\n' >" + dropin, 0, "chmod a+r " + dropin},
 			row{"chmod a+r " + dropin, 0, "networkd was started before that was written"}, row{"rm " + dropin, 0, "link-owner"})
 	}
 	rows = append(rows, row{"chmod " + mode + " " + file + "; systemctl stop multinicd", 0, "daemon-down"}, row{"systemctl start multinicd", 0, "link-owner"})

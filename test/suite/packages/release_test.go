@@ -164,8 +164,8 @@ func TestAReleaseIsWhatTheVerifyPageSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := bytes.Count(listed, []byte("\n")); got != 7 {
-		t.Errorf("the release has %d files, want a deb, an rpm, two images with their bills, and the chart:\n%s", got, listed)
+	if got := bytes.Count(listed, []byte("\n")); got != 9 {
+		t.Errorf("the release has %d files, want a deb, an rpm, two images with their bills, the chart, and the plugin with its manifest:\n%s", got, listed)
 	}
 }
 

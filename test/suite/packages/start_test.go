@@ -51,13 +51,13 @@ func TestTheFirstStepsOnOneMachineAndWhatGoesWrong(t *testing.T) {
 	}
 	n.waitStatus("2/2 NICs ready")
 	taken, _, _ := strings.Cut(neighbours[1], "/")
-	n.sh("sed -i.kept 's/address: " + nodeAddresses[1] + "/address: " + taken + "/' /etc/multinicd/node.yaml; systemctl restart multinicd")
+	n.sh("sed -i.kept 's/cidr: " + nodeAddresses[1] + "/cidr: " + taken + "/' /etc/multinicd/node.yaml; systemctl restart multinicd")
 	n.wait("the reason", "AddressInUse", func() string { return n.sh("multinicd status") })
 	follow("A NIC is Failed")
 	n.sh("mv /etc/multinicd/node.yaml.kept /etc/multinicd/node.yaml; systemctl restart multinicd")
 	n.waitStatus("2/2 NICs ready")
 
-	n.sh("cp /etc/multinicd/node.yaml /root; sed -i 's/cidr: 192.168.100.0.24/&, mtuu: 1400/' /etc/multinicd/node.yaml; systemctl restart multinicd")
+	n.sh("cp /etc/multinicd/node.yaml /root; sed -i 's/cidr: 192.168.100.10.24/&, mtuu: 1400/' /etc/multinicd/node.yaml; systemctl restart multinicd")
 	n.wait("the status", "cannot be used", func() string { return n.sh("multinicd status") })
 	follow("I changed the object, and nothing happens")
 	n.sh("cp /root/node.yaml /etc/multinicd/; systemctl restart multinicd")
