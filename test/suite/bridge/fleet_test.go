@@ -354,7 +354,7 @@ func (l *listing) whatOf(of *node, args ...string) string {
 func (l *listing) mistakesAreTold() {
 	l.t.Helper()
 	for args, says := range map[string]string{
-		"-o xml":           "json or yaml",
+		"-o xml":           "json and yaml",
 		"fleet-ready":      "no arguments",
 		"--selector ==":    "--selector",
 		"--state Nonsense": "Pending, InProgress, Configured or Failed",
