@@ -211,7 +211,7 @@ func TestTheCommandAsksWaitsAndEndsAsTheNodeDid(t *testing.T) {
 		}
 		return ""
 	})
-	for _, wrong := range [][]string{{"trigger"}, {"trigger", "--node", "a", "--selector", "b"}, {"trigger", "--node", "a", "b"}, {"trigger", "--selector", "=="}} {
+	for _, wrong := range [][]string{{"trigger"}, {"trigger", "--node", "a", "--selector", "b"}, {"trigger", "--selector", "a=b", "b"}, {"trigger", "--selector", "=="}} {
 		expect(2, "", wrong...)
 	}
 	for _, r := range runs.Items {
