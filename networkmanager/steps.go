@@ -194,7 +194,7 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 	var kept nic.Change
 	more := false
 	if active == "" || active == UUID(a.NIC.MAC) { // under another profile's all is that one's
-		kept.Add, kept.AddRoutes, more = others(a, slices.Concat(undone(files), b.profiles()))
+		kept.Add, kept.AddRoutes, more = others(a, b.profiled())
 	}
 	if a.Kind == plan.Remove {
 		kept.Index, kept.MAC, kept.Had = a.Link.Index, a.NIC.MAC, a.Link.Name
@@ -236,14 +236,9 @@ func (b *Backend) around(a plan.Action, files []plan.Step, active string) (befor
 // addresses, and routes by these addresses or by addresses of ours that are there already; more
 // says that there are other routes. A profile that comes in force, or goes, takes all that it finds
 // on the link. An address in one of the profiles comes and goes with that profile.
-func others(a plan.Action, profiles [][]byte) (addresses []netip.Prefix, routes []nic.Route, more bool) {
-	written := func(p netip.Prefix) bool {
-		return slices.ContainsFunc(profiles, func(data []byte) bool {
-			return slices.Contains(strings.FieldsFunc(string(data), func(r rune) bool { return strings.ContainsRune("=,/\"' \n", r) }), p.Addr().String())
-		})
-	}
+func others(a plan.Action, profiled []netip.Addr) (addresses []netip.Prefix, routes []nic.Route, more bool) {
 	for _, h := range a.Link.Addresses {
-		if h.Permanent && !h.Duplicate && !h.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(a.NIC.Addresses, h.Prefix) && !slices.Contains(a.Change.Del, h.Prefix) && !written(h.Prefix) {
+		if h.Permanent && !h.Duplicate && !h.Prefix.Addr().IsLinkLocalUnicast() && !slices.Contains(a.NIC.Addresses, h.Prefix) && !slices.Contains(a.Change.Del, h.Prefix) && !slices.Contains(profiled, h.Prefix.Addr()) {
 			addresses = append(addresses, h.Prefix)
 		}
 	}
@@ -267,16 +262,6 @@ func others(a plan.Action, profiles [][]byte) (addresses []netip.Prefix, routes 
 		}
 	}
 	return addresses, routes, more
-}
-
-// undone are the files that steps replace, as they are now: somebody may have written in ours.
-func undone(files []plan.Step) (out [][]byte) {
-	for _, s := range files {
-		if s.Undo.File != nil {
-			out = append(out, s.Undo.File.Data)
-		}
-	}
-	return out
 }
 
 // ownUndo leaves a step its undo only where plan.KernelBefore does not do it.

@@ -1,7 +1,6 @@
 package networkmanager
 
 import (
-	"bytes"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,25 +23,39 @@ func InKeyfile(data []byte) (out []netip.Prefix) {
 	return out
 }
 
-// profiles are the addresses in those of all links, of both formats, but not what NetworkManager itself
-// wrote of what it found. They count as theirs whichever profile NetworkManager's own file names: the
-// address of a profile that is just coming in force is on the link before the name is in that file
-// (1.42, December 2026). A profile that cannot be read owns nothing.
-func (b *Backend) profiles() (out [][]byte) {
+// profiled gives the addresses in the profiles of all links, of both formats, but not in those that
+// NetworkManager itself wrote of what it found. They count as theirs whichever profile NetworkManager's
+// own file names: the address of a profile that is just coming in force is on the link before the name
+// is in that file (1.42, December 2026). A profile that cannot be read has none.
+func (b *Backend) profiled() (out []netip.Addr) {
 	for _, pattern := range []string{KeyfileDir + "/*", RuntimeDir + "/*", ScriptsDir + "/ifcfg-*"} {
 		names, err := b.Files.Glob(pattern)
 		if err != nil {
 			continue
 		}
 		for _, name := range names {
-			data, _, err := b.Files.Read(name)
-			if err != nil || found(data) {
-				continue
+			if data, _, err := b.Files.Read(name); err == nil && !found(data) {
+				out = append(out, hasAddresses(data)...)
 			}
-			for line := range bytes.Lines(data) { // and no name server
-				if word := bytes.ToLower(line); bytes.HasPrefix(word, []byte("address")) || bytes.HasPrefix(word, []byte("ipaddr")) || bytes.HasPrefix(word, []byte("ipv6addr")) {
-					out = append(out, line)
-				}
+		}
+	}
+	return out
+}
+
+// hasAddresses reads address1=A/24,GATEWAY of keyfiles, and IPADDR="A" and IPV6ADDR_SECONDARIES="A/64 B/64"
+// of ifcfg files.
+func hasAddresses(profile []byte) (out []netip.Addr) {
+	for line := range strings.Lines(string(profile)) {
+		key, value, _ := strings.Cut(line, "=")
+		key = strings.ToLower(strings.TrimSpace(key))
+		if !slices.ContainsFunc([]string{"address", "ipaddr", "ipv6addr"}, func(begin string) bool { return strings.HasPrefix(key, begin) }) {
+			continue
+		}
+		value, _, _ = strings.Cut(value, ",")
+		for _, word := range strings.FieldsFunc(value, func(r rune) bool { return strings.ContainsRune("\"' \n", r) }) {
+			word, _, _ = strings.Cut(word, "/")
+			if a, err := netip.ParseAddr(word); err == nil {
+				out = append(out, a)
 			}
 		}
 	}
