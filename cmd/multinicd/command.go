@@ -46,20 +46,20 @@ func commands() *cli.App {
 		},
 		Commands: []*cli.Command{
 			{Name: "run", Usage: "serve: keep the NICs as the object says (what multinicd.service runs)", Action: runCommand},
-			{Name: "apply", Usage: "make the NICs as the object says, once", Action: applyCommand, Flags: []cli.Flag{file,
+			{Name: "apply", Usage: "make the NICs as the object says, once", Action: printing(applyCommand), Flags: []cli.Flag{file,
 				dryRun("only say what would be done, as plan does"),
 				&cli.DurationFlag{Name: "wait", Usage: "wait as long as `TIME` for another multinicd to end"}, output, verbose}},
-			{Name: "plan", Usage: "say what apply would do, and change nothing; the exit code is that of apply if every change goes well", Action: planCommand, Flags: []cli.Flag{file, output, verbose}},
+			{Name: "plan", Usage: "say what apply would do, and change nothing; the exit code is that of apply if every change goes well", Action: printing(planCommand), Flags: []cli.Flag{file, output, verbose}},
 			{Name: "status", Usage: "show what is wanted, what is there, what differs, and why", Action: statusCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FORMAT`: table, json, or metrics for node_exporter's textfile collector", Value: "table"}, verbose,
 				&cli.BoolFlag{Name: "watch", Aliases: []string{"w"}, Usage: "go on until ctrl-c: show the status anew when it changes"}}},
-			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: rollbackCommand, Flags: []cli.Flag{
+			{Name: "rollback", Usage: "go back to the configuration before the last change, until the object changes again", Action: printing(rollbackCommand), Flags: []cli.Flag{
 				dryRun("only say what would be done"),
 				&cli.BoolFlag{Name: "undo", Usage: "end a rollback: go on with the object as it is"}, output}},
 			{Name: "recover", Usage: "undo a change that a crash cut off and give the NICs their names, without bus or API (what multinicd-recover.service runs before the network managers)", Action: recoverCommand},
-			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: cleanupCommand, Flags: []cli.Flag{
+			{Name: "cleanup", Usage: "give back every NIC as it was found, and remove all that multinicd has written for them", Action: printing(cleanupCommand), Flags: []cli.Flag{
 				dryRun("only say what would be done"), output}},
-			{Name: "trigger", Usage: "have the running service try at once what waits for its next retry, and show what comes of it", Action: triggerCommand, Flags: []cli.Flag{output}},
+			{Name: "trigger", Usage: "have the running service try at once what waits for its next retry, and show what comes of it", Action: printing(triggerCommand), Flags: []cli.Flag{output}},
 			{Name: "doctor", Usage: "say what would bite on this host, with evidence and advice; change nothing (exit code 1: something must be done)", Action: doctorCommand, Flags: []cli.Flag{output, verbose}},
 			{Name: "join", Usage: "get this node a credential of its own, by a join token or by the kubelet's identity", Action: joinCommand, Flags: []cli.Flag{
 				&cli.StringFlag{Name: "server", Usage: "`URL` of the API server, https://..."},
@@ -104,18 +104,25 @@ func runCommand(c *cli.Context) error {
 	return w.serve(c.Context)
 }
 
-func applyCommand(c *cli.Context) error {
+// printing is a command that prints, has no arguments and needs all that the configuration names.
+func printing(do func(c *cli.Context, w *wired) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		if err := checkOutput(c); err != nil {
+			return err
+		}
+		w, err := wire(c)
+		if err != nil {
+			return err
+		}
+		defer w.close()
+		return do(c, w)
+	}
+}
+
+func applyCommand(c *cli.Context, w *wired) error {
 	if c.Bool("dry-run") {
-		return planCommand(c)
+		return planCommand(c, w)
 	}
-	if err := checkOutput(c); err != nil {
-		return err
-	}
-	w, err := wire(c)
-	if err != nil {
-		return err
-	}
-	defer w.close()
 	said, err := w.apply(c.Context, c.String("file"), c.Duration("wait"))
 	if err != nil && said.Node == "" {
 		return err
@@ -129,15 +136,7 @@ func applyCommand(c *cli.Context) error {
 	return nil
 }
 
-func planCommand(c *cli.Context) error {
-	if err := checkOutput(c); err != nil {
-		return err
-	}
-	w, err := wire(c)
-	if err != nil {
-		return err
-	}
-	defer w.close()
+func planCommand(c *cli.Context, w *wired) error {
 	return show(c)(w.plan(c.Context, c.String("file")))
 }
 
@@ -154,15 +153,7 @@ func show(c *cli.Context) func(preview, error) error {
 	}
 }
 
-func rollbackCommand(c *cli.Context) error {
-	if err := checkOutput(c); err != nil {
-		return err
-	}
-	w, err := wire(c)
-	if err != nil {
-		return err
-	}
-	defer w.close()
+func rollbackCommand(c *cli.Context, w *wired) error {
 	back := !c.Bool("undo")
 	if c.Bool("dry-run") {
 		return show(c)(w.previewRollback(c.Context, back))
@@ -182,15 +173,7 @@ func rollbackCommand(c *cli.Context) error {
 	return nil
 }
 
-func triggerCommand(c *cli.Context) error {
-	if err := checkOutput(c); err != nil {
-		return err
-	}
-	w, err := wire(c)
-	if err != nil {
-		return err
-	}
-	defer w.close()
+func triggerCommand(c *cli.Context, w *wired) error {
 	said, err := w.trigger(c.Context)
 	if err != nil {
 		return err
@@ -198,21 +181,18 @@ func triggerCommand(c *cli.Context) error {
 	if err := write(c, said, status.Node.Table); err != nil {
 		return err
 	}
+	return ended(said)
+}
+
+// ended is the end of a command by which the node has come to this state.
+func ended(said status.Node) error {
 	if code := said.ExitCode(); code != exitDone {
 		return exitError{code, nil}
 	}
 	return nil
 }
 
-func cleanupCommand(c *cli.Context) error {
-	if err := checkOutput(c); err != nil {
-		return err
-	}
-	w, err := wire(c)
-	if err != nil {
-		return err
-	}
-	defer w.close()
+func cleanupCommand(c *cli.Context, w *wired) error {
 	if c.Bool("dry-run") {
 		return show(c)(w.previewCleanup(c.Context))
 	}
@@ -223,10 +203,7 @@ func cleanupCommand(c *cli.Context) error {
 	if err := write(c, given, status.GivenText); err != nil {
 		return err
 	}
-	if code := said.ExitCode(); code != exitDone {
-		return exitError{code, nil}
-	}
-	return nil
+	return ended(said)
 }
 
 func joinCommand(c *cli.Context) error {
