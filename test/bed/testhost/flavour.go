@@ -52,6 +52,15 @@ var idle = []string{
 	"systemd-sysv-generator", "systemd-tpm2-generator", "systemd-veritysetup-generator",
 }
 
+// idleUnits are units of Debian that find nothing to do on a host of the bed, or do it at an hour of their own: no modules, no ext4, no packages to look
+// for, nobody who logs in.
+var idleUnits = []string{
+	"apt-daily-upgrade.timer", "apt-daily.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer", "kmod-static-nodes.service",
+	"modprobe@.service", "proc-sys-fs-binfmt_misc.automount", "sys-fs-fuse-connections.mount", "sys-kernel-config.mount", "sys-kernel-debug.mount",
+	"sys-kernel-tracing.mount", "systemd-binfmt.service", "systemd-modules-load.service", "systemd-pcrphase-sysinit.service", "systemd-pcrphase.service",
+	"systemd-pstore.service", "systemd-random-seed.service", "systemd-repart.service", "systemd-update-utmp-runlevel.service", "systemd-update-utmp.service",
+}
+
 // install writes what makes the host this one, onto its disk, before its first boot.
 func (h *Host) install(o Options) error {
 	files := []file{
@@ -71,6 +80,9 @@ func (h *Host) install(o Options) error {
 	links := map[string]string{"/etc/systemd/system/sysinit.target.wants/" + noDMIUnit: "../" + noDMIUnit}
 	for _, name := range idle {
 		links["/etc/systemd/system-generators/"+name] = "/dev/null"
+	}
+	for _, name := range idleUnits {
+		links["/etc/systemd/system/"+name] = "/dev/null"
 	}
 	switch h.Flavour {
 	case Networkd:
