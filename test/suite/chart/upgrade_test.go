@@ -24,15 +24,17 @@ import (
 	"multinicd/test/bed"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/kubelet"
+	"multinicd/test/bed/prerequisite"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
 )
 
-// The release before this one, so that the test needs no history of the repository: its chart as helm packs it, and what its bridge
-// made for a node, as the API server gave it. The name says the version and the commit.
+// The release before this one, so that the test needs no history of the repository: its charts as helm packs them, and what its bridge
+// made for a node, as the API server gave it. A name says the version and the commit: the first that others had, and the last.
 const (
-	formerChart    = "test/suite/chart/testdata/multinic-0.1.0-59a7d29.tgz"
-	formerIdentity = "test/suite/chart/testdata/identity-0.1.0-59a7d29.yaml"
+	firstChart     = "test/suite/chart/testdata/multinic-0.1.0-f72722a.tgz"
+	lastChart      = "test/suite/chart/testdata/multinic-0.1.0-59a7d29.tgz"
+	formerIdentity = "test/suite/chart/testdata/identity-0.1.0.yaml"
 )
 
 // fifty are nodes without hosts: who holds their tokens acts as multinicd does, and goes round and round.
@@ -57,8 +59,14 @@ type member struct {
 // request of a node is refused, no object of a node is made anew, and no watch tells that an object is gone.
 func TestFiftyNodesComeThroughAnUpgradeOfTheFormerChartAndBack(t *testing.T) {
 	t.Parallel()
+	for _, chart := range append([]string{firstChart}, prerequisite.Long(lastChart)...) {
+		t.Run(filepath.Base(chart), func(t *testing.T) { upgradeAndBack(t, chart) })
+	}
+}
+
+func upgradeAndBack(t *testing.T, chart string) {
 	f := newFifty(t)
-	f.runHelm("install", "multinic", formerChart, "--namespace", system, "--create-namespace")
+	f.runHelm("install", "multinic", chart, "--namespace", system, "--create-namespace")
 	if err := f.Served(t.Context(), "multinicnodeconfigs.multinic.io", "nodetokenrequests.multinic.io"); err != nil {
 		t.Fatal(err)
 	}
