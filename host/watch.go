@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"sync"
@@ -61,14 +62,65 @@ const (
 	folderEvents = unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_UNMOUNT | unix.IN_IGNORED
 )
 
+// watch is one inotify(7) instance, and what it watches, by watch descriptor.
+type watch struct {
+	host    *Host
+	fd      int
+	folders map[int32]string
+	awaited map[int32][]string // folders that are not there, by the nearest one above that is
+}
+
+// add watches a folder, or else waits for it to come.
+func (w *watch) add(folder string) error {
+	for at, below := folder, ""; ; at, below = path.Dir(at), at {
+		events := uint32(fileEvents | unix.IN_DELETE_SELF | unix.IN_MOVE_SELF | unix.IN_EXCL_UNLINK)
+		if below != "" {
+			events = unix.IN_CREATE | unix.IN_MOVED_TO
+		}
+		wd, err := unix.InotifyAddWatch(w.fd, w.host.Path(at), events|unix.IN_ONLYDIR|unix.IN_MASK_ADD)
+		if (errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)) && at != "/" {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("watching %s: %w", at, err)
+		}
+		if below == "" {
+			w.folders[int32(wd)] = folder
+			return nil
+		}
+		if at, err := os.Stat(w.host.Path(below)); err == nil && at.IsDir() { // it has come in between
+			return w.add(folder)
+		}
+		w.awaited[int32(wd)] = append(w.awaited[int32(wd)], folder)
+		return nil
+	}
+}
+
+// came watches the folders that were awaited below a watch, if they are there now; what is in them is news where ours accepts it and somebody else has put
+// it there.
+func (w *watch) came(wd int32, ours func(file string) bool) (news bool, err error) {
+	awaited := w.awaited[wd]
+	delete(w.awaited, wd)
+	for _, folder := range awaited {
+		if err := w.add(folder); err != nil {
+			return false, err
+		}
+		entries, _ := os.ReadDir(w.host.Path(folder)) // it may not be there yet
+		for _, e := range entries {
+			file := path.Join(folder, e.Name())
+			news = news || ours(file) && w.host.somebodys(file)
+		}
+	}
+	return news, nil
+}
+
 // WatchFiles calls changed for each file in the folders that ours accepts by its path, whenever
 // somebody other than this process has written, replaced, renamed or removed it, or has changed its
 // mode. It calls ready once no change can be missed any more. Several changes may come as one; what
 // came and went between two looks may not be told.
 //
-// Folders that are not there are passed over. WatchFiles returns an error if a folder goes, or
-// cannot be watched; the caller may call it again. When ctx is done, it returns nil. Only one
-// WatchFiles may be at work at a time.
+// A folder that is not there is watched from when it comes. WatchFiles returns an error if a folder
+// goes, or cannot be watched; the caller may call it again. When ctx is done, it returns nil. Only
+// one WatchFiles may be at work at a time.
 func (h *Host) WatchFiles(ctx context.Context, folders []string, ours func(file string) bool, ready, changed func()) error {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
@@ -80,15 +132,11 @@ func (h *Host) WatchFiles(ctx context.Context, folders []string, ours func(file 
 	h.own.Lock()
 	h.own.stamps = map[string]stamp{}
 	h.own.Unlock()
-	watched := map[int32]string{}
+	w := watch{h, fd, map[int32]string{}, map[int32][]string{}}
 	for _, folder := range folders {
-		wd, err := unix.InotifyAddWatch(fd, h.Path(folder), fileEvents|unix.IN_DELETE_SELF|unix.IN_MOVE_SELF|unix.IN_ONLYDIR|unix.IN_EXCL_UNLINK)
-		if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) {
-			continue
-		} else if err != nil {
-			return fmt.Errorf("watching %s: %w", folder, err)
+		if err := w.add(folder); err != nil {
+			return err
 		}
-		watched[int32(wd)] = folder
 	}
 	ready()
 	room := make([]byte, 16<<10)
@@ -105,14 +153,25 @@ func (h *Host) WatchFiles(ctx context.Context, folders []string, ours func(file 
 			end := unix.SizeofInotifyEvent + int(binary.NativeEndian.Uint32(events[12:]))
 			name, _, _ := bytes.Cut(events[unix.SizeofInotifyEvent:end], []byte{0})
 			events = events[end:]
-			switch file := path.Join(watched[wd], string(name)); {
-			case mask&unix.IN_Q_OVERFLOW != 0:
+			folder, watched := w.folders[wd]
+			switch file := path.Join(folder, string(name)); {
+			case mask&unix.IN_Q_OVERFLOW != 0: // anything may have happened
 				news = true
-			case mask&folderEvents != 0:
-				return fmt.Errorf("watching %s: it is gone", watched[wd])
-			default:
-				news = news || ours(file) && h.somebodys(file)
+				for at := range maps.Clone(w.awaited) {
+					if _, err := w.came(at, ours); err != nil {
+						return err
+					}
+				}
+			case watched && mask&folderEvents != 0:
+				return fmt.Errorf("watching %s: it is gone", folder)
+			case watched && ours(file) && h.somebodys(file):
+				news = true
 			}
+			more, err := w.came(wd, ours)
+			if err != nil {
+				return err
+			}
+			news = news || more
 		}
 		if news {
 			changed()

@@ -123,3 +123,52 @@ func TestWatchFilesTellsOfWhatOthersDo(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 }
+
+// A folder that is not there yet is watched from when it comes, whoever makes it, and also where those above it are missing.
+func TestWatchFilesWaitsForAFolder(t *testing.T) {
+	for _, dir := range []string{"/etc/netplan", "/etc/sysconfig/network-scripts"} {
+		t.Run(dir, func(t *testing.T) {
+			h := &Host{Root: t.TempDir()}
+			if err := os.Mkdir(h.Path("/etc"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			ready, told, ended := make(chan struct{}), make(chan struct{}, 100), make(chan error, 1)
+			ours := func(f string) bool { return f == dir+"/ours" || f == dir+"/mark" }
+			go func() {
+				ended <- h.WatchFiles(ctx, []string{"/etc/other", dir}, ours, func() { close(ready) }, func() { told <- struct{}{} })
+			}()
+			<-ready
+			next := func(what string) {
+				t.Helper()
+				select {
+				case <-told:
+				case err := <-ended:
+					t.Fatal(err)
+				case <-time.After(10 * time.Second):
+					t.Fatalf("%s was not told", what)
+				}
+			}
+			write := func(name string) {
+				t.Helper()
+				if err := os.WriteFile(h.Path(dir+"/"+name), []byte("theirs"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(os.MkdirAll(h.Path(dir), 0o755), h.Write(dir+"/ours", []byte("ours"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			write("mark")
+			next("somebody's file in a folder that was made")
+			for len(told) > 0 {
+				<-told
+			}
+			write("ours")
+			next("that our file in it is written")
+			cancel()
+			if err := <-ended; err != nil {
+				t.Errorf("it ended with %v", err)
+			}
+		})
+	}
+}
