@@ -104,8 +104,9 @@ func (s *Sandbox) Close() error {
 		for _, f := range slices.Backward(onClose) {
 			f()
 		}
+		used, _ := spent(s.cgroup) // none without root, or where its making failed
 		s.err = destroy(s.ID)
-		live.remove(s)
+		live.remove(s, used)
 		close(s.closed)
 	})
 	<-s.closed
@@ -232,7 +233,8 @@ type registrations struct {
 	mu        sync.Mutex
 	open      map[*Sandbox]bool
 	listening bool
-	goOn      bool // after SIGINT
+	goOn      bool    // after SIGINT
+	used      float64 // processor seconds of those that are closed
 }
 
 // GoOnAfterInterrupt has this process go on once SIGINT has closed the sandboxes: it notices the signal too, and ends by itself.
@@ -283,8 +285,9 @@ func (r *registrations) add(s *Sandbox) {
 	}()
 }
 
-func (r *registrations) remove(s *Sandbox) {
+func (r *registrations) remove(s *Sandbox, used float64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.open, s)
+	r.used += used
 }
