@@ -110,11 +110,16 @@ fuzz: ## each fuzz target for FUZZTIME (10m), in the packages FUZZ (./...)
 	    echo "fuzz: $$target of .$${dir#$$PWD}"; \
 	    $(GO) test -run '^$$' -vet=off -fuzz "^$$target\$$" -fuzztime $(or $(FUZZTIME),10m) -fuzzminimizetime 2s -parallel 1 "$$dir" || exit; done; done
 
+# What is missing is told before setup takes its minutes. Each page is written as soon as it is measured.
 .PHONY: bench
-bench: ## measure, and write docs/performance/ (as root)
-	$(GO) run ./test/cmd/setup
-	$(GO) run ./test/cmd/bench -idle 10m
-	$(GO) run ./test/cmd/fleet
+bench: ## measure on a quiet machine, and write all of docs/performance/, or OUT=FOLDER (as root; two hours)
+	$(GO) run ./test/cmd/bench -check $(if $(OUT),-out '$(OUT)')
+	$(GO) run ./test/cmd/setup bookworm openstack
+	$(GO) run ./test/cmd/bench -idle 10m $(if $(OUT),-out '$(OUT)')
+
+.PHONY: bench-compare
+bench-compare: ## the figures of the last two releases side by side, or of the last one and of a run (RUN=FOLDER/history.csv)
+	@$(GO) run ./test/cmd/bench -compare $(RUN)
 
 .PHONY: lint
 lint: ## gofmt, golangci-lint (go vet is one of its linters), helm lint

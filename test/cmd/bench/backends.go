@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/rootfs"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
@@ -72,32 +72,35 @@ const (
 	mostTries = 5 // of each of 24 ways, each with a second of listening behind it
 )
 
-// backends measures on one host of each kind, and gives a table.
-func (b *bench) backends(ctx context.Context) (string, error) {
-	binary, err := artifact.BuildCommand(ctx, b.logf, "./cmd/multinicd")
+// backends measures on one host of each kind.
+func (b *bench) backends(ctx context.Context) error {
+	binary, err := artifact.BuildCommand(ctx, b.Logf, "./cmd/multinicd")
 	if err != nil {
-		return "", err
+		return err
 	}
-	root, err := artifact.RepositoryRoot()
-	if err != nil {
-		return "", err
+	if err := b.Begin(ctx); err != nil {
+		return err
 	}
-	var out strings.Builder
-	out.WriteString("| host | NICs | by | ms, median | times `ip` | events on other links, most |\n|---|---|---|---|---|---|\n")
+	rows := [][]string{{"host", "NICs", "by", "ms, median", "times `ip`", "events on other links, most"}}
+	var figures []measure.Figure
 	for _, k := range backendHosts {
-		rows, err := b.backend(ctx, k, binary, filepath.Join(root, "systemd/multinicd.service"))
+		more, kept, err := b.backend(ctx, k, binary, filepath.Join(b.Root, "systemd/multinicd.service"))
 		if err != nil {
-			return "", fmt.Errorf("measuring on a host of %s: %w", k.name, err)
+			return fmt.Errorf("measuring on a host of %s: %w", k.name, err)
 		}
-		out.WriteString(rows)
+		rows, figures = append(rows, more...), append(figures, kept...)
 	}
-	return out.String(), nil
+	stamp, err := b.End()
+	if err != nil {
+		return err
+	}
+	return b.Write(ctx, stamp, measure.Result{Page: "backends", Text: fmt.Sprintf("%s.\n\n%s\n", stamp, measure.Table(rows)), Figures: figures})
 }
 
-func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string) (rows string, err error) {
+func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string) (rows [][]string, figures []measure.Figure, err error) {
 	box, err := sandbox.New(ctx, b.logf)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	defer func() {
 		if cerr := box.Close(); err == nil {
@@ -106,7 +109,7 @@ func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string)
 	}()
 	world, err := testhost.NewWorld(box, b.logf)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	o := testhost.Options{Name: node, Flavour: k.flavour, Suite: rootfs.DefaultSuite}
 	for id := 1; id <= manyNICs; id++ {
@@ -114,18 +117,18 @@ func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string)
 	}
 	h, err := world.NewHost(ctx, o)
 	if err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	if err := h.Boot(ctx); err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	// The check of the primary's own address ends with events that are nobody's doing.
 	if out, err := h.Shell(ctx, "while ip -6 address show tentative | grep -q .; do sleep 0.1; done"); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
+		return nil, nil, fmt.Errorf("%w\n%s", err, out)
 	}
 	config := fmt.Sprintf("node = %q\n[links]\nvirtual_kinds = [\"veth\"]\n[backend]\ndad = \"off\"\n%s", node, k.toml)
 	if err := h.InstallDaemon(ctx, binary, unit, config); err != nil {
-		return "", err
+		return nil, nil, err
 	}
 	for _, n := range []int{1, manyNICs} {
 		multinicd := way{"multinicd apply", func(n, round int) string {
@@ -133,7 +136,7 @@ func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string)
 		}}
 		// What ip has left is nobody's: it would stay.
 		if _, err := h.Shell(ctx, "for l in $(ls /sys/class/net | grep multinic); do ip address flush dev $l scope global; done"); err != nil {
-			return "", err
+			return nil, nil, err
 		}
 		var all []measured
 		round := 0
@@ -143,22 +146,25 @@ func (b *bench) backend(ctx context.Context, k backendHost, binary, unit string)
 				round++
 				took, foreign, err := readdress(ctx, h, w.script(n, round), n, round)
 				if err != nil {
-					return "", fmt.Errorf("%s, %d NICs: %w", w.name, n, err)
+					return nil, nil, fmt.Errorf("%s, %d NICs: %w", w.name, n, err)
 				}
 				if try > 0 { // the first finds caches cold, and brings the NICs in force
 					m.ms, m.foreign = append(m.ms, took), max(m.foreign, foreign)
 				}
 			}
-			b.logf("%s: %s, %d NICs: %.0f ms, %d events elsewhere", k.name, w.name, n, quantile(m.ms, 0.5), m.foreign)
+			b.logf("%s: %s, %d NICs: %.0f ms, %d events elsewhere", k.name, w.name, n, measure.Quantile(m.ms, 50), m.foreign)
 			all = append(all, m)
 		}
-		ip := quantile(all[len(all)-1].ms, 0.5)
+		ip := measure.Quantile(all[len(all)-1].ms, 50)
 		for _, m := range all {
-			ms := quantile(m.ms, 0.5)
-			rows += fmt.Sprintf("| %s | %d | `%s` | %.0f | %.1f | %d |\n", k.name, n, m.by, ms, ms/ip, m.foreign)
+			ms := measure.Quantile(m.ms, 50)
+			rows = append(rows, []string{k.name, fmt.Sprint(n), "`" + m.by + "`", fmt.Sprintf("%.0f", ms), fmt.Sprintf("%.1f", ms/ip), fmt.Sprint(m.foreign)})
+			if m.by == multinicd.name {
+				figures = append(figures, measure.Figure{Name: fmt.Sprintf("%s, NICs: %d, %s", m.by, n, k.name), Value: ms, Unit: "ms"})
+			}
 		}
 	}
-	return rows, nil
+	return rows, figures, nil
 }
 
 // measured is what one way took, in milliseconds until the kernel had all addresses and the command had ended, and the most events elsewhere.
@@ -214,23 +220,4 @@ func addressesObject(n, round int) string {
 		each(n, func(id int) string {
 			return fmt.Sprintf("  - {id: %d, macAddress: \"02:00:00:00:01:%02x\", cidr: %s/24}", id, id, address(id, round))
 		})
-}
-
-// writePage puts text between the two markers of a page of the results, which have the page's name; what stands around them is kept.
-func writePage(dir, name, text string) error {
-	path := filepath.Join(dir, name+".md")
-	page, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("reading the page about %s: %w", name, err)
-	}
-	begin, end := fmt.Sprintf("<!-- %s: written by make bench -->\n", name), fmt.Sprintf("<!-- end of %s -->\n", name)
-	head, rest, ok := strings.Cut(string(page), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s has no place for the results", path)
-	}
-	if err := os.WriteFile(path, []byte(head+begin+text+end+tail), 0o644); err != nil {
-		return fmt.Errorf("writing the page about %s: %w", name, err)
-	}
-	return nil
 }

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/xml"
-	"errors"
-	"io"
-	"math"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/monitor"
 )
 
@@ -111,25 +110,6 @@ func TestCountFindsConfiguredThatWasWrittenEarly(t *testing.T) {
 	}
 }
 
-func TestQuantileIsAMeasuredValue(t *testing.T) {
-	t.Parallel()
-	hundred := make([]float64, 100)
-	for i := range hundred {
-		hundred[i] = float64(100 - i)
-	}
-	for p, want := range map[float64]float64{0: 1, 50: 50, 90: 90, 99: 99, 100: 100} {
-		if got := quantile(hundred, p); got != want {
-			t.Errorf("p%.0f is %v, want %v", p, got, want)
-		}
-	}
-	if got := quantile([]float64{7}, 50); got != 7 {
-		t.Errorf("of one value: %v", got)
-	}
-	if got := quantile(nil, 50); !math.IsNaN(got) {
-		t.Errorf("of none: %v", got)
-	}
-}
-
 func TestLostCountsWhatIsNoMore(t *testing.T) {
 	t.Parallel()
 	if got := lost([]string{"a", "b", "c"}, []string{"c", "d", "a"}); got != 1 {
@@ -156,60 +136,98 @@ func sample() results {
 		Methods: []method{{Name: "ip <&>", Lasts: "no", Kernel: []float64{1}, Ended: []float64{2}, Foreign: []int{3}, Lost: []int{4}}, {Name: "never", Missed: 1}}}
 }
 
-func TestPlotsAreWellFormed(t *testing.T) {
+func TestPagesHaveNumbers(t *testing.T) {
 	t.Parallel()
-	for name, p := range map[string]plot{"latency": sample().latency(), "comparison": sample().comparison(), "nothing": {}} {
-		text := p.svg()
-		for d := xml.NewDecoder(strings.NewReader(text)); ; {
-			if _, err := d.Token(); errors.Is(err, io.EOF) {
-				break
-			} else if err != nil {
-				t.Fatalf("%s: %v\n%s", name, err, text)
-			}
+	page := sample().page()
+	for _, name := range []string{latencyPlot, methodsPlot} {
+		if text := page.Files[name]; !strings.Contains(text, "<path") || strings.Contains(text, "Inf") {
+			t.Errorf("%s has no line:\n%s", name, text)
 		}
-		if strings.Contains(text, "NaN") && name != "comparison" || strings.Contains(text, "Inf") {
-			t.Errorf("%s has no numbers:\n%s", name, text)
-		}
+	}
+	if lines := strings.Count(page.Files[changesFile], "\n"); lines != 7 {
+		t.Errorf("%s has %d lines, want 7", changesFile, lines)
+	}
+	var values []float64
+	for _, f := range page.Figures {
+		values = append(values, f.Value)
+	}
+	if diff := cmp.Diff([]float64{20, 50, 2000, 2, 0, 0, 0}, values); diff != "" {
+		t.Errorf("figures (-want +got):\n%s", diff)
 	}
 }
 
-func TestWriteKeepsThePageAroundTheResults(t *testing.T) {
+func TestComparisonTakesTheReleaseBefore(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	page := filepath.Join(dir, "README.md")
-	const head, tail = "# Page\n\n", "\nthe end\n"
-	if err := os.WriteFile(page, []byte(head+resultsBegin+"old\n"+resultsEnd+tail), 0o644); err != nil {
-		t.Fatal(err)
+	of := func(version string, v float64) measure.Entry {
+		return measure.Entry{Version: version, Commit: "c" + version, Figure: measure.Figure{Name: "requests per change", Value: v, Unit: "requests"}}
 	}
-	for range 2 { // a second run replaces the first
-		if err := sample().write(dir); err != nil {
-			t.Fatal(err)
+	h := measure.History{of("1", 8), of("2", 4), of("3", 2)}
+	file := func(name string, v any) string {
+		path := filepath.Join(t.TempDir(), name)
+		text, err := json.Marshal(v)
+		if s, ok := v.(string); ok {
+			text = []byte(s)
 		}
-		got, err := os.ReadFile(page)
+		if err == nil {
+			err = os.WriteFile(path, text, 0o600)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := head + resultsBegin + "\n" + sample().text() + "\n" + resultsEnd + tail
-		if diff := cmp.Diff(want, string(got)); diff != "" {
-			t.Fatalf("-want +got:\n%s", diff)
-		}
+		return path
 	}
-	if err := os.WriteFile(page, []byte("no markers"), 0o644); err != nil {
+	run := sample()
+	run.Version, run.Commit = "4", "c4"
+	for name, row := range map[string]struct {
+		history   measure.History
+		run, want string // want empty: an error
+	}{
+		"the last two releases":                         {h, "", "| requests per change | requests | 4 | 2 | 0.50 | better |"},
+		"a run and the last release":                    {h, file("results.json", run), "| requests per change | requests | 2 | 2 | 1.00 | same |"},
+		"the history of a run":                          {h, file("history.csv", append(h, of("4", 3)).String()), "| requests per change | requests | 2 | 3 | 1.50 | **worse** |"},
+		"a run of the last release, and the one before": {h, file("history.csv", h.String()), "| requests per change | requests | 4 | 2 | 0.50 | better |"},
+		"one release, and no run":                       {h[:1], "", ""},
+		"a run that is not there":                       {h, "nowhere.json", ""},
+		"no history at all":                             {nil, file("results.json", run), ""},
+		"a file without figures":                        {h, file("history.csv", "version,commit,date,figure,value,unit,machine\n"), ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := comparison(row.history, row.run)
+			if row.want == "" && err == nil || !strings.Contains(got, row.want) {
+				t.Errorf("got %v\n%s\nwant %s", err, got, row.want)
+			}
+		})
+	}
+}
+
+// Each page of the folder that says it is written by make bench has a step that writes it, and each step has its page.
+func TestEveryPageHasAStep(t *testing.T) {
+	t.Parallel()
+	const dir = "../../../docs/performance/"
+	files, err := filepath.Glob(dir + "*.md")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := sample().write(dir); err == nil {
-		t.Error("a page without markers was overwritten")
+	var written []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "<!-- results: written by make bench -->") {
+			written = append(written, strings.TrimSuffix(filepath.Base(file), ".md"))
+		}
 	}
-	lines, err := os.ReadFile(filepath.Join(dir, changesFile))
-	if err != nil || strings.Count(string(lines), "\n") != 7 {
-		t.Errorf("%v, %s", err, lines)
+	if diff := cmp.Diff(slices.Sorted(slices.Values(pages((&bench{}).steps()))), slices.Sorted(slices.Values(written))); diff != "" {
+		t.Errorf("-steps +pages:\n%s", diff)
 	}
 }
 
 func TestDriftSaysWhetherTheAimIsMet(t *testing.T) {
 	t.Parallel()
 	waits := []wait{{"soon", "off", []float64{1, 2}}, {"late", "fast", []float64{10, 1000.5}}}
-	text := driftText(waits, time.Unix(0, 0), machine{}, "1.0", "2.0")
+	text := driftText(waits, measure.Stamp{LoadBefore: "1.0", LoadAfter: "2.0"}, machine{})
 	for _, want := range []string{"| soon | off | 2 | 1 | 2 | 2 | 2 | yes |", "| late | fast | 2 | 10 | 1000 | 1000 | 1000 | **no** |", "1.0, 2.0"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)

@@ -4,14 +4,12 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/monitor"
-	"multinicd/test/bed/sandbox"
 	"multinicd/test/bed/testhost"
 )
 
@@ -33,38 +31,50 @@ const (
 
 // drift measures how long a NIC that is plugged in, and an address that is deleted, take to be as wanted, and writes the page about it.
 func (b *bench) drift(ctx context.Context) error {
-	before := sandbox.Load()
+	s, err := b.standing(ctx)
+	if err != nil {
+		return err
+	}
+	if err := b.Begin(ctx); err != nil {
+		return err
+	}
 	var waits []wait
 	for _, dad := range []string{"off", "fast"} {
-		if err := b.stand.configure(ctx, dad); err != nil {
+		if err := s.configure(ctx, dad); err != nil {
 			return err
 		}
 		b.logf("a NIC is plugged in %d times, dad = %q", b.changes, dad)
 		shown, configured, err := b.plugged(ctx)
 		if err != nil {
-			return fmt.Errorf("plugging in with dad = %q: %w\n%s", dad, err, b.stand.host.Journal(ctx))
+			return fmt.Errorf("plugging in with dad = %q: %w\n%s", dad, err, s.host.Journal(ctx))
 		}
 		b.logf("an address is deleted %d times, dad = %q", b.changes, dad)
 		back, err := b.deleted(ctx)
 		if err != nil {
-			return fmt.Errorf("deleting an address with dad = %q: %w\n%s", dad, err, b.stand.host.Journal(ctx))
+			return fmt.Errorf("deleting an address with dad = %q: %w\n%s", dad, err, s.host.Journal(ctx))
 		}
 		waits = append(waits, wait{"a NIC is plugged in, until the kernel is as wanted", dad, shown}, wait{"a NIC is plugged in, until the object is Configured", dad, configured},
 			wait{"an address is deleted, until it is back", dad, back})
 	}
-	machine, err := b.stand.describe(ctx)
+	stamp, err := b.End()
+	if err != nil {
+		return err
+	}
+	machine, err := s.describe(ctx)
 	if err != nil {
 		return fmt.Errorf("describing the machine: %w", err)
 	}
-	text := driftText(waits, b.begin, machine, before, sandbox.Load())
-	fmt.Print(text)
-	if b.out == "" {
-		return nil
+	return b.Write(ctx, stamp, measure.Result{Page: "drift", Text: driftText(waits, stamp, machine), Files: map[string]string{"drift.csv": driftCSV(waits)}, Figures: driftFigures(waits)})
+}
+
+// driftFigures are those that are kept from release to release: without the time in which neighbours are listened to.
+func driftFigures(waits []wait) (out []measure.Figure) {
+	for _, w := range waits {
+		if w.DAD == "off" {
+			out = append(out, measure.Figure{Name: w.What + ", p99", Value: measure.Quantile(w.Values, 99), Unit: "ms"})
+		}
 	}
-	if err := os.WriteFile(filepath.Join(b.out, "drift.csv"), []byte(driftCSV(waits)), 0o644); err != nil {
-		return fmt.Errorf("writing the results: %w", err)
-	}
-	return writePage(b.out, "drift", text)
+	return out
 }
 
 // plugged takes the times from right before the NIC is made until its address is there, and until a watch shows the object as Configured again.
@@ -198,16 +208,16 @@ func awaitState(ctx context.Context, news <-chan observed, state v1.State) (time
 }
 
 // driftText is the page's table.
-func driftText(waits []wait, at time.Time, m machine, before, after string) string {
-	rows := [][]string{{"what happens", "dad", "tries", "p50", "p90", "p99", "max", "p99 of at most " + number(aimDrift) + " ms"}}
+func driftText(waits []wait, stamp measure.Stamp, m machine) string {
+	rows := [][]string{{"what happens", "dad", "tries", "p50", "p90", "p99", "max", "p99 of at most " + measure.Number(aimDrift) + " ms"}}
 	for _, w := range waits {
 		met := "yes"
-		if quantile(w.Values, 99) > aimDrift {
+		if measure.Quantile(w.Values, 99) > aimDrift {
 			met = "**no**"
 		}
-		rows = append(rows, []string{w.What, w.DAD, fmt.Sprint(len(w.Values)), number(quantile(w.Values, 50)), number(quantile(w.Values, 90)), number(quantile(w.Values, 99)), number(quantile(w.Values, 100)), met})
+		rows = append(rows, []string{w.What, w.DAD, fmt.Sprint(len(w.Values)), measure.Number(measure.Quantile(w.Values, 50)), measure.Number(measure.Quantile(w.Values, 90)), measure.Number(measure.Quantile(w.Values, 99)), measure.Number(measure.Quantile(w.Values, 100)), met})
 	}
-	return fmt.Sprintf("\nMeasured on %s, %s, in ms. Load before and after: %s, %s.\n\n%s\n\n%s\n\n", at.UTC().Format("2006-01-02 15:04 UTC"), m.Product, before, after, table(rows), m.text())
+	return fmt.Sprintf("%s. Times are in ms.\n\n%s\n\n%s\n", stamp, measure.Table(rows), m.text())
 }
 
 // driftCSV is a line for each try.

@@ -4,18 +4,18 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"multinicd/test/bed/measure"
 )
 
 // machine is what the numbers depend on.
 type machine struct {
-	Product   string  `json:"product"`
 	Cores     int     `json:"cores"`
 	Processor string  `json:"processor"`
 	Memory    float64 `json:"memoryGiB"`
@@ -28,7 +28,7 @@ type machine struct {
 }
 
 func (s *stand) describe(ctx context.Context) (machine, error) {
-	m := machine{Product: s.measured, Cores: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOARCH, Processor: field("/proc/cpuinfo", "model name")}
+	m := machine{Cores: runtime.NumCPU(), Go: runtime.Version() + " " + runtime.GOARCH, Processor: field("/proc/cpuinfo", "model name")}
 	var kilobytes float64
 	_, _ = fmt.Sscan(field("/proc/meminfo", "MemTotal"), &kilobytes) // 0 where the kernel writes it otherwise
 	m.Memory = kilobytes / (1 << 20)
@@ -52,30 +52,15 @@ func (s *stand) describe(ctx context.Context) (machine, error) {
 	return m, err
 }
 
-// product names what is measured. It is asked for when that is built: the tree may change meanwhile.
-func (s *stand) product(ctx context.Context) (string, error) {
-	version, err := os.ReadFile(filepath.Join(s.root, "VERSION"))
-	if err != nil {
-		return "", fmt.Errorf("reading the version: %w", err)
-	}
-	name := "multinicd " + strings.TrimSpace(string(version))
-	describe := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--abbrev=10")
-	describe.Dir = s.root
-	if commit, err := describe.Output(); err == nil { // a tree without git has none
-		name += ", commit " + strings.TrimSpace(string(commit))
-	}
-	return name, nil
-}
-
 func (m machine) text() string {
-	return table([][]string{
+	return measure.Table([][]string{
 		{"", ""},
 		{"cores", fmt.Sprintf("%d, %s, shared by control plane, bridge, host and the measuring itself", m.Cores, m.Processor)},
-		{"memory", number(m.Memory) + " GiB"},
+		{"memory", measure.Number(m.Memory) + " GiB"},
 		{"kernel", "Linux " + m.Kernel},
 		{"control plane", "Kubernetes " + m.Cluster + ", with the audit log on"},
 		{"host", m.Host + ", in a container with its own network"},
-		{"a small file written and synced on the host's disk", number(m.Sync) + " ms (p50)"},
+		{"a small file written and synced on the host's disk", measure.Number(m.Sync) + " ms (p50)"},
 		{"Go", m.Go},
 	})
 }
@@ -90,7 +75,7 @@ func durableWrite(dir string) (float64, error) {
 		}
 		took = append(took, ms(time.Since(begin)))
 	}
-	return quantile(took, 50), os.Remove(filepath.Join(dir, ".bench"))
+	return measure.Quantile(took, 50), os.Remove(filepath.Join(dir, ".bench"))
 }
 
 func writeOnce(name string) error {

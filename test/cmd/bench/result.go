@@ -1,26 +1,20 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"math"
-	"os"
-	"path/filepath"
-	"slices"
 	"strings"
-	"time"
+
+	"multinicd/test/bed/measure"
 )
 
 // results is all that was measured.
 type results struct {
-	Date       time.Time `json:"date"`
-	Machine    machine   `json:"machine"`
-	LoadBefore string    `json:"loadBefore"`
-	LoadAfter  string    `json:"loadAfter"`
-	Changes    int       `json:"changesPerSeries"`
-	Series     []series  `json:"series"`
-	Idle       idleness  `json:"idle"`
-	Methods    []method  `json:"methods"`
+	measure.Stamp
+	Machine machine  `json:"machine"`
+	Changes int      `json:"changesPerSeries"`
+	Series  []series `json:"series"`
+	Idle    idleness `json:"idle"`
+	Methods []method `json:"methods"`
 }
 
 // The aims of the first issue, for dad = "off". Sizes count in MB of 10^6 bytes, memory in MiB.
@@ -40,24 +34,13 @@ const (
 	fieldRequests   = 60
 )
 
-// Files in the folder of the results, and the markers in its page.
+// Files in the folder of the results.
 const (
-	dataFile     = "results.json"
-	changesFile  = "changes.csv"
-	latencyPlot  = "latency.svg"
-	methodsPlot  = "methods.svg"
-	resultsBegin = "<!-- results: written by make bench -->\n"
-	resultsEnd   = "<!-- end of results -->\n"
+	dataFile    = "results.json"
+	changesFile = "changes.csv"
+	latencyPlot = "latency.svg"
+	methodsPlot = "methods.svg"
 )
-
-// quantile is the p-th percentile by nearest rank: a value that was measured. NaN of nothing.
-func quantile(values []float64, p float64) float64 {
-	if len(values) == 0 {
-		return math.NaN()
-	}
-	sorted := slices.Sorted(slices.Values(values))
-	return sorted[max(int(math.Ceil(p/100*float64(len(sorted)))), 1)-1]
-}
 
 func mean(values []float64) float64 {
 	sum := 0.0
@@ -103,34 +86,44 @@ func where(changes []change, holds func(change) bool) int {
 	return n
 }
 
-// write puts data, plots and text into a folder. The text goes into its README.md between two markers; what stands around them is kept.
-func (r results) write(dir string) error {
-	data, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return fmt.Errorf("encoding the results: %w", err)
+// page is what goes into the folder.
+func (r results) page() measure.Result {
+	return measure.Result{Page: "README", Data: r, Text: r.text(), Figures: r.figures(),
+		Files: map[string]string{changesFile: r.csv(), latencyPlot: r.latency().SVG(), methodsPlot: r.comparison().SVG()}}
+}
+
+// figures are those that are kept from release to release.
+func (r results) figures() []measure.Figure {
+	off := r.with("off")
+	return []measure.Figure{
+		{Name: "change to the kernel, p50", Value: measure.Quantile(of(off, kernel), 50), Unit: "ms"},
+		{Name: "change to Configured, p50", Value: measure.Quantile(of(off, configured), 50), Unit: "ms"},
+		{Name: "change to Configured, p99", Value: measure.Quantile(of(off, configured), 99), Unit: "ms"},
+		{Name: "requests per change", Value: mean(of(off, requests)), Unit: "requests"},
+		{Name: "daemon at rest, RSS", Value: r.Idle.Daemon.RSS, Unit: "MiB"},
+		{Name: "daemon at rest, anonymous memory", Value: r.Idle.Daemon.Anon, Unit: "MiB"},
+		{Name: "multinicd, stripped", Value: float64(r.Idle.DaemonSize) / 1e6, Unit: "MB"},
 	}
-	files := map[string]string{
-		dataFile:    string(data) + "\n",
-		changesFile: r.csv(),
-		latencyPlot: r.latency().svg(),
-		methodsPlot: r.comparison().svg(),
+}
+
+func (r results) latency() measure.Plot {
+	p := measure.Shares("Accepted change to kernel, and to Configured", fmt.Sprintf("share of %d changes of an address done after a time", r.Changes))
+	p.Marks = []measure.Mark{{Name: "aim for kernel, p50", At: aimKernel}, {Name: "aim for Configured, p50", At: aimConfigured}, {Name: "aim for Configured, p99", At: aimConfigured99}}
+	for _, dad := range []struct{ name, colour string }{{"off", measure.Blue}, {"fast", measure.Orange}} {
+		c := r.of(dad.name, kindAddress).Changes
+		p.Share("kernel, dad = "+dad.name, of(c, kernel), dad.colour, false)
+		p.Share("Configured, dad = "+dad.name, of(c, configured), dad.colour, true)
 	}
-	page, err := os.ReadFile(filepath.Join(dir, "README.md"))
-	if err != nil {
-		return fmt.Errorf("reading the page: %w", err)
+	return p
+}
+
+func (r results) comparison() measure.Plot {
+	p := measure.Shares("The same change of an address, by method", "share of changes in the kernel after a time: from the API server's answer, or from the start of the command")
+	p.Share("multinicd, dad = off", of(r.of("off", kindAddress).Changes, kernel), measure.Blue, false)
+	for i, m := range r.Methods {
+		p.Share(m.Name, m.Kernel, []string{measure.Blue, measure.Green, measure.Orange, measure.Purple}[i%4], i == 0)
 	}
-	head, rest, ok := strings.Cut(string(page), resultsBegin)
-	_, tail, ok2 := strings.Cut(rest, resultsEnd)
-	if !ok || !ok2 {
-		return fmt.Errorf("README.md in %s has lost its markers %q and %q", dir, resultsBegin, resultsEnd)
-	}
-	files["README.md"] = head + resultsBegin + "\n" + r.text() + "\n" + resultsEnd + tail
-	for name, text := range files {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return fmt.Errorf("writing the results: %w", err)
-		}
-	}
-	return nil
+	return p
 }
 
 // csv is a line for each change.

@@ -2,16 +2,16 @@ package main
 
 import (
 	"fmt"
-	"math"
 	"strings"
+
+	"multinicd/test/bed/measure"
 )
 
 // text is the results as Markdown, from third-level headings on.
 func (r results) text() string {
 	off := r.with("off")
 	parts := []string{
-		fmt.Sprintf("Measured on %s, %d changes in each series, %s. Load before and after: %s, %s.",
-			r.Date.Format("2006-01-02 15:04 UTC"), r.Changes, r.Machine.Product, r.LoadBefore, r.LoadAfter),
+		fmt.Sprintf("%s. %d changes in each series.", r.Stamp, r.Changes),
 		"### Against the aims\n\n" + r.aims(off),
 		"### Time after the API server's answer, in ms\n\n" + r.times() + fmt.Sprintf("\n\n![Share of changes done after a time](%s)", latencyPlot),
 		"### Where the time goes, dad = \"off\", p50 in ms\n\n" + phases(off),
@@ -32,20 +32,20 @@ func (r results) aims(off []change) string {
 		return "**no**"
 	}
 	most := func(what string, got, aim float64, unit, field string) []string {
-		return []string{what, number(got) + unit, "<= " + number(aim) + unit, met(got <= aim), field}
+		return []string{what, measure.Number(got) + unit, "<= " + measure.Number(aim) + unit, met(got <= aim), field}
 	}
 	k, c := of(off, kernel), of(off, configured)
 	early := where(off, func(c change) bool { return c.Early })
 	lost := where(off, func(c change) bool { return !c.Persisted })
-	return table([][]string{
+	return measure.Table([][]string{
 		{"figure, dad = \"off\"", "here", "aim", "met", "a Job per change"},
-		most("kernel as wanted, p50", quantile(k, 50), aimKernel, " ms", number(fieldKernel)+" ms"),
-		most("Configured, p50", quantile(c, 50), aimConfigured, " ms", number(fieldConfigured)+" ms"),
-		most("Configured, p99", quantile(c, 99), aimConfigured99, " ms", "max 3400 ms"),
+		most("kernel as wanted, p50", measure.Quantile(k, 50), aimKernel, " ms", measure.Number(fieldKernel)+" ms"),
+		most("Configured, p50", measure.Quantile(c, 50), aimConfigured, " ms", measure.Number(fieldConfigured)+" ms"),
+		most("Configured, p99", measure.Quantile(c, 99), aimConfigured99, " ms", "max 3400 ms"),
 		{"Configured written before the kernel was so", fmt.Sprintf("%d of %d", early, len(off)), "0", met(early == 0), "10 of 12 with its chart's defaults"},
 		{"Configured before the file for the next boot was in place", fmt.Sprintf("%d of %d", lost, len(off)), "0", met(lost == 0), ""},
-		most("API requests per change, mean", mean(of(off, requests)), aimRequests, "", number(fieldRequests)),
-		most(fmt.Sprintf("daemon's memory after %s min of rest", number(r.Idle.Seconds/60)), r.Idle.Daemon.RSS, aimMemory, " MiB", "41 MB (controller)"),
+		most("API requests per change, mean", mean(of(off, requests)), aimRequests, "", measure.Number(fieldRequests)),
+		most(fmt.Sprintf("daemon's memory after %s min of rest", measure.Number(r.Idle.Seconds/60)), r.Idle.Daemon.RSS, aimMemory, " MiB", "41 MB (controller)"),
 		most("stripped binary", float64(r.Idle.DaemonSize)/1e6, aimSize, " MB", ""),
 	})
 }
@@ -58,10 +58,10 @@ func (r results) times() string {
 			figure func(change) float64
 		}{{"kernel as wanted", kernel}, {"Configured", configured}} {
 			v := of(s.Changes, until.figure)
-			rows = append(rows, []string{s.DAD, s.Kind, until.what, number(quantile(v, 50)), number(quantile(v, 90)), number(quantile(v, 99)), number(quantile(v, 100)), number(v[0])})
+			rows = append(rows, []string{s.DAD, s.Kind, until.what, measure.Number(measure.Quantile(v, 50)), measure.Number(measure.Quantile(v, 90)), measure.Number(measure.Quantile(v, 99)), measure.Number(measure.Quantile(v, 100)), measure.Number(v[0])})
 		}
 	}
-	return table(rows)
+	return measure.Table(rows)
 }
 
 // phases are medians of the time between two events of the same change.
@@ -69,33 +69,33 @@ func phases(changes []change) string {
 	rows := [][]string{{"from", "to", "p50", "p90"}}
 	step := func(from, to string, figure func(change) float64) {
 		v := of(changes, figure)
-		rows = append(rows, []string{from, to, number(quantile(v, 50)), number(quantile(v, 90))})
+		rows = append(rows, []string{from, to, measure.Number(measure.Quantile(v, 50)), measure.Number(measure.Quantile(v, 90))})
 	}
 	step("API server's answer to the writer", "first touch of the link", func(c change) float64 { return c.Touched })
 	step("first touch of the link", "kernel as wanted", func(c change) float64 { return c.Kernel - c.Touched })
 	step("kernel as wanted", "report at the API server (verified, probed, on disk)", func(c change) float64 { return c.Reported - c.Kernel })
 	step("report at the API server", "status at the API server", func(c change) float64 { return c.Stated - c.Reported })
 	step("status at the API server", "Configured seen by a watcher", func(c change) float64 { return c.Configured - c.Stated })
-	return table(rows)
+	return measure.Table(rows)
 }
 
 func (r results) costs() string {
 	rows := [][]string{{"dad", "change of", "requests of the daemon", "of the bridge", "together", "most", "kernel events on other links, mean", "most"}}
 	for _, s := range r.Series {
 		all := of(s.Changes, requests)
-		rows = append(rows, []string{s.DAD, s.Kind, number(mean(of(s.Changes, func(c change) float64 { return float64(c.Daemon) }))),
-			number(mean(of(s.Changes, func(c change) float64 { return float64(c.Bridge) }))), number(mean(all)), number(quantile(all, 100)),
-			number(mean(of(s.Changes, foreign))), number(quantile(of(s.Changes, foreign), 100))})
+		rows = append(rows, []string{s.DAD, s.Kind, measure.Number(mean(of(s.Changes, func(c change) float64 { return float64(c.Daemon) }))),
+			measure.Number(mean(of(s.Changes, func(c change) float64 { return float64(c.Bridge) }))), measure.Number(mean(all)), measure.Number(measure.Quantile(all, 100)),
+			measure.Number(mean(of(s.Changes, foreign))), measure.Number(measure.Quantile(of(s.Changes, foreign), 100))})
 	}
-	return table(rows)
+	return measure.Table(rows)
 }
 
 func (r results) rest() string {
 	i := r.Idle
 	row := func(name string, u usage, cpu, requests string, size int64) []string {
-		return []string{name, number(u.RSS), number(u.Anon), number(u.Peak), fmt.Sprint(u.Threads), cpu, requests, number(float64(size) / 1e6)}
+		return []string{name, measure.Number(u.RSS), measure.Number(u.Anon), measure.Number(u.Peak), fmt.Sprint(u.Threads), cpu, requests, measure.Number(float64(size) / 1e6)}
 	}
-	return fmt.Sprintf("After %s minutes without a change, behind %d changes:\n\n", number(i.Seconds/60), 2*r.Changes) + table([][]string{
+	return fmt.Sprintf("After %s minutes without a change, behind %d changes:\n\n", measure.Number(i.Seconds/60), 2*r.Changes) + measure.Table([][]string{
 		{"", "RSS, MiB", "of it anonymous", "peak", "threads", "CPU seconds meanwhile", "API requests meanwhile", "stripped binary, MB"},
 		row("multinicd", i.Daemon, fmt.Sprintf("%.2f", i.CPU), fmt.Sprint(i.Requests), i.DaemonSize),
 		row("multinic-bridge", i.Bridge, "", fmt.Sprint(i.ByBridge), i.BridgeSize),
@@ -105,17 +105,17 @@ func (r results) rest() string {
 func (r results) others() string {
 	const once = "by the daemon, dad = \"off\""
 	daemon := r.of("off", kindAddress)
-	ours := quantile(of(daemon.Changes, kernel), 50)
+	ours := measure.Quantile(of(daemon.Changes, kernel), 50)
 	rows := [][]string{{"method", "kernel as wanted, p50 ms", "ratio to the daemon", "max", "command ends, p50", "wrong afterwards", "kernel events on other links, mean", "others' addresses, routes, rules lost, mean", "lasts over a boot"}}
-	rows = append(rows, []string{once, number(ours), "1", number(quantile(of(daemon.Changes, kernel), 100)), "",
+	rows = append(rows, []string{once, measure.Number(ours), "1", measure.Number(measure.Quantile(of(daemon.Changes, kernel), 100)), "",
 		"0", // or the run would have ended
-		number(mean(of(daemon.Changes, foreign))), number(float64(daemon.Lost) / float64(len(daemon.Changes))), "yes"})
+		measure.Number(mean(of(daemon.Changes, foreign))), measure.Number(float64(daemon.Lost) / float64(len(daemon.Changes))), "yes"})
 	for _, m := range r.Methods {
-		k := quantile(m.Kernel, 50)
-		rows = append(rows, []string{"`" + m.Name + "`", number(k), number(k / ours), number(quantile(m.Kernel, 100)), number(quantile(m.Ended, 50)), fmt.Sprint(m.Missed),
-			number(mean(floats(m.Foreign))), number(mean(floats(m.Lost))), m.Lasts})
+		k := measure.Quantile(m.Kernel, 50)
+		rows = append(rows, []string{"`" + m.Name + "`", measure.Number(k), measure.Number(k / ours), measure.Number(measure.Quantile(m.Kernel, 100)), measure.Number(measure.Quantile(m.Ended, 50)), fmt.Sprint(m.Missed),
+			measure.Number(mean(floats(m.Foreign))), measure.Number(mean(floats(m.Lost))), m.Lasts})
 	}
-	return table(rows)
+	return measure.Table(rows)
 }
 
 // of gives one series; one of no changes where there is none.
@@ -134,29 +134,4 @@ func floats(ints []int) []float64 {
 		out = append(out, float64(i))
 	}
 	return out
-}
-
-// number is a figure with as many digits as mean something.
-func number(v float64) string {
-	switch {
-	case math.IsNaN(v):
-		return "-"
-	case v == math.Trunc(v) && math.Abs(v) < 1e6, math.Abs(v) >= 100:
-		return fmt.Sprintf("%.0f", v)
-	case math.Abs(v) >= 10:
-		return fmt.Sprintf("%.1f", v)
-	}
-	return fmt.Sprintf("%.2f", v)
-}
-
-// table is Markdown's; the first row is the head.
-func table(rows [][]string) string {
-	var b strings.Builder
-	for i, row := range rows {
-		b.WriteString("| " + strings.Join(row, " | ") + " |\n")
-		if i == 0 {
-			b.WriteString("|" + strings.Repeat("---|", len(row)) + "\n")
-		}
-	}
-	return strings.TrimSuffix(b.String(), "\n")
 }

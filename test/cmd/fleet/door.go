@@ -18,6 +18,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
 )
@@ -40,17 +41,15 @@ type published struct {
 
 // doors are the results of one run. Each list is published three times: it is new, it is the same, one NIC of each node is another.
 type doors struct {
-	Date       time.Time    `json:"date"`
-	Cores      int          `json:"cores"`
-	NICs       int          `json:"nics"`
-	Batch      int          `json:"batch"`
-	LoadBefore string       `json:"loadBefore"`
-	LoadAfter  string       `json:"loadAfter"`
-	Direct     [3]published `json:"direct"`
-	Few        [3]published `json:"few"`
-	Many       [3]published `json:"many"`
-	FewAgain   published    `json:"fewAgain"` // the same lists as Few has, with all others there
-	Single     published    `json:"single"`   // one changed node in each request
+	measure.Stamp
+	Cores    int          `json:"cores"`
+	NICs     int          `json:"nics"`
+	Batch    int          `json:"batch"`
+	Direct   [3]published `json:"direct"`
+	Few      [3]published `json:"few"`
+	Many     [3]published `json:"many"`
+	FewAgain published    `json:"fewAgain"` // the same lists as Few has, with all others there
+	Single   published    `json:"single"`   // one changed node in each request
 }
 
 const (
@@ -66,7 +65,7 @@ var doorTimes = [3]string{"new", "the same again", "one NIC of each changed"}
 
 // measureDoor is a run of its own, without a bridge: what the HTTP door costs beside a publisher that writes objects itself.
 func (f *fleet) measureDoor(ctx context.Context) error {
-	res := doors{Date: f.begin.UTC().Truncate(time.Second), Cores: runtime.NumCPU(), NICs: doorNICs, Batch: doorBatch, LoadBefore: sandbox.Load()}
+	res := doors{Cores: runtime.NumCPU(), NICs: doorNICs, Batch: doorBatch}
 	f.bridge.Stop()
 	if err := product.InstallIntake(ctx, f.cluster); err != nil {
 		return err
@@ -106,8 +105,10 @@ func (f *fleet) measureDoor(ctx context.Context) error {
 	if res.Single, err = d.one(ctx, "many", doorOne, 1402); err != nil {
 		return err
 	}
-	res.LoadAfter = sandbox.Load()
-	return f.keep(doorPage, res, res.text())
+	if res.Stamp, err = f.End(); err != nil {
+		return err
+	}
+	return f.Write(ctx, res.Stamp, measure.Result{Page: doorPage, Data: res, Text: res.text(), Figures: res.figures()})
 }
 
 // doorBench publishes and measures.
@@ -314,8 +315,8 @@ func (d *doorBench) post(ctx context.Context, body []byte) (bool, error) {
 func (r doors) text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("Measured on %s, %d NICs a node, %d nodes in a request, on %d cores that everything shares. Load before and after: %s, %s.\n",
-		r.Date.Format("2006-01-02 15:04 UTC"), r.NICs, r.Batch, r.Cores, r.LoadBefore, r.LoadAfter)
+	line("%s. %d NICs a node, %d nodes in a request, on %d cores that everything shares.\n",
+		r.Stamp, r.NICs, r.Batch, r.Cores)
 	line("| | s by the clock | door's CPU s | API server's CPU s | of etcd | requests to the API server, per node | requests to the door | of them again | API server's CPU ms per node | ratio to without the door |")
 	line("|---|---|---|---|---|---|---|---|---|---|")
 	each := func(p published) float64 { return p.APIServer * 1000 / float64(p.Nodes) }
@@ -348,4 +349,14 @@ func (r doors) text() string {
 	line("Memory of the door at most: %.0f MiB with %d nodes, %.0f MiB with %d. One changed node in a request of its own: %.1f ms at p50, %.1f ms at p99, %.2f requests to the API server.",
 		r.Few[2].DoorMost, r.Few[2].Nodes, r.Single.DoorMost, r.Many[2].Nodes, r.Single.P50, r.Single.P99, float64(r.Single.Requests)/float64(r.Single.Nodes))
 	return b.String()
+}
+
+// figures are those that are kept from release to release.
+func (r doors) figures() []measure.Figure {
+	one := func(p published) float64 { return p.APIServer * 1000 / float64(p.Nodes) }
+	return []measure.Figure{
+		{Name: "a node is published by the door, API server's CPU", Value: one(r.Many[0]), Unit: "ms"},
+		{Name: "a node is published again by the door, API server's CPU", Value: one(r.Many[1]), Unit: "ms"},
+		{Name: "the door's memory at most", Value: r.Many[2].DoorMost, Unit: "MiB"},
+	}
 }

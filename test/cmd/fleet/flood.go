@@ -18,19 +18,17 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/product"
-	"multinicd/test/bed/sandbox"
 )
 
 // flooding is what others notice of a node that writes as fast as it is answered, in one run: without a priority level for nodes, and with it.
 type flooding struct {
-	Date       time.Time  `json:"date"`
-	Cores      int        `json:"cores"`
-	AtOnce     int        `json:"atOnce"` // requests of the flood
-	LoadBefore string     `json:"loadBefore"`
-	LoadAfter  string     `json:"loadAfter"`
-	Quiet      [2]flooded `json:"quiet"` // without the level, and with it
-	Flood      [2]flooded `json:"flood"`
+	measure.Stamp
+	Cores  int        `json:"cores"`
+	AtOnce int        `json:"atOnce"` // requests of the flood
+	Quiet  [2]flooded `json:"quiet"`  // without the level, and with it
+	Flood  [2]flooded `json:"flood"`
 }
 
 // flooded are requests of others, and what was written meanwhile.
@@ -51,7 +49,7 @@ const (
 
 // measureFlood is a run of its own, with few nodes.
 func (f *fleet) measureFlood(ctx, life context.Context) error {
-	res := flooding{Date: f.begin.UTC().Truncate(time.Second), Cores: runtime.NumCPU(), AtOnce: floodCables * floodEach, LoadBefore: sandbox.Load()}
+	res := flooding{Cores: runtime.NumCPU(), AtOnce: floodCables * floodEach}
 	if _, err := f.know(ctx, few); err != nil {
 		return err
 	}
@@ -76,8 +74,10 @@ func (f *fleet) measureFlood(ctx, life context.Context) error {
 			return err
 		}
 	}
-	res.LoadAfter = sandbox.Load()
-	return f.keep(floodPage, res, res.text())
+	if res.Stamp, err = f.End(); err != nil {
+		return err
+	}
+	return f.Write(ctx, res.Stamp, measure.Result{Page: floodPage, Data: res, Text: res.text(), Figures: res.figures()})
 }
 
 // asker makes requests with one token.
@@ -201,8 +201,8 @@ func (f *fleet) flood(ctx context.Context) (flooded, error) {
 func (r flooding) text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("Measured on %s, on %d cores that everything shares. Load before and after: %s, %s. The flood is %d requests at once, with one node's token.\n",
-		r.Date.Format("2006-01-02 15:04 UTC"), r.Cores, r.LoadBefore, r.LoadAfter, r.AtOnce)
+	line("%s. On %d cores that everything shares. The flood is %d requests at once, with one node's token.\n",
+		r.Stamp, r.Cores, r.AtOnce)
 	line("| | | p50 ms | p99 ms | p50 under the flood | p99 under the flood | ratio of p50 | ratio of p99 |")
 	line("|---|---|---|---|---|---|---|---|")
 	for i, level := range []string{"without the level", "with `apf.enabled`"} {
@@ -222,4 +222,9 @@ func (r flooding) text() string {
 		line("| %s | %.0f | %d | %d, %d |", level, r.Flood[i].Rate, r.Flood[i].Refused, r.Quiet[i].Object.Things, r.Flood[i].Object.Things)
 	}
 	return b.String()
+}
+
+// figures are those that are kept from release to release.
+func (r flooding) figures() []measure.Figure {
+	return []measure.Figure{{Name: "another node's request under a flood, with apf.enabled, p50", Value: r.Flood[1].Object.P50 / r.Quiet[1].Object.P50, Unit: "times"}}
 }

@@ -14,6 +14,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -29,6 +30,7 @@ import (
 
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
 )
@@ -38,12 +40,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	f := &fleet{begin: time.Now()}
+	f.Run = measure.Flags(f.logf)
 	flag.IntVar(&f.size, "nodes", 2000, "how many nodes")
 	flag.IntVar(&f.atOnce, "at-once", 64, "how many of them join at the same time")
 	flag.DurationVar(&f.hold, "hold", 5*time.Minute, "how long they are held before processor time is read")
 	flag.IntVar(&f.changes, "changes", 300, "changes of an object, one after the other")
 	flag.IntVar(&f.requests, "requests", 4000, "requests for each figure about bindings")
-	flag.StringVar(&f.out, "out", "docs/performance", "`folder` for text and data, from the top of the repository; empty: only print")
 	flag.BoolVar(&f.flooded, "flood", false, "measure only what others notice of a node that floods the API server")
 	flag.BoolVar(&f.byDoor, "door", false, "measure only what it costs to publish so many nodes by the HTTP door (give -nodes 10000)")
 	flag.BoolVar(&f.ports, "openstack", false, "measure only what it costs to poll a real Neutron with 100, 1,000 and 10,000 ports (give -nodes 1000; fewer: fewer ports)")
@@ -54,11 +56,9 @@ func main() {
 	}
 	err := f.run(ctx)
 	if f.box != nil {
-		if cerr := f.box.Close(); err == nil {
-			err = cerr
-		}
+		err = errors.Join(err, f.box.Close())
 	}
-	if err != nil {
+	if err := errors.Join(err, f.Close()); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
@@ -68,9 +68,9 @@ func main() {
 const few = 10
 
 type fleet struct {
+	*measure.Run
 	size, atOnce, changes, requests int
 	hold                            time.Duration
-	out                             string
 	flooded, byDoor, ports          bool
 
 	begin   time.Time
@@ -88,8 +88,14 @@ func (f *fleet) logf(format string, args ...any) {
 }
 
 func (f *fleet) run(ctx context.Context) error {
-	res := results{Date: f.begin.UTC().Truncate(time.Second), Nodes: f.size, AtOnce: f.atOnce, Cores: runtime.NumCPU(), LoadBefore: sandbox.Load()}
+	res := results{Nodes: f.size, AtOnce: f.atOnce, Cores: runtime.NumCPU()}
+	if err := f.Prepare(ctx, f.needs()); err != nil {
+		return err
+	}
 	if err := f.start(ctx); err != nil {
+		return err
+	}
+	if err := f.Begin(ctx); err != nil {
 		return err
 	}
 	if f.byDoor {
@@ -129,8 +135,19 @@ func (f *fleet) run(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 	}
-	res.LoadAfter = sandbox.Load()
-	return f.keep(fleetPage, res, res.text())
+	var err error
+	if res.Stamp, err = f.End(); err != nil {
+		return err
+	}
+	return f.Write(ctx, res.Stamp, measure.Result{Page: fleetPage, Data: res, Text: res.text(), Figures: res.figures()})
+}
+
+func (f *fleet) needs() measure.Needs {
+	n := measure.Needs{Memory: 3, Disk: 4}
+	if !f.byDoor && !f.ports && !f.flooded {
+		n.Memory = 2 + float64(f.size)/1000
+	}
+	return n
 }
 
 func (f *fleet) start(ctx context.Context) (err error) {

@@ -21,6 +21,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/openstack"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
@@ -42,14 +43,12 @@ type polled struct {
 
 // polls are the results of one run.
 type polls struct {
-	Date       time.Time `json:"date"`
-	Cores      int       `json:"cores"`
-	Each       int       `json:"portsOfAnInstance"`
-	LoadBefore string    `json:"loadBefore"`
-	LoadAfter  string    `json:"loadAfter"`
-	First      []polled  `json:"first"` // objects are made
-	Quiet      []polled  `json:"quiet"` // nothing changes
-	Full       []polled  `json:"full"`  // nothing changes, and every third request is answered 429
+	measure.Stamp
+	Cores int      `json:"cores"`
+	Each  int      `json:"portsOfAnInstance"`
+	First []polled `json:"first"` // objects are made
+	Quiet []polled `json:"quiet"` // nothing changes
+	Full  []polled `json:"full"`  // nothing changes, and every third request is answered 429
 }
 
 const (
@@ -60,7 +59,7 @@ const (
 
 // measureOpenStack is a run of its own, without a bridge: what polling a real Neutron costs.
 func (f *fleet) measureOpenStack(ctx context.Context) error {
-	res := polls{Date: f.begin.UTC().Truncate(time.Second), Cores: runtime.NumCPU(), Each: portsEach, LoadBefore: sandbox.Load()}
+	res := polls{Cores: runtime.NumCPU(), Each: portsEach}
 	f.bridge.Stop()
 	if err := product.InstallOpenStack(ctx, f.cluster); err != nil {
 		return err
@@ -81,8 +80,10 @@ func (f *fleet) measureOpenStack(ctx context.Context) error {
 			return fmt.Errorf("with %d ports: %w", ports, err)
 		}
 	}
-	res.LoadAfter = sandbox.Load()
-	return f.keep(openstackPage, res, res.text())
+	if res.Stamp, err = f.End(); err != nil {
+		return err
+	}
+	return f.Write(ctx, res.Stamp, measure.Result{Page: openstackPage, Data: res, Text: res.text(), Figures: res.figures()})
 }
 
 // portBench is a project with networks of many ports.
@@ -272,8 +273,8 @@ func parse(page io.Reader) (counters, error) {
 func (r polls) text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("Measured on %s, instances with %d ports each, one of which is the primary port, on %d cores that everything shares. Load before and after: %s, %s.\n",
-		r.Date.Format("2006-01-02 15:04 UTC"), r.Each, r.Cores, r.LoadBefore, r.LoadAfter)
+	line("%s. Instances with %d ports each, one of which is the primary port, on %d cores that everything shares.\n",
+		r.Stamp, r.Each, r.Cores)
 	line("| ports | poll | seconds | requests to the cloud | of them 429 | KiB of answers | publisher's CPU s | requests that write | publisher's memory at most, MiB |")
 	line("|---|---|---|---|---|---|---|---|---|")
 	for i := range r.Full {
@@ -285,4 +286,13 @@ func (r polls) text() string {
 		}
 	}
 	return b.String()
+}
+
+// figures are those that are kept from release to release.
+func (r polls) figures() (out []measure.Figure) {
+	for _, p := range r.Quiet {
+		out = append(out, measure.Figure{Name: fmt.Sprintf("a poll of %d ports that changes nothing, publisher's CPU", p.Ports), Value: p.CPU, Unit: "s"},
+			measure.Figure{Name: fmt.Sprintf("a poll of %d ports that changes nothing, requests", p.Ports), Value: p.Requests, Unit: "requests"})
+	}
+	return out
 }

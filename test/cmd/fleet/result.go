@@ -1,14 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
-	"multinicd/test/bed/artifact"
+	"multinicd/test/bed/measure"
 )
 
 // phase is what something took that was done Things times: seconds by the clock, and processor seconds.
@@ -52,19 +49,17 @@ type costs struct {
 }
 
 type results struct {
-	Date       time.Time `json:"date"`
-	Nodes      int       `json:"nodes"`
-	AtOnce     int       `json:"atOnce"`
-	Cores      int       `json:"cores"`
-	LoadBefore string    `json:"loadBefore"`
-	LoadAfter  string    `json:"loadAfter"`
-	Known      phase     `json:"known"`
-	Joined     phase     `json:"joined"`
-	Held       holding   `json:"held"`
-	Change     phase     `json:"change"`
-	Renewal    phase     `json:"renewal"`
-	Few        costs     `json:"costWithFew"`
-	Many       costs     `json:"costWithAll"`
+	measure.Stamp
+	Nodes   int     `json:"nodes"`
+	AtOnce  int     `json:"atOnce"`
+	Cores   int     `json:"cores"`
+	Known   phase   `json:"known"`
+	Joined  phase   `json:"joined"`
+	Held    holding `json:"held"`
+	Change  phase   `json:"change"`
+	Renewal phase   `json:"renewal"`
+	Few     costs   `json:"costWithFew"`
+	Many    costs   `json:"costWithAll"`
 }
 
 // renewEvery is the mean time between two renewals of a node's token: 80 % of an hour.
@@ -73,8 +68,8 @@ const renewEvery = 48 * time.Minute
 func (r results) text() string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	line("Measured on %s, %d nodes, of which %d join at a time, on %d cores that everything shares. Load before and after: %s, %s.\n",
-		r.Date.Format("2006-01-02 15:04 UTC"), r.Nodes, r.AtOnce, r.Cores, r.LoadBefore, r.LoadAfter)
+	line("%s. %d nodes, of which %d join at a time, on %d cores that everything shares.\n",
+		r.Stamp, r.Nodes, r.AtOnce, r.Cores)
 	line("| | s by the clock | API server's CPU s | of etcd | of the bridge | API server's CPU ms per node | each took, p50 ms | p99 | max |")
 	line("|---|---|---|---|---|---|---|---|---|")
 	row := func(what string, p phase, timed bool) {
@@ -122,46 +117,22 @@ func (r results) text() string {
 	return b.String()
 }
 
-const (
-	fleetPage    = "fleet"
-	resultsBegin = "<!-- results: written by make bench -->"
-	resultsEnd   = "<!-- end of results -->"
-)
+const fleetPage = "fleet"
 
-// keep prints the text of some results, and puts text and data into the folder for them; of the page what stands around the two markers is kept.
-func (f *fleet) keep(page string, results any, result string) error {
-	fmt.Print(result)
-	if f.out == "" {
-		return nil
+// figures are those that are kept from release to release.
+func (r results) figures() []measure.Figure {
+	per := func(p phase) float64 { return p.APIServer * 1000 / float64(p.Things) }
+	memory := 0.0
+	for _, b := range r.Held.Bridges {
+		memory += b.Now
 	}
-	dir := f.out
-	if !filepath.IsAbs(dir) {
-		root, err := artifact.RepositoryRoot()
-		if err != nil {
-			return err
-		}
-		dir = filepath.Join(root, dir)
+	return []measure.Figure{
+		{Name: "a node becomes known, API server's CPU", Value: per(r.Known), Unit: "ms"},
+		{Name: "a node joins, API server's CPU", Value: per(r.Joined), Unit: "ms"},
+		{Name: fmt.Sprintf("%d nodes held, API server", r.Nodes), Value: r.Held.APIServer * 100 / r.Held.Seconds, Unit: "% of a core"},
+		{Name: fmt.Sprintf("%d nodes held, API server's memory", r.Nodes), Value: r.Held.APIServerMiB, Unit: "MiB"},
+		{Name: fmt.Sprintf("%d nodes held, bridges' memory", r.Nodes), Value: memory, Unit: "MiB"},
+		{Name: fmt.Sprintf("a node's own object, with %d nodes to with %d", r.Nodes, few), Value: r.Many.Object / r.Few.Object, Unit: "times"},
+		{Name: fmt.Sprintf("a node's own Lease, with %d nodes to with %d", r.Nodes, few), Value: r.Many.Lease / r.Few.Lease, Unit: "times"},
 	}
-	data, err := json.MarshalIndent(results, "", " ")
-	if err != nil {
-		return fmt.Errorf("encoding the results: %w", err)
-	}
-	text, err := os.ReadFile(filepath.Join(dir, page+".md"))
-	if err != nil {
-		return fmt.Errorf("reading the page: %w", err)
-	}
-	head, rest, ok := strings.Cut(string(text), resultsBegin)
-	_, tail, ok2 := strings.Cut(rest, resultsEnd)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s.md in %s has lost its markers %q and %q", page, dir, resultsBegin, resultsEnd)
-	}
-	for name, text := range map[string]string{
-		page + ".json": string(data) + "\n",
-		page + ".md":   head + resultsBegin + "\n\n" + result + "\n" + resultsEnd + tail,
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return fmt.Errorf("writing the results: %w", err)
-		}
-	}
-	return nil
 }
