@@ -100,7 +100,7 @@ func whatIsOursIsPutBack(t *testing.T, k kind) {
 
 // What somebody writes into our own file, and applies, goes with the repair. What he puts on the link by hand stays.
 func TestAnAddressInOurEditedFileGoesWithTheRepair(t *testing.T) {
-	onKinds(t, brief(netplan12, keyfiles12, "ifcfg files", "netplan for NetworkManager, Debian 12"), editedFileIsPutBack)
+	onKinds(t, brief(netplan12, keyfiles12), editedFileIsPutBack)
 }
 
 func editedFileIsPutBack(t *testing.T, k kind) {

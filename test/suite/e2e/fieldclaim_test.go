@@ -45,7 +45,7 @@ func cloudInitKeyfile(name string) string {
 // NetworkManager makes up or was left by the initrd, cloud-init's files, a lease by the very
 // address, or without a router.
 var byMachines = []claim{
-	{name: "the image's catch-all of netplan", files: map[string]string{"/etc/netplan/90-default.yaml": cloudImage}, link: "ens7", cidr: "192.168.100.10/24"},
+	{name: "the image's catch-all of netplan", long: true, files: map[string]string{"/etc/netplan/90-default.yaml": cloudImage}, link: "ens7", cidr: "192.168.100.10/24"},
 	{name: "a catch-all of networkd", long: true, files: map[string]string{"/etc/systemd/network/99-dhcp.network": anyEthernet}, cidr: "192.168.100.20/24"},
 	{name: "cloud-init's file for networkd", files: map[string]string{"/etc/netplan/50-cloud-init.yaml": strings.NewReplacer("addresses: [10.4.4.4/24]", "dhcp4: true", "mtu: 1450", "mtu: 1500").Replace(cloudInit)}, link: "ens4", cidr: "192.168.100.20/24"},
 	{name: "cloud-init's unit of networkd", long: true, files: map[string]string{"/etc/systemd/network/10-cloud-init-eth1.network": "[Match]\nMACAddress=" + mac1 + "\nName=eth1\n[Network]\nDHCP=ipv4\n"}, cidr: "192.168.100.20/24"},
