@@ -3,7 +3,7 @@ package kube
 import (
 	"fmt"
 
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 
 	"multinicd/internal/kube/credential"
 )
@@ -12,7 +12,7 @@ import (
 func loadCredential(opts Options) (credential.Credential, error) {
 	switch {
 	case opts.Server != "":
-		return credential.New(opts.Server, rest.TLSClientConfig{CAFile: opts.CAFile}, credential.FromFile(opts.TokenFile))
+		return credential.New(opts.Server, transport.TLSConfig{CAFile: opts.CAFile}, credential.FromFile(opts.TokenFile))
 	case opts.Kubeconfig != "":
 		return credential.FromKubeconfig(opts.Kubeconfig)
 	case opts.CredentialDir != "":

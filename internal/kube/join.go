@@ -15,7 +15,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube/credential"
@@ -150,7 +150,7 @@ func (c *Client) askOnce(ctx context.Context, door v1.Door) (types.UID, string, 
 // identity is who asks: a credential, and the door that goes with it.
 func (j Joining) identity() (credential.Credential, v1.Door, []byte, error) {
 	if j.Server != "" {
-		cred, err := credential.New(j.Server, rest.TLSClientConfig{CAData: j.File.CA}, credential.Fixed(credential.NewToken(j.File.Token)))
+		cred, err := credential.New(j.Server, transport.TLSConfig{CAData: j.File.CA}, credential.Fixed(credential.NewToken(j.File.Token)))
 		return cred, v1.DoorJoinToken, j.File.CA, err
 	}
 	cred, err := credential.FromKubeconfig(j.Kubeconfig)
@@ -315,7 +315,7 @@ func clean(s string, most int) string {
 // try asks for the node's object with the new token. Two answers are good: the object is there, or
 // it is not. A right may need a moment until it is in force on every API server.
 func (j *Joined) try(ctx context.Context, opts Options, dial dialFunc) error {
-	cred, err := credential.New(j.Server, rest.TLSClientConfig{CAData: j.ca}, credential.Fixed(j.token))
+	cred, err := credential.New(j.Server, transport.TLSConfig{CAData: j.ca}, credential.Fixed(j.token))
 	if err != nil {
 		return err
 	}

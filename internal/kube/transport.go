@@ -15,7 +15,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
+	"k8s.io/client-go/transport"
 
 	"multinicd/internal/kube/credential"
 )
@@ -60,7 +60,7 @@ func (c *Client) freshTransport() (use, old http.RoundTripper, err error) {
 }
 
 func (c *Client) newTransport() (*http.Transport, error) {
-	config, err := rest.TLSConfigFor(&rest.Config{TLSClientConfig: c.credential.TLS})
+	config, err := transport.TLSConfigFor(&transport.Config{TLS: c.credential.TLS})
 	if err != nil {
 		return nil, fmt.Errorf("reading the CA or the client certificate: %w", err)
 	}

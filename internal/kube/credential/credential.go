@@ -9,8 +9,8 @@
 // good. Nothing prints a token. A name that is read here has been checked by nobody: it serves to
 // tell a person what is wrong, and the API server alone judges.
 //
-// Start reading at Credential, then Source. folder.go has the names of the files, life.go the life
-// of a token, name.go the node's name.
+// Start reading at Credential, then Source. folder.go has the names of the files, kubeconfig.go what
+// is taken of a kubeconfig, life.go the life of a token, name.go the node's name.
 package credential
 
 import (
@@ -25,8 +25,7 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/transport"
 )
 
 // ErrNone: nobody has stored a credential yet.
@@ -35,7 +34,7 @@ var ErrNone = errors.New("no credential")
 // Credential is a server, and how that server knows us.
 type Credential struct {
 	Server *url.URL // https; the path has no slash at its end
-	TLS    rest.TLSClientConfig
+	TLS    transport.TLSConfig
 	Token  *Source // never nil; may be empty if a client certificate shows who we are
 }
 
@@ -51,35 +50,13 @@ func FromFolder(dir string) (Credential, error) {
 		return Credential{}, fmt.Errorf("reading the credential: %w", err)
 	}
 	return New(strings.TrimSpace(string(server)),
-		rest.TLSClientConfig{CAFile: filepath.Join(dir, FileCA)},
+		transport.TLSConfig{CAFile: filepath.Join(dir, FileCA)},
 		&Source{file: filepath.Join(dir, FileToken)})
-}
-
-// FromKubeconfig gives the credential that a kubeconfig has in its current context. A kubeconfig
-// that names a program to run, trusts any server or has a password is refused.
-func FromKubeconfig(file string) (Credential, error) {
-	config, err := clientcmd.BuildConfigFromFlags("", file)
-	if err != nil {
-		return Credential{}, fmt.Errorf("reading %s: %w", file, err)
-	}
-	switch {
-	case config.ExecProvider != nil || config.AuthProvider != nil:
-		return Credential{}, fmt.Errorf("reading %s: it names a credential plugin, and none is run here: give a token or a client certificate", file)
-	case config.Insecure:
-		return Credential{}, fmt.Errorf("reading %s: insecure-skip-tls-verify would hand the credential to anybody: give certificate-authority", file)
-	case config.Username != "":
-		return Credential{}, fmt.Errorf("reading %s: Kubernetes takes no passwords any more: give a token or a client certificate", file)
-	}
-	token := &Source{file: config.BearerTokenFile}
-	if token.file == "" && config.BearerToken != "" {
-		token.last = NewToken(config.BearerToken)
-	}
-	return New(config.Host, config.TLSClientConfig, token)
 }
 
 // New gives the credential for a server by its URL, which must be an https:// URL. token is never
 // nil.
-func New(server string, tls rest.TLSClientConfig, token *Source) (Credential, error) {
+func New(server string, tls transport.TLSConfig, token *Source) (Credential, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" {
 		return Credential{}, fmt.Errorf("the API server %q is not an https:// URL", server)

@@ -30,6 +30,11 @@ func FuzzKubeconfig(f *testing.F) {
 			t.Errorf("the node is %q by %q, %v", node, file, err)
 		}
 		c, err := FromKubeconfig(name)
+		if err == nil {
+			if d := unlike(name, c, nil); d != "" {
+				t.Error(d)
+			}
+		}
 		switch {
 		case err != nil:
 			if strings.Contains(err.Error(), "fuzz-secret-token") {

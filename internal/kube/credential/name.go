@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"k8s.io/client-go/tools/clientcmd"
-
 	v1 "multinicd/api/v1"
 )
 
@@ -37,20 +35,14 @@ func KubeletNode(kubeconfig string, at func(file string) string) (node, file str
 	} else if err != nil {
 		return "", "", fmt.Errorf("reading the kubelet's kubeconfig: %w", err)
 	}
-	config, err := clientcmd.Load(text)
+	config, err := parseKubeconfig(text)
 	if err != nil {
 		return "", "", fmt.Errorf("reading %s: %w", kubeconfig, err)
 	}
-	user := config.AuthInfos[""]
-	if c := config.Contexts[config.CurrentContext]; c != nil {
-		user = config.AuthInfos[c.AuthInfo]
-	}
-	if user == nil {
-		return "", "", nil
-	}
-	file, certificate := kubeconfig, user.ClientCertificateData
-	if len(certificate) == 0 && user.ClientCertificate != "" {
-		file = user.ClientCertificate
+	_, user := config.current()
+	file, certificate := kubeconfig, user.CertData
+	if len(certificate) == 0 && user.CertFile != "" {
+		file = user.CertFile
 		seen := filepath.Join(filepath.Dir(kubeconfig), file) // relative to the kubeconfig
 		if filepath.IsAbs(file) {
 			seen = at(file)
