@@ -18,6 +18,8 @@ export CGO_ENABLED := 0
 GO := go
 GOLANGCI_LINT := $(GO) tool -modfile=tools/lint/go.mod golangci-lint
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# Our programs print no manual pages, so they need no Markdown (BuildCommand in test/bed/artifact says the same).
+SLIM := urfave_cli_no_docs
 
 # No vet: lint runs all of it. No symbol table: sixty test binaries are linked, each a quarter faster without. GOGC is the toolchain's: set for all, the
 # tests and the product would inherit it.
@@ -37,10 +39,10 @@ help: ## this list
 build: bin/multinicd bin/multinic-bridge ## bin/multinicd and bin/multinic-bridge, static
 
 bin/multinicd: go.mod go.sum VERSION $(SOURCES)
-	$(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
+	$(GO) build -tags $(SLIM) -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd
 
 bin/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
-	$(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
+	$(GO) build -tags $(SLIM) -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge
 
 # The packages of Kubernetes are compiled once for all of it. GOGC: see GoEnv in test/bed/artifact.
 .PHONY: demo
@@ -164,10 +166,10 @@ PROGRESS = $(GO) run ./tools/progress
 PACKAGE_ENV = VERSION='$(VERSION)' CONFFILE='$(CONFFILE)' LICENSES='$(PACKAGED)/LICENSES' SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) XZ_LEVEL=$(XZ_LEVEL)
 
 $(DIST)/bin/$(VERSION)/linux_%/multinicd: go.mod go.sum VERSION $(SOURCES)
-	GOOS=linux GOARCH=$* $(GO) build -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd | $(PROGRESS) compiling multinicd for $*
+	GOOS=linux GOARCH=$* $(GO) build -tags '$(SLIM) $(TAGS)' -ldflags '$(LDFLAGS)' -o $@ ./cmd/multinicd | $(PROGRESS) compiling multinicd for $*
 
 $(DIST)/bin/$(VERSION)/linux_%/multinic-bridge: go.mod go.sum VERSION $(SOURCES)
-	GOOS=linux GOARCH=$* $(GO) build -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge | $(PROGRESS) compiling multinic-bridge for $*
+	GOOS=linux GOARCH=$* $(GO) build -tags $(SLIM) -ldflags '$(LDFLAGS)' -o $@ ./cmd/bridge | $(PROGRESS) compiling multinic-bridge for $*
 
 $(DIST)/bin/$(VERSION)/LICENSES: go.mod go.sum
 	@mkdir -p $(@D)

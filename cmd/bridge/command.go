@@ -14,6 +14,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/cmd/complete"
+	"multinicd/cmd/line"
 	"multinicd/internal/bridge"
 	"multinicd/internal/bridge/jobs"
 	"multinicd/internal/bridge/rollout"
@@ -138,7 +139,7 @@ func strict(app *cli.App) {
 	app.OnUsageError = func(_ *cli.Context, err error, _ bool) error {
 		return fmt.Errorf("%w: %w; see %s help", errUsage, err, program)
 	}
-	app.Action = unknown(program, cli.ShowAppHelp)
+	app.Action = unknown(program, line.App)
 	var all func(path string, commands []*cli.Command)
 	all = func(path string, commands []*cli.Command) {
 		for _, command := range commands {
@@ -147,7 +148,7 @@ func strict(app *cli.App) {
 				return fmt.Errorf("%w: %w; see %s --help", errUsage, err, path)
 			}
 			if len(command.Subcommands) > 0 && command.Action == nil {
-				command.Action = unknown(path, cli.ShowSubcommandHelp)
+				command.Action = unknown(path, line.Command)
 			}
 			all(path, command.Subcommands)
 		}

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"multinicd/cmd/line"
 )
 
 func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
-	for line, want := range map[string]string{
+	for words, want := range map[string]string{
 		"nope":                              `there is no command "nope"`,
 		"--nope":                            "-nope; see multinic-bridge help",
 		"run extra":                         "run takes no arguments",
@@ -98,11 +100,11 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"migrate plan -f x -o yaml":                              "neither table nor json",
 		"version extra":                                          "version takes no arguments",
 	} {
-		t.Run(line, func(t *testing.T) {
+		t.Run(words, func(t *testing.T) {
 			app := newApp()
 			var out strings.Builder
 			app.Writer, app.ErrWriter = &out, &out
-			err := app.RunContext(t.Context(), append([]string{"multinic-bridge"}, strings.Fields(line)...))
+			err := line.Run(t.Context(), app, append([]string{"multinic-bridge"}, strings.Fields(words)...))
 			if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want a wrong command line and %q", err, want)
 			}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"multinicd/cmd/complete"
+	"multinicd/cmd/line"
 )
 
 func TestCompletion(t *testing.T) {
@@ -55,7 +56,7 @@ func TestCompletionIsPrinted(t *testing.T) {
 	var out strings.Builder
 	app := newApp()
 	app.Writer = &out
-	if err := app.RunContext(t.Context(), []string{"multinic-bridge", "__complete", "fleet", "--not"}); err != nil {
+	if err := line.Run(t.Context(), app, []string{"multinic-bridge", "__complete", "fleet", "--not"}); err != nil {
 		t.Fatal(err)
 	}
 	if want := "--not-ready\tonly nodes that are not Ready\n"; out.String() != want {

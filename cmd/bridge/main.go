@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 
+	"multinicd/cmd/line"
 	"multinicd/internal/terminal"
 )
 
@@ -29,7 +30,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	noCoreDumps()
-	if err := appFor(os.Args[0]).RunContext(ctx, os.Args); err != nil {
+	app := appFor(os.Args[0])
+	app.Writer, app.ErrWriter = os.Stdout, os.Stderr
+	if err := line.Run(ctx, app, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, program+": "+strings.TrimPrefix(terminal.Text(err), errUsage.Error()+": ")) // as multinicd does
 		if errors.Is(err, errUsage) {
 			os.Exit(2)

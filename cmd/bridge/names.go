@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"multinicd/cmd/line"
 )
 
 // withNames is an action that takes names of nodes as arguments. Options may stand behind a name, as
@@ -21,7 +23,7 @@ func withNames(action func(c *cli.Context, names []string) error) cli.ActionFunc
 			}
 			name, value, given := strings.Cut(strings.TrimLeft(word, "-"), "=")
 			if name == "help" || name == "h" {
-				return cli.ShowSubcommandHelp(c)
+				return line.Command(c)
 			}
 			i := slices.IndexFunc(c.Command.Flags, func(f cli.Flag) bool { return slices.Contains(f.Names(), name) })
 			if i < 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	v1 "multinicd/api/v1"
+	"multinicd/cmd/line"
 	"multinicd/internal/fleet"
 	"multinicd/internal/terminal"
 	"multinicd/internal/terminal/hostile"
@@ -65,7 +66,7 @@ func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
 		var out bytes.Buffer
 		app := newApp()
 		app.Writer = &out
-		if err := app.RunContext(t.Context(), []string{"multinic-bridge", "version"}); err != nil {
+		if err := line.Run(t.Context(), app, []string{"multinic-bridge", "version"}); err != nil {
 			t.Fatal(err)
 		}
 		hostile.Check(t, out.String())

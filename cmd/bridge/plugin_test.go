@@ -4,12 +4,14 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"multinicd/cmd/line"
 )
 
 // As a plugin of kubectl the program has what administrators run, and calls itself as they do.
 func TestThePluginOfKubectl(t *testing.T) {
 	defer func() { program = bridgeName }()
-	for line, want := range map[string]string{
+	for words, want := range map[string]string{
 		"run":                  `there is no command "run"; see kubectl multinic --help`,
 		"nope":                 `there is no command "nope"; see kubectl multinic --help`,
 		"token nope":           `see kubectl multinic token --help`,
@@ -23,9 +25,9 @@ func TestThePluginOfKubectl(t *testing.T) {
 		app := appFor("/home/a/.krew/bin/kubectl-multinic")
 		var out strings.Builder
 		app.Writer, app.ErrWriter = &out, &out
-		err := app.RunContext(t.Context(), append([]string{"kubectl-multinic"}, strings.Fields(line)...))
+		err := line.Run(t.Context(), app, append([]string{"kubectl-multinic"}, strings.Fields(words)...))
 		if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), want) || out.Len() > 0 {
-			t.Errorf("%s: got %v, want a wrong command line and %q; it prints %q", line, err, want, out.String())
+			t.Errorf("%s: got %v, want a wrong command line and %q; it prints %q", words, err, want, out.String())
 		}
 	}
 	var names []string

@@ -10,6 +10,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/cmd/complete"
+	"multinicd/cmd/line"
 	"multinicd/internal/daemon/status"
 	"multinicd/internal/terminal"
 )
@@ -87,7 +88,7 @@ func commands() *cli.App {
 			if c.Args().Present() {
 				return exitError{exitUsage, fmt.Errorf("there is no command %q; see multinicd help", c.Args().First())}
 			}
-			return cli.ShowAppHelp(c)
+			return line.App(c)
 		},
 	}
 }

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"multinicd/cmd/line"
 )
 
 func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
-	for line, want := range map[string]string{
+	for words, want := range map[string]string{
 		"nope":                              `there is no command "nope"`,
 		"--nope":                            "-nope; see multinicd help",
 		"run extra":                         "run takes no arguments",
@@ -26,11 +28,11 @@ func TestAWrongCommandLineIsOneErrorThatSaysWhatToDo(t *testing.T) {
 		"join --kubelet --timeout -1s":               "--timeout",
 		"--config /nonexistent plan":                 "reading the configuration",
 	} {
-		t.Run(line, func(t *testing.T) {
+		t.Run(words, func(t *testing.T) {
 			app := newApp()
 			var out strings.Builder
 			app.Writer, app.ErrWriter = &out, &out
-			err := app.RunContext(t.Context(), append([]string{"multinicd"}, strings.Fields(line)...))
+			err := line.Run(t.Context(), app, append([]string{"multinicd"}, strings.Fields(words)...))
 			var exit exitError
 			if !errors.As(err, &exit) || exit.code != exitUsage || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("got %v, want exit code %d and %q", err, exitUsage, want)

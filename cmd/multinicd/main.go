@@ -18,6 +18,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"multinicd/cmd/line"
 	"multinicd/host"
 	"multinicd/internal/terminal"
 )
@@ -29,7 +30,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	host.KeepOutOfCoreDumps()
-	err := newApp().RunContext(ctx, os.Args)
+	app := newApp()
+	app.Writer, app.ErrWriter = os.Stdout, os.Stderr
+	err := line.Run(ctx, app, os.Args)
 	var code exitError
 	switch {
 	case errors.As(err, &code):

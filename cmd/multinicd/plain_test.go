@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"multinicd/cmd/line"
 	"multinicd/host"
 	"multinicd/internal/daemon/status"
 	"multinicd/internal/doctor"
@@ -76,7 +77,7 @@ func TestNothingThatOthersWroteActsOnATerminal(t *testing.T) {
 		var out bytes.Buffer
 		app := newApp()
 		app.Writer = &out
-		if err := app.RunContext(t.Context(), []string{"multinicd", "version"}); err != nil {
+		if err := line.Run(t.Context(), app, []string{"multinicd", "version"}); err != nil {
 			t.Fatal(err)
 		}
 		hostile.Check(t, out.String())

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"multinicd/cmd/line"
 	"multinicd/internal/daemon"
 	"multinicd/internal/daemon/status"
 )
@@ -49,7 +50,7 @@ func TestAWatchedStatusSaysWhatIsNew(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	out.when("is it running?", cancel)
-	if err := app.RunContext(ctx, []string{"multinicd", "--config", file, "status", "--watch"}); err != nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+	if err := line.Run(ctx, app, []string{"multinicd", "--config", file, "status", "--watch"}); err != nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		t.Errorf("it ends with %v: %v", err, ctx.Err())
 	}
 	got := strings.Split(out.String(), "\n")
