@@ -10,6 +10,7 @@ package docs
 import (
 	_ "embed"
 	"regexp"
+	"sync"
 )
 
 // Installed is the folder where the packages put the pages.
@@ -19,20 +20,20 @@ const Installed = "/usr/share/doc/multinicd/"
 var reasons string
 
 var (
-	row  = regexp.MustCompile("(?m)^\\| `(\\w+)` \\|[^|]*\\| *([^|]*?) *\\|$")
-	link = regexp.MustCompile(`\[([^]]+)\]\(([a-z]+\.md)?(#[^)]*)?\)`)
+	row  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("(?m)^\\| `(\\w+)` \\|[^|]*\\| *([^|]*?) *\\|$") })
+	link = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\[([^]]+)\]\(([a-z]+\.md)?(#[^)]*)?\)`) })
 )
 
 // WhatToDo is the advice of reasons.md about a reason, in one line. Pages that it names are given
 // as the paths where the packages put them. It is "" if reasons.md does not know the reason.
 func WhatToDo(reason string) string {
-	for _, m := range row.FindAllStringSubmatch(reasons, -1) {
+	for _, m := range row().FindAllStringSubmatch(reasons, -1) {
 		if m[1] == reason {
-			return link.ReplaceAllStringFunc(m[2], func(l string) string {
-				if page := link.FindStringSubmatch(l)[2]; page != "" {
+			return link().ReplaceAllStringFunc(m[2], func(l string) string {
+				if page := link().FindStringSubmatch(l)[2]; page != "" {
 					return Installed + page
 				}
-				return link.FindStringSubmatch(l)[1]
+				return link().FindStringSubmatch(l)[1]
 			})
 		}
 	}

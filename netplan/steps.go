@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"multinicd/internal/filestep"
 	"multinicd/nic"
@@ -238,18 +239,20 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 // The parts that may differ between two files of one shape: values in quotes, and numbers behind a
 // key, of so few digits that they fit 32 bits.
 var (
-	quoted  = regexp.MustCompile(`"[0-9a-f:./]+"`)
-	numbers = regexp.MustCompile(`(?m)^( +(?:mtu|metric|table|priority)): [0-9]{1,9}$`)
+	quoted  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[0-9a-f:./]+"`) })
+	numbers = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?m)^( +(?:mtu|metric|table|priority)): [0-9]{1,9}$`)
+	})
 )
 
 // shapeOf is that of a file of ours, which names the NIC as the file is named.
 func shapeOf(file string, data []byte) string {
-	s := quoted.ReplaceAllStringFunc(string(data), kind)
+	s := quoted().ReplaceAllStringFunc(string(data), kind)
 	if strings.HasPrefix(s, "#") { // the comment names the MAC
 		_, s, _ = strings.Cut(s, "\n")
 	}
 	own := regexp.MustCompile(`\b` + regexp.QuoteMeta(strings.TrimSuffix(strings.TrimPrefix(path.Base(file), "90-"), ".yaml")) + `\b`)
-	return numbers.ReplaceAllString(own.ReplaceAllString(s, "NAME"), "$1: N")
+	return numbers().ReplaceAllString(own.ReplaceAllString(s, "NAME"), "$1: N")
 }
 
 // kind says what a value in quotes is. A value of no kind that we write stays as it is: somebody

@@ -91,7 +91,7 @@ func orNothing(s string, limit int) string {
 // long; and what an old object has instead of a MAC address.
 func (n *InterfaceStatus) fit() {
 	n.Name = orNothing(n.Name, maxName)
-	if n.MACAddress = strings.ToLower(n.MACAddress); !macForm.MatchString(n.MACAddress) {
+	if n.MACAddress = strings.ToLower(n.MACAddress); !macForm().MatchString(n.MACAddress) {
 		n.MACAddress = NoMAC
 	}
 	if _, err := parsePrefix(n.Address); err != nil {

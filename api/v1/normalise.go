@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const (
@@ -28,8 +29,8 @@ const (
 var (
 	// macForm: six bytes. The second digit is even, because no NIC has a multicast address as its
 	// own.
-	macForm  = regexp.MustCompile(`^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$`)
-	nameForm = regexp.MustCompile(`^multinic(0|[1-9][0-9]{0,3})$`)
+	macForm  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-fA-F][02468aceACE](:[0-9a-fA-F]{2}){5}$`) })
+	nameForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^multinic(0|[1-9][0-9]{0,3})$`) })
 )
 
 // Normal is an Interface with every string parsed, and with every value filled in that follows from
@@ -76,7 +77,7 @@ func (n *Interface) read() reading {
 	r := reading{Interface: n}
 	if n.ID != nil {
 		r.id, r.named = *n.ID, true
-	} else if nameForm.MatchString(n.Name) {
+	} else if nameForm().MatchString(n.Name) {
 		id, err := strconv.ParseInt(strings.TrimPrefix(n.Name, namePrefix), 10, 32)
 		r.id, r.named = int32(id), err == nil
 	}

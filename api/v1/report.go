@@ -8,6 +8,7 @@ import (
 	"io"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -155,7 +156,7 @@ func refuse(format string, args ...any) error {
 }
 
 // reasonForm is what metav1.Condition takes, and no longer than our own reasons.
-var reasonForm = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,63}$`)
+var reasonForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,63}$`) })
 
 func (r Report) check() error {
 	if r.Schema != ReportSchema {
@@ -197,7 +198,7 @@ func (r Report) check() error {
 		if err := checkText(field+".message", m.Message, 0, MaxMessage); err != nil {
 			return err
 		}
-		if m.Outcome != "" && !reasonForm.MatchString(string(m.Outcome)) {
+		if m.Outcome != "" && !reasonForm().MatchString(string(m.Outcome)) {
 			return refuse("%s.outcome is not a word in CamelCase", field)
 		}
 	}
@@ -221,7 +222,7 @@ func checkInterface(path string, n InterfaceStatus) error {
 	if n.ID < 0 || n.ID > MaxID {
 		return refuse("%s.id is not in 0..%d", path, MaxID)
 	}
-	if n.MACAddress != strings.ToLower(n.MACAddress) || !macForm.MatchString(n.MACAddress) {
+	if n.MACAddress != strings.ToLower(n.MACAddress) || !macForm().MatchString(n.MACAddress) {
 		return refuse("%s.macAddress is not a MAC address in lower case", path)
 	}
 	switch n.Status {
@@ -232,7 +233,7 @@ func checkInterface(path string, n InterfaceStatus) error {
 	if err := checkReason(path, n.Reason); err != nil {
 		return err
 	}
-	if n.Outcome != "" && !reasonForm.MatchString(string(n.Outcome)) {
+	if n.Outcome != "" && !reasonForm().MatchString(string(n.Outcome)) {
 		return refuse("%s.outcome is not a word in CamelCase", path)
 	}
 	if n.Address != "" {
@@ -263,7 +264,7 @@ func checkInterface(path string, n InterfaceStatus) error {
 // checkReason takes a word that the bridge need not know: a newer node may have a reason more.
 func checkReason(path, reason string) error {
 	switch {
-	case !reasonForm.MatchString(reason):
+	case !reasonForm().MatchString(reason):
 		return refuse("%s.reason is not a word in CamelCase", path)
 	case bridgeOnly[reason]:
 		return refuse("%s.reason is a word of the bridge alone", path)

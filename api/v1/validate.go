@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -119,7 +120,7 @@ func (v *validator) nic(at string, n reading) {
 	v.text(at+".portId", n.PortID, maxText)
 	v.identity(at, n)
 	if v.text(at+".macAddress", n.MACAddress, maxHardware) &&
-		(!macForm.MatchString(n.MACAddress) || n.MACAddress == "00:00:00:00:00:00") {
+		(!macForm().MatchString(n.MACAddress) || n.MACAddress == "00:00:00:00:00:00") {
 		v.add(at+".macAddress", "macAddress must be the NIC's own address, six hexadecimal bytes with colons, such as 02:00:00:00:01:01")
 	}
 	v.address(at, n)
@@ -170,7 +171,7 @@ func (v *validator) identity(at string, n reading) {
 	if n.Name == "" {
 		return
 	}
-	if !nameForm.MatchString(n.Name) {
+	if !nameForm().MatchString(n.Name) {
 		v.add(at+".name", "name must be multinic<id>, id being 0 to %d without leading zeros", MaxID)
 	} else if n.ID != nil && n.Name != fmt.Sprintf("%s%d", namePrefix, *n.ID) {
 		v.add(at+".name", "name %s and id %d do not agree: correct one of the two, or leave one out", n.Name, *n.ID)
@@ -268,7 +269,7 @@ func (r reading) has(a netip.Addr) bool { return slices.Contains(r.all(), a) }
 func hostPrefix(p netip.Prefix) bool { return p.Bits() > 0 && usable(p.Addr()) }
 
 // lengthForm matches a text that looks like an address with a prefix length.
-var lengthForm = regexp.MustCompile(`^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$`)
+var lengthForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9A-Fa-f:.]+/[1-9][0-9]{1,2}$`) })
 
 // wrongLength says that only the length of a prefix is wrong: it is too large, or smaller than
 // least, which is 0 or 1. It is "" if the length is right, or if something else is wrong as well.
@@ -280,7 +281,7 @@ func wrongLength(field, s string, least int) string {
 			return ""
 		}
 		is = "small"
-	} else if _, err := parseAddr(address); err != nil || !lengthForm.MatchString(s) {
+	} else if _, err := parseAddr(address); err != nil || !lengthForm().MatchString(s) {
 		return ""
 	}
 	return fmt.Sprintf("the prefix length in %s %s is too %s: give %d to 32 for IPv4, %d to 128 for IPv6", field, s, is, least, least)

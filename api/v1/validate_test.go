@@ -211,7 +211,7 @@ func FuzzParseNodeConfig(f *testing.F) {
 		}
 		for i, n := range c.Spec.Interfaces {
 			out := nics[i]
-			if !nameForm.MatchString(out.Name) || !macForm.MatchString(out.MACAddress) {
+			if !nameForm().MatchString(out.Name) || !macForm().MatchString(out.MACAddress) {
 				t.Errorf("%+v passes Validate and becomes %+v", n, out)
 			}
 			for _, p := range out.Addresses {

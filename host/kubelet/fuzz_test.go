@@ -46,7 +46,7 @@ func FuzzWhatTheKubeletIsTold(f *testing.F) {
 				t.Errorf("address %d is %+v", i, a)
 			}
 		}
-		if name, evidence := k.NodeName(t.Context()); name != "" && (!nodeName.MatchString(name) || evidence == "") {
+		if name, evidence := k.NodeName(t.Context()); name != "" && (!nodeName().MatchString(name) || evidence == "") {
 			t.Errorf("the name is %q by %q", name, evidence)
 		}
 	})

@@ -99,7 +99,7 @@ func (t told) chosen(links []nic.Link) []NodeAddr {
 // old.
 func (k *Kubelet) NodeName(ctx context.Context) (name, evidence string) {
 	for _, w := range k.kubeletIsTold(ctx).words {
-		if name := strings.ToLower(w.value); w.key == keyNodeName && nodeName.MatchString(name) {
+		if name := strings.ToLower(w.value); w.key == keyNodeName && nodeName().MatchString(name) {
 			return name, w.where + " gives the kubelet this name with " + w.as
 		}
 	}
@@ -108,7 +108,7 @@ func (k *Kubelet) NodeName(ctx context.Context) (name, evidence string) {
 
 // nodeName is a name that a node can have. What a shell or systemd would still replace ("%H",
 // "${HOSTNAME}") is none.
-var nodeName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`)
+var nodeName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$`) })
 
 // Shown says how we know that a kubelet runs here, or will; "" where nothing shows one. By root's
 // word, as NodeAddrs.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -154,14 +155,14 @@ func balanced(data []byte) (out []string) {
 
 // listener finds the ports at which nginx ("listen 127.0.0.1:6443;") or HAProxy ("bind *:6443")
 // listens.
-var listener = regexp.MustCompile(`^(?:listen|bind)\s+(?:\S*:)?([0-9]+)(?:[\s;]|$)`)
+var listener = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(?:listen|bind)\s+(?:\S*:)?([0-9]+)(?:[\s;]|$)`) })
 
 // proxied reads what stands behind nginx or HAProxy, where it listens at one of the ports: "server
 // 192.0.2.1:6443;" and "server NAME 192.0.2.1:6443 check". One that does not is another service's.
 func proxied(data []byte, ports []uint16) (out []string) {
 	ours := false
 	_ = host.Lines(data, func(line string) error {
-		if m := listener.FindStringSubmatch(line); m != nil {
+		if m := listener().FindStringSubmatch(line); m != nil {
 			port, err := strconv.ParseUint(m[1], 10, 16)
 			ours = ours || err == nil && slices.Contains(ports, uint16(port))
 		}

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 
@@ -61,11 +62,15 @@ var kubeletFiles = []struct {
 var (
 	// flag finds --KEY=VALUE and --KEY VALUE, and KEY=VALUE, as --kubelet-arg of k3s has it; each
 	// word may be quoted.
-	flag = regexp.MustCompile(`(?:^|[\s"'=])(?:(--?(?:node-ip|hostname-override|node-name|server))["']?(?:\s*=\s*|\s+)|(node-ip|hostname-override)=)["']?([^\s"']+)`)
+	flag = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?:^|[\s"'=])(?:(--?(?:node-ip|hostname-override|node-name|server))["']?(?:\s*=\s*|\s+)|(node-ip|hostname-override)=)["']?([^\s"']+)`)
+	})
 	// short is k3s's -i, which is --node-ip.
-	short = regexp.MustCompile(`(?:^|[\s"'])(-i)["']?(?:=|\s+)["']?([0-9A-Fa-f.:,]+)`)
+	short = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?:^|[\s"'])(-i)["']?(?:=|\s+)["']?([0-9A-Fa-f.:,]+)`)
+	})
 	// variable is what k3s and RKE2 take from their environment.
-	variable = regexp.MustCompile(`\b((?:K3S|RKE2)_(?:NODE_NAME|URL))=["']?([^\s"']+)`)
+	variable = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\b((?:K3S|RKE2)_(?:NODE_NAME|URL))=["']?([^\s"']+)`) })
 )
 
 // keys are the keys of words by how they are written.
@@ -74,7 +79,7 @@ var keys = map[string]string{"node-ip": keyNodeIP, "i": keyNodeIP, "hostname-ove
 
 // flags finds words in a command line.
 func flags(line, where string) (out []word) {
-	for _, m := range flag.FindAllStringSubmatch(line, -1) {
+	for _, m := range flag().FindAllStringSubmatch(line, -1) {
 		as := m[1] + m[2]
 		out = append(out, word{keys[strings.TrimLeft(as, "-")], m[3], as, where})
 	}
@@ -95,7 +100,7 @@ func lines(data []byte, where string) (out []word) {
 func rancher(data []byte, where string) []word {
 	out := lines(data, where)
 	for _, line := range host.Joined(data) {
-		for _, pattern := range []*regexp.Regexp{short, variable} {
+		for _, pattern := range []*regexp.Regexp{short(), variable()} {
 			for _, m := range pattern.FindAllStringSubmatch(line, -1) {
 				out = append(out, word{keys[strings.TrimLeft(m[1], "-")], m[2], m[1], where})
 			}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"multinicd/host"
 )
@@ -27,13 +28,19 @@ type chooser struct {
 	plugin  string // type of its CNI plugin
 	program string // /proc/PID/comm
 	// setting finds, among its arguments and its environment, what tells it.
-	setting *regexp.Regexp
+	setting func() *regexp.Regexp
 }
 
 var choosers = []chooser{
-	{"Calico", "calico", "calico-node", regexp.MustCompile(`(?:^|\n)(IP6?_AUTODETECTION_METHOD=[^\n]+|IP=[0-9][^\n]*)`)},
-	{"Cilium", "cilium-cni", "cilium-agent", regexp.MustCompile(`(?:^|\n)(--devices[=\n][^\n]+|CILIUM_DEVICES=[^\n]+)`)},
-	{"flannel", "flannel", "flanneld", regexp.MustCompile(`(?:^|\n)(--?iface(?:-regex|-can-reach)?[=\n][^\n]+|FLANNELD_IFACE[A-Z_]*=[^\n]+)`)},
+	{"Calico", "calico", "calico-node", sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?:^|\n)(IP6?_AUTODETECTION_METHOD=[^\n]+|IP=[0-9][^\n]*)`)
+	})},
+	{"Cilium", "cilium-cni", "cilium-agent", sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?:^|\n)(--devices[=\n][^\n]+|CILIUM_DEVICES=[^\n]+)`)
+	})},
+	{"flannel", "flannel", "flanneld", sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?:^|\n)(--?iface(?:-regex|-can-reach)?[=\n][^\n]+|FLANNELD_IFACE[A-Z_]*=[^\n]+)`)
+	})},
 }
 
 // choosing are settings that leave the choice to the program.
@@ -123,7 +130,7 @@ func (s *Survey) tells(c chooser) string {
 			if err != nil {
 				continue // it has ended
 			}
-			for _, m := range c.setting.FindAllStringSubmatch(strings.ReplaceAll(string(data), "\x00", "\n"), -1) {
+			for _, m := range c.setting().FindAllStringSubmatch(strings.ReplaceAll(string(data), "\x00", "\n"), -1) {
 				if told := strings.ReplaceAll(m[1], "\n", " "); !slices.Contains(choosing, told) {
 					return fmt.Sprintf("process %s (%s) has %s", pid, c.program, told)
 				}
@@ -141,7 +148,7 @@ func (s *Survey) tells(c chooser) string {
 		files, _ := s.host.Glob(pattern) // the patterns are valid
 		for _, f := range files {
 			data, err := s.host.Head(f, maxHead)
-			if err == nil && flannelIface.MatchString(strings.Join(host.Joined(data), "\n")) {
+			if err == nil && flannelIface().MatchString(strings.Join(host.Joined(data), "\n")) {
 				return f + " has flannel-iface"
 			}
 		}
@@ -152,4 +159,4 @@ func (s *Survey) tells(c chooser) string {
 // flannelFiles are where k3s, which has flannel in it, is told flannel's interface.
 var flannelFiles = []string{"/etc/rancher/k3s/config.yaml", "/etc/rancher/k3s/config.yaml.d/*.yaml", "/etc/systemd/system/k3s*.service", "/etc/systemd/system/k3s*.service.d/*.conf"}
 
-var flannelIface = regexp.MustCompile(`flannel-iface["']?(?:[:=\s]+["']?)[A-Za-z0-9]`)
+var flannelIface = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`flannel-iface["']?(?:[:=\s]+["']?)[A-Za-z0-9]`) })

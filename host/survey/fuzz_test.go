@@ -41,7 +41,7 @@ func FuzzWhatOthersWrote(f *testing.F) {
 		hosttest.Files(t, s.host.Root, readers)
 		ids := s.InstanceIDs()
 		for _, id := range ids {
-			if !uuid.MatchString(id) && !ec2.MatchString(id) || id != strings.ToLower(id) {
+			if !uuid().MatchString(id) && !ec2().MatchString(id) || id != strings.ToLower(id) {
 				t.Errorf("an instance id is %q", id)
 			}
 		}

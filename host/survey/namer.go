@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"multinicd/host"
@@ -45,11 +46,11 @@ func (s *Survey) Namers(l nic.Link, want string) (out []string) {
 }
 
 // ruleName finds the name that a rule of udev's gives, and not one that it asks for (NAME=="...").
-var ruleName = regexp.MustCompile(`(?:^|[\s,])NAME:?="([^"$%]+)"`)
+var ruleName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`(?:^|[\s,])NAME:?="([^"$%]+)"`) })
 
 // named gives the name that a rule of udev's has for a link by its MAC, or "".
 func named(rule string, l nic.Link) string {
-	m := ruleName.FindStringSubmatch(rule)
+	m := ruleName().FindStringSubmatch(rule)
 	rule = strings.ToLower(rule)
 	if m == nil || !strings.Contains(rule, l.MAC.String()) && (l.Permanent.IsZero() || !strings.Contains(rule, l.Permanent.String())) {
 		return ""

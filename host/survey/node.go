@@ -5,11 +5,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 var (
-	uuid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
-	ec2  = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+	uuid = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`) })
+	ec2  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^i-[0-9a-f]{8,17}$`) })
 )
 
 // InstanceIDs gives the names under which the cloud knows this machine, as far as they are such that a spec.instanceId can be
@@ -20,7 +21,7 @@ func (s *Survey) InstanceIDs() []string {
 	add := func(s string) {
 		s = strings.ToLower(strings.TrimSpace(s))
 		// Makers of boards put such constants where they have nothing to say.
-		if (uuid.MatchString(s) && strings.Trim(s, "0-") != "" && strings.Trim(s, "f-") != "" && s != "03000200-0400-0500-0006-000700080009") || ec2.MatchString(s) {
+		if (uuid().MatchString(s) && strings.Trim(s, "0-") != "" && strings.Trim(s, "f-") != "" && s != "03000200-0400-0500-0006-000700080009") || ec2().MatchString(s) {
 			out = append(out, s)
 		}
 	}

@@ -204,7 +204,7 @@ func parseKeyfile(file string, data []byte) ([]definition, error) {
 		return nil, err
 	}
 	// Whoever has given such a profile an address meant it.
-	alone := generated || automatic.MatchString(d.id) && method != "manual"
+	alone := generated || automatic().MatchString(d.id) && method != "manual"
 	if alone {
 		d.author = byItself
 	}

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"multinicd/host"
 	"multinicd/nic"
@@ -68,7 +69,7 @@ var keyfileOrigins = map[string]string{"cloud-init": "cloud-init", "nm-initrd-ge
 const byItself = "NetworkManager by itself, for want of another profile"
 
 // automatic are the names that NetworkManager gives to such a profile.
-var automatic = regexp.MustCompile(`^Wired connection [0-9]+$`)
+var automatic = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^Wired connection [0-9]+$`) })
 
 // claimBy is the claim of a definition to a link. how says in which way the link is meant.
 func (d definition) claimBy(l nic.Link, how string) *nic.Claim {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/BurntSushi/toml"
 )
@@ -54,8 +55,8 @@ func Schema() ([]byte, error) {
 type comment struct{ text, value string }
 
 var (
-	tableLine = regexp.MustCompile(`^\[(\w+)\]$`)
-	keyLine   = regexp.MustCompile(`^#(\w+) = (.*)$`)
+	tableLine = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\[(\w+)\]$`) })
+	keyLine   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^#(\w+) = (.*)$`) })
 )
 
 // comments reads the reference: the comment of a key stands above it, and may be that of the keys
@@ -65,10 +66,10 @@ func comments(reference string) map[string]comment {
 	key := false // the line before is a key's
 	for line := range strings.Lines(reference) {
 		line = strings.TrimSuffix(line, "\n")
-		is := keyLine.FindStringSubmatch(line)
+		is := keyLine().FindStringSubmatch(line)
 		switch {
-		case tableLine.MatchString(line):
-			table, text = tableLine.FindStringSubmatch(line)[1]+".", nil
+		case tableLine().MatchString(line):
+			table, text = tableLine().FindStringSubmatch(line)[1]+".", nil
 		case is != nil:
 			out[table+is[1]] = comment{strings.Join(text, " "), is[2]}
 		case strings.HasPrefix(line, "# "):

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -239,12 +240,14 @@ func optional(check func(string) error) func(string) error {
 	}
 }
 
-var dnsSubdomain = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+var dnsSubdomain = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+})
 
 // dnsName checks an RFC 1123 name as Kubernetes has it.
 func dnsName(most int) func(string) error {
 	return func(s string) error {
-		if len(s) > most || !dnsSubdomain.MatchString(s) {
+		if len(s) > most || !dnsSubdomain().MatchString(s) {
 			return fmt.Errorf("is not a name of at most %d lower-case letters, digits, '-' and '.'", most)
 		}
 		return nil
@@ -290,7 +293,7 @@ func hostPort(s string) (string, error) {
 	return s, nil
 }
 
-var kindName = regexp.MustCompile(`^[a-z0-9_]{1,15}$`)
+var kindName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9_]{1,15}$`) })
 
 // network takes a prefix such as "10.96.0.0/12".
 func network(s string) (netip.Prefix, error) {
@@ -307,7 +310,7 @@ func network(s string) (netip.Prefix, error) {
 // linkKind refuses the kinds that borrow the MAC of a link below them. To match one of those by MAC
 // would configure the wrong link, on a test machine too.
 func linkKind(s string) (string, error) {
-	if !kindName.MatchString(s) {
+	if !kindName().MatchString(s) {
 		return "", fmt.Errorf("%q is not a kind of link, such as %q", s, "veth")
 	}
 	if slices.Contains([]string{"bond", "bridge", "team", "vlan"}, s) {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"multinicd/internal/terminal/layout"
 )
@@ -49,12 +50,12 @@ func Text(list []Finding, p layout.Page) string {
 // begins at one of becauses.
 var (
 	whoSays  = []string{"backend", "link-owner", "claimed-too", "node-name"}
-	becauses = regexp.MustCompile(`: |; | \(|, taken over`)
+	becauses = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`: |; | \(|, taken over`) })
 )
 
 // short is the evidence without the why.
 func (f Finding) short() string {
-	if at := becauses.FindStringIndex(f.Evidence); at != nil && slices.Contains(whoSays, f.ID) && f.Severity == Info {
+	if at := becauses().FindStringIndex(f.Evidence); at != nil && slices.Contains(whoSays, f.ID) && f.Severity == Info {
 		return f.Evidence[:at[0]]
 	}
 	return f.Evidence

@@ -2,7 +2,13 @@ package house
 
 import (
 	"bytes"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"multinicd/test/bed/artifact"
@@ -48,5 +54,58 @@ func TestProgramsAreSmallAndLinkOnlyWhatTheyNeed(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Each command of multinicd starts a process, and a pattern takes it a quarter of a millisecond, needed or not: host/kubelet's took 5 ms at each start.
+func TestMultinicdCompilesNoPatternBeforeItIsNeeded(t *testing.T) {
+	files := strings.Fields(goList(t, "-deps", "-f", `{{$p := .ImportPath}}{{range .GoFiles}}{{$p}}/{{.}} {{end}}`, "./cmd/multinicd"))
+	files = slices.DeleteFunc(files, func(f string) bool { return !strings.HasPrefix(f, module+"/") })
+	if len(files) < 100 {
+		t.Fatalf("it is made of %d files of ours only: this test sees nothing", len(files))
+	}
+	for _, file := range files {
+		tree, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, strings.TrimPrefix(file, module+"/")), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(tree.Decls, early) {
+			t.Errorf("%s compiles a pattern when the program starts: wrap it in sync.OnceValue", file)
+		}
+	}
+}
+
+// early says whether a declaration compiles a pattern when the program starts.
+func early(d ast.Decl) (found bool) {
+	vars, ok := d.(*ast.GenDecl)
+	if !ok || vars.Tok != token.VAR {
+		return false
+	}
+	ast.Inspect(vars, func(n ast.Node) bool {
+		if s, ok := n.(*ast.SelectorExpr); ok {
+			x, named := s.X.(*ast.Ident)
+			found = found || named && x.Name == "regexp" && s.Sel.Name == "MustCompile"
+		}
+		_, later := n.(*ast.FuncLit)
+		return !later
+	})
+	return found
+}
+
+func TestEarly(t *testing.T) {
+	for text, want := range map[string]bool{
+		"var a = regexp.MustCompile(`a`)":                                                  true,
+		"var (\n a = 1\n b = []any{regexp.MustCompile(`a`)}\n)":                            true,
+		"var a = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`a`) })": false,
+		"func a() { regexp.MustCompile(`a`) }":                                             false,
+		"var a *regexp.Regexp":                                                             false,
+	} {
+		tree, err := parser.ParseFile(token.NewFileSet(), "a.go", "package a\n"+text, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := early(tree.Decls[0]); got != want {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
 	}
 }
