@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -236,6 +237,8 @@ func (w *wired) serve(ctx context.Context) error {
 	default:
 		w.daemon.Source = idleSource{w, cancel}
 	}
+	// What a change needed goes back to the host. Go itself would keep a part of it for the next one.
+	w.daemon.Resting = debug.FreeOSMemory
 	w.daemon.Socket = func() (net.Listener, error) { return listen(w.cfg.Status.Socket) }
 	if err := w.daemon.Run(ctx); err != nil {
 		return exitError{exitFailed, err}

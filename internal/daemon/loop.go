@@ -15,6 +15,10 @@ func (d *Daemon) debounce() time.Duration {
 	return 50 * time.Millisecond
 }
 
+// restAfter is how long there is no news until Resting is called. The last change's own events have
+// come by then, and its report is at the API server.
+const restAfter = time.Minute
+
 // loop makes a pass at each news of the source or the credential, at each event of the kernel, at
 // each resync, and when the last pass has asked for the next one.
 func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Duration) {
@@ -24,6 +28,8 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 	defer feed.Stop()
 	again := time.NewTimer(retry)
 	defer again.Stop()
+	resting := time.NewTimer(restAfter)
+	defer resting.Stop()
 	last := d.now()
 	behind := time.Time{} // an event came during the pass that began then
 	for {
@@ -35,6 +41,11 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 			return
 		case <-feed.C:
 			d.Notify.Watchdog()
+			continue
+		case <-resting.C:
+			if d.Resting != nil {
+				d.Resting()
+			}
 			continue
 		case <-news:
 			burst = true
@@ -68,6 +79,9 @@ func (d *Daemon) loop(ctx context.Context, news <-chan struct{}, retry time.Dura
 		last = d.now()
 		d.Notify.Watchdog()
 		again.Reset(next)
+		if burst {
+			resting.Reset(restAfter)
+		}
 	}
 }
 

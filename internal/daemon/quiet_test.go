@@ -3,6 +3,7 @@ package daemon
 import (
 	"errors"
 	"log/slog"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,8 +36,10 @@ func (w *world) quietHour(t *testing.T, allowed calm) {
 	passes, wakes, reports, sends := w.daemon.Status().Meters.Passes, w.wakes, len(w.reports), len(w.asked)
 	ops, writes := w.machine.Ops, w.state.Ops
 	w.logged.Store(0)
+	rests, goroutines, allocations := w.rests, runtime.NumGoroutine(), mallocs()
 	w.wake <- struct{}{}
 	sleep(time.Hour)
+	allocations = mallocs() - allocations
 	most := func(what string, got, want int) {
 		t.Helper()
 		if got > want {
@@ -45,7 +48,13 @@ func (w *world) quietHour(t *testing.T, allowed calm) {
 	}
 	looks := hourly + 2 + allowed.tried*tries + allowed.looks
 	most("passes", int(w.daemon.Status().Meters.Passes-passes), looks)
-	most("wake-ups of the loop", w.wakes-wakes, looks+int(time.Hour/watchdogEvery(time.Minute))+1)
+	most("wake-ups of the loop", w.wakes-wakes, looks+int(time.Hour/watchdogEvery(time.Minute))+2)
+	most("goroutines", runtime.NumGoroutine(), goroutines)
+	most("allocations", allocations, 3000*int(w.daemon.Status().Meters.Passes-passes))
+	most("times that memory is given back", w.rests-rests, 1)
+	if w.rests == rests && allowed.looks == 0 { // who fights does not rest
+		t.Error("memory is not given back behind the one wake")
+	}
 	most("delivered reports", len(w.reports)-reports, allowed.reported)
 	deliveries := allowed.reported
 	if allowed.deliver {
@@ -60,6 +69,13 @@ func (w *world) quietHour(t *testing.T, allowed calm) {
 	if wait := w.daemon.nextRetry(); wait < pace.WaitMin {
 		t.Errorf("the loop wants to run again after %s", wait)
 	}
+}
+
+// mallocs is how many objects this process has allocated.
+func mallocs() int {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.Mallocs)
 }
 
 // refusing has netplan refuse every file while do runs.

@@ -60,6 +60,9 @@ type Wiring struct {
 	// Namer says why a link will not be called want with the next boot either, and what to do; "": it
 	// will. It is asked while a link has another name. A nil one never says anything.
 	Namer func(l nic.Link, want string) string
+	// Resting is called by the loop when a minute has passed since the last news that made it look,
+	// once until the next news. A nil one does nothing.
+	Resting func()
 	// Socket makes the socket on which Serve answers, anew each time. nil: Run answers nobody.
 	Socket func() (net.Listener, error)
 	// Now is the clock of the host; nil means time.Now. Spans are told by its monotonic reading, which

@@ -58,6 +58,7 @@ type world struct {
 	mute    bool                        // the kernel does not tell of the daemon's own changes
 	dark    atomic.Bool                 // the machine cannot be read
 	wakes   int                         // of the loop
+	rests   int                         // times that memory is given back
 	cancel  func()                      // begins to stop the daemon
 	with    func(*Daemon)               // changes the daemon before it runs; nil: not
 	fed     func()                      // called whenever the watchdog is fed; nil: not
@@ -215,6 +216,7 @@ func (w *world) start() (stop func()) {
 	}
 	w.daemon = &Daemon{Wiring: Wiring{Node: "n1", Version: "test", Executor: v1.ExecutorDaemon, OnDelete: onDelete, Dir: "/state", Resync: 5 * time.Minute,
 		Source: w, Keeper: &w.keeper, Reporter: w, Notify: w, Applier: a, Machine: machine{w.machine, w}, Edits: w.Edits, Files: &shared{Machine: w.state}, Log: slog.New(slog.DiscardHandler), Now: w.clock}}
+	w.daemon.Resting = func() { w.rests++ }
 	if w.with != nil {
 		w.with(w.daemon)
 	}
