@@ -9,7 +9,7 @@ command=${1:-multinicd}
 
 # list: one line "MODULE VERSION FOLDER" for each module, sorted.
 list() {
-	go list -deps -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' "./cmd/$command" | sort -u
+	go list -deps -tags urfave_cli_no_docs -f '{{with .Module}}{{if .Version}}{{.Path}} {{.Version}} {{.Dir}}{{end}}{{end}}' "./cmd/$command" | sort -u
 	go env GOVERSION GOROOT | paste -sd ' ' | sed 's/^/The Go standard library /'
 }
 
