@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -40,6 +41,25 @@ func start(t *testing.T, o Options) *Cluster {
 func TestAControlPlaneWorks(t *testing.T) {
 	c := start(t, Options{APIServerFlags: []string{"--v=1"}})
 	ctx := t.Context()
+
+	t.Run("etcd says what it has", func(t *testing.T) {
+		const more = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stored, namespace: default}\ndata: {x: %q}\n"
+		before, err := c.Stored(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err := c.Apply(ctx, fmt.Sprintf(more, strings.Repeat("x", 5000)), "--server-side"); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		after, err := c.Stored(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, a := before["configmaps"], after["configmaps"]
+		if b.Keys == 0 || a.Keys <= b.Keys || a.Bytes-b.Bytes < 5000 || a.Bytes-b.Bytes > 50000 {
+			t.Errorf("ConfigMaps before and after one of 5,000 bytes: %+v, %+v", b, a)
+		}
+	})
 
 	t.Run("kubectl is answered and the audit log says so", func(t *testing.T) {
 		out, err := c.Kubectl(ctx, "get", "namespaces", "-o", "name")
@@ -164,5 +184,18 @@ func TestTheUsersOwnBinariesAreUsed(t *testing.T) {
 	}
 	if _, err := c.Kubectl(t.Context(), "get", "namespaces"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestKeysOfEtcdNameTheirKind(t *testing.T) {
+	for key, want := range map[string]string{
+		"/registry/configmaps/multinic-nodes/multinic-report-a":                  "configmaps",
+		"/registry/multinic.io/multinicnodeconfigs/multinic-system/a":            "multinicnodeconfigs",
+		"/registry/apiextensions.k8s.io/customresourcedefinitions/x.multinic.io": "customresourcedefinitions",
+		"/registry/minions/a": "minions",
+	} {
+		if got := kindOf(key); got != want {
+			t.Errorf("%s is of %q, want %q", key, got, want)
+		}
 	}
 }

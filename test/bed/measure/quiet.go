@@ -159,6 +159,9 @@ func (r *Run) End() (Stamp, error) {
 
 // String is the line that each page begins with, without its end.
 func (s Stamp) String() string {
+	if s.Commit == "" { // of before a run had to know its commit
+		return fmt.Sprintf("Measured on %s, of an older commit. Load before and after: %s, %s", s.Date.Format("2006-01-02 15:04 UTC"), s.LoadBefore, s.LoadAfter)
+	}
 	return fmt.Sprintf("Measured on %s, multinicd %s, commit %s. Load before and after: %s, %s; others used %.1f %% of the processors meanwhile",
 		s.Date.Format("2006-01-02 15:04 UTC"), s.Version, s.Commit, s.LoadBefore, s.LoadAfter, s.Others)
 }

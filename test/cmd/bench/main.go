@@ -96,7 +96,7 @@ func (b *bench) steps() []step {
 	}
 	return []step{
 		{"backends", b.backends}, {"drift", b.drift}, {"README", b.changesAndRest},
-		fleet("flood", 10, "-flood"), fleet("openstack", b.nodes/2, "-openstack"), fleet("intake", 5*b.nodes, "-door"), fleet("fleet", b.nodes),
+		fleet("scale", b.nodes/2, "-scale"), fleet("flood", 10, "-flood"), fleet("openstack", b.nodes/2, "-openstack"), fleet("intake", 5*b.nodes, "-door"), fleet("fleet", b.nodes),
 	}
 }
 

@@ -117,22 +117,6 @@ type doorBench struct {
 	in *product.Intake
 }
 
-// nics are the NICs of a node.
-func doorNICsOf(n, mtu int) []v1.Interface {
-	var out []v1.Interface
-	for i := range doorNICs {
-		nic := v1.Interface{
-			ID: new(int32(i)), PortID: fmt.Sprintf("6a6ee0dd-4c7d-4b7e-9d3e-%06x%06x", n, i), Name: fmt.Sprintf("multinic%d", i), MTU: new(int32(1400)),
-			MACAddress: fmt.Sprintf("fa:16:%02x:%02x:%02x:%02x", n>>16, n>>8&0xff, n&0xff, i), Address: fmt.Sprintf("10.%d.%d.10", 100+i, n&0xff), CIDR: fmt.Sprintf("10.%d.%d.0/24", 100+i, n&0xff),
-		}
-		if i == 0 {
-			nic.MTU = new(int32(mtu))
-		}
-		out = append(out, nic)
-	}
-	return out
-}
-
 // measured gives what f took.
 func (d *doorBench) measured(nodes int, user string, do func(p *published) error) (published, error) {
 	p := published{Nodes: nodes}
@@ -185,7 +169,7 @@ func (d *doorBench) direct(ctx context.Context, prefix string, nodes, mtu int) (
 			name := fmt.Sprintf("%s-%05d", prefix, n)
 			body, err := json.Marshal(map[string]any{
 				"apiVersion": v1.GroupVersion.String(), "kind": v1.NodeConfigKind, "metadata": map[string]any{"name": name, "namespace": v1.SystemNamespace},
-				"spec": v1.MultiNicNodeConfigSpec{NodeName: name, ProviderID: "provider-a", Interfaces: doorNICsOf(n, mtu)},
+				"spec": v1.MultiNicNodeConfigSpec{NodeName: name, ProviderID: "provider-a", Interfaces: nicsOf(n, doorNICs, mtu)},
 			})
 			if err == nil {
 				o := &unstructured.Unstructured{}
@@ -278,7 +262,7 @@ func (d *doorBench) one(ctx context.Context, prefix string, requests, mtu int) (
 func doorBody(prefix string, from, to, mtu int) ([]byte, error) {
 	var list []v1.MultiNicNodeConfigSpec
 	for n := from; n < to; n++ {
-		list = append(list, v1.MultiNicNodeConfigSpec{NodeName: fmt.Sprintf("%s-%05d", prefix, n), Interfaces: doorNICsOf(n, mtu)})
+		list = append(list, v1.MultiNicNodeConfigSpec{NodeName: fmt.Sprintf("%s-%05d", prefix, n), Interfaces: nicsOf(n, doorNICs, mtu)})
 	}
 	return json.Marshal(list)
 }

@@ -4,7 +4,7 @@
 // In go a real control plane, the bridge as a program of its own, and for each node the product's own client (internal/kube) with a connection and a
 // token of its own; no host is booted. Out come text and data in docs/performance/. With -flood it measures another thing: what others notice of one
 // node that writes as fast as it can. With -door it measures what it costs to publish many nodes by the HTTP door, beside a publisher that writes objects
-// itself, and with -openstack what it costs to poll Neutron for many ports.
+// itself, with -openstack what it costs to poll Neutron for many ports, and with -scale how many bytes a node is in etcd and on the wire.
 //
 // It must not be believed in seconds: all of it shares the machine's cores. Processor time is that of the processes that are measured alone, and the
 // ratios are what is worth comparing.
@@ -22,6 +22,7 @@ import (
 	"os/signal"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -49,6 +50,7 @@ func main() {
 	flag.BoolVar(&f.flooded, "flood", false, "measure only what others notice of a node that floods the API server")
 	flag.BoolVar(&f.byDoor, "door", false, "measure only what it costs to publish so many nodes by the HTTP door (give -nodes 10000)")
 	flag.BoolVar(&f.ports, "openstack", false, "measure only what it costs to poll a real Neutron with 100, 1,000 and 10,000 ports (give -nodes 1000; fewer: fewer ports)")
+	flag.BoolVar(&f.weighed, "scale", false, "measure only the bytes of a node in etcd and on the wire, with 10, 100, 1,000 nodes, up to -nodes (10000 needs some hours)")
 	flag.Parse()
 	if flag.NArg() > 0 || f.size < few || f.atOnce < 1 || f.changes < 1 || f.requests < 1 {
 		fmt.Fprintf(os.Stderr, "fleet: takes no arguments, at least %d nodes, and no number below 1\n", few)
@@ -71,13 +73,16 @@ type fleet struct {
 	*measure.Run
 	size, atOnce, changes, requests int
 	hold                            time.Duration
-	flooded, byDoor, ports          bool
+	flooded, byDoor, ports, weighed bool
 
 	begin   time.Time
 	box     *sandbox.Sandbox
 	cluster *controlplane.Cluster
 	bridge  product.Bridge
 	nodes   []*node
+	// ofNodes and ofBridge are their ways to the API server where bytes are counted, nil where not.
+	ofNodes, ofBridge *counter
+	renewed           atomic.Int64 // Leases
 	// running are the nodes' own goroutines; stop ends them.
 	running sync.WaitGroup
 	stop    context.CancelFunc
@@ -95,7 +100,11 @@ func (f *fleet) run(ctx context.Context) error {
 	if err := f.start(ctx); err != nil {
 		return err
 	}
-	if err := f.Begin(ctx); err != nil {
+	begin := func() error { return f.Begin(ctx) }
+	if f.weighed {
+		begin = f.Anywhere
+	}
+	if err := begin(); err != nil {
 		return err
 	}
 	if f.byDoor {
@@ -109,6 +118,9 @@ func (f *fleet) run(ctx context.Context) error {
 	defer func() { stop(); f.running.Wait() }()
 	if f.flooded {
 		return f.measureFlood(ctx, life)
+	}
+	if f.weighed {
+		return f.measureScale(ctx, life)
 	}
 
 	for _, step := range []struct {
@@ -139,11 +151,14 @@ func (f *fleet) run(ctx context.Context) error {
 	if res.Stamp, err = f.End(); err != nil {
 		return err
 	}
-	return f.Write(ctx, res.Stamp, measure.Result{Page: fleetPage, Data: res, Text: res.text(), Figures: res.figures()})
+	if err := f.Write(ctx, res.Stamp, measure.Result{Page: fleetPage, Data: res, Text: res.text(), Figures: res.figures()}); err != nil {
+		return err
+	}
+	return f.beyond(ctx, res.Stamp)
 }
 
 func (f *fleet) needs() measure.Needs {
-	n := measure.Needs{Memory: 3, Disk: 4}
+	n := measure.Needs{Memory: 3, Disk: 4, Anywhere: f.weighed}
 	if !f.byDoor && !f.ports && !f.flooded {
 		n.Memory = 2 + float64(f.size)/1000
 	}
@@ -164,7 +179,19 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	if err := product.Install(ctx, f.cluster); err != nil {
 		return err
 	}
-	f.bridge, err = product.StartBridge(ctx, f.box, f.cluster, binary)
+	cluster := f.cluster
+	if f.weighed {
+		if f.ofNodes, err = newCounter(f.box, cluster.Address); err != nil {
+			return err
+		}
+		if f.ofBridge, err = newCounter(f.box, cluster.Address); err != nil {
+			return err
+		}
+		through := *cluster
+		through.URL = f.ofBridge.URL
+		cluster = &through
+	}
+	f.bridge, err = product.StartBridge(ctx, f.box, cluster, binary)
 	return err
 }
 

@@ -42,7 +42,7 @@ func (f *fleet) know(ctx context.Context, size int) (phase, error) {
 	before := len(f.nodes)
 	waiting := map[string]bool{}
 	for i := before; i < size; i++ {
-		n := &node{name: nodeName(i), dir: filepath.Join(f.box.Dir, nodeName(i)), news: make(chan struct{}, 1)}
+		n := &node{number: i, name: nodeName(i), dir: filepath.Join(f.box.Dir, nodeName(i)), news: make(chan struct{}, 1)}
 		if err := os.Mkdir(n.dir, 0o700); err != nil {
 			return p, err
 		}

@@ -5,8 +5,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
 	"multinicd/internal/kube"
@@ -15,9 +19,11 @@ import (
 
 // node is a node of the fleet: the product's client, as multinicd runs it.
 type node struct {
+	number int
 	name   string
 	dir    string // of its credential
 	client *kube.Client
+	holder string // of its Lease
 
 	mu   sync.Mutex
 	told int64         // the newest generation that its watch has told
@@ -31,7 +37,11 @@ func nodeName(i int) string { return fmt.Sprintf("fleet-%05d", i) }
 // reports.
 func (n *node) join(ctx, life context.Context, f *fleet) (time.Duration, error) {
 	kubeconfig := filepath.Join(n.dir, "kubelet.conf")
-	if err := f.cluster.WriteKubeconfig(kubeconfig, "", "system:node:"+n.name, "system:nodes"); err != nil {
+	server := ""
+	if f.ofNodes != nil {
+		server = f.ofNodes.URL
+	}
+	if err := f.cluster.WriteKubeconfig(kubeconfig, server, "system:node:"+n.name, "system:nodes"); err != nil {
 		return 0, err
 	}
 	begin := time.Now()
@@ -45,11 +55,12 @@ func (n *node) join(ctx, life context.Context, f *fleet) (time.Duration, error) 
 	if n.client, err = kube.New(o); err != nil {
 		return 0, err
 	}
-	if err := n.client.RenewLease(ctx, v1.LeaseHolder(n.name, joined.Request)); err != nil {
+	n.holder = v1.LeaseHolder(n.name, joined.Request)
+	if err := n.client.RenewLease(ctx, n.holder); err != nil {
 		return 0, err
 	}
 	f.running.Go(func() { _ = n.client.Watch(life, func(o kube.Observation) { n.observe(life, o) }) })
-	f.running.Go(func() { n.renew(life, v1.LeaseHolder(n.name, joined.Request)) })
+	f.running.Go(func() { n.renew(life, &f.renewed) })
 	return took, nil
 }
 
@@ -68,7 +79,7 @@ func (n *node) observe(ctx context.Context, o kube.Observation) {
 		default:
 		}
 		report := v1.Report{Node: n.name, UID: o.Object.UID, Generation: o.Object.Generation, Phase: v1.PhaseDone, Executor: v1.ExecutorDaemon, Version: "fleet",
-			Interfaces: []v1.InterfaceStatus{{ID: 1, Name: "multinic1", MACAddress: "02:00:00:00:01:01", Status: v1.StateConfigured, Reason: v1.ReasonConfigured}}}
+			Interfaces: configured(o.Object.Spec.Interfaces)}
 		text, err := report.Encode()
 		if err == nil {
 			err = n.client.PutReport(ctx, text)
@@ -77,14 +88,18 @@ func (n *node) observe(ctx context.Context, o kube.Observation) {
 	}
 }
 
+// leaseEvery is the mean time between two renewals of a node's Lease.
+const leaseEvery = 2 * time.Minute
+
 // renew renews the Lease every 2 min, give or take a fifth.
-func (n *node) renew(ctx context.Context, holder string) {
+func (n *node) renew(ctx context.Context, count *atomic.Int64) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(time.Duration((0.8 + 0.4*rand.Float64()) * float64(2*time.Minute))):
-			n.failed(n.client.RenewLease(ctx, holder))
+		case <-time.After(time.Duration((0.8 + 0.4*rand.Float64()) * float64(leaseEvery))):
+			n.failed(n.client.RenewLease(ctx, n.holder))
+			count.Add(1)
 		}
 	}
 }
@@ -113,4 +128,37 @@ func (n *node) seen(ctx context.Context, generation int64) error {
 			return fmt.Errorf("waiting for generation %d at %s: %w", generation, n.name, context.Cause(ctx))
 		}
 	}
+}
+
+// configured is what a daemon reports of NICs that are as wanted.
+func configured(nics []v1.Interface) (out []v1.InterfaceStatus) {
+	now := metav1.Now()
+	for _, n := range nics {
+		is := v1.InterfaceStatus{ID: *n.ID, Name: fmt.Sprintf("multinic%d", *n.ID), MACAddress: n.MACAddress, Status: v1.StateConfigured, Reason: v1.ReasonConfigured,
+			Message: "Interface configured successfully", LastConfigured: &now}
+		if _, length, ok := strings.Cut(n.CIDR, "/"); ok {
+			is.Address = n.Address + "/" + length
+		}
+		if n.MTU != nil {
+			is.MTU = *n.MTU
+		}
+		out = append(out, is)
+	}
+	return out
+}
+
+// nicsOf are so many NICs of a node, of which the first has another MTU.
+func nicsOf(node, count, mtu int) []v1.Interface {
+	var out []v1.Interface
+	for i := range count {
+		nic := v1.Interface{
+			ID: new(int32(i)), PortID: fmt.Sprintf("6a6ee0dd-4c7d-4b7e-9d3e-%06x%06x", node, i), Name: fmt.Sprintf("multinic%d", i), MTU: new(int32(1400)),
+			MACAddress: fmt.Sprintf("fa:16:%02x:%02x:%02x:%02x", node>>16, node>>8&0xff, node&0xff, i), Address: fmt.Sprintf("10.%d.%d.10", 100+i, node&0xff), CIDR: fmt.Sprintf("10.%d.%d.0/24", 100+i, node&0xff),
+		}
+		if i == 0 {
+			nic.MTU = new(int32(mtu))
+		}
+		out = append(out, nic)
+	}
+	return out
 }

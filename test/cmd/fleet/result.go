@@ -31,6 +31,8 @@ type holding struct {
 	EtcdMiB      float64 `json:"etcdMiB"`
 	// Bridges are that for statuses and that for credentials.
 	Bridges []memory `json:"bridges"`
+	// OneBridge is the bridge's memory in results of when it was one process.
+	OneBridge float64 `json:"bridgeMiB,omitempty"`
 }
 
 // memory of a process, in MiB.
