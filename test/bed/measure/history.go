@@ -68,10 +68,18 @@ func (h History) String() string {
 	w := csv.NewWriter(&b)
 	_ = w.Write(historyHead) // into memory
 	for _, e := range h {
-		_ = w.Write([]string{e.Version, e.Commit, e.Date, e.Name, strconv.FormatFloat(e.Value, 'g', 5, 64), e.Unit, e.Machine})
+		_ = w.Write([]string{e.Version, e.Commit, e.Date, e.Name, digits(e.Value), e.Unit, e.Machine})
 	}
 	w.Flush()
 	return b.String()
+}
+
+// digits are five that count, or all before the point.
+func digits(v float64) string {
+	if math.Abs(v) >= 1e5 {
+		return strconv.FormatFloat(v, 'f', 0, 64)
+	}
+	return strconv.FormatFloat(v, 'g', 5, 64)
 }
 
 // With has new entries in the place of those of the same version and figure. A version that is not there comes last.

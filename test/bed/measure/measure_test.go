@@ -216,7 +216,10 @@ func entry(version, name string, v float64) Entry {
 }
 
 func TestHistoryIsReadAsItIsWritten(t *testing.T) {
-	h := History{entry("1", "a, with a comma", 1.5), entry("1", `b "quoted"`, 2), entry("2", "b", 1e-3)}
+	h := History{entry("1", "a, with a comma", 1.5), entry("1", `b "quoted"`, 2), entry("2", "b", 1e-3), entry("2", "bytes", 164930)}
+	if !strings.Contains(h.String(), ",164930,") {
+		t.Errorf("bytes are not written as such:\n%s", h)
+	}
 	got, err := ParseHistory([]byte(h.String()))
 	if diff := cmp.Diff(h, got); err != nil || diff != "" {
 		t.Errorf("%v, -want +got:\n%s", err, diff)

@@ -10,6 +10,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
@@ -122,11 +123,11 @@ func (f *fleet) measureScale(ctx, life context.Context) (err error) {
 		if res.Stamp, err = f.End(); err != nil {
 			return err
 		}
-		if err := f.Write(ctx, res.Stamp, res.page()); err != nil {
+		if err := errors.Join(f.Write(ctx, res.Stamp, res.page()), f.beyond(ctx, res.Stamp)); err != nil {
 			return err
 		}
 	}
-	return f.beyond(ctx, res.Stamp)
+	return nil
 }
 
 // mark is a moment of the two ways to the API server.
@@ -154,11 +155,14 @@ func (f *fleet) weigh(ctx context.Context, empty map[string]controlplane.Stored,
 	if err != nil {
 		return w, err
 	}
-	watch, err := admin.Watch(ctx, &v1.MultiNicNodeConfigList{}, client.InNamespace(v1.SystemNamespace))
+	objects := func() (watch.Interface, error) {
+		return admin.Watch(ctx, &v1.MultiNicNodeConfigList{}, client.InNamespace(v1.SystemNamespace))
+	}
+	news, err := objects()
 	if err != nil {
 		return w, err
 	}
-	defer watch.Stop()
+	defer func() { news.Stop() }()
 	hash := fmt.Sprintf("%06d%06d", len(f.nodes), nics) // of this change alone
 	before := f.mark()
 	patched := make(chan error, 1)
@@ -174,9 +178,14 @@ func (f *fleet) weigh(ctx context.Context, empty map[string]controlplane.Stored,
 	}()
 	for done := map[string]bool{}; len(done) < len(f.nodes); {
 		select {
-		case e, ok := <-watch.ResultChan():
-			if !ok {
-				return w, errors.New("the watch ended")
+		case e, ok := <-news.ResultChan():
+			if !ok { // the API server ends a watch that is not read fast enough; a new one begins with all objects
+				again, err := objects()
+				if err != nil {
+					return w, err
+				}
+				news = again
+				continue
 			}
 			if o, ok := e.Object.(*v1.MultiNicNodeConfig); ok && o.Spec.SpecHash == hash && o.Status.ObservedSpecHash == hash && len(o.Status.InterfaceStatuses) == nics && o.Status.State == v1.StateConfigured {
 				done[o.Name] = true
