@@ -22,6 +22,12 @@ const (
 	// namespace for each request in it.
 	NodesNamespace = "multinic-nodes"
 
+	// SharedNodes is the Role and RoleBinding in NodesNamespace that give all ServiceAccounts of it
+	// what nodes write. SharedKubelets give all kubelets what joining takes. By RBAC alone they are
+	// good for the things of every node: the admission policies hold each to its own.
+	SharedNodes    = "multinic-nodes"
+	SharedKubelets = "multinic-kubelets"
+
 	// NodeNameLabel carries the node name, if the name has at most 63 characters. A label value
 	// cannot be longer.
 	NodeNameLabel = "multinic.io/node-name"
@@ -151,8 +157,8 @@ func ReportName(node string) string { return "multinic-report-" + node }
 // LeaseName is the Lease in NodesNamespace that the node renews.
 func LeaseName(node string) string { return "multinic-" + node }
 
-// ServiceAccountName is the identity of the node in NodesNamespace. The Roles and RoleBindings of
-// the node have the same name. A node without a Node object has its tokens bound to an empty Secret
+// ServiceAccountName is the identity of the node in NodesNamespace. The Role and RoleBinding of the
+// node have the same name: in SystemNamespace, and in NodesNamespace while there is no SharedNodes. A node without a Node object has its tokens bound to an empty Secret
 // of that name instead.
 func ServiceAccountName(node string) string { return "multinic-node-" + node }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"multinicd/deploy"
 	"multinicd/internal/bridge/admission"
@@ -81,6 +82,17 @@ func (b *bridge) wireIdentities() error {
 	}
 	if err := identity.Watch(b.mgr, identities); err != nil {
 		return fmt.Errorf("setting up the credential loop: %w", err)
+	}
+	shared := &identity.Shared{Maker: identities.Maker, Now: time.Now, InForce: policies.InForce, Grace: admission.Grace}
+	looked := make(chan event.GenericEvent, 1)
+	policies.Looked = func() {
+		select {
+		case looked <- event.GenericEvent{}:
+		default: // the loop has yet to take the last one, and asks then
+		}
+	}
+	if err := identity.WatchShared(b.mgr, shared, looked); err != nil {
+		return fmt.Errorf("setting up the loop of shared rights: %w", err)
 	}
 	requests := &joining.Loop{
 		Client: b.client, Reader: b.mgr.GetAPIReader(), Events: b.events, Log: b.Log, Now: b.Now,

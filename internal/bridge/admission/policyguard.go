@@ -60,6 +60,8 @@ type PolicyGuard struct {
 	want   policies
 	told   []Parameter
 	seen   changes
+	// Looked, unless nil, is called after each look.
+	Looked func()
 
 	mu      sync.Mutex // never held over a call
 	began   time.Time  // of the first look
@@ -84,23 +86,6 @@ func New(manifest string, only []string, told []Parameter, reader client.Reader,
 		}
 	}
 	return &PolicyGuard{reader: reader, client: c, events: recorder, self: account, log: log, now: time.Now, want: want, told: told, heard: map[Parameter]string{}}, err
-}
-
-// fault is what is wrong with a policy or its binding. It wraps errAdmission.
-type fault struct {
-	about  corev1.ObjectReference
-	err    error
-	action string // of the Event; empty: the object was looked at
-}
-
-func (f *fault) Error() string   { return errAdmission.Error() + ": " + f.err.Error() }
-func (f *fault) Unwrap() []error { return []error{errAdmission, f.err} }
-
-// wrong makes a fault of a policy or binding as it was read.
-func wrong(kind string, o client.Object, name, format string, args ...any) *fault {
-	return &fault{about: corev1.ObjectReference{
-		APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: kind, Name: name, UID: o.GetUID(), ResourceVersion: o.GetResourceVersion(),
-	}, err: fmt.Errorf(format, args...)}
 }
 
 const (
@@ -202,6 +187,9 @@ func (g *PolicyGuard) lookNow(ctx context.Context) error {
 	}
 	g.at, g.err, g.ever = now, err, g.ever || err == nil
 	g.say(before, first)
+	if g.Looked != nil {
+		g.Looked()
+	}
 	return g.err
 }
 
@@ -289,11 +277,13 @@ func (g *PolicyGuard) look(ctx context.Context) error {
 func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdmissionPolicy) error {
 	policy := &admissionv1.ValidatingAdmissionPolicy{}
 	if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, policy); err != nil {
-		return wrong(policyKind, policy, want.Name, "reading policy %s: %w", want.Name, err)
+		f := wrong(policyKind, policy, want.Name, "reading policy %s: %w", want.Name, err)
+		f.open = apierrors.IsNotFound(err)
+		return f
 	}
 	g.seen.note(policy)
 	if !equality.Semantic.DeepEqual(want.Spec, policy.Spec) {
-		return wrong(policyKind, policy, want.Name, "policy %s is not that of this version", want.Name)
+		return g.notOurs(ctx, wrong(policyKind, policy, want.Name, "policy %s is not that of this version", want.Name), want.Name)
 	}
 	for _, want := range g.want.bindings {
 		if want.Spec.PolicyName != policy.Name {
@@ -301,16 +291,20 @@ func (g *PolicyGuard) lookAt(ctx context.Context, want admissionv1.ValidatingAdm
 		}
 		have := &admissionv1.ValidatingAdmissionPolicyBinding{}
 		if err := g.reader.Get(ctx, client.ObjectKey{Name: want.Name}, have); err != nil {
-			return wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", policy.Name, err)
+			f := wrong(bindingKind, have, want.Name, "reading the binding of policy %s: %w", policy.Name, err)
+			f.open = apierrors.IsNotFound(err)
+			return f
 		}
 		g.seen.note(have)
 		if !equality.Semantic.DeepEqual(want.Spec, have.Spec) {
-			return wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of this version", policy.Name)
+			return g.notOurs(ctx, wrong(bindingKind, have, want.Name, "the binding of policy %s is not that of this version", policy.Name), policy.Name)
 		}
 	}
 	err := g.probe(ctx, want.Name)
 	if err == nil {
-		return wrong(policyKind, policy, want.Name, "policy %s let its probe through", want.Name)
+		f := wrong(policyKind, policy, want.Name, "policy %s let its probe through", want.Name)
+		f.open = true
+		return f
 	}
 	var refused apierrors.APIStatus
 	if !errors.As(err, &refused) || !strings.Contains(refused.Status().Message, want.Name+" is in force") {

@@ -1,6 +1,8 @@
 package identity
 
 import (
+	"slices"
+
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -62,43 +64,59 @@ func (i identity) account() *corev1.ServiceAccount {
 	return a
 }
 
-// rights are Roles and RoleBindings: for the node, and for its two doors.
-func (i identity) rights() []client.Object {
-	node, join := v1.ServiceAccountName(i.name), v1.JoinAccountName(i.name)
+// rights are Roles and RoleBindings: for the node, and for its two doors. What RBAC looks through
+// for a request in a namespace are all RoleBindings there, so a node has as few as can be: has is
+// what it is to have, and not what it is to have no more. shared says that it has the shared rights
+// (shared.go), and join that there is a join token.
+func (i identity) rights(shared, join bool) (has, not []client.Object) {
+	node, door := v1.ServiceAccountName(i.name), v1.JoinAccountName(i.name)
 	account := func(name string) rbacv1.Subject {
 		return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: name, Namespace: v1.NodesNamespace}
 	}
 	kubelet := rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "system:node:" + i.name}
 	only := func(group, resource, name string, verbs ...string) rbacv1.PolicyRule {
-		return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, ResourceNames: []string{name}, Verbs: verbs}
+		r := rule(group, resource, verbs...)
+		r.ResourceNames = []string{name}
+		return r
 	}
-	var out []client.Object
-	grant := func(namespace, name, component string, rules []rbacv1.PolicyRule, subjects ...rbacv1.Subject) {
-		out = append(out, &rbacv1.Role{
-			TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"},
-			ObjectMeta: i.meta(namespace, name, component),
-			Rules:      rules,
-		}, &rbacv1.RoleBinding{
-			TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
-			ObjectMeta: i.meta(namespace, name, component),
-			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name},
-			Subjects:   subjects,
-		})
-	}
-	grant(v1.SystemNamespace, node, v1.ComponentNode, []rbacv1.PolicyRule{
-		only(v1.Group, "multinicnodeconfigs", i.name, "get", "list", "watch"),
-	}, account(node))
-	grant(v1.NodesNamespace, node, v1.ComponentNode, []rbacv1.PolicyRule{
+	writes := grant(i.meta(v1.NodesNamespace, node, v1.ComponentNode), []rbacv1.PolicyRule{
 		only("", "configmaps", v1.ReportName(i.name), "get", "patch", "update"),
 		only("coordination.k8s.io", "leases", v1.LeaseName(i.name), "get", "patch", "update"),
 		only("", "serviceaccounts/token", node, "create"),
 	}, account(node))
 	// A right to create cannot be bound to a name. Admission does that.
-	grant(v1.NodesNamespace, join, v1.ComponentJoin, []rbacv1.PolicyRule{
-		{APIGroups: []string{v1.Group}, Resources: []string{"nodetokenrequests"}, Verbs: []string{"create"}},
+	joins := grant(i.meta(v1.NodesNamespace, door, v1.ComponentJoin), []rbacv1.PolicyRule{
+		rule(v1.Group, "nodetokenrequests", "create"),
 		only(v1.Group, "nodetokenrequests", i.name, "get"),
-	}, account(join), kubelet)
-	return out
+	}, account(door), kubelet)
+	reads := grant(i.meta(v1.SystemNamespace, node, v1.ComponentNode), []rbacv1.PolicyRule{
+		only(v1.Group, "multinicnodeconfigs", i.name, "get", "list", "watch"),
+	}, account(node))
+	switch {
+	case !shared:
+		return slices.Concat(writes, joins, reads), nil
+	case join:
+		return slices.Concat(joins, reads), writes
+	}
+	return reads, slices.Concat(writes, joins)
+}
+
+func rule(group, resource string, verbs ...string) rbacv1.PolicyRule {
+	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
+}
+
+// grant is a Role, and the RoleBinding of its name that gives it to the subjects.
+func grant(m metav1.ObjectMeta, rules []rbacv1.PolicyRule, subjects ...rbacv1.Subject) []client.Object {
+	return []client.Object{&rbacv1.Role{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "Role"},
+		ObjectMeta: m,
+		Rules:      rules,
+	}, &rbacv1.RoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: rbacv1.SchemeGroupVersion.String(), Kind: "RoleBinding"},
+		ObjectMeta: *m.DeepCopy(),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: m.Name},
+		Subjects:   subjects,
+	}}
 }
 
 // empty is an object of the same kind that has only the name.

@@ -74,8 +74,11 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 			return reconcile.Result{}, err
 		}
 	}
-	if l.InForce(ctx) != nil {
-		return gather.Again(gather.AdmissionRetry), nil // InForce has told why
+	if l.InForce(ctx) != nil { // InForce has told why
+		if c.Account == nil {
+			return gather.Again(gather.AdmissionRetry), nil
+		}
+		return gather.Again(gather.AdmissionRetry), l.giveBack(ctx, i)
 	}
 	if v.DropSecret {
 		if err := dropSecret(ctx, l.Client, v1.ServiceAccountName(name)); err != nil {
@@ -97,14 +100,56 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		// read must not be lost.
 		account.UID, account.ResourceVersion = c.Account.UID, c.Account.ResourceVersion
 	}
-	for _, o := range append([]client.Object{account}, i.rights()...) {
-		if err := l.Maker.make(ctx, o); o == account && (apierrors.IsConflict(err) || apierrors.IsNotFound(err)) {
-			return gather.Again(gather.CacheLag), nil
-		} else if err != nil {
-			return reconcile.Result{}, err
+	if err := l.Maker.make(ctx, account); apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
+		return gather.Again(gather.CacheLag), nil
+	} else if err != nil {
+		return reconcile.Result{}, err
+	}
+	settles, err := l.give(ctx, i, c.Join)
+	if apierrors.IsConflict(err) {
+		return gather.Again(gather.ConflictRetry), nil
+	}
+	if settles > 0 && (next == 0 || settles < next) {
+		next = settles
+	}
+	return gather.Again(next), err
+}
+
+// give makes the rights of a node, and takes away what the shared ones stand for. It returns how
+// long those take to settle; 0: they have, or there are none.
+func (l *Loop) give(ctx context.Context, i identity, join bool) (time.Duration, error) {
+	shared, settles, err := l.shared(ctx)
+	if err != nil {
+		return 0, err
+	}
+	has, not := i.rights(shared, join)
+	for _, o := range has {
+		if err := l.Maker.make(ctx, o); err != nil {
+			return 0, err
 		}
 	}
-	return gather.Again(next), nil
+	for _, o := range not {
+		if err := l.Maker.remove(ctx, o); err != nil {
+			return 0, err
+		}
+	}
+	return settles, nil
+}
+
+// giveBack gives a node by its own name what it had by the shared rights, where those were taken
+// away. It takes nothing away while the policies are not in force.
+func (l *Loop) giveBack(ctx context.Context, i identity) error {
+	shared, _, err := l.shared(ctx)
+	if err != nil || shared {
+		return err
+	}
+	has, _ := i.rights(false, false)
+	for _, o := range has {
+		if err := l.Maker.make(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // gather reads from the caches what is known of a node, except its join token.
@@ -155,7 +200,8 @@ func (l *Loop) joinToken(ctx context.Context, c *Claim) (time.Duration, error) {
 // rest, and returns the conflict as its error.
 func (l *Loop) remove(ctx context.Context, i identity, why string) error {
 	gone := []client.Object{i.account()}
-	gone = append(gone, i.rights()...)
+	all, _ := i.rights(false, false)
+	gone = append(gone, all...)
 	gone = append(gone, i.mailboxes()...)
 	var before corev1.ServiceAccount
 	had := l.Client.Get(ctx, client.ObjectKeyFromObject(gone[0]), &before) == nil
@@ -228,7 +274,12 @@ func (l *Loop) Provide(ctx context.Context, k gather.Known) (*corev1.ServiceAcco
 			return nil, nil, fmt.Errorf("making Secret %s: %w", bound.Name, err)
 		}
 	}
-	for _, o := range i.rights() {
+	shared, _, err := l.shared(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	has, _ := i.rights(shared, false) // the join token keeps what it has
+	for _, o := range has {
 		if err := l.Maker.make(ctx, o); err != nil {
 			return nil, nil, err
 		}
@@ -270,12 +321,15 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
 	}
 	node, join := v1.ServiceAccountName(""), v1.JoinAccountName("")
+	everybody := handler.EnqueueRequestsFromMapFunc(loop.everybody)
 	return ctrl.NewControllerManagedBy(mgr).Named("credential").
 		WatchesMetadata(&corev1.Node{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).
 		Watches(&v1.MultiNicNodeConfig{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).
 		Watches(&corev1.ServiceAccount{}, byName(node, join), builder.WithPredicates(changes)).
 		Watches(&rbacv1.Role{}, byName(node, join), builder.WithPredicates(changes)).
 		Watches(&rbacv1.RoleBinding{}, byName(node, join), builder.WithPredicates(changes)).
+		Watches(&rbacv1.Role{}, everybody, builder.WithPredicates(isShared)).
+		Watches(&rbacv1.RoleBinding{}, everybody, builder.WithPredicates(isShared)).
 		Watches(&corev1.ConfigMap{}, byName(v1.ReportName("")), builder.WithPredicates(settles)).
 		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(goes)).
 		WithOptions(gather.LoopOptions(gather.Workers)).

@@ -104,6 +104,7 @@ func (m *Maker) remove(ctx context.Context, o client.Object) error {
 	if err == nil {
 		uid := have.GetUID()
 		err = m.Client.Delete(ctx, have, client.Preconditions{UID: &uid})
+		m.forget(o)
 	}
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("removing %s: %w", gather.ID(o), err)

@@ -38,7 +38,8 @@ func TestAnIdentityWhoseDeleteMeetsAConflictIsTriedAgain(t *testing.T) {
 	now := func() time.Time { return bridgetest.Noon }
 	i := identity{name: bridgetest.Node, notes: map[string]string{sinceAnnotation: bridgetest.Noon.Add(-25 * time.Hour).UTC().Format(time.RFC3339), objectAnnotation: "object"}}
 	kept := []client.Object{i.account()}
-	kept = append(append(kept, i.rights()...), i.mailboxes()...)
+	all, _ := i.rights(false, false)
+	kept = append(append(kept, all...), i.mailboxes()...)
 	for _, o := range kept {
 		o.SetUID("uid")
 	}

@@ -25,6 +25,10 @@ const maxKeys = 16
 // the request was made.
 const keepRequest = 10 * time.Minute
 
+// expectPatience is how long the Node or the object may come after the request: every kubelet may
+// ask, and some ask a moment before their Node is there.
+const expectPatience = 30 * time.Second
+
 // Ask is everything from which the bridge decides about a request.
 type Ask struct {
 	// Request is not changed; nor are the others.
@@ -79,6 +83,9 @@ func Judge(a Ask) Reply {
 		return again
 	}
 	if !a.Expected {
+		if left := r.CreationTimestamp.Add(expectPatience).Sub(a.Now); left > 0 {
+			return Reply{Again: left}
+		}
 		return refuse(v1.ReasonNodeNotExpected, "there is neither a Node nor a MultiNicNodeConfig %s, nor a join token for it", r.Name)
 	}
 	// Some keys of the right length are no keys. Only sealing shows that.

@@ -45,6 +45,7 @@ func TestAnswer(t *testing.T) {
 	}{
 		"a first request gets its token":         {nil, "seal"},
 		"a node that nobody expects does not":    {func(a *Ask) { a.Expected = false }, v1.ReasonNodeNotExpected},
+		"its Node may come a moment later":       {func(a *Ask) { a.Expected, a.Now = false, bridgetest.Noon.Add(10*time.Second) }, "20s"},
 		"nor does a blocked one":                 {func(a *Ask) { a.Blocked = true }, v1.ReasonNodeBlocked},
 		"by no door":                             {func(a *Ask) { a.Blocked, a.Request.Spec.Door = true, v1.DoorKubelet }, v1.ReasonNodeBlocked},
 		"nor a key that is too short":            {func(a *Ask) { a.Request.Spec.PublicKey = key[:31] }, v1.ReasonKeyInvalid},

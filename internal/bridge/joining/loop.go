@@ -66,7 +66,7 @@ type Loop struct {
 func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var r v1.NodeTokenRequest
 	if l.Client.Get(ctx, req.NamespacedName, &r) != nil {
-		return reconcile.Result{}, nil // a Lease of a node that asks for nothing
+		return reconcile.Result{}, nil // a Lease, Node or object of a node that asks for nothing
 	}
 	r = v1.NodeTokenRequest{}
 	if err := l.Reader.Get(ctx, req.NamespacedName, &r); apierrors.IsNotFound(err) {
@@ -321,7 +321,8 @@ func (l *Loop) tell(ctx context.Context, r *v1.NodeTokenRequest, kind, reason, m
 }
 
 // Watch wakes the loop for a request. It also wakes it for a Lease that somebody else renews now:
-// by this the bridge sees that a token is used.
+// by this the bridge sees that a token is used. And it wakes it for a Node or an object that comes:
+// the node is expected now.
 func Watch(mgr manager.Manager, loop *Loop) error {
 	byName := func(prefixes ...string) handler.EventHandler {
 		return gather.Wakes(v1.NodesNamespace, gather.Named(prefixes...))
@@ -333,6 +334,8 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 	}
 	return ctrl.NewControllerManagedBy(mgr).Named("token-request").
 		Watches(&v1.NodeTokenRequest{}, byName("")).
+		WatchesMetadata(&corev1.Node{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).
+		Watches(&v1.MultiNicNodeConfig{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).
 		Watches(&coordinationv1.Lease{}, byName(v1.LeaseName("")), builder.WithPredicates(taken)).
 		WithOptions(gather.LoopOptions(gather.Workers)).
 		Complete(loop)

@@ -53,7 +53,7 @@ func TestAnAnswerThatMeetsAConflictIsTriedAgain(t *testing.T) {
 	}{
 		"a token is sealed": {[]client.Object{request(0), expected, lease},
 			func(r *v1.NodeTokenRequest, err error) bool { return err == nil && len(r.Status.SealedToken) > 0 }},
-		"it is refused": {[]client.Object{request(0)},
+		"it is refused": {[]client.Object{request(expectPatience)},
 			func(r *v1.NodeTokenRequest, err error) bool {
 				return err == nil && r.Status.Reason == v1.ReasonNodeNotExpected
 			}},

@@ -210,7 +210,7 @@ func Expect(ctx context.Context, c *controlplane.Cluster, node string) error {
 	defer cancel()
 	for {
 		var last rbacv1.RoleBinding // that the bridge makes
-		err := c.Get(ctx, "/apis/rbac.authorization.k8s.io/v1/namespaces/multinic-nodes/rolebindings/multinic-join-"+node, &last)
+		err := c.Get(ctx, "/apis/rbac.authorization.k8s.io/v1/namespaces/multinic-system/rolebindings/multinic-node-"+node, &last)
 		if err == nil {
 			return nil
 		}

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -47,9 +46,9 @@ func (f *fleet) know(ctx context.Context, size int) (phase, error) {
 			return p, err
 		}
 		f.nodes = append(f.nodes, n)
-		waiting[v1.JoinAccountName(n.name)] = true // its RoleBinding is made last
+		waiting[v1.ServiceAccountName(n.name)] = true // its RoleBinding is made last
 	}
-	watch, err := admin.Watch(ctx, &rbacv1.RoleBindingList{}, client.InNamespace(v1.NodesNamespace))
+	watch, err := admin.Watch(ctx, &rbacv1.RoleBindingList{}, client.InNamespace(v1.SystemNamespace))
 	if err != nil {
 		return p, err
 	}
@@ -211,33 +210,34 @@ func (f *fleet) change(ctx context.Context) (phase, error) {
 // cost is what a request costs the API server: of the node's own object, of its Lease, of another's object, and an administrator's.
 func (f *fleet) cost(ctx context.Context) (costs, error) {
 	var c costs
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(f.cluster.CA)
-	caller := func(i int) (*http.Client, string, string, error) {
-		n := f.nodes[i*(len(f.nodes)-1)/callers]
-		token, err := os.ReadFile(filepath.Join(n.dir, "token"))
-		return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}}, n.name, strings.TrimSpace(string(token)), err
-	}
 	object := "/apis/multinic.io/v1/namespaces/" + v1.SystemNamespace + "/multinicnodeconfigs/"
 	for _, q := range []struct {
-		to   *float64
-		path func(node string) string
-		want int
+		to     *float64
+		method string
+		path   func(node string) string
+		body   string
+		want   int
 	}{
-		{&c.Object, func(node string) string { return object + node }, 200},
-		{&c.Lease, func(node string) string {
-			return "/apis/coordination.k8s.io/v1/namespaces/" + v1.NodesNamespace + "/leases/" + v1.LeaseName(node)
-		}, 200},
-		{&c.Another, func(string) string { return object + "nobody" }, 403},
-		{&c.Whoami, func(string) string { return "/version" }, 200},
+		{&c.Object, http.MethodGet, func(node string) string { return object + node }, "", 200},
+		// A node may only write its Lease. A dry run costs etcd nothing.
+		{&c.Lease, http.MethodPatch, func(node string) string {
+			return "/apis/coordination.k8s.io/v1/namespaces/" + v1.NodesNamespace + "/leases/" + v1.LeaseName(node) + "?dryRun=All"
+		}, `{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}`, 200},
+		{&c.Another, http.MethodGet, func(string) string { return object + "nobody" }, "", 403},
+		{&c.Whoami, http.MethodGet, func(string) string { return "/version" }, "", 200},
 	} {
 		var all sync.WaitGroup
 		var next atomic.Int64
 		errs := make([]error, callers)
 		work := func(i int, most int64) {
-			h, name, token, err := caller(i)
+			n := f.nodes[i*(len(f.nodes)-1)/callers]
+			as, err := f.nodeAsker(n)
 			for err == nil && next.Add(1) <= most {
-				err = get(ctx, h, f.cluster.URL+q.path(name), token, q.want)
+				var code int
+				url := f.cluster.URL + q.path(n.name)
+				if code, _, err = as.ask(ctx, q.method, url, []byte(q.body)); err == nil && code != q.want {
+					err = fmt.Errorf("%s %s: %d, want %d", q.method, url, code, q.want)
+				}
 			}
 			errs[i] = err
 		}
@@ -270,26 +270,6 @@ func (f *fleet) cost(ctx context.Context) (costs, error) {
 
 // callers make requests at the same time, each on connections of its own.
 const callers = 8
-
-func get(ctx context.Context, h *http.Client, url, token string, want int) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := h.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close()
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		return err
-	}
-	if resp.StatusCode != want {
-		return fmt.Errorf("%s: %s, want %d", url, resp.Status, want)
-	}
-	return nil
-}
 
 // renewals renews the tokens of some nodes.
 func (f *fleet) renewals(ctx context.Context) (phase, error) {

@@ -101,8 +101,8 @@ func (r results) text() string {
 	line("| renewing %d tokens every %.0f min, at the API server | %.2f | |", r.Nodes, renewEvery.Minutes(), one*float64(r.Nodes)*100/renewEvery.Seconds())
 	line("")
 	line("Nodes that saw any error: %d of %d.\n", r.Held.Failed, r.Nodes)
-	line("**Bindings.** A node has one RoleBinding in `multinic-system` and two in `multinic-nodes`, and for each request the API server looks through")
-	line("those of the namespace. Processor milliseconds of the API server per request:\n")
+	line("**Bindings.** A node has one RoleBinding in `multinic-system`. In `multinic-nodes` all nodes share one, and all kubelets another. For each")
+	line("request the API server looks through those of the namespace. Processor milliseconds of the API server per request:\n")
 	line("| request | with %d nodes | with %d | ratio | added per 1,000 nodes |", few, r.Nodes)
 	line("|---|---|---|---|---|")
 	for _, c := range []struct {
@@ -110,7 +110,7 @@ func (r results) text() string {
 		few, many float64
 	}{
 		{"the node's own object (`multinic-system`)", r.Few.Object, r.Many.Object},
-		{"the node's own Lease (`multinic-nodes`)", r.Few.Lease, r.Many.Lease},
+		{"renewing the node's own Lease, as a dry run (`multinic-nodes`)", r.Few.Lease, r.Many.Lease},
 		{"another's object: refused", r.Few.Another, r.Many.Another},
 		{"/version, which no namespace is asked about", r.Few.Whoami, r.Many.Whoami},
 	} {

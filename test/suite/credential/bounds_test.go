@@ -177,10 +177,15 @@ func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 	c.object(node)
 	c.account(node)
 	c.eventually("the last of the node's rights is there", func() string {
-		return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: v1.JoinAccountName(node)}, &rbacv1.RoleBinding{}))
+		return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: system, Name: v1.ServiceAccountName(node)}, &rbacv1.RoleBinding{}))
 	})
+	c.shared(node)
 	stop()
 	bridge := c.bearer(c.token(system, v1.CredentialsAccount))
+	for _, name := range []string{v1.ServiceAccountName(node), v1.JoinAccountName(node)} { // as while the policies were not in force
+		c.create(&rbacv1.Role{ObjectMeta: inNodes(name)})
+		c.create(&rbacv1.RoleBinding{ObjectMeta: inNodes(name), RoleRef: rbacv1.RoleRef{APIGroup: rbac, Kind: "Role", Name: name}})
+	}
 	c.create(&corev1.Secret{ObjectMeta: inNodes("not-the-bridges")})
 	c.create(&corev1.ServiceAccount{ObjectMeta: inNodes("not-the-bridges")})
 	create := func(o client.Object) func() error {
@@ -214,7 +219,7 @@ func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 		return rbacv1.Subject{Kind: "ServiceAccount", Namespace: namespace, Name: name}
 	}
 	n, j, x := v1.ServiceAccountName(node), v1.JoinAccountName(node), v1.ServiceAccountName("new")
-	const only, rights, bound, empty = "only what is a node's", "the rights of the one node that it is named after", "binds the Role of its own name", "is empty"
+	const only, rights, bound, empty = "only what is a node's", "the rights of the one node that it is named after, or those that all", "binds the Role of its own name", "is empty"
 	refuses(t, map[string]struct {
 		do   func() error
 		says string
@@ -238,6 +243,16 @@ func TestTheBridgeMakesAndDeletesOnlyWhatIsANodes(t *testing.T) {
 		"a node's Role to a stranger":           {patch(grant(inside, n, n), `{"subjects":[{"kind":"ServiceAccount","namespace":"default","name":"default"}]}`), bound},
 		"a node's Role to everybody":            {patch(grant(inside, n, n), `{"subjects":[{"kind":"Group","apiGroup":"`+rbac+`","name":"system:authenticated"}]}`), bound},
 		"a node's Role to another node":         {patch(grant(inside, n, n), `{"subjects":[{"kind":"ServiceAccount","namespace":"`+inside+`","name":"`+x+`"}]}`), bound},
+		"the Role of all nodes reads":           {patch(role(inside, v1.SharedNodes), `{"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["patch","get"]}]}`), rights},
+		"the Role of all nodes makes":           {patch(role(inside, v1.SharedNodes), `{"rules":[{"apiGroups":["coordination.k8s.io"],"resources":["leases"],"verbs":["create"]}]}`), rights},
+		"the Role of all nodes for accounts":    {patch(role(inside, v1.SharedNodes), `{"rules":[{"apiGroups":[""],"resources":["serviceaccounts"],"verbs":["patch"]}]}`), rights},
+		"the Role of all kubelets gets more":    {patch(role(inside, v1.SharedKubelets), `{"rules":[{"apiGroups":["multinic.io"],"resources":["nodetokenrequests"],"verbs":["list"]}]}`), rights},
+		"the Role of all nodes to kubelets":     {patch(grant(inside, v1.SharedNodes, ""), `{"subjects":[{"kind":"Group","apiGroup":"`+rbac+`","name":"system:nodes"}]}`), bound},
+		"the Role of all kubelets to everybody": {patch(grant(inside, v1.SharedKubelets, ""), `{"subjects":[{"kind":"Group","apiGroup":"`+rbac+`","name":"system:authenticated"}]}`), bound},
+		"the Role of all nodes to one":          {patch(grant(inside, v1.SharedNodes, ""), `{"subjects":[{"kind":"ServiceAccount","namespace":"`+inside+`","name":"`+n+`"}]}`), bound},
+		"a shared Role in the other namespace":  {create(role(system, v1.SharedNodes)), only},
+		"a ServiceAccount of the shared name":   {create(&corev1.ServiceAccount{ObjectMeta: inNodes(v1.SharedNodes)}), only},
+		"its own: the shared binding is gone":   {remove(grant(inside, v1.SharedNodes, "")), ""},
 		"joining for another kubelet":           {patch(grant(inside, j, j), `{"subjects":[{"kind":"User","apiGroup":"`+rbac+`","name":"system:node:other"}]}`), bound},
 		"the publisher loses its Role":          {remove(role(system, "multinic-viola")), only},
 		"the publisher loses its RoleBinding":   {remove(grant(system, "multinic-viola", "")), only},

@@ -13,7 +13,6 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
@@ -192,14 +191,7 @@ func (c *cluster) report(as client.Client, node string, r v1.Report) {
 }
 
 func write(ctx context.Context, as client.Client, node, text string) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error { // the bridge writes into its metadata
-		cm := &corev1.ConfigMap{ObjectMeta: inNodes(v1.ReportName(node))}
-		if err := as.Get(ctx, client.ObjectKeyFromObject(cm), cm); err != nil {
-			return err
-		}
-		cm.Data = map[string]string{v1.ReportKey: text}
-		return as.Update(ctx, cm)
-	})
+	return patch(ctx, as, &corev1.ConfigMap{ObjectMeta: inNodes(v1.ReportName(node))}, fields{"data": fields{v1.ReportKey: text}})
 }
 
 func TestWhatIsSoAlreadyIsNotWrittenAgain(t *testing.T) {
@@ -271,7 +263,7 @@ func TestANodeThatComesLaterTakesItsIdentityOver(t *testing.T) {
 			c.account(node),
 			&corev1.ConfigMap{ObjectMeta: inNodes(v1.ReportName(node))},
 			&coordinationv1.Lease{ObjectMeta: inNodes(v1.LeaseName(node))},
-			&rbacv1.Role{ObjectMeta: inNodes(v1.JoinAccountName(node))},
+			&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: v1.ServiceAccountName(node)}},
 			&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: v1.SystemNamespace, Name: v1.ServiceAccountName(node)}},
 		} {
 			if err := c.admin.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {

@@ -30,7 +30,7 @@ func TestThereIsAQuotaForWhateverAnIdentityMakes(t *testing.T) {
 	for _, n := range names {
 		c.node(n)
 		c.eventually("its kubelet may ask", func() string {
-			return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: v1.JoinAccountName(n)}, &rbacv1.RoleBinding{}))
+			return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: system, Name: v1.ServiceAccountName(n)}, &rbacv1.RoleBinding{}))
 		})
 	}
 	stop()

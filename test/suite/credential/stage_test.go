@@ -71,6 +71,7 @@ func newStage(c *cluster) *stage {
 	c.published(doors, v1.PublisherIntake, "")
 	c.published(handed, "", v1.PublisherIntake)
 	join := c.invite(nodeA, "--replace")
+	c.shared(nodeA, nodeB)
 	stop()
 	s := &stage{c: c, kubelets: kubelets}
 	for _, name := range []string{v1.ServiceAccountName(nodeA), v1.ServiceAccountName(nodeB), v1.JoinAccountName(nodeA)} {

@@ -234,8 +234,12 @@ var targets = map[string]target{
 
 	"status of NodeTokenRequest A": {requests, "NodeTokenRequest", inside, nodeA, "status", fields{"status": fields{"reason": "X"}}},
 
-	"Role A":                          {roles, "Role", inside, v1.ServiceAccountName(nodeA), "", label},
-	"RoleBinding A":                   {grants, "RoleBinding", inside, v1.ServiceAccountName(nodeA), "", label},
+	"Role A":                          {roles, "Role", system, v1.ServiceAccountName(nodeA), "", label},
+	"RoleBinding A":                   {grants, "RoleBinding", system, v1.ServiceAccountName(nodeA), "", label},
+	"the Role of all nodes":           {roles, "Role", inside, v1.SharedNodes, "", label},
+	"the RoleBinding of all nodes":    {grants, "RoleBinding", inside, v1.SharedNodes, "", label},
+	"the Role of all kubelets":        {roles, "Role", inside, v1.SharedKubelets, "", label},
+	"the RoleBinding of all kubelets": {grants, "RoleBinding", inside, v1.SharedKubelets, "", label},
 	"Roles of multinic-nodes":         {roles, "Role", inside, newName, "", nil},
 	"RoleBindings of multinic-nodes":  {grants, "RoleBinding", inside, newName, "", nil},
 	"Roles of default":                {roles, "Role", "default", newName, "", nil},

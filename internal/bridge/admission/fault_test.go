@@ -1,0 +1,82 @@
+package admission
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	admissionv1 "k8s.io/api/admissionregistration/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"multinicd/internal/bridge/gather"
+)
+
+// What the policies alone hold goes at once where one holds nobody, and stays where the API server is in trouble: with it away, each node
+// would be given rights of its own, and lose them again.
+func TestHowLongStaysWhatThePoliciesAloneHold(t *testing.T) {
+	want, err := wantedPolicies(manifestOfAPolicy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scheme, err := gather.Scheme()
+	if err != nil {
+		t.Fatal(err)
+	}
+	resource := schema.GroupResource{Group: admissionv1.GroupName, Resource: "validatingadmissionpolicies"}
+	refused := &apierrors.StatusError{ErrStatus: metav1.Status{Message: "multinic-node-reports is in force", Code: 422}}
+	ours := func(o *admissionv1.ValidatingAdmissionPolicy) error { want.policies[0].DeepCopyInto(o); return nil }
+	another := func(o *admissionv1.ValidatingAdmissionPolicy) error { o.Name = "multinic-node-reports"; return nil }
+	fails := func(err error) func(*admissionv1.ValidatingAdmissionPolicy) error {
+		return func(*admissionv1.ValidatingAdmissionPolicy) error { return err }
+	}
+	for sentence, row := range map[string]struct {
+		read  func(*admissionv1.ValidatingAdmissionPolicy) error
+		probe error
+		want  time.Duration
+	}{
+		"a policy is gone":                                 {fails(apierrors.NewNotFound(resource, "x")), refused, 0},
+		"a policy lets its probe through":                  {ours, nil, 0},
+		"another policy lets the probe through":            {another, nil, 0},
+		"another policy refuses it":                        {another, refused, time.Minute},
+		"it is refused for another reason":                 {ours, apierrors.NewForbidden(resource, "x", errors.New("y")), time.Minute},
+		"the policies may not be read":                     {fails(apierrors.NewForbidden(resource, "x", errors.New("y"))), refused, time.Minute},
+		"no answer to the question":                        {fails(context.DeadlineExceeded), refused, -1},
+		"no answer to the probe":                           {ours, errors.New("connection refused"), -1},
+		"the API server has too much to do":                {ours, apierrors.NewTooManyRequests("wait", 1), -1},
+		"the API server is in trouble":                     {fails(apierrors.NewInternalError(errors.New("x"))), refused, -1},
+		"another policy, and no answer to the probe of it": {another, errors.New("connection refused"), time.Minute},
+	} {
+		t.Run(sentence, func(t *testing.T) {
+			cl := fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
+				Get: func(_ context.Context, _ client.WithWatch, _ client.ObjectKey, o client.Object, _ ...client.GetOption) error {
+					if p, ok := o.(*admissionv1.ValidatingAdmissionPolicy); ok {
+						return row.read(p)
+					}
+					return nil
+				},
+				Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error { return row.probe },
+			}).Build()
+			looks := 0
+			g := &PolicyGuard{reader: cl, client: cl, events: events.NewFakeRecorder(9), log: slog.New(slog.DiscardHandler), now: time.Now, want: want,
+				Looked: func() { looks++ }}
+			err := g.InForce(t.Context())
+			if got := Grace(err); !errors.Is(err, errAdmission) || got != row.want {
+				t.Errorf("%v: got %s, want %s", err, got, row.want)
+			}
+			if looks != 1 {
+				t.Errorf("it was told of %d looks", looks)
+			}
+		})
+	}
+	if got := Grace(errors.New("nobody has looked")); got >= 0 {
+		t.Errorf("without a look: %s", got)
+	}
+}
