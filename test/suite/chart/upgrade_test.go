@@ -88,6 +88,8 @@ func upgradeAndBack(t *testing.T, chart string) {
 		return ""
 	})
 	f.rounds("after the upgrade")
+	f.shared()
+	f.rounds("with the rights that all share")
 	f.sameObjects("after the upgrade", before)
 
 	bridge.Stop()
@@ -283,12 +285,12 @@ func (f *fifty) rounds(when string) {
 	})
 }
 
-// objects are all that the nodes have in the cluster, with their uids.
+// objects are all that the nodes have in the cluster, with their uids, except what this release gives all of them together.
 func (f *fifty) objects() map[string]string {
 	f.t.Helper()
 	out := map[string]string{}
 	for _, args := range [][]string{
-		{"serviceaccounts,roles,rolebindings,configmaps,leases", "-n", v1.NodesNamespace}, {"roles,rolebindings,multinicnodeconfigs", "-n", system},
+		{"serviceaccounts,configmaps,leases", "-n", v1.NodesNamespace}, {"roles,rolebindings,multinicnodeconfigs", "-n", system},
 		{"namespaces,customresourcedefinitions,nodes"},
 	} {
 		text := f.kubectl(append([]string{"get", "-o", `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.uid}{"\n"}{end}`}, args...)...)
@@ -297,7 +299,7 @@ func (f *fifty) objects() map[string]string {
 			out[line[:i]] = strings.TrimSpace(line[i:])
 		}
 	}
-	if len(out) < 9*len(f.nodes) {
+	if len(out) < 7*len(f.nodes) {
 		f.t.Fatalf("there are %d objects of %d nodes", len(out), len(f.nodes))
 	}
 	return out
@@ -312,6 +314,23 @@ func (f *fifty) sameObjects(when string, before map[string]string) {
 			f.t.Errorf("%s: %s had uid %s, has %q", when, what, uid, now[what])
 		}
 	}
+}
+
+// shared waits until the nodes share their rights in multinic-nodes: the former bridge had given two Roles and RoleBindings to each.
+func (f *fifty) shared() {
+	f.t.Helper()
+	eventually(f.t, "the nodes have no rights of their own in multinic-nodes", func(context.Context) string {
+		names := f.kubectl("get", "roles,rolebindings", "-n", v1.NodesNamespace, "-o", "name")
+		if n := strings.Count(names, "fifty-"); n > 0 {
+			return fmt.Sprintf("there are %d", n)
+		}
+		for _, name := range []string{v1.SharedNodes, v1.SharedKubelets} {
+			if !strings.Contains(names, "rolebinding.rbac.authorization.k8s.io/"+name) {
+				return name + " is missing"
+			}
+		}
+		return ""
+	})
 }
 
 // noneWasRefused reads the audit log: of the nodes' requests all were answered well, and nobody has deleted anything of theirs.
@@ -333,7 +352,8 @@ func (f *fifty) noneWasRefused(since time.Time) {
 		if ofNode && r.ResponseStatus.Code >= 400 && r.ResponseStatus.Code != http.StatusTooManyRequests { // see again
 			f.t.Errorf("%s %s by %s: %d", r.Verb, r.RequestURI, r.User.Username, r.ResponseStatus.Code)
 		}
-		if (r.Verb == "delete" || r.Verb == "deletecollection") && strings.Contains(r.ObjectRef.Name, "fifty-") {
+		own := r.ObjectRef.Namespace == v1.NodesNamespace && (r.ObjectRef.Resource == "roles" || r.ObjectRef.Resource == "rolebindings") // see shared
+		if (r.Verb == "delete" || r.Verb == "deletecollection") && strings.Contains(r.ObjectRef.Name, "fifty-") && !own {
 			f.t.Errorf("%s deleted %s", r.User.Username, r.RequestURI)
 		}
 	}
