@@ -93,13 +93,15 @@ func TestByTheSharedRightsEachWritesItsOwnAndNothingElse(t *testing.T) {
 				}
 			}
 		}
-		for _, o := range []client.Object{report(v1.ReportName(other)), lease(v1.LeaseName(other))} {
+		for _, kind := range []func(string) client.Object{report, lease} {
+			named := func() client.Object { return kind(v1.ReportName(other)) }
 			for verb, err := range map[string]error{
-				"get": by.Get(t.Context(), client.ObjectKeyFromObject(o), o), "update": by.Update(t.Context(), o), "delete": by.Delete(t.Context(), o),
-				"create": by.Create(t.Context(), o.DeepCopyObject().(client.Object)), "deletecollection": by.DeleteAllOf(t.Context(), o, client.InNamespace(inside)),
+				"get": by.Get(t.Context(), client.ObjectKeyFromObject(named()), named()), "update": by.Update(t.Context(), named()),
+				"delete": by.Delete(t.Context(), named()), "create": by.Create(t.Context(), named()),
+				"deletecollection": by.DeleteAllOf(t.Context(), named(), client.InNamespace(inside)),
 			} {
 				if !apierrors.IsForbidden(err) {
-					t.Errorf("%s %ss %T of another: %v", who, verb, o, err)
+					t.Errorf("%s %ss %T of another: %v", who, verb, named(), err)
 				}
 			}
 		}
