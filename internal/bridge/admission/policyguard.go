@@ -254,8 +254,9 @@ func (g *PolicyGuard) Start(ctx context.Context) error {
 	}
 }
 
-// look asks the API server about all policies at once, and about what they are told. It reports the
-// first policy, in the order of the file, that is not in force.
+// look asks the API server about all policies at once, and about what they are told. Of the policies
+// that are not in force it reports the one of which least may stay, and of these the first in the
+// order of the file.
 func (g *PolicyGuard) look(ctx context.Context) error {
 	errs := make([]error, len(g.want.policies)+1)
 	var all sync.WaitGroup
@@ -264,12 +265,12 @@ func (g *PolicyGuard) look(ctx context.Context) error {
 	}
 	all.Go(func() { errs[len(errs)-1] = g.listen(ctx) })
 	all.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
+	if len(errs) == 0 {
+		return nil
 	}
-	return nil
+	// as an unsigned number a negative one is the greatest
+	return slices.MinFunc(errs, func(a, b error) int { return cmp.Compare(uint64(Grace(a)), uint64(Grace(b))) })
 }
 
 // lookAt asks about one policy and its bindings, and probes the policy. The refusal of a probe is
