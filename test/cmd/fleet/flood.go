@@ -104,7 +104,9 @@ func (a asker) ask(ctx context.Context, method, url string, body []byte) (int, t
 		return 0, 0, err
 	}
 	req.Header.Set("Authorization", "Bearer "+a.token)
-	req.Header.Set("Content-Type", "application/merge-patch+json")
+	if len(body) > 0 {
+		req.Header.Set("Content-Type", "application/merge-patch+json")
+	}
 	begin := time.Now()
 	resp, err := a.client.Do(req)
 	if err != nil {
