@@ -211,6 +211,7 @@ func (f *fleet) change(ctx context.Context) (phase, error) {
 func (f *fleet) cost(ctx context.Context) (costs, error) {
 	var c costs
 	object := "/apis/multinic.io/v1/namespaces/" + v1.SystemNamespace + "/multinicnodeconfigs/"
+	leases := "/apis/coordination.k8s.io/v1/namespaces/" + v1.NodesNamespace + "/leases/"
 	for _, q := range []struct {
 		to     *float64
 		method string
@@ -220,9 +221,8 @@ func (f *fleet) cost(ctx context.Context) (costs, error) {
 	}{
 		{&c.Object, http.MethodGet, func(node string) string { return object + node }, "", 200},
 		// A node may only write its Lease. A dry run costs etcd nothing.
-		{&c.Lease, http.MethodPatch, func(node string) string {
-			return "/apis/coordination.k8s.io/v1/namespaces/" + v1.NodesNamespace + "/leases/" + v1.LeaseName(node) + "?dryRun=All"
-		}, `{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}`, 200},
+		{&c.Lease, http.MethodPatch, func(node string) string { return leases + v1.LeaseName(node) + "?dryRun=All" }, `{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}`, 200},
+		{&c.Unread, http.MethodGet, func(node string) string { return leases + v1.LeaseName(node) }, "", 403},
 		{&c.Another, http.MethodGet, func(string) string { return object + "nobody" }, "", 403},
 		{&c.Whoami, http.MethodGet, func(string) string { return "/version" }, "", 200},
 	} {

@@ -46,6 +46,7 @@ type memory struct {
 type costs struct {
 	Object  float64 `json:"ownObjectMs"`
 	Lease   float64 `json:"ownLeaseMs"`
+	Unread  float64 `json:"ownLeaseRefusedMs"`
 	Another float64 `json:"anothersObjectMs"` // refused
 	Whoami  float64 `json:"versionMs"`        // asks for no right in a namespace
 }
@@ -111,6 +112,7 @@ func (r results) text() string {
 	}{
 		{"the node's own object (`multinic-system`)", r.Few.Object, r.Many.Object},
 		{"renewing the node's own Lease, as a dry run (`multinic-nodes`)", r.Few.Lease, r.Many.Lease},
+		{"reading its own Lease: refused (`multinic-nodes`)", r.Few.Unread, r.Many.Unread},
 		{"another's object: refused", r.Few.Another, r.Many.Another},
 		{"/version, which no namespace is asked about", r.Few.Whoami, r.Many.Whoami},
 	} {
