@@ -81,10 +81,17 @@ func (n *node) observe(ctx context.Context, o kube.Observation) {
 		report := v1.Report{Node: n.name, UID: o.Object.UID, Generation: o.Object.Generation, Phase: v1.PhaseDone, Executor: v1.ExecutorDaemon, Version: "fleet",
 			Interfaces: configured(o.Object.Spec.Interfaces)}
 		text, err := report.Encode()
-		if err == nil {
-			err = n.client.PutReport(ctx, text)
+		if err != nil {
+			n.failed(err)
+			return
 		}
-		n.failed(err)
+		for { // as the daemon does, until it is there
+			err := n.client.PutReport(ctx, text)
+			n.failed(err)
+			if err == nil || rest(ctx, time.Second) != nil {
+				return
+			}
+		}
 	}
 }
 
