@@ -132,7 +132,7 @@ func alias(flags []cli.Flag, set *flag.FlagSet) error {
 				continue
 			}
 			if by != nil {
-				return errors.New("Cannot use two forms of the same flag: " + name + " " + by.Name) //nolint:staticcheck // the library's words
+				return errors.New("Cannot use two forms of the same flag: " + name + " " + by.Name) // the library's words
 			}
 			by = set.Lookup(name)
 		}

@@ -171,7 +171,7 @@ func writable(dir string) error {
 	if err != nil {
 		return fmt.Errorf("writing into the folder of the results: %w", err)
 	}
-	defer os.Remove(f.Name())
+	defer func() { _ = os.Remove(f.Name()) }()
 	if _, err := f.Write(make([]byte, 1<<20)); err != nil {
 		return errors.Join(fmt.Errorf("writing into the folder of the results: %w", err), f.Close())
 	}

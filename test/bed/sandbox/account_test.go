@@ -57,7 +57,7 @@ func TestOthersAreThoseOfOtherProcesses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer box.Close()
+	defer func() { _ = box.Close() }()
 	others, err := Others()
 	if err != nil {
 		t.Fatal(err)

@@ -48,7 +48,9 @@ func (c *counter) pass(conn net.Conn, target string) {
 	defer server.Close()
 	go func() {
 		_, _ = io.Copy(counting{server, &c.up}, conn)
-		_ = server.(*net.TCPConn).CloseWrite()
+		if s, ok := server.(*net.TCPConn); ok {
+			_ = s.CloseWrite()
+		}
 	}()
 	_, _ = io.Copy(counting{conn, &c.down}, server) // until either end is gone
 }

@@ -17,7 +17,7 @@ func TestACounterCountsBothWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer box.Close()
+	defer func() { _ = box.Close() }()
 	server, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -44,8 +44,8 @@ func TestACounterCountsBothWays(t *testing.T) {
 	if _, err := io.WriteString(conn, strings.Repeat("x", 100_000)); err != nil {
 		t.Fatal(err)
 	}
-	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
-		t.Fatal(err)
+	if tcp, ok := conn.(*net.TCPConn); !ok || tcp.CloseWrite() != nil {
+		t.Fatal("the connection cannot be closed for writing")
 	}
 	got, err := io.ReadAll(conn)
 	if err != nil || string(got) != "answer" {
