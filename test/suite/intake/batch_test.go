@@ -147,7 +147,8 @@ func TestADoorThatIsKilledInMidBatchWritesNothingTwice(t *testing.T) {
 	before := c.generations("killed-")[1]
 	next := c.patientDoor()
 	a := next.send(next.request(token, "provider-killed", nodes))
-	if a.Status != http.StatusOK || a.Applied != 200 || a.count("created") != 200-before {
+	// The API server may have had some more in hand as the door was killed, and have stored them since.
+	if a.Status != http.StatusOK || a.Applied != 200 || a.count("unchanged") < before || a.count("created") == 0 || a.count("created")+a.count("unchanged") != 200 {
 		t.Errorf("%d were there: %d created, %d unchanged, %d changed; %v", before, a.count("created"), a.count("unchanged"), a.count("changed"), a.Errors)
 	}
 	if got := c.generations("killed-"); got[1] != 200 || len(got) != 1 {
