@@ -56,8 +56,10 @@ func main() {
 			os.Exit(2)
 		}
 	}
-	err := b.compare(flag.Arg(0))
-	if !*compare {
+	var err error
+	if *compare {
+		err = b.compare(flag.Arg(0))
+	} else {
 		err = errors.Join(b.run(ctx), b.end(), b.Close())
 	}
 	if err != nil {
