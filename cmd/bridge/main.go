@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/urfave/cli/v2"
+
 	"multinicd/cmd/line"
 	"multinicd/internal/terminal"
 )
@@ -34,15 +36,21 @@ func main() {
 	app.Writer, app.ErrWriter = os.Stdout, os.Stderr
 	if err := line.Run(ctx, app, os.Args); err != nil {
 		fmt.Fprintln(os.Stderr, program+": "+strings.TrimPrefix(terminal.Text(err), errUsage.Error()+": ")) // as multinicd does
-		if errors.Is(err, errUsage) {
-			os.Exit(2)
-		}
-		var code exitError
-		if errors.As(err, &code) {
-			os.Exit(code.code)
-		}
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is 2 for a wrong command line, else what the command ends with for its error, else 1.
+func exitCode(err error) int {
+	var code exitError
+	var noTopic cli.ExitCoder // of help about a command that there is not
+	switch {
+	case errors.Is(err, errUsage), errors.As(err, &noTopic):
+		return 2
+	case errors.As(err, &code):
+		return code.code
+	}
+	return 1
 }
 
 // noCoreDumps prevents core dumps of this process, which holds tokens. The limit is one byte, which
