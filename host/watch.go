@@ -95,8 +95,8 @@ func (w *watch) add(folder string) error {
 	}
 }
 
-// came watches the folders that were awaited below a watch, if they are there now; what is in them is news where ours accepts it and somebody else has put
-// it there.
+// came watches the folders that were awaited below a watch, if they are there now. What is in them
+// is news where ours accepts it and somebody else has put it there.
 func (w *watch) came(wd int32, ours func(file string) bool) (news bool, err error) {
 	awaited := w.awaited[wd]
 	delete(w.awaited, wd)

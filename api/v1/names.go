@@ -158,8 +158,8 @@ func ReportName(node string) string { return "multinic-report-" + node }
 func LeaseName(node string) string { return "multinic-" + node }
 
 // ServiceAccountName is the identity of the node in NodesNamespace. The Role and RoleBinding of the
-// node have the same name: in SystemNamespace, and in NodesNamespace while there is no SharedNodes. A node without a Node object has its tokens bound to an empty Secret
-// of that name instead.
+// node have the same name: in SystemNamespace, and in NodesNamespace while there is no SharedNodes.
+// A node without a Node object has its tokens bound to an empty Secret of that name instead.
 func ServiceAccountName(node string) string { return "multinic-node-" + node }
 
 // JoinAccountName is an identity in NodesNamespace that can only make and read the node's
