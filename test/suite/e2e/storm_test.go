@@ -184,7 +184,7 @@ func (n *node) shake(plugged map[int]time.Time, storm time.Duration) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	n.t.Logf("seed %d", seed)
 	const among = 16
-	copies, counts, last := map[int]bool{}, map[string]int{}, 0
+	copies, counts, last := map[int]bool{}, map[string]int{}, 100 // no name is that of the primary NIC, ens3
 	plug := func(id int, name string) {
 		n.t.Helper()
 		last++
