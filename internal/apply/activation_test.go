@@ -1,12 +1,17 @@
 package apply_test
 
 import (
+	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
 	"multinicd/internal/apply"
+	"multinicd/internal/hosttest"
 	"multinicd/netplan"
 	"multinicd/nic"
+	"multinicd/plan"
 )
 
 // readYAML is what netplan makes of its files.
@@ -51,5 +56,50 @@ func TestNetworkdIsNotAskedWhereThatTouchesOthers(t *testing.T) {
 	results, _ := run(t, m, s)
 	if r := results[0]; r.Outcome != apply.Done || m.Networkd.Asked != asked {
 		t.Errorf("got %s %s, asked %d times", r.Outcome, r.Message, m.Networkd.Asked-asked)
+	}
+}
+
+// networkd lets go of a link when it hears of its new name, and takes a lease's address with all that needs it, whenever that is. The object
+// wants that very address.
+func TestALeaseEndsWhileItsAddressIsTakenOver(t *testing.T) {
+	t.Parallel()
+	want := config(1, "192.0.2.10/24")
+	want.Routes = []nic.Route{{To: netip.MustParsePrefix("198.51.100.0/24"), Via: netip.MustParseAddr("192.0.2.1"), Source: netip.MustParseAddr("192.0.2.10")}}
+	made := func() *hosttest.Machine {
+		l := link(1)
+		l.Up = true
+		l.Addresses = []nic.Address{{Prefix: prefixes("192.0.2.10/24")[0], Lifetime: nic.Lifetime{Valid: 120, Preferred: 120}}}
+		l.Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Source: netip.MustParseAddr("192.0.2.10"), Metric: 100, Protocol: nic.ProtocolDHCP}}
+		primary := link(2)
+		primary.Up = true
+		primary.Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("203.0.113.1"), Protocol: nic.ProtocolDHCP}}
+		m := hosttest.New(l, primary)
+		m.InMind = map[int]string{l.Index: "/run/systemd/network/10-netplan-all-en.network"}
+		m.Networkd = &hosttest.Networkd{Unsafe: "it would touch others"} // it has let go by itself
+		return m
+	}
+	change := func(m *hosttest.Machine) apply.Result {
+		a := start(t, m, "boot-1")
+		now, _ := m.Look(t.Context())
+		return a.Do(t.Context(), plan.Make([]nic.Config{want}, nil, now, a.Record()).Actions[0])
+	}
+	untouched := made()
+	if r := change(untouched); r.Outcome != apply.Done {
+		t.Fatalf("got %s %s", r.Outcome, r.Message)
+	}
+	wanted := untouched.Text(stateDir)
+	for n := 1; n <= untouched.Ops; n++ {
+		t.Run(fmt.Sprintf("before operation %d", n), func(t *testing.T) {
+			m := made()
+			m.At(n, func() {
+				l := &m.Net[0]
+				l.Addresses, l.Routes = nil, slices.DeleteFunc(l.Routes, func(r nic.Route) bool { return r.Source.IsValid() })
+			})
+			if r := change(m); r.Outcome != apply.Done {
+				t.Errorf("got %s %s", r.Outcome, r.Message)
+			}
+			change(m) // where that was behind the last look
+			check(t, m, wanted)
+		})
 	}
 }

@@ -20,6 +20,11 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 	switch {
 	case s.Do.Link != nil:
 		err := t.Links.Change(ctx, *s.Do.Link)
+		if kept := t.kept(); err != nil && kept != nil && (s.Kind == plan.StepRoutes || s.Kind == plan.StepRetire) {
+			if err = t.Links.Change(ctx, *kept); err == nil {
+				err = t.Links.Change(ctx, *s.Do.Link)
+			}
+		}
 		if errors.Is(err, nic.ErrRenameBusy) {
 			if t.entry.Kind == plan.Configure {
 				t.entry.After.RenameBlocked = true

@@ -21,6 +21,7 @@ func (t *transaction) verify(parent context.Context) error {
 	defer tick.Stop()
 	var l nic.Link
 	var wrong []plan.Mismatch // seen at the last look
+	kept := t.kept()
 	for {
 		now, err := t.Links.Link(ctx, t.entry.Index)
 		if err != nil && (ctx.Err() == nil || parent.Err() != nil) {
@@ -36,6 +37,14 @@ func (t *transaction) verify(parent context.Context) error {
 		if len(wrong) == 0 {
 			return nil
 		}
+		if kept != nil && slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.State == plan.Absent && slices.Contains(kept.Add, m.Address) }) {
+			again := *kept
+			kept = nil // a lease ends once
+			if err := t.Links.Change(ctx, again); err != nil {
+				return err
+			}
+			continue
+		}
 		if slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.State != plan.Tentative }) {
 			break
 		}
@@ -50,6 +59,17 @@ func (t *transaction) verify(parent context.Context) error {
 		return &stepError{plan.AddressInUse, t.duplicate(parent, wrong[d].Address.Addr())}
 	}
 	return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
+}
+
+// kept is what a change keeps of a lease, to be made once more: its last step but the checks. nil
+// where it keeps nothing. networkd takes such an address along with the lease when it lets go of
+// the link, and that may be at any moment from the new name on (systemd 257).
+func (t *transaction) kept() *nic.Change {
+	i := slices.IndexFunc(t.entry.Steps, func(s plan.Step) bool { return s.Kind == plan.StepKernel && s.Do.Link != nil })
+	if i < 0 || t.entry.Kind != plan.Configure {
+		return nil
+	}
+	return t.entry.Steps[i].Do.Link
 }
 
 // duplicate says who has an address that the kernel found to be in use. The kernel does not say

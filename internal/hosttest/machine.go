@@ -289,6 +289,12 @@ func (m *Machine) Restore(_ context.Context, c nic.Change) error {
 			l.Routes = slices.DeleteFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() && (r.Protocol == 0 || h.Protocol == r.Protocol) })
 		}
 		for _, r := range c.AddRoutes {
+			if r.Source.IsValid() && !slices.ContainsFunc(l.Addresses, func(h nic.Address) bool { return h.Prefix.Addr() == r.Source }) {
+				if r.Protocol != 0 { // of an undo: it has gone with its source
+					continue
+				}
+				return fmt.Errorf("adding route %s: invalid argument", r)
+			}
 			if !slices.ContainsFunc(l.Routes, func(h nic.Route) bool { return h.Key() == r.Key() }) {
 				l.Routes = append(l.Routes, r)
 			}
