@@ -3,6 +3,7 @@ package kernel
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -73,5 +74,30 @@ func TestAnUndoOfTheLinkItselfReadsTheLinkAlone(t *testing.T) {
 	}
 	if now := n.link("eth9"); now.Up || now.MTU != 1400 || !slices.Equal(addresses(now), []string{"192.0.2.10/24"}) {
 		t.Errorf("in the end %+v", now)
+	}
+}
+
+// A lease's route has its address as source. Where the client has taken the address meanwhile, the kernel takes no such route again, and the
+// undo goes on without it.
+func TestAnUndoLeavesOutARouteThatWentWithItsSource(t *testing.T) {
+	n := newNamespace(t)
+	l := n.veth("eth1", testMAC)
+	undo := n.Undoer(func(nic.Link) error { return nil })
+	n.ok(undo.Change(t.Context(), nic.Change{Index: l.Index, MAC: l.MAC, Up: true}))
+	leased := func(source string) nic.Route {
+		return nic.Route{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Source: netip.MustParseAddr(source), Metric: 100, Protocol: nic.ProtocolDHCP}
+	}
+	lost := nic.Change{Index: l.Index, MAC: l.MAC, Name: "eth9", AddRoutes: []nic.Route{leased("192.0.2.10")}, Add: prefixes("198.51.100.10/24")}
+	n.ok(undo.Change(t.Context(), lost))
+	if now := n.link("eth9"); slices.ContainsFunc(now.Routes, lost.AddRoutes[0].MetBy) || !slices.Equal(addresses(now), []string{"198.51.100.10/24"}) {
+		t.Errorf("without its source: %+v", now)
+	}
+	kept := nic.Change{Index: l.Index, MAC: l.MAC, Add: prefixes("192.0.2.10/24"), AddRoutes: lost.AddRoutes}
+	n.ok(undo.Change(t.Context(), kept))
+	if now := n.link("eth9"); !slices.ContainsFunc(now.Routes, kept.AddRoutes[0].MetBy) {
+		t.Errorf("with its source: %+v", now.Routes)
+	}
+	if err := n.Writer(func(nic.Link, []nic.Link) error { return nil }).Change(t.Context(), nic.Change{Index: l.Index, MAC: l.MAC, AddRoutes: []nic.Route{{To: netip.MustParsePrefix("203.0.113.0/24"), Via: netip.MustParseAddr("192.0.2.1"), Source: netip.MustParseAddr("192.0.2.99")}}}); err == nil {
+		t.Error("a change that needs a source that is not there must fail")
 	}
 }

@@ -68,12 +68,11 @@ func spare(all []rawRoute, have rawRoute, protocol int) bool {
 	return have.Protocol == protocol && slices.ContainsFunc(all, func(o rawRoute) bool { return o.Key() == have.Key() && o.Protocol != protocol })
 }
 
-// duplicateAddressDetection is the longest time that the kernel takes by default to find that an
-// IPv6 address is unique, with some room (RFC 4862: a random delay of up to 1 s, one probe of 1 s).
+// duplicateAddressDetection is how long the kernel takes at most by default to find an IPv6 address
+// unique, with some room (RFC 4862: a random delay of up to 1 s, one probe of 1 s).
 const duplicateAddressDetection = 4 * time.Second
 
-// subnetRoute is how long NetworkManager may take, after an address, to make the route of its
-// subnet. It takes far less.
+// subnetRoute is how long NetworkManager may take to make the route of an address's subnet.
 const subnetRoute = 2 * time.Second
 
 func (k *Kernel) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
@@ -81,26 +80,27 @@ func (k *Kernel) addRoute(ctx context.Context, l nic.Link, r nic.Route) error {
 	switch {
 	case errors.Is(err, unix.EINVAL) && r.Source.Is6():
 		// The kernel refuses an IPv6 source address until it knows that the address is unique.
-		return k.retryRoute(ctx, l, r, unix.EINVAL, duplicateAddressDetection)
+		err = k.retryRoute(ctx, l, r, unix.EINVAL, duplicateAddressDetection)
 	case errors.Is(err, unix.ENETUNREACH) && r.Protocol != 0 && r.Via.Is4():
-		// This is an undo, and NetworkManager is bringing back the way to the router. If it does
-		// not, the way is a matter for later, and the route is made now.
-		err = k.retryRoute(ctx, l, r, unix.ENETUNREACH, subnetRoute)
-		if errors.Is(err, unix.ENETUNREACH) {
+		// An undo, and NetworkManager is bringing the way to the router back, now or later.
+		if err = k.retryRoute(ctx, l, r, unix.ENETUNREACH, subnetRoute); errors.Is(err, unix.ENETUNREACH) {
 			r.OnLink = true
 			err = k.tryRoute(ctx, l, r)
 		}
 	}
+	if errors.Is(err, unix.EINVAL) && r.Protocol != 0 && r.Source.IsValid() {
+		// Whoever has taken its source since, as a lease's end does: nobody could have kept the route.
+		k.log.Warn("route went with its source address", "link", l.Name, "route", r.String(), "err", err)
+		return nil
+	}
 	return err
 }
 
-// retryRoute tries until the kernel accepts the route, or refuses it for another reason, or the
-// time is over.
+// retryRoute tries until the kernel accepts the route, refuses it otherwise, or the time is over.
 func (k *Kernel) retryRoute(ctx context.Context, l nic.Link, r nic.Route, refusal error, most time.Duration) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	// The time bounds the number of tries, not a try itself. A try that is cut off says nothing
-	// about the route.
+	// The time bounds the number of tries, not a try: one that is cut off says nothing of the route.
 	for begin := time.Now(); time.Since(begin) < most; {
 		select {
 		case <-ctx.Done():
