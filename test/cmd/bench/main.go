@@ -23,15 +23,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/measure"
 )
 
 func main() {
-	log.SetLogger(logr.Discard()) // what the client's library would say
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	b := &bench{begin: time.Now()}

@@ -26,9 +26,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/go-logr/logr"
-	"sigs.k8s.io/controller-runtime/pkg/log"
-
 	"multinicd/test/bed/artifact"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/measure"
@@ -37,7 +34,6 @@ import (
 )
 
 func main() {
-	log.SetLogger(logr.Discard()) // what the client's library would say
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	f := &fleet{begin: time.Now()}
