@@ -22,6 +22,9 @@ type Half struct {
 	// Names are the names that the way back gives to links. A link that has one of them now may be
 	// in the way. Sorted.
 	Names []string
+	// Undone is what the change will have ended with, once it is put right. Of a change that was cut
+	// off it is zero.
+	Undone Result
 
 	file string // the journal
 }
@@ -118,6 +121,9 @@ func (a *Applier) found() (map[nic.MAC]Half, error) {
 func (a *Applier) hold(h Half) {
 	if a.halfway == nil {
 		a.halfway = map[nic.MAC]Half{}
+	}
+	if old, ok := a.halfway[h.NIC.MAC]; ok { // it was tried again
+		h.Undone = old.Undone
 	}
 	a.halfway[h.NIC.MAC] = h
 	a.mark()

@@ -31,8 +31,11 @@ func (t *transaction) undo(ctx context.Context, res Result, last int, cause erro
 		t.survived()
 		t.block(t.entry, t.journal, err)
 		t.Log.Error("undoing a change failed", "mac", t.entry.NIC.MAC, "err", err)
+		h := t.halfway[t.entry.NIC.MAC]
+		h.Undone = res.fail(RolledBack, reason, cause)
+		t.halfway[t.entry.NIC.MAC] = h
 		// the same message from now on: one state, one message
-		half := t.halfway[t.entry.NIC.MAC].Result(res.Action)
+		half := h.Result(res.Action)
 		half.Steps, half.Files, half.Err = res.Steps, res.Files, errors.Join(cause, err)
 		return half
 	}

@@ -36,7 +36,6 @@ func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Pla
 // leave gives the result of an action that is not to be done now; false: it is to be done.
 func (d *Daemon) leave(a plan.Action) (res apply.Result, left bool) {
 	if res, half := d.halfway(a); half { // resume has a pace of its own
-		delete(d.own.pace.Failures, a.NIC.MAC)
 		delete(d.own.pace.Fights, a.NIC.MAC)
 		return res, true
 	}
@@ -151,7 +150,7 @@ func (d *Daemon) logChange(wish asked.Wish, results []apply.Result, took time.Du
 	level := slog.LevelInfo
 	if !slices.ContainsFunc(results, func(r apply.Result) bool {
 		f, failed := d.own.pace.Failures[r.Action.NIC.MAC]
-		return r.Outcome == apply.Done || failed && !f.Again
+		return r.Outcome == apply.Done || failed && !f.Again && d.own.pace.Halves[r.Action.NIC.MAC] == nil
 	}) {
 		level = slog.LevelDebug
 	}

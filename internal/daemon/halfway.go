@@ -46,7 +46,7 @@ func (d *Daemon) resume(ctx context.Context) {
 		if err == nil {
 			d.Log.Info("a NIC that was half way has been put right", "node", d.Node, "nic", h.NIC.Name, "mac", mac)
 			delete(halves, mac)
-			delete(d.own.pace.Failures, mac) // what failed is tried anew
+			d.own.pace.PutRight(mac, h.Undone)
 			continue
 		}
 		p.Again(d.now(), names)

@@ -12,6 +12,7 @@ import (
 	"multinicd/internal/daemon/asked"
 	"multinicd/internal/daemon/status"
 	"multinicd/nic"
+	"multinicd/plan"
 )
 
 // What the days are about.
@@ -123,6 +124,17 @@ var blockedDays = map[string]day{
 		w.machine.FailFrom = 4
 		w.tell(asked.Wish{Object: object("u1", 1, cidr1, cidr2)})
 	}, calm{tried: 2, looks: 10}},
+	"a change fails for ever, and its undo only the first time": {nil, func(w *world) {
+		w.machine.Refuse, w.machine.Slips = errors.New("no"), true
+		w.tell(asked.Wish{Object: object("u1", 1, cidr1)})
+		if n := w.daemon.Status().NICs[0]; n.Outcome != apply.RollbackFailed {
+			w.t.Errorf("it is %+v", n)
+		}
+		sleep(time.Minute)
+		if n := w.daemon.Status().NICs[0]; n.Outcome != apply.RolledBack || n.Reason != string(plan.ValidationFailed) || !n.NextTry.After(time.Now()) {
+			w.t.Errorf("it is %+v", n)
+		}
+	}, calm{tried: 1, looks: 10, reported: 12, write: true, lines: 40}}, // each of six tries is two changes of state
 	"an undo failed once": {nil, func(w *world) {
 		w.machine.FailFrom = 4
 		w.tell(asked.Wish{Object: object("u1", 1, cidr1)})

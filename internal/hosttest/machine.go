@@ -63,8 +63,9 @@ type Machine struct {
 	// Doubles are what the kernel has found in use, on links that may not have them any more.
 	Doubles []netip.Addr
 
-	// Refuse is what the host's tool answers about files; nil: accepted.
+	// Refuse is what the host's tool answers about files; nil: accepted. Where Slips is set, the first operation behind a refusal fails.
 	Refuse error
+	Slips  bool
 	// Asked counts questions to the host's tool.
 	Asked int
 
@@ -358,5 +359,9 @@ func (m *Machine) NetworkdFile(index int) string { return m.InMind[index] }
 // NetplanValidate implements netplan.Bus.
 func (m *Machine) NetplanValidate(context.Context, map[string][]byte) error {
 	m.Asked++
-	return m.op(func() error { return m.Refuse })
+	err := m.op(func() error { return m.Refuse })
+	if err != nil && m.Slips {
+		m.FailAt = m.Ops + 1
+	}
+	return err
 }

@@ -57,8 +57,10 @@ func (r NICs) Keep(actions []plan.Action) {
 // an hour at most.
 func (r NICs) Next(now time.Time) time.Duration {
 	wait := time.Hour
-	for _, f := range r.Failures {
-		wait = min(wait, f.next.Sub(now))
+	for mac, f := range r.Failures {
+		if r.Halves[mac] == nil { // which have a pace of their own
+			wait = min(wait, f.next.Sub(now))
+		}
 	}
 	for mac, f := range r.GoingOn() {
 		if _, failed := r.Failures[mac]; !failed { // a NIC that failed is not looked at before its failure is due
@@ -75,6 +77,19 @@ func (r NICs) TryNow() {
 	for _, h := range r.Halves {
 		h.news = true
 	}
+}
+
+// PutRight notes that a change which was half way is undone by now. The change is tried anew at
+// once. If it has failed before, it waits for its next try: its undo may fail each time, too.
+func (r NICs) PutRight(mac nic.MAC, undone apply.Result) {
+	f, failed := r.Failures[mac]
+	if !failed {
+		return
+	}
+	if f.Result = undone; f.count == 1 {
+		f.wait, f.next = 0, time.Time{}
+	}
+	r.Failures[mac] = f
 }
 
 // NextTry is when what failed of a NIC is tried again; zero: nothing is.
