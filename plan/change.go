@@ -107,6 +107,14 @@ func endLease(ch *nic.Change, c nic.Config, l nic.Link) {
 	}
 }
 
+// EndLease is the removal, alone, of what a DHCP client has brought to a link; empty where there is
+// nothing of that.
+func EndLease(c nic.Config, l nic.Link) nic.Change {
+	out := nic.Change{Index: l.Index, MAC: c.MAC, Had: l.Name}
+	endLease(&out, c, l)
+	return out
+}
+
 // drop adds the removal of an address to ch, and its lifetime, for the undo.
 func drop(ch *nic.Change, a nic.Address) {
 	ch.Del = append(ch.Del, a.Prefix)

@@ -103,3 +103,35 @@ func TestALeaseEndsWhileItsAddressIsTakenOver(t *testing.T) {
 		})
 	}
 }
+
+// The host's DHCP client has the link in hand, of a NIC that was just plugged in: its lease is there at any moment of the change.
+func TestALeaseComesInTheMiddleOfAChange(t *testing.T) {
+	t.Parallel()
+	want := config(1, "192.0.2.10/24")
+	made := func() *hosttest.Machine { return hosttest.New(link(1)) }
+	change := func(m *hosttest.Machine) apply.Result {
+		a := start(t, m, "boot-1")
+		now, _ := m.Look(t.Context())
+		return a.Do(t.Context(), plan.Make([]nic.Config{want}, nil, now, a.Record()).Actions[0])
+	}
+	untouched := made()
+	if r := change(untouched); r.Outcome != apply.Done {
+		t.Fatalf("got %s %s", r.Outcome, r.Message)
+	}
+	wanted := untouched.Text(stateDir)
+	for n := 1; n <= untouched.Ops; n++ {
+		t.Run(fmt.Sprintf("before operation %d", n), func(t *testing.T) {
+			m := made()
+			m.At(n, func() {
+				l := &m.Net[0]
+				l.Addresses = append(l.Addresses, nic.Address{Prefix: netip.MustParsePrefix("192.0.2.100/24"), Lifetime: nic.Lifetime{Valid: 120, Preferred: 120}})
+				l.Routes = append(l.Routes, nic.Route{To: netip.MustParsePrefix("198.51.100.0/24"), Via: netip.MustParseAddr("192.0.2.1"), Metric: 100, Protocol: nic.ProtocolDHCP})
+			})
+			if r := change(m); r.Outcome != apply.Done {
+				t.Errorf("got %s %s", r.Outcome, r.Message)
+			}
+			change(m) // where that was behind the last look
+			check(t, m, wanted)
+		})
+	}
+}

@@ -21,7 +21,7 @@ func (t *transaction) verify(parent context.Context) error {
 	defer tick.Stop()
 	var l nic.Link
 	var wrong []plan.Mismatch // seen at the last look
-	kept := t.kept()
+	kept, leases := t.kept(), maxLeases
 	for {
 		now, err := t.Links.Link(ctx, t.entry.Index)
 		if err != nil && (ctx.Err() == nil || parent.Err() != nil) {
@@ -45,6 +45,13 @@ func (t *transaction) verify(parent context.Context) error {
 			}
 			continue
 		}
+		if late := plan.EndLease(t.entry.NIC, now); leases > 0 && t.entry.Kind == plan.Configure && !late.Empty() {
+			leases--
+			if err := t.Links.Change(ctx, late); err != nil {
+				return err
+			}
+			continue
+		}
 		if slices.ContainsFunc(wrong, func(m plan.Mismatch) bool { return m.State != plan.Tentative }) {
 			break
 		}
@@ -60,6 +67,12 @@ func (t *transaction) verify(parent context.Context) error {
 	}
 	return &stepError{plan.VerificationFailed, fmt.Errorf("verifying %s: %v", l.Name, wrong[0])}
 }
+
+// maxLeases bounds how often one verification ends a lease that came behind the steps that would
+// have ended it. A DHCP client begins when the change sets the link up, and puts the address there
+// before its routes. To undo the change for that would set the link down, and the next try begins
+// with the same again.
+const maxLeases = 3
 
 // kept is what a change keeps of a lease, to be made once more: its last step but the checks. nil
 // where it keeps nothing. networkd takes such an address along with the lease when it lets go of
