@@ -15,14 +15,8 @@ import (
 // not rename a link that is up.
 func TestAMachineWithItsPortsAtTheFirstBoot(t *testing.T) {
 	t.Parallel()
-	for _, kind := range prerequisite.Long(vm.Kinds[0]) {
-		portsAtTheFirstBoot(t, kind)
-	}
-}
-
-func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 	ctx := t.Context()
-	m := newMachine(t, vm.Options{Name: "cloud-networkd", Kind: kind, NICs: ports})
+	m := newMachine(t, vm.Options{Name: "cloud-networkd", Kind: vm.Kinds[0], NICs: ports})
 	one, two := installed.Entry(1, mac1, "192.168.100.10/24"), installed.Entry(2, mac2, "192.168.200.10/24")
 	m.want(m.UUID, one, two)
 	m.boots(func() error { return m.Boot(ctx) })
@@ -59,14 +53,16 @@ func portsAtTheFirstBoot(t *testing.T, kind vm.Kind) {
 	if got := m.recovered(); got == "" || strings.Contains(got, "nothing was cut off") {
 		t.Errorf("the power was cut in no change, by the word of multinicd-recover.service:\n%s", got)
 	}
-	for _, when := range []string{"after a power cut", "after another boot"} {
+	as := func(when string) {
 		m.isNamed(when)
 		m.state("Configured 2/2 Configured Configured")
 		m.links(when, configured...)
 		m.oneDefault(when)
-		if when == "after a power cut" {
-			m.boots(func() error { return m.Reboot(ctx) })
-		}
+	}
+	as("after a power cut")
+	for _, when := range prerequisite.Long("after another boot") {
+		m.boots(func() error { return m.Reboot(ctx) })
+		as(when)
 	}
 }
 
