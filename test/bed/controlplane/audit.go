@@ -1,9 +1,12 @@
 package controlplane
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -77,4 +80,39 @@ func (c *Cluster) Requests() ([]Request, error) {
 		}
 	}
 	return requests, nil
+}
+
+// AuditSize is where the audit log ends now, for AuditFrom.
+func (c *Cluster) AuditSize() (int64, error) {
+	info, err := os.Stat(filepath.Join(c.dir, "audit.log"))
+	if err != nil {
+		return 0, fmt.Errorf("reading the audit log: %w", err)
+	}
+	return info.Size(), nil
+}
+
+// AuditFrom gives see each entry from a place of the audit log on, both of a watch, in the order in which they were written. It holds one at a time.
+func (c *Cluster) AuditFrom(place int64, see func(Request)) error {
+	f, err := os.Open(filepath.Join(c.dir, "audit.log"))
+	if err != nil {
+		return fmt.Errorf("reading the audit log: %w", err)
+	}
+	defer f.Close()
+	if _, err := f.Seek(place, io.SeekStart); err != nil {
+		return fmt.Errorf("reading the audit log: %w", err)
+	}
+	for lines := bufio.NewReaderSize(f, 1<<20); ; {
+		line, err := lines.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil // the rest is being written
+		}
+		var r Request
+		if err == nil {
+			err = json.Unmarshal(line, &r)
+		}
+		if err != nil {
+			return fmt.Errorf("reading the audit log: %w", err)
+		}
+		see(r)
+	}
 }

@@ -27,6 +27,7 @@ func (c *Cluster) apiServerArgs(port string) []string {
 		"--service-cluster-ip-range=10.96.0.0/16",
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
 		"--audit-policy-file=" + in("audit.yaml"), "--audit-log-path=" + in("audit.log"),
+		"--audit-log-maxsize=1000000", // MB; by default it begins a new file after 100
 		// By default it waits for the endpoints of a service to drain that nobody uses here.
 		"--shutdown-delay-duration=0s",
 	}

@@ -62,13 +62,22 @@ type process struct {
 func StartBridge(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string) (Bridge, error) {
 	var b Bridge
 	for _, duty := range duties {
-		p, err := startAs(ctx, box, c, duty.Account(), binary, "run", "--duty", string(duty), "--health-address", "0", "--metrics-address", "0")
+		p, err := StartDuty(ctx, box, c, binary, duty, "--health-address", "0", "--metrics-address", "0")
 		if err != nil {
 			return nil, err
 		}
-		b = append(b, p)
+		b = append(b, p...)
 	}
 	return b, nil
+}
+
+// StartDuty runs one duty of the bridge, with more arguments.
+func StartDuty(ctx context.Context, box *sandbox.Sandbox, c *controlplane.Cluster, binary string, duty bridge.Duty, args ...string) (Bridge, error) {
+	p, err := startAs(ctx, box, c, duty.Account(), binary, append([]string{"run", "--duty", string(duty)}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	return Bridge{p}, nil
 }
 
 var duties = []bridge.Duty{bridge.Status, bridge.Credentials}

@@ -31,6 +31,7 @@ import (
 	"multinicd/test/bed/measure"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
+	"multinicd/test/cmd/fleet/herd"
 )
 
 func main() {
@@ -42,6 +43,8 @@ func main() {
 	flag.IntVar(&f.atOnce, "at-once", 64, "how many of them join at the same time")
 	flag.DurationVar(&f.hold, "hold", 5*time.Minute, "how long they are held before processor time is read")
 	flag.IntVar(&f.changes, "changes", 300, "changes of an object, one after the other")
+	flag.BoolVar(&f.herds, "herds", true, "measure herds and the bridge too, behind all else")
+	flag.DurationVar(&f.away, "away", time.Minute, "how long the API server is away, and how long slow")
 	flag.IntVar(&f.requests, "requests", 4000, "requests for each figure about bindings")
 	flag.BoolVar(&f.flooded, "flood", false, "measure only what others notice of a node that floods the API server")
 	flag.BoolVar(&f.byDoor, "door", false, "measure only what it costs to publish so many nodes by the HTTP door (give -nodes 10000)")
@@ -69,16 +72,22 @@ type fleet struct {
 	*measure.Run
 	size, atOnce, changes, requests int
 	hold                            time.Duration
+	away                            time.Duration
 	flooded, byDoor, ports, weighed bool
+	herds                           bool
 
 	begin   time.Time
 	box     *sandbox.Sandbox
 	cluster *controlplane.Cluster
+	binary  string // of the bridge
 	bridge  product.Bridge
 	nodes   []*node
 	// ofNodes and ofBridge are their ways to the API server where bytes are counted, nil where not.
 	ofNodes, ofBridge *counter
 	renewed           atomic.Int64 // Leases
+	troubles          herd.Troubles
+	heldAt            [2]time.Time
+	heldFrom          int64 // in the audit log
 	// running are the nodes' own goroutines; stop ends them.
 	running sync.WaitGroup
 	stop    context.CancelFunc
@@ -150,13 +159,37 @@ func (f *fleet) run(ctx context.Context) error {
 	if err := f.Write(ctx, res.Stamp, measure.Result{Page: fleetPage, Data: res, Text: res.text(), Figures: res.figures()}); err != nil {
 		return err
 	}
-	return f.beyond(ctx, res.Stamp)
+	if err := f.beyond(ctx, res.Stamp); err != nil || !f.herds {
+		return err
+	}
+	return f.measureHerds(ctx)
+}
+
+// measureHerds measures what the nodes that are held do all at once, and the bridge.
+func (f *fleet) measureHerds(ctx context.Context) error {
+	if err := f.Begin(ctx); err != nil {
+		return err
+	}
+	bed := herd.Bed{Logf: f.logf, Box: f.box, Cluster: f.cluster, Bridge: f.bridge, Binary: f.binary, Troubles: &f.troubles, Away: f.away, Held: f.heldAt, From: f.heldFrom}
+	for _, n := range f.nodes {
+		bed.Nodes = append(bed.Nodes, n.name)
+	}
+	bed.Each = func(do func(int) error) error { return f.each(f.nodes, func(n *node) error { return do(n.number) }) }
+	res, bridge, err := bed.Measure(ctx)
+	f.bridge, res.Cores = bridge, runtime.NumCPU()
+	if err == nil {
+		res.Stamp, err = f.End()
+	}
+	if err != nil {
+		return fmt.Errorf("herds: %w", err)
+	}
+	return f.Write(ctx, res.Stamp, measure.Result{Page: herd.Page, Data: res, Text: res.Text(), Figures: res.Figures()})
 }
 
 func (f *fleet) needs() measure.Needs {
 	n := measure.Needs{Memory: 3, Disk: 4, Anywhere: f.weighed}
 	if !f.byDoor && !f.ports && !f.flooded {
-		n.Memory = 2 + float64(f.size)/1000
+		n.Memory, n.Disk = 2+float64(f.size)/1000, 4+float64(f.size)/1000
 	}
 	return n
 }
@@ -165,8 +198,7 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	if f.box, err = sandbox.New(ctx, f.logf); err != nil {
 		return err
 	}
-	binary, err := artifact.BuildCommand(ctx, f.logf, "./cmd/bridge")
-	if err != nil {
+	if f.binary, err = artifact.BuildCommand(ctx, f.logf, "./cmd/bridge"); err != nil {
 		return err
 	}
 	if f.cluster, err = controlplane.Start(ctx, f.box, controlplane.Options{Logf: f.logf}); err != nil {
@@ -187,7 +219,7 @@ func (f *fleet) start(ctx context.Context) (err error) {
 		through.URL = f.ofBridge.URL
 		cluster = &through
 	}
-	f.bridge, err = product.StartBridge(ctx, f.box, cluster, binary)
+	f.bridge, err = product.StartBridge(ctx, f.box, cluster, f.binary)
 	return err
 }
 

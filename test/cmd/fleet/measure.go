@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	v1 "multinicd/api/v1"
+	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
 )
@@ -36,7 +37,7 @@ func (f *fleet) know(ctx context.Context, size int) (phase, error) {
 	if err != nil {
 		return p, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, 20*time.Minute, errors.New("the bridge takes too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience(10*time.Minute, size), errors.New("the bridge takes too long"))
 	defer cancel()
 	before := len(f.nodes)
 	waiting := map[string]bool{}
@@ -87,7 +88,7 @@ func (f *fleet) know(ctx context.Context, size int) (phase, error) {
 
 // join lets nodes join, some at once, and waits until the bridge has cleared up behind them.
 func (f *fleet) join(ctx, life context.Context, nodes []*node) (phase, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Minute, errors.New("joining takes too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience(15*time.Minute, len(nodes)), errors.New("joining takes too long"))
 	defer cancel()
 	admin, err := f.admin()
 	if err != nil {
@@ -132,16 +133,20 @@ func (f *fleet) held(ctx context.Context) (holding, error) {
 	if err := rest(ctx, 20*time.Second); err != nil { // the last reports become status
 		return h, err
 	}
+	var err error
+	if f.heldFrom, err = f.cluster.AuditSize(); err != nil {
+		return h, err
+	}
 	m := f.meter()
 	begin := time.Now()
 	if err := rest(ctx, f.hold); err != nil {
 		return h, err
 	}
-	var err error
+	f.heldAt = [2]time.Time{begin, begin.Add(f.hold)}
 	if h.phase, err = m.read(len(f.nodes)); err != nil {
 		return h, err
 	}
-	for pid, to := range map[int]*float64{f.cluster.APIServer.PID(): &h.APIServerMiB, f.cluster.Etcd.PID(): &h.EtcdMiB} {
+	for pid, to := range map[int]*float64{os.Getpid(): &h.ClientsMiB, f.cluster.APIServer.PID(): &h.APIServerMiB, f.cluster.Etcd.PID(): &h.EtcdMiB} {
 		if *to, err = sandbox.Memory(pid, "VmRSS:"); err != nil {
 			return h, err
 		}
@@ -155,15 +160,15 @@ func (f *fleet) held(ctx context.Context) (holding, error) {
 		}
 		h.Bridges = append(h.Bridges, m)
 	}
-	requests, err := f.cluster.Requests()
-	for _, r := range requests {
-		if !r.Received.Before(begin) && r.Received.Before(begin.Add(f.hold)) {
+	err = f.cluster.AuditFrom(f.heldFrom, func(r controlplane.Request) {
+		began := r.Verb != "watch" || r.Stage == "ResponseStarted" // a watch is in the log as it ends, too
+		if began && !r.Received.Before(begin) && r.Received.Before(begin.Add(f.hold)) {
 			h.Requests++
 			if strings.HasPrefix(r.User.Username, "system:serviceaccount:"+v1.NodesNamespace+":") {
 				h.OfNodes++
 			}
 		}
-	}
+	})
 	for _, n := range f.nodes {
 		n.mu.Lock()
 		if n.fail != nil {
@@ -333,6 +338,11 @@ func (f *fleet) each(nodes []*node, do func(*node) error) error {
 	}
 	all.Wait()
 	return first
+}
+
+// patience is how long something may take that is done for each of so many nodes, by how long a thousand may take. Fewer get as long.
+func patience(thousand time.Duration, nodes int) time.Duration {
+	return thousand * time.Duration(max(nodes, 1000)) / 1000
 }
 
 func rest(ctx context.Context, d time.Duration) error {

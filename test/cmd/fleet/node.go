@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -13,8 +13,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "multinicd/api/v1"
+	"multinicd/internal/daemon/outbox"
 	"multinicd/internal/kube"
 	"multinicd/test/bed/product"
+	"multinicd/test/cmd/fleet/herd"
 )
 
 // node is a node of the fleet: the product's client, as multinicd runs it.
@@ -23,7 +25,10 @@ type node struct {
 	name   string
 	dir    string // of its credential
 	client *kube.Client
-	holder string // of its Lease
+	box    *outbox.Box // the daemon's own loop for reports and Lease
+	holder string      // of its Lease
+
+	troubles *herd.Troubles
 
 	mu   sync.Mutex
 	told int64         // the newest generation that its watch has told
@@ -33,8 +38,8 @@ type node struct {
 
 func nodeName(i int) string { return fmt.Sprintf("fleet-%05d", i) }
 
-// join gets the node its token, and gives the time that took. It begins to live as the daemon does: it watches, renews its Lease and
-// reports.
+// join gets the node its token, and gives the time that took. It begins to live by the daemon's own loops: it watches, renews its Lease,
+// reports, and keeps its token.
 func (n *node) join(ctx, life context.Context, f *fleet) (time.Duration, error) {
 	kubeconfig := filepath.Join(n.dir, "kubelet.conf")
 	server := ""
@@ -55,17 +60,18 @@ func (n *node) join(ctx, life context.Context, f *fleet) (time.Duration, error) 
 	if n.client, err = kube.New(o); err != nil {
 		return 0, err
 	}
-	n.holder = v1.LeaseHolder(n.name, joined.Request)
-	if err := n.client.RenewLease(ctx, n.holder); err != nil {
-		return 0, err
-	}
-	f.running.Go(func() { _ = n.client.Watch(life, func(o kube.Observation) { n.observe(life, o) }) })
-	f.running.Go(func() { n.renew(life, &f.renewed) })
+	n.holder, n.troubles = v1.LeaseHolder(n.name, joined.Request), &f.troubles
+	n.box = outbox.New(reporter{n, &f.renewed}, func(outbox.Sent) error { return nil }, silent)
+	f.running.Go(func() { _ = n.client.Watch(life, n.observe) })
+	f.running.Go(func() { _ = n.box.Run(life) })
+	f.running.Go(func() {
+		_ = n.client.Keep(life, kube.Keeping{Store: product.Folder(n.dir), Kubelet: kubeconfig})
+	})
 	return took, nil
 }
 
 // observe reports what the node sees as done at once.
-func (n *node) observe(ctx context.Context, o kube.Observation) {
+func (n *node) observe(o kube.Observation) {
 	switch {
 	case o.Err != nil:
 		n.failed(o.Err)
@@ -78,41 +84,41 @@ func (n *node) observe(ctx context.Context, o kube.Observation) {
 		case n.news <- struct{}{}:
 		default:
 		}
-		report := v1.Report{Node: n.name, UID: o.Object.UID, Generation: o.Object.Generation, Phase: v1.PhaseDone, Executor: v1.ExecutorDaemon, Version: "fleet",
-			Interfaces: configured(o.Object.Spec.Interfaces)}
-		text, err := report.Encode()
-		if err != nil {
-			n.failed(err)
-			return
-		}
-		for { // as the daemon does, until it is there
-			err := n.client.PutReport(ctx, text)
-			n.failed(err)
-			if err == nil || rest(ctx, time.Second) != nil {
-				return
-			}
-		}
+		n.box.Put(v1.Report{Node: n.name, UID: o.Object.UID, Generation: o.Object.Generation, Phase: v1.PhaseDone, Executor: v1.ExecutorDaemon, Version: "fleet",
+			Interfaces: configured(o.Object.Spec.Interfaces)})
 	}
 }
 
-// leaseEvery is the mean time between two renewals of a node's Lease.
+// leaseEvery is the mean time between two renewals of a node's Lease, which the daemon's own loop makes.
 const leaseEvery = 2 * time.Minute
 
-// renew renews the Lease every 2 min, give or take a fifth.
-func (n *node) renew(ctx context.Context, count *atomic.Int64) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(time.Duration((0.8 + 0.4*rand.Float64()) * float64(leaseEvery))):
-			n.failed(n.client.RenewLease(ctx, n.holder))
-			count.Add(1)
-		}
-	}
+// reporter is a node's way to the cluster for that loop, and notes what fails.
+type reporter struct {
+	*node
+	renewed *atomic.Int64
 }
 
-// failed notes the first failure; nil is none.
+func (r reporter) Report(ctx context.Context, data []byte) error {
+	err := r.client.PutReport(ctx, data)
+	r.failed(err)
+	return err
+}
+
+func (r reporter) Beat(ctx context.Context) error {
+	err := r.client.RenewLease(ctx, r.holder)
+	r.failed(err)
+	if err == nil {
+		r.renewed.Add(1)
+	}
+	return err
+}
+
+// failed notes a failure; nil is none, and neither is the end of the run.
 func (n *node) failed(err error) {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
+	}
+	n.troubles.Add(n.number, string(kube.ClassOf(err)))
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.fail == nil {

@@ -29,6 +29,7 @@ type holding struct {
 	Failed       int     `json:"nodesThatFailed"`
 	APIServerMiB float64 `json:"apiServerMiB"`
 	EtcdMiB      float64 `json:"etcdMiB"`
+	ClientsMiB   float64 `json:"clientsMiB"` // this process, with the client of each node
 	// Bridges are that for statuses and that for credentials.
 	Bridges []memory `json:"bridges"`
 	// OneBridge is the bridge's memory in results of when it was one process.
@@ -98,6 +99,7 @@ func (r results) text() string {
 		m := r.Held.Bridges[i]
 		line("| bridge, for %s | | %.0f, of it its own %.0f (at most, while the nodes joined: %.0f) |", duty, m.Now, m.Own, m.Most)
 	}
+	line("| this process, with the clients of all nodes | | %.0f |", r.Held.ClientsMiB)
 	one := r.Renewal.APIServer / float64(r.Renewal.Things)
 	line("| renewing %d tokens every %.0f min, at the API server | %.2f | |", r.Nodes, renewEvery.Minutes(), one*float64(r.Nodes)*100/renewEvery.Seconds())
 	line("")

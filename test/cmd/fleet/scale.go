@@ -149,7 +149,7 @@ func (f *fleet) since(before mark, n int) traffic {
 // weigh gives all nodes so many NICs, waits until each is Configured, and looks at etcd and at the ways.
 func (f *fleet) weigh(ctx context.Context, empty map[string]controlplane.Stored, nics, mtu int, renewal traffic) (weight, error) {
 	w := weight{Nodes: len(f.nodes), NICs: nics}
-	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Minute, errors.New("the nodes take too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, patience(15*time.Minute, len(f.nodes)), errors.New("the nodes take too long"))
 	defer cancel()
 	admin, err := f.admin()
 	if err != nil {
