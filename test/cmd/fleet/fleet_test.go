@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -124,5 +125,14 @@ func TestLimits(t *testing.T) {
 	}
 	if text := beyondText(h, w); !strings.Contains(text, "| with 2000 nodes | 10,000 | 100,000 |") {
 		t.Errorf("the text is\n%s", text)
+	}
+}
+
+// What is done for each node may take as long as there are nodes: 10,000 of them must be able to end.
+func TestPatienceGrowsWithTheNodes(t *testing.T) {
+	for nodes, want := range map[int]time.Duration{10: 10 * time.Minute, 1000: 10 * time.Minute, 2000: 20 * time.Minute, 10000: 100 * time.Minute} {
+		if got := patience(10*time.Minute, nodes); got != want {
+			t.Errorf("%d nodes: %s, want %s", nodes, got, want)
+		}
 	}
 }
