@@ -181,6 +181,7 @@ func (f *fleet) measureHerds(ctx context.Context) error {
 		res.Stamp, err = f.End()
 	}
 	if err != nil {
+		f.logf("what was measured until then:\n%s", res.Text())
 		return fmt.Errorf("herds: %w", err)
 	}
 	return f.Write(ctx, res.Stamp, measure.Result{Page: herd.Page, Data: res, Text: res.Text(), Figures: res.Figures()})

@@ -45,7 +45,7 @@ type replica struct {
 }
 
 const (
-	begins = 10 * time.Minute
+	begins = 5 * time.Minute
 	look   = 20 * time.Millisecond
 	glance = 250 * time.Millisecond // each has the bridge count all objects
 )
@@ -55,12 +55,12 @@ var duties = [2]bridge.Duty{bridge.Status, bridge.Credentials}
 // start starts a replica that stands for election.
 func (b Bed) start(ctx context.Context) (r replica, err error) {
 	r.begin = time.Now()
+	addresses, err := free(2 * len(duties))
+	if err != nil {
+		return r, err
+	}
 	for i, duty := range duties {
-		for _, to := range []*string{&r.health[i], &r.metrics[i]} {
-			if *to, err = free(); err != nil {
-				return r, err
-			}
-		}
+		r.health[i], r.metrics[i] = addresses[2*i], addresses[2*i+1]
 		p, err := product.StartDuty(ctx, b.Box, b.Cluster, b.Binary, duty, "--leader-elect", "--health-address", r.health[i], "--metrics-address", r.metrics[i])
 		if err != nil {
 			return r, err
@@ -70,13 +70,17 @@ func (b Bed) start(ctx context.Context) (r replica, err error) {
 	return r, nil
 }
 
-// free is an address of loopback that nobody listens on.
-func free() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("looking for a port: %w", err)
+// free are addresses of loopback that nobody listens on, nor has connections from.
+func free(n int) (addresses []string, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.77.77.77:0")
+		if err != nil {
+			return nil, fmt.Errorf("looking for a port: %w", err)
+		}
+		defer l.Close() // all at the end, so that none is found twice
+		addresses = append(addresses, l.Addr().String())
 	}
-	return l.Addr().String(), l.Close()
+	return addresses, nil
 }
 
 // bridges measures a start, a change of leader, and a change of all objects.
