@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	v1 "multinicd/api/v1"
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/measure"
 	"multinicd/test/bed/monitor"
@@ -235,5 +236,19 @@ func TestDriftSaysWhetherTheAimIsMet(t *testing.T) {
 	}
 	if got, want := driftCSV(waits), "what,dad,try,ms\n\"soon\",off,1,1.000\n\"soon\",off,2,2.000\n\"late\",fast,1,10.000\n\"late\",fast,2,1000.500\n"; got != want {
 		t.Errorf("got\n%s", got)
+	}
+}
+
+// An object may have 64 NICs, so each way is measured with as many, whose scripts and object name each of them once.
+func TestBackendsAreMeasuredWithAsManyNICsAsAnObjectMayHave(t *testing.T) {
+	t.Parallel()
+	most := howMany[len(howMany)-1].nics
+	if most != v1.MaxInterfaces {
+		t.Errorf("measured with %d NICs at most, and an object may have %d", most, v1.MaxInterfaces)
+	}
+	for _, w := range []way{plainIP, byNetplan, byNmcli, {"object", addressesObject}} {
+		if got := strings.Count(w.script(most, 3), "10.100.64.13/24"); got != 1 {
+			t.Errorf("%s gives the last NIC its address %d times", w.name, got)
+		}
 	}
 }
