@@ -5,6 +5,7 @@ import (
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"multinicd/deploy"
@@ -73,6 +74,9 @@ func (b *bridge) wireIdentities() error {
 	if err != nil {
 		return err
 	}
+	if policies.Watcher, err = client.NewWithWatch(b.mgr.GetConfig(), client.Options{HTTPClient: b.mgr.GetHTTPClient(), Scheme: b.mgr.GetScheme(), Mapper: b.mgr.GetRESTMapper()}); err != nil {
+		return fmt.Errorf("setting up the watches of admission policies: %w", err)
+	}
 	if err := b.mgr.Add(policies); err != nil {
 		return fmt.Errorf("setting up the look at admission: %w", err)
 	}
@@ -83,7 +87,7 @@ func (b *bridge) wireIdentities() error {
 	if err := identity.Watch(b.mgr, identities); err != nil {
 		return fmt.Errorf("setting up the credential loop: %w", err)
 	}
-	shared := &identity.Shared{Maker: identities.Maker, Now: time.Now, InForce: policies.InForce, Grace: admission.Grace}
+	shared := &identity.Shared{Maker: identities.Maker, Log: b.Log, Now: b.Now, InForce: policies.InForce, Grace: admission.Grace}
 	looked := make(chan event.GenericEvent, 1)
 	policies.Looked = func() {
 		select {

@@ -62,6 +62,8 @@ type PolicyGuard struct {
 	seen   changes
 	// Looked, unless nil, is called after each look.
 	Looked func()
+	// Watcher, unless nil, watches what a look depends on, so that Start looks when it changes.
+	Watcher Watcher
 
 	mu      sync.Mutex // never held over a call
 	began   time.Time  // of the first look
@@ -145,9 +147,13 @@ func defaulted(p admissionv1.ValidatingAdmissionPolicy) admissionv1.ValidatingAd
 // waits for that look: with a slow API server the callers would otherwise look one after the other.
 // Nobody waits longer than his own ctx.
 func (g *PolicyGuard) InForce(ctx context.Context) error {
-	asked := g.now()
+	return g.inForce(ctx, g.now().Add(-admissionFresh))
+}
+
+// inForce is InForce by a look that began after that time.
+func (g *PolicyGuard) inForce(ctx context.Context, after time.Time) error {
 	g.mu.Lock()
-	for g.at.IsZero() || asked.Sub(g.at) >= admissionFresh {
+	for g.at.IsZero() || !g.at.After(after) {
 		others := g.looking
 		if others == nil {
 			return g.lookNow(ctx)
@@ -232,26 +238,6 @@ func (g *PolicyGuard) tell(kind, reason string, what error) {
 		about, action = &f.about, cmp.Or(f.action, action)
 	}
 	g.events.Eventf(account, about, kind, reason, action, "%s", v1.Printable(what.Error(), gather.MaxEvent))
-}
-
-// Start looks now and then, until ctx ends: more often as long as it is too early to warn.
-func (g *PolicyGuard) Start(ctx context.Context) error {
-	for {
-		_ = g.InForce(ctx) // InForce itself has told about it
-		g.mu.Lock()
-		every := admissionEvery
-		if g.waits() {
-			every = admissionFresh
-		}
-		g.mu.Unlock()
-		next := time.NewTimer(every)
-		select {
-		case <-ctx.Done():
-			next.Stop()
-			return nil
-		case <-next.C:
-		}
-	}
 }
 
 // look asks the API server about all policies at once, and about what they are told. Of the policies
