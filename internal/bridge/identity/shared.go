@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -98,6 +99,7 @@ func (l *Loop) everybody(ctx context.Context, _ client.Object) []reconcile.Reque
 // takes them away when they are not.
 type Shared struct {
 	Maker *Maker
+	Log   *slog.Logger
 	Now   func() time.Time
 	// an error as long as the admission policies are not in force
 	InForce func(context.Context) error
@@ -105,33 +107,64 @@ type Shared struct {
 	// nothing about the policies.
 	Grace func(error) time.Duration
 
-	since time.Time // the policies have not been in force; used by one goroutine
+	// used by one goroutine
+	since time.Time // the policies have not been in force
+	brake brake
 }
 
 // Reconcile makes the shared rights, or takes them away. It is woken after each look at the
 // policies.
 func (s *Shared) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	err := s.InForce(ctx)
-	all := sharedRights()
 	if err == nil {
 		s.since = time.Time{}
-		for _, o := range all {
-			if err := s.Maker.make(ctx, o); err != nil {
-				return reconcile.Result{}, err
-			}
-		}
-		return reconcile.Result{}, nil
+		return s.give(ctx)
 	}
 	grace := s.Grace(err)
 	if grace < 0 {
 		return reconcile.Result{}, nil
 	}
+	now := s.Now()
+	s.brake.broken()
 	if s.since.IsZero() {
-		s.since = s.Now()
+		s.since = now
 	}
-	if left := s.since.Add(grace).Sub(s.Now()); left > 0 {
+	if left := s.since.Add(grace).Sub(now); left > 0 {
 		return gather.Again(left), nil
 	}
+	s.brake.gone(now)
+	return s.take(ctx)
+}
+
+// give makes the shared rights, unless they are to wait.
+func (s *Shared) give(ctx context.Context) (reconcile.Result, error) {
+	now, there := s.Now(), true
+	for _, want := range sharedRights() {
+		have := empty(want)
+		err := s.Maker.Client.Get(ctx, client.ObjectKeyFromObject(want), have)
+		if client.IgnoreNotFound(err) != nil {
+			return reconcile.Result{}, fmt.Errorf("reading %s: %w", gather.ID(want), err)
+		}
+		there = there && err == nil && settled(have, want)
+	}
+	if left := s.brake.left(now, there); left > 0 {
+		s.Log.Info("the rights that all nodes share wait, because they have come and gone before", "wait", left)
+		if r, err := s.take(ctx); err != nil || r.RequeueAfter > 0 { // somebody may have changed them
+			return r, err
+		}
+		return gather.Again(left), nil
+	}
+	for _, o := range sharedRights() {
+		if err := s.Maker.make(ctx, o); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	return reconcile.Result{}, nil
+}
+
+// take takes the shared rights away.
+func (s *Shared) take(ctx context.Context) (reconcile.Result, error) {
+	all := sharedRights()
 	slices.Reverse(all) // each RoleBinding before its Role
 	for _, o := range all {
 		if err := s.Maker.remove(ctx, o); apierrors.IsConflict(err) {

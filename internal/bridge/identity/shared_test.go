@@ -41,7 +41,7 @@ func TestTheSharedRightsAreThereWhileThePoliciesAre(t *testing.T) {
 	gone, differs, silent := errors.New("gone"), errors.New("differs"), errors.New("no answer")
 	var found error
 	s := &Shared{
-		Maker: &Maker{Client: cl, Now: clock}, Now: clock, InForce: func(context.Context) error { return found },
+		Maker: &Maker{Client: cl, Now: clock}, Log: slog.New(slog.DiscardHandler), Now: clock, InForce: func(context.Context) error { return found },
 		Grace: func(err error) time.Duration {
 			return map[error]time.Duration{gone: 0, differs: time.Minute, silent: -1}[err]
 		},
@@ -55,11 +55,15 @@ func TestTheSharedRightsAreThereWhileThePoliciesAre(t *testing.T) {
 	}{
 		{0, nil, all, 0},
 		{time.Second, gone, []string{}, 0},
-		{time.Second, nil, all, 0},
+		{time.Second, nil, []string{}, time.Minute}, // they wait, as they have gone before
+		{30 * time.Second, gone, []string{}, 0},
+		{time.Second, nil, []string{}, time.Minute}, // the minute begins anew
+		{time.Minute, nil, all, 0},
 		{time.Second, differs, all, time.Minute},
 		{59 * time.Second, differs, all, time.Second},
 		{time.Second, differs, []string{}, 0},
-		{time.Second, nil, all, 0},
+		{time.Second, nil, []string{}, 2 * time.Minute},
+		{2 * time.Minute, nil, all, 0},
 		{time.Second, differs, all, time.Minute},
 		{time.Second, nil, all, 0},
 		{59 * time.Second, differs, all, time.Minute}, // the minute begins anew
