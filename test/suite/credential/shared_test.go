@@ -1,16 +1,17 @@
 package credential
 
 import (
-	"context"
 	"encoding/json"
+	"fmt"
 	"testing"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -132,7 +133,8 @@ func (c *cluster) inside(account string) client.Client {
 // again, so that none falls silent or loses its token meanwhile.
 func TestTheSharedRightsGoWithThePolicyThatHoldsThem(t *testing.T) {
 	c := newCluster(t)
-	c.bridge(nil)
+	at := &clock{}
+	c.bridge(at)
 	const node, other = "unheld-a", "unheld-b"
 	for _, name := range []string{node, other} {
 		c.node(name)
@@ -141,15 +143,15 @@ func TestTheSharedRightsGoWithThePolicyThatHoldsThem(t *testing.T) {
 	}
 	c.shared(node, other)
 	as := c.inside(v1.ServiceAccountName(node))
+	// touch has the bridge look again, by a change that means nothing.
+	touch := func() {
+		c.patch("validatingadmissionpolicy", "multinic-status", fmt.Sprintf(`{"metadata":{"annotations":{"multinic.io/touched":"%d"}}}`, time.Now().UnixNano()))
+	}
 	restore := func() { c.kubectl("apply", "--server-side", "-f", bed.Path(t, "deploy/admission.yaml")) }
 	defer restore()
+	// The bridge watches it: nothing else wakes the bridge.
 	c.kubectl("delete", "validatingadmissionpolicybinding", "multinic-node-leases")
-	// lookAgain has the bridge look at the policies, which it does for a Node that comes; without this it does every 2 min.
-	c.node("unheld-new")
-	lookAgain := func() error {
-		c.delete(&corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "unheld-new"}})
-		return c.admin.Create(context.WithoutCancel(t.Context()), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "unheld-new"}})
-	}
+	began := time.Now()
 	lease := func(name string) *coordinationv1.Lease {
 		return &coordinationv1.Lease{ObjectMeta: inNodes(v1.LeaseName(name))}
 	}
@@ -157,9 +159,6 @@ func TestTheSharedRightsGoWithThePolicyThatHoldsThem(t *testing.T) {
 		return patch(t.Context(), as, lease(name), fields{"spec": fields{"holderIdentity": "x"}})
 	}
 	c.eventually("the shared right is gone", func() string {
-		if err := lookAgain(); err != nil {
-			return err.Error()
-		}
 		for _, name := range []string{v1.SharedNodes, v1.SharedKubelets} {
 			if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: name}, &rbacv1.RoleBinding{}); !apierrors.IsNotFound(err) {
 				return name + ": " + errorText(err)
@@ -170,15 +169,15 @@ func TestTheSharedRightsGoWithThePolicyThatHoldsThem(t *testing.T) {
 		}
 		return ""
 	})
+	t.Logf("the shared rights were gone after %s", time.Since(began).Round(10*time.Millisecond))
 	c.eventually("it has its own right", func() string { return may(renews(node)) })
 	if _, err := renewToken(t, as, node, "Node", node); err != nil {
 		t.Errorf("it cannot renew its token: %v", err)
 	}
 	restore()
 	c.eventually("the policies are in force again", func() string {
-		if err := lookAgain(); err != nil {
-			return err.Error()
-		}
+		at.forward(time.Minute) // for so long they must have been
+		touch()
 		return may(c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: v1.SharedNodes}, &rbacv1.RoleBinding{}))
 	})
 	c.shared(node, other)
@@ -188,4 +187,70 @@ func TestTheSharedRightsGoWithThePolicyThatHoldsThem(t *testing.T) {
 	if err := renews(other); !refusedBy(err, "renews its own Lease") {
 		t.Errorf("another's Lease: %v", err)
 	}
+}
+
+// A policy that is another than the bridge's, and refuses its probe, is what an upgrade of the chart looks like for a moment.
+func TestTheSharedRightsStayForAMinuteOfAnUpgrade(t *testing.T) {
+	c := newCluster(t)
+	at := &clock{}
+	c.bridge(at)
+	const node = "upgraded"
+	c.node(node)
+	c.object(node)
+	c.account(node)
+	c.shared(node)
+	const policy = "multinic-node-leases"
+	restore := func() {
+		c.kubectl("delete", "validatingadmissionpolicy", policy) // to apply alone leaves what was added
+		c.kubectl("apply", "--server-side", "-f", bed.Path(t, "deploy/admission.yaml"))
+	}
+	const mark = `{"spec":{"auditAnnotations":[{"key":"x","valueExpression":"'x'"}]}}`
+	spoil := func() {
+		c.patch("validatingadmissionpolicy", policy, mark)
+		now := c.kubectl("get", "validatingadmissionpolicy", policy, "-o", "jsonpath={.metadata.resourceVersion}")
+		c.eventually("the bridge has noticed", func() string {
+			var list eventsv1.EventList
+			if err := c.admin.List(t.Context(), &list, client.InNamespace(v1.SystemNamespace)); err != nil {
+				return err.Error()
+			}
+			for _, e := range list.Items {
+				if e.Reason == v1.ReasonAdmissionMissing && e.Related != nil && e.Related.Name == policy && e.Related.ResourceVersion == now {
+					return ""
+				}
+			}
+			return "no Event about version " + now
+		})
+	}
+	uid := func() types.UID {
+		t.Helper()
+		var b rbacv1.RoleBinding
+		if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: v1.SharedNodes}, &b); err != nil {
+			t.Fatal(err)
+		}
+		return b.UID
+	}
+	defer restore()
+	before := uid()
+	spoil()
+	if uid() != before {
+		t.Error("they have come anew")
+	}
+	c.patch("validatingadmissionpolicy", policy, `{"spec":{"auditAnnotations":null}}`)
+	c.node(node + "-meanwhile")
+	c.account(node + "-meanwhile") // none is made while a policy is another
+	at.forward(time.Hour)          // what was wrong for a moment does not count any more
+	spoil()
+	if uid() != before {
+		t.Error("they did not stay through the moment")
+	}
+	c.eventually("the shared rights are gone", func() string {
+		at.forward(time.Minute)
+		c.patch("validatingadmissionpolicy", policy, fmt.Sprintf(`{"metadata":{"annotations":{"multinic.io/touched":"%d"}}}`, time.Now().UnixNano()))
+		for _, name := range []string{v1.SharedNodes, v1.SharedKubelets} {
+			if err := c.admin.Get(t.Context(), client.ObjectKey{Namespace: inside, Name: name}, &rbacv1.RoleBinding{}); !apierrors.IsNotFound(err) {
+				return name + ": " + errorText(err)
+			}
+		}
+		return ""
+	})
 }
