@@ -37,7 +37,7 @@ func sources(t *testing.T) []string {
 // A loop that asks by itself, past the helper, is where one that spins comes from.
 func TestOneHelperAsksToBeRunAgain(t *testing.T) {
 	want := []string{
-		"admission/policyguard.go: NewTimer(every)",
+		"admission/watch.go: NewTimer(d)", "admission/watch.go: NewTimer(every)",
 		// They answer an event: 100 ms gather what comes with it, and no look makes the next one.
 		"rollout/loop.go: AddAfter(rolloutGather)",
 		"rollout/loop.go: AddAfter(rolloutGather)",
