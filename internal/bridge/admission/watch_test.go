@@ -104,7 +104,6 @@ func TestAChangeOfAPolicyIsLookedAtAtOnce(t *testing.T) {
 		events.Action(watch.Bookmark, version("10"))
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		before = looks.Load()
 		events.Stop()
 		counted("a watch has ended, and goes on", 10*time.Second, 0, 1)
 		w.of(first).Error(&metav1.Status{Code: 410})
