@@ -139,7 +139,8 @@ func (o *Box) Flush(ctx context.Context) error {
 }
 
 // The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in
-// step.
+// step. When the API server is there again, all nodes that it was missing to renew theirs within
+// some seconds: the time of the next renewal is then any within the two minutes.
 const beat = 2 * time.Minute
 
 func nextBeat() time.Duration {
@@ -167,7 +168,8 @@ func (o *Box) Run(ctx context.Context) error {
 	lease := time.NewTimer(0)
 	defer lease.Stop()
 	fails := 0
-	quiet := false // until retry
+	quiet := false  // until retry
+	spread := false // the Lease has been renewed at another time than its own
 	for {
 		select {
 		case <-ctx.Done():
@@ -176,7 +178,9 @@ func (o *Box) Run(ctx context.Context) error {
 			next := nextBeat()
 			if err := o.reporter.Beat(ctx); err != nil {
 				o.log.Debug("renewing the lease", "err", err)
-				next = patience(err) + 10*time.Second + rand.N(10*time.Second)
+				next, spread = patience(err)+10*time.Second+rand.N(10*time.Second), true
+			} else if spread {
+				next, spread = rand.N(beat), false
 			}
 			lease.Reset(next)
 			continue

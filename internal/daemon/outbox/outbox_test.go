@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,9 @@ type cluster struct {
 	got  []string
 	down atomic.Bool
 	then func()
+
+	mu     sync.Mutex
+	beaten map[int64]int // Leases renewed, by ten seconds
 }
 
 func (c *cluster) Report(_ context.Context, data []byte) error {
@@ -32,7 +36,18 @@ func (c *cluster) Report(_ context.Context, data []byte) error {
 	return nil
 }
 
-func (c *cluster) Beat(context.Context) error { return nil }
+func (c *cluster) Beat(context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.beaten == nil {
+		return nil
+	}
+	if c.down.Load() {
+		return errors.New("no route to host")
+	}
+	c.beaten[time.Now().Unix()/10]++
+	return nil
+}
 
 func report(generation int64) v1.Report {
 	return v1.Report{Schema: v1.ReportSchema, Node: "n1", UID: "u1", Generation: generation, Executor: v1.ExecutorDaemon, Phase: v1.PhaseDone}
@@ -91,4 +106,56 @@ func TestTheNewestReportIsDelivered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// All nodes renew their Leases as soon as the API server is back, and not together from then on.
+func TestLeasesAreNotRenewedInStepBehindAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		const nodes = 500
+		all := make([]*cluster, nodes)
+		count := func(minutes int) (most, least int) {
+			for _, c := range all {
+				c.down.Store(false)
+				c.mu.Lock()
+				c.beaten = map[int64]int{}
+				c.mu.Unlock()
+			}
+			time.Sleep(time.Duration(minutes) * time.Minute)
+			synctest.Wait()
+			sum := map[int64]int{}
+			for _, c := range all {
+				c.mu.Lock()
+				for at, n := range c.beaten {
+					sum[at] += n
+				}
+				c.mu.Unlock()
+			}
+			least = nodes
+			for at := time.Now().Unix()/10 - int64(minutes)*6 + 1; at < time.Now().Unix()/10; at++ {
+				most, least = max(most, sum[at]), min(least, sum[at])
+			}
+			return most, least
+		}
+		for i := range all {
+			all[i] = &cluster{beaten: map[int64]int{}}
+			time.Sleep(2 * time.Minute / nodes) // no herd to begin with
+			go func() { _ = New(all[i], func(Sent) error { return nil }, slog.New(slog.DiscardHandler)).Run(ctx) }()
+		}
+		time.Sleep(time.Hour)
+		before, _ := count(10)
+		for _, c := range all {
+			c.down.Store(true)
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if herd, _ := count(1); herd < nodes/3 {
+			t.Errorf("%d of %d renew within ten seconds when the API server is back: that is no herd", herd, nodes)
+		}
+		most, least := count(10)
+		if mean := nodes / 12; most > 2*mean || least < mean/3 {
+			t.Errorf("from %d to %d Leases are renewed in ten seconds behind an outage, %d at most before it; want about %d", least, most, before, mean)
+		}
+	})
 }
