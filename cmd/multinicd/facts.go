@@ -37,12 +37,18 @@ func (w *wired) around(ctx context.Context, m plan.View, f *doctor.Facts) {
 	}
 }
 
-// namer says in one line why a name will not come with the next boot, and what to do; "" if it will.
+// namer says in one line what stands between a NIC and its name at the next boot, and what to do; "" if nothing does.
 func (w *wired) namer(l nic.Link, want string) string {
-	if by := w.survey.Namers(l, want); len(by) > 0 {
-		return fmt.Sprintf("the name %s does not come at boot: %s; take that out", want, by[0])
-	}
-	if w.bootedSince(want) {
+	by, booted := w.survey.Namers(l, want), w.bootedSince(want)
+	enabled, _ := w.host.Glob("/etc/systemd/system/*.wants/multinicd-recover.service") // the pattern is valid
+	switch {
+	case len(by) > 0 && booted:
+		return fmt.Sprintf("the name %s has not come with the last boot: %s; take that out, or see why multinicd-recover.service has not named it", want, by[0])
+	case len(by) > 0 && len(enabled) == 0:
+		return fmt.Sprintf("the name %s does not come at boot: %s; take that out, or enable multinicd-recover.service", want, by[0])
+	case len(by) > 0:
+		return fmt.Sprintf("at boot multinicd-recover.service gives the name %s, behind this: %s", want, by[0])
+	case booted:
 		return fmt.Sprintf("the name %s has not come with the last boot: see that multinicd-recover.service is enabled, or make the initrd anew (dracut -f, update-initramfs -u)", want)
 	}
 	return ""

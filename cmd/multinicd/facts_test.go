@@ -24,6 +24,12 @@ func TestWhatKeepsANICFromItsName(t *testing.T) {
 		"written before the boot": {nil, boot - 60, "the name multinic1 has not come with the last boot"},
 		"a rule of somebody": {map[string]string{"/etc/udev/rules.d/70-persistent-net.rules": `ATTR{address}=="02:00:00:00:01:01", NAME="eth1"`}, boot + 60,
 			"the name multinic1 does not come at boot: /etc/udev/rules.d/70-persistent-net.rules"},
+		"cloud-init's rule, and the unit names it behind that": {map[string]string{"/etc/udev/rules.d/99-netplan-ens4.rules": `ATTR{address}=="02:00:00:00:01:01", NAME="ens4"`,
+			"/etc/systemd/system/multi-user.target.wants/multinicd-recover.service": ""}, boot + 60,
+			"at boot multinicd-recover.service gives the name multinic1, behind this: /etc/udev/rules.d/99-netplan-ens4.rules"},
+		"the unit has not named it": {map[string]string{"/etc/udev/rules.d/99-netplan-ens4.rules": `ATTR{address}=="02:00:00:00:01:01", NAME="ens4"`,
+			"/etc/systemd/system/multi-user.target.wants/multinicd-recover.service": ""}, boot - 60,
+			"the name multinic1 has not come with the last boot: /etc/udev/rules.d/99-netplan-ens4.rules"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := host.New(t.TempDir())
