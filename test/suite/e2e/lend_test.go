@@ -11,11 +11,12 @@ import (
 
 // lent is what a CNI plugin does with a NIC when a Pod begins (host-device of containernetworking/plugins), and returned when
 // the Pod ends. Each command must succeed, but where the machine has kept the plugin from its next one for as long as the daemon
-// waits (pace.MotionEnds): the daemon repairs the NIC then, and the round ends with "kept". %[1]s is what the plugin waits between two commands.
+// waits (pace.MotionEnds): the daemon repairs the NIC then, and the round ends with "kept".
+// The daemon waits from what it sees of a command, which is before the command's end. %[1]s is what the plugin waits between two commands.
 const (
 	next = `
 		at=$(date +%%s%%N)
-		next() { "$@" || { [ $(($(date +%%s%%N) - at)) -gt 300000000 ] || exit 1; echo kept; exit 0; }; at=$(date +%%s%%N); %[1]s; }
+		next() { now=$(date +%%s%%N); "$@" || { [ $(($(date +%%s%%N) - at)) -gt 300000000 ] || exit 1; echo kept; exit 0; }; at=$now; %[1]s; }
 		`
 	lent = next + `
 		next ip link set multinic1 down
