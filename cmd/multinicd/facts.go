@@ -37,7 +37,8 @@ func (w *wired) around(ctx context.Context, m plan.View, f *doctor.Facts) {
 	}
 }
 
-// namer says in one line what stands between a NIC and its name at the next boot, and what to do; "" if nothing does.
+// namer says in one line what stands between a NIC and its name at the next boot, and what to do;
+// "" if nothing does.
 func (w *wired) namer(l nic.Link, want string) string {
 	by, booted := w.survey.Namers(l, want), w.bootedSince(want)
 	enabled, _ := w.host.Glob("/etc/systemd/system/*.wants/multinicd-recover.service") // the pattern is valid

@@ -77,8 +77,8 @@ func TestAnUndoOfTheLinkItselfReadsTheLinkAlone(t *testing.T) {
 	}
 }
 
-// A lease's route has its address as source. Where the client has taken the address meanwhile, the kernel takes no such route again, and the
-// undo goes on without it.
+// A lease's route has its address as source. Where the client has taken the address meanwhile, the
+// kernel takes no such route again, and the undo goes on without it.
 func TestAnUndoLeavesOutARouteThatWentWithItsSource(t *testing.T) {
 	n := newNamespace(t)
 	l := n.veth("eth1", testMAC)

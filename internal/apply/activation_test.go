@@ -59,25 +59,10 @@ func TestNetworkdIsNotAskedWhereThatTouchesOthers(t *testing.T) {
 	}
 }
 
-// networkd lets go of a link when it hears of its new name, and takes a lease's address with all that needs it, whenever that is. The object
-// wants that very address.
-func TestALeaseEndsWhileItsAddressIsTakenOver(t *testing.T) {
-	t.Parallel()
-	want := config(1, "192.0.2.10/24")
-	want.Routes = []nic.Route{{To: netip.MustParsePrefix("198.51.100.0/24"), Via: netip.MustParseAddr("192.0.2.1"), Source: netip.MustParseAddr("192.0.2.10")}}
-	made := func() *hosttest.Machine {
-		l := link(1)
-		l.Up = true
-		l.Addresses = []nic.Address{{Prefix: prefixes("192.0.2.10/24")[0], Lifetime: nic.Lifetime{Valid: 120, Preferred: 120}}}
-		l.Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("192.0.2.1"), Source: netip.MustParseAddr("192.0.2.10"), Metric: 100, Protocol: nic.ProtocolDHCP}}
-		primary := link(2)
-		primary.Up = true
-		primary.Routes = []nic.Route{{To: netip.MustParsePrefix("0.0.0.0/0"), Via: netip.MustParseAddr("203.0.113.1"), Protocol: nic.ProtocolDHCP}}
-		m := hosttest.New(l, primary)
-		m.InMind = map[int]string{l.Index: "/run/systemd/network/10-netplan-all-en.network"}
-		m.Networkd = &hosttest.Networkd{Unsafe: "it would touch others"} // it has let go by itself
-		return m
-	}
+// atEachMoment makes a change once for each of its operations, has something happen before that
+// one, and wants the change done, and the machine in the end as without that.
+func atEachMoment(t *testing.T, made func() *hosttest.Machine, want nic.Config, happen func(l *nic.Link)) {
+	t.Helper()
 	change := func(m *hosttest.Machine) apply.Result {
 		a := start(t, m, "boot-1")
 		now, _ := m.Look(t.Context())
@@ -91,10 +76,7 @@ func TestALeaseEndsWhileItsAddressIsTakenOver(t *testing.T) {
 	for n := 1; n <= untouched.Ops; n++ {
 		t.Run(fmt.Sprintf("before operation %d", n), func(t *testing.T) {
 			m := made()
-			m.At(n, func() {
-				l := &m.Net[0]
-				l.Addresses, l.Routes = nil, slices.DeleteFunc(l.Routes, func(r nic.Route) bool { return r.Source.IsValid() })
-			})
+			m.At(n, func() { happen(&m.Net[0]) })
 			if r := change(m); r.Outcome != apply.Done {
 				t.Errorf("got %s %s", r.Outcome, r.Message)
 			}
@@ -104,34 +86,37 @@ func TestALeaseEndsWhileItsAddressIsTakenOver(t *testing.T) {
 	}
 }
 
-// The host's DHCP client has the link in hand, of a NIC that was just plugged in: its lease is there at any moment of the change.
+// networkd lets go of a link when it hears of its new name, and takes a lease's address with all
+// that needs it, whenever that is. The object wants that very address.
+func TestALeaseEndsWhileItsAddressIsTakenOver(t *testing.T) {
+	t.Parallel()
+	all, router, own := netip.MustParsePrefix("0.0.0.0/0"), netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.10")
+	want := config(1, "192.0.2.10/24")
+	want.Routes = []nic.Route{{To: netip.MustParsePrefix("198.51.100.0/24"), Via: router, Source: own}}
+	made := func() *hosttest.Machine {
+		l, primary := link(1), link(2)
+		l.Up, primary.Up = true, true
+		l.Addresses = []nic.Address{{Prefix: netip.PrefixFrom(own, 24), Lifetime: nic.Lifetime{Valid: 120, Preferred: 120}}}
+		l.Routes = []nic.Route{{To: all, Via: router, Source: own, Metric: 100, Protocol: nic.ProtocolDHCP}}
+		primary.Routes = []nic.Route{{To: all, Via: netip.MustParseAddr("203.0.113.1"), Protocol: nic.ProtocolDHCP}}
+		m := hosttest.New(l, primary)
+		m.InMind = map[int]string{l.Index: "/run/systemd/network/10-netplan-all-en.network"}
+		m.Networkd = &hosttest.Networkd{Unsafe: "it would touch others"} // it has let go by itself
+		return m
+	}
+	atEachMoment(t, made, want, func(l *nic.Link) {
+		l.Addresses, l.Routes = nil, slices.DeleteFunc(l.Routes, func(r nic.Route) bool { return r.Source.IsValid() })
+	})
+}
+
+// The host's DHCP client has the link in hand, of a NIC that was just plugged in: its lease is there
+// at any moment of the change.
 func TestALeaseComesInTheMiddleOfAChange(t *testing.T) {
 	t.Parallel()
-	want := config(1, "192.0.2.10/24")
 	made := func() *hosttest.Machine { return hosttest.New(link(1)) }
-	change := func(m *hosttest.Machine) apply.Result {
-		a := start(t, m, "boot-1")
-		now, _ := m.Look(t.Context())
-		return a.Do(t.Context(), plan.Make([]nic.Config{want}, nil, now, a.Record()).Actions[0])
-	}
-	untouched := made()
-	if r := change(untouched); r.Outcome != apply.Done {
-		t.Fatalf("got %s %s", r.Outcome, r.Message)
-	}
-	wanted := untouched.Text(stateDir)
-	for n := 1; n <= untouched.Ops; n++ {
-		t.Run(fmt.Sprintf("before operation %d", n), func(t *testing.T) {
-			m := made()
-			m.At(n, func() {
-				l := &m.Net[0]
-				l.Addresses = append(l.Addresses, nic.Address{Prefix: netip.MustParsePrefix("192.0.2.100/24"), Lifetime: nic.Lifetime{Valid: 120, Preferred: 120}})
-				l.Routes = append(l.Routes, nic.Route{To: netip.MustParsePrefix("198.51.100.0/24"), Via: netip.MustParseAddr("192.0.2.1"), Metric: 100, Protocol: nic.ProtocolDHCP})
-			})
-			if r := change(m); r.Outcome != apply.Done {
-				t.Errorf("got %s %s", r.Outcome, r.Message)
-			}
-			change(m) // where that was behind the last look
-			check(t, m, wanted)
-		})
-	}
+	atEachMoment(t, made, config(1, "192.0.2.10/24"), func(l *nic.Link) {
+		l.Addresses = append(l.Addresses, nic.Address{Prefix: netip.MustParsePrefix("192.0.2.100/24"), Lifetime: nic.Lifetime{Valid: 120, Preferred: 120}})
+		to, via := netip.MustParsePrefix("198.51.100.0/24"), netip.MustParseAddr("192.0.2.1")
+		l.Routes = append(l.Routes, nic.Route{To: to, Via: via, Metric: 100, Protocol: nic.ProtocolDHCP})
+	})
 }

@@ -63,7 +63,8 @@ type Machine struct {
 	// Doubles are what the kernel has found in use, on links that may not have them any more.
 	Doubles []netip.Addr
 
-	// Refuse is what the host's tool answers about files; nil: accepted. Where Slips is set, the first operation behind a refusal fails.
+	// Refuse is what the host's tool answers about files; nil: accepted. Where Slips is set, the
+	// first operation behind a refusal fails.
 	Refuse error
 	Slips  bool
 	// Asked counts questions to the host's tool.

@@ -141,7 +141,10 @@ func (o *Box) Flush(ctx context.Context) error {
 // The Lease is renewed every two minutes, give or take a fifth, so that a fleet does not do it in
 // step. When the API server is there again, all nodes that it was missing to renew theirs within
 // some seconds: the time of the next renewal is then any within the two minutes.
-const beat = 2 * time.Minute
+const (
+	beat      = 2 * time.Minute
+	retryBeat = 10 * time.Second // at least, behind a renewal that failed
+)
 
 func nextBeat() time.Duration {
 	return time.Duration(float64(beat) * (0.8 + 0.4*rand.Float64()))
@@ -178,9 +181,9 @@ func (o *Box) Run(ctx context.Context) error {
 			next := nextBeat()
 			if err := o.reporter.Beat(ctx); err != nil {
 				o.log.Debug("renewing the lease", "err", err)
-				next, spread = patience(err)+10*time.Second+rand.N(10*time.Second), true
+				next, spread = patience(err)+retryBeat+rand.N(retryBeat), true
 			} else if spread {
-				next, spread = rand.N(beat), false
+				next, spread = retryBeat+rand.N(beat-retryBeat), false
 			}
 			lease.Reset(next)
 			continue

@@ -1,10 +1,12 @@
 package measure
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Quantile is the p-th percentile by nearest rank: a value that was measured. NaN of nothing.
@@ -39,4 +41,14 @@ func Table(rows [][]string) string {
 		}
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// Rest waits for d, in which what is measured goes on. The error is the cause of ctx's end.
+func Rest(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
 }

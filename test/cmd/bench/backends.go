@@ -201,7 +201,7 @@ func readdress(ctx context.Context, h *testhost.Host, script string, n, round in
 			return 0, 0, fmt.Errorf("after 60 s the addresses are\n%s\nwant\n%s", have, want)
 		}
 	}
-	if err := rest(ctx, time.Second); err != nil {
+	if err := measure.Rest(ctx, time.Second); err != nil {
 		return 0, 0, err
 	}
 	events, err := monitor.Events()

@@ -14,6 +14,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/monitor"
 )
 
@@ -129,7 +130,7 @@ func (s *stand) configure(ctx context.Context, dad string) error {
 	if err := s.settled(ctx); err != nil {
 		return err
 	}
-	return rest(ctx, 3*time.Second) // IPv6 has done with checking its addresses by then
+	return measure.Rest(ctx, 3*time.Second) // IPv6 has done with checking its addresses by then
 }
 
 // next is a link that differs from l in one thing, and has not been wanted a moment ago.
@@ -183,7 +184,7 @@ func (s *stand) change(ctx context.Context, kernel *monitor.Kernel, news <-chan 
 		return c, have, err
 	}
 	c.Persisted = s.persisted(want)
-	if err := rest(ctx, pause*2/3+rand.N(pause*2/3+1)); err != nil {
+	if err := measure.Rest(ctx, pause*2/3+rand.N(pause*2/3+1)); err != nil {
 		return c, have, err
 	}
 	events, err := kernel.Events()
@@ -294,13 +295,3 @@ func (c change) at(after float64) time.Time {
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// rest waits for d, but not beyond ctx.
-func rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

@@ -98,7 +98,7 @@ func (b *bench) plugged(ctx context.Context) (shown, configured []float64, err e
 		if _, err := awaitState(ctx, news, v1.StatePending); err != nil {
 			return nil, nil, err
 		}
-		if err := rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
+		if err := measure.Rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
 			return nil, nil, err
 		}
 		kernel.Reset()
@@ -115,7 +115,7 @@ func (b *bench) plugged(ctx context.Context) (shown, configured []float64, err e
 			return nil, nil, err
 		}
 		shown, configured = append(shown, ms(there.Sub(begin))), append(configured, ms(done.Sub(begin)))
-		if err := rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
+		if err := measure.Rest(ctx, b.pause*2/3+rand.N(b.pause*2/3+1)); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -158,7 +158,7 @@ func (b *bench) deleted(ctx context.Context) (back []float64, err error) {
 		if len(back) != i+1 {
 			return nil, fmt.Errorf("try %d: the kernel announced the end of %s %d times", i+1, n.address, len(back)-i)
 		}
-		if err := rest(ctx, drifting/time.Duration(len(nics))+rand.N(b.pause+1)); err != nil {
+		if err := measure.Rest(ctx, drifting/time.Duration(len(nics))+rand.N(b.pause+1)); err != nil {
 			return nil, err
 		}
 	}
@@ -180,7 +180,7 @@ func announced(ctx context.Context, kernel *monitor.Kernel, since time.Time, nam
 		if time.Since(since) > patience {
 			return time.Time{}, fmt.Errorf("%s has not come to %s within %s", address, name, patience)
 		}
-		if err := rest(ctx, 5*time.Millisecond); err != nil {
+		if err := measure.Rest(ctx, 5*time.Millisecond); err != nil {
 			return time.Time{}, err
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"multinicd/test/bed/measure"
 )
 
 // usage is what a process uses.
@@ -45,7 +47,7 @@ func (s *stand) idle(ctx context.Context, d time.Duration) (idleness, error) {
 	if err != nil {
 		return out, err
 	}
-	if err := rest(ctx, d); err != nil {
+	if err := measure.Rest(ctx, d); err != nil {
 		return out, err
 	}
 	if out.Daemon, err = s.daemonUsage(ctx); err != nil {

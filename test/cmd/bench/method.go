@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/monitor"
 	"multinicd/test/bed/testhost"
 )
@@ -114,7 +115,7 @@ func (s *stand) try(ctx context.Context, m *method, prepare func(have, want link
 // settle gives what was announced up to a second after the command, or up to ten where the link is not as wanted by then.
 func (s *stand) settle(ctx context.Context, kernel *monitor.Kernel, have, want link) (became time.Time, events []monitor.Event, err error) {
 	for range 10 {
-		if err := rest(ctx, time.Second); err != nil {
+		if err := measure.Rest(ctx, time.Second); err != nil {
 			return became, nil, err
 		}
 		if events, err = kernel.Events(); err != nil {

@@ -149,7 +149,7 @@ func (f *fleet) others(ctx context.Context) (flooded, error) {
 			}
 			took[i] = append(took[i], d)
 		}
-		if err := rest(ctx, 20*time.Millisecond); err != nil {
+		if err := measure.Rest(ctx, 20*time.Millisecond); err != nil {
 			return out, err
 		}
 	}
@@ -189,7 +189,7 @@ func (f *fleet) flood(ctx context.Context) (flooded, error) {
 			})
 		}
 	}
-	if err := rest(ctx, 2*time.Second); err != nil { // until all of them are at it
+	if err := measure.Rest(ctx, 2*time.Second); err != nil { // until all of them are at it
 		return flooded{}, err
 	}
 	before, begin := answered.Load(), time.Now()

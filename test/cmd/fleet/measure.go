@@ -23,6 +23,7 @@ import (
 
 	v1 "multinicd/api/v1"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
 )
@@ -130,7 +131,7 @@ func (f *fleet) join(ctx, life context.Context, nodes []*node) (phase, error) {
 // held measures while nothing happens but what always does.
 func (f *fleet) held(ctx context.Context) (holding, error) {
 	var h holding
-	if err := rest(ctx, 20*time.Second); err != nil { // the last reports become status
+	if err := measure.Rest(ctx, 20*time.Second); err != nil { // the last reports become status
 		return h, err
 	}
 	var err error
@@ -139,7 +140,7 @@ func (f *fleet) held(ctx context.Context) (holding, error) {
 	}
 	m := f.meter()
 	begin := time.Now()
-	if err := rest(ctx, f.hold); err != nil {
+	if err := measure.Rest(ctx, f.hold); err != nil {
 		return h, err
 	}
 	f.heldAt = [2]time.Time{begin, begin.Add(f.hold)}
@@ -203,7 +204,7 @@ func (f *fleet) change(ctx context.Context) (phase, error) {
 			return phase{}, err
 		}
 		took = append(took, time.Since(answered))
-		if err := rest(ctx, 20*time.Millisecond); err != nil {
+		if err := measure.Rest(ctx, 20*time.Millisecond); err != nil {
 			return phase{}, err
 		}
 	}
@@ -343,13 +344,4 @@ func (f *fleet) each(nodes []*node, do func(*node) error) error {
 // patience is how long something may take that is done for each of so many nodes, by how long a thousand may take. Fewer get as long.
 func patience(thousand time.Duration, nodes int) time.Duration {
 	return thousand * time.Duration(max(nodes, 1000)) / 1000
-}
-
-func rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
 }

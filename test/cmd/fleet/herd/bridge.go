@@ -16,6 +16,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/bridge"
 	"multinicd/test/bed/controlplane"
+	"multinicd/test/bed/measure"
 	"multinicd/test/bed/product"
 	"multinicd/test/bed/sandbox"
 )
@@ -263,7 +264,7 @@ func until(ctx context.Context, every, patience time.Duration, is func() (bool, 
 		if done || err != nil {
 			return err
 		}
-		if err := rest(ctx, every); err != nil {
+		if err := measure.Rest(ctx, every); err != nil {
 			return err
 		}
 	}

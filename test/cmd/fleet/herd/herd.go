@@ -68,7 +68,7 @@ func (b Bed) Measure(ctx context.Context) (Results, product.Bridge, error) {
 	r.Requests = float64(sum(perSecond(received(held), b.Held[0], b.Held[1]))) * 10 / b.Held[1].Sub(b.Held[0]).Seconds()
 	b.Logf("at rest for %s", atRest)
 	s := b.sample(ctx)
-	err = rest(ctx, atRest)
+	err = measure.Rest(ctx, atRest)
 	r.Rest = busiest(s.end(), ten)
 	if err != nil {
 		return r, b.Bridge, err
@@ -144,13 +144,4 @@ func (t Trouble) words() string {
 		out += fmt.Sprintf("%s %d", class, t.Classes[class])
 	}
 	return out
-}
-
-func rest(ctx context.Context, d time.Duration) error {
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-time.After(d):
-		return nil
-	}
 }

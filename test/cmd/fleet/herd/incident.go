@@ -72,7 +72,7 @@ func (b Bed) away(ctx context.Context, gone time.Duration) (killed, again time.T
 	if err := b.Cluster.APIServer.Kill(); err != nil {
 		return killed, again, err
 	}
-	if err := rest(ctx, gone); err != nil {
+	if err := measure.Rest(ctx, gone); err != nil {
 		return killed, again, err
 	}
 	answers := make(chan time.Time, 1)
@@ -97,7 +97,7 @@ func (b Bed) answers(ctx context.Context) time.Time {
 				return time.Now()
 			}
 		}
-		if rest(ctx, turn/10) != nil {
+		if measure.Rest(ctx, turn/10) != nil {
 			return time.Now()
 		}
 	}
@@ -109,12 +109,12 @@ func (b Bed) slow(ctx context.Context) (killed, again time.Time, err error) {
 		if err := b.Cluster.APIServer.Pause(); err != nil {
 			return killed, again, err
 		}
-		err := rest(ctx, turn-runs)
+		err := measure.Rest(ctx, turn-runs)
 		if resumed := b.Cluster.APIServer.Resume(); err == nil {
 			err = resumed
 		}
 		if err == nil {
-			err = rest(ctx, runs)
+			err = measure.Rest(ctx, runs)
 		}
 		if err != nil {
 			return killed, again, err
@@ -134,7 +134,7 @@ func (b Bed) incident(ctx context.Context, x kind, limit float64) (Incident, err
 	begin := time.Now()
 	killed, again, err := x.do(ctx)
 	if err == nil {
-		err = rest(ctx, x.settle)
+		err = measure.Rest(ctx, x.settle)
 	}
 	samples, end := s.end(), time.Now()
 	if err != nil {
@@ -206,7 +206,7 @@ func (b Bed) sample(ctx context.Context) sampler {
 		var all []used
 		pid := b.Cluster.APIServer.PID()
 		before, _ := sandbox.Processor(pid)
-		for from := time.Now(); rest(ctx, time.Second) == nil; from = time.Now() {
+		for from := time.Now(); measure.Rest(ctx, time.Second) == nil; from = time.Now() {
 			is := b.Cluster.APIServer.PID()
 			now, err := sandbox.Processor(is)
 			if err != nil { // there is none

@@ -185,7 +185,7 @@ func (b Bed) probe(ctx context.Context, n *notices, hash string) (time.Duration,
 	}
 	took := time.Since(begin)
 	if err == nil {
-		err = rest(ctx, probeEvery-took)
+		err = measure.Rest(ctx, probeEvery-took)
 	}
 	return took, err
 }
@@ -243,7 +243,7 @@ func (b Bed) notice(ctx context.Context) (*notices, error) {
 				if news, err = open(); err == nil {
 					break
 				}
-				if rest(ctx, 20*time.Millisecond) != nil {
+				if measure.Rest(ctx, 20*time.Millisecond) != nil {
 					return
 				}
 			}
