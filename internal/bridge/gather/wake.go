@@ -21,12 +21,13 @@ import (
 const reconcileWithin = time.Minute
 
 // LoopOptions are the options of every loop, with that number of workers. What fails is tried again
-// after 50 ms, and in the end every 30 s.
+// after 50 ms, and in the end every 30 s. The queue has two lanes.
 func LoopOptions(workers int) controller.Options {
 	return controller.Options{
 		MaxConcurrentReconciles: workers,
 		SkipNameValidation:      new(true),
 		ReconciliationTimeout:   reconcileWithin,
+		NewQueue:                newQueue,
 		RateLimiter:             workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](50*time.Millisecond, 30*time.Second),
 	}
 }

@@ -321,7 +321,7 @@ func Watch(mgr manager.Manager, loop *Loop) error {
 		DeleteFunc: func(e event.DeleteEvent) bool { return removed(e.Object) },
 	}
 	node, join := v1.ServiceAccountName(""), v1.JoinAccountName("")
-	everybody := handler.EnqueueRequestsFromMapFunc(loop.everybody)
+	everybody := gather.Behind(handler.EnqueueRequestsFromMapFunc(loop.everybody))
 	return ctrl.NewControllerManagedBy(mgr).Named("credential").
 		WatchesMetadata(&corev1.Node{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).
 		Watches(&v1.MultiNicNodeConfig{}, byName(""), builder.WithPredicates(gather.ComesAndGoes)).

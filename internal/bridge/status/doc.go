@@ -5,8 +5,9 @@
 // on. Out come also Events about news in the status.
 //
 // The package must not believe a report that speaks of another object or another generation. It
-// does not write a status that is already written: a change of an object costs two writes, one for
-// InProgress and one for how the change ended. It releases nothing by itself.
+// does not write a status that is already written. A change of an object that the node reports within
+// a second costs one write, and another costs two: one for InProgress and one for how the change
+// ended. It releases nothing by itself.
 //
 // Start reading at Judge, which is pure. Then read finding.go, which says what a report tells of each
 // NIC, conditions.go, which has the words, and Loop.

@@ -40,6 +40,9 @@ type In struct {
 	Now time.Time
 	// SilentAfter; 0 means the constant v1.SilentAfter.
 	SilentAfter time.Duration
+	// Behind is since when the bridge has seen that the status is of an older generation than the
+	// object, or than the report, which the caches may show first. Zero means that it is not.
+	Behind time.Time
 }
 
 // State is the API's.
@@ -50,8 +53,8 @@ type Out struct {
 	Status v1.MultiNicNodeConfigStatus
 	// Silent: the node counts as silent.
 	Silent bool
-	// Again is when silence would begin if the Lease stands still. It is 0 if the silence has
-	// begun, or if silence means nothing for this node.
+	// Again is when silence would begin if the Lease stands still, or when the patience for a quick
+	// change ends. It is 0 if the silence has begun, or if silence means nothing for this node.
 	Again time.Duration
 }
 
@@ -76,6 +79,10 @@ func Judge(in In) Out {
 	case in.Released != 0 && in.Released < obj.Generation && in.Reachable:
 		f = heldBack(obj)
 	case rep != nil && rep.UID == obj.UID:
+		if left := in.mayBeQuick(rep, out.Silent); left > 0 {
+			out.Status, out.Again = in.published(in.requested(prev, rep, out.Silent)), left
+			return out
+		}
 		f = underway(obj)
 	case prev.ObservedGeneration == obj.Generation && prev.State != "":
 		if rep == nil && err == nil && in.Job == "" && !out.Silent && !gather.SaidSilent(obj) {
@@ -115,6 +122,27 @@ func Judge(in In) Out {
 	}
 	out.Status = in.published(in.requested(next, rep, out.Silent))
 	return out
+}
+
+// quickChange is how long the status stays that of the older generation when an object changes.
+// Most changes are reported within this time. They cost the API server one write of the status
+// then, without InProgress in between, and Ready stays True.
+const quickChange = time.Second
+
+// mayBeQuick is how long the status may still stay that of the older generation, because the node
+// is about to report. It is 0 unless a daemon is there, and acts on its own: with a brake, the node
+// waits for the status.
+func (in In) mayBeQuick(rep *v1.Report, silent bool) time.Duration {
+	prev := in.Object.Status
+	switch {
+	case in.Behind.IsZero() || max(rep.Generation, in.Object.Generation) <= prev.ObservedGeneration || prev.LastProcessed == nil:
+		return 0
+	case rep.Executor != v1.ExecutorDaemon || silent || gather.SaidSilent(in.Object) || in.Job != "" || in.JobTrouble != nil:
+		return 0
+	case in.Released != 0 || prev.ReleasedGeneration != 0:
+		return 0
+	}
+	return max(in.Behind.Add(quickChange).Sub(in.Now), 0)
 }
 
 // jobTrouble is what is wrong with the Jobs of the present generation. A failed Job is swept away

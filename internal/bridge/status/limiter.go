@@ -8,7 +8,7 @@ import (
 )
 
 // A node that has news all the time, by mistake or malice, must not cost the API server more than
-// this. A change writes twice. A publisher that makes ten changes in a second, one after the other,
+// this. A change writes twice at most. A publisher that makes ten changes in a second, one after the other,
 // is not held back.
 const (
 	writeBurst = 200

@@ -43,6 +43,7 @@ type Loop struct {
 	crds    crds
 	mu      sync.Mutex
 	said    map[string]said   // by node
+	behind  map[string]behind // by node: since when its status is of an older generation
 	settled map[string]string // by node: what the node had settled on when that was last reported
 	writes  limiter           // of statuses
 	tells   limiter           // of Events
@@ -74,6 +75,7 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 		Object: obj, Report: report, Pulse: l.Pulses.Of(node), Runs: runs,
 		Now: l.Now(), SilentAfter: l.SilentAfter, Jobs: l.Jobs,
 	}
+	in.Behind = l.behindSince(obj, report, in.Now)
 	if l.Released != nil {
 		in.Released = l.Released(obj)
 		if in.Reachable, err = l.Reachable(ctx, obj); err != nil {
@@ -109,6 +111,38 @@ func (l *Loop) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.
 	}
 	// when a silent node renews its Lease again, that wakes us
 	return gather.Again(l.crds.again(out.Again)), nil
+}
+
+// behind is a status that is of an older generation than the object.
+type behind struct {
+	uid      types.UID
+	observed int64 // that generation
+	since    time.Time
+}
+
+// behindSince is since when the bridge has seen that the status of obj is of an older generation;
+// zero if it is not. Another change of the object does not begin the time anew: otherwise an object
+// that changes all the time would keep an old status for ever.
+func (l *Loop) behindSince(obj *v1.MultiNicNodeConfig, report gather.Report, now time.Time) time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	newest := obj.Generation
+	if r := report.Said; r != nil && r.UID == obj.UID { // the caches may show it before the object
+		newest = max(newest, r.Generation)
+	}
+	if obj.Status.ObservedGeneration >= newest {
+		delete(l.behind, obj.Name)
+		return time.Time{}
+	}
+	b, ok := l.behind[obj.Name]
+	if !ok || b.uid != obj.UID || b.observed != obj.Status.ObservedGeneration {
+		b = behind{uid: obj.UID, observed: obj.Status.ObservedGeneration, since: now}
+		if l.behind == nil {
+			l.behind = map[string]behind{}
+		}
+		l.behind[obj.Name] = b
+	}
+	return b.since
 }
 
 // gatherJob reads those facts about the node's Jobs that a status needs.

@@ -96,6 +96,7 @@ func (l *Loop) forget(node string) {
 	defer l.mu.Unlock()
 	delete(l.said, node)
 	delete(l.settled, node)
+	delete(l.behind, node)
 	l.writes.forget(node)
 	l.tells.forget(node)
 }

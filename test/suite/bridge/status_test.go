@@ -97,9 +97,9 @@ func TestStatusFollowsTheReports(t *testing.T) {
 	}
 }
 
-// The whole system may cost six requests a change, the publisher's and the
-// node's own among them.
-func TestAChangeCostsTheBridgeTwoRequests(t *testing.T) {
+// A change that the node reports within a second costs the bridge one request, and another two. This test does not ask the machine to be fast: where a
+// change took longer than that second, it may have cost two.
+func TestAChangeCostsTheBridgeOneRequestOrTwo(t *testing.T) {
 	c := newCluster(t)
 	n := c.node("cheap")
 	c.startBridge(v1.SilentAfter)
@@ -107,19 +107,25 @@ func TestAChangeCostsTheBridgeTwoRequests(t *testing.T) {
 	n.becomes(done)
 
 	const changes = 10
-	before := len(c.requestsSoFar())
+	before, most := len(c.requestsSoFar()), 0
 	for i := range changes {
+		slow, begin := i%5 == 4, time.Now()
 		o := n.change(fmt.Sprint("hash-", i))
-		n.becomes(fmt.Sprintf("InProgress Ready=False Applying 0/2 generation %d", o.Generation))
+		if slow {
+			n.becomes(fmt.Sprintf("InProgress Ready=False Applying 0/2 generation %d", o.Generation))
+		}
 		n.say(n.report(o, v1.StateConfigured, v1.ReasonConfigured))
 		n.becomes(fmt.Sprintf("Configured Ready=True AllInterfacesConfigured 2/2 generation %d", o.Generation))
+		if most++; slow || time.Since(begin) >= time.Second {
+			most++
+		}
 	}
 	requests := slices.DeleteFunc(c.requestsSoFar()[before:], func(r string) bool {
 		// The look at the policies, and what tries them, every two minutes.
 		return strings.HasPrefix(r, "get configmaps multinic-") || strings.Contains(r, " multinic-probe-")
 	})
-	if len(requests) > 2*changes {
-		t.Errorf("%d requests for %d changes, want at most two each", len(requests), changes)
+	if len(requests) > most {
+		t.Errorf("%d requests for %d changes, want at most %d", len(requests), changes, most)
 	}
 	for _, r := range requests {
 		if r != "patch multinicnodeconfigs/status cheap" {
