@@ -163,7 +163,7 @@ func (n *NIC) standing(r apply.Result, link *nic.Link, k Known) {
 	case len(n.Difference) > 0:
 		n.Status, n.Reason, n.Message = v1.StateInProgress, v1.ReasonApplying, n.Difference[0]
 	case link.Name != n.Name:
-		n.Reason, n.Message = string(plan.RenameAtReboot), k.unnamed(*link, n.Name)
+		n.Reason, n.Message = string(plan.RenameAtReboot), k.unnamed(*link, n.Name, r.Action.Note)
 	}
 	if n.Message == configuredMessage && r.Action.Note != "" {
 		n.Message = "Interface configured; " + r.Action.Note
@@ -174,14 +174,20 @@ func (n *NIC) standing(r apply.Result, link *nic.Link, k Known) {
 	}
 }
 
-// unnamed says of a link that is configured, and not called want, when it will be.
-func (k Known) unnamed(l nic.Link, want string) string {
+// unnamed says of a link that is configured, and not called want, when it will be. note is what else
+// differs from what was asked for. It comes first, since the end of a long message is cut off.
+func (k Known) unnamed(l nic.Link, want, note string) string {
+	why := ""
 	if k.Namer != nil {
-		if why := k.Namer(l, want); why != "" {
-			return v1.Printable(fmt.Sprintf("configured as %s; %s", l.Name, why), v1.MaxMessage)
-		}
+		why = k.Namer(l, want)
 	}
-	return fmt.Sprintf("configured as %s; the kernel does not rename a link that is up, it is %s from the next boot on", l.Name, want)
+	if why == "" {
+		why = fmt.Sprintf("the kernel does not rename a link that is up, it is %s from the next boot on", want)
+	}
+	if note != "" {
+		why = note + "; " + why
+	}
+	return v1.Printable(fmt.Sprintf("configured as %s; %s", l.Name, why), v1.MaxMessage)
 }
 
 // address is the one of those that a link has which stands for all: the first that was asked for,
