@@ -12,7 +12,7 @@ const MemoryFile = "netplan-accepted.json"
 // Memory remembers the shapes of our files that the real netplan has accepted. With Files it
 // outlives the process: a daemon that starts again, or `multinicd apply`, does not ask netplan for
 // what it has accepted before. It is only a saving. Without the file, or with one that cannot be
-// read or written, netplan is asked again.
+// read or written, or that others may write, netplan is asked again.
 type Memory struct {
 	Files interface {
 		Read(name string) ([]byte, fs.FileMode, error)
@@ -37,8 +37,8 @@ func (m *Memory) load() {
 		return
 	}
 	m.loaded = true
-	data, _, err := m.Files.Read(path.Join(m.Dir, MemoryFile))
-	if err != nil {
+	data, mode, err := m.Files.Read(path.Join(m.Dir, MemoryFile))
+	if err != nil || mode&0o022 != 0 { // others may have written it
 		return
 	}
 	var kept remembered

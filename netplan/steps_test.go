@@ -343,7 +343,12 @@ func TestTheNextProcessRemembersWhatNetplanAccepted(t *testing.T) {
 		"another folder": {func(t *testing.T, m *hosttest.Machine) {
 			m.Put(t, "/etc/netplan/50.yaml", []byte("network: {}\n"), 0o600)
 		}, a, true},
-		"no file": {func(_ *testing.T, m *hosttest.Machine) { delete(m.Disk, path.Join(state, netplan.MemoryFile)) }, a, true},
+		"no file":                      {func(_ *testing.T, m *hosttest.Machine) { delete(m.Disk, path.Join(state, netplan.MemoryFile)) }, a, true},
+		"a file that others may write": {func(_ *testing.T, m *hosttest.Machine) { m.Modes[path.Join(state, netplan.MemoryFile)] = 0o620 }, a, true},
+		"a file that others may read":  {func(_ *testing.T, m *hosttest.Machine) { m.Modes[path.Join(state, netplan.MemoryFile)] = 0o644 }, a, false},
+		"another netplan": {func(t *testing.T, m *hosttest.Machine) {
+			m.Put(t, "/usr/lib/x86_64-linux-gnu/libnetplan.so.0.0", []byte("newer"), 0o644)
+		}, a, true},
 		"a torn file": {func(_ *testing.T, m *hosttest.Machine) {
 			m.Disk[path.Join(state, netplan.MemoryFile)] = []byte(`{"beside": "`)
 		}, a, true},
