@@ -31,10 +31,10 @@ changes() {
 	awk -v version="$VERSION" '
 		/^## / { inside = ($2 == version); next }
 		!inside { next }
-		/^- / { if (item) print item; item = substr($0, 3); next }
+		/^- / { if (item) print "\n" item; item = substr($0, 3); next }
 		/^  / && item { sub(/^ +/, ""); item = item " " $0 }
-		END { print item ? item : "Version " version "." }
-	' CHANGELOG.md | while IFS= read -r item; do
-		fold -s -w 74 <<<"$item" | sed "1s/^/$1/; 2,\$s/^/$2/; s/ *\$//"
-	done
+		END { print "\n" (item ? item : "Version " version ".") }
+	' CHANGELOG.md | fold -s -w 74 | awk -v first="$1" -v rest="$2" '
+		$0 == "" { before = first; next } # an item follows
+		{ sub(/ *$/, ""); print before $0; before = rest }'
 }
