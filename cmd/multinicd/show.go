@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"time"
 
@@ -29,7 +31,7 @@ func statusCommand(c *cli.Context) error {
 	}
 	r, err := ask(cfg.Status.Socket, daemon.AskStatus, 5*time.Second)
 	if err != nil {
-		return exitError{exitFailed, fmt.Errorf("%w; is it running? See: systemctl status multinicd", err)}
+		return exitError{exitFailed, unanswered(err)}
 	}
 	if metrics {
 		_, err := io.WriteString(c.App.Writer, terminal.Plain(r.Status).Metrics())
@@ -52,10 +54,18 @@ func watchStatus(c *cli.Context, socket string) error {
 		page := s.Page(verbose)
 		r, err := ask(socket, daemon.AskStatus, watchEvery)
 		if err != nil {
-			return page.Item(0, layout.Bad(terminal.Line(err.Error(), terminal.MaxLine)+"; is it running? See: systemctl status multinicd"))
+			return page.Item(0, layout.Bad(terminal.Line(unanswered(err).Error(), terminal.MaxLine)))
 		}
 		return terminal.Plain(r.Status).Table(page)
 	}}.Run(c.Context, c.App.Writer)
+}
+
+// unanswered says what to do about an error of ask.
+func unanswered(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w; only root may ask it: try again with sudo", err)
+	}
+	return fmt.Errorf("%w; is it running? See: systemctl status multinicd", err)
 }
 
 // ask sends a request to the running daemon.

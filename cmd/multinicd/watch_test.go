@@ -6,11 +6,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,4 +86,19 @@ func (l *lines) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// Somebody who is not root has asked: that the daemon runs is no question then.
+func TestWhoMayNotAskIsToldToBeRoot(t *testing.T) {
+	dial := func(errno syscall.Errno) error {
+		return fmt.Errorf("asking the daemon: %w", &net.OpError{Op: "dial", Net: "unix", Err: os.NewSyscallError("connect", errno)})
+	}
+	for errno, want := range map[syscall.Errno]string{
+		syscall.EACCES: "permission denied; only root may ask it: try again with sudo",
+		syscall.ENOENT: "no such file or directory; is it running? See: systemctl status multinicd",
+	} {
+		if got := unanswered(dial(errno)).Error(); !strings.HasSuffix(got, want) {
+			t.Errorf("got %q, want %q at its end", got, want)
+		}
+	}
 }
