@@ -67,6 +67,9 @@ func (o Watch) Run(ctx context.Context, w io.Writer) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+			if ctx.Err() != nil { // both were ready
+				return nil
+			}
 		}
 		select {
 		case <-o.Wake: // never, where it is nil

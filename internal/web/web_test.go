@@ -385,9 +385,11 @@ func TestNobodyIsAskedWhileNoPageIsOpen(t *testing.T) {
 		t.Errorf("asked %d times without a page", n)
 	}
 	running := func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.stop != nil }
-	for range 2 {
+	for opened := range 2 {
 		h.enter()
 		until(t, "the fleet is read", func() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.settled() && len(h.rows) == 3 })
+		// The watch comes behind the list.
+		until(t, "the fleet is watched", func() bool { return api.Calls("watch multinicnodeconfigs") > opened })
 		h.leave()
 		until(t, "the watches end", func() bool { return !running() })
 	}
