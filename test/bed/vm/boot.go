@@ -135,7 +135,7 @@ func (v *VM) arguments() []string {
 		"-no-user-config", "-nodefaults", "-display", "none", "-no-reboot", "-S",
 		"-smbios", "type=1,manufacturer=OpenStack Foundation,product=OpenStack Nova,version=27.0.0,uuid=" + v.UUID + ",family=Virtual Machine",
 		"-kernel", v.image.Kernel, "-initrd", v.image.Initrd,
-		"-append", strings.Join(slices.Concat(commandLine, unused), " "),
+		"-append", strings.Join(slices.Concat(commandLine, unused, v.asked.KernelWords), " "),
 		// The host's own cache outlives a power cut, so that what the guest has synced is on the disk then, and the rest is lost.
 		"-drive", "if=none,id=disk,file=" + v.path("disk.qcow2") + ",format=qcow2,cache=unsafe",
 		"-device", fmt.Sprintf("virtio-blk-pci,drive=disk,addr=%#x", diskSlot),
@@ -147,10 +147,14 @@ func (v *VM) arguments() []string {
 		"-chardev", "socket,id=agent,path=" + v.path("agent.sock") + ",server=on,wait=off", "-device", "virtserialport,chardev=agent,name=org.qemu.guest_agent.0",
 		"-qmp", "unix:" + v.path("qmp.sock") + ",server=on,wait=off",
 	}
+	for bus := 1; bus <= v.asked.Bridges; bus++ {
+		args = append(args, "-device", fmt.Sprintf("pci-bridge,id=%s,chassis_nr=%d,addr=%#x", busName(bus), bus, bridgeSlot+bus-1))
+	}
 	for _, n := range v.nics {
 		args = append(args,
 			"-netdev", "tap,id="+n.netdev()+",ifname="+n.port+",script=no,downscript=no",
-			"-device", fmt.Sprintf("virtio-net-pci,id=%s,netdev=%s,mac=%s,addr=%#x,romfile=", n.device(), n.netdev(), n.mac, n.slot))
+			"-device", fmt.Sprintf("virtio-net-pci,id=%s,netdev=%s,mac=%s,bus=%s,addr=%#x,vectors=%d,romfile=", n.device(), n.netdev(), n.mac, busName(n.place.bus), n.place.slot,
+				n.place.vectors()))
 	}
 	return args
 }

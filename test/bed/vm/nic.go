@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -16,16 +15,24 @@ import (
 const unplugTimeout = 2 * time.Minute
 
 // netdev and device are qemu's names of the two ends of a NIC.
-func (n *nic) netdev() string { return "cable" + strconv.Itoa(n.slot) }
-func (n *nic) device() string { return "nic" + strconv.Itoa(n.slot) }
+func (n *nic) netdev() string { return "cable" + n.place.String() }
+func (n *nic) device() string { return "nic" + n.place.String() }
 
 // Plug gives the VM another NIC, at once if it is on, as a cloud attaches a port: cloud-init is not told.
-func (v *VM) Plug(ctx context.Context, n testhost.NIC) error {
+func (v *VM) Plug(ctx context.Context, n testhost.NIC) error { return v.attach(ctx, n, false) }
+
+// PlugAndTell is Plug where cloud-init is told too: OpenStack's config drive, which is written anew before, lists the NIC with DHCP.
+func (v *VM) PlugAndTell(ctx context.Context, n testhost.NIC) error { return v.attach(ctx, n, true) }
+
+func (v *VM) attach(ctx context.Context, n testhost.NIC, tell bool) error {
 	added, err := v.addNIC(n)
 	if err != nil {
 		return err
 	}
-	if b := v.current(); b != nil {
+	if tell {
+		err = v.writeSeed(ctx)
+	}
+	if b := v.current(); b != nil && err == nil {
 		err = v.plug(ctx, b, added)
 	}
 	if err != nil {
@@ -46,7 +53,8 @@ func (v *VM) plug(ctx context.Context, b *boot, n *nic) error {
 		return err
 	}
 	return b.monitor.ask(ctx, "device_add", map[string]any{
-		"driver": "virtio-net-pci", "id": n.device(), "netdev": n.netdev(), "mac": n.mac, "addr": fmt.Sprintf("%#x", n.slot), "romfile": "",
+		"driver": "virtio-net-pci", "id": n.device(), "netdev": n.netdev(), "mac": n.mac, "bus": busName(n.place.bus), "addr": fmt.Sprintf("%#x", n.place.slot),
+		"vectors": n.place.vectors(), "romfile": "",
 	})
 }
 

@@ -10,10 +10,10 @@ import (
 )
 
 // writeSeed makes the disk by which cloud-init learns who the machine is: OpenStack's config drive, or that of a machine without a cloud (NoCloud).
-func (v *VM) writeSeed(ctx context.Context, o Options) error {
-	files, label := v.configDrive(o), "config-2"
-	if o.NoCloud {
-		files, label = v.noCloud(o), "cidata"
+func (v *VM) writeSeed(ctx context.Context) error {
+	files, label := v.configDrive(v.asked), "config-2"
+	if v.asked.NoCloud {
+		files, label = v.noCloud(v.asked), "cidata"
 	}
 	dir := v.path("seed")
 	for name, text := range files {

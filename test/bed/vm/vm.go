@@ -20,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -55,6 +56,10 @@ type Options struct {
 	UserData string
 	// NoCloud gives cloud-init the data in the form for machines without a cloud, which says nothing of NICs. Else they come on OpenStack's config drive.
 	NoCloud bool
+	// KernelWords stand on the kernel's command line, behind those that each VM has.
+	KernelWords []string
+	// Bridges are further PCI buses. Each has room for 31 NICs; the first bus has room for 13, the primary one among them.
+	Bridges int
 }
 
 // VM is a virtual machine, on or off. Its methods are for one goroutine at a time, except Run, Shell, ReadFile and WriteFile, which may run at once.
@@ -75,6 +80,7 @@ type VM struct {
 	image ImageFiles
 	dir   string // its folder: disks, sockets and console
 	group string // its sub-cgroup
+	asked Options
 
 	mu   sync.Mutex
 	nics []*nic
@@ -93,11 +99,11 @@ type boot struct {
 type nic struct {
 	mac     string
 	segment string
-	slot    int    // of the PCI bus
+	place   place
 	port    string // its switch port, a TAP; empty when it is not plugged in
 }
 
-// Slots of the PCI bus. The kernel calls a NIC in slot 4 ens4.
+// Slots of the first PCI bus. The kernel calls a NIC in slot 4 ens4. On the bus of a bridge, all but slot 0 are for NICs.
 const (
 	firstSlot  = 3
 	lastSlot   = 15
@@ -105,7 +111,44 @@ const (
 	seedSlot   = 17
 	randomSlot = 18
 	serialSlot = 19
+	bridgeSlot = 20 // of the first bridge
+	busSlots   = 32
 )
+
+// place is where a NIC is plugged in: a slot of the first bus, 0, or of that of a bridge.
+type place struct{ bus, slot int }
+
+// vectors is how many interrupts a NIC there can have. One has three of its own if it may; a processor has some 190 for all devices, which is too few for 64 NICs.
+func (p place) vectors() int {
+	if p.bus == 0 {
+		return 3
+	}
+	return 2
+}
+
+// String is a part of qemu's names of what is there.
+func (p place) String() string { return fmt.Sprintf("%d-%d", p.bus, p.slot) }
+
+// busName is qemu's name of a bus.
+func busName(bus int) string {
+	if bus == 0 {
+		return "pci.0"
+	}
+	return fmt.Sprintf("bridge%d", bus)
+}
+
+// places are those for the NICs of a VM, in the order in which they are taken.
+func (v *VM) places() (all []place) {
+	for slot := firstSlot; slot <= lastSlot; slot++ {
+		all = append(all, place{0, slot})
+	}
+	for bus := 1; bus <= v.asked.Bridges; bus++ {
+		for slot := 1; slot < busSlots; slot++ {
+			all = append(all, place{bus, slot})
+		}
+	}
+	return all
+}
 
 // New makes a VM that is off. The first one of its kind makes the image too, if the cache has none.
 func New(ctx context.Context, w *testhost.World, box *sandbox.Sandbox, o Options) (*VM, error) {
@@ -119,7 +162,7 @@ func New(ctx context.Context, w *testhost.World, box *sandbox.Sandbox, o Options
 	number, address := w.Place()
 	v := &VM{
 		Name: cmp.Or(o.Name, "vm"+strconv.Itoa(number)), Kind: o.Kind, Primary: "ens" + strconv.Itoa(firstSlot), Address: address,
-		world: w, box: box, image: image, group: "vm-" + strconv.Itoa(number), dir: filepath.Join(box.Dir, "vm-"+strconv.Itoa(number)),
+		world: w, box: box, image: image, asked: o, group: "vm-" + strconv.Itoa(number), dir: filepath.Join(box.Dir, "vm-"+strconv.Itoa(number)),
 	}
 	v.UUID = uuid(box.ID + "/" + v.Name)
 	for _, n := range append([]testhost.NIC{{MAC: cmp.Or(o.PrimaryMAC, fmt.Sprintf("fa:16:3e:00:00:%02x", number)), Segment: "mgmt"}}, o.NICs...) {
@@ -134,7 +177,7 @@ func New(ctx context.Context, w *testhost.World, box *sandbox.Sandbox, o Options
 	if err := os.Mkdir(v.dir, 0o755); err != nil {
 		return nil, fmt.Errorf("making the disk of %s: %w", v.Name, err)
 	}
-	if err := v.writeSeed(ctx, o); err != nil {
+	if err := v.writeSeed(ctx); err != nil {
 		return nil, err
 	}
 	if err := tool(ctx, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", image.Disk, v.path("disk.qcow2")); err != nil {
@@ -149,7 +192,7 @@ func (v *VM) logf(format string, args ...any) { artifact.Logf(v.world.Logf)(form
 // path is that of a file of the VM on this machine.
 func (v *VM) path(name string) string { return filepath.Join(v.dir, name) }
 
-// addNIC gives the VM a NIC that is not yet plugged in, in the first free slot.
+// addNIC gives the VM a NIC that is not yet plugged in, in the first free place.
 func (v *VM) addNIC(n testhost.NIC) (*nic, error) {
 	mac, err := net.ParseMAC(n.MAC)
 	if err != nil {
@@ -158,13 +201,9 @@ func (v *VM) addNIC(n testhost.NIC) (*nic, error) {
 	if n.Name != "" {
 		return nil, fmt.Errorf("making a NIC: the name %q is not for a VM to choose: its kernel does", n.Name)
 	}
-	taken := map[int]bool{}
-	for _, other := range v.nics {
-		taken[other.slot] = true
-	}
-	for slot := firstSlot; slot <= lastSlot; slot++ {
-		if !taken[slot] {
-			added := &nic{mac: mac.String(), segment: cmp.Or(n.Segment, "data1"), slot: slot}
+	for _, p := range v.places() {
+		if !slices.ContainsFunc(v.nics, func(other *nic) bool { return other.place == p }) {
+			added := &nic{mac: mac.String(), segment: cmp.Or(n.Segment, "data1"), place: p}
 			v.nics = append(v.nics, added)
 			return added, nil
 		}

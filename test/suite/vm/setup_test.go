@@ -31,7 +31,10 @@ import (
 	"multinicd/test/bed/vm"
 )
 
-func TestMain(m *testing.M) { os.Exit(bed.Main(m, installed.Close, removePackages)) }
+func TestMain(m *testing.M) {
+	bed.InEachPart("TestAMachineWithItsPortsAtTheFirstBoot", "TestAMachineThatGetsItsPortsLater")
+	os.Exit(bed.Main(m, installed.Close, removePackages))
+}
 
 // packages are built once.
 var packages struct {
@@ -136,6 +139,7 @@ type cloudConfig struct {
 	Packages      []string    `json:"packages,omitempty"`
 	WriteFiles    []cloudFile `json:"write_files"`
 	Run           [][]string  `json:"runcmd,omitempty"`
+	Updates       any         `json:"updates,omitempty"`
 }
 
 type cloudFile struct {

@@ -60,10 +60,8 @@ func TestAMachineWithItsPortsAtTheFirstBoot(t *testing.T) {
 		m.oneDefault(when)
 	}
 	as("after a power cut")
-	for _, when := range prerequisite.Long("after another boot") {
-		m.boots(func() error { return m.Reboot(ctx) })
-		as(when)
-	}
+	m.boots(func() error { return m.Reboot(ctx) })
+	as("after a third boot")
 }
 
 // The machine as the RHEL family has it, with NetworkManager, and a kernel that renames a link that is up: its ports come once it has booted, and cloud-init is not told.
