@@ -10,6 +10,7 @@
 package controlplane
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -47,7 +48,13 @@ type Options struct {
 	// OwnCredentials gives each controller its ServiceAccount, as in production, instead of admin's rights.
 	// Costs 5 s.
 	OwnCredentials bool
+	// GOGC of its programs; "" is one with which they start fast. Where memory or processor time is measured it is
+	// InProduction.
+	GOGC string
 }
+
+// InProduction is the GOGC that programs have in production, since nobody sets it: Go's own.
+const InProduction = "100"
 
 // Cluster is a running control plane.
 type Cluster struct {
@@ -104,7 +111,7 @@ func Start(ctx context.Context, box *sandbox.Sandbox, o Options) (*Cluster, erro
 		return nil, err
 	}
 	program := func(name string, args []string) (*Program, error) {
-		p := &Program{Name: name, path: filepath.Join(bin, name), args: args, box: box, LogFile: filepath.Join(dir, name+".log")}
+		p := &Program{Name: name, path: filepath.Join(bin, name), args: args, gogc: cmp.Or(o.GOGC, gogc), box: box, LogFile: filepath.Join(dir, name+".log")}
 		return p, p.start()
 	}
 	if c.Etcd, err = program("etcd", c.etcdArgs(ports[2])); err != nil {

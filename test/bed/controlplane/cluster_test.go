@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,8 +40,20 @@ func start(t *testing.T, o Options) *Cluster {
 }
 
 func TestAControlPlaneWorks(t *testing.T) {
-	c := start(t, Options{APIServerFlags: []string{"--v=1"}})
+	c := start(t, Options{APIServerFlags: []string{"--v=1"}, GOGC: InProduction})
 	ctx := t.Context()
+
+	t.Run("its programs collect garbage as they are told", func(t *testing.T) {
+		for _, p := range []*Program{c.Etcd, c.APIServer} {
+			all, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", p.PID()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(strings.Split(string(all), "\x00"), "GOGC="+InProduction) {
+				t.Errorf("%s has the environment %q, want GOGC=%s in it", p.Name, all, InProduction)
+			}
+		}
+	})
 
 	t.Run("etcd says what it has", func(t *testing.T) {
 		const more = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: stored, namespace: default}\ndata: {x: %q}\n"

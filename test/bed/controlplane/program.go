@@ -22,6 +22,7 @@ type Program struct {
 
 	path string
 	args []string
+	gogc string
 	box  *sandbox.Sandbox
 
 	mu     sync.Mutex
@@ -42,7 +43,7 @@ func (p *Program) start() error {
 	cmd := exec.Command(p.path, p.args...)
 	cmd.Dir = filepath.Dir(p.LogFile)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "GOGC="+gogc)
+	cmd.Env = append(os.Environ(), "GOGC="+p.gogc)
 	if err := p.box.Start("controlplane", cmd); err != nil {
 		return err
 	}

@@ -202,7 +202,7 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	if f.binary, err = artifact.BuildCommand(ctx, f.logf, "./cmd/bridge"); err != nil {
 		return err
 	}
-	if f.cluster, err = controlplane.Start(ctx, f.box, controlplane.Options{Logf: f.logf}); err != nil {
+	if f.cluster, err = controlplane.Start(ctx, f.box, controlplane.Options{Logf: f.logf, GOGC: controlplane.InProduction}); err != nil {
 		return err
 	}
 	if err := product.Install(ctx, f.cluster); err != nil {

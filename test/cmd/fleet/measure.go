@@ -213,9 +213,38 @@ func (f *fleet) change(ctx context.Context) (phase, error) {
 	return p, err
 }
 
+// alike waits until no node has rights of its own in the namespace of all nodes. It has until the shared ones have settled.
+func (f *fleet) alike(ctx context.Context) error {
+	admin, err := f.admin()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience(5*time.Minute, len(f.nodes)), errors.New("nodes keep rights of their own"))
+	defer cancel()
+	for {
+		var bindings rbacv1.RoleBindingList
+		if err := admin.List(ctx, &bindings, client.InNamespace(v1.NodesNamespace)); err != nil {
+			return err
+		}
+		own := false
+		for _, b := range bindings.Items {
+			own = own || strings.HasPrefix(b.Name, v1.ServiceAccountName("fleet-"))
+		}
+		if !own {
+			return nil
+		}
+		if err := measure.Rest(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+	}
+}
+
 // cost is what a request costs the API server: of the node's own object, of its Lease, of another's object, and an administrator's.
 func (f *fleet) cost(ctx context.Context) (costs, error) {
 	var c costs
+	if err := f.alike(ctx); err != nil {
+		return c, err
+	}
 	object := "/apis/multinic.io/v1/namespaces/" + v1.SystemNamespace + "/multinicnodeconfigs/"
 	leases := "/apis/coordination.k8s.io/v1/namespaces/" + v1.NodesNamespace + "/leases/"
 	for _, q := range []struct {
