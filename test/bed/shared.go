@@ -46,6 +46,14 @@ func Main(m *testing.M, first ...func() error) int {
 			return 1
 		}
 	}
+	others, err := skipped(os.Getenv(PartVariable), ".")
+	if err == nil && others != "" {
+		err = flag.Set("test.skip", others)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	debug.SetGCPercent(gcPercent)
 	code := m.Run()
 	for _, end := range first {

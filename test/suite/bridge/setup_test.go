@@ -35,6 +35,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	bed.InEachPart("TestStatusFollowsTheReports", "TestTwoNodesDoNotTouch")
 	bridge.LogLibraries(slog.New(slog.DiscardHandler))
 	os.Exit(bed.Main(m))
 }

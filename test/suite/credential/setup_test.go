@@ -45,6 +45,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	bed.InEachPart("TestTheMatrixIsTrue", "TestAMaliciousNodeHarmsNobodyElse")
 	bridge.LogLibraries(slog.New(slog.DiscardHandler))
 	os.Exit(bed.Main(m, awaitRefusals))
 }

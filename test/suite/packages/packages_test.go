@@ -26,6 +26,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	bed.InEachPart("TestTheDebOnDebian", "TestTheRPM")
 	code := bed.Main(m, installed.Close)
 	if built.dir != "" {
 		if err := os.RemoveAll(built.dir); err != nil {
