@@ -92,8 +92,7 @@ func (h *Host) install(o Options) error {
 		links["/etc/systemd/system/dbus-org.freedesktop.network1.service"] = "/lib/systemd/system/systemd-networkd.service"
 		links["/etc/systemd/system/sockets.target.wants/systemd-networkd.socket"] = "/lib/systemd/system/systemd-networkd.socket"
 	case NetworkManager, Ifcfg, NetplanNetworkManager:
-		// The rule makes veth unmanaged.
-		links["/etc/udev/rules.d/85-nm-unmanaged.rules"] = "/dev/null"
+		files = append(files, file{"/etc/udev/rules.d/85-nm-unmanaged.rules", podsUnmanaged, 0o644})
 	default:
 		return fmt.Errorf("unknown flavour %d", h.Flavour)
 	}
@@ -138,6 +137,10 @@ func (h *Host) preparedFiles() []file {
 		return []file{noAutoDefault, {"/etc/netplan/01-primary.yaml", h.primaryYAML("NetworkManager"), 0o600}}
 	}
 }
+
+// podsUnmanaged takes the place of NetworkManager's rule that lets go of each veth, as the host's NICs are: it lets go of Pods' links alone.
+const podsUnmanaged = `SUBSYSTEM=="net", KERNEL=="cali*", ENV{NM_UNMANAGED}="1"
+`
 
 // noAutoDefault keeps NetworkManager from making up a profile for each NIC that nobody else has one
 // for.
