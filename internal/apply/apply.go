@@ -10,7 +10,7 @@
 //
 // Start reading at Applier.Do, then step.go, undo.go and recover.go. machine.go says what is needed
 // of the host. journal.go holds what survives a crash. halfway.go has the changes that could not be
-// undone; such a change blocks its own NIC and no other.
+// undone; such a change blocks its own NIC and no other. turns.go lets many changes wait together.
 package apply
 
 import (
@@ -26,7 +26,7 @@ import (
 	"multinicd/plan"
 )
 
-// Applier runs the changes of one host, one at a time.
+// Applier runs the changes of one host, one at a time, except where InTurns says otherwise.
 type Applier struct {
 	Backend Backend
 	Links   Links
@@ -58,6 +58,8 @@ type Applier struct {
 	record   plan.Record
 	attempts map[string]int
 	halfway  map[nic.MAC]Half
+	underway int    // changes that have a journal and are neither in force nor undone
+	wait     func() // until it is this change's turn again; nil: there are no others, see InTurns
 	// taking: Recover is at work on the journals. The marker stays until it is done, because it
 	// vouches for the journals that are still to come.
 	taking bool
@@ -168,6 +170,8 @@ func (t *transaction) run(ctx context.Context, res Result) Result {
 		t.after = t.Probe.Before(ctx, t.entry.Index)
 	}
 	t.at("journal")
+	t.underway++
+	defer func() { t.underway-- }()
 	if err := t.begin(); err != nil {
 		return res.fail(Failed, plan.ApplyFailed, err)
 	}

@@ -102,6 +102,7 @@ type scenario struct {
 	format        networkmanager.ProfileFormat // of NetworkManager; nil: netplan
 	loses         bool                         // hosttest.Manager.Loses
 	activation    string                       // netplan.Backend.Activation
+	together      bool                         // neighbours are asked, about both NICs at once
 }
 
 func scenarios() map[string]scenario {
@@ -113,17 +114,17 @@ func scenarios() map[string]scenario {
 	gateway := with(config(1, "192.0.2.10/24", "2001:db8::1/64"), func(c *nic.Config) { c.Gateway = netip.MustParseAddr("192.0.2.1") })
 	one, two := config(1, "192.0.2.10/24", "2001:db8::1/64"), config(2, "192.0.2.20/24", "2001:db8::2/64")
 	out := map[string]scenario{
-		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true, nil, false, ""},
-		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false, nil, false, ""},
-		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true, nil, false, ""},
-		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true, nil, false, ""},
-		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true, nil, false, ""},
-		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false, nil, false, ""},
-		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false, nil, false, ""},
-		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true, nil, false, ""},
-		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, nil, false, ""},
-		swap:                                               {[]nic.Config{one, config(2, "198.51.100.20/24")}, []nic.Config{swapped(one, 2), swapped(config(2, "198.51.100.20/24"), 1)}, true, nil, false, ""},
-		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, nil, false, ""},
+		"a NIC gets a gateway":                             {[]nic.Config{one}, []nic.Config{gateway}, true, nil, false, "", false},
+		"a NIC joins the subnet of one with a greater id":  {[]nic.Config{two}, []nic.Config{one, two}, false, nil, false, "", false},
+		"a NIC joins the subnet of one with a smaller id":  {[]nic.Config{one}, []nic.Config{one, two}, true, nil, false, "", false},
+		"a NIC leaves the subnet of another":               {[]nic.Config{one, two}, []nic.Config{two}, true, nil, false, "", false},
+		"two NICs part":                                    {[]nic.Config{one, two}, []nic.Config{one, config(2, "198.51.100.20/24")}, true, nil, false, "", false},
+		"a NIC is added":                                   {nil, []nic.Config{config(1, "192.0.2.10/24")}, false, nil, false, "", false},
+		"an address and routes change":                     {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{route}, false, nil, false, "", false},
+		"an address changes where networkd knows the link": {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{config(1, "192.0.2.11/24")}, true, nil, false, "", false},
+		"a NIC gets another id":                            {[]nic.Config{config(1, "192.0.2.10/24")}, []nic.Config{renamed}, true, nil, false, "", false},
+		swap:                                               {[]nic.Config{one, config(2, "198.51.100.20/24")}, []nic.Config{swapped(one, 2), swapped(config(2, "198.51.100.20/24"), 1)}, true, nil, false, "", false},
+		"a NIC is removed":                                 {[]nic.Config{route}, nil, true, nil, false, "", false},
 	}
 	for _, name := range []string{"a NIC is added", "a NIC gets a gateway", "a NIC joins the subnet of one with a smaller id", "a NIC gets another id", "a NIC is removed"} {
 		s := out[name]
@@ -136,6 +137,9 @@ func scenarios() map[string]scenario {
 			s.activation = activation
 			out[name+", activated by "+activation] = s
 		}
+	}
+	for name, format := range map[string]networkmanager.ProfileFormat{"": nil, ", by keyfile": networkmanager.Keyfile{}} {
+		out["two NICs are added together"+name] = scenario{after: []nic.Config{one, config(2, "198.51.100.20/24")}, format: format, together: true}
 	}
 	changed := out["an address and routes change"]
 	changed.format = ifcfg.Format{}
@@ -196,20 +200,35 @@ func run(t *testing.T, m *hosttest.Machine, s scenario) (results []apply.Result,
 		}
 	}()
 	a := newApplier(m, "boot-1", nil)
+	if s.together {
+		asks(a.Backend)
+	}
 	if _, err := a.Recover(t.Context()); err != nil {
 		return nil, false // a fault while starting: the service fails to start and is started again
 	}
 	for again := true; again; { // as the daemon's loop does: what comes behind a name for the time being is planned anew
 		again = false
 		now, _ := m.Look(t.Context())
-		for _, action := range plan.Make(s.after, nil, now, a.Record()).Actions {
-			results = append(results, a.Do(t.Context(), action))
-			if again = action.Change.Way != nil && results[len(results)-1].Outcome == apply.Done; again {
-				break
-			}
-		}
+		actions := plan.Make(s.after, nil, now, a.Record()).Actions
+		got := make([]apply.Result, len(actions))
+		begun := a.InTurns(t.Context(), actions, func(plan.Action) bool { return !s.together }, func(i int) bool {
+			got[i] = a.Do(t.Context(), actions[i])
+			again = actions[i].Change.Way != nil && got[i].Outcome == apply.Done
+			return !again
+		})
+		results = append(results, got[:begun]...)
 	}
 	return results, false
+}
+
+// asks has a backend ask neighbours.
+func asks(b apply.Backend) {
+	switch b := b.(type) {
+	case *netplan.Backend:
+		b.DAD = true
+	case *networkmanager.Backend:
+		b.DAD = true
+	}
 }
 
 // TestFailOrCrashAtEveryStep is the signature test: a change fails at step 1, 2, ... n, and crashes at each step followed by Recover; after each the

@@ -48,7 +48,7 @@ func (a *Applier) Resume(ctx context.Context, mac nic.MAC) error {
 	if !ok {
 		return nil
 	}
-	r, there := a.endJournal(ctx, mac, h.file, false)
+	r, there := a.endJournal(ctx, mac, h.file, none)
 	if !there {
 		delete(a.halfway, mac)
 	}

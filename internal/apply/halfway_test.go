@@ -79,7 +79,7 @@ func TestRecoverWhereTheOldNameIsTaken(t *testing.T) {
 					if err != nil {
 						t.Fatalf("crash at %d: the daemon does not start: %v", n, err)
 					}
-					if half := a.Halfway(); len(half) == 1 && (len(found) != 1 || !errors.Is(found[0].Err, nic.ErrNameTaken) || !strings.Contains(half[0].Err.Error(), mac(3).String()) || !slices.Contains(half[0].Names, old)) {
+					if half := a.Halfway(); len(half) == 1 && (len(found) == 0 || len(found) > 1 && !s.together || !errors.Is(found[0].Err, nic.ErrNameTaken) || !strings.Contains(half[0].Err.Error(), mac(3).String()) || !slices.Contains(half[0].Names, old)) {
 						t.Fatalf("crash at %d: found %+v, half way are %+v", n, found, half)
 					}
 				}
@@ -248,6 +248,9 @@ func asOlder(journal []byte) []byte {
 func TestAnOlderVersionsJournalIsTakenUp(t *testing.T) {
 	t.Parallel()
 	for name, s := range scenarios() {
+		if s.together { // older versions made one change at a time
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			allowed := outcomes(t, s, whole)

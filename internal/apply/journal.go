@@ -118,10 +118,11 @@ func (a *Applier) drop(mac nic.MAC, journal string) error {
 }
 
 // mark keeps the one file up to date that an older version reads. While a change is under way, it
-// is a copy of the change's journal, which that version would undo. If a change is half way, it is
-// a note. If all is well, there is no file. A failure to write it matters to nobody else.
+// is a copy of the change's journal, which that version would undo. Of several changes it is the one
+// whose turn it is, or was last. If a change is half way, it is a note. If all is well, there is no
+// file. A failure to write it matters to nobody else.
 func (a *Applier) mark() {
-	if a.taking {
+	if a.taking || a.underway > 1 {
 		return
 	}
 	for _, h := range a.halfway {
@@ -192,9 +193,24 @@ func (a *Applier) save(r plan.Record) error {
 	return nil
 }
 
-// count notes, once, that a change ended the daemon. If the note cannot be written, the crash does
-// not count: a full disk must not keep the host half way.
-func (a *Applier) count(e *entry, file string) {
+// culprit is the name of the journal of the change that was at work when the daemon ended, of
+// several that were under way; "" where the marker does not say.
+func (a *Applier) culprit() string {
+	data, _, err := a.Files.Read(a.marker())
+	if err != nil {
+		return ""
+	}
+	e, err := decodeJournal(data)
+	if err != nil {
+		return ""
+	}
+	return e.File
+}
+
+// count notes, once, that a change ended the daemon, or was under way when another one did. Only
+// the first counts. If the note cannot be written, the crash does not count: a full disk must not
+// keep the host half way.
+func (a *Applier) count(e *entry, file string, by crash) {
 	if e.Counted {
 		return
 	}
@@ -203,7 +219,7 @@ func (a *Applier) count(e *entry, file string) {
 	if err == nil {
 		err = a.Files.Write(file, line, 0o600)
 	}
-	if err == nil {
+	if err == nil && by == itself {
 		a.attempts[e.Digest]++
 		err = a.saveAttempts()
 	}

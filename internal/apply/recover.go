@@ -52,6 +52,10 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the journals: %w", err)
 	}
+	culprit := path.Join(a.Dir, a.culprit())
+	if !slices.Contains(files, culprit) {
+		culprit = "" // any of them
+	}
 	a.taking = true
 	out, ran := a.older(ctx)
 	for _, file := range files {
@@ -64,7 +68,11 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 			err := a.setAside(file, ".stale")
 			a.Log.Warn("an older multinicd has run since this change was cut off; its journal was set aside", "mac", mac, "file", file+".stale", "err", err)
 		} else {
-			r, _ = a.endJournal(ctx, mac, file, true)
+			by := itself
+			if culprit != "" && file != culprit {
+				by = another
+			}
+			r, _ = a.endJournal(ctx, mac, file, by)
 		}
 		out = append(out, r)
 		if a.Alive != nil {
@@ -88,7 +96,7 @@ func (a *Applier) older(ctx context.Context) (out []Recovered, ran bool) {
 	case err != nil:
 		out = append(out, a.damaged(nic.Config{}, a.marker(), err))
 	case !mac.IsZero():
-		r, _ := a.endJournal(ctx, mac, a.marker(), true)
+		r, _ := a.endJournal(ctx, mac, a.marker(), itself)
 		out = append(out, r)
 	}
 	return out, ran
@@ -119,9 +127,18 @@ func (a *Applier) olderRan() (mac nic.MAC, ran bool, err error) {
 	return mac, false, err
 }
 
+// crash says which change has ended the daemon.
+type crash int
+
+const (
+	none    crash = iota // it did not end
+	itself               // that of the journal
+	another              // one that was under way beside it
+)
+
 // endJournal undoes or finishes the change of a journal. If it cannot, it blocks the NIC. there is
-// false if there is no journal. crashed says that the change has ended the daemon.
-func (a *Applier) endJournal(ctx context.Context, mac nic.MAC, file string, crashed bool) (r Recovered, there bool) {
+// false if there is no journal.
+func (a *Applier) endJournal(ctx context.Context, mac nic.MAC, file string, by crash) (r Recovered, there bool) {
 	r.NIC.MAC = mac
 	data, _, err := a.Files.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -153,8 +170,8 @@ func (a *Applier) endJournal(ctx context.Context, mac nic.MAC, file string, cras
 		return r, true
 	}
 	r.Pending = false
-	if crashed {
-		a.count(&e, file)
+	if by != none {
+		a.count(&e, file, by)
 	}
 	if r.Err = a.conclude(ctx, e, file); r.Err != nil {
 		r.Pending = errors.Is(r.Err, errManager)

@@ -43,7 +43,7 @@ func (t *transaction) do(ctx context.Context, s plan.Step) error {
 	case plan.CheckGuard:
 		return t.guard(ctx)
 	case plan.CheckFree:
-		err := t.Links.Free(ctx, t.entry.Index, s.Do.Addresses)
+		err := t.free(ctx, s.Do.Addresses)
 		if errors.Is(err, ErrAddressInUse) {
 			return &stepError{plan.AddressInUse, err}
 		}

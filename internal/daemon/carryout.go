@@ -15,22 +15,25 @@ import (
 
 // carryOut does the actions in order. One that fails or is refused never stops the others.
 func (d *Daemon) carryOut(ctx context.Context, desired asked.Desired, p plan.Plan) (results []apply.Result, changed bool) {
-	for _, a := range p.Actions {
-		if ctx.Err() != nil {
-			break
-		}
-		res, left := d.leave(a)
+	results = make([]apply.Result, len(p.Actions))
+	begun := d.Applier.InTurns(ctx, p.Actions, d.failedBefore, func(i int) bool {
+		res, left := d.leave(p.Actions[i])
 		if !left {
 			var touched bool
-			res, touched = d.do(ctx, desired, a)
+			res, touched = d.do(ctx, desired, p.Actions[i])
 			changed = changed || touched
 		}
-		results = append(results, res)
-		if d.cutShort(results) {
-			break
-		}
-	}
-	return results, changed
+		results[i] = res
+		return !d.cutShort(results[:i+1])
+	})
+	return results[:begun], changed
+}
+
+// failedBefore: a NIC whose change failed is not changed together with others again. What fails of
+// it may be what the node lives by, and then those that are at work fail with it.
+func (d *Daemon) failedBefore(a plan.Action) bool {
+	_, failed := d.own.pace.Failures[a.NIC.MAC]
+	return failed
 }
 
 // leave gives the result of an action that is not to be done now; false: it is to be done.

@@ -91,6 +91,8 @@ type Applier interface {
 // Changer carries actions out, and remembers what is ours.
 type Changer interface {
 	Do(ctx context.Context, a plan.Action) apply.Result
+	// InTurns has changes wait together; see there.
+	InTurns(ctx context.Context, actions []plan.Action, alone func(plan.Action) bool, do func(i int) (more bool)) (begun int)
 	Record() plan.Record
 	Complete() error // of the record, by what our files say
 }
