@@ -129,6 +129,7 @@ func TestARequestFromWhenAPolicyWasMissingIsNeverAnswered(t *testing.T) {
 	c.node(thief)
 	c.node(victim)
 	by, key := c.kubelet(thief), newKey(t)
+	c.account(thief) // from then on the bridge has seen the policies in force, and the kubelet has a right of its own where it takes the shared one back
 	c.eventually("the right to ask is there", func() string { return may(by.Create(t.Context(), request(t, thief), client.DryRunAll)) })
 	restore := func() { c.kubectl("apply", "--server-side", "-f", bed.Path(t, "deploy/admission.yaml")) }
 	defer restore()
