@@ -265,10 +265,11 @@ func (b *Bus) NMRelease(ctx context.Context) error {
 }
 
 // releaseOurs removes all our checkpoints, and says whether somebody else has one that covers a
-// device. There is one change at a time, so any other checkpoint of ours belongs to a change that
-// is over. If the link of such a one was unplugged, the checkpoint has no device any more; when its
-// time is over, it would write the profile back as it was then, in a form of NetworkManager's own
-// (nm_checkpoint_rollback in src/core/nm-checkpoint.c).
+// device. There is one change at work at a time, so any other checkpoint of ours belongs to a change
+// that is over, or to one that waits and holds its link anew when it goes on. If the link of such a
+// one was unplugged, the checkpoint has no device any more; when its time is over, it would write the
+// profile back as it was then, in a form of NetworkManager's own (nm_checkpoint_rollback in
+// src/core/nm-checkpoint.c).
 func (m nm) releaseOurs(ctx context.Context, dev dbus.ObjectPath) (foreign bool, err error) {
 	var all []dbus.ObjectPath
 	if err := m.get(ctx, nmObject, nmService, "Checkpoints", &all); err != nil {

@@ -97,12 +97,24 @@ func (t *transaction) begin() error {
 	if err := t.adopt(); err != nil {
 		return err
 	}
-	if err := t.Files.Write(t.marker(), line, 0o600); err != nil {
-		return fmt.Errorf("writing the journal's copy: %w", err)
+	if err := t.copyToMarker(line); err != nil {
+		return err
 	}
 	if err := t.Files.Write(t.journal, line, 0o600); err != nil {
 		t.mark()
 		return fmt.Errorf("writing the journal: %w", err)
+	}
+	return nil
+}
+
+// copyToMarker puts a copy of the change's journal into the marker, if another one's is there.
+func (t *transaction) copyToMarker(journal []byte) error {
+	now, _, err := t.Files.Read(t.marker())
+	if err == nil && bytes.Equal(now, journal) {
+		return nil
+	}
+	if err := t.Files.Write(t.marker(), journal, 0o600); err != nil {
+		return fmt.Errorf("writing the journal's copy: %w", err)
 	}
 	return nil
 }
@@ -193,18 +205,15 @@ func (a *Applier) save(r plan.Record) error {
 	return nil
 }
 
-// culprit is the name of the journal of the change that was at work when the daemon ended, of
-// several that were under way; "" where the marker does not say.
-func (a *Applier) culprit() string {
-	data, _, err := a.Files.Read(a.marker())
-	if err != nil {
-		return ""
+// culprit is that one of the journals whose change was at work when the daemon ended; "" where the
+// marker does not say.
+func (a *Applier) culprit(journals []string) string {
+	data, _, _ := a.Files.Read(a.marker())
+	e, _ := decodeJournal(data)
+	if file := path.Join(a.Dir, e.File); slices.Contains(journals, file) {
+		return file
 	}
-	e, err := decodeJournal(data)
-	if err != nil {
-		return ""
-	}
-	return e.File
+	return ""
 }
 
 // count notes, once, that a change ended the daemon, or was under way when another one did. Only

@@ -52,10 +52,7 @@ func (a *Applier) Recover(ctx context.Context) ([]Recovered, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing the journals: %w", err)
 	}
-	culprit := path.Join(a.Dir, a.culprit())
-	if !slices.Contains(files, culprit) {
-		culprit = "" // any of them
-	}
+	culprit := a.culprit(files)
 	a.taking = true
 	out, ran := a.older(ctx)
 	for _, file := range files {

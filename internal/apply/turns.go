@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/netip"
+	"runtime/debug"
 	"slices"
 
 	"multinicd/plan"
@@ -28,6 +29,7 @@ func (a *Applier) InTurns(ctx context.Context, actions []plan.Action, alone func
 		for _, resume := range waiting {
 			for waits := true; waits; {
 				_, waits = resume()
+				a.wait = nil
 			}
 		}
 		waiting = nil
@@ -44,6 +46,12 @@ func (a *Applier) InTurns(ctx context.Context, actions []plan.Action, alone func
 			continue
 		}
 		resume, _ := iter.Pull(func(yield func(struct{}) bool) {
+			defer func() {
+				if p := recover(); p != nil {
+					a.Log.Error("a change panics", "panic", p, "stack", string(debug.Stack())) // which Pull loses
+					panic(p)
+				}
+			}()
 			a.wait = func() { yield(struct{}{}) }
 			more = do(i) && more
 		})
@@ -90,19 +98,24 @@ func (t *transaction) free(ctx context.Context, addrs []netip.Addr) error {
 	if wait == nil {
 		return t.Links.Free(ctx, t.entry.Index, addrs)
 	}
+	line, err := encodeLine(t.entry)
+	if err != nil {
+		return fmt.Errorf("encoding the journal: %w", err)
+	}
 	answer := make(chan error, 1)
 	go func() { answer <- t.Links.Free(ctx, t.entry.Index, addrs) }()
 	wait()
 	t.wait = wait
-	if err := <-answer; err != nil || t.underway == 1 {
+	if err := t.copyToMarker(line); err != nil {
 		return err
 	}
-	line, err := encodeLine(t.entry)
-	if err == nil {
-		err = t.Files.Write(t.marker(), line, 0o600) // which has that of another change, see culprit
+	for _, s := range t.entry.Steps {
+		if m := s.Do.Manage; m != nil && m.Verb == plan.Hold {
+			// The time that the manager gave has run on, or it was released with another change's.
+			if err := t.do(ctx, s); err != nil {
+				return err
+			}
+		}
 	}
-	if err != nil {
-		return fmt.Errorf("writing the journal's copy: %w", err)
-	}
-	return nil
+	return <-answer
 }

@@ -103,6 +103,9 @@ func (m *Machine) NMRelease(context.Context) error {
 	return m.manager(func(n *Manager) error { clear(n.held); return nil })
 }
 
+// Holds says whether it would take a link back by itself.
+func (n *Manager) Holds(index int) bool { return n.held[index] }
+
 // NMAwait implements networkmanager.Bus: what it does is done at once.
 func (m *Machine) NMAwait(context.Context, int, nic.MAC) error {
 	return m.manager(func(*Manager) error { return nil })
