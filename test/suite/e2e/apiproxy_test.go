@@ -37,6 +37,7 @@ func TestTheAPIServerBehindAProxyOnTheHostIsNotCutOff(t *testing.T) {
 			}
 			c.Want(object(row.node, nicYAML(1, mac1, "192.168.100.10/24")))
 			n.wantNICs("multinic1 Configured Configured")
+			n.quiet()
 			kernel, err := n.MonitorKernel()
 			if err != nil {
 				t.Fatal(err)
