@@ -3,6 +3,7 @@ package netplan_test
 import (
 	"net/netip"
 	"path"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,6 +13,7 @@ import (
 	"multinicd/netplan"
 	"multinicd/networkmanager"
 	"multinicd/nic"
+	"multinicd/plan"
 )
 
 func TestRenderForManager(t *testing.T) {
@@ -166,5 +168,48 @@ func TestAProfileKeepsWhatItFindsItsLinkBy(t *testing.T) {
 		if found != want {
 			t.Errorf("of %q comes a profile with %q, want %q", old, found, want)
 		}
+	}
+}
+
+// NICs that NetworkManager is to configure differ in the UUID of their profiles as well, and have their rules in words of NetworkManager's.
+func TestValidateAsksOncePerShapeForManager(t *testing.T) {
+	of := func(id int, address string, edit func(r *nic.Rule)) nic.Config {
+		c := config(id, address)
+		r := nic.Rule{From: netip.PrefixFrom(c.Addresses[0].Addr(), c.Addresses[0].Addr().BitLen()), Table: nic.Table(id), Priority: nic.Priority(id)}
+		if edit != nil {
+			edit(&r)
+		}
+		c.Rules = []nic.Rule{r}
+		return c
+	}
+	for name, test := range map[string]struct {
+		c    nic.Config
+		asks bool
+	}{
+		"another NIC":            {of(2, "192.0.2.8/24", nil), false},
+		"no rule":                {config(2, "192.0.2.8/24"), true},
+		"a rule of IPv6":         {of(2, "2001:db8::8/64", nil), true},
+		"a rule with more words": {of(2, "192.0.2.8/24", func(r *nic.Rule) { r.NoDefault = true }), true},
+		"a rule for one target":  {of(2, "192.0.2.8/24", func(r *nic.Rule) { r.To = netip.MustParsePrefix("10.0.0.0/8") }), true},
+		"a number too large":     {of(2, "192.0.2.8/24", func(r *nic.Rule) { r.Table = 9999999999 }), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := hosttest.New()
+			b := netplan.NewManager(m, m, false)
+			asked := func(c nic.Config) int {
+				file := plan.File{Path: netplan.File(c), Data: netplan.RenderForManager(c)}
+				if err := b.Validate(t.Context(), []plan.Step{{Do: plan.Op{File: &file}}}); err != nil {
+					t.Fatal(err)
+				}
+				return m.Asked
+			}
+			got, want := []int{asked(of(1, "192.0.2.7/24", nil)), asked(test.c), asked(test.c)}, []int{1, 1, 1}
+			if test.asks {
+				want = []int{1, 2, 2}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("asked %v times after each file, want %v", got, want)
+			}
+		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"path"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -239,7 +240,9 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 // The parts that may differ between two files of one shape: values in quotes, and numbers behind a
 // key, of so few digits that they fit 32 bits.
 var (
-	quoted  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[0-9a-f:./]+"`) })
+	quoted  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[0-9a-z:./ -]+"`) })
+	uuids   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`) })
+	rules   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^priority [0-9]{1,9} from .* table [0-9]{1,9}\b`) })
 	numbers = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?m)^( +(?:mtu|metric|table|priority)): [0-9]{1,9}$`)
 	})
@@ -267,6 +270,20 @@ func kind(text string) string {
 	}
 	if _, err := nic.ParseMAC(v); err == nil {
 		return "MAC"
+	}
+	switch {
+	case uuids().MatchString(v):
+		return "UUID"
+	case rules().MatchString(v): // for NetworkManager, in its words; netplan passes it through
+		words := strings.Fields(v)
+		for i, w := range words {
+			if _, err := strconv.Atoi(w); err == nil {
+				words[i] = "N"
+			} else {
+				words[i] = kind(w)
+			}
+		}
+		return strings.Join(words, " ")
 	}
 	return text
 }

@@ -176,18 +176,26 @@ func (r *random) shapes() (out []file) {
 			out = append(out, file{Config: c})
 		}
 	}
+	for _, f := range slices.Clone(out) {
+		f.manager = true
+		out = append(out, f)
+	}
 	return out
 }
 
 // file is what Render is asked for.
 type file struct {
 	nic.Config
+	manager bool   // its renderer is NetworkManager
 	garbage string // in place of what Render gives
 }
 
 func (f file) data() []byte {
 	if f.garbage != "" {
 		return []byte(f.garbage)
+	}
+	if f.manager {
+		return netplan.RenderForManager(f.Config)
 	}
 	return netplan.Render(f.Config)
 }
@@ -247,7 +255,7 @@ func TestRealNetplanAcceptsEveryShape(t *testing.T) {
 			}
 			var tree []file
 			for _, id := range r.Perm(nic.MaxID + 1)[:nics] {
-				tree = append(tree, file{Config: r.config(id)})
+				tree = append(tree, file{Config: r.config(id), manager: r.IntN(2) == 0})
 			}
 			trees = append(trees, tree)
 		}
