@@ -148,7 +148,7 @@ func (p *planner) heldByNobody(c nic.Config, s netip.Prefix) bool {
 
 // others asks about each link that this plan does not configure or give back.
 func (p *planner) others(is func(nic.Link) bool) bool {
-	return slices.ContainsFunc(p.view.Links, func(l nic.Link) bool { return !p.ours(l) && is(l) })
+	return slices.ContainsFunc(p.view.Links, func(l nic.Link) bool { return is(l) && !p.ours(l) })
 }
 
 func (p *planner) ours(l nic.Link) bool {
