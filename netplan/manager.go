@@ -113,20 +113,28 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 	return append(b.Manager.Repair(a), late...), nil
 }
 
+// Remember is Backend.Remember.
+func (b *ManagerBackend) Remember(yes bool) {
+	b.Backend.Remember(yes)
+	b.Manager.Remember(yes)
+}
+
 // stray removes the copies that NetworkManager (1.42 and 1.52) makes when somebody modifies a
 // profile of netplan's, with nmcli for one. NetworkManager puts the copy into its own folder, under
 // the name of the NIC, where it counts before whatever netplan's generator writes.
 func (b *ManagerBackend) stray(a plan.Action) (steps []plan.Step, err error) {
-	names, err := b.Files.Glob(networkmanager.Keyfile{}.File(nic.NamePrefix + "*"))
+	names, err := b.memo.Glob(b.Files, networkmanager.Keyfile{}.File(nic.NamePrefix+"*"))
 	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", networkmanager.KeyfileDir, err)
 	}
 	for _, name := range names {
-		data, _, err := b.Files.Read(name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		named, err := b.memo.Says(b.Files, name, func(data []byte) bool {
+			return bytes.Contains(data, []byte("uuid="+networkmanager.UUID(a.NIC.MAC)+"\n"))
+		})
+		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
-		if !networkmanager.OurFile(name) || !bytes.Contains(data, []byte("uuid="+networkmanager.UUID(a.NIC.MAC)+"\n")) {
+		if !named || !networkmanager.OurFile(name) {
 			continue
 		}
 		step, err := filestep.Replace(b.Files, plan.StepProfile, name, nil, 0)

@@ -44,6 +44,7 @@ type Backend struct {
 	renderer   string // that render names
 	// Memory is what netplan has accepted before; see Validate.
 	Memory Memory
+	memo   filestep.Memo
 }
 
 // New gives a backend that has accepted nothing yet.
@@ -117,10 +118,13 @@ func (b *Backend) files(a plan.Action) (persist, runtime []plan.Step, err error)
 	return persist, runtime, err
 }
 
+// Remember has the backend read our files of other NICs once, until it is called again, or not.
+func (b *Backend) Remember(yes bool) { b.memo.Remember(yes) }
+
 // stale lists our files that name the NIC's MAC and are not wanted: those under another name, and
 // all of them where the NIC is removed.
 func (b *Backend) stale(a plan.Action, pattern string, owned func(string) bool, want map[string][]byte) ([]string, error) {
-	names, err := b.Files.Glob(pattern)
+	names, err := b.memo.Glob(b.Files, pattern)
 	if err != nil {
 		return nil, fmt.Errorf("listing %s: %w", pattern, err)
 	}
@@ -129,11 +133,11 @@ func (b *Backend) stale(a plan.Action, pattern string, owned func(string) bool, 
 		if !owned(name) || want[name] != nil {
 			continue
 		}
-		data, _, err := b.Files.Read(name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		named, err := b.memo.Says(b.Files, name, func(data []byte) bool { return bytes.Contains(data, []byte("\""+a.NIC.MAC.String()+"\"")) })
+		if err != nil {
 			return nil, fmt.Errorf("reading %s: %w", name, err)
 		}
-		if bytes.Contains(data, []byte("\""+a.NIC.MAC.String()+"\"")) {
+		if named {
 			out = append(out, name)
 		}
 	}

@@ -70,12 +70,15 @@ func profileOf(file string) string {
 	return ""
 }
 
+// Remember has the backend read our files of other NICs once, until it is called again, or not.
+func (b *Backend) Remember(yes bool) { b.memo.Remember(yes) }
+
 // stale lists our files that name the NIC and are not wanted: those under another name or of
 // another format, and all of them where the NIC is removed. A file of routes belongs to the NIC of
 // its profile.
 func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, err error) {
 	for _, pattern := range patterns {
-		names, err := b.Files.Glob(pattern)
+		names, err := b.memo.Glob(b.Files, pattern)
 		if err != nil {
 			return nil, fmt.Errorf("listing %s: %w", pattern, err)
 		}
@@ -88,11 +91,11 @@ func (b *Backend) stale(a plan.Action, want map[string][]byte) (out []string, er
 				of = p
 			}
 			if want[of] == nil {
-				data, _, err := b.Files.Read(of)
-				if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				named, err := b.memo.Says(b.Files, of, func(data []byte) bool { return bytes.Contains(bytes.ToLower(data), []byte(a.NIC.MAC.String())) })
+				if err != nil {
 					return nil, fmt.Errorf("reading %s: %w", of, err)
 				}
-				if !bytes.Contains(bytes.ToLower(data), []byte(a.NIC.MAC.String())) {
+				if !named {
 					continue
 				}
 			}

@@ -20,6 +20,7 @@ type Backend struct {
 	Files  filestep.Files
 	Format ProfileFormat
 	DAD    bool // ask neighbours before an IPv4 address is taken
+	memo   filestep.Memo
 }
 
 // Steps turns an action into the steps of its change, each with its undo. There are none where the

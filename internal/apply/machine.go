@@ -61,6 +61,12 @@ type Prober interface {
 	Before(ctx context.Context, link int) (after func(ctx context.Context) error)
 }
 
+// Rememberer is a Backend that need not read the files of all NICs anew for each of them.
+type Rememberer interface {
+	// Remember has it forget what it has read, and remember what it reads from now on, or not.
+	Remember(yes bool)
+}
+
 // FileReader is a Backend that can read its files back. It is needed after the record was lost.
 type FileReader interface {
 	ReadBack() ([]plan.Owned, error)

@@ -120,6 +120,7 @@ func (t *transaction) guard(ctx context.Context) error {
 }
 
 func (t *transaction) put(f plan.File) error {
+	defer t.readOnce(t.once)
 	if f.Absent {
 		return t.Files.Remove(f.Path)
 	}

@@ -25,6 +25,8 @@ const askers = 16
 // to do with another one, or if alone says so.
 func (a *Applier) InTurns(ctx context.Context, actions []plan.Action, alone func(plan.Action) bool, do func(i int) (more bool)) (begun int) {
 	var waiting []func() (struct{}, bool) // each goes on with a call until that waits again, or ends
+	a.readOnce(true)
+	defer a.readOnce(false)
 	finish := func() {
 		for _, resume := range waiting {
 			for waits := true; waits; {
@@ -62,6 +64,15 @@ func (a *Applier) InTurns(ctx context.Context, actions []plan.Action, alone func
 	}
 	finish()
 	return begun
+}
+
+// readOnce has the backend read our files of other NICs once from now on, until we write one, or each
+// time.
+func (a *Applier) readOnce(yes bool) {
+	a.once = yes
+	if b, ok := a.Backend.(Rememberer); ok {
+		b.Remember(yes)
+	}
 }
 
 // involved says whether an action may have to do with another one: it removes a NIC, or gives it a

@@ -13,6 +13,7 @@ import (
 
 	"multinicd/internal/apply"
 	"multinicd/internal/hosttest"
+	"multinicd/netplan"
 	"multinicd/networkmanager"
 	"multinicd/nic"
 	"multinicd/plan"
@@ -284,4 +285,59 @@ func (f *fatal) Write(name string, data []byte, mode fs.FileMode) error {
 		panic(hosttest.Crash{})
 	}
 	return f.Files.Write(name, data, mode)
+}
+
+// reader counts how often a file is read.
+type reader struct {
+	*hosttest.Machine
+	reads int
+}
+
+func (r *reader) Read(name string) ([]byte, fs.FileMode, error) {
+	r.reads++
+	return r.Machine.Read(name)
+}
+
+// Each NIC asks whether a file of another one is in its way: of twice as many NICs twice as many files are read.
+func TestNotEveryNICReadsTheFilesOfAll(t *testing.T) {
+	t.Parallel()
+	for name, backend := range map[string]func(r *reader) apply.Backend{
+		"netplan":                    func(r *reader) apply.Backend { return netplan.New(r, r.Machine) },
+		"netplan for NetworkManager": func(r *reader) apply.Backend { return netplan.NewManager(r, r.Machine, false) },
+		"keyfiles": func(r *reader) apply.Backend {
+			return &networkmanager.Backend{Files: r, Format: networkmanager.Keyfile{}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			reads := func(n int) int {
+				m, a, actions := many(t, n)
+				if name != "netplan" {
+					manage(m, scenario{format: networkmanager.Keyfile{}})
+					a.Manager = networkmanager.Manager{Bus: m}
+				}
+				r := &reader{Machine: m}
+				a.Backend = backend(r)
+				for _, one := range inTurns(t, a, actions, never) {
+					if one.Outcome != apply.Done {
+						t.Fatalf("%s: %s %s", one.Action.NIC.Name, one.Outcome, one.Message)
+					}
+				}
+				for i := range actions { // as they are now
+					l, _ := m.Link(t.Context(), actions[i].Link.Index)
+					actions[i].Link, actions[i].Change = &l, nic.Change{}
+				}
+				r.reads = 0
+				for _, one := range inTurns(t, a, actions, never) {
+					if one.Outcome != apply.Unchanged {
+						t.Fatalf("%s once more: %s %s", one.Action.NIC.Name, one.Outcome, one.Message)
+					}
+				}
+				return r.reads
+			}
+			if few, many := reads(8), reads(32); many > 4*few {
+				t.Errorf("%d files are read for 8 NICs, %d for 32", few, many)
+			}
+		})
+	}
 }

@@ -26,3 +26,12 @@ func (d *Dispatch) ReadBack() ([]plan.Owned, error) {
 	}
 	return out, errors.Join(errs...)
 }
+
+// Remember implements apply.Rememberer.
+func (d *Dispatch) Remember(yes bool) {
+	for _, b := range d.backends {
+		if b, ok := b.(apply.Rememberer); ok {
+			b.Remember(yes)
+		}
+	}
+}
