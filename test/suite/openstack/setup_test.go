@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -135,7 +136,8 @@ func (s *stage) networkOf(name, cidr string, mtu int) network {
 type instance struct {
 	s        *stage
 	name, id string
-	primary  string // port
+	primary  string    // port
+	newest   time.Time // when the last port was made, see port
 }
 
 // instance makes a primary port, and a Node with its address.
@@ -205,9 +207,11 @@ func (s *stage) portOn(i *instance, n network, address string, more openstack.Th
 	return id
 }
 
-// port attaches a port of the network data; n is the last byte of its address.
+// port attaches a port of the network data, the youngest of the instance; n is the last byte of its address.
 func (i *instance) port(n int) string {
 	i.s.t.Helper()
+	time.Sleep(time.Until(i.newest.Truncate(time.Second).Add(time.Second))) // Neutron says in whole seconds when a port was made: of two in one, none is the elder
+	defer func() { i.newest = time.Now() }()
 	return i.s.portOn(i, i.s.data, fmt.Sprintf("%s.%d", i.s.data.prefix, n), nil)
 }
 
