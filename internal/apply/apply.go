@@ -60,7 +60,7 @@ type Applier struct {
 	halfway  map[nic.MAC]Half
 	underway int    // changes that have a journal and are neither in force nor undone
 	wait     func() // until it is this change's turn again; nil: there are no others, see InTurns
-	once     bool   // see readOnce
+	once     bool   // the backend reads our files of other NICs once, see readOnce
 	// taking: Recover is at work on the journals. The marker stays until it is done, because it
 	// vouches for the journals that are still to come.
 	taking bool

@@ -107,7 +107,8 @@ func (t *transaction) begin() error {
 	return nil
 }
 
-// copyToMarker puts a copy of the change's journal into the marker, if another one's is there.
+// copyToMarker puts a copy of the change's journal into the marker, unless it is there. A change that
+// waited finds the copy of another one, which is in force by now, or undone.
 func (t *transaction) copyToMarker(journal []byte) error {
 	now, _, err := t.Files.Read(t.marker())
 	if err == nil && bytes.Equal(now, journal) {

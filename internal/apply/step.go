@@ -120,7 +120,7 @@ func (t *transaction) guard(ctx context.Context) error {
 }
 
 func (t *transaction) put(f plan.File) error {
-	defer t.readOnce(t.once)
+	defer t.readOnce(t.once) // what the backend has read of this file holds no longer
 	if f.Absent {
 		return t.Files.Remove(f.Path)
 	}

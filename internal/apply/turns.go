@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"net/netip"
@@ -117,7 +118,7 @@ func (t *transaction) free(ctx context.Context, addrs []netip.Addr) error {
 	go func() { answer <- t.Links.Free(ctx, t.entry.Index, addrs) }()
 	wait()
 	t.wait = wait
-	if err := t.copyToMarker(line); err != nil {
+	if err := errors.Join(t.copyToMarker(line), <-answer); err != nil {
 		return err
 	}
 	for _, s := range t.entry.Steps {
@@ -128,5 +129,5 @@ func (t *transaction) free(ctx context.Context, addrs []netip.Addr) error {
 			}
 		}
 	}
-	return <-answer
+	return nil
 }

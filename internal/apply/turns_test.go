@@ -298,7 +298,7 @@ func (r *reader) Read(name string) ([]byte, fs.FileMode, error) {
 	return r.Machine.Read(name)
 }
 
-// Each NIC asks whether a file of another one is in its way: of twice as many NICs twice as many files are read.
+// Each NIC asks whether a file of another one is in its way: of four times as many NICs no more than four times as many files are read.
 func TestNotEveryNICReadsTheFilesOfAll(t *testing.T) {
 	t.Parallel()
 	for name, backend := range map[string]func(r *reader) apply.Backend{
@@ -335,8 +335,8 @@ func TestNotEveryNICReadsTheFilesOfAll(t *testing.T) {
 				}
 				return r.reads
 			}
-			if few, many := reads(8), reads(32); many > 4*few {
-				t.Errorf("%d files are read for 8 NICs, %d for 32", few, many)
+			if eight, all := reads(8), reads(32); all > 4*eight {
+				t.Errorf("%d files are read for 8 NICs, %d for 32", eight, all)
 			}
 		})
 	}

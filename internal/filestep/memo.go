@@ -34,8 +34,8 @@ func (m *Memo) Glob(f Files, pattern string) ([]string, error) {
 	return names, err
 }
 
-// Read gives a file as it is, or was. It passes fs.ErrNotExist through.
-func (m *Memo) Read(f Files, name string) ([]byte, error) {
+// read gives a file as it is, or was. It passes fs.ErrNotExist through.
+func (m *Memo) read(f Files, name string) ([]byte, error) {
 	if data, has := m.data[name]; has {
 		return data, nil
 	}
@@ -49,7 +49,7 @@ func (m *Memo) Read(f Files, name string) ([]byte, error) {
 // Says tells whether a file says something. No answer is yes because of what the file said a while
 // ago: somebody may have changed it. A file that is not there says nothing.
 func (m *Memo) Says(f Files, name string, it func(data []byte) bool) (bool, error) {
-	data, err := m.Read(f, name)
+	data, err := m.read(f, name)
 	if err == nil && it(data) {
 		data, _, err = f.Read(name)
 	}
