@@ -244,7 +244,7 @@ func (b *Backend) Validate(ctx context.Context, steps []plan.Step) error {
 // The parts that may differ between two files of one shape: values in quotes, and numbers behind a
 // key, of so few digits that they fit 32 bits.
 var (
-	quoted  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[0-9a-z:./ -]+"`) })
+	quoted  = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`"[0-9a-z:./ _-]+"`) })
 	uuids   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`) })
 	rules   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^priority [0-9]{1,9} from .* table [0-9]{1,9}\b`) })
 	numbers = sync.OnceValue(func() *regexp.Regexp {
