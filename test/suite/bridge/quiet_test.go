@@ -10,6 +10,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -263,7 +264,7 @@ func (d *daemonless) remove() {
 	gone(&v1.MultiNicNodeConfig{}, client.InNamespace(v1.SystemNamespace), client.MatchingLabels(quietSuite))
 	gone(&corev1.Node{}, client.MatchingLabels(quietSuite))
 	ours := client.MatchingLabelsSelector{Selector: labels.NewSelector().Add(*of)}
-	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}, &corev1.ServiceAccount{}, &corev1.ConfigMap{}, &coordinationv1.Lease{}} {
+	for _, o := range []client.Object{&batchv1.Job{}, &corev1.Pod{}, &corev1.ServiceAccount{}, &rbacv1.RoleBinding{}, &rbacv1.Role{}, &corev1.ConfigMap{}, &coordinationv1.Lease{}} {
 		gone(o, client.InNamespace(v1.NodesNamespace), ours, client.PropagationPolicy(metav1.DeletePropagationBackground), client.GracePeriodSeconds(0))
 	}
 }
