@@ -215,6 +215,11 @@ func TestWhatIsSoAlreadyIsNotWrittenAgain(t *testing.T) {
 			return ""
 		})
 	}
+	c.shared(names...)
+	for _, name := range names { // the rights to join go behind that, and the second bridge is not to find them
+		c.gone(&rbacv1.RoleBinding{ObjectMeta: inNodes(v1.JoinAccountName(name))})
+		c.gone(&rbacv1.Role{ObjectMeta: inNodes(v1.JoinAccountName(name))})
+	}
 	stop()
 	// By its user agent the second bridge is told from the first, some of whose last requests the API server may be at still.
 	c.agent = "multinic-bridge-anew"

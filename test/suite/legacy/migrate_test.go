@@ -247,19 +247,23 @@ func (c *cluster) plays(o *v1.MultiNicNodeConfig) bool {
 	return true
 }
 
-// fleet plays all nodes until the test ends: whoever gets a new object has it at once.
+// fleet plays all nodes until the test ends: whoever gets a new object has it at once, and whoever has one now before fleet returns.
 func (c *cluster) fleet() {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	ended := make(chan struct{})
+	all := func() error {
+		var list v1.MultiNicNodeConfigList
+		err := c.admin.List(ctx, &list, client.InNamespace(v1.SystemNamespace))
+		for i := range list.Items {
+			c.plays(&list.Items[i])
+		}
+		return err
+	}
+	c.must(all())
 	go func() {
 		defer close(ended)
 		for ctx.Err() == nil {
-			var list v1.MultiNicNodeConfigList
-			if c.admin.List(ctx, &list, client.InNamespace(v1.SystemNamespace)) == nil {
-				for i := range list.Items {
-					c.plays(&list.Items[i])
-				}
-			}
+			_ = all()                         // the next time, if not now
 			time.Sleep(50 * time.Millisecond) // a node takes its time, too
 		}
 	}()
