@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -59,6 +60,28 @@ type Loop struct {
 	// Since is since when they have been in force without a break, by the API server's clock, as
 	// InForce last found out. nil: since ever.
 	Since func() time.Time
+
+	tooSoon tooSoon
+}
+
+// tooSoon remembers which nodes were told that they had asked too soon, since the policies are as
+// they are: a node may ask again at once, and each Event stays for an hour.
+type tooSoon struct {
+	mu    sync.Mutex
+	since time.Time
+	told  map[string]bool
+}
+
+// first says that the node was not told yet. From then on it was.
+func (s *tooSoon) first(node string, since time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told == nil || !s.since.Equal(since) {
+		s.since, s.told = since, map[string]bool{}
+	}
+	before := s.told[node]
+	s.told[node] = true
+	return !before
 }
 
 // Reconcile answers one request, or deletes it. It reads from the API server itself: a request is
@@ -99,8 +122,10 @@ func (l *Loop) answer(ctx context.Context, r *v1.NodeTokenRequest) (reconcile.Re
 			return gather.Again(gather.AdmissionRetry), l.refuse(ctx, r,
 				v1.Remark{Reason: v1.ReasonAdmissionMissing, Message: err.Error()})
 		}
-		if l.Since != nil && !r.CreationTimestamp.After(l.Since()) {
-			return reconcile.Result{}, l.dropUnguarded(ctx, r)
+		if l.Since != nil {
+			if since := l.Since(); !r.CreationTimestamp.After(since) {
+				return reconcile.Result{}, l.dropUnguarded(ctx, r, since)
+			}
 		}
 		return l.seal(ctx, a, known, reply.Replace)
 	}
@@ -264,11 +289,13 @@ func (l *Loop) write(ctx context.Context, r *v1.NodeTokenRequest, s v1.NodeToken
 
 // dropUnguarded deletes a request that was made before the policies were in force. Nobody knows who
 // made it: by RBAC alone every kubelet and every join token can ask for any node. Who asks again is
-// looked at.
-func (l *Loop) dropUnguarded(ctx context.Context, r *v1.NodeTokenRequest) error {
+// looked at. A node is told once.
+func (l *Loop) dropUnguarded(ctx context.Context, r *v1.NodeTokenRequest, since time.Time) error {
 	l.Log.Warn("deleting a request from before the admission policies were in force", "node", r.Name, "door", string(r.Spec.Door))
-	l.tell(ctx, r, corev1.EventTypeWarning, eventAskedTooSoon,
-		"the request was made before the admission policies were in force, when anybody could make it for any node: it gets no token; the node asks again by itself")
+	if l.tooSoon.first(r.Name, since) {
+		l.tell(ctx, r, corev1.EventTypeWarning, eventAskedTooSoon,
+			"the request was made before the admission policies were in force, when anybody could make it for any node: it gets no token; the node asks again by itself")
+	}
 	_, err := l.drop(ctx, r)
 	return err
 }

@@ -181,6 +181,34 @@ func TestARequestFromBeforeThePoliciesIsRemoved(t *testing.T) {
 	}
 }
 
+// Each Event stays for an hour, and a node may ask again at once.
+func TestANodeThatKeepsAskingTooSoonIsToldOnce(t *testing.T) {
+	key, err := v1.NewSealKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &v1.NodeTokenRequest{ObjectMeta: bridgetest.InNodes(bridgetest.Node), Spec: v1.NodeTokenRequestSpec{Door: v1.DoorKubelet, PublicKey: key.Public()}}
+	lease := &coordinationv1.Lease{ObjectMeta: bridgetest.InNodes(v1.LeaseName(bridgetest.Node))}
+	cl := bridgetest.NewBuilder(t).WithObjects(lease, bridgetest.StoredObject()).Build()
+	told, since := events.NewFakeRecorder(100), bridgetest.Noon
+	l := atNoon(cl)
+	l.Events, l.Since = told, func() time.Time { return since }
+	for range 2 { // the second time after another change of a policy
+		for range 5 {
+			if err := cl.Create(t.Context(), request.DeepCopy()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := l.Reconcile(t.Context(), reconcile.Request{NamespacedName: bridgetest.NodeKey}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		since = since.Add(time.Minute)
+	}
+	if n := len(told.Events); n != 4 {
+		t.Errorf("there are %d Events, want 4: each time one about the request, and one about the object", n)
+	}
+}
+
 // A revocation may come while a token is being made.
 func TestANodeThatIsBlockedWhileItIsAnsweredGetsNothing(t *testing.T) {
 	key, err := v1.NewSealKey()
