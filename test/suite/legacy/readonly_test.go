@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -112,6 +113,12 @@ func TestThePublishersTokenChangesOnlyItsOwn(t *testing.T) {
 			return thief.Patch(t.Context(), o, client.RawPatch("application/merge-patch+json", []byte(body)), client.DryRunAll)
 		}
 	}
+	bed.Eventually(t, "its own, with a label,", "refused", func() string {
+		if err := patch(1, `{"metadata":{"labels":{"a":"b"}}}`)(); err == nil || !strings.Contains(err.Error(), sets) {
+			return fmt.Sprint("not yet: ", err) // the API server goes by a new policy after a moment
+		}
+		return "refused"
+	})
 	for name, row := range map[string]struct {
 		do   func() error
 		want string // "": done
