@@ -64,7 +64,7 @@ demo-openstack: ## the same with Keystone and Neutron beside it: a port is made,
 # The suites that need a processor each, of a virtual machine and of Neutron in Python: beside others they take so long that parts of them give up.
 ALONE = multinicd/test/suite/vm multinicd/test/suite/openstack
 
-# All tests take two cores fifty minutes. For who cannot wait that long, PART=2/5 is the second fifth of the tests on hosts and clusters, and those that a
+# All tests take two cores 27 to 50 minutes. For who cannot wait that long, PART=2/5 is the second fifth of the tests on hosts and clusters, and those that a
 # suite has in each part. CI runs all.
 test: export MULTINIC_PART = $(PART)
 
