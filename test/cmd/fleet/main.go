@@ -202,7 +202,11 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	if f.binary, err = artifact.BuildCommand(ctx, f.logf, "./cmd/bridge"); err != nil {
 		return err
 	}
-	if f.cluster, err = controlplane.Start(ctx, f.box, controlplane.Options{Logf: f.logf, GOGC: controlplane.InProduction}); err != nil {
+	o := controlplane.Options{Logf: f.logf, GOGC: controlplane.InProduction}
+	if f.weighed { // see scale.md: a watch is compressed until it is opened again, five to ten minutes later
+		o.APIServerFlags = []string{"--feature-gates=WatchListCompression=false"}
+	}
+	if f.cluster, err = controlplane.Start(ctx, f.box, o); err != nil {
 		return err
 	}
 	if err := product.Install(ctx, f.cluster); err != nil {
