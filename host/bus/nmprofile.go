@@ -148,11 +148,10 @@ func (m nm) await(ctx context.Context, dev dbus.ObjectPath, name, uuid string, a
 	})
 }
 
-// until asks for the state of a device until done says that the state is as it should be.
+// until asks for the state of a device until done says that the state is as it should be: often at
+// first, since most of what is waited for comes within milliseconds.
 func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done func(nmState) (bool, error)) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	for pause := 2 * time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		s, err := m.state(ctx, dev)
 		if err != nil {
 			return fmt.Errorf("waiting for the profile of link %s: %w", name, err)
@@ -161,7 +160,7 @@ func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done fu
 			return err
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for the profile of link %s: NetworkManager has it in state %d with profile %q: %w", name, s.state, s.uuid, ctx.Err())
 		}

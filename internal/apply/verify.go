@@ -97,14 +97,13 @@ func (t *transaction) duplicate(ctx context.Context, a netip.Addr) error {
 	return fmt.Errorf("%w: %s is held by a neighbour, says the kernel's duplicate address detection; give the NIC another address, or free this one", ErrAddressInUse, a)
 }
 
-// settled waits until the link shows what is wanted, or until it is time to help. A network manager
-// may go back and forth with an address that is in use: that is not waited for.
+// settled waits until the link shows what is wanted, or until it is time to help. It looks often at
+// first, since a network manager that only has to change an address needs milliseconds. One may go
+// back and forth with an address that is in use: that is not waited for.
 func (t *transaction) settled(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, t.SettleTimeout)
 	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	for pause := time.Millisecond; ; pause = min(2*pause, 20*time.Millisecond) {
 		l, err := t.Links.Link(ctx, t.entry.Index)
 		if err != nil {
 			return
@@ -117,7 +116,7 @@ func (t *transaction) settled(ctx context.Context) {
 			return
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
