@@ -61,25 +61,27 @@ demo-openstack: ## the same with Keystone and Neutron beside it: a port is made,
 	GOGC=$${GOGC:-400} $(MAKE) --no-print-directory build
 	CGO_ENABLED=0 $(GO) run -trimpath ./test/cmd/demo openstack
 
-# The suites that need a processor each, of virtual machines and of Neutron in Python: beside more they take so long that parts of them give up. Two short
-# ones come behind Neutron, while the longest machine is still looked at.
-LAST = $(addprefix multinicd/test/suite/,vm openstack hostbus networkmanager)
+# The longest suites; and those that need a processor each, of virtual machines and of Neutron in Python: beside more they take so long that parts of them
+# give up.
+FIRST = $(addprefix multinicd/test/suite/,e2e bridge packages chart credential fault)
+LAST = $(addprefix multinicd/test/suite/,vm openstack)
 
 # All tests take two cores 27 to 50 minutes. For who cannot wait that long, PART=2/5 is the second fifth of the tests on hosts and clusters, and those that a
 # suite has in each part. CI runs all.
 test: export MULTINIC_PART = $(PART)
 
-# The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. Of the packages of test/ the longest begin; three at a
-# time, each with four tests at once, so that the processors never rest. One of the long ones watches a node for an hour.
+# The prerequisites come first, and in order: a plain list of commands, so that -j cannot mix them. lint waits for the disk while unit works. Of the
+# packages of test/ the longest begin; three at a time, each with four tests at once, so that the processors never rest. One of the long ones watches a
+# node for an hour.
 .PHONY: test
 test: ## all tests on the real test bed, installing what they need (as root; on two cores 27 to 50 min, from nothing an hour); PART=2/5 for some
 	@[[ '$(PART)' =~ ^([1-9]/[1-9])?$$ ]] || { echo 'test: PART=$(PART): want a part like 2/5, or nothing for all tests'; exit 2; }
 	$(GO) run ./test/cmd/setup bookworm trixie $(if $(MULTINIC_LONG),forky) kubelet openstack vm browser
-	$(MAKE) --no-print-directory lint check-generate
-	$(MAKE) --no-print-directory unit
+	$(MAKE) --no-print-directory check-generate
+	$(MAKE) --no-print-directory -j2 lint unit
 	$(MAKE) --no-print-directory build
 	$(if $(PART),@echo 'test: only part $(PART) of the tests on hosts and clusters')
-	$(GO) test $(TEST) -p 3 -timeout $(if $(MULTINIC_LONG),120m,60m) ./test/suite/e2e ./test/suite/fault ./test/suite/packages $(filter-out $(LAST),$(shell $(GO) list ./test/...))
+	$(GO) test $(TEST) -p 3 -timeout $(if $(MULTINIC_LONG),120m,60m) $(FIRST) $(filter-out $(LAST),$(shell $(GO) list ./test/...))
 	$(GO) test $(TEST) -p 2 -timeout $(if $(MULTINIC_LONG),120m,60m) $(LAST)
 
 .PHONY: test-all
