@@ -101,10 +101,15 @@ func (b systemBus) runs(ctx context.Context, service string) (running bool, err 
 	return running, err
 }
 
-// call makes one call and stores its results. There are three kinds of errors: the service answered
+// call makes one call and stores its results. It starts no service but netplan's: one that somebody
+// has stopped, if only a moment ago, stays so. There are three kinds of errors: the service answered
 // with an error (then answered is true), ErrNoBus, and the context's error.
 func (b systemBus) call(ctx context.Context, service string, object dbus.ObjectPath, method string, args []any, results ...any) (answered bool, err error) {
-	call := b.conn.Object(service, object).CallWithContext(ctx, method, 0, args...)
+	flags := dbus.FlagNoAutoStart
+	if service == netplanService {
+		flags = 0
+	}
+	call := b.conn.Object(service, object).CallWithContext(ctx, method, flags, args...)
 	if call.Err == nil {
 		call.Err = call.Store(results...)
 	}

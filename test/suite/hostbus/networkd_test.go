@@ -1,6 +1,7 @@
 package hostbus
 
 import (
+	"errors"
 	"net/netip"
 	"path/filepath"
 	"runtime"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"multinicd/host/bus"
 	"multinicd/nic"
 	"multinicd/test/bed"
 	"multinicd/test/bed/monitor"
@@ -123,6 +125,26 @@ func takesOurAddresses(t *testing.T, suite string, keeps bool) {
 	l = link(t, h, "02:00:00:00:01:01")
 	if l.Name != "multinic1" || l.MTU != 1400 {
 		t.Errorf("the link is %+v", l)
+	}
+}
+
+// networkd has died, and whoever is at work there does not want it back yet. What it has said of links is still there, and its name on the bus would start it.
+func TestAServiceThatDiedIsNotStarted(t *testing.T) {
+	th, _ := boot(t)
+	h := inside(t, th)
+	l := link(t, h, "02:00:00:00:01:01")
+	shell(t, th, "printf '[Match]\\nName="+l.Name+"\\n[Network]\\nLinkLocalAddressing=no\\n' >/etc/systemd/network/50-somebody.network && networkctl reload")
+	wait(t, "networkd", func() bool { return h.NetworkdFile(l.Index) != "" })
+	shell(t, th, "ip link set "+l.Name+" down && ip link set "+l.Name+" name multinic1")
+	shell(t, th, `mkdir -p /run/systemd/system/systemd-networkd.service.d && printf '[Service]\nRestart=no\n' >/run/systemd/system/systemd-networkd.service.d/no.conf
+systemctl daemon-reload && systemctl stop systemd-networkd.socket && systemctl kill --signal=KILL systemd-networkd.service`)
+	state := func() string { return shell(t, th, "systemctl is-active systemd-networkd.service || true") }
+	wait(t, "its end", func() bool { return state() == "failed" })
+	if kept, err := h.NetworkdLetGo(t.Context(), l.Index, func(string) bool { return false }); !errors.Is(err, bus.ErrNoBus) {
+		t.Errorf("letting go of a link: %q, %v", kept, err)
+	}
+	if got := state(); got != "failed" {
+		t.Errorf("networkd is %s", got)
 	}
 }
 
