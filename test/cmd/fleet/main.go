@@ -30,6 +30,7 @@ import (
 	"multinicd/test/bed/controlplane"
 	"multinicd/test/bed/measure"
 	"multinicd/test/bed/product"
+	"multinicd/test/bed/proxy"
 	"multinicd/test/bed/sandbox"
 	"multinicd/test/cmd/fleet/herd"
 )
@@ -49,6 +50,7 @@ func main() {
 	flag.BoolVar(&f.flooded, "flood", false, "measure only what others notice of a node that floods the API server")
 	flag.BoolVar(&f.byDoor, "door", false, "measure only what it costs to publish so many nodes by the HTTP door (give -nodes 10000)")
 	flag.BoolVar(&f.ports, "openstack", false, "measure only what it costs to poll a real Neutron with 100, 1,000 and 10,000 ports (give -nodes 1000; fewer: fewer ports)")
+	flag.BoolVar(&f.looked, "rights", false, "measure only what a request costs the API server by how many nodes it knows, with 10, 100, 1,000 nodes, up to -nodes")
 	flag.BoolVar(&f.weighed, "scale", false, "measure only the bytes of a node in etcd and on the wire, with 10, 100, 1,000 nodes, up to -nodes (10000 needs some hours)")
 	flag.Parse()
 	if flag.NArg() > 0 || f.size < few || f.atOnce < 1 || f.changes < 1 || f.requests < 1 {
@@ -74,7 +76,7 @@ type fleet struct {
 	hold                            time.Duration
 	away                            time.Duration
 	flooded, byDoor, ports, weighed bool
-	herds                           bool
+	herds, looked                   bool
 
 	begin   time.Time
 	box     *sandbox.Sandbox
@@ -82,8 +84,9 @@ type fleet struct {
 	binary  string // of the bridge
 	bridge  product.Bridge
 	nodes   []*node
+	joined  int // of them, from the first on
 	// ofNodes and ofBridge are their ways to the API server where bytes are counted, nil where not.
-	ofNodes, ofBridge *counter
+	ofNodes, ofBridge *proxy.Counter
 	renewed           atomic.Int64 // Leases
 	troubles          herd.Troubles
 	heldAt            [2]time.Time
@@ -126,6 +129,9 @@ func (f *fleet) run(ctx context.Context) error {
 	}
 	if f.weighed {
 		return f.measureScale(ctx, life)
+	}
+	if f.looked {
+		return f.measureRights(ctx, life)
 	}
 
 	for _, step := range []struct {
@@ -214,10 +220,10 @@ func (f *fleet) start(ctx context.Context) (err error) {
 	}
 	cluster := f.cluster
 	if f.weighed {
-		if f.ofNodes, err = newCounter(f.box, cluster.Address); err != nil {
+		if f.ofNodes, err = proxy.NewCounter(f.box, cluster.Address); err != nil {
 			return err
 		}
-		if f.ofBridge, err = newCounter(f.box, cluster.Address); err != nil {
+		if f.ofBridge, err = proxy.NewCounter(f.box, cluster.Address); err != nil {
 			return err
 		}
 		through := *cluster

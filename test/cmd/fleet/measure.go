@@ -108,6 +108,7 @@ func (f *fleet) join(ctx, life context.Context, nodes []*node) (phase, error) {
 	if err != nil {
 		return phase{}, err
 	}
+	f.joined += len(nodes)
 	for _, n := range nodes {
 		if err := n.seen(ctx, 1); err != nil {
 			return phase{}, err
@@ -238,85 +239,6 @@ func (f *fleet) alike(ctx context.Context) error {
 		}
 	}
 }
-
-// cost is what a request costs the API server: of the node's own object, of its Lease, of another's object, and an administrator's. What the nodes that are held cost
-// it meanwhile is taken off.
-func (f *fleet) cost(ctx context.Context) (costs, error) {
-	var c costs
-	if err := f.alike(ctx); err != nil {
-		return c, err
-	}
-	idle, err := f.idle(ctx)
-	if err != nil {
-		return c, err
-	}
-	object := "/apis/multinic.io/v1/namespaces/" + v1.SystemNamespace + "/multinicnodeconfigs/"
-	leases := "/apis/coordination.k8s.io/v1/namespaces/" + v1.NodesNamespace + "/leases/"
-	for _, q := range []struct {
-		to     *float64
-		method string
-		path   func(node string) string
-		body   string
-		want   int
-	}{
-		{&c.Object, http.MethodGet, func(node string) string { return object + node }, "", 200},
-		// A node may only write its Lease. A dry run costs etcd nothing.
-		{&c.Lease, http.MethodPatch, func(node string) string { return leases + v1.LeaseName(node) + "?dryRun=All" }, `{"spec":{"renewTime":"2026-01-01T00:00:00.000000Z"}}`, 200},
-		{&c.Unread, http.MethodGet, func(node string) string { return leases + v1.LeaseName(node) }, "", 403},
-		{&c.Another, http.MethodGet, func(string) string { return object + "nobody" }, "", 403},
-		{&c.Whoami, http.MethodGet, func(string) string { return "/version" }, "", 200},
-	} {
-		var all sync.WaitGroup
-		var next atomic.Int64
-		errs := make([]error, callers)
-		work := func(i int, most int64) {
-			n := f.nodes[i*(len(f.nodes)-1)/callers]
-			as, err := f.nodeAsker(n)
-			for err == nil && next.Add(1) <= most {
-				var code int
-				url := f.cluster.URL + q.path(n.name)
-				if code, _, err = as.ask(ctx, q.method, url, []byte(q.body)); err == nil && code != q.want {
-					err = fmt.Errorf("%s %s: %d, want %d", q.method, url, code, q.want)
-				}
-			}
-			errs[i] = err
-		}
-		run := func(most int) error {
-			next.Store(0)
-			for i := range callers {
-				all.Go(func() { work(i, int64(most)) })
-			}
-			all.Wait()
-			return errors.Join(errs...)
-		}
-		if err := run(callers * 5); err != nil { // the tokens are known to the API server from here on
-			return c, err
-		}
-		m := f.meter()
-		if err := run(f.requests); err != nil {
-			return c, err
-		}
-		p, err := m.read(f.requests)
-		if err != nil {
-			return c, err
-		}
-		*q.to = (p.APIServer - idle*p.Seconds) * 1000 / float64(f.requests)
-	}
-	return c, nil
-}
-
-// idle is the share of a core, from 0, that the API server takes for the nodes that are held, while nothing else is asked of it.
-func (f *fleet) idle(ctx context.Context) (float64, error) {
-	m := f.meter()
-	if err := measure.Rest(ctx, 30*time.Second); err != nil {
-		return 0, err
-	}
-	p, err := m.read(1)
-	return p.APIServer / p.Seconds, err
-}
-
-// callers make requests at the same time, each on connections of its own.
-const callers = 8
 
 // renewals renews the tokens of some nodes.
 func (f *fleet) renewals(ctx context.Context) (phase, error) {

@@ -43,15 +43,6 @@ type memory struct {
 	Most float64 `json:"mostMiB"` // at any time of the run up to here
 }
 
-// costs are processor milliseconds of the API server for one request.
-type costs struct {
-	Object  float64 `json:"ownObjectMs"`
-	Lease   float64 `json:"ownLeaseMs"`
-	Unread  float64 `json:"ownLeaseRefusedMs"`
-	Another float64 `json:"anothersObjectMs"` // refused
-	Whoami  float64 `json:"versionMs"`        // asks for no right in a namespace
-}
-
 type results struct {
 	measure.Stamp
 	Nodes   int     `json:"nodes"`
@@ -108,17 +99,9 @@ func (r results) text() string {
 	line("request the API server looks through those of the namespace. Processor milliseconds of the API server per request:\n")
 	line("| request | with %d nodes | with %d | ratio | added per 1,000 nodes |", few, r.Nodes)
 	line("|---|---|---|---|---|")
-	for _, c := range []struct {
-		what      string
-		few, many float64
-	}{
-		{"the node's own object (`multinic-system`)", r.Few.Object, r.Many.Object},
-		{"renewing the node's own Lease, as a dry run (`multinic-nodes`)", r.Few.Lease, r.Many.Lease},
-		{"reading its own Lease: refused (`multinic-nodes`)", r.Few.Unread, r.Many.Unread},
-		{"another's object: refused", r.Few.Another, r.Many.Another},
-		{"/version, which no namespace is asked about", r.Few.Whoami, r.Many.Whoami},
-	} {
-		line("| %s | %.2f | %.2f | %.2f | %.2f |", c.what, c.few, c.many, c.many/c.few, (c.many-c.few)*1000/float64(r.Nodes-few))
+	ten, all := r.Few.rows(), r.Many.rows()
+	for i, what := range requests {
+		line("| %s | %.2f | %.2f | %.2f | %.2f |", what, ten[i], all[i], all[i]/ten[i], (all[i]-ten[i])*1000/float64(r.Nodes-few))
 	}
 	return b.String()
 }

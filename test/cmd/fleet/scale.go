@@ -137,7 +137,7 @@ type mark struct {
 }
 
 func (f *fleet) mark() mark {
-	return mark{traffic{float64(f.ofNodes.up.Load()), float64(f.ofNodes.down.Load()), float64(f.ofBridge.up.Load()), float64(f.ofBridge.down.Load())}, f.renewed.Load()}
+	return mark{traffic{float64(f.ofNodes.Up.Load()), float64(f.ofNodes.Down.Load()), float64(f.ofBridge.Up.Load()), float64(f.ofBridge.Down.Load())}, f.renewed.Load()}
 }
 
 // since gives what each of n nodes has had.

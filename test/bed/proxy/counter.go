@@ -1,4 +1,4 @@
-package main
+package proxy
 
 import (
 	"errors"
@@ -10,20 +10,21 @@ import (
 	"multinicd/test/bed/sandbox"
 )
 
-// counter is a way to the API server that counts the bytes on it, TLS and all.
-type counter struct {
-	URL      string
-	up, down atomic.Int64
+// Counter is a way to a server that counts the bytes on it, TLS and all.
+type Counter struct {
+	URL string
+	// Up are bytes to the server, Down from it.
+	Up, Down atomic.Int64
 }
 
-// newCounter listens on loopback until the sandbox is closed.
-func newCounter(box *sandbox.Sandbox, target string) (*counter, error) {
+// NewCounter listens on loopback until the sandbox is closed. target is an address with a port.
+func NewCounter(box *sandbox.Sandbox, target string) (*Counter, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("listening for a counter of bytes: %w", err)
 	}
 	box.OnClose(func() { _ = l.Close() })
-	c := &counter{URL: "https://" + l.Addr().String()}
+	c := &Counter{URL: "https://" + l.Addr().String()}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -39,7 +40,7 @@ func newCounter(box *sandbox.Sandbox, target string) (*counter, error) {
 }
 
 // pass carries one connection to its end.
-func (c *counter) pass(conn net.Conn, target string) {
+func (c *Counter) pass(conn net.Conn, target string) {
 	defer conn.Close()
 	server, err := net.Dial("tcp", target)
 	if err != nil {
@@ -47,12 +48,12 @@ func (c *counter) pass(conn net.Conn, target string) {
 	}
 	defer server.Close()
 	go func() {
-		_, _ = io.Copy(counting{server, &c.up}, conn)
+		_, _ = io.Copy(counting{server, &c.Up}, conn)
 		if s, ok := server.(*net.TCPConn); ok {
 			_ = s.CloseWrite()
 		}
 	}()
-	_, _ = io.Copy(counting{conn, &c.down}, server) // until either end is gone
+	_, _ = io.Copy(counting{conn, &c.Down}, server) // until either end is gone
 }
 
 type counting struct {
