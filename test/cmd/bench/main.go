@@ -94,7 +94,8 @@ func (b *bench) steps() []step {
 	}
 	return []step{
 		{"backends", b.backends}, {"drift", b.drift}, {"README", b.changesAndRest},
-		fleet("scale", b.nodes/2, "-scale"), fleet("flood", 10, "-flood"), fleet("openstack", b.nodes/2, "-openstack"), fleet("intake", 5*b.nodes, "-door"), fleet("fleet", b.nodes),
+		fleet("scale", b.nodes/2, "-scale"), fleet("flood", 10, "-flood"), fleet("openstack", b.nodes/2, "-openstack"), fleet("intake", 5*b.nodes, "-door"), fleet("rights", 5*b.nodes, "-rights"),
+		fleet("fleet", b.nodes),
 	}
 }
 
