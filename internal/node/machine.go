@@ -66,6 +66,7 @@ type Machine struct {
 	resolved  map[string][]netip.Addr // of servers behind a proxy, by name; guarded by asking
 	asked     time.Time
 	wanted    []nic.MAC      // see Wanted
+	named     map[int]bool   // the links of our NICs that udev has named, by ifindex; see namedByUdev
 	answered  map[int]answer // by ifindex; see answers
 }
 
@@ -86,6 +87,11 @@ func (m *Machine) look(ctx context.Context, unasked func(nic.Link) bool) (plan.V
 	links, err := m.Kernel.Links(ctx)
 	if err != nil {
 		return plan.View{}, fmt.Errorf("reading the links: %w", err)
+	}
+	if m.namedByUdev(ctx, links) {
+		if links, err = m.Kernel.Links(ctx); err != nil {
+			return plan.View{}, fmt.Errorf("reading the links: %w", err)
+		}
 	}
 	claims, err := m.Survey.Claims(ctx, slices.DeleteFunc(slices.Clone(links), unasked), OurFile)
 	if err != nil {
@@ -166,15 +172,7 @@ func (m *Machine) ways(ctx context.Context) map[netip.Addr]way {
 func (m *Machine) Settle(ctx context.Context, owned []nic.Config) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for m.settling(ctx, owned) {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	await(ctx, func() bool { return !m.settling(ctx, owned) })
 }
 
 // settleTimeout bounds the wait: a link without carrier may stay "configuring" for ever.
