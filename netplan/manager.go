@@ -101,7 +101,7 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 		}
 	}
 	if networkmanager.Same(a) {
-		return append(b.Manager.Repair(a), late...), nil
+		return append(b.Manager.Repair(a, ""), late...), nil
 	}
 	stray, err := b.stray(a)
 	if err != nil {
@@ -110,7 +110,7 @@ func (b *ManagerBackend) Steps(_ context.Context, a plan.Action) ([]plan.Step, e
 	if len(persist)+len(stray) > 0 || networkmanager.Lost(a, active) {
 		return b.managed(a, persist, stray, active, late)
 	}
-	return append(b.Manager.Repair(a), late...), nil
+	return append(b.Manager.Repair(a, active), late...), nil
 }
 
 // Remember is Backend.Remember.

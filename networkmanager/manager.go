@@ -25,8 +25,9 @@ type Bus interface {
 	// NMActivate brings a profile in force as NetworkManager read it last, and waits until it is in
 	// force. known says whether there is such a profile.
 	NMActivate(ctx context.Context, index int, mac nic.MAC, uuid string) (known bool, err error)
-	// NMAwait waits, for a while, until it has done with what it does on the link by itself.
-	NMAwait(ctx context.Context, index int, mac nic.MAC) error
+	// NMAwait waits, for a while, until it has done with what it does on the link by itself. Where
+	// uuid names a profile, nic.ErrAnotherProfile says that another is in force on the link then.
+	NMAwait(ctx context.Context, index int, mac nic.MAC, uuid string) error
 	// NMLeft waits until a profile that NetworkManager was told to forget is no longer in force on
 	// the link, and NetworkManager has left the link.
 	NMLeft(ctx context.Context, index int, mac nic.MAC, uuid string) error
@@ -43,8 +44,10 @@ func (m Manager) Manage(ctx context.Context, what plan.Manage) error {
 	case plan.Release:
 		return m.Bus.NMRelease(ctx)
 	case plan.Await:
-		_ = m.Bus.NMAwait(ctx, what.Index, what.MAC) // one that does not answer does nothing either
-		return ctx.Err()
+		if err := m.Bus.NMAwait(ctx, what.Index, what.MAC, what.UUID); errors.Is(err, nic.ErrAnotherProfile) {
+			return err
+		}
+		return ctx.Err() // one that does not answer does nothing either
 	case plan.Load:
 		if err := m.Bus.NMLoad(ctx, what.Files); err != nil || what.UUID == "" {
 			return err

@@ -46,7 +46,7 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 		if len(persist) > 0 {
 			persist[len(persist)-1].Final = true
 		}
-		return append(b.Repair(a), persist...), nil
+		return append(b.Repair(a, ""), persist...), nil
 	}
 	active, err := ActiveProfile(b.Files, a.Link.Index)
 	if err != nil {
@@ -55,7 +55,7 @@ func (b *Backend) Steps(_ context.Context, a plan.Action) ([]plan.Step, error) {
 	if len(profiles) > 0 || Lost(a, active) {
 		return b.managed(a, persist, profiles, active)
 	}
-	return append(b.Repair(a), persist...), nil
+	return append(b.Repair(a, active), persist...), nil
 }
 
 // Lost says whether a link needs its profile brought in force. active is the profile in force by
@@ -72,13 +72,19 @@ func Lost(a plan.Action, active string) bool {
 
 // Repair has netlink put back what the kernel has lost. NetworkManager may be about to do the same,
 // as for a link that was just plugged in again. Then it would have twice what netlink put back
-// first.
-func (b *Backend) Repair(a plan.Action) []plan.Step {
+// first. Or somebody has just told it to bring another profile in force: NetworkManager's own file,
+// by which active is the profile in force, says so only once that is done. What netlink put back
+// would then lie beside that profile's. Without a carrier NetworkManager takes even what netlink puts
+// back for another profile.
+func (b *Backend) Repair(a plan.Action, active string) []plan.Step {
 	if a.Change.Empty() {
 		return nil
 	}
-	await := plan.Step{Kind: plan.StepAwait, Do: plan.Op{Manage: &plan.Manage{Verb: plan.Await, Index: a.Link.Index, MAC: a.NIC.MAC}}}
-	steps := append([]plan.Step{await, check(plan.StepGuard, plan.CheckGuard)}, plan.Live(a.Change, b.DAD)...)
+	await := plan.Manage{Verb: plan.Await, Index: a.Link.Index, MAC: a.NIC.MAC}
+	if active == UUID(a.NIC.MAC) && a.Link.Carrier {
+		await.UUID = active
+	}
+	steps := append([]plan.Step{{Kind: plan.StepAwait, Do: plan.Op{Manage: &await}}, check(plan.StepGuard, plan.CheckGuard)}, plan.Live(a.Change, b.DAD)...)
 	return append(steps, check(plan.StepVerify, plan.CheckVerify), check(plan.StepProbe, plan.CheckProbe))
 }
 

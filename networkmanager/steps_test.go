@@ -101,6 +101,36 @@ func TestLost(t *testing.T) {
 	}
 }
 
+// What netlink puts back belongs under our profile, and the file by which that is in force may be old.
+func TestRepairPutsNothingBackUnderAnotherProfile(t *testing.T) {
+	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}}
+	ours := networkmanager.UUID(c.MAC)
+	for name, test := range map[string]struct {
+		carrier     bool
+		active, now string // by NetworkManager's file, and by its word
+		want        error
+	}{
+		"ours is in force":                           {true, ours, ours, nil},
+		"another was brought in force meanwhile":     {true, ours, "another", nic.ErrAnotherProfile},
+		"none is in force by now":                    {true, ours, "", nil},
+		"the former agent's is, and stays":           {true, "", "another", nil},
+		"without a carrier it may be NetworkManager": {false, ours, "another", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			link := nic.Link{Index: 11, Name: "multinic1", MAC: c.MAC, Up: true, Carrier: test.carrier}
+			m := hosttest.New(link)
+			m.NM = &hosttest.Manager{Profiles: func() []string { return nil }}
+			m.StartManager()
+			m.NM.Force(11, test.now)
+			b := &networkmanager.Backend{Files: m, Format: networkmanager.Keyfile{}}
+			steps := b.Repair(plan.Action{Kind: plan.Configure, NIC: c, Link: &link, Change: nic.Change{Index: 11, MTU: 1400}}, test.active)
+			if err := (networkmanager.Manager{Bus: m}).Manage(t.Context(), *steps[0].Do.Manage); !errors.Is(err, test.want) {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+}
+
 // A profile that cannot be read off just now is not "none": with that the undo of a change would
 // leave the link without the one that was in force.
 func TestAStateFileThatCannotBeReadIsNoAbsence(t *testing.T) {

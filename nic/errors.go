@@ -19,4 +19,7 @@ var (
 	// ErrProfileRefused: NetworkManager has read a file, and takes nothing from it. NetworkManager
 	// keeps what it had in memory.
 	ErrProfileRefused = errors.New("NetworkManager refuses")
+	// ErrAnotherProfile: somebody has brought another profile in force on a link since a change of
+	// it was planned. Nothing was touched.
+	ErrAnotherProfile = errors.New("another profile was brought in force meanwhile")
 )

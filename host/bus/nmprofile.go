@@ -167,8 +167,9 @@ func (m nm) until(ctx context.Context, dev dbus.ObjectPath, name string, done fu
 	}
 }
 
-// NMAwait waits until NetworkManager has finished what it does on the link, or 5 s have passed.
-func (b *Bus) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
+// NMAwait waits until NetworkManager has finished what it does on the link, or 5 s have passed. If
+// uuid is not empty, nic.ErrAnotherProfile says that another profile is in force on the link then.
+func (b *Bus) NMAwait(ctx context.Context, index int, mac nic.MAC, uuid string) error {
 	ctx, cancel := context.WithTimeout(ctx, nmTimeout)
 	defer cancel()
 	m, dev, name, err := b.nmDevice(ctx, index, mac)
@@ -176,7 +177,14 @@ func (b *Bus) NMAwait(ctx context.Context, index int, mac nic.MAC) error {
 		return err
 	}
 	defer m.close()
-	return m.until(ctx, dev, name, func(s nmState) (bool, error) { return !s.busy(), nil })
+	return m.until(ctx, dev, name, func(s nmState) (bool, error) {
+		if uuid == "" || s.uuid == "" || s.uuid == uuid || s.state != nmActivated {
+			return !s.busy(), nil
+		}
+		id := s.uuid
+		_ = m.get(ctx, s.active, nmActive, "Id", &id) // or it has gone already
+		return false, fmt.Errorf("%w on link %s: %q, and not ours", nic.ErrAnotherProfile, name, id)
+	})
 }
 
 // NMLeft waits until a profile that NetworkManager was told to forget is no longer in force on the

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	v1 "multinicd/api/v1"
 	"multinicd/internal/apply"
 	"multinicd/internal/daemon/asked"
+	"multinicd/nic"
 	"multinicd/plan"
 )
 
@@ -120,7 +122,7 @@ func (d *Daemon) overtaken(ctx context.Context, desired asked.Desired, res apply
 	}
 	for _, a := range d.plan(desired, machine).Actions {
 		if a.NIC.MAC == was.NIC.MAC && a.Kind == was.Kind && a.Link != nil && a.Link.Index == was.Link.Index {
-			return a, res.Reason == plan.VerificationFailed || a.Change.String() != was.Change.String()
+			return a, res.Reason == plan.VerificationFailed || errors.Is(res.Err, nic.ErrAnotherProfile) || a.Change.String() != was.Change.String()
 		}
 	}
 	return now, false

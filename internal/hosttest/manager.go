@@ -98,6 +98,9 @@ func (m *Machine) Take(index int) {
 	m.state(index)
 }
 
+// Force says that a profile which it has not read is in force on a link; "" says that none is.
+func (n *Manager) Force(index int, uuid string) { n.active[index] = profile{uuid: uuid} }
+
 // NMRelease implements networkmanager.Bus.
 func (m *Machine) NMRelease(context.Context) error {
 	return m.manager(func(n *Manager) error { clear(n.held); return nil })
@@ -107,8 +110,13 @@ func (m *Machine) NMRelease(context.Context) error {
 func (n *Manager) Holds(index int) bool { return n.held[index] }
 
 // NMAwait implements networkmanager.Bus: what it does is done at once.
-func (m *Machine) NMAwait(context.Context, int, nic.MAC) error {
-	return m.manager(func(*Manager) error { return nil })
+func (m *Machine) NMAwait(_ context.Context, index int, _ nic.MAC, uuid string) error {
+	return m.manager(func(n *Manager) error {
+		if now := n.active[index].uuid; uuid != "" && now != "" && now != uuid {
+			return fmt.Errorf("%w on link %d: %q", nic.ErrAnotherProfile, index, now)
+		}
+		return nil
+	})
 }
 
 // NMLoad implements networkmanager.Bus.

@@ -35,10 +35,16 @@ func (k kind) thirds() []third {
 		{"our profile is taken down", "nmcli connection down multinic1 || true"},
 		{"the link is disconnected", "nmcli device disconnect multinic1 || true"},
 		{"NetworkManager is told not to manage the link", "nmcli device set multinic1 managed no"},
-		{"another profile is brought up on the link", "nmcli connection add type ethernet con-name theirs ifname multinic1 connection.autoconnect no ipv4.method manual ipv4.addresses 10.66.0.1/24; nmcli connection up theirs || true"},
+		{"another profile is brought up on the link", slowly("theirs") + "nmcli connection add type ethernet con-name theirs ifname multinic1 connection.autoconnect no ipv4.method manual ipv4.addresses 10.66.0.1/24; nmcli connection up theirs || true"},
 		{"our profile is deleted", "nmcli connection delete multinic1"},
 		{"NetworkManager is started anew", k.restart()},
 	}
+}
+
+// slowly has NetworkManager take a second to bring a profile up, in which its own file still says that the one before is in force.
+func slowly(profile string) string {
+	const script = "/etc/NetworkManager/dispatcher.d/pre-up.d/slowly"
+	return fmt.Sprintf(`printf '#!/bin/sh\n[ "$CONNECTION_ID" != %s ] || sleep 1\n' >%s; chmod 755 %[2]s; `, profile, script)
 }
 
 // deleted does a deletion that somebody before may be at still: what is not there is put back, and deleted then.
