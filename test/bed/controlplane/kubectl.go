@@ -8,8 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/discovery"
 )
 
 // KubectlPath is the kubectl that belongs to the cluster's version.
@@ -25,8 +30,8 @@ func (c *Cluster) Apply(ctx context.Context, yaml string, args ...string) (strin
 	return c.kubectl(ctx, yaml, append([]string{"apply", "-f", "-"}, args...))
 }
 
-// Served waits until the API server serves the resources of CRDs that were applied ("multinicnodeconfigs.multinic.io"): it says that they are established a
-// moment before.
+// Served waits until the API server serves the resources of CRDs that were applied ("multinicnodeconfigs.multinic.io"), and lists them to who discovers what
+// there is: it says that they are established a moment before.
 func (c *Cluster) Served(ctx context.Context, crds ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -46,7 +51,8 @@ func (c *Cluster) Served(ctx context.Context, crds ...string) error {
 	return nil
 }
 
-// served asks for the resources of every version that a CRD has: they are listed where they are served.
+// served asks for the resources of every version that a CRD has: they are listed where they are served. What discovers them reads first the list of all groups,
+// then the list of a version; the server writes each of both by itself.
 func (c *Cluster) served(ctx context.Context, crd string) error {
 	at, err := c.Print(ctx, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/"+crd, "{range .spec.versions[?(@.served==true)]}{.name} {end}")
 	if err != nil {
@@ -61,6 +67,23 @@ func (c *Cluster) served(ctx context.Context, crd string) error {
 		var list struct{}
 		if err := c.Get(ctx, fmt.Sprintf("/apis/%s/%s/%s?limit=1", group, version, resource), &list); err != nil {
 			return err
+		}
+	}
+	discover := discovery.NewDiscoveryClient(c.client)
+	_, all, _, err := discover.GroupsAndMaybeResources()
+	if err != nil {
+		return fmt.Errorf("discovering what is served: %w", err)
+	}
+	for _, version := range versions {
+		at := schema.GroupVersion{Group: group, Version: version}
+		alone, err := discover.ServerResourcesForGroupVersion(at.String())
+		if err != nil {
+			return fmt.Errorf("discovering what is served in %s: %w", at, err)
+		}
+		for _, list := range []*metav1.APIResourceList{all[at], alone} {
+			if list == nil || !slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == resource }) {
+				return fmt.Errorf("%s is not discovered in %s", resource, at)
+			}
 		}
 	}
 	return nil
