@@ -21,7 +21,9 @@ import (
 	"testing"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
@@ -140,8 +142,7 @@ type node struct {
 	client client.Client
 }
 
-// node gives an identity its rights; the object and what the bridge made are
-// removed at the end.
+// node gives an identity its rights. At the end it removes the object and what a bridge made: the next bridge would look after an identity that it finds.
 func (c *cluster) node(name string) *node {
 	c.t.Helper()
 	if _, err := c.Apply(c.t.Context(), product.Rights(name)); err != nil {
@@ -149,13 +150,20 @@ func (c *cluster) node(name string) *node {
 	}
 	n := &node{c: c, name: name, client: c.as("system:serviceaccount:" + v1.NodesNamespace + ":" + v1.ServiceAccountName(name))}
 	c.t.Cleanup(func() {
-		ctx := context.WithoutCancel(c.t.Context())
-		if err := client.IgnoreNotFound(c.admin.Delete(ctx, n.shell())); err != nil {
-			c.t.Error(err)
+		called := func(namespace, name string) metav1.ObjectMeta {
+			return metav1.ObjectMeta{Namespace: namespace, Name: name}
 		}
-		report := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1.ReportName(name), Namespace: v1.NodesNamespace}}
-		if err := client.IgnoreNotFound(c.admin.Delete(ctx, report)); err != nil {
-			c.t.Error(err)
+		account, door := called(v1.NodesNamespace, v1.ServiceAccountName(name)), called(v1.NodesNamespace, v1.JoinAccountName(name))
+		made := []client.Object{n.shell(), &corev1.ConfigMap{ObjectMeta: called(v1.NodesNamespace, v1.ReportName(name))},
+			&coordinationv1.Lease{ObjectMeta: called(v1.NodesNamespace, v1.LeaseName(name))},
+			&corev1.ServiceAccount{ObjectMeta: account}, &corev1.ServiceAccount{ObjectMeta: door}}
+		for _, right := range []metav1.ObjectMeta{account, door, called(v1.SystemNamespace, account.Name)} {
+			made = append(made, &rbacv1.RoleBinding{ObjectMeta: right}, &rbacv1.Role{ObjectMeta: right})
+		}
+		for _, o := range made {
+			if err := client.IgnoreNotFound(c.admin.Delete(context.WithoutCancel(c.t.Context()), o)); err != nil {
+				c.t.Error(err)
+			}
 		}
 	})
 	return n
