@@ -155,8 +155,10 @@ func (b *Backend) Managed(a plan.Action, files []plan.Step, profiles []string, a
 	hold.Taken = taken
 	steps := []plan.Step{check(plan.StepGuard, plan.CheckGuard), {Kind: plan.StepHold, Do: plan.Op{Manage: hold}, Undo: plan.Op{Manage: ask(plan.Release, nil, "")}}}
 	steps = append(steps, before...)
-	steps = append(steps, plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &back}},
-		plan.Step{Kind: plan.StepProfile, Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
+	steps = append(steps, plan.Step{Kind: plan.StepKernel, Undo: plan.Op{Link: &back}})
+	if !b.unapplied(a, profiles, active) {
+		steps = append(steps, plan.Step{Kind: plan.StepProfile, Undo: plan.Op{Manage: ask(plan.Restore, profiles, active)}})
+	}
 	steps = append(steps, files...)
 	// What NetworkManager does to the link when it lets go of a profile must not come after our
 	// change: it sets a former MTU, for one.

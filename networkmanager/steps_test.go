@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"multinicd/internal/hosttest"
@@ -158,6 +159,57 @@ func TestAStateFileThatCannotBeReadIsNoAbsence(t *testing.T) {
 		if steps, err := b.Steps(t.Context(), a); !errors.Is(err, hosttest.ErrInjected) {
 			t.Errorf("%s: got %d steps, %v", name, len(steps), err)
 		}
+	}
+}
+
+// What somebody has written into our profile without bringing it in force is not what was in force.
+func TestTheUndoBringsNoEditInForce(t *testing.T) {
+	c := nic.Config{ID: 1, Name: "multinic1", MAC: nic.MAC{2, 0, 0, 0, 1, 1}, Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.7/24")}}
+	file := networkmanager.Keyfile{}.File(c.Name)
+	edited := strings.ReplaceAll(string(networkmanager.RenderKeyfile(c)), "192.0.2.7", "192.0.2.9")
+	const applied = "192.0.2.9/24"
+	for name, test := range map[string]struct {
+		profile string // "" : it was deleted
+		more    string // an address on the link beside what is wanted
+		active  string
+		change  nic.Change
+		asked   bool
+	}{
+		"edited":                                {profile: edited, active: networkmanager.UUID(c.MAC)},
+		"its MTU edited":                        {profile: strings.ReplaceAll(string(networkmanager.RenderKeyfile(c)), "[ethernet]\n", "[ethernet]\nmtu=1400\n"), active: networkmanager.UUID(c.MAC)},
+		"deleted":                               {active: networkmanager.UUID(c.MAC)},
+		"edited and brought in force":           {profile: edited, more: applied, active: networkmanager.UUID(c.MAC), asked: true},
+		"edited, and not as wanted":             {profile: edited, active: networkmanager.UUID(c.MAC), change: nic.Change{Index: 11, MTU: 1400}, asked: true},
+		"edited, and another is in force":       {profile: edited, active: "another", asked: true},
+		"with a line more that changes no link": {profile: string(networkmanager.RenderKeyfile(c)) + "[user]\n", active: networkmanager.UUID(c.MAC), asked: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			link := nic.Link{Index: 11, Name: "multinic1", MAC: c.MAC, Up: true, Carrier: true, MTU: 1500, Addresses: []nic.Address{{Prefix: c.Addresses[0], Permanent: true}}}
+			if test.more != "" {
+				link.Addresses = append(link.Addresses, nic.Address{Prefix: netip.MustParsePrefix(test.more), Permanent: true})
+			}
+			m := hosttest.New(link)
+			for file, data := range (networkmanager.Keyfile{}).Files(c) {
+				m.Put(t, file, data, networkmanager.Mode(file))
+			}
+			if err := m.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			if test.profile != "" {
+				m.Put(t, file, []byte(test.profile), 0o600)
+			}
+			m.Put(t, "/run/NetworkManager/devices/11", []byte("connection-uuid="+test.active+"\n"), 0o644)
+			steps, err := (&networkmanager.Backend{Files: m, Format: networkmanager.Keyfile{}}).Steps(t.Context(),
+				plan.Action{Kind: plan.Configure, NIC: c, Link: &link, Change: test.change, After: &plan.Owned{}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Undo.Manage != nil && s.Undo.Manage.Verb == plan.Restore })
+			back := slices.ContainsFunc(steps, func(s plan.Step) bool { return s.Undo.File != nil && s.Undo.File.Path == file })
+			if asked != test.asked || !back {
+				t.Errorf("the undo asks NetworkManager (%v, want %v) and puts the file back (%v, want true)", asked, test.asked, back)
+			}
+		})
 	}
 }
 

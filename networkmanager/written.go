@@ -1,9 +1,14 @@
 package networkmanager
 
 import (
+	"errors"
+	"io/fs"
 	"net/netip"
 	"slices"
 	"strings"
+
+	"multinicd/nic"
+	"multinicd/plan"
 )
 
 // InKeyfile gives the addresses that a keyfile has, whoever wrote them there. It reads what
@@ -60,6 +65,36 @@ func hasAddresses(profile []byte) (out []netip.Addr) {
 		}
 	}
 	return out
+}
+
+// unapplied says whether somebody has edited or deleted the NIC's profile and has not brought that
+// in force: our profile is in force, and the link is as wanted, but not as its file says. The undo
+// of the repair only puts the file back as it was. If NetworkManager then read the file, the link
+// would get what nobody has asked for (systemctl stop in the middle of such a repair, December 2026).
+func (b *Backend) unapplied(a plan.Action, profiles []string, active string) bool {
+	if a.Kind != plan.Configure || active != UUID(a.NIC.MAC) || !a.Change.Empty() {
+		return false
+	}
+	gone := len(profiles) > 0
+	for _, file := range profiles {
+		data, _, err := b.Files.Read(file)
+		if gone = gone && errors.Is(err, fs.ErrNotExist); err != nil {
+			continue
+		}
+		if slices.ContainsFunc(hasAddresses(data), func(in netip.Addr) bool {
+			return !slices.ContainsFunc(a.Link.Addresses, func(h nic.Address) bool { return h.Prefix.Addr() == in })
+		}) {
+			return true
+		}
+		p, err := b.Format.Read(file, func(f string) []byte {
+			data, _, _ := b.Files.Read(f) // one that is not there says nothing
+			return data
+		})
+		if err == nil && len(plan.Verify(p.Config, *a.Link, *a.After)) > 0 {
+			return true
+		}
+	}
+	return gone
 }
 
 // found says that NetworkManager wrote a profile of what it found on a link.
